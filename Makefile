@@ -1,0 +1,42 @@
+# Two commands: `make run` sets up and ends with a finished study and its report; `make test` checks everything.
+PYTHON ?= python3
+VENV ?= .venv
+STUDY ?= studies/quickstart.yaml
+# More for pip, such as PIP_ARGS="--extra-index-url URL-OF-PYTORCHS-CPU-WHEELS" on a machine without a GPU.
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: run test test-slow check setup clean help
+
+run: setup  ## set up, run the quickstart study (or STUDY=...) and print where its report is
+	@$(BIN)/hpo run $(STUDY)
+
+test: check  ## set up, then lint, types, floors and the fast tests
+	@$(BIN)/python -m pytest
+
+test-slow: setup  ## the tests that take minutes: kills at random moments, builds
+	@$(BIN)/python -m pytest -m slow
+
+check: setup  ## lint, types and floors only
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+setup: $(INSTALLED)  ## make the virtual environment with the tested versions
+
+# Installed again only when the project's dependencies or the pinned versions have changed.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hpo needs Python 3.11 or newer, $(PYTHON) is %d.%d; try make PYTHON=python3.11" % sys.version_info[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:  ## remove the virtual environment and the caches; runs/ stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /\1\t/' | expand -t 12

@@ -1,0 +1,109 @@
+"""A study that trains one configuration of another study, alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo import yaml_source
+from hpo.analysis.pareto import pareto_front
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.analysis.wording import listed, number, numbers
+from hpo.errors import HpoError, StudyNotFound
+from hpo.objective_ref import placeholders
+from hpo.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The trial to train again, and of several metrics the numbers of the Pareto front."""
+
+    trial: TrialRecord
+    front: tuple[int, ...] = ()
+
+
+def choose(study: StudyRecord, trial: int | None = None) -> Choice:
+    """The best trial, with several metrics the Pareto front's best by the first one; or trial
+    number `trial`, whatever became of it.
+
+    Raises StudyNotFound when the study has no such trial, HpoError when none has completed."""
+    several = len(study.metrics) > 1
+    front = pareto_front(study) if several else ()
+    numbers_of_front = tuple(one.number for one in front)
+    if trial is not None:
+        found = next((one for one in study.trials if one.number == trial), None)
+        if found is None:
+            there = f"it has trials 0 to {len(study.trials) - 1}" if study.trials else "it has no trial yet"
+            raise StudyNotFound(f"study '{study.name}' has no trial {trial}; {there}")
+        if found.state == "WAITING":
+            raise HpoError(f"trial {trial} of study '{study.name}' still waits: not all its parameters are chosen")
+        return Choice(found, numbers_of_front)
+    best = front[0] if front else best_of(study.complete(study.metrics[0]), study.metrics[0])
+    if best is None:
+        raise HpoError(
+            f"no trial of study '{study.name}' has completed, so there is no best one; `hpo status {study.name}` says "
+            "why trials ended, --trial N takes one nevertheless"
+        )
+    return Choice(best, numbers_of_front)
+
+
+def alone(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
+    """study.yaml data of a study `<study>-best` whose one trial has the parameters of `trial`.
+
+    Metrics, constants, objective, engine and seed are those of `spec`; there is nothing left to
+    sample and nothing to prune."""
+    data: dict[str, Any] = dict(spec.data())
+    space, weights = _fixed(spec, trial)
+    for key in ("fallbacks", "enqueue", "pruner", "sampler"):
+        data.pop(key, None)
+    data |= {
+        "name": f"{spec.name}-best",
+        "search_space": space,
+        "sampler": {"name": "random"},
+        "pruner": {"name": "none"},
+        "budget": {"trials": 1},
+        "engine": {**data.get("engine", {}), "workers": 1},
+    }
+    if spec.command is not None:
+        data["command"] = _command(spec, trial)
+    return data | ({"enqueue": [weights]} if weights else {})
+
+
+def _fixed(spec: StudySpec, trial: TrialRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+    """search_space with every parameter at its value; weights that sum to 1 have no fixed form, so
+    they stay a simplex and their values are enqueued."""
+    space: dict[str, Any] = {}
+    weights: dict[str, Any] = {}
+    for name, value in trial.params.items():
+        if isinstance(value, Mapping):
+            space[name] = {"simplex": list(value)}
+            weights[name] = dict(value)
+        elif name == spec.group_by:
+            space[name] = {"choices": [value]}
+        else:
+            space[name] = value
+    return space, weights
+
+
+def _command(spec: StudySpec, trial: TrialRecord) -> list[str | list[str]]:
+    """The command without the optional arguments that are for parameters this trial does not have:
+    nothing in the new search_space would explain their placeholders."""
+    absent = {parameter.name for parameter in spec.space.walk()} - set(trial.params)
+
+    def wanted(part: str | tuple[str, ...]) -> bool:
+        entries = () if isinstance(part, str) else part
+        return not any(name.partition(".")[0] in absent for entry in entries for name in placeholders(entry))
+
+    kept = [part for part in spec.command or () if wanted(part)]
+    return [part if isinstance(part, str) else list(part) for part in kept]
+
+
+def as_yaml(spec: StudySpec, choice: Choice) -> str:
+    """The YAML text, headed by a comment that says where it comes from."""
+    trial = choice.trial
+    values = listed(f"{name} {number(value)}" for name, value in trial.values.items())
+    head = [f"# Trial {trial.number} of study '{spec.name}', {trial.state}{': ' + values if values else ''}."]
+    if choice.front:
+        head.append(f"# Trials that none beats in every metric: {numbers(choice.front)}.")
+    return "\n".join(head) + "\n" + yaml_source.dump(alone(spec, trial))

@@ -1,0 +1,128 @@
+"""What a study would do, found out without running any of it: the content of `hpo check`."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo import layout, objective_ref
+from hpo.samplers import warnings_for
+from hpo.schema import without_password
+from hpo.space import show
+
+if TYPE_CHECKING:
+    from hpo.spec import Component, StudySpec
+
+SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter: the objective's name, kind, distribution, when it is there, what Optuna calls it."""
+
+    name: str
+    kind: str
+    distribution: str
+    condition: str
+    full_name: str
+    structural: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study in words. `samples` are configurations drawn from the space, as the objective would
+    see them; `grid` the number of cells, or None when the parameters `endless` cannot be enumerated."""
+
+    name: str
+    source: str
+    objective: str
+    location: str
+    imported: bool
+    metrics: tuple[str, ...]
+    parameters: tuple[Row, ...]
+    samples: tuple[dict[str, Any], ...]
+    grid: int | None
+    endless: tuple[str, ...]
+    sampler: str
+    pruner: str
+    warnings: tuple[str, ...]
+    first: str
+    budget: str
+    engine: str
+    directory: str
+    storage: str
+
+    def data(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = None) -> Plan:
+    """The plan of a checked spec; results go below `runs` (default: the usual runs folder).
+
+    `import_objective` imports the objective too, which runs its module's code. Raises
+    ObjectiveError when it is not where the spec says, or cannot be imported."""
+    ref = spec.objective_ref()
+    location = objective_ref.locate(ref)
+    imported = import_objective and not ref.command
+    if imported:
+        objective_ref.load(ref)
+    rng = random.Random(spec.seed)
+    runs = layout.runs_folder(runs)
+    return Plan(
+        name=spec.name,
+        source=str(spec.source),
+        objective=ref.label,
+        location=str(location),
+        imported=imported,
+        metrics=tuple(f"{metric.direction} {metric.name}" for metric in spec.metrics),
+        parameters=tuple(
+            Row(p.name, p.kind, p.distribution, p.condition_text, p.full_name, p.structural) for p in spec.space.walk()
+        ),
+        samples=tuple(spec.space.resolve(spec.space.sample(rng)) for _ in range(SAMPLES)),
+        grid=spec.space.grid_size(),
+        endless=tuple(parameter.full_name for parameter, _ in spec.space.endless()),
+        sampler=_component(spec.sampler),
+        pruner=_component(spec.pruner),
+        warnings=tuple(warnings_for(spec)),
+        first=_first(spec),
+        budget=_budget(spec),
+        engine=_engine(spec),
+        directory=str(layout.study_directory(runs, spec.name)),
+        storage=without_password(spec.storage) if spec.storage else f"journal:{runs / layout.JOURNAL}",
+    )
+
+
+def _component(component: Component) -> str:
+    options = ", ".join(f"{key}: {show(value)}" for key, value in component.options.items())
+    return f"{component.name} ({options})" if options else component.name
+
+
+def _first(spec: StudySpec) -> str:
+    """What is tried before the sampler has a say."""
+    parts = [f"{len(spec.enqueue)} enqueued"] if spec.enqueue else []
+    if spec.sampler.name == "grid":
+        parts.append(f"the {spec.space.grid_size()} cells of the grid")
+    if spec.fallbacks:
+        parts.append(f"{len(spec.fallbacks)} fallbacks while nothing has worked")
+    return ", then ".join(parts) or "nothing enqueued"
+
+
+def _budget(spec: StudySpec) -> str:
+    budget = spec.budget
+    limits = ((budget.trials, "trials"), (budget.hours, "hours"), (budget.gpu_hours, "GPU hours"))
+    given = [f"{limit:g} {unit}" for limit, unit in limits if limit is not None]
+    end = " or ".join(given) or "every cell of the grid once"
+    return f"{end}; stops when the first {budget.failures} trials all fail"
+
+
+def _engine(spec: StudySpec) -> str:
+    engine = spec.engine
+    parts = [engine.name, "as many workers as fit" if engine.workers is None else f"{engine.workers} workers"]
+    parts += [f"{engine.cpu} CPU threads each"] if engine.cpu else []
+    parts += [f"{engine.gpu:g} GPU each"] if engine.gpu else []
+    parts += [f"{engine.trial_timeout:g} s a trial at most"] if engine.trial_timeout else []
+    parts += [f"{engine.report_timeout:g} s between reports at most"] if engine.report_timeout else []
+    return ", ".join(parts)

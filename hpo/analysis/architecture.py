@@ -1,0 +1,202 @@
+"""What each architecture (each value of `group_by`) did best, and where: its best configuration, and
+a heatmap of two parameters.
+
+Nothing here averages over groups. An average names a cell that may be no group's best."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.analysis.axes import Axes, Axis, choose_axes, searched
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
+from hpo.analysis.wording import label
+from hpo.space import same
+from hpo.spec import Metric
+
+ALL_TRIALS = "all trials"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished trials of one value of `group_by`."""
+
+    label: str
+    trials: tuple[TrialRecord, ...]
+
+    def in_state(self, state: str) -> int:
+        return sum(trial.state == state for trial in self.trials)
+
+
+def groups_of(study: StudyRecord) -> tuple[Group, ...]:
+    """One group a value of `group_by`, in the order declared, also those not tried yet; without
+    `group_by` one group of all. Trials in which the parameter was not active form a last group."""
+    if study.group_by is None:
+        return (Group(ALL_TRIALS, study.finished),)
+    values: list[Any] = [
+        choice for parameter in searched(study.space).get(study.group_by, ()) for choice in parameter.choices
+    ]
+    for trial in study.finished:
+        if study.group_by in trial.params and not any(same(trial.params[study.group_by], known) for known in values):
+            values.append(trial.params[study.group_by])
+    groups = [
+        Group(
+            label(value),
+            tuple(t for t in study.finished if study.group_by in t.params and same(t.params[study.group_by], value)),
+        )
+        for value in values
+    ]
+    without = tuple(trial for trial in study.finished if study.group_by not in trial.params)
+    if without:
+        groups.append(Group(f"no {study.group_by}", without))
+    return tuple(groups)
+
+
+# --- the best configuration of each group
+
+
+@dataclass(frozen=True)
+class GroupBest:
+    """`best` is None while no trial of the group is COMPLETE; counts are of finished trials."""
+
+    group: str
+    best: TrialRecord | None
+    complete: int
+    pruned: int
+    failed: int
+
+
+def best_per_group(study: StudyRecord, metric: Metric) -> tuple[GroupBest, ...]:
+    complete = {trial.number for trial in study.complete(metric)}
+    return tuple(
+        GroupBest(
+            group.label,
+            best_of(tuple(trial for trial in group.trials if trial.number in complete), metric),
+            group.in_state("COMPLETE"),
+            group.in_state("PRUNED"),
+            group.in_state("FAIL"),
+        )
+        for group in groups_of(study)
+    )
+
+
+# --- heatmaps
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`mean` of the final values of `n` COMPLETE trials (None of none); pruned and failed trials are
+    counted beside it and never enter it. `trials`: the numbers of all of them."""
+
+    n: int = 0
+    mean: float | None = None
+    pruned: int = 0
+    failed: int = 0
+    trials: tuple[int, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.n or self.pruned or self.failed)
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """`cells[row][column]`; `best` is the (row, column) of the best mean, None without any.
+    `unplaced`: trials that lack one of the two parameters or have it out of range."""
+
+    group: str
+    cells: tuple[tuple[Cell, ...], ...]
+    best: tuple[int, int] | None
+    unplaced: int = 0
+
+
+@dataclass(frozen=True)
+class Heatmaps:
+    """The heatmaps of all groups on common axes and one colour scale from `low` to `high` (equal to
+    None without COMPLETE trials). `clipped`: some bad cells lie beyond the scale's bad end.
+    `averaged`: parameters that vary within a cell."""
+
+    metric: Metric
+    group_by: str | None
+    rows: Axis
+    columns: Axis
+    chosen: str
+    maps: tuple[Heatmap, ...]
+    low: float | None
+    high: float | None
+    clipped: bool
+    averaged: tuple[str, ...]
+
+
+def heatmaps(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) -> Heatmaps | None:
+    """One heatmap a group. `ranking`: parameters by importance, used if learning rate or batch size
+    is not searched. None when no parameter beside `group_by` is searched."""
+    axes = choose_axes(study.space, study.group_by, ranking)
+    if axes is None:
+        return None
+    maps = tuple(_heatmap(group, metric, axes) for group in groups_of(study))
+    means = [cell.mean for heatmap in maps for row in heatmap.cells for cell in row if cell.mean is not None]
+    low, high, clipped = colour_range(means, metric)
+    shown = {axes.rows.name, axes.columns.name, study.group_by}
+    averaged = tuple(name for name in searched(study.space) if name not in shown)
+    return Heatmaps(metric, study.group_by, axes.rows, axes.columns, axes.chosen, maps, low, high, clipped, averaged)
+
+
+def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:
+    placed: dict[tuple[int, int], list[TrialRecord]] = {}
+    unplaced = 0
+    for trial in group.trials:
+        row, column = (_place(axis, trial) for axis in (axes.rows, axes.columns))
+        if row is None or column is None:
+            unplaced += 1
+        else:
+            placed.setdefault((row, column), []).append(trial)
+    cells = tuple(
+        tuple(_cell(placed.get((row, column), ()), metric) for column in range(len(axes.columns.labels)))
+        for row in range(len(axes.rows.labels))
+    )
+    best: tuple[int, int] | None = None
+    best_mean = 0.0
+    for i, row_of_cells in enumerate(cells):
+        for j, cell in enumerate(row_of_cells):
+            if cell.mean is not None and (best is None or better(metric, cell.mean, best_mean)):
+                best, best_mean = (i, j), cell.mean
+    return Heatmap(group.label, cells, best, unplaced)
+
+
+def _place(axis: Axis, trial: TrialRecord) -> int | None:
+    if not axis.name:
+        return 0
+    return axis.place(trial.params[axis.name]) if axis.name in trial.params else None
+
+
+def _cell(trials: Sequence[TrialRecord], metric: Metric) -> Cell:
+    finals = [t.values[metric.name] for t in trials if t.state == "COMPLETE" and metric.name in t.values]
+    return Cell(
+        n=len(finals),
+        mean=statistics.fmean(finals) if finals else None,
+        pruned=sum(trial.state == "PRUNED" for trial in trials),
+        failed=sum(trial.state == "FAIL" for trial in trials),
+        trials=tuple(trial.number for trial in trials),
+    )
+
+
+def colour_range(values: Sequence[float], metric: Metric) -> tuple[float | None, float | None, bool]:
+    """The smallest and largest value, except that a diverged trial must not paint all others alike:
+    on the bad side the range ends at Tukey's far fence (3 interquartile ranges beyond the quartile)."""
+    if not values:
+        return None, None, False
+    low, high = min(values), max(values)
+    if len(values) < 5:
+        return low, high, False
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    reach = 3 * (upper - lower)
+    if reach == 0:
+        return low, high, False
+    if metric.direction == "maximize":
+        kept = min(value for value in values if value >= lower - reach)
+        return kept, high, kept > low
+    kept = max(value for value in values if value <= upper + reach)
+    return low, kept, kept < high

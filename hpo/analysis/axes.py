@@ -1,0 +1,170 @@
+"""How a parameter divides into the cells of a heatmap, and which two parameters are shown.
+
+Categorical parameters and those with few values have one cell a value; continuous ones are binned,
+in equal steps of the logarithm if they are searched so. A bin holds its lower edge, the last bin
+both."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.analysis.wording import label, listed, number
+from hpo.space import Parameter, SearchSpace, same
+
+LEARNING_RATE = ("learning_rate", "lr")
+BATCH_SIZE = ("batch_size",)
+# More values than this are binned.
+MOST_VALUES = 8
+LINEAR_BINS = 5
+
+
+@dataclass(frozen=True)
+class Axis:
+    """`labels`: one a cell. `values`: the value of each cell, or, of a binned parameter, `edges`:
+    one more than there are cells, ascending. `whole`: binned integers, `edges` then being the first
+    integer of each bin and the one after the last."""
+
+    name: str
+    labels: tuple[str, ...]
+    values: tuple[Any, ...] = ()
+    edges: tuple[float, ...] = ()
+    log: bool = False
+    whole: bool = False
+
+    @property
+    def binned(self) -> bool:
+        return bool(self.edges)
+
+    def place(self, value: Any) -> int | None:
+        """The cell of `value`, or None if it is in none."""
+        if not self.binned:
+            return next((cell for cell, own in enumerate(self.values) if same(own, value)), None)
+        if value == self.edges[-1] and not self.whole:
+            return len(self.labels) - 1
+        cell = bisect_right(self.edges, value) - 1
+        return cell if 0 <= cell < len(self.labels) else None
+
+
+def varies(parameter: Parameter) -> bool:
+    if parameter.kind in ("float", "int"):
+        return parameter.low != parameter.high
+    return parameter.kind == "simplex" or (parameter.kind == "categorical" and len(parameter.choices) > 1)
+
+
+def searched(space: SearchSpace) -> dict[str, tuple[Parameter, ...]]:
+    """Parameters that vary, by the objective's name and in the order declared; one that several
+    branches of a conditional declare has several entries."""
+    found: dict[str, tuple[Parameter, ...]] = {}
+    for parameter in space.walk():
+        if varies(parameter):
+            found[parameter.name] = (*found.get(parameter.name, ()), parameter)
+    return found
+
+
+def axis_of(name: str, parameters: Sequence[Parameter]) -> Axis:
+    """The axis of a parameter; several declarations of one name share an axis that spans them all.
+
+    Raises ValueError if declarations of numbers and of choices cannot share one."""
+    ranges = [parameter for parameter in parameters if parameter.kind in ("float", "int")]
+    few = [_few(parameter) for parameter in parameters]
+    if all(values is not None for values in few):
+        together: list[Any] = []
+        for value in (value for values in few for value in values or ()):
+            if not any(same(value, known) for known in together):
+                together.append(value)
+        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in together):
+            together.sort()
+        return Axis(name, tuple(label(value) for value in together), values=tuple(together))
+    if len(ranges) < len(parameters):
+        raise ValueError(f"parameter '{name}' is a range in one place and a list of choices in another")
+    return _binned(name, ranges)
+
+
+def _few(parameter: Parameter) -> tuple[Any, ...] | None:
+    """All values of a parameter that has a list of them or few steps."""
+    if parameter.kind == "categorical":
+        return parameter.choices
+    steps = parameter.count
+    if steps is None or steps > MOST_VALUES:
+        return None
+    return tuple(parameter.nth(index) for index in range(steps))
+
+
+def _binned(name: str, parameters: Sequence[Parameter]) -> Axis:
+    low = min(parameter.low for parameter in parameters)
+    high = max(parameter.high for parameter in parameters)
+    log = any(parameter.log for parameter in parameters) and low > 0
+    if all(parameter.kind == "int" for parameter in parameters):
+        firsts = sorted({round(edge) for edge in _spaced(low, high + 1, log)})
+        pairs = itertools.pairwise(firsts)
+        labels = tuple(str(a) if b - a == 1 else f"{a} to {b - 1}" for a, b in pairs)
+        return Axis(name, labels, edges=tuple(float(edge) for edge in firsts), log=log, whole=True)
+    edges = _spaced(low, high, log)
+    texts = [number(edge, 3) for edge in edges]
+    labels = tuple(f"{a} to {b}" for a, b in itertools.pairwise(texts))
+    return Axis(name, labels, edges=edges, log=log)
+
+
+def _spaced(low: float, high: float, log: bool) -> tuple[float, ...]:
+    if log:  # about two bins a decade
+        bins = min(6, max(3, round(2 * math.log10(high / low))))
+        inner = [low * (high / low) ** (k / bins) for k in range(1, bins)]
+    else:
+        inner = [low + (high - low) * k / LINEAR_BINS for k in range(1, LINEAR_BINS)]
+    return (low, *inner, high)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The two parameters of a heatmap and a sentence on how they were chosen."""
+
+    rows: Axis
+    columns: Axis
+    chosen: str
+
+
+def choose_axes(space: SearchSpace, group_by: str | None, ranking: Sequence[str] = ()) -> Axes | None:
+    """Learning rate by batch size where both are searched; else the places are filled from
+    `ranking` (Optuna's names, most important first), then in the order declared.
+
+    None when nothing but `group_by` is searched; a single parameter has a one-cell second axis."""
+    candidates = {
+        name: parameters for name, parameters in searched(space).items() if name != group_by and _has_axis(parameters)
+    }
+    if not candidates:
+        return None
+    names = {own: parameter.name for parameter in space.walk() for own in parameter.optuna_names}
+    order = [names[own] for own in ranking if names.get(own) in candidates]
+    order += [name for name in candidates if name not in order]
+    order = list(dict.fromkeys(order))
+    learning_rate = next((name for name in LEARNING_RATE if name in candidates), None)
+    batch_size = next((name for name in BATCH_SIZE if name in candidates), None)
+    others = [name for name in order if name not in (learning_rate, batch_size)]
+    rows = learning_rate or (others.pop(0) if others else None)
+    columns = batch_size or (others.pop(0) if others else None)
+    if rows is None:
+        rows, columns = columns, None
+    if rows is None:
+        return None
+    missing = [name for name, found in (("learning rate", learning_rate), ("batch size", batch_size)) if found is None]
+    chosen = ""
+    if missing:
+        filled = [name for name in (rows, columns) if name is not None and name not in (learning_rate, batch_size)]
+        how = "the most important" if ranking else "the first declared"
+        chosen = f"The space searches no {listed(missing, 'and no')} by that name"
+        chosen += f"; shown instead: {listed(filled)} ({how})." if filled else "."
+    second = Axis("", ("",), values=(None,)) if columns is None else axis_of(columns, candidates[columns])
+    return Axes(axis_of(rows, candidates[rows]), second, chosen)
+
+
+def _has_axis(parameters: Sequence[Parameter]) -> bool:
+    """Neither weights on a simplex, nor a range here and a list of choices there."""
+    if any(parameter.kind == "simplex" for parameter in parameters):
+        return False
+    numeric = {parameter.kind in ("float", "int") for parameter in parameters}
+    return len(numeric) == 1 or all(_few(parameter) is not None for parameter in parameters)

@@ -1,0 +1,30 @@
+"""The trials no other trial beats in every metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.spec import Metric
+
+
+def pareto_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
+    """COMPLETE trials that no other dominates, the best of the first metric first. A trial dominates
+    another if it is nowhere worse and somewhere better; equals stay side by side."""
+    complete = [t for t in study.in_state("COMPLETE") if all(metric.name in t.values for metric in study.metrics)]
+    costs = {trial.number: _costs(trial, study.metrics) for trial in complete}
+    front = [
+        trial
+        for trial in complete
+        if not any(_dominates(costs[other.number], costs[trial.number]) for other in complete)
+    ]
+    return tuple(sorted(front, key=lambda trial: (costs[trial.number], trial.number)))
+
+
+def _costs(trial: TrialRecord, metrics: Sequence[Metric]) -> tuple[float, ...]:
+    """Values turned so that less is better."""
+    return tuple((-1 if m.direction == "maximize" else 1) * trial.values[m.name] for m in metrics)
+
+
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

@@ -1,0 +1,74 @@
+"""The optimization's course: every trial's final value in the order tried, and the best so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo.analysis.architecture import colour_range, groups_of
+from hpo.analysis.records import StudyRecord, better
+from hpo.spec import Metric
+
+
+@dataclass(frozen=True)
+class Point:
+    """`value`: the final value of a COMPLETE trial; of a PRUNED one the last value it reported."""
+
+    number: int
+    state: str
+    group: str
+    value: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class History:
+    """`best`: (trial number, best final value so far) at every COMPLETE trial. `silent`: pruned trials
+    that reported no value; `failed`: failed ones. `low`, `high`: the range that shows all but
+    extreme bad values, None without any; `beyond`: how many points lie outside of it."""
+
+    metric: Metric
+    group_by: str | None
+    groups: tuple[str, ...]
+    points: tuple[Point, ...]
+    best: tuple[tuple[int, float], ...]
+    silent: int
+    failed: int
+    low: float | None
+    high: float | None
+    beyond: int
+
+
+def optimization_history(study: StudyRecord, metric: Metric) -> History:
+    groups = groups_of(study)
+    group_of = {trial.number: group.label for group in groups for trial in group.trials}
+    complete = {trial.number for trial in study.complete(metric)}
+    points: list[Point] = []
+    best: list[tuple[int, float]] = []
+    silent = 0
+    for trial in sorted(study.finished, key=lambda t: t.number):
+        if trial.number in complete:
+            value: float | None = trial.values[metric.name]
+        elif trial.state == "PRUNED":
+            value = trial.last(metric.name)
+            silent += value is None
+        else:
+            continue
+        if value is None:
+            continue
+        points.append(Point(trial.number, trial.state, group_of[trial.number], value, trial.steps))
+        if trial.state == "COMPLETE":
+            best.append((trial.number, value if not best or better(metric, value, best[-1][1]) else best[-1][1]))
+    low, high, _ = colour_range([point.value for point in points], metric)
+    beyond = sum(not low <= point.value <= high for point in points) if low is not None and high is not None else 0
+    return History(
+        metric,
+        study.group_by,
+        tuple(group.label for group in groups),
+        tuple(points),
+        tuple(best),
+        silent,
+        len(study.in_state("FAIL")),
+        low,
+        high,
+        beyond,
+    )

@@ -1,0 +1,188 @@
+"""The read side: what a study's storage and files say, as plain records. All analysis starts here
+and none of it touches Optuna's objects or the run side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo import layout
+from hpo.analysis.wording import label
+from hpo.attributes import JOB, OUTCOME, requeued
+from hpo.history import Step
+from hpo.history import read as read_history
+from hpo.spec import Component, Metric, StudySpec
+from hpo.storage import load_study, redact, storage_url
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+    from hpo.space import SearchSpace
+
+FINISHED = ("COMPLETE", "PRUNED", "FAIL")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One attempt at one configuration.
+
+    state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING. params: named as the objective sees them,
+    optuna_params and distributions as Optuna does. values: final metrics, of COMPLETE trials only.
+    cause, reason: of a pruned or failed trial (empty when nobody noted them). seconds: how long it
+    ran. started: seconds since the epoch. history: every reported step, ascending. requeued: lost or
+    interrupted, and tried again under another number, so that it is no finished trial."""
+
+    number: int
+    state: str
+    params: Mapping[str, Any]
+    optuna_params: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
+    cause: str = ""
+    reason: str = ""
+    seconds: float | None = None
+    started: float | None = None
+    source: str = "sampler"
+    attempt: int = 1
+    retry_of: int | None = None
+    history: tuple[Step, ...] = ()
+    requeued: bool = False
+    gpu_seconds: float = 0.0
+    distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED and not self.requeued
+
+    @property
+    def steps(self) -> int:
+        return len(self.history)
+
+    def last(self, metric: str) -> float | None:
+        """The last finite value reported of `metric`, or None."""
+        for step in reversed(self.history):
+            value = step.metrics.get(metric)
+            if value is not None and math.isfinite(value):
+                return value
+        return None
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as far as it got. `setup` says what else was decided about it, as (label, text);
+    `storage` is the URL of its storage, without a password."""
+
+    name: str
+    directory: Path
+    metrics: tuple[Metric, ...]
+    group_by: str | None
+    space: SearchSpace
+    trials: tuple[TrialRecord, ...]
+    setup: tuple[tuple[str, str], ...] = ()
+    storage: str = ""
+
+    @property
+    def finished(self) -> tuple[TrialRecord, ...]:
+        return tuple(trial for trial in self.trials if trial.finished)
+
+    def in_state(self, state: str) -> tuple[TrialRecord, ...]:
+        """Trials in `state`, without lost and interrupted attempts."""
+        return tuple(trial for trial in self.trials if trial.state == state and not trial.requeued)
+
+    def complete(self, metric: Metric) -> tuple[TrialRecord, ...]:
+        """COMPLETE trials that have a finite final value of `metric`."""
+        return tuple(t for t in self.in_state("COMPLETE") if math.isfinite(t.values.get(metric.name, math.nan)))
+
+
+def better(metric: Metric, value: float, than: float) -> bool:
+    return value > than if metric.direction == "maximize" else value < than
+
+
+def best_of(trials: tuple[TrialRecord, ...], metric: Metric) -> TrialRecord | None:
+    """The trial with the best final value; of equals the first one tried; None of none."""
+    best: TrialRecord | None = None
+    for trial in trials:
+        if best is None or better(metric, trial.values[metric.name], best.values[metric.name]):
+            best = trial
+    return best
+
+
+def read_study(runs: Path, name: str) -> StudyRecord:
+    """Everything known of a study in the folder `runs`. Raises StudyNotFound."""
+    spec, study = load_study(runs, name)
+    return records_of(study, spec, layout.study_directory(runs, name))
+
+
+def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histories: bool = True) -> StudyRecord:
+    """The records of an Optuna study; histories are read from the files in `directory`, unless they
+    are not wanted."""
+    source = directory if histories else None
+    trials = tuple(_record(trial, spec, source) for trial in study.get_trials(deepcopy=False))
+    storage = redact(storage_url(spec, directory.parent))
+    return StudyRecord(spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, _setup(spec), storage)
+
+
+def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | None) -> TrialRecord:
+    job = trial.user_attrs.get(JOB) or {}
+    state = trial.state.name
+    # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
+    outcome = (trial.user_attrs.get(OUTCOME) or {}) if state in FINISHED else {}
+    seconds = outcome.get("seconds")
+    if seconds is None and trial.duration is not None:
+        seconds = trial.duration.total_seconds()
+    started = job.get("started")
+    if started is None and trial.datetime_start is not None:
+        started = trial.datetime_start.timestamp()
+    values: dict[str, float] = {}
+    if state == "COMPLETE":  # Optuna gives a pruned trial its last intermediate value: not a final one
+        names = (metric.name for metric in spec.metrics)
+        values = {**(outcome.get("metrics") or {}), **dict(zip(names, trial.values or (), strict=False))}
+    params = job.get("params")
+    if params is None:  # added by hand, with optuna-dashboard or another program
+        params = spec.space.resolve(trial.params) if trial.params else {}
+    history = read_history(layout.trial_directory(directory, trial.number) / layout.HISTORY) if directory else []
+    return TrialRecord(
+        number=trial.number,
+        state=state,
+        params=params,
+        optuna_params=trial.params,
+        values=values,
+        cause=outcome.get("cause") or "",
+        reason=outcome.get("reason") or "",
+        seconds=seconds,
+        started=started,
+        source=job.get("source", "other"),
+        attempt=job.get("attempt", 1),
+        retry_of=job.get("retry_of"),
+        history=tuple(history),
+        requeued=requeued(trial.user_attrs) and state == "FAIL",
+        gpu_seconds=outcome.get("gpu_seconds") or 0.0,
+        distributions=trial.distributions,
+    )
+
+
+def _setup(spec: StudySpec) -> tuple[tuple[str, str], ...]:
+    limits = (
+        (spec.budget.trials, "trials"),
+        (spec.budget.hours, "hours"),
+        (spec.budget.gpu_hours, "GPU hours"),
+    )
+    budget = ", ".join(f"{limit:g} {unit}" for limit, unit in limits if limit is not None)
+    constants = ", ".join(f"{name} {label(value)}" for name, value in spec.constants.items())
+    facts = (
+        ("Objective", spec.objective_ref().label),
+        ("Sampler", _component(spec.sampler)),
+        ("Pruner", _component(spec.pruner)),
+        ("Budget", budget or "every cell of the grid"),
+        ("Constants", constants),
+        ("Seed", str(spec.seed)),
+    )
+    return tuple((name, text) for name, text in facts if text)
+
+
+def _component(component: Component) -> str:
+    options = ", ".join(f"{name} {label(value)}" for name, value in component.options.items())
+    return f"{component.name} ({options})" if options else component.name

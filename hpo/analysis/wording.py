@@ -1,0 +1,97 @@
+"""Values as people read them: numbers, durations, configurations. One place, so that a figure, a
+table and a sentence never spell the same value differently."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def number(value: float, significant: int = 4) -> str:
+    """`0.001`, `5e-4`, `12.5`, `1.2e6`: at most `significant` digits, no padding."""
+    if not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("infinity" if value > 0 else "-infinity")
+    if value == 0:
+        return "0"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return str(int(value))
+    if 1e-3 <= abs(value) < 1e6:
+        short = f"{value:.{significant}g}"
+        return f"{value:.0f}" if "e" in short else short
+    mantissa, exponent = f"{value:.{significant - 1}e}".split("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def label(value: Any) -> str:
+    """A parameter's value, spelled as in YAML where YAML has a short spelling."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {label(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(label(part) for part in value)
+    return str(value)
+
+
+def configuration(params: Mapping[str, Any], without: Iterable[str | None] = ()) -> str:
+    """`learning_rate 5e-4, batch_size 16`, leaving out the names in `without`."""
+    left_out = set(without)
+    parts = []
+    for name, value in params.items():
+        if name not in left_out:
+            parts.append(f"{name} ({label(value)})" if isinstance(value, Mapping) else f"{name} {label(value)}")
+    return ", ".join(parts) or "no other parameter"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`; an em dash when unknown."""
+    if seconds is None:
+        return "—"
+    if seconds < 59.95:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def decimals(values: Iterable[float]) -> int:
+    """Decimals that tell values of this spread apart to about a hundredth of it (0 to 6)."""
+    known = [value for value in values if math.isfinite(value)]
+    spread = max(known) - min(known) if known else 0.0
+    if spread <= 0:
+        return 3
+    return min(6, max(0, 2 - math.floor(math.log10(spread))))
+
+
+def score(value: float, places: int) -> str:
+    """A metric with `places` decimals, or in scientific notation where those would not show it."""
+    if value != 0 and (abs(value) >= 1e6 or abs(value) < 10.0 ** -(places + 1)):
+        return number(value)
+    return f"{value:.{places}f}"
+
+
+def count(n: int, noun: str, plural: str | None = None) -> str:
+    """`1 trial`, `3 trials`."""
+    return f"{n} {noun if n == 1 else plural or noun + 's'}"
+
+
+def listed(words: Iterable[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    items = list(words)
+    return f" {last} ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def numbers(trials: Iterable[int], limit: int = 12) -> str:
+    """Trial numbers `3, 7, 12`, the tail cut at `limit`."""
+    all_of_them = list(trials)
+    shown = ", ".join(str(n) for n in all_of_them[:limit])
+    return shown if len(all_of_them) <= limit else f"{shown} and {len(all_of_them) - limit} more"

@@ -1,0 +1,61 @@
+"""What a study has spent, counted from what its storage holds, so that a resumed study ends at the
+same total as an uninterrupted one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Limits(Protocol):
+    @property
+    def trials(self) -> int | None: ...
+    @property
+    def hours(self) -> float | None: ...
+    @property
+    def gpu_hours(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Span:
+    """When an attempt ran, in seconds since the epoch, and how many GPU seconds it cost."""
+
+    started: float
+    finished: float
+    gpu_seconds: float
+
+
+def span_of(attributes: Mapping[str, Any]) -> Span | None:
+    """The span that the Oracle noted in a trial's attributes, or None if it never ended."""
+    job, outcome = attributes.get("hpo:job"), attributes.get("hpo:outcome")
+    if not job or not outcome:
+        return None
+    return Span(job["started"], outcome["finished"], outcome["gpu_seconds"])
+
+
+def wall_seconds(spans: Iterable[Span]) -> float:
+    """Seconds during which at least one attempt ran: the length of the union of the spans. Nights
+    in which the driver was not running are not counted."""
+    total, end = 0.0, float("-inf")
+    for span in sorted(spans, key=lambda s: s.started):
+        total += max(0.0, span.finished - max(span.started, end))
+        end = max(end, span.finished)
+    return total
+
+
+def exhausted(limits: Limits, taken: int, spans: Iterable[Span]) -> str:
+    """Why no further trial may start, or an empty string. `taken` counts finished and running
+    trials, `spans` those of finished and running attempts (a running one ends now)."""
+    if limits.trials is not None and taken >= limits.trials:
+        return f"the budget of {limits.trials} trials is spent"
+    if limits.hours is None and limits.gpu_hours is None:
+        return ""
+    spans = list(spans)
+    hours = wall_seconds(spans) / 3600
+    if limits.hours is not None and hours >= limits.hours:
+        return f"the budget of {limits.hours:g} hours is spent"
+    gpu_hours = sum(span.gpu_seconds for span in spans) / 3600
+    if limits.gpu_hours is not None and gpu_hours >= limits.gpu_hours:
+        return f"the budget of {limits.gpu_hours:g} GPU hours is spent"
+    return ""

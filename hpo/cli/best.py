@@ -1,0 +1,57 @@
+"""`hpo best`: the best configuration, as a study that trains it alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hpo.analysis.wording import numbers
+from hpo.cli.common import emit, find_study, json_option, runs_option, study_argument
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo best > best.yaml && hpo run best.yaml
+  hpo best quickstart --trial 12 > twelve.yaml
+  hpo best --json | jq .params
+"""
+)
+@study_argument
+@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="This trial instead of the best.")
+@runs_option
+@json_option
+def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> None:
+    """Print the best configuration as a study that trains it alone.
+
+    Every parameter is fixed, the paths are absolute, the budget is one trial. With several metrics
+    it is the one of the Pareto front that is best by the first metric. STUDY is a name in the runs
+    folder or a YAML; by default the study last driven."""
+    from hpo.actions.best import alone, as_yaml, choose
+    from hpo.analysis.records import records_of
+    from hpo.layout import study_directory
+    from hpo.storage import load_study
+
+    name = find_study(runs, study)
+    spec, stored = load_study(runs, name)
+    choice = choose(records_of(stored, spec, study_directory(runs, name)), trial)
+    chosen = choice.trial
+    if as_json:
+        emit(
+            {
+                "study": name,
+                "trial": chosen.number,
+                "state": chosen.state,
+                "values": chosen.values,
+                "params": chosen.params,
+                "pareto_front": choice.front or None,
+                "spec": alone(spec, chosen),
+            }
+        )
+        return
+    click.echo(as_yaml(spec, choice), nl=False)
+    if trial is None and len(choice.front) > 1:
+        click.echo(
+            f"trial {chosen.number} of the Pareto front {numbers(choice.front)}; --trial N takes another", err=True
+        )

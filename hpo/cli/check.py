@@ -1,0 +1,119 @@
+"""`hpo check`: is study.yaml right, and what would it do?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo.cli.common import aligned, emit, json_option, labelled, runs_option
+
+if TYPE_CHECKING:
+    from hpo.actions.plan import Plan
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo check study.yaml
+  hpo check study.yaml --import                   import the objective too
+  hpo check study.yaml --trials 3 --set constants.epochs=2
+                                                  with the overrides of a run
+  hpo check study.yaml --set sampler=grid         how many cells would it have?
+  hpo check study.yaml --json | jq .grid
+
+\b
+Exit code: 0 all is right (warnings are no errors), 2 the study is wrong.
+""",
+)
+@click.argument("study", metavar="STUDY.yaml")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the YAML, such as constants.epochs=2.",
+)
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Trials in all (budget.trials).")
+@click.option("--import", "import_objective", is_flag=True, help="Import the objective, too: runs its module's code.")
+@runs_option
+@json_option
+def check(
+    study: str, overrides: tuple[str, ...], trials: int | None, import_objective: bool, runs: Path, as_json: bool
+) -> int:
+    """Validate a study and print its plan; nothing is run.
+
+    The objective is located, but not imported unless told."""
+    from hpo.actions.plan import plan
+    from hpo.spec import load_spec
+
+    settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
+    found = plan(load_spec(study, settings), import_objective, runs)
+    if as_json:
+        emit(found.data())
+    else:
+        click.echo(_text(found))
+    return 0
+
+
+def _text(plan: Plan) -> str:
+    cells = f"none, for {', '.join(plan.endless)} can be any number" if plan.grid is None else f"{plan.grid} cells"
+    blocks = [
+        labelled(
+            [
+                ("study", f"{plan.name} ({plan.source})"),
+                ("objective", plan.objective),
+                ("found at", f"{plan.location}{' (imported)' if plan.imported else ''}"),
+                ("metrics", ", ".join(plan.metrics)),
+            ]
+        ),
+        _parameters(plan),
+        _samples(plan),
+        labelled(
+            [
+                ("grid", cells),
+                ("sampler", plan.sampler),
+                ("pruner", plan.pruner),
+                ("first", plan.first),
+                ("budget", plan.budget),
+                ("engine", plan.engine),
+                ("results", plan.directory),
+                ("storage", plan.storage),
+            ]
+        ),
+    ]
+    if plan.warnings:
+        blocks.append("\n".join(f"warning: {warning}" for warning in plan.warnings))
+    return "\n\n".join(blocks)
+
+
+def _parameters(plan: Plan) -> str:
+    header = ("parameter", "type", "distribution", "only where", "")
+    rows = [
+        (row.name, row.kind, row.distribution, row.condition, "structural" if row.structural else "")
+        for row in plan.parameters
+    ]
+    columns = list(zip(header, *rows, strict=True))
+    # A column that no parameter uses is left out.
+    used = [column for column in columns if any(column[1:])]
+    return "\n".join(aligned(zip(*used, strict=True)))
+
+
+def _samples(plan: Plan) -> str:
+    """Configurations as columns under their parameters' names: what the objective would be given."""
+    names = list(dict.fromkeys(row.name for row in plan.parameters))
+    rows = [[_cell(sample[name]) if name in sample else "-" for name in names] for sample in plan.samples]
+    columns = [[name, *(row[index] for row in rows)] for index, name in enumerate(names)]
+    return "drawn from the space:\n" + "\n".join(f"  {line}" for line in aligned(columns))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{name} {_cell(weight)}" for name, weight in value.items())
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)

@@ -1,0 +1,126 @@
+"""What the commands share: their options, finding the study meant, and plain text."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hpo import layout
+from hpo.analysis.wording import number
+from hpo.errors import StudyNotFound, listing, nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def runs_option(command: F) -> F:
+    """`--runs DIR`, passed on as the absolute Path `runs`."""
+    return click.option(
+        "--runs",
+        metavar="DIR",
+        callback=lambda _context, _option, value: layout.runs_folder(value),
+        help="Folder of all studies.  [default: $HPO_RUNS, else ./runs]",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """`--json`, passed on as the bool `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
+
+
+def study_argument(command: F) -> F:
+    """An optional STUDY, to be given to `find_study`."""
+    return click.argument("study", required=False)(command)
+
+
+def find_study(runs: Path, given: str | None) -> str:
+    """The name of the study meant: a name in the runs folder, a YAML whose name it bears, or
+    with None the study last driven. Raises StudyNotFound, SpecError for a YAML that is wrong."""
+    names = layout.studies_in(runs)
+    if given is None:
+        if not names:
+            raise StudyNotFound(f"there is no study in {runs}. {_where_to_look('hpo run STUDY.yaml starts one')}")
+        return names[0]
+    if given in names:
+        return given
+    name = given
+    if given.endswith((".yaml", ".yml")):
+        from hpo.spec import load_spec
+
+        name = load_spec(given, locate=False).name
+        if name in names:
+            return name
+    there = f"There are {listing(names)}." if names else "It holds no study."
+    raise StudyNotFound(
+        f"there is no study '{name}' in {runs}.{nearest(name, names)} {there} {_where_to_look('')}".rstrip()
+    )
+
+
+def _where_to_look(first: str) -> str:
+    other = "--runs DIR or $HPO_RUNS names another folder."
+    return f"{first}; {other}" if first else other
+
+
+def follow_up(command: str, runs: Path) -> str:
+    """`hpo <command>` as it has to be typed here: with --runs unless it is the default."""
+    return f"hpo {command}" if runs == layout.runs_folder() else f"hpo {command} --runs {shlex.quote(str(runs))}"
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: paths as strings, NaN and infinities as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def emit(data: Any) -> None:
+    """Print the one JSON document of `--json`."""
+    click.echo(json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def metrics_text(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {number(float(value))}" for name, value in metrics.items())
+
+
+def about(seconds: float) -> str:
+    """A time to wait, no finer than it can be known: `8 s`, `2 min`, `1 h 20 min`, `3 d 4 h`."""
+    if seconds < 60:
+        return f"{max(seconds, 0):.0f} s"
+    minutes = round(seconds / 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [
+        f"{days} d" if days else "",
+        f"{hours} h" if hours else "",
+        f"{minutes} min" if minutes and not days else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Rows of cells as lines with columns aligned; columns of `right` to the right."""
+    rows = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def labelled(pairs: Iterable[tuple[str, str]]) -> str:
+    """`label      text` a line; an empty label continues the one before."""
+    return "\n".join(f"{label:<11}{text}" for label, text in pairs)

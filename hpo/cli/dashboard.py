@@ -1,0 +1,70 @@
+"""`hpo dashboard`: optuna-dashboard on the storage of a study."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import click
+
+from hpo.cli.common import find_study, runs_option, study_argument
+from hpo.errors import HpoError
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """The page asks for news every few seconds: no line for each."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo dashboard                     of the study last driven
+  hpo dashboard quickstart --port 8090
+  ssh -L 8080:127.0.0.1:8080 gpu-machine
+                                    on your own machine, to look at one over there
+"""
+)
+@study_argument
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@runs_option
+def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
+    """Serve optuna-dashboard on the storage of a study.
+
+    It shows all studies of that storage, also while they run. STUDY is a name in the runs folder or
+    a YAML; by default the study last driven. Ctrl-C ends it."""
+    from optuna_dashboard import wsgi
+
+    from hpo.storage import dashboard_argument, load_study, open_storage, redact, storage_url
+
+    name = find_study(runs, study)
+    spec, _ = load_study(runs, name)
+    url = storage_url(spec, runs)
+    storage = open_storage(url)
+    try:
+        server = make_server(host, port, wsgi(storage), server_class=_Server, handler_class=_Silent)
+    except (OSError, OverflowError) as error:
+        other = port + 1 if 0 < port < 65535 else 0
+        raise HpoError(f"the dashboard cannot listen on {host}, port {port}: {error}. Try --port {other}") from error
+    with server:
+        shown = f"[{host}]" if ":" in host else host
+        page = f"http://{shown}:{server.server_port}/dashboard/studies/{storage.get_study_id_from_name(name)}"
+        click.echo(f"{page}\n")
+        click.echo(f"The same as: optuna-dashboard {shlex.quote(redact(dashboard_argument(url)))}")
+        if host not in _LOCAL:
+            click.echo(f"Anyone who can reach {host} can read, change and delete these studies.")
+        click.echo("Ctrl-C ends it.")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            click.echo()

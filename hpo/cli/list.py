@@ -1,0 +1,102 @@
+"""`hpo list`: the studies of a runs folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo import layout
+from hpo.analysis.wording import number
+from hpo.cli.common import aligned, emit, json_option, runs_option
+from hpo.errors import HpoError
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  hpo list
+  hpo list --runs /data/runs
+  hpo list --json | jq -r '.[] | select(.driver == null) | .study'
+""",
+)
+@runs_option
+@json_option
+def list_studies(runs: Path, as_json: bool) -> None:
+    """List the studies of the runs folder.
+
+    The study last driven comes first."""
+    storages: dict[str, optuna.storages.BaseStorage] = {}
+    rows = [_row(runs, name, storages) for name in layout.studies_in(runs)]
+    if as_json:
+        emit(rows)
+    elif rows:
+        head = ("study", "finished", "complete", "pruned", "failed", "best", "trial", "last driven", "driver")
+        click.echo("\n".join(aligned([head, *(_cells(row) for row in rows)], right=(1, 2, 3, 4, 6))))
+        for row in rows:
+            if row.get("error"):
+                click.echo(f"hpo: {row['study']}: {row['error']}", err=True)
+    else:
+        click.echo(f"there is no study in {runs}; `hpo run STUDY.yaml` starts one", err=True)
+
+
+def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]) -> dict[str, Any]:
+    """One study; one that cannot be read has an `error` in place of counts, and hides no other."""
+    import optuna
+
+    from hpo.analysis.records import records_of
+    from hpo.cli.standing import standing
+    from hpo.spec import load_spec
+    from hpo.storage import driver_of, open_storage, redact, storage_url
+
+    directory = layout.study_directory(runs, name)
+    recorded = directory / layout.SPEC
+    row: dict[str, Any] = {
+        "study": name,
+        "directory": directory,
+        "driven": recorded.stat().st_mtime,
+        "driver": driver_of(directory),
+    }
+    try:
+        spec = load_spec(recorded, locate=False)
+        url = storage_url(spec, runs)
+        # Studies share a journal: it is opened, and read, once for all of them.
+        if url not in storages:
+            storages[url] = open_storage(url)
+        try:
+            study = optuna.load_study(study_name=name, storage=storages[url])
+        except KeyError:
+            return row | {"error": f"it is no longer in its storage {redact(url)}"}
+        now = standing(records_of(study, spec, directory), spec)
+    except HpoError as error:
+        return row | {"error": str(error)}
+    return row | {
+        "storage": redact(url),
+        "budget": now.budget,
+        "finished": now.finished,
+        "complete": now.complete,
+        "pruned": now.pruned,
+        "failed": now.failed,
+        "requeued": now.requeued,
+        "metric": spec.metrics[0].name,
+        "best": now.best and now.best.values[spec.metrics[0].name],
+        "best_trial": now.best and now.best.number,
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    driven = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["driven"]))
+    driver = f"process {row['driver'].get('pid', '?')}" if row["driver"] else ""
+    if "error" in row:
+        return (row["study"], "?", "", "", "", "", "", driven, driver)
+    finished = f"{row['finished']}" if row["budget"] is None else f"{row['finished']}/{row['budget']}"
+    counts = (str(row[key]) for key in ("complete", "pruned", "failed"))
+    best = "" if row["best"] is None else f"{row['metric']} {number(row['best'])}"
+    trial = "" if row["best_trial"] is None else str(row["best_trial"])
+    return (row["study"], finished, *counts, best, trial, driven, driver)

@@ -1,0 +1,134 @@
+"""`hpo`: the console entry. A command's file is imported only when that command is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from hpo import __version__
+from hpo.errors import HpoError, nearest
+
+# name -> (where its click command is, the line `hpo --help` shows: its help's first sentence)
+COMMANDS = {
+    "run": ("hpo.cli.run:run", "Run a study, or go on with it."),
+    "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
+    "status": ("hpo.cli.status:status", "Show where a study stands."),
+    "report": ("hpo.cli.report:report", "Write the report of a study again."),
+    "best": ("hpo.cli.best:best", "Print the best configuration as a study that trains it alone."),
+    "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
+    "dashboard": ("hpo.cli.dashboard:dashboard", "Serve optuna-dashboard on the storage of a study."),
+    "delete": ("hpo.cli.delete:delete", "Delete a study: its trials, its files, its report."),
+}
+
+INTERRUPTED = 130
+# What a shell reports of a program that SIGPIPE ended.
+BROKEN_PIPE = 141
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            hint = nearest(name, COMMANDS) or f" Expected one of {', '.join(COMMANDS)}."
+            raise click.UsageError(f"there is no command '{name}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  hpo check study.yaml                     is it right, and what would it do?
+  hpo run study.yaml                       search; the same command again goes on
+  hpo run study.yaml --trials 3 --set constants.epochs=2
+  hpo status                               of the study last driven
+  hpo best > best.yaml && hpo run best.yaml
+  hpo dashboard                            http://127.0.0.1:8080
+
+\b
+Files:
+  Studies go to ./runs; --runs DIR or $HPO_RUNS names another folder.
+  HPO_DEBUG=1 shows the traceback behind an error.
+""",
+)
+@click.version_option(__version__, prog_name="hpo", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Search hyperparameters: one YAML says what to try, what comes out is a configuration and a report."""
+
+
+def complain(message: str) -> None:
+    """`hpo: message` on stderr, further lines aligned with the first, without any URL's password."""
+    if "://" in message:
+        from hpo.storage import redact
+
+        message = redact(message)
+    click.echo("hpo: " + message.replace("\n", "\n     "), err=True)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line `args` (default: the process's) and return the exit code.
+
+    Exit codes: 0 success, 1 the study or command failed, 2 wrong usage or input, 3 the study is
+    locked by another driver, 130 interrupted."""
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        code = _invoke(given)
+        # Output still in the buffer would meet a closed pipe only in the interpreter's shutdown.
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _invoke(args: list[str]) -> int:
+    try:
+        # The command line itself is kept for messages that tell how to repeat it.
+        with cli.make_context("hpo", args, obj=("hpo", *args)) as context:
+            code = cli.invoke(context)
+            return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        place = error.ctx.command_path if error.ctx else "hpo"
+        complain(f"{error.format_message()}\n`{place} --help` shows how it is called.")
+        return error.exit_code
+    except click.ClickException as error:
+        complain(error.format_message())
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        complain("interrupted")
+        return INTERRUPTED
+    except HpoError as error:
+        if os.environ.get("HPO_DEBUG") == "1":
+            raise
+        complain(str(error))
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

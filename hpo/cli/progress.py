@@ -1,0 +1,278 @@
+"""What `hpo run` shows while it runs: a live display on a terminal, plain lines elsewhere.
+
+The estimated end assumes that trials go on finishing at the mean pace of this run."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import IO, TYPE_CHECKING, Any
+
+from hpo import layout
+from hpo.analysis.wording import configuration, number
+from hpo.analysis.wording import duration as exact
+from hpo.cli.common import about, metrics_text
+from hpo.trackers.base import Progress, Tracker
+from hpo.trial import Job, Outcome
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.table import Table
+    from rich.text import Text
+
+    from hpo.spec import StudySpec
+
+_REFRESH_PER_SECOND = 4
+# Lines of the live display that are not running trials, and one for the shell's cursor.
+_FRAME = 9
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial under way: `since` on the progress' clock, `step` and `metrics` of its last report."""
+
+    job: Job
+    since: float
+    step: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class StudyProgress(Tracker):
+    """Where a run stands, kept up by the Oracle's calls; its subclasses show it.
+
+    seconds_left: asked once, when the run starts, for what is left of the budget's hours; None
+    without such."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        seconds_left: Callable[[], float | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.metrics = spec.metrics
+        self.name = spec.name
+        self.started_trials = 0
+        self._clock = clock
+        self._began = clock()
+        self._ask_seconds_left = seconds_left
+        self._seconds_left: float | None = None
+        self._progress = Progress(spec.budget.trials, 0, 0, 0, 0, 0, None, None)
+        self._finished_before = 0
+        self._running: dict[int, Running] = {}
+        self._best_params: Mapping[str, Any] = {}
+
+    def study_started(self, progress: Progress) -> None:
+        self._began = self._clock()
+        self._progress = progress
+        self._finished_before = progress.finished
+        self._seconds_left = self._ask_seconds_left()
+
+    def trial_started(self, job: Job) -> None:
+        self.started_trials += 1
+        self._running[job.number] = Running(job, self._clock())
+
+    def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
+        self._running[number] = replace(self._running[number], step=step, metrics=dict(metrics))
+
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        self._running.pop(job.number, None)
+        self._progress = progress
+        if progress.best_number == job.number:
+            self._best_params = job.params
+
+    @property
+    def elapsed(self) -> float:
+        return self._clock() - self._began
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds to the end of the budget at the pace of this run; None while that is unknown."""
+        ends = [] if self._seconds_left is None else [self._seconds_left - self.elapsed]
+        finished = self._progress.finished - self._finished_before
+        if self._progress.budget is not None and finished > 0:
+            ends.append((self._progress.budget - self._progress.finished) * self.elapsed / finished)
+        return max(0.0, min(ends)) if ends else None
+
+    @property
+    def count(self) -> str:
+        """`12/48`, or `12` without a budget of trials."""
+        finished, budget = self._progress.finished, self._progress.budget
+        return f"{finished}" if budget is None else f"{finished}/{budget}"
+
+    def ended(self, job: Job, outcome: Outcome, again: bool) -> str:
+        """One sentence on how a trial ended: `trial 11 COMPLETE val_ap 0.812`."""
+        start = f"trial {job.number} {outcome.state}"
+        if outcome.state == "COMPLETE":
+            names = {metric.name: outcome.metrics[metric.name] for metric in self.metrics}
+            return f"{start} {metrics_text(names)}"
+        error = "" if not outcome.error else f" ({job.directory / layout.ERROR})"
+        return f"{start} {outcome.reason}{'; back in the queue' if again else error}"
+
+
+class PlainProgress(StudyProgress):
+    """One line a finished trial, for logs and pipes."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        stream: IO[str],
+        seconds_left: Callable[[], float | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(spec, seconds_left, clock)
+        self._stream = stream
+
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        again = progress.requeued > self._progress.requeued
+        super().trial_finished(job, outcome, progress)
+        best = "none complete yet"
+        if progress.best is not None:
+            best = f"best {number(progress.best)}, trial {progress.best_number}"
+        left = "" if not self.remaining else f", about {about(self.remaining)} left"
+        self._say(f"[{self.count}] {self.ended(job, outcome, again)} ({best}) {exact(outcome.seconds)}{left}")
+
+    def message(self, text: str) -> None:
+        self._say(text)
+
+    def _say(self, line: str) -> None:
+        # Whoever read the lines may stop reading (`| head`): no reason to end hours of training.
+        with contextlib.suppress(BrokenPipeError):
+            # Flushed a line at a time: whoever follows a log sees a trial when it ends.
+            print(line, file=self._stream, flush=True)
+
+
+class LiveProgress(StudyProgress):
+    """A display that stays in place on a terminal; messages and failures scroll by above it."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        console: Console,
+        seconds_left: Callable[[], float | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        from rich.live import Live
+
+        super().__init__(spec, seconds_left, clock)
+        self._console = console
+        # The display is drawn by a thread of rich's while the driver's changes what it shows: what
+        # both see is replaced whole, never changed in place. A lock would do the same, and hang when
+        # a signal's message meets it held.
+        self._live = Live(_Display(self), console=console, refresh_per_second=_REFRESH_PER_SECOND, transient=True)
+
+    def study_started(self, progress: Progress) -> None:
+        super().study_started(progress)
+        self._live.start()
+
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        again = progress.requeued > self._progress.requeued
+        super().trial_finished(job, outcome, progress)
+        if outcome.state == "FAIL" and not again:
+            self.message(self.ended(job, outcome, again))
+
+    def message(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def display(self, height: int) -> Iterator[RenderableType]:
+        """The lines of the display, for a terminal `height` lines high."""
+        from rich.text import Text
+
+        running = tuple(self._running.values())
+        yield Text()
+        yield self._bar()
+        yield self._counts(len(running))
+        yield self._best()
+        if running:
+            yield Text()
+            yield self._table(running, max(1, height - _FRAME))
+
+    def _bar(self) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        progress = self._progress
+        line = Table.grid(padding=(0, 2), expand=True)
+        line.add_column(no_wrap=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        finished = Text.assemble((self.name, "bold"), f"  {self.count} trials")
+        bar: RenderableType = Text()
+        if progress.budget is not None:
+            bar = ProgressBar(total=max(progress.budget, 1), completed=progress.finished)
+        remaining = self.remaining
+        end = ""
+        if remaining:
+            clock = "%H:%M" if remaining < 12 * 3600 else "%a %H:%M"
+            at = time.strftime(clock, time.localtime(time.time() + remaining))
+            end = f", about {about(remaining)} left (until {at})"
+        line.add_row(finished, bar, f"{exact(self.elapsed)}{end}")
+        return line
+
+    def _counts(self, running: int) -> Text:
+        from rich.text import Text
+
+        progress = self._progress
+        counts = (
+            (progress.complete, "complete", "green"),
+            (progress.pruned, "pruned", "yellow"),
+            (progress.failed, "failed", "red"),
+            (progress.requeued, "requeued", "magenta"),
+            (running, "running", "cyan"),
+        )
+        return Text("   ").join(Text(f"{n} {word}", style=colour if n else "dim") for n, word, colour in counts)
+
+    def _best(self) -> Text:
+        from rich.text import Text
+
+        best, metric = self._progress.best, self.metrics[0].name
+        if best is None:
+            return Text("no trial has completed yet", style="dim")
+        found = Text.assemble(
+            ("best ", "bold"), (f"{metric} {number(best)}", "bold green"), no_wrap=True, overflow="ellipsis"
+        )
+        found.append(f", trial {self._progress.best_number}")
+        if self._best_params:
+            found.append(f": {configuration(self._best_params)}", style="dim")
+        return found
+
+    def _table(self, running: Sequence[Running], rows: int) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        table.add_column("trial", justify="right", no_wrap=True)
+        table.add_column("epoch", justify="right", no_wrap=True)
+        table.add_column("metric", no_wrap=True)
+        table.add_column("time", justify="right", no_wrap=True)
+        # The only column that gives way on a narrow terminal: cut by its cells, for rich shrinks
+        # every column alike where none may wrap.
+        table.add_column("parameters")
+        now = self._clock()
+        for trial in running[:rows]:
+            epoch = "" if trial.step is None else str(trial.step)
+            params = Text(configuration(trial.job.params), no_wrap=True, overflow="ellipsis")
+            table.add_row(str(trial.job.number), epoch, self._metric(trial), exact(now - trial.since), params)
+        if len(running) > rows:
+            table.add_row("...", "", f"and {len(running) - rows} more")
+        return table
+
+    def _metric(self, trial: Running) -> str:
+        """The study's first metric if the trial reports it, else the first that it does report."""
+        names = [metric.name for metric in self.metrics if metric.name in trial.metrics] or list(trial.metrics)
+        return metrics_text({name: trial.metrics[name] for name in names[:1]})
+
+
+class _Display:
+    """Drawn anew at every refresh, so that the clocks go on between two reports."""
+
+    def __init__(self, progress: LiveProgress) -> None:
+        self._progress = progress
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self._progress.display(console.height)

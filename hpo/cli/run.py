@@ -1,0 +1,253 @@
+"""`hpo run`: drive a study to the end of its budget, showing how it goes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from hpo import layout
+from hpo.analysis.wording import count, duration, label, number
+from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option
+from hpo.trackers.base import Tracker
+
+if TYPE_CHECKING:
+    from hpo.cli.progress import StudyProgress
+    from hpo.runner import RunResult
+    from hpo.spec import Component, StudySpec
+
+INTERRUPTED = 130
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo run study.yaml                              run it, or go on where it stopped
+  hpo run study.yaml --trials 3 --set constants.epochs=2
+                                                  a quick look before the long run
+  hpo run study.yaml --trials 200                 more trials for a finished study
+  hpo run study.yaml --workers 4 --set engine.gpu=0.5
+  hpo run study.yaml --new-name second            the same search as a study of its own
+  hpo run study.yaml --json --quiet | jq .progress.best
+
+\b
+Ctrl-C once ends the running trials at their next report and keeps them for
+the next run, twice stops at once; the same command again goes on.
+Exit code: 0 the budget is spent and a trial completed, 1 it failed,
+2 the study is wrong, 3 another driver runs it, 130 interrupted.
+""",
+)
+@click.argument("study", metavar="STUDY.yaml")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the YAML, such as constants.epochs=2.",
+)
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Trials in all (budget.trials).")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trials at a time (engine.workers).")
+@click.option("--new-name", metavar="NAME", help="Run it under another name, as a study of its own.")
+@runs_option
+@json_option
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, on stderr.")
+@click.pass_context
+def run(
+    context: click.Context,
+    study: str,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    workers: int | None,
+    new_name: str | None,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run a study, or go on with it.
+
+    What finished stays finished: the same command again goes on to the same total of trials."""
+    from hpo.runner import run as drive
+    from hpo.spec import load_spec
+
+    spec = load_spec(study, [*overrides, *_shorthands(trials, workers, new_name)])
+    # With --json stdout carries the document alone.
+    out: IO[str] = sys.stderr if as_json else sys.stdout
+    if not quiet:
+        click.echo(_header(spec, runs), file=out)
+    progress = None if quiet else _progress(spec, runs, out)
+    shown: Tracker = progress or _Complaints()
+    try:
+        result = drive(spec, runs, [shown])
+    finally:
+        # An error must not leave the terminal in the state of the live display.
+        shown.close()
+    code, verdict = _verdict(spec, runs, result, progress, context)
+    if verdict and (code or not quiet):
+        click.echo(verdict, file=sys.stderr if code else out)
+    if not quiet:
+        click.echo(_ending(spec, runs, result), file=out)
+    if as_json:
+        emit(_document(result, code))
+    return code
+
+
+def _shorthands(trials: int | None, workers: int | None, new_name: str | None) -> Iterator[str]:
+    if trials is not None:
+        yield f"budget.trials={trials}"
+    if workers is not None:
+        yield f"engine.workers={workers}"
+    if new_name is not None:
+        # Quoted, so that a name such as 2024 or null stays text.
+        yield "name='" + new_name.replace("'", "''") + "'"
+
+
+class _Complaints(Tracker):
+    """All that --quiet lets through."""
+
+    def message(self, text: str) -> None:
+        click.echo(text, err=True)
+
+
+def _progress(spec: StudySpec, runs: Path, out: IO[str]) -> StudyProgress:
+    from hpo.cli.progress import LiveProgress, PlainProgress
+
+    def left() -> float | None:
+        return _seconds_left(spec, runs)
+
+    if out.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        from rich.console import Console
+
+        return LiveProgress(spec, Console(file=out), left)
+    return PlainProgress(spec, out, left)
+
+
+def _seconds_left(spec: StudySpec, runs: Path) -> float | None:
+    """What is left of budget.hours after the earlier runs of the study."""
+    if spec.budget.hours is None:
+        return None
+    from hpo.budget import span_of, wall_seconds
+    from hpo.storage import load_study
+
+    _, study = load_study(runs, spec.name)
+    spans = [span for trial in study.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
+    return max(0.0, spec.budget.hours * 3600 - wall_seconds(spans))
+
+
+def _header(spec: StudySpec, runs: Path) -> str:
+    budget = spec.budget
+    limits = ((budget.trials, "trial"), (budget.hours, "hour"), (budget.gpu_hours, "GPU hour"))
+    given = [f"{limit:g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
+    engine = spec.engine
+    workers = "as many as fit" if engine.workers is None else str(engine.workers)
+    gpu = f", {engine.gpu:g} GPU each" if engine.gpu else ""
+    return labelled(
+        [
+            ("study", f"{spec.name} ({spec.source})"),
+            ("objective", spec.objective_ref().label),
+            ("metrics", ", ".join(f"{metric.direction} {metric.name}" for metric in spec.metrics)),
+            ("sampler", _component(spec.sampler)),
+            ("pruner", _component(spec.pruner)),
+            ("budget", ", ".join(given) or "every cell of the grid once"),
+            ("workers", f"{workers} ({engine.name} engine{gpu})"),
+            ("where", str(layout.study_directory(runs, spec.name))),
+        ]
+    )
+
+
+def _component(component: Component) -> str:
+    options = ", ".join(f"{name} {label(value)}" for name, value in component.options.items())
+    return f"{component.name} ({options})" if options else component.name
+
+
+def _verdict(
+    spec: StudySpec, runs: Path, result: RunResult, progress: StudyProgress | None, context: click.Context
+) -> tuple[int, str]:
+    """The exit code, and the sentences that say how the run ended."""
+    from hpo.storage import redact
+
+    trials = result.progress
+    counts = [
+        f"{n} {word}"
+        for n, word in (
+            (trials.complete, "complete"),
+            (trials.pruned, "pruned"),
+            (trials.failed, "failed"),
+            (trials.requeued, "requeued"),
+        )
+        if n
+    ]
+    total = count(trials.finished, "trial") if trials.budget is None else f"{trials.finished} of {trials.budget} trials"
+    summary = f"\n{total} finished" + (f": {', '.join(counts)}" if counts else "")
+    if result.interrupted:
+        command = redact(shlex.join(context.obj or ("hpo", *sys.argv[1:])))
+        return INTERRUPTED, f"{summary}\ninterrupted; to go on, give the same command again: {command}"
+    if trials.complete == 0:
+        said = result.stopped or "no trial completed"
+        lines = [f"{said}. {_first_mishap(runs, result)}".rstrip()]
+        if result.stopped:
+            failures = spec.budget.failures + trials.failed
+            lines.append(f"when it is mended: --set budget.failures={failures} goes on, --new-name NAME starts anew")
+        return 1, "\n".join([summary, *lines])
+    if not result.done:
+        return 1, f"{summary}\nstopped before its budget was spent: {result.stopped or 'no reason was given'}"
+    if progress is not None and progress.started_trials == 0:
+        more = "" if spec.budget.trials is None else f"; `--trials {2 * spec.budget.trials}` would go on"
+        return 0, f"{summary}\nnothing was left to run{more}"
+    return 0, summary if progress is None else f"{summary}, in {duration(progress.elapsed)}"
+
+
+def _first_mishap(runs: Path, result: RunResult) -> str:
+    """Why the first trial that failed did, and where its traceback is; else why one was pruned."""
+    from hpo.analysis.records import read_study
+
+    ended = [trial for trial in read_study(runs, result.study).finished if trial.state != "COMPLETE"]
+    failed = [trial for trial in ended if trial.state == "FAIL"]
+    if failed:
+        first = failed[0]
+        return f"The first error, trial {first.number}: {first.reason}\n{_evidence(result.directory, first.number)}"
+    if ended:
+        return f"All {count(len(ended), 'trial')} were pruned, the first one because {ended[0].reason}"
+    return ""
+
+
+def _evidence(study: Path, number: int) -> str:
+    """The file that tells most of why a trial failed."""
+    trial = layout.trial_directory(study, number)
+    for name, what in ((layout.ERROR, "traceback"), (layout.CRASH, "Python stacks"), (layout.OUTPUT, "output")):
+        path = trial / name
+        if path.exists() and path.stat().st_size > 0:
+            return f"its {what}: {path}"
+    return f"what its worker printed: {study / 'workers'}"
+
+
+def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
+    """Where everything is."""
+    from hpo.storage import dashboard_argument
+
+    study, best = shlex.quote(result.study), result.progress.best
+    lines = []
+    if best is not None:
+        lines.append(("best", f"{spec.metrics[0].name} {number(best)}, trial {result.progress.best_number}"))
+    # The page before the Markdown.
+    reports = sorted(result.reports, key=lambda path: path.suffix)
+    lines += [("report" if index == 0 else "", str(path)) for index, path in enumerate(reports)]
+    lines += [
+        ("all files", str(result.directory)),
+        ("dashboard", follow_up(f"dashboard {study}", runs)),
+        ("", f"optuna-dashboard {shlex.quote(dashboard_argument(result.storage))}"),
+    ]
+    if best is not None:
+        file = f"{study}-best.yaml"
+        lines.append(("train it", f"{follow_up(f'best {study}', runs)} > {file} && {follow_up(f'run {file}', runs)}"))
+    return "\n" + labelled(lines)
+
+
+def _document(result: RunResult, code: int) -> dict[str, object]:
+    progress = asdict(result.progress) | {"finished": result.progress.finished}
+    return asdict(result) | {"progress": progress, "exit_code": code}

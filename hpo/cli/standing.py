@@ -1,0 +1,63 @@
+"""Where a recorded study stands: what `status` and `list` count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from hpo.analysis.pareto import pareto_front
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.spec import Budget, StudySpec
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Counts of finished trials (complete, pruned, failed) and of attempts that were tried again
+    (requeued); `best` is that of the first metric; `front` the Pareto front, of one metric the best
+    alone; `deaths` how many trials each cause ended."""
+
+    budget: int | None
+    complete: int
+    pruned: int
+    failed: int
+    requeued: int
+    running: tuple[TrialRecord, ...]
+    waiting: int
+    best: TrialRecord | None
+    front: tuple[TrialRecord, ...]
+    deaths: dict[str, int]
+
+    @property
+    def finished(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+    @property
+    def total(self) -> str:
+        """`12 of 48`, or `12` without a budget of trials."""
+        return f"{self.finished}" if self.budget is None else f"{self.finished} of {self.budget}"
+
+
+def standing(record: StudyRecord, spec: StudySpec) -> Standing:
+    best = best_of(record.complete(record.metrics[0]), record.metrics[0])
+    one = () if best is None else (best,)
+    deaths = Counter(trial.cause or "unknown" for trial in record.trials if trial.state in ("PRUNED", "FAIL"))
+    return Standing(
+        budget=budgeted(spec),
+        complete=len(record.in_state("COMPLETE")),
+        pruned=len(record.in_state("PRUNED")),
+        failed=len(record.in_state("FAIL")),
+        requeued=sum(trial.requeued for trial in record.trials),
+        running=record.in_state("RUNNING"),
+        waiting=len(record.in_state("WAITING")),
+        best=best,
+        front=pareto_front(record) if len(record.metrics) > 1 else one,
+        deaths=dict(deaths.most_common()),
+    )
+
+
+def budgeted(spec: StudySpec) -> int | None:
+    """Trials in all, if that is known: a grid without a budget has as many as it has cells."""
+    budget: Budget = spec.budget
+    if budget.trials is None and spec.sampler.name == "grid":
+        return spec.space.grid_size()
+    return budget.trials

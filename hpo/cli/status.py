@@ -1,0 +1,132 @@
+"""`hpo status`: where a study stands, read from its storage; a running driver is not disturbed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo.analysis.wording import configuration, count, duration, numbers
+from hpo.cli.common import aligned, emit, find_study, json_option, labelled, metrics_text, runs_option, study_argument
+
+if TYPE_CHECKING:
+    from hpo.analysis.records import StudyRecord, TrialRecord
+    from hpo.cli.standing import Standing
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo status                        the study last driven
+  hpo status quickstart             by name
+  hpo status studies/quickstart.yaml --runs /data/runs
+  watch -n 5 hpo status
+  hpo status --json | jq .finished
+"""
+)
+@study_argument
+@runs_option
+@json_option
+def status(study: str | None, runs: Path, as_json: bool) -> None:
+    """Show where a study stands.
+
+    Counts, the best trial so far, the trials that run now with their last epoch, the time spent,
+    and what ended trials early. STUDY is a name in the runs folder or a YAML; by default the study
+    last driven."""
+    from hpo.analysis.records import records_of
+    from hpo.budget import Span, span_of, wall_seconds
+    from hpo.cli.standing import standing
+    from hpo.layout import study_directory
+    from hpo.storage import driver_of, load_study, redact, storage_url
+
+    name = find_study(runs, study)
+    spec, stored = load_study(runs, name)
+    record = records_of(stored, spec, study_directory(runs, name))
+    now = standing(record, spec)
+    driver = driver_of(record.directory)
+    spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
+    if driver is not None:
+        started = [trial.started for trial in now.running if trial.started is not None]
+        spans += [Span(each, time.time(), (time.time() - each) * spec.engine.gpu) for each in started]
+    spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
+    if as_json:
+        emit(
+            {
+                "study": name,
+                "directory": record.directory,
+                "storage": redact(storage_url(spec, runs)),
+                "driver": driver,
+                "budget": {"trials": now.budget, "hours": spec.budget.hours, "gpu_hours": spec.budget.gpu_hours},
+                "finished": now.finished,
+                "complete": now.complete,
+                "pruned": now.pruned,
+                "failed": now.failed,
+                "requeued": now.requeued,
+                "waiting": now.waiting,
+                "best": now.best and _trial(now.best),
+                "pareto_front": [trial.number for trial in now.front] if len(record.metrics) > 1 else None,
+                "running": [_trial(trial) | _last(trial) for trial in now.running],
+                "deaths": now.deaths,
+                **spent,
+            }
+        )
+    else:
+        click.echo(_text(record, now, driver, spent))
+
+
+def _trial(trial: TrialRecord) -> dict[str, Any]:
+    return {"trial": trial.number, "values": trial.values, "params": trial.params, "started": trial.started}
+
+
+def _last(trial: TrialRecord) -> dict[str, Any]:
+    last = trial.history[-1] if trial.history else None
+    return {"step": last and last.step, "metrics": last.metrics if last else {}, "attempt": trial.attempt}
+
+
+def _text(record: StudyRecord, now: Standing, driver: Mapping[str, Any] | None, spent: Mapping[str, float]) -> str:
+    counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
+    lines = [
+        ("study", f"{record.name} ({record.directory})"),
+        ("driver", _driver(driver)),
+        ("finished", f"{now.total} trials: {counts}"),
+    ]
+    if now.requeued:
+        lines.append(("", f"{count(now.requeued, 'lost or interrupted attempt')}, tried again and not counted"))
+    if now.waiting:
+        lines.append(("waiting", f"{count(now.waiting, 'queued trial')}"))
+    if now.best is None:
+        lines.append(("best", "no trial has completed yet"))
+    else:
+        lines.append(("best", f"{metrics_text(now.best.values)}, trial {now.best.number}"))
+        lines.append(("", configuration(now.best.params)))
+    if len(record.metrics) > 1 and now.front:
+        lines.append(("front", f"no trial beats these in every metric: {numbers(t.number for t in now.front)}"))
+    gpu = f", {duration(spent['gpu_seconds'])} of GPU" if spent["gpu_seconds"] else ""
+    lines.append(("time", f"{duration(spent['seconds'])}{gpu}"))
+    if now.deaths:
+        lines.append(("ended by", ", ".join(f"{cause} {n}" for cause, n in now.deaths.items())))
+    text = labelled(lines)
+    if not now.running:
+        return text
+    rows = [("trial", "epoch", "time", "metrics", "parameters"), *(_row(trial) for trial in now.running)]
+    title = "running"
+    if driver is None:
+        title = "left running by a driver that died (`hpo run` puts them back in the queue)"
+    return "\n".join([text, "", title, *(f"  {line}" for line in aligned(rows, right=(0, 1, 2)))])
+
+
+def _driver(driver: Mapping[str, Any] | None) -> str:
+    if driver is None:
+        return "none at work"
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
+    return f"process {driver.get('pid', '?')} on {driver.get('host', '?')} since {since}"
+
+
+def _row(trial: TrialRecord) -> tuple[str, str, str, str, str]:
+    last = trial.history[-1] if trial.history else None
+    passed = "" if trial.started is None else duration(time.time() - trial.started)
+    epoch, metrics = (str(last.step), metrics_text(last.metrics)) if last else ("", "")
+    return str(trial.number), epoch, passed, metrics, configuration(trial.params)

@@ -1,0 +1,85 @@
+"""The trial of this process: `hpo.current_trial()` and `hpo.report()` for programs and functions.
+
+In a worker it is the trial being trained. In a program that a study runs as a command, it speaks
+to the worker over the Unix socket named by $HPO_SOCKET: one JSON line a report, one JSON line back.
+Run by hand, outside of any study, `report` prints its JSON line, so that a script stays a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from hpo.trial import Job, ObjectiveRef, Stop, Trial
+
+_current: Trial | None = None
+
+
+def set_current(trial: Trial | None) -> None:
+    global _current
+    _current = trial
+
+
+def current_trial() -> Trial:
+    """The Trial of this process. Outside of a study: number 0, seed 0, no parameters, the current
+    directory, and reports are printed as JSON lines."""
+    global _current
+    if _current is None:
+        _current = _from_environment()
+    return _current
+
+
+def report(step: int, **metrics: float) -> None:
+    """`Trial.report` of this process's trial: raises Pruned when the trial is to stop."""
+    current_trial().report(step, **metrics)
+
+
+def environment(job: Job, socket_path: str) -> dict[str, str]:
+    """What a command sees of its job; the other half of `_from_environment`."""
+    return {
+        "HPO_SOCKET": socket_path,
+        "HPO_NUMBER": str(job.number),
+        "HPO_SEED": str(job.seed),
+        "HPO_ATTEMPT": str(job.attempt),
+        "HPO_DIRECTORY": str(job.directory),
+        "HPO_PARAMS": json.dumps(dict(job.params)),
+        "HPO_CONSTANTS": json.dumps(dict(job.constants), default=str),
+    }
+
+
+def _from_environment() -> Trial:
+    env = os.environ
+    job = Job(
+        number=int(env.get("HPO_NUMBER", "0")),
+        params=json.loads(env.get("HPO_PARAMS", "{}")),
+        seed=int(env.get("HPO_SEED", "0")),
+        objective=ObjectiveRef(),
+        constants=json.loads(env.get("HPO_CONSTANTS", "{}")),
+        directory=Path(env.get("HPO_DIRECTORY", ".")),
+        metrics=(),
+        attempt=int(env.get("HPO_ATTEMPT", "1")),
+    )
+    path = env.get("HPO_SOCKET")
+    return Trial(job, _SocketSender(path) if path else _print)
+
+
+def _print(step: int, metrics: dict[str, float]) -> Stop | None:
+    print(json.dumps({"step": step, **metrics}), flush=True)
+    return None
+
+
+class _SocketSender:
+    """One connection for the life of the program."""
+
+    def __init__(self, path: str) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(path)
+        self._file = connection.makefile("rw", encoding="utf-8")
+
+    def __call__(self, step: int, metrics: dict[str, float]) -> Stop | None:
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._file.flush()
+        answer: dict[str, Any] | None = json.loads(self._file.readline() or "null")
+        return Stop(**answer) if answer else None

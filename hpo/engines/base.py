@@ -1,0 +1,22 @@
+"""The contract of an engine, held by `tests/contracts/engine.py` on every implementation."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hpo.oracle import Oracle
+
+
+class Engine(Protocol):
+    """Places jobs on processes and decides nothing.
+
+    It drains `ask` (None means: nothing now; ask again after a `tell`, and end when nothing runs),
+    delivers every report and obeys its answer, tells exactly one Outcome a job, and survives a
+    worker that dies. All calls of the Oracle come from the thread that called `run`."""
+
+    def run(self, oracle: Oracle) -> None:
+        """Until the Oracle has no more jobs and nothing runs. Leaves no process behind, however it
+        ends."""
+
+    def halt(self) -> None:
+        """End the running attempts now; each is told as interrupted. Called by signal handlers."""

@@ -1,0 +1,45 @@
+"""Trials one after the other in the driver's own process: for debuggers, tests and replay of faults.
+
+It knows no timeouts, and a crash of the objective is a crash of the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo.oracle import Oracle
+from hpo.trial import INTERRUPTED, Outcome, Stop
+from hpo.worker import Share, execute
+
+
+@dataclass(frozen=True)
+class _Host:
+    oracle: Oracle
+
+    def report(self, number: int, step: int, metrics: dict[str, float]) -> Stop | None:
+        return self.oracle.report(number, step, metrics)
+
+    def command_started(self, number: int, group: int) -> None:
+        """The command dies with this process; nobody else needs to know."""
+
+
+class InlineEngine:
+    def __init__(self, share: Share | None = None) -> None:
+        self._share = share or Share()
+        self._executing = False
+
+    def run(self, oracle: Oracle) -> None:
+        host = _Host(oracle)
+        while (job := oracle.ask()) is not None:
+            try:
+                self._executing = True
+                outcome = execute(job, host, self._share)
+            except KeyboardInterrupt:
+                outcome = Outcome(job.number, "FAIL", cause=INTERRUPTED, reason="the study was stopped at once")
+            finally:
+                self._executing = False
+            oracle.tell(outcome)
+
+    def halt(self) -> None:
+        # Only while the user's code runs: the Oracle's own writes are never cut in two.
+        if self._executing:
+            raise KeyboardInterrupt

@@ -1,0 +1,58 @@
+"""Append and read `trials/N/history.jsonl`: every metric of every step of a trial.
+
+A row is `{"step": 3, "time": 1763733600.0, "attempt": 1, "metrics": {"val_loss": 0.25}}`, time in
+seconds since the epoch. JSON has no NaN: non-finite values are the strings "nan", "inf", "-inf".
+Optuna keeps one float a step and none with several objectives, so this file is the truth."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+
+@dataclass(frozen=True)
+class Step:
+    step: int
+    time: float
+    attempt: int
+    metrics: Mapping[str, float]
+
+
+class HistoryWriter:
+    """Appends rows, one write and one flush each, so a killed driver loses at most the torn last."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+        if torn:
+            self._file.write("\n")
+
+    def append(self, step: Step) -> None:
+        metrics = {name: value if math.isfinite(value) else str(value) for name, value in step.metrics.items()}
+        row = {"step": step.step, "time": round(step.time, 3), "attempt": step.attempt, "metrics": metrics}
+        self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read(path: Path) -> list[Step]:
+    """The steps of a history file in ascending order; of a step reported twice (a resumed trial
+    repeats some) the later row wins; torn lines are passed over; no file, no steps."""
+    if not path.exists():
+        return []
+    steps: dict[int, Step] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+            metrics = {str(name): float(value) for name, value in row["metrics"].items()}
+            steps[row["step"]] = Step(row["step"], row["time"], row["attempt"], metrics)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return [steps[number] for number in sorted(steps)]

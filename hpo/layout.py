@@ -1,0 +1,46 @@
+"""Where each file of a run lies: the one place that spells a path inside `runs/`.
+
+runs/journal.log                      the Optuna journal of all studies (default storage)
+runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
+runs/<study>/driver.lock              who is driving it now
+runs/<study>/report.md, report.html
+runs/<study>/workers/<k>.log          what a worker printed outside of a trial
+runs/<study>/trials/<N>/history.jsonl every metric of every step
+runs/<study>/trials/<N>/output.log    what the trial printed
+runs/<study>/trials/<N>/error.txt     the traceback of a failed trial
+runs/<study>/trials/<N>/crash.txt     Python stacks at a crash or a timeout
+runs/<study>/trials/<N>/checkpoint.pkl   Trial.save's last state
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+JOURNAL = "journal.log"
+HISTORY = "history.jsonl"
+OUTPUT = "output.log"
+ERROR = "error.txt"
+CRASH = "crash.txt"
+CHECKPOINT = "checkpoint.pkl"
+SPEC = "study.yaml"
+LOCK = "driver.lock"
+
+
+def runs_folder(given: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds all studies: the one given, else $HPO_RUNS, else ./runs."""
+    return Path(given or os.environ.get("HPO_RUNS") or "runs").absolute()
+
+
+def study_directory(runs: Path, study: str) -> Path:
+    return runs / study
+
+
+def trial_directory(study: Path, number: int) -> Path:
+    return study / "trials" / str(number)
+
+
+def studies_in(runs: Path) -> list[str]:
+    """Names of the studies of a runs folder, the one last driven first."""
+    found = [path.parent for path in runs.glob(f"*/{SPEC}")] if runs.is_dir() else []
+    return [path.name for path in sorted(found, key=lambda p: p.joinpath(SPEC).stat().st_mtime, reverse=True)]

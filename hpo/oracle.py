@@ -1,0 +1,387 @@
+"""The Oracle: ask / report / tell over one Optuna study; its sole owner and writer.
+
+Everything it must know after a kill is in the storage and the history files; what it holds in memory
+is rebuilt from them. A study's directory and a clock are passed in.
+
+The order of writes makes every moment a safe one to die at: a retry is queued before the lost attempt
+is failed, and an outcome is noted before the trial is told, so that `_recover` can finish either."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo import attributes, history, layout
+from hpo.attributes import ENQUEUE, FALLBACK, GRID, JOB, ORIGIN, OUTCOME, RETRY, SAMPLER
+from hpo.budget import Span, exhausted, span_of
+from hpo.checkpoints import inherit
+from hpo.pruning import pruning_for
+from hpo.spec import StudySpec
+from hpo.trackers.base import Progress, Tracker
+from hpo.trial import INTERRUPTED, INVALID, LOST, REQUEUED, Job, Outcome, Stop
+
+
+@dataclass
+class _Running:
+    trial: optuna.Trial
+    job: Job
+    origin: Mapping[str, Any]
+    started: float
+    history: history.HistoryWriter
+    steps: set[int] = field(default_factory=set)
+
+
+class Oracle:
+    """`done` is why no further trial will start (empty while more may); `stopped` is the same when
+    it is not the budget but a mishap."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        study: optuna.Study,
+        directory: Path,
+        tracker: Tracker | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.spec = spec
+        self.done = ""
+        self.stopped = ""
+        self._study = study
+        self._directory = directory
+        self._tracker = tracker or Tracker()
+        self._clock = clock
+        self._objective = spec.objective_ref()
+        self._names = tuple(metric.name for metric in spec.metrics)
+        self._maximize = spec.metrics[0].direction == "maximize"
+        self._running: dict[int, _Running] = {}
+        self._interrupting = ""
+        self._recover()
+        # From here on, counted in memory.
+        trials = study.get_trials(deepcopy=False)
+        self._progress = _count(trials, spec, self._names[0], self._maximize)
+        self._spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
+        self._waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        self._pruning = pruning_for(spec, study, directory)
+        self._cells = self._open_cells(trials) if spec.sampler.name == "grid" else None
+        self._fallbacks = self._open_fallbacks(trials)
+        self._enqueue(trials)
+
+    # --- the three questions an engine asks
+
+    def ask(self, fixed: Mapping[str, Any] | None = None) -> Job | None:
+        """The next job, or None: nothing now. `fixed` holds some parameters (by the objective's
+        names) at given values."""
+        if self._interrupting or self._finished():
+            return None
+        if fixed is not None:
+            self._put(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
+        elif not self._waiting and not self._refill():
+            self.done = "every cell of the grid was tried"
+            return None
+        trial = self._study.ask()
+        origin: dict[str, Any] = {"source": SAMPLER, "attempt": 1, **trial.user_attrs.get(ORIGIN, {})}
+        if ORIGIN in trial.user_attrs:
+            self._waiting = max(0, self._waiting - 1)
+        params = self.spec.space.suggest(trial)
+        directory = layout.trial_directory(self._directory, trial.number)
+        seed = origin.get("seed", _seed(self.spec.seed, trial.number))
+        started = self._clock()
+        earlier = self._resume(origin, directory)
+        job = Job(
+            trial.number, params, seed, self._objective, self.spec.constants, directory, self._names, origin["attempt"]
+        )
+        note = {
+            "seed": seed,
+            "attempt": origin["attempt"],
+            "retry_of": origin.get("retry_of"),
+            "source": origin["source"],
+            "started": started,
+            "params": params,
+        }
+        trial.set_user_attr(JOB, note)
+        running = _Running(trial, job, origin, started, history.HistoryWriter(directory / layout.HISTORY))
+        self._running[trial.number] = running
+        for step in earlier:
+            self._to_optuna(running, step.step, step.metrics)
+        self._progress = replace(self._progress, running=len(self._running))
+        self._tracker.trial_started(job)
+        return job
+
+    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> Stop | None:
+        """Keep the metrics of a step; None to go on, or the Stop that ends the trial."""
+        running = self._running[number]
+        running.history.append(history.Step(step, self._clock(), running.job.attempt, metrics))
+        self._tracker.reported(number, step, metrics)
+        if self._interrupting:
+            return Stop(self._interrupting, interrupted=True)
+        try:
+            if not self._to_optuna(running, step, metrics):
+                return None
+            if self._pruning.should_prune(running.trial):
+                return Stop(f"the pruner {self.spec.pruner.name} stopped it at step {step}")
+        except UpdateFinishedTrialError:
+            return Stop("it was ended from outside (optuna-dashboard)")
+        return None
+
+    def tell(self, outcome: Outcome) -> None:
+        """End a running trial. A lost attempt is queued again (`engine.retries` times if its worker
+        died, always if the study was stopped)."""
+        running = self._running.pop(outcome.number)
+        running.history.close()
+        outcome = self._checked(outcome)
+        finished = self._clock()
+        again = outcome.cause in REQUEUED and not self._blamed(running, outcome)
+        if outcome.error:
+            error = layout.trial_directory(self._directory, outcome.number) / layout.ERROR
+            error.write_text(outcome.error, encoding="utf-8")
+        if again:
+            blame = running.origin.get("blame", 0) + (outcome.cause == LOST)
+            self._put_retry(outcome.number, running.job.seed, running.job.attempt, blame, running.trial.params)
+        gpu_seconds = round(outcome.seconds * self.spec.engine.gpu, 3)
+        note = {
+            "state": outcome.state,
+            "cause": outcome.cause,
+            "reason": outcome.reason,
+            "metrics": dict(outcome.metrics),
+            "finished": finished,
+            "seconds": round(outcome.seconds, 3),
+            "gpu_seconds": gpu_seconds,
+            "peak_gpu_bytes": outcome.peak_gpu_bytes,
+            "requeued": again,
+        }
+        try:
+            self._end(running.trial, note)
+        except UpdateFinishedTrialError:
+            reason = "it was ended from outside (optuna-dashboard)"
+            outcome = Outcome(outcome.number, "FAIL", cause=INVALID, reason=reason, seconds=outcome.seconds)
+        self._pruning.finished(running.trial, outcome)
+        self._spans.append(Span(running.started, finished, gpu_seconds))
+        self._count(outcome, again)
+        self._tracker.trial_finished(running.job, outcome, self._progress)
+        if again:
+            self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")
+
+    # --- what the runner asks
+
+    def interrupt(self, reason: str) -> None:
+        """Start nothing more, and end running trials at their next report; they are queued again."""
+        self._interrupting = reason
+
+    @property
+    def interrupted(self) -> bool:
+        return bool(self._interrupting)
+
+    @property
+    def progress(self) -> Progress:
+        return self._progress
+
+    # --- the queue
+
+    def _finished(self) -> bool:
+        progress = self._progress
+        running = [Span(r.started, self._clock(), self._gpu_seconds(r)) for r in self._running.values()]
+        limits = self.spec.budget
+        self.done = exhausted(limits, progress.finished + progress.running, [*self._spans, *running])
+        if progress.failed >= limits.failures and progress.failed == progress.finished:
+            self.stopped = f"the first {progress.failed} trials all failed (budget.failures = {limits.failures})"
+        return bool(self.done or self.stopped)
+
+    def _gpu_seconds(self, running: _Running) -> float:
+        return (self._clock() - running.started) * self.spec.engine.gpu
+
+    def _refill(self) -> bool:
+        """Queue the next fallback or grid cell, if one is due. False when a grid has no cell left."""
+        progress = self._progress
+        if self._fallbacks and progress.finished and not progress.complete and not self._fallback_runs():
+            index, params = self._fallbacks.pop(0)
+            self._put(params, {"source": FALLBACK, "index": index})
+            return True
+        if self._cells is None:
+            return True
+        cell = next(self._cells, None)
+        if cell is not None:
+            self._put(cell, {"source": GRID})
+        return cell is not None
+
+    def _fallback_runs(self) -> bool:
+        return any(running.origin["source"] == FALLBACK for running in self._running.values())
+
+    def _put(self, params: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+        self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: dict(origin)})
+        self._waiting += 1
+
+    def _put_retry(self, number: int, seed: int, attempt: int, blame: int, params: Mapping[str, Any]) -> None:
+        origin = {"source": RETRY, "retry_of": number, "attempt": attempt + 1, "seed": seed, "blame": blame}
+        self._put(params, origin)
+
+    def _enqueue(self, trials: list[FrozenTrial]) -> None:
+        """Queue the YAML's `enqueue` entries that no earlier run queued."""
+        known = {_key(t.system_attrs.get("fixed_params")) for t in trials if _source(t) == ENQUEUE}
+        for params in self.spec.enqueue:
+            fixed = self.spec.space.to_optuna(params)
+            if _key(fixed) not in known:
+                self._put(fixed, {"source": ENQUEUE})
+
+    def _open_fallbacks(self, trials: list[FrozenTrial]) -> list[tuple[int, dict[str, Any]]]:
+        used = {t.user_attrs[ORIGIN].get("index") for t in trials if _source(t) == FALLBACK}
+        fallbacks = [(index, self.spec.space.to_optuna(params)) for index, params in enumerate(self.spec.fallbacks)]
+        return [fallback for fallback in fallbacks if fallback[0] not in used]
+
+    def _open_cells(self, trials: list[FrozenTrial]) -> Iterator[dict[str, Any]]:
+        """The grid's cells that no trial has tried, enqueued configurations included."""
+        tried = {_key(trial.params or trial.system_attrs.get("fixed_params")) for trial in trials}
+        enqueued = {_key(self.spec.space.to_optuna(params)) for params in self.spec.enqueue}
+        return (cell for cell in self.spec.space.grid() if _key(cell) not in tried | enqueued)
+
+    # --- one trial
+
+    def _to_optuna(self, running: _Running, step: int, metrics: Mapping[str, float]) -> bool:
+        """Give Optuna the first metric of a new step; False if there is nothing to decide on.
+        Optuna ignores a second report of a step, and NaN would poison its comparisons."""
+        value = metrics.get(self._names[0])
+        if value is None or not math.isfinite(value) or step in running.steps:
+            return False
+        running.steps.add(step)
+        self._pruning.report(running.trial, value, step)
+        return True
+
+    def _resume(self, origin: Mapping[str, Any], directory: Path) -> list[history.Step]:
+        """A retry takes over the lost attempt's checkpoint, files and history, if it has saved one."""
+        if origin.get("retry_of") is None:
+            return []
+        lost = (layout.trial_directory(self._directory, number) for number in self._lost_attempts(origin))
+        inherit(lost, directory)
+        return history.read(directory / layout.HISTORY)
+
+    def _lost_attempts(self, origin: Mapping[str, Any]) -> Iterator[int]:
+        """Numbers of the earlier attempts, the latest first."""
+        trials = self._study.get_trials(deepcopy=False)
+        number = origin.get("retry_of")
+        while number is not None:
+            yield number
+            number = trials[number].user_attrs.get(ORIGIN, {}).get("retry_of")
+
+    def _checked(self, outcome: Outcome) -> Outcome:
+        missing = [name for name in self._names if name not in outcome.metrics]
+        if outcome.state != "COMPLETE" or not missing:
+            return outcome
+        return Outcome(outcome.number, "FAIL", cause=INVALID, reason=f"the objective returned no metric '{missing[0]}'")
+
+    def _blamed(self, running: _Running, outcome: Outcome) -> bool:
+        """Whether this configuration has cost enough workers."""
+        return outcome.cause == LOST and running.origin.get("blame", 0) >= self.spec.engine.retries
+
+    def _end(self, trial: optuna.Trial, note: Mapping[str, Any]) -> None:
+        trial.set_user_attr(OUTCOME, note)
+        if note["state"] == "COMPLETE":
+            self._study.tell(trial, [note["metrics"][name] for name in self._names])
+        else:
+            self._study.tell(trial, state=TrialState[note["state"]])
+
+    def _count(self, outcome: Outcome, again: bool) -> None:
+        progress = replace(self._progress, running=len(self._running))
+        if again:
+            progress = replace(progress, requeued=progress.requeued + 1)
+        elif outcome.state == "PRUNED":
+            progress = replace(progress, pruned=progress.pruned + 1)
+        elif outcome.state == "FAIL":
+            progress = replace(progress, failed=progress.failed + 1)
+        else:
+            value = outcome.metrics[self._names[0]]
+            progress = replace(progress, complete=progress.complete + 1)
+            if progress.best is None or (value > progress.best if self._maximize else value < progress.best):
+                progress = replace(progress, best=value, best_number=outcome.number)
+        self._progress = progress
+
+    # --- after a kill
+
+    def _recover(self) -> None:
+        """The trials that a dead driver left running: finish those whose outcome was noted, queue
+        the others again and fail the lost attempt, which does not count."""
+        self._waiting = 0
+        trials = self._study.get_trials(deepcopy=False)
+        requeued = {t.user_attrs.get(ORIGIN, {}).get("retry_of") for t in trials}
+        for frozen in trials:
+            if frozen.state != TrialState.RUNNING:
+                continue
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            note = frozen.user_attrs.get(OUTCOME)
+            if note is None:
+                if frozen.number not in requeued:
+                    self._requeue(frozen)
+                note = self._lost_note(frozen)
+            self._end(trial, note)
+
+    def _requeue(self, frozen: FrozenTrial) -> None:
+        origin = frozen.user_attrs.get(ORIGIN, {})
+        job = frozen.user_attrs.get(JOB, {})
+        seed = job.get("seed", origin.get("seed", _seed(self.spec.seed, frozen.number)))
+        # Killed while it was being asked: what was fixed is kept, the rest will be sampled.
+        params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
+        self._put_retry(frozen.number, seed, origin.get("attempt", 1), origin.get("blame", 0), params)
+        self._tracker.message(f"trial {frozen.number} was running when its driver died; it goes back in the queue")
+
+    def _lost_note(self, frozen: FrozenTrial) -> dict[str, Any]:
+        now = self._clock()
+        started = frozen.user_attrs.get(JOB, {}).get("started", now)
+        steps = history.read(layout.trial_directory(self._directory, frozen.number) / layout.HISTORY)
+        # The last sign of life; the time until this restart was nobody's work.
+        finished = max([started, *(step.time for step in steps)])
+        seconds = finished - started
+        return {
+            "state": "FAIL",
+            "cause": INTERRUPTED,
+            "reason": "its driver died",
+            "metrics": {},
+            "finished": finished,
+            "seconds": round(seconds, 3),
+            "gpu_seconds": round(seconds * self.spec.engine.gpu, 3),
+            "peak_gpu_bytes": 0,
+            "requeued": True,
+        }
+
+
+def _seed(study_seed: int, number: int) -> int:
+    """A trial's own seed, below 2^31: every attempt at it has the same, no two trials share one by
+    design (NumPy's SeedSequence mixes the two numbers)."""
+    return int(np.random.SeedSequence([study_seed, number]).generate_state(1)[0] >> 1)
+
+
+def _key(params: Mapping[str, Any] | None) -> str:
+    return json.dumps(dict(params or {}), sort_keys=True)
+
+
+def _source(trial: FrozenTrial) -> str | None:
+    source: str | None = trial.user_attrs.get(ORIGIN, {}).get("source")
+    return source
+
+
+def _count(trials: list[FrozenTrial], spec: StudySpec, metric: str, maximize: bool) -> Progress:
+    counted = [trial for trial in trials if not attributes.requeued(trial.user_attrs)]
+    complete = [trial for trial in counted if trial.state == TrialState.COMPLETE]
+    best = None
+    if complete:
+        best = (max if maximize else min)(complete, key=lambda trial: trial.values[0])
+    budget = spec.budget.trials
+    if budget is None and spec.sampler.name == "grid":
+        budget = spec.space.grid_size()
+    return Progress(
+        budget=budget,
+        complete=len(complete),
+        pruned=sum(trial.state == TrialState.PRUNED for trial in counted),
+        failed=sum(trial.state == TrialState.FAIL for trial in counted),
+        requeued=len(trials) - len(counted),
+        running=0,
+        best=best.values[0] if best else None,
+        best_number=best.number if best else None,
+    )

@@ -1,0 +1,78 @@
+"""The vocabulary of a report: sections of text, facts, tables and charts, as plain data that neither
+Markdown nor HTML has touched. No text in here carries markup; whoever renders it escapes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Link:
+    """`target` is relative to the report."""
+
+    text: str
+    target: str
+
+
+Cell = str | Link
+
+
+@dataclass(frozen=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """(label, value) pairs; `headline` ones are the few numbers a reader looks for first."""
+
+    items: tuple[tuple[str, Cell], ...]
+    headline: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """`numeric`: indices of the columns to align right. `note` says what was left out or meant.
+    `folded`, if given, is the title under which it is folded away where that is possible."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    note: str = ""
+    folded: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """`data` goes to `figures.figure`. `table` has the same numbers, for where nothing is drawn."""
+
+    title: str
+    data: Any
+    table: Table | None = None
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Charts side by side where there is room."""
+
+    charts: tuple[Chart, ...]
+
+
+Block = Text | Facts | Table | Chart | Row
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    anchor: str
+    blocks: Sequence[Block] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Report:
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...]

@@ -1,0 +1,133 @@
+"""A report as one HTML file that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import escape
+from importlib.resources import files
+
+from hpo.reports import figures
+from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text
+
+# Nothing may be fetched or sent, whatever stands in the data.
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def render(report: Report) -> str:
+    return _Page(report).render()
+
+
+class _Page:
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._figures: list[str] = []
+
+    def render(self) -> str:
+        sections = list(self._sections())  # before the scripts: it collects the figures
+        report = self._report
+        links = "".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in report.sections)
+        return "\n".join(
+            [
+                "<!doctype html>",
+                '<html lang="en">',
+                "<head>",
+                '<meta charset="utf-8">',
+                f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+                '<meta name="viewport" content="width=device-width, initial-scale=1">',
+                '<meta name="color-scheme" content="light dark">',
+                '<link rel="icon" href="data:,">',
+                f"<title>{escape(report.title)}: report</title>",
+                f"<style>\n{_asset('page.css')}</style>",
+                "</head>",
+                "<body>",
+                f"<header><h1>{escape(report.title)}</h1><p>{escape(report.subtitle)}</p><nav>{links}</nav></header>",
+                "<main>",
+                *sections,
+                "</main>",
+                *self._scripts(),
+                "</body>",
+                "</html>",
+                "",
+            ]
+        )
+
+    def _sections(self) -> Iterator[str]:
+        for section in self._report.sections:
+            yield f'<section id="{section.anchor}"><h2>{escape(section.title)}</h2>'
+            for block in section.blocks:
+                yield self._block(block)
+            yield "</section>"
+
+    def _scripts(self) -> Iterator[str]:
+        if not self._figures:
+            return
+        # `</script>` and `<!--` within a JSON string would end or change the script element.
+        data = f"[{','.join(self._figures)}]".replace("<", "\\u003c")
+        yield f'<script type="application/json" id="figures">{data}</script>'
+        yield f"<script>{figures.script()}</script>"
+        yield f"<script>\n{_asset('page.js')}</script>"
+
+    def _block(self, block: Block) -> str:
+        if isinstance(block, Text):
+            return f"<p>{escape(block.text)}</p>"
+        if isinstance(block, Facts):
+            items = "".join(f"<div><dt>{escape(name)}</dt><dd>{_cell(value)}</dd></div>" for name, value in block.items)
+            return f'<dl class="{"headline" if block.headline else "facts"}">{items}</dl>'
+        if isinstance(block, Table):
+            return _table(block)
+        if isinstance(block, Row):
+            return f'<div class="row">{"".join(self._chart(chart) for chart in block.charts)}</div>'
+        return self._chart(block)
+
+    def _chart(self, chart: Chart) -> str:
+        figure = figures.figure(chart.data)
+        index = len(self._figures)
+        self._figures.append(figures.to_json(figure))
+        name = escape(chart.title)
+        caption = f"<figcaption>{escape(chart.caption)}</figcaption>" if chart.caption else ""
+        table = _table(chart.table) if chart.table is not None else ""
+        return (
+            f'<figure><h3>{name}</h3><div class="plot" data-figure="{index}" role="img" aria-label="{name}" '
+            f'style="height:{figure.layout.height}px"></div>{caption}{table}</figure>'
+        )
+
+
+def _table(table: Table) -> str:
+    right = ' class="number"'
+    heads = "".join(
+        f'<th scope="col"{right if k in table.numeric else ""}>{escape(head)}</th>'
+        for k, head in enumerate(table.columns)
+    )
+    rows = "".join(
+        "<tr>"
+        + "".join(f"<td{right if k in table.numeric else _long(cell)}>{_cell(cell)}</td>" for k, cell in enumerate(row))
+        + "</tr>"
+        for row in table.rows
+    )
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    body = (
+        f'<div class="table" tabindex="0"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f"{note}"
+    )
+    return f"<details><summary>{escape(table.folded)}</summary>{body}</details>" if table.folded else body
+
+
+def _long(cell: Cell) -> str:
+    """Long texts get room even where the table must then be scrolled."""
+    return ' class="long"' if isinstance(cell, str) and len(cell) > 40 else ""
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, Link):
+        return f'<a href="{escape(cell.target)}">{escape(cell.text)}</a>'
+    return _unbroken(escape(cell))
+
+
+def _unbroken(text: str) -> str:
+    """Escaped text in which no line ends within a number such as 3.16e-4."""
+    return re.sub(r"\b\d[\d.]*e-\d+\b", r'<span class="whole">\g<0></span>', text)
+
+
+def _asset(name: str) -> str:
+    return files("hpo.reports").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,74 @@
+"""Which share of the machine each worker gets: CPU threads, and a GPU or a part of one.
+
+It does not know how much memory a model needs: a share of 0.5 means that two workers sit on one
+GPU and that torch's allocator refuses each more than half of its memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+from hpo.errors import ResourceError
+
+_MAX_DEFAULT_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One worker's share: `cpu` threads; `gpus` the ids it sees, () for none; `gpu_share` the part
+    of each that is its own (1 or more: whole)."""
+
+    cpu: int
+    gpus: tuple[str, ...] = ()
+    gpu_share: float = 0.0
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Ids of the GPUs this process may use: $CUDA_VISIBLE_DEVICES if set, else what nvidia-smi
+    lists (the driver itself must not create a CUDA context)."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return tuple(gpu.strip() for gpu in given.split(",") if gpu.strip() and gpu.strip() != "-1")
+    try:
+        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip() for line in listed.splitlines() if line.strip())
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def slots(workers: int | None, cpu: int | None, gpu: float, gpus: tuple[str, ...] | None = None) -> list[Slot]:
+    """One Slot a worker. `gpu` is the GPUs a worker needs: 0, a part such as 0.5, or whole ones.
+
+    Without `workers`, as many as the GPUs hold, else as the cores hold (at most 8 by itself);
+    without `cpu`, the cores are shared out evenly.
+    Raises ResourceError when the visible GPUs cannot hold the workers."""
+    places: list[tuple[str, ...]] = []
+    if gpu > 0:
+        gpus = visible_gpus() if gpus is None else gpus
+        if not gpus:
+            raise ResourceError(
+                f"engine.gpu is {gpu:g}, but no GPU is visible here (nvidia-smi lists none, or CUDA_VISIBLE_DEVICES "
+                "is empty); set engine.gpu to 0 to train on the CPU: --set engine.gpu=0"
+            )
+        if gpu < 1:
+            per_gpu = int(1 / gpu + 1e-9)
+            # Spread first: the second worker goes to the second GPU, not beside the first worker.
+            places = [(one,) for _ in range(per_gpu) for one in gpus]
+        else:
+            whole = int(gpu)
+            places = [gpus[start : start + whole] for start in range(0, len(gpus) - whole + 1, whole)]
+        if not places or (workers or 1) > len(places):
+            raise ResourceError(
+                f"{workers or 1} workers of {gpu:g} GPU each were asked for, but {len(gpus)} visible GPU(s) hold "
+                f"{len(places)}; lower engine.workers or engine.gpu"
+            )
+    if workers is None:
+        workers = len(places) if places else max(1, min(cores() // (cpu or 1), _MAX_DEFAULT_WORKERS))
+    threads = cpu or max(1, cores() // workers)
+    return [Slot(threads, places[k], gpu) if places else Slot(threads) for k in range(workers)]

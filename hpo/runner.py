@@ -1,0 +1,166 @@
+"""run(spec): build the Oracle, the engine and the trackers; drive; report; close."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import optuna
+
+from hpo import attributes, layout
+from hpo.engines.base import Engine
+from hpo.errors import HpoError, StorageError, StudyChanged
+from hpo.oracle import Oracle
+from hpo.resources import slots
+from hpo.samplers import make_pruner, make_sampler
+from hpo.spec import StudySpec, identity_difference
+from hpo.storage import driver_lock, open_storage, redact, storage_url
+from hpo.trackers.base import Progress, Tracker, Trackers
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """`done`: the budget is spent. `stopped`: why the study ended before that, or empty.
+    `reports`: the report files. `storage`: its URL, without a password."""
+
+    study: str
+    directory: Path
+    progress: Progress
+    done: bool
+    interrupted: bool
+    stopped: str
+    reports: tuple[Path, ...]
+    storage: str
+
+
+def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunResult:
+    """Start or resume a study and drive it until its budget is spent or it is interrupted.
+
+    SIGINT or SIGTERM once: running trials end at their next report and are queued again; twice:
+    they end at once and are queued again. Running the same spec again resumes.
+    Raises StudyLocked, StudyChanged, StorageError, ResourceError; no finished trial is lost."""
+    directory = layout.study_directory(runs, spec.name)
+    tracker = Trackers(trackers)
+    engine = make_engine(spec, directory)
+    url = storage_url(spec, runs)
+    with driver_lock(directory), _storage_errors(url):
+        study = _open_study(spec, url, tracker)
+        directory.joinpath(layout.SPEC).write_text(spec.to_yaml(), encoding="utf-8")
+        oracle = Oracle(spec, study, directory, tracker)
+        tracker.study_started(oracle.progress)
+        try:
+            with _signals(oracle, engine, tracker):
+                engine.run(oracle)
+        finally:
+            tracker.close()
+    return RunResult(
+        study=spec.name,
+        directory=directory,
+        progress=oracle.progress,
+        done=bool(oracle.done) and not oracle.interrupted,
+        interrupted=oracle.interrupted,
+        stopped=oracle.stopped,
+        reports=_report(runs, spec.name, tracker),
+        storage=redact(url),
+    )
+
+
+def make_engine(spec: StudySpec, directory: Path) -> Engine:
+    """The engine that study.yaml names. Raises ResourceError if the machine is too small for it."""
+    engine = spec.engine
+    shares = slots(engine.workers, engine.cpu, engine.gpu)
+    if engine.name == "inline":
+        from hpo.engines.inline import InlineEngine
+        from hpo.worker import Share
+
+        return InlineEngine(Share(shares[0].cpu, shares[0].gpu_share))
+    from hpo.engines.local import LocalEngine
+
+    return LocalEngine(shares, directory / "workers", engine.trial_timeout, engine.report_timeout)
+
+
+def _open_study(spec: StudySpec, url: str, tracker: Tracker) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(url, tracker.message)
+    study = optuna.create_study(
+        study_name=spec.name,
+        storage=storage,
+        directions=[metric.direction for metric in spec.metrics],
+        load_if_exists=True,
+    )
+    trials = study.get_trials(deepcopy=False)
+    _refuse_changes(spec, study, bool(trials))
+    study.sampler = make_sampler(spec, len(trials))
+    study.pruner = make_pruner(spec)
+    return study
+
+
+def _refuse_changes(spec: StudySpec, study: optuna.Study, has_trials: bool) -> None:
+    identity = spec.identity()
+    recorded = study.user_attrs.get(attributes.IDENTITY)
+    if recorded == identity:
+        return
+    if has_trials:
+        if recorded is None:
+            raise StudyChanged(
+                f"the storage already holds a study '{spec.name}' that hpo did not make; choose another name with "
+                f"--new-name, for example --new-name {spec.name}-2"
+            )
+        changes = "\n  ".join(identity_difference(recorded, identity))
+        raise StudyChanged(
+            f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  {changes}\n"
+            "Trials of two different searches cannot be compared. Undo the change, or start a study of its own with "
+            f"--new-name {spec.name}-2. (Budget, workers, engine, sampler and pruner may change.)"
+        )
+    study.set_user_attr(attributes.IDENTITY, identity)
+    with warnings.catch_warnings():
+        # Experimental in Optuna since 3.2; optuna-dashboard shows the names.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([metric.name for metric in spec.metrics])
+
+
+@contextlib.contextmanager
+def _storage_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, OSError) as error:
+        said = redact(str(error)).splitlines() or [type(error).__name__]
+        raise StorageError(
+            f"writing the study failed: {said[0]} (storage {redact(url)}). What was finished is kept; run the same "
+            "command again when the disk or the database is back"
+        ) from error
+
+
+@contextlib.contextmanager
+def _signals(oracle: Oracle, engine: Engine, tracker: Tracker) -> Iterator[None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if oracle.interrupted:
+            engine.halt()
+            return
+        oracle.interrupt("the study is being stopped")
+        tracker.message(
+            "stopping: running trials end at their next report and go back in the queue (again to stop at once)"
+        )
+
+    earlier = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _report(runs: Path, name: str, tracker: Tracker) -> tuple[Path, ...]:
+    """The report is made from what is stored: if it fails, nothing but the report is missing."""
+    from hpo.reports.build import write_report
+
+    try:
+        return write_report(runs, name)
+    except (HpoError, OSError) as error:
+        tracker.message(f"the report was not written: {error}; `hpo report {name}` tries again")
+        return ()

@@ -1,0 +1,162 @@
+"""The models of study.yaml: what a study is, once everything in it is right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hpo.space import SearchSpace
+from hpo.trial import ObjectiveRef
+from hpo.yaml_source import dump
+
+__all__ = ["Budget", "Component", "EngineSpec", "Metric", "StudySpec", "without_password"]
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Amount = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Metric(_Model):
+    """A number the objective returns, and which way is better. The first one is what a pruner sees."""
+
+    name: Text
+    direction: Literal["minimize", "maximize"]
+
+
+class Component(_Model):
+    """A sampler or a pruner: a short name or `package.module:Class`, and its arguments."""
+
+    name: Text
+    options: dict[str, Any] = {}
+
+    def data(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
+
+
+class Budget(_Model):
+    """When the study is done: the first of these that is reached, counted over all its runs.
+
+    trials: finished ones (complete, pruned, failed). hours: of wall time. gpu_hours: the sum over
+    trials of time x GPU share. failures: stop at once when so many first trials all failed."""
+
+    trials: Count | None = None
+    hours: Amount | None = None
+    gpu_hours: Amount | None = None
+    failures: Count = 5
+
+
+class EngineSpec(_Model):
+    """What runs the trials. workers: processes at a time (None: as many as fit). cpu: threads of
+    each (None: an even share). gpu: share of a GPU, or whole GPUs, of each. trial_timeout,
+    report_timeout: seconds (None: no limit). retries: of a trial whose worker was lost."""
+
+    name: Literal["local", "inline"] = "local"
+    workers: Count | None = None
+    cpu: Count | None = None
+    gpu: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    trial_timeout: Amount | None = None
+    report_timeout: Amount | None = None
+    retries: Annotated[int, Field(strict=True, ge=0)] = 1
+
+
+TPE = Component(name="tpe", options={"multivariate": True, "group": True, "constant_liar": True})
+HALVING = Component(name="successive_halving", options={"min_resource": 1, "reduction_factor": 4})
+
+
+class StudySpec(_Model):
+    """study.yaml. `hpo.spec.load_spec` makes one; what its fields mean is in their models.
+
+    Either `objective` or `command` is set. `root` is the folder put first on sys.path, where a
+    command runs and from where file names count: the YAML's own unless it says otherwise.
+    `storage` None is the journal of the runs folder. `source` is the YAML it was read from, and
+    is not part of what makes two specs equal."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    objective: Text | None = None
+    command: tuple[str | tuple[str, ...], ...] | None = None
+    root: Path
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    group_by: Text | None = None
+    space: SearchSpace
+    constants: dict[str, Any] = {}
+    sampler: Component = TPE
+    pruner: Component = HALVING
+    enqueue: tuple[dict[str, Any], ...] = ()
+    fallbacks: tuple[dict[str, Any], ...] = ()
+    budget: Budget
+    engine: EngineSpec = EngineSpec()
+    storage: Text | None = None
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 42
+    source: Path
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StudySpec):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in StudySpec.model_fields if name != "source")
+
+    __hash__ = None  # type: ignore[assignment]  # it holds dicts
+
+    def objective_ref(self) -> ObjectiveRef:
+        """Where the objective is, file names made absolute."""
+        target = self.objective or ""
+        place, colon, function = target.rpartition(":")
+        if place.endswith(".py"):
+            target = f"{self.root / place}{colon}{function}"
+        return ObjectiveRef(target=target, command=self.command or (), root=str(self.root))
+
+    def identity(self) -> dict[str, Any]:
+        """What may not change once the study has trials: plain data for `identity_difference`."""
+        return {
+            "search_space": self.space.data(),
+            "metrics": [metric.model_dump() for metric in self.metrics],
+            "objective": self.objective if self.objective is not None else _lists(self.command),
+            "constants": self.constants,
+        }
+
+    def data(self) -> dict[str, Any]:
+        """Plain data with the keys of study.yaml, in their order; no password."""
+        written: dict[str, Any] = {"name": self.name, "root": str(self.root)}
+        if self.objective is not None:
+            written["objective"] = self.objective
+        else:
+            written["command"] = _lists(self.command)
+        written["metrics"] = [metric.model_dump() for metric in self.metrics]
+        if self.group_by is not None:
+            written["group_by"] = self.group_by
+        written |= {
+            "search_space": self.space.data(),
+            "constants": self.constants,
+            "sampler": self.sampler.data(),
+            "pruner": self.pruner.data(),
+            "enqueue": list(self.enqueue),
+            "fallbacks": list(self.fallbacks),
+            "budget": self.budget.model_dump(exclude_none=True),
+            "engine": self.engine.model_dump(exclude_none=True),
+        }
+        if self.storage is not None:
+            written["storage"] = without_password(self.storage)
+        return written | {"seed": self.seed}
+
+    def to_yaml(self) -> str:
+        """Canonical YAML with absolute paths and without a password; `load_spec` reads it back to
+        an equal spec (but for the password)."""
+        return dump(self.data())
+
+
+def without_password(url: str) -> str:
+    """`scheme://user:secret@host` as `scheme://user@host`, secrets among its options left out."""
+    url = re.sub(r"^([\w+.-]+://[^\s:/@]*):[^\s/]*@", r"\1@", url)
+    head, mark, query = url.partition("?")
+    kept = [part for part in query.split("&") if part and not re.match(r"(ssl)?password=|passwd=", part)]
+    return f"{head}?{'&'.join(kept)}" if mark and kept else head
+
+
+def _lists(command: tuple[str | tuple[str, ...], ...] | None) -> list[Any]:
+    return [part if isinstance(part, str) else list(part) for part in command or ()]

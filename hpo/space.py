@@ -1,0 +1,457 @@
+"""SearchSpace: the parameters that study.yaml declares, and their way to Optuna and back.
+
+A parameter has two names. The objective sees `gamma`, in one flat dict of the active parameters;
+Optuna sees `loss.focal.gamma`, which says of which choice it is a parameter. Weights that sum to 1
+(`simplex`) are k - 1 uniform numbers in Optuna (`weights.0`, ...) and a dict for the objective.
+A fixed parameter is not in Optuna at all."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from hpo.errors import nearest
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hpo.space_parser import Locate
+
+Kind = Literal["float", "int", "categorical", "simplex", "fixed"]
+Scalar = str | int | float | bool | None
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two scalars are one choice: 8 and 8.0 are, 1 and True are not."""
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. `name` is the objective's, `full_name` Optuna's.
+
+    low, high, step: bounds, both inclusive, of kind float or int (step None: any float).
+    log: sampled uniformly in the logarithm. choices: of kind categorical the values, of kind
+    simplex the names of the weights. children: the parameters that a choice brings along.
+    value: of kind fixed. structural: it shapes the model (what is compiled, packed, grouped).
+    condition: the (name, choice) pairs under which the parameter is active."""
+
+    name: str
+    kind: Kind
+    full_name: str = ""
+    low: float | int = 0
+    high: float | int = 0
+    step: float | int | None = None
+    log: bool = False
+    choices: tuple[Scalar, ...] = ()
+    children: Mapping[Scalar, tuple[Parameter, ...]] = field(default_factory=dict)
+    value: Scalar = None
+    structural: bool = False
+    condition: tuple[tuple[str, Scalar], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.full_name:
+            object.__setattr__(self, "full_name", self.name)
+
+    @property
+    def optuna_names(self) -> tuple[str, ...]:
+        """Names in Optuna: none of a fixed parameter, k - 1 of a simplex of k weights."""
+        if self.kind == "simplex":
+            return tuple(f"{self.full_name}.{i}" for i in range(len(self.choices) - 1))
+        return () if self.kind == "fixed" else (self.full_name,)
+
+    @property
+    def distribution(self) -> str:
+        """In words: `0.0001 to 0.005, log`, `8 | 16 | 32`."""
+        if self.kind == "fixed":
+            return f"always {show(self.value)}"
+        if self.kind == "simplex":
+            return " + ".join(str(choice) for choice in self.choices) + " = 1"
+        if self.kind == "categorical":
+            return " | ".join(show(choice) for choice in self.choices)
+        step = f", step {self.step}" if self.step not in (None, 1) else ""
+        return f"{self.low} to {self.high}{step}{', log' if self.log else ''}"
+
+    @property
+    def condition_text(self) -> str:
+        return " and ".join(f"{name} = {show(choice)}" for name, choice in self.condition)
+
+    @property
+    def count(self) -> int | None:
+        """How many values it can take, those of children not counted; None when endlessly many."""
+        if self.kind in ("fixed", "categorical"):
+            return max(1, len(self.choices))
+        if self.kind == "simplex" or self.step is None:
+            return None
+        return int((Decimal(str(self.high)) - Decimal(str(self.low))) / Decimal(str(self.step))) + 1
+
+    def nth(self, index: int) -> float | int:
+        """The `index`-th value of a stepped range, free of the rounding of repeated addition."""
+        if self.kind == "int":
+            return int(self.low + index * int(self.step or 1))
+        return float(Decimal(str(self.low)) + index * Decimal(str(self.step)))
+
+    def clean(self, value: Any) -> Any:
+        """Optuna's value as the objective gets it: 0.3 for the 0.30000000000000004 of a step 0.1."""
+        if self.kind == "float" and self.step is not None:
+            return self.nth(round((value - self.low) / self.step))
+        return value
+
+    def accept(self, given: Any) -> Any:
+        """`given`, by a user, as a value of this parameter; ValueError with a sentence if it is none."""
+        if self.kind == "categorical":
+            for choice in self.choices:
+                if same(choice, given):
+                    return choice
+            hint = nearest(given, self.choices)
+            raise ValueError(f"{quote(given)} is not a choice; expected {self.distribution}.{hint}")
+        if self.kind == "fixed":
+            if same(self.value, given):
+                return self.value
+            raise ValueError(f"{quote(given)} cannot be set; search_space fixes it to {show(self.value)}")
+        if self.kind == "simplex":
+            return self._accept_weights(given)
+        whole = self.kind == "int"
+        kind = "an integer" if whole else "a number"
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not finite(given):
+            raise ValueError(f"{quote(given)} is not {kind}; expected {self.distribution}")
+        if whole and given != int(given):
+            raise ValueError(f"{quote(given)} is not {kind}; expected {self.distribution}")
+        if not self.low <= given <= self.high:
+            raise ValueError(f"{quote(given)} is out of range; expected {self.distribution}")
+        value = int(given) if whole else float(given)
+        if self.step is None:
+            return value
+        on_step = self.nth(round((value - self.low) / self.step))
+        if abs(on_step - value) > 1e-8 * self.step:
+            raise ValueError(f"{quote(given)} is not on a step; expected {self.distribution}, such as {show(on_step)}")
+        return on_step
+
+    def _accept_weights(self, given: Any) -> dict[str, float]:
+        names = [str(choice) for choice in self.choices]
+        expected = f"expected the weights {', '.join(names)}, each at least 0, that sum to 1"
+        if not isinstance(given, Mapping) or set(given) != set(names):
+            raise ValueError(f"{quote(given)} is not a set of weights; {expected}")
+        for weight in given.values():
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1 + 1e-6:
+                raise ValueError(f"{quote(weight)} is not a weight; {expected}")
+        total = math.fsum(given.values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the weights sum to {total:g}; {expected}")
+        return {name: given[name] / total for name in names}
+
+
+def break_stick(uniform: Sequence[float]) -> list[float]:
+    """k - 1 independent uniform numbers in [0, 1] -> k weights, uniform on the simplex.
+
+    Of the stick that is left, weight i takes v = 1 - (1 - u)^(1 / (k - 1 - i)), which is
+    Beta(1, k - 1 - i) distributed (Devroye 1986, Non-Uniform Random Variate Generation, V.3)."""
+    left, weights = 1.0, []
+    for i, u in enumerate(uniform):
+        kept = (1.0 - u) ** (1.0 / (len(uniform) - i))
+        weights.append(left * (1.0 - kept))
+        left *= kept
+    return [*weights, left]
+
+
+def join_stick(weights: Sequence[float]) -> list[float]:
+    """The inverse of `break_stick`; a number that no weight depends on (the stick is used up) is 0."""
+    uniform = []
+    for i in range(len(weights) - 1):
+        # Summed from the tail rather than 1 minus the head, so that small weights keep their digits.
+        left, after = math.fsum(weights[i:]), math.fsum(weights[i + 1 :])
+        uniform.append(1.0 - (after / left) ** (len(weights) - 1 - i) if left > 0 else 0.0)
+    return uniform
+
+
+def finite(number: float) -> bool:
+    """Neither infinite nor NaN; unlike math.isfinite, of integers beyond a double's range too."""
+    return isinstance(number, int) or math.isfinite(number)
+
+
+def label(choice: Scalar) -> str:
+    """A choice as it stands in Optuna's names."""
+    return choice if isinstance(choice, str) else show(choice)
+
+
+def show(value: Any) -> str:
+    """A value as it would stand in YAML, shortened."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    text = value if isinstance(value, str) and value.strip() else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def quote(value: Any) -> str:
+    """`show`, with text in quotes: what was given, in a message."""
+    return f"'{show(value)}'" if isinstance(value, str) else show(value)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The declared parameters, in their order. Immutable."""
+
+    parameters: tuple[Parameter, ...]
+
+    @classmethod
+    def parse(cls, data: object, locate: Locate | None = None) -> SearchSpace:
+        """The space that plain data (the YAML's `search_space`, families already merged) declares.
+
+        `locate(path, message)` makes the Problem for what stands at `path` (keys from
+        `search_space` down); without it problems carry no file. Raises SpecError with all of them."""
+        from hpo.space_parser import parse
+
+        return cls(parse(data, locate))
+
+    def walk(self) -> Iterator[Parameter]:
+        """All parameters, a conditional one right after the one it depends on."""
+        return _walk(self.parameters)
+
+    def find(self, name: str) -> list[Parameter]:
+        """The parameters of that name, the objective's or Optuna's; several when choices share a name."""
+        return [parameter for parameter in self.walk() if name in (parameter.name, parameter.full_name)]
+
+    def always_active(self) -> frozenset[str]:
+        """Names that are in the objective's parameters in every trial."""
+        return _always(self.parameters)
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Draws every active parameter by `trial.suggest_*`; returns them as the objective sees them."""
+        return _collect(self.parameters, lambda parameter: _suggest(trial, parameter))
+
+    def resolve(self, optuna_params: Mapping[str, Any]) -> dict[str, Any]:
+        """Optuna's parameters of a trial as the objective sees them: what `suggest` returned.
+        A parameter that is not there (the trial still waits) is left out."""
+        return _collect(
+            self.parameters,
+            lambda parameter: [optuna_params[n] for n in parameter.optuna_names if n in optuna_params],
+        )
+
+    def to_optuna(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters given by a user, by the objective's or Optuna's names, as Optuna's. Those not
+        given are left out, for the sampler to choose; a conditional one needs the choice it
+        belongs to. Raises ValueError with a sentence for each that does not fit."""
+        result, problems = self.translate(params)
+        if problems:
+            raise ValueError("; ".join(f"{name}: {message}" for name, message in problems))
+        return result
+
+    def translate(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """`to_optuna`, with the (name given, sentence) pairs in place of an exception."""
+        result: dict[str, Any] = {}
+        problems: list[tuple[str, str]] = []
+        used: set[Any] = set()
+
+        def visit(parameters: tuple[Parameter, ...]) -> None:
+            for parameter in parameters:
+                keys = [key for key in dict.fromkeys((parameter.full_name, parameter.name)) if key in params]
+                used.update(keys)
+                if not keys:
+                    continue
+                if len(keys) == 2:
+                    problems.append((keys[1], f"given twice, as '{keys[0]}' too; keep one of them"))
+                try:
+                    value = parameter.accept(params[keys[0]])
+                except ValueError as error:
+                    problems.append((keys[0], str(error)))
+                    # What depends on a wrong choice is not a second mistake.
+                    for child in _walk(_all_children(parameter)):
+                        used.update((child.name, child.full_name))
+                    continue
+                if parameter.kind == "simplex":
+                    result.update(zip(parameter.optuna_names, join_stick(list(value.values())), strict=True))
+                elif parameter.kind != "fixed":
+                    result[parameter.full_name] = value
+                visit(parameter.children.get(value, ()) if parameter.kind == "categorical" else ())
+
+        visit(self.parameters)
+        known = {name for parameter in self.walk() for name in (parameter.name, parameter.full_name)}
+        for name in params:
+            if name in used:
+                continue
+            homes = self.find(name)
+            if homes:
+                where = " or ".join(home.condition_text for home in homes)
+                problems.append((str(name), f"is a parameter only where {where}; give that too, or leave this out"))
+            else:
+                problems.append((str(name), f"is not a parameter of search_space.{nearest(name, sorted(known))}"))
+        return result, problems
+
+    def grid_problems(self) -> list[str]:
+        """Why the space cannot be enumerated, a sentence for each parameter; empty if it can."""
+        return [message for _, message in self.endless()]
+
+    def endless(self) -> list[tuple[Parameter, str]]:
+        """The parameters with endlessly many values, each with the sentence that says so."""
+        return [
+            (
+                parameter,
+                f"'{parameter.full_name}' are weights, which a grid cannot enumerate; use another sampler"
+                if parameter.kind == "simplex"
+                else f"'{parameter.full_name}' is any number from {parameter.low} to {parameter.high}, which a grid "
+                "cannot enumerate; give it a step or choices, or use another sampler",
+            )
+            for parameter in self.walk()
+            if parameter.count is None
+        ]
+
+    def grid_size(self) -> int | None:
+        """The number of cells of `grid`; None when the space cannot be enumerated."""
+        return None if self.endless() else _size(self.parameters)
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Every cell once, as Optuna's parameters, conditional ones only where they are active, the
+        last parameter varying fastest. Raises ValueError when the space cannot be enumerated."""
+        if problems := self.grid_problems():
+            raise ValueError("; ".join(problems))
+        return _cells(self.parameters)
+
+    def sample(self, rng: random.Random) -> dict[str, Any]:
+        """One uniform draw, as Optuna's parameters; for a look at the space without a study."""
+        result: dict[str, Any] = {}
+
+        def visit(parameters: tuple[Parameter, ...]) -> None:
+            for parameter in parameters:
+                for name in parameter.optuna_names:
+                    result[name] = _draw(parameter, rng)
+                if parameter.kind == "categorical":
+                    visit(parameter.children.get(result[parameter.full_name], ()))
+
+        visit(self.parameters)
+        return result
+
+    def data(self) -> dict[str, Any]:
+        """Plain data that `parse` takes back."""
+        return {parameter.name: _data(parameter) for parameter in self.parameters}
+
+
+def placed(parameter: Parameter, parent: Parameter, choice: Scalar) -> Parameter:
+    """`parameter` (and its children) as one that is active where `parent` takes `choice`."""
+    return replace(
+        parameter,
+        full_name=f"{parent.name}.{label(choice)}.{parameter.full_name}",
+        condition=((parent.name, choice), *parameter.condition),
+        children={key: tuple(placed(c, parent, choice) for c in group) for key, group in parameter.children.items()},
+    )
+
+
+def _walk(parameters: Sequence[Parameter]) -> Iterator[Parameter]:
+    for parameter in parameters:
+        yield parameter
+        yield from _walk(_all_children(parameter))
+
+
+def _all_children(parameter: Parameter) -> list[Parameter]:
+    return [child for group in parameter.children.values() for child in group]
+
+
+def _always(parameters: Sequence[Parameter]) -> frozenset[str]:
+    names: frozenset[str] = frozenset()
+    for parameter in parameters:
+        names |= {parameter.name}
+        branches = [_always(parameter.children.get(choice, ())) for choice in parameter.choices]
+        if parameter.kind == "categorical" and branches:
+            names |= frozenset.intersection(*branches)
+    return names
+
+
+def _collect(parameters: Sequence[Parameter], values_of: Any) -> dict[str, Any]:
+    """The objective's parameters, given a function from a parameter to its Optuna values."""
+    result: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.kind == "fixed":
+            result[parameter.name] = parameter.value
+            continue
+        values = values_of(parameter)
+        if len(values) < len(parameter.optuna_names):
+            continue
+        if parameter.kind == "simplex":
+            result[parameter.name] = dict(zip(map(str, parameter.choices), break_stick(values), strict=True))
+        else:
+            value = result[parameter.name] = parameter.clean(values[0])
+            if parameter.kind == "categorical":
+                result.update(_collect(parameter.children.get(value, ()), values_of))
+    return result
+
+
+def _suggest(trial: optuna.Trial, parameter: Parameter) -> list[Any]:
+    name = parameter.full_name
+    if parameter.kind == "simplex":
+        return [trial.suggest_float(each, 0.0, 1.0) for each in parameter.optuna_names]
+    if parameter.kind == "categorical":
+        return [trial.suggest_categorical(name, parameter.choices)]
+    if parameter.kind == "int":
+        step = int(parameter.step or 1)
+        return [trial.suggest_int(name, int(parameter.low), int(parameter.high), step=step, log=parameter.log)]
+    return [trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)]
+
+
+def _draw(parameter: Parameter, rng: random.Random) -> Any:
+    if parameter.kind == "simplex":
+        return rng.random()
+    if parameter.kind == "categorical":
+        return rng.choice(parameter.choices)
+    low, high = parameter.low, parameter.high
+    if parameter.log:
+        # An integer owns the half unit on either side of it, as in Optuna.
+        half = 0.5 if parameter.kind == "int" else 0.0
+        value = math.exp(rng.uniform(math.log(low - half), math.log(high + half)))
+        return min(max(round(value) if parameter.kind == "int" else value, low), high)
+    if parameter.count is not None:
+        return parameter.nth(rng.randrange(parameter.count))
+    return rng.uniform(low, high)
+
+
+def _size(parameters: Sequence[Parameter]) -> int:
+    total = 1
+    for parameter in parameters:
+        if parameter.kind == "categorical":
+            total *= sum(_size(parameter.children.get(choice, ())) for choice in parameter.choices)
+        else:
+            total *= parameter.count or 1
+    return total
+
+
+def _cells(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
+    if not parameters:
+        yield {}
+        return
+    for option in _options(parameters[0]):
+        for rest in _cells(parameters[1:]):
+            yield option | rest
+
+
+def _options(parameter: Parameter) -> Iterator[dict[str, Any]]:
+    if parameter.kind == "fixed":
+        yield {}
+    elif parameter.kind == "categorical":
+        for choice in parameter.choices:
+            for cell in _cells(parameter.children.get(choice, ())):
+                yield {parameter.full_name: choice, **cell}
+    else:
+        for index in range(parameter.count or 0):
+            yield {parameter.full_name: parameter.nth(index)}
+
+
+def _data(parameter: Parameter) -> Any:
+    if parameter.kind == "fixed":
+        return parameter.value
+    data: dict[str, Any]
+    if parameter.kind == "simplex":
+        data = {"simplex": list(parameter.choices)}
+    elif parameter.kind == "categorical" and any(parameter.children.values()):
+        children = {c: {p.name: _data(p) for p in parameter.children.get(c, ())} for c in parameter.choices}
+        data = {"choices": children}
+    elif parameter.kind == "categorical":
+        data = {"choices": list(parameter.choices)}
+    else:
+        data = {"low": parameter.low, "high": parameter.high}
+        if parameter.step is not None and not (parameter.kind == "int" and parameter.step == 1):
+            data["step"] = parameter.step
+        if parameter.log:
+            data["log"] = True
+    return data | ({"structural": True} if parameter.structural else {})

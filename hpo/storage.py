@@ -1,0 +1,265 @@
+"""From a URL to Optuna's storage; the lock of the driver; the repair of a torn journal.
+
+URLs: `journal:/path/file.log` (or a bare path), `sqlite:///file.db`, and any other that SQLAlchemy
+opens, such as `postgresql://user@host/db`. A password in a URL is used, but neither written nor
+printed: later commands take it from where the database client does ($PGPASSWORD, ~/.pgpass)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from optuna.storages.journal import JournalFileSymlinkLock
+
+from hpo import layout
+from hpo.errors import StorageError, StudyLocked, StudyNotFound, listing, nearest
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hpo.spec import StudySpec
+
+JOURNAL_SCHEME = "journal:"
+
+
+def storage_url(spec: StudySpec, runs: Path) -> str:
+    """The storage of a study: the one its YAML names (paths relative to the YAML), else the journal
+    of the runs folder."""
+    url = spec.storage
+    if url is None:
+        return f"{JOURNAL_SCHEME}{runs / layout.JOURNAL}"
+    base = spec.source.parent.absolute()
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        return f"sqlite:///{base / url.removeprefix('sqlite:///')}"
+    if url.startswith(JOURNAL_SCHEME) or "://" not in url:
+        path = url.removeprefix(JOURNAL_SCHEME)
+        path = re.sub(r"^//(?=/)", "", path)
+        return f"{JOURNAL_SCHEME}{base / path}"
+    return url
+
+
+def redact(text: str) -> str:
+    """`text` with the password of every URL in it removed."""
+    text = re.sub(r"(\w+://[^\s:/@]*):[^\s/]*@", r"\1@", text)
+    return re.sub(r"([?&])(password|sslpassword)=[^&\s]*&?", r"\1", text).rstrip("?&")
+
+
+def dashboard_argument(url: str) -> str:
+    """What `optuna-dashboard` takes for this storage (with the password, if any: see `redact`)."""
+    return url.removeprefix(JOURNAL_SCHEME)
+
+
+def open_storage(url: str, say: Any = None) -> optuna.storages.BaseStorage:
+    """Opens or creates the storage. `say(text)`, if given, is told of a repair.
+
+    Raises StorageError, without the password, when it cannot be opened."""
+    import optuna
+
+    try:
+        if url.startswith(JOURNAL_SCHEME):
+            return _open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say)
+        if url.startswith("sqlite:"):
+            return _open_sqlite(url)
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    except StorageError:
+        raise
+    except Exception as error:  # drivers raise their own classes; none of them may end in a traceback
+        said = redact(str(error).replace(url, redact(url))).strip().splitlines() or [type(error).__name__]
+        raise StorageError(
+            f"the storage {redact(url)} cannot be opened: {said[0]}. Expected a running database and a right URL "
+            "(a password may come from $PGPASSWORD), or no `storage` key for a journal file in the runs folder"
+        ) from error
+
+
+def _open_sqlite(url: str) -> optuna.storages.RDBStorage:
+    import optuna
+    from sqlalchemy import event, text
+
+    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    with storage.engine.connect() as connection:
+        # Write-ahead log: readers (the dashboard) and the driver do not block each other.
+        connection.execute(text("PRAGMA journal_mode=WAL"))
+    event.listen(storage.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=NORMAL"))
+    storage.engine.dispose()
+    return storage
+
+
+class _JournalLock(JournalFileSymlinkLock):
+    """Optuna's own lock on the journal, which optuna-dashboard takes too, but one that a killed
+    driver cannot leave behind for Optuna's 30 seconds of grace.
+
+    hpo's processes first take a kernel lock, which dies with its holder. Their link goes to the
+    journal by a spelling of its own (`/./`), so a link of that spelling that is met while holding
+    the kernel lock was left by a dead one."""
+
+    def __init__(self, journal: Path) -> None:
+        self._own = f"{journal.parent}/./{journal.name}"
+        super().__init__(self._own)
+        self._kernel: int | None = None
+
+    def acquire(self) -> bool:
+        kernel = os.open(self._own + ".flock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(kernel, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            if os.readlink(self._own + ".lock") == self._own:
+                os.unlink(self._own + ".lock")
+        acquired = super().acquire()
+        self._kernel = kernel
+        return acquired
+
+    def release(self) -> None:
+        try:
+            super().release()
+        finally:
+            if self._kernel is not None:
+                os.close(self._kernel)
+                self._kernel = None
+
+
+def _open_journal(path: Path, say: Any) -> optuna.storages.JournalStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _JournalLock(path)
+    if path.exists():
+        lock.acquire()
+        try:
+            repaired = repair_journal(path)
+        finally:
+            lock.release()
+        if repaired and say is not None:
+            say(repaired)
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except ValueError as error:
+        raise StorageError(
+            f"{path}:{_damaged_line(path)}: this line of the journal is not JSON ({error}); the lines before it are "
+            "whole. Copy the file, delete that line, and run the same command again"
+        ) from error
+
+
+def repair_journal(path: Path) -> str:
+    """Ends the journal with a whole line (call it under the journal's lock): a last line that
+    a power cut tore is cut off, or given its line end if only that is missing. Returns what was
+    done, or an empty string."""
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            return ""
+        file.seek(size - 1)
+        if file.read(1) == b"\n":
+            return ""
+        # A journal line is short: the last line end is found within the last blocks.
+        start = size
+        tail = b""
+        while b"\n" not in tail and start > 0:
+            start = max(0, start - 65536)
+            file.seek(start)
+            tail = file.read(size - start)
+        torn = tail[tail.rfind(b"\n") + 1 :]
+        try:
+            json.loads(torn)
+            file.seek(size)
+            file.write(b"\n")
+            done = "its last line lacked the line end, which was added"
+        except ValueError:
+            file.truncate(size - len(torn))
+            done = f"its last line was torn by a power cut or a kill ({len(torn)} bytes) and was cut off"
+        file.flush()
+        os.fsync(file.fileno())
+    return f"repaired {path}: {done}; every line before it is whole"
+
+
+def _damaged_line(path: Path) -> int:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                json.loads(line)
+            except ValueError:
+                return number
+    return 0
+
+
+# --- the driver of a study
+
+
+@contextlib.contextmanager
+def driver_lock(study_directory: Path) -> Iterator[None]:
+    """Held while a study is driven. Raises StudyLocked with the host, pid and start time of the
+    driver that is at work. The kernel drops the lock when its holder dies, however it dies."""
+    study_directory.mkdir(parents=True, exist_ok=True)
+    with (study_directory / layout.LOCK).open("a+", encoding="utf-8") as file:
+        if not _try_lock(file):
+            driver = _read_driver(file)
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
+            raise StudyLocked(
+                f"study '{study_directory.name}' is being driven by process {driver.get('pid', '?')} on host "
+                f"{driver.get('host', '?')} since {since}; wait for it, stop it with `kill {driver.get('pid', '?')}` "
+                "there, or run under another name with --new-name"
+            )
+        file.truncate(0)
+        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}))
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def driver_of(study_directory: Path) -> dict[str, Any] | None:
+    """host, pid and started (seconds since the epoch) of the driver at work on a study, or None."""
+    path = study_directory / layout.LOCK
+    if not path.exists():
+        return None
+    with path.open("r+", encoding="utf-8") as file:
+        return None if _try_lock(file) else _read_driver(file)
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_driver(file: IO[str]) -> dict[str, Any]:
+    file.seek(0)
+    try:
+        driver = json.loads(file.read())
+    except ValueError:
+        return {}
+    return driver if isinstance(driver, dict) else {}
+
+
+# --- reading a study that has run
+
+
+def load_study(runs: Path, name: str) -> tuple[StudySpec, optuna.Study]:
+    """The spec as it ran and the Optuna study, for reading. Raises StudyNotFound."""
+    import optuna
+
+    from hpo.spec import load_spec
+
+    recorded = layout.study_directory(runs, name) / layout.SPEC
+    known = layout.studies_in(runs)
+    if not recorded.exists():
+        there = f"it holds {listing(known)}" if known else "it holds none; `hpo run study.yaml` makes the first"
+        raise StudyNotFound(f"no study '{name}' in {runs}: {there}.{nearest(name, known)}")
+    spec = load_spec(recorded, locate=False)
+    storage = open_storage(storage_url(spec, runs))
+    try:
+        return spec, optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        raise StudyNotFound(
+            f"study '{name}' has a folder in {runs}, but is not in its storage {redact(storage_url(spec, runs))}: it "
+            "was deleted there, or the storage was moved"
+        ) from None

@@ -1,0 +1,56 @@
+"""The one module of hpo that touches torch, and only once an objective has imported it.
+
+It does not know about devices beyond the current one: a worker sees one share of one GPU (or
+several whole ones) through CUDA_VISIBLE_DEVICES, which the engine set before the process began."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+
+def _torch() -> ModuleType | None:
+    return sys.modules.get("torch")
+
+
+def prepare(seed: int, threads: int | None, gpu_share: float) -> None:
+    """Before each trial: seed every generator, set threads, bound this process's share of the
+    GPU's memory (a check in torch's own allocator, not isolation), forget the last peak."""
+    torch = _torch()
+    if torch is None:
+        return
+    torch.manual_seed(seed)
+    if threads is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        if 0 < gpu_share < 1:
+            torch.cuda.set_per_process_memory_fraction(gpu_share)
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_gpu_bytes() -> int:
+    """The most memory torch's allocator held on the current GPU since `prepare`."""
+    torch = _torch()
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.max_memory_allocated())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's MemoryError, torch's OutOfMemoryError, and the RuntimeErrors by which cuBLAS, cuDNN
+    and the CPU allocator say the same."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = _torch()
+    if torch is None:
+        return False
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    said = (
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA out of memory",
+        "DefaultCPUAllocator: can't allocate memory",
+    )
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in said)

@@ -1,0 +1,1 @@
+"""Losses for imbalanced data, one file each."""

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from reading import LOSS, SCORE, study, trial
+
+from hpo.analysis.failures import causes_of
+from hpo.analysis.pareto import pareto_front
+
+UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
+
+
+def test_the_front_holds_what_nothing_dominates() -> None:
+    values = [(0.9, 5.0), (0.8, 3.0), (0.8, 4.0), (0.7, 3.0), (0.5, 1.0), (0.5, 1.0)]
+    trials = [trial(k, UNET, values={"score": s, "loss": c}) for k, (s, c) in enumerate(values)]
+    trials.append(trial(9, UNET, state="PRUNED", values={"score": 1.0, "loss": 0.0}, cause="pruner"))
+    front = pareto_front(study(trials, metrics=(SCORE, LOSS)))
+    assert [t.number for t in front] == [0, 1, 4, 5]  # best score first; equals stay
+
+
+def test_causes_are_counted_failures_first_and_tried_again_last() -> None:
+    trials = [
+        trial(0, UNET, 0.5),
+        trial(1, UNET, state="PRUNED", cause="pruner"),
+        trial(2, UNET, state="PRUNED", cause="pruner"),
+        trial(3, UNET, state="PRUNED", cause="out_of_memory"),
+        trial(4, UNET, state="FAIL", cause="timeout"),
+        trial(5, UNET, state="FAIL", cause="lost", requeued=True),
+        trial(6, UNET, state="FAIL", cause="lost"),  # its retries were used up: a failure
+        trial(7, UNET, state="FAIL"),
+    ]
+    found = [(c.state, c.cause, [t.number for t in c.trials]) for c in causes_of(study(trials))]
+    assert found[:3] == [("FAIL", "", [7]), ("FAIL", "lost", [6]), ("FAIL", "timeout", [4])]
+    assert found[3:] == [("PRUNED", "pruner", [1, 2]), ("PRUNED", "out_of_memory", [3]), ("FAIL", "lost", [5])]
+    assert "no reason was recorded" in causes_of(study(trials))[0].meaning

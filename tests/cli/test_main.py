@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hpo import __version__
+from hpo.cli.main import BROKEN_PIPE, COMMANDS, cli
+
+from .conftest import Hpo, environment
+
+HEAVY = ("torch", "ray", "mlflow", "plotly")
+
+
+def test_help_lists_every_command_with_its_line(hpo: Hpo):
+    said = hpo("--help")
+    assert said.code == 0
+    for name, (_, line) in COMMANDS.items():
+        assert any(row.split(None, 1) == [name, line] for row in said.out.splitlines()), name
+    assert "Examples:" in said.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_says_what_the_table_says_and_has_examples(hpo: Hpo, name):
+    said = hpo(name, "--help")
+    assert said.code == 0
+    assert COMMANDS[name][1] in " ".join(said.out.split())
+    assert "\n  Examples:\n    hpo " + name in said.out
+    assert f"Usage: hpo {name} " in said.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_called_as_the_table_calls_it(name):
+    command = cli.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None
+    assert command.name == name
+
+
+def _imported(*args: str) -> set[str]:
+    code = "import sys; from hpo.cli.main import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, env=environment(), check=True
+    )
+    return set(ended.stderr.split())
+
+
+def test_help_imports_no_command_and_nothing_heavy():
+    imported = _imported("--help")
+    assert not imported & {*HEAVY, "optuna", "pydantic", "pandas", "numpy", "rich"}
+    assert not {module for module, _ in COMMANDS.values()} & imported
+
+
+def test_check_imports_nothing_heavy(study_yaml):
+    imported = _imported("check", str(study_yaml()))
+    assert "hpo.spec" in imported
+    assert not imported & set(HEAVY)
+
+
+def test_status_imports_nothing_heavy(finished):
+    assert not _imported("status") & set(HEAVY)
+
+
+def test_help_answers_at_once():
+    def seconds() -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "hpo", "--help"], capture_output=True, env=environment(), check=True)
+        return time.perf_counter() - began
+
+    # The least of some, for what other processes do meanwhile is not hpo's time.
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_version(hpo: Hpo):
+    assert hpo("--version").out == f"hpo {__version__}\n"
+
+
+def test_without_a_command_the_help_is_shown(hpo: Hpo):
+    said = hpo()
+    assert said.code == 2
+    assert "Commands:" in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["stauts"], "there is no command 'stauts'. Did you mean 'status'?"),
+        (["xyzzy"], "there is no command 'xyzzy'. Expected one of run, check"),
+        (["--verison"], "'--verison'. Did you mean '--version'?"),
+        (["run"], "Missing argument 'STUDY.yaml'"),
+        (["run", "a.yaml", "--trails", "3"], "'--trails'. Did you mean '--trials'?"),
+        (["run", "a.yaml", "--trials", "0"], "'--trials': 0 is not in the range x>=1"),
+        (["run", "a.yaml", "--workers", "two"], "'--workers': 'two' is not a valid integer range"),
+        (["run", "a.yaml"], "a.yaml: there is no such file"),
+        (["status", "toi"], "there is no study 'toi' in "),
+        (["best", "--trial", "-1"], "'--trial': -1 is not in the range x>=0"),
+        (["dashboard", "--port", "99999"], "'--port': 99999 is not in the range"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_exit_code_2(hpo: Hpo, args, message):
+    said = hpo(*args)
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err.startswith("hpo: ")
+    assert message in said.err
+    assert "Traceback" not in said.err
+
+
+def test_debug_shows_the_traceback(hpo_process: Hpo, monkeypatch):
+    assert "Traceback" not in hpo_process("status", "nope").err
+    monkeypatch.setenv("HPO_DEBUG", "1")
+    assert "Traceback" in hpo_process("status", "nope").err
+
+
+def test_all_problems_of_a_study_are_said_below_each_other(hpo: Hpo, study_yaml):
+    said = hpo("run", study_yaml(seed="many", budget={"trails": 3}))
+    assert said.code == 2
+    first, *others = said.err.splitlines()
+    assert first.startswith("hpo: ")
+    assert others
+    assert all(line.startswith("     ") for line in others)
+
+
+def test_the_installed_module_runs(hpo_process: Hpo):
+    assert hpo_process("--version").out == f"hpo {__version__}\n"
+
+
+def test_a_reader_that_leaves_is_no_error(finished):
+    """As `hpo list --json | true`: the pipe is closed before anything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "hpo", "list", "--json"]
+    ended = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment(), timeout=60, check=False
+    )
+    os.close(write)
+    assert ended.stderr == ""
+    assert ended.returncode == BROKEN_PIPE
+
+
+SECRET = "sesame-and-lilies"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "study.yaml"],
+        ["run", "study.yaml", "--json"],
+        ["run", "study.yaml", "--set", f"storage=postgresql://me:{SECRET}@127.0.0.1:1/other"],
+        ["run", "study.yaml", "--set", f"storge=postgresql://me:{SECRET}@127.0.0.1:1/other"],
+        ["check", "study.yaml"],
+        ["check", "study.yaml", "--json"],
+        ["status", f"postgresql://me:{SECRET}@127.0.0.1:1/db"],
+        ["list"],
+    ],
+)
+def test_a_password_is_never_printed_nor_written(hpo: Hpo, study_yaml, tmp_path: Path, args):
+    path = study_yaml(storage=f"postgresql://me:{SECRET}@127.0.0.1:1/db?sslpassword={SECRET}")
+    said = hpo(*args)
+    assert SECRET not in said.out + said.err
+    written = [file for file in tmp_path.rglob("*") if file.is_file() and file != path]
+    assert not [file for file in written if SECRET in file.read_text(errors="replace")]

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hpo.cli.common import about
+from hpo.cli.progress import LiveProgress, PlainProgress
+from hpo.trackers.base import Progress
+from hpo.trial import Job, ObjectiveRef, Outcome
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def job(number: int, **params: object) -> Job:
+    return Job(number, params, 0, ObjectiveRef("m:f"), {}, Path("runs/toy/trials") / str(number), ("score",))
+
+
+def progress(complete: int = 0, pruned: int = 0, failed: int = 0, requeued: int = 0, **more) -> Progress:
+    rest = {"budget": 10, "running": 0, "best": None, "best_number": None} | more
+    return Progress(complete=complete, pruned=pruned, failed=failed, requeued=requeued, **rest)
+
+
+def best(value: float, number: int) -> dict[str, float]:
+    return {"best": value, "best_number": number}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def plain(make_spec, clock):
+    return PlainProgress(make_spec(budget={"trials": 10}), io.StringIO(), clock=clock)
+
+
+def said(plain: PlainProgress) -> list[str]:
+    return plain._stream.getvalue().splitlines()
+
+
+def test_a_line_a_finished_trial(plain, clock):
+    plain.study_started(progress())
+    plain.trial_started(job(0, x=0.5))
+    clock.now = 20.0
+    plain.trial_finished(
+        job(0), Outcome(0, "COMPLETE", {"score": 0.8123456}, seconds=19.5), progress(1, **best(0.8123, 0))
+    )
+    plain.trial_started(job(1, x=0.5))
+    clock.now = 30.0
+    pruned = Outcome(1, "PRUNED", cause="pruner", reason="below the median at step 3", seconds=9.0)
+    plain.trial_finished(job(1), pruned, progress(1, 1, **best(0.8123, 0)))
+    plain.message("a sentence")
+    assert said(plain) == [
+        "[1/10] trial 0 COMPLETE score 0.8123 (best 0.8123, trial 0) 19.5 s, about 3 min left",
+        "[2/10] trial 1 PRUNED below the median at step 3 (best 0.8123, trial 0) 9.0 s, about 2 min left",
+        "a sentence",
+    ]
+
+
+def test_a_lost_trial_is_not_counted(plain):
+    plain.study_started(progress())
+    plain.trial_started(job(0))
+    lost = Outcome(0, "FAIL", cause="lost", reason="its worker was killed", seconds=1.0)
+    plain.trial_finished(job(0), lost, progress(requeued=1))
+    assert said(plain) == ["[0/10] trial 0 FAIL its worker was killed; back in the queue (none complete yet) 1.0 s"]
+
+
+def test_the_pace_is_that_of_this_run_alone(plain, clock):
+    plain.study_started(progress(6))
+    plain.trial_started(job(6))
+    clock.now = 60.0
+    plain.trial_finished(job(6), Outcome(6, "COMPLETE", {"score": 1.0}), progress(7, **best(1.0, 6)))
+    assert plain.remaining == 3 * 60
+
+
+def test_the_hours_end_a_run_that_trials_would_not(make_spec, clock):
+    shown = PlainProgress(make_spec(budget={"trials": 10, "hours": 1}), io.StringIO(), lambda: 600.0, clock)
+    shown.study_started(progress())
+    clock.now = 400.0
+    shown.trial_finished(job(0), Outcome(0, "COMPLETE", {"score": 1.0}), progress(1, **best(1.0, 0)))
+    assert shown.remaining == 200.0
+
+
+def test_without_a_budget_of_trials_there_is_no_total_and_no_end(make_spec, clock):
+    shown = PlainProgress(make_spec(budget={"gpu_hours": 1}), io.StringIO(), clock=clock)
+    shown.study_started(progress(budget=None))
+    clock.now = 5.0
+    shown.trial_finished(job(0), Outcome(0, "COMPLETE", {"score": 1.0}), progress(1, budget=None, **best(1.0, 0)))
+    assert said(shown) == ["[1] trial 0 COMPLETE score 1 (best 1, trial 0) 0.00 s"]
+
+
+def frame(live: LiveProgress, width: int, height: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height)
+    for line in live.display(height):
+        console.print(line)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_display_fits_the_terminal_and_keeps_its_numbers(make_spec, clock, width):
+    live = LiveProgress(make_spec(budget={"trials": 10}), Console(file=io.StringIO()), clock=clock)
+    live.study_started(progress(2, 1, 1, 1, **best(0.75, 1)))
+    live.close()
+    for number in range(5, 45):
+        live.trial_started(job(number, learning_rate=0.00123456, architecture="attention_residual_unet", x=0.123456789))
+    live.reported(5, 7, {"loss": 0.25, "score": 0.625})
+    live.reported(6, 3, {"loss": 0.25})
+    clock.now = 75.0
+    lines = frame(live, width, 20)
+    assert len(lines) < 20
+    assert all(len(line) <= width for line in lines)
+    text = "\n".join(lines)
+    assert "toy  4/10 trials" in text
+    assert "2 complete   1 pruned   1 failed   1 requeued   40 running" in text
+    assert "best score 0.75, trial 1" in text
+    rows = {line.split()[0]: line.split() for line in lines if line.strip()}
+    assert rows["5"][1:8] == ["7", "score", "0.625", "1", "min", "15", "s"]
+    assert rows["6"][1:4] == ["3", "loss", "0.25"]
+    assert rows["7"][1:5] == ["1", "min", "15", "s"]
+    assert "and 29 more" in text
+
+
+def test_failures_stay_above_the_display_and_the_end_is_told(make_spec, clock):
+    output = io.StringIO()
+    live = LiveProgress(make_spec(budget={"trials": 10}), Console(file=output, width=200), clock=clock)
+    live.study_started(progress())
+    live.trial_started(job(0))
+    live.trial_started(job(1, x=0.5))
+    clock.now = 60.0
+    failed = Outcome(0, "FAIL", cause="exception", reason="ValueError: [red]", error="Traceback")
+    live.trial_finished(job(0), failed, progress(failed=1))
+    live.trial_finished(job(1, x=0.5), Outcome(1, "COMPLETE", {"score": 0.5}), progress(1, 0, 1, **best(0.5, 1)))
+    live.message("[bold] is text")
+    live.close()
+    shown = output.getvalue()
+    assert "trial 0 FAIL ValueError: [red] (runs/toy/trials/0/error.txt)" in shown
+    assert "trial 1" not in shown.split("best")[0]
+    assert "[bold] is text" in shown
+    lines = "\n".join(frame(live, 160, 20))
+    assert "best score 0.5, trial 1: x 0.5" in lines
+    assert "1 min 00 s, about 4 min left (until " in lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0 s"), (8.4, "8 s"), (75, "1 min"), (3600, "1 h"), (4800, "1 h 20 min"), (100 * 3600, "4 d 4 h")],
+)
+def test_a_time_to_wait_is_no_finer_than_it_can_be_known(seconds, text):
+    assert about(seconds) == text

@@ -1,0 +1,166 @@
+"""status, list, report, best: what they say of studies that ran, run, or were left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import yaml
+
+from hpo.storage import load_study
+
+from .conftest import Hpo, environment
+from .test_run import _wait_for
+
+
+def test_status_of_a_finished_study(hpo: Hpo, finished, runs: Path):
+    said = hpo("status")
+    assert said.code == 0
+    assert f"study      toy ({runs / 'toy'})" in said.out
+    assert "driver     none at work" in said.out
+    assert "finished   4 of 4 trials: 4 complete, 0 pruned, 0 failed" in said.out
+    assert "best       score -" in said.out
+    assert hpo("status", "toy").out == hpo("status", finished).out == said.out
+
+
+def test_status_as_json(hpo: Hpo, finished):
+    data = json.loads(hpo("status", "toy", "--json").out)
+    assert data["study"] == "toy"
+    assert data["driver"] is None
+    assert data["budget"] == {"trials": 4, "hours": None, "gpu_hours": None}
+    assert data["finished"] == data["complete"] == 4
+    assert data["running"] == []
+    assert data["deaths"] == {}
+    assert data["seconds"] > 0
+    assert data["best"]["values"]["score"] == -((data["best"]["params"]["x"] - 0.3) ** 2)
+
+
+def test_status_counts_what_ended_trials(hpo: Hpo, study_yaml):
+    hpo("run", study_yaml("raising", budget={"trials": 6}), "-q")
+    data = json.loads(hpo("status", "--json").out)
+    assert data["deaths"] == {"exception": data["failed"]}
+    assert data["failed"] + data["complete"] == 6
+    assert f"ended by   exception {data['failed']}" in hpo("status").out
+
+
+def test_status_while_a_driver_runs_and_after_it_was_killed(hpo: Hpo, study_yaml, runs: Path):
+    path = study_yaml("slow", constants={"seconds": 0.05, "steps": 200})
+    command = [sys.executable, "-m", "hpo", "run", str(path), "-q"]
+    driver = subprocess.Popen(command, env=environment())
+    _wait_for(lambda: list(runs.glob("toy/trials/0/trained.txt")))
+    _wait_for(lambda: json.loads(hpo("status", "--json").out)["running"][0]["step"] is not None)
+    data = json.loads(hpo("status", "--json").out)
+    assert data["driver"]["pid"] == driver.pid
+    assert data["seconds"] > 0
+    (trial,) = data["running"]
+    assert trial["trial"] == 0
+    assert trial["step"] >= 0
+    assert "score" in trial["metrics"]
+    assert f"driver     process {driver.pid} on " in hpo("status").out
+    assert hpo("list").out.count(f"process {driver.pid}") == 1
+
+    locked = hpo("run", path)
+    assert locked.code == 3
+    assert f"process {driver.pid}" in locked.err
+    refused = hpo("delete", "toy", "--yes")
+    assert refused.code == 3
+    assert (runs / "toy/study.yaml").exists()
+
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    said = hpo("status").out
+    assert "driver     none at work" in said
+    assert "left running by a driver that died (`hpo run` puts them back in the queue)" in said
+
+
+def test_status_and_best_need_no_objective(hpo: Hpo, tmp_path: Path, study_yaml):
+    """The study may have run elsewhere, or its code have moved since."""
+    objective = tmp_path / "gone.py"
+    objective.write_text("def train(trial):\n    return {'score': trial.params['x']}\n")
+    assert hpo("run", study_yaml(), "--set", f"objective={objective}:train", "-q").code == 0
+    objective.unlink()
+    assert hpo("status").code == 0
+    assert hpo("list").code == 0
+    assert hpo("report").code == 0
+
+
+def test_without_any_study_status_says_how_to_start_one(hpo: Hpo, runs: Path):
+    said = hpo("status")
+    assert said.code == 2
+    assert said.err.startswith(f"hpo: there is no study in {runs}. hpo run STUDY.yaml starts one;")
+
+
+def test_an_unknown_study_is_answered_with_the_nearest(hpo: Hpo, finished, runs: Path):
+    said = hpo("best", "tyo")
+    assert said.code == 2
+    assert f"there is no study 'tyo' in {runs}. Did you mean 'toy'?" in said.err
+
+
+def test_list_has_a_line_a_study_the_last_driven_first(hpo: Hpo, finished):
+    hpo("run", finished, "--new-name", "other", "--trials", 2, "-q")
+    os.utime("runs/toy/study.yaml", (1, 1))
+    head, *rows = hpo("list").out.splitlines()
+    assert head.split()[:3] == ["study", "finished", "complete"]
+    assert [row.split()[:2] for row in rows] == [["other", "2/2"], ["toy", "4/4"]]
+    data = json.loads(hpo("list", "--json").out)
+    assert [(row["study"], row["complete"], row["metric"]) for row in data] == [
+        ("other", 2, "score"),
+        ("toy", 4, "score"),
+    ]
+
+
+def test_list_without_a_study(hpo: Hpo):
+    said = hpo("list")
+    assert (said.code, said.out) == (0, "")
+    assert "there is no study in" in said.err
+    assert json.loads(hpo("list", "--json").out) == []
+
+
+def test_a_study_that_cannot_be_read_hides_no_other(hpo: Hpo, finished, runs: Path):
+    hpo("run", finished, "--new-name", "broken", "--trials", 1, "-q")
+    hpo("run", finished, "--new-name", "forgotten", "--trials", 1, "-q")
+    (runs / "broken/study.yaml").write_text("name: [")
+    optuna.delete_study(study_name="forgotten", storage=load_study(runs, "forgotten")[1]._storage)
+    said = hpo("list")
+    assert said.code == 0
+    assert "toy " in said.out
+    assert "hpo: broken: " in said.err
+    assert "hpo: forgotten: it is no longer in its storage" in said.err
+    rows = {row["study"]: row for row in json.loads(hpo("list", "--json").out)}
+    assert "error" in rows["broken"]
+    assert rows["toy"]["finished"] == 4
+
+
+def test_report_is_written_again(hpo: Hpo, finished, runs: Path):
+    (runs / "toy/report.html").unlink()
+    said = hpo("report")
+    assert said.code == 0
+    assert said.out.split() == [str(runs / "toy/report.html"), str(runs / "toy/report.md")]
+    assert (runs / "toy/report.html").exists()
+    data = json.loads(hpo("report", "toy", "--json").out)
+    assert data == {"study": "toy", "markdown": f"{runs}/toy/report.md", "html": f"{runs}/toy/report.html"}
+
+
+def test_best_of_a_given_trial_and_as_json(hpo: Hpo, finished):
+    text = hpo("best", "--trial", 2).out
+    assert text.startswith("# Trial 2 of study 'toy', COMPLETE: score -")
+    data = json.loads(hpo("best", "--trial", 2, "--json").out)
+    assert data["trial"] == 2
+    assert data["spec"]["search_space"] == data["params"] == yaml.safe_load(text)["search_space"]
+    said = hpo("best", "--trial", 9)
+    assert said.code == 2
+    assert "study 'toy' has no trial 9; it has trials 0 to 3" in said.err
+
+
+def test_best_of_a_study_in_which_nothing_completed(hpo: Hpo, study_yaml):
+    hpo("run", study_yaml("gives_up", budget={"trials": 1}), "-q")
+    said = hpo("best")
+    assert said.code == 1
+    assert "no trial of study 'toy' has completed" in said.err
+    assert said.out == ""
+    assert hpo("best", "--trial", 0).code == 0

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import yaml
+
+from hpo.analysis.records import read_study
+
+from .conftest import Hpo, environment
+
+
+def test_a_run_says_what_it_will_do_what_happens_and_where_everything_is(hpo: Hpo, study_yaml, tmp_path: Path):
+    path = study_yaml()
+    said = hpo("run", path)
+    assert said.code == 0
+    assert said.err == ""
+    head, lines, summary, ending = said.out.split("\n\n")[0], *_parts(said.out)
+    assert f"study      toy ({path})" in head
+    assert "metrics    maximize score" in head
+    assert "budget     4 trials" in head
+    assert f"where      {tmp_path / 'runs' / 'toy'}" in head
+    assert [line.split("]")[0] for line in lines] == ["[1/4", "[2/4", "[3/4", "[4/4"]
+    assert all(re.search(r"trial \d COMPLETE score -\S+ \(best -\S+, trial \d\) \S+ s", line) for line in lines)
+    assert all("left" in line for line in lines[:-1])
+    assert "left" not in lines[-1]
+    assert summary.startswith("4 of 4 trials finished: 4 complete, in ")
+    assert re.search(r"^best +score -\S+, trial \d$", ending, re.M)
+    for shown in (tmp_path / "runs/toy/report.html", tmp_path / "runs/toy/report.md", tmp_path / "runs/toy"):
+        assert str(shown) in ending
+        assert shown.exists()
+    assert "hpo dashboard toy" in ending
+    assert f"optuna-dashboard {tmp_path}/runs/journal.log" in ending
+    assert "hpo best toy > toy-best.yaml && hpo run toy-best.yaml" in ending
+
+
+def _parts(out: str) -> tuple[list[str], str, str]:
+    first, summary, ending = out.strip().split("\n\n")
+    return [line for line in first.splitlines() if line.startswith("[")], summary, ending
+
+
+def test_the_shell_overrides_the_yaml(hpo: Hpo, study_yaml, runs: Path):
+    said = hpo("run", study_yaml("slow"), "--set", "constants.steps=2", "--trials", 2, "--new-name", "2024", "-q")
+    assert (said.code, said.out, said.err) == (0, "", "")
+    study = read_study(runs, "2024")
+    assert [len(trial.history) for trial in study.trials] == [2, 2]
+
+
+def test_json_is_all_of_stdout(hpo: Hpo, study_yaml, runs: Path):
+    said = hpo("run", study_yaml(), "--json")
+    result = json.loads(said.out)
+    assert said.code == result["exit_code"] == 0
+    assert result["study"] == "toy"
+    assert result["done"] is True
+    assert result["progress"]["finished"] == result["progress"]["complete"] == 4
+    assert {Path(report).name for report in result["reports"]} == {"report.html", "report.md"}
+    assert result["storage"] == f"journal:{runs / 'journal.log'}"
+    assert "[4/4]" in said.err
+
+
+def test_the_runs_folder_is_the_given_one_then_the_environments(hpo: Hpo, study_yaml, tmp_path: Path, monkeypatch):
+    path = study_yaml()
+    said = hpo("run", path, "--runs", "given", "--trials", 1)
+    assert (tmp_path / "given/toy/report.html").exists()
+    assert f"hpo dashboard toy --runs {tmp_path / 'given'}" in said.out
+    assert f"hpo run toy-best.yaml --runs {tmp_path / 'given'}" in said.out
+    monkeypatch.setenv("HPO_RUNS", str(tmp_path / "set"))
+    hpo("run", path, "--trials", 1)
+    assert (tmp_path / "set/toy/report.html").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_finished_study_has_nothing_left_to_run_until_its_budget_is_raised(hpo: Hpo, finished, runs: Path):
+    said = hpo("run", finished)
+    assert said.code == 0
+    assert "4 of 4 trials finished: 4 complete\nnothing was left to run; `--trials 8` would go on" in said.out
+    assert "6 of 6 trials finished" in hpo("run", finished, "--trials", 6).out
+    assert len(read_study(runs, "toy").trials) == 6
+
+
+def test_when_all_trials_fail_the_first_error_is_named(hpo: Hpo, study_yaml, runs: Path):
+    path = study_yaml("raising", search_space={"x": {"low": 0.6, "high": 1.0}}, budget={"trials": 9, "failures": 2})
+    said = hpo("run", path)
+    assert said.code == 1
+    assert "the first 2 trials all failed (budget.failures = 2)" in said.err
+    assert "The first error, trial 0: " in said.err
+    assert "the labels are all zero" in said.err
+    error = runs / "toy/trials/0/error.txt"
+    assert f"its traceback: {error}" in said.err
+    assert "ValueError: the labels are all zero" in error.read_text()
+    assert "Traceback" not in said.err
+    (line,) = [line for line in said.out.splitlines() if line.startswith("[1/9]")]
+    assert line.startswith("[1/9] trial 0 FAIL ValueError: the labels are all zero")
+    assert f"({error}) (none complete yet)" in line
+    assert "--set budget.failures=4 goes on" in said.err
+    assert hpo("run", path, "--set", "budget.failures=4", "-q").code == 1
+    assert len(read_study(runs, "toy").trials) == 4
+
+
+def test_quiet_says_only_what_went_wrong(hpo: Hpo, study_yaml):
+    said = hpo("run", study_yaml("nan_at_end"), "-q")
+    assert said.code == 1
+    assert said.out == ""
+    assert "The first error, trial 0: " in said.err
+
+
+def test_when_all_trials_are_pruned_that_is_a_failure_too(hpo: Hpo, study_yaml):
+    said = hpo("run", study_yaml("gives_up", budget={"trials": 3}))
+    assert said.code == 1
+    assert "All 3 trials were pruned, the first one because no positives in this fold" in said.err
+
+
+def test_some_failures_are_no_failure_of_the_study(hpo: Hpo, study_yaml):
+    said = hpo("run", study_yaml("raising", budget={"trials": 6}))
+    assert said.code == 0
+    assert re.search(r"6 of 6 trials finished: \d complete, \d failed", said.out)
+
+
+def test_an_edited_study_is_refused_with_the_difference(hpo: Hpo, finished):
+    said = hpo("run", finished, "--set", "search_space.x.high=2.0")
+    assert said.code == 2
+    assert "search_space.x.high was 1.0, is 2.0" in said.err
+    assert "--new-name" in said.err
+
+
+def test_a_reader_of_the_lines_may_leave_while_the_study_goes_on(study_yaml, runs: Path):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "hpo", "run", str(study_yaml())]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    os.close(write)
+    assert ended.stderr == ""
+    # The header met the closed pipe before the study began.
+    assert ended.returncode == 141
+
+
+def test_an_interrupted_run_exits_with_130_and_says_how_to_go_on(study_yaml, runs: Path):
+    path = study_yaml("slow", constants={"seconds": 0.05, "steps": 30})
+    command = [sys.executable, "-m", "hpo", "run", str(path), "--workers", "2"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    _wait_for(lambda: len(list(runs.glob("toy/trials/*/trained.txt"))) == 2)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert f"give the same command again: hpo run {path} --workers 2" in err
+    assert "back in the queue" in out
+    assert "Traceback" not in err
+
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert ended.returncode == 0
+    assert "4 of 4 trials finished: 4 complete, 2 requeued" in ended.stdout
+
+
+def test_on_a_terminal_the_display_is_live(study_yaml, runs: Path):
+    path = study_yaml("slow", constants={"seconds": 0.1, "steps": 10}, name="lively")
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "hpo", "run", str(path), "--workers", "2"]
+    running = subprocess.Popen(
+        command,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=environment(TERM="xterm-256color", COLUMNS="120", LINES="30"),
+    )
+    os.close(follower)
+    chunks: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(leader, running, chunks))
+    reader.start()
+    assert running.wait(timeout=60) == 0
+    reader.join()
+    os.close(leader)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(chunks).decode())
+    assert re.search(r"lively  [0-4]/4 trials", shown)
+    assert re.search(r"\d complete   0 pruned   0 failed   0 requeued   2 running", shown)
+    assert re.search(r"trial +epoch +metric +time +parameters", shown)
+    assert re.search(r" 0 +\d +score -\S+ +\S+ s +x 0\.\d+", shown)
+    assert re.search(r"about \d+ s left \(until \d\d:\d\d\)", shown)
+    assert "4 of 4 trials finished" in shown
+    assert "\x1b[?25h" in b"".join(chunks).decode(), "the cursor is shown again"
+
+
+def _read(leader: int, running: subprocess.Popen[bytes], chunks: list[bytes]) -> None:
+    while running.poll() is None or select.select([leader], [], [], 0)[0]:
+        if select.select([leader], [], [], 0.1)[0]:
+            try:
+                chunks.append(os.read(leader, 65536))
+            except OSError:  # how Linux says that the other side has closed
+                return
+
+
+def _wait_for(condition, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_the_best_study_runs(hpo: Hpo, finished, tmp_path: Path, runs: Path):
+    said = hpo("best")
+    assert said.err == ""
+    tmp_path.joinpath("best.yaml").write_text(said.out)
+    assert hpo("run", "best.yaml", "-q").code == 0
+    (alone,) = read_study(runs, "toy-best").trials
+    best = max(read_study(runs, "toy").trials, key=lambda trial: trial.values["score"])
+    assert alone.params == best.params
+    assert alone.values == best.values
+    assert yaml.safe_load(said.out)["search_space"] == dict(best.params)

@@ -1,0 +1,50 @@
+"""What most tests need: a study.yaml in a folder of its own, and a run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hpo.spec import StudySpec, load_spec
+
+TOYS = Path(__file__).parent / "toys.py"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def study_yaml(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a study.yaml over one float `x`, a toy objective and one worker; keys override."""
+
+    def write(objective: str | None = "smooth", **keys: Any) -> Path:
+        study = {
+            "name": "toy",
+            "objective": f"{TOYS}:{objective}",
+            "metrics": [{"name": "score", "direction": "maximize"}],
+            "search_space": {"x": {"low": 0.0, "high": 1.0}},
+            "sampler": {"name": "random"},
+            "pruner": {"name": "none"},
+            "budget": {"trials": 4},
+            "engine": {"name": "local", "workers": 1},
+            "seed": 1,
+        } | keys
+        study = {key: value for key, value in study.items() if value is not None}
+        if "command" in study:
+            del study["objective"]
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(study, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_spec(study_yaml: Callable[..., Path]) -> Callable[..., StudySpec]:
+    return lambda objective="smooth", **keys: load_spec(study_yaml(objective, **keys))

@@ -1,0 +1,164 @@
+"""What only worker processes can show: deaths, hangs, shares of the machine, leftovers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from hpo import history, layout
+from hpo.errors import StudyLocked
+from hpo.runner import run
+from hpo.storage import driver_of, load_study
+from hpo.trackers.base import Tracker
+
+
+def trials_of(runs):
+    return load_study(runs, "toy")[1].trials
+
+
+def outcome(trial):
+    return trial.user_attrs["hpo:outcome"]
+
+
+def file_of(runs, number, name):
+    return (layout.trial_directory(runs / "toy", number) / name).read_text()
+
+
+def workers_of(pid):
+    return [child for child in psutil.Process(pid).children() if "hpo.worker" in child.cmdline()]
+
+
+def test_a_worker_keeps_its_process_over_trials(make_spec, runs):
+    run(make_spec("process", budget={"trials": 5}), runs)
+    assert len({outcome(trial)["metrics"]["pid"] for trial in trials_of(runs)}) == 1
+    assert not workers_of(os.getpid())
+
+
+def test_workers_train_side_by_side(make_spec, runs):
+    result = run(make_spec("process", budget={"trials": 30}, engine={"workers": 2}), runs)
+    assert result.progress.complete == 30
+    assert len({outcome(trial)["metrics"]["pid"] for trial in trials_of(runs)}) == 2
+
+
+def test_threads_and_gpus_are_set_before_the_libraries_load(make_spec, runs):
+    run(make_spec("environment", engine={"workers": 1, "cpu": 1}), runs)
+    assert file_of(runs, 0, "environment.txt") == "1 []"
+
+
+def test_what_a_trial_prints_is_kept_with_it(make_spec, runs):
+    run(make_spec("prints", budget={"trials": 2}), runs)
+    for number in range(2):
+        assert sorted(file_of(runs, number, layout.OUTPUT).split("\n")) == [
+            "",
+            "from a child",
+            "to stderr",
+            "to stdout",
+        ]
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_resumed_once(make_spec, runs):
+    result = run(make_spec("dies_once", budget={"trials": 2}), runs)
+    assert (result.progress.complete, result.progress.requeued, result.progress.failed) == (2, 2, 0)
+    for trial in trials_of(runs):
+        job = trial.user_attrs["hpo:job"]
+        if job["attempt"] == 1:
+            assert outcome(trial)["cause"] == "lost"
+            assert "SIGKILL" in outcome(trial)["reason"]
+        else:
+            assert trial.state.name == "COMPLETE"
+            attempts = {
+                s.step: s.attempt
+                for s in history.read(layout.trial_directory(runs / "toy", trial.number) / layout.HISTORY)
+            }
+            assert attempts == {0: 1, 1: 1, 2: 2, 3: 2, 4: 2, 5: 2}
+
+
+def test_a_trial_that_kills_its_worker_twice_fails_with_its_stacks(make_spec, runs):
+    result = run(make_spec("dies_always", budget={"trials": 1}), runs)
+    assert (result.progress.failed, result.progress.requeued, result.done) == (1, 1, True)
+    last = trials_of(runs)[-1]
+    assert "SIGSEGV" in outcome(last)["reason"]
+    assert "dies_always" in file_of(runs, last.number, layout.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "words"),
+    [
+        ({"trial_timeout": 1.5}, "ran longer than trial_timeout = 1.5 s"),
+        ({"report_timeout": 1.5}, "reported nothing for report_timeout = 1.5 s"),
+    ],
+)
+def test_a_hanging_trial_fails_and_says_where_it_hung(make_spec, runs, timeout, words):
+    result = run(make_spec("hangs", budget={"trials": 1}, engine={"workers": 1, **timeout}), runs)
+    (trial,) = trials_of(runs)
+    assert (result.progress.failed, outcome(trial)["cause"]) == (1, "timeout")
+    assert words in outcome(trial)["reason"]
+    assert "_sleep_for_ever" in file_of(runs, 0, layout.ERROR)
+
+
+class PressTwice(Tracker):
+    """Ctrl-C twice at the first report, which is the last before the trial hangs."""
+
+    def reported(self, number, step, metrics):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_twice_ends_even_hanging_trials_at_once(make_spec, runs):
+    began = time.monotonic()
+    result = run(make_spec("hangs"), runs, [PressTwice()])
+    assert time.monotonic() - began < 15
+    assert (result.interrupted, result.progress.requeued) == (True, 1)
+    assert not workers_of(os.getpid())
+
+
+def drive(path, runs, *arguments):
+    command = [sys.executable, "-m", "hpo", "run", str(path), "--runs", str(runs), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_until(condition, seconds=20):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", ["function", "command"])
+def test_everything_dies_with_a_killed_driver(study_yaml, runs, kind):
+    keys = (
+        {"command": [sys.executable, "-c", "import time, hpo; hpo.report(0, score=0.0); time.sleep(600)"]}
+        if kind == "command"
+        else {}
+    )
+    driver = drive(study_yaml("hangs", **keys), runs)
+    try:
+        reported = layout.trial_directory(runs / "toy", 0) / layout.HISTORY
+        wait_until(lambda: history.read(reported))
+        family = psutil.Process(driver.pid).children(recursive=True)
+        assert len(family) == (2 if kind == "command" else 1)
+    finally:
+        driver.kill()
+        driver.communicate()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+def test_a_second_driver_is_refused_with_host_pid_and_time(study_yaml, runs, make_spec):
+    path = study_yaml("hangs")
+    driver = drive(path, runs)
+    try:
+        wait_until(lambda: (runs / "toy" / layout.LOCK).exists() and driver_of(runs / "toy"))
+        with pytest.raises(StudyLocked, match=rf"driven by process {driver.pid} on host \S+ since 20\d\d-"):
+            run(make_spec("hangs"), runs)
+    finally:
+        driver.kill()
+        driver.communicate()
+    assert driver_of(runs / "toy") is None

@@ -1,0 +1,69 @@
+"""Studies made by hand, for the tests of analysis and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.history import Step
+from hpo.space import Parameter, SearchSpace
+from hpo.spec import Metric
+
+SCORE = Metric(name="score", direction="maximize")
+LOSS = Metric(name="loss", direction="minimize")
+SPACE = {
+    "architecture": {"choices": ["unet", "resnet"]},
+    "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+    "batch_size": {"choices": [8, 16]},
+}
+
+
+def trial(
+    number: int,
+    params: Mapping[str, Any],
+    value: float | None = None,
+    *,
+    state: str = "COMPLETE",
+    curve: Iterable[float] = (),
+    metric: str = "score",
+    **more: Any,
+) -> TrialRecord:
+    """A trial with one final `value` and the reported values `curve`; `more` are fields."""
+    history = tuple(Step(step, 0.0, 1, {metric: reported}) for step, reported in enumerate(curve))
+    values = {} if value is None else {metric: value}
+    return TrialRecord(number, state, dict(params), **({"values": values, "history": history} | more))
+
+
+def study(
+    trials: Sequence[TrialRecord] = (),
+    *,
+    space: Mapping[str, Any] | None = None,
+    group_by: str | None = "architecture",
+    metrics: tuple[Metric, ...] = (SCORE,),
+    directory: Path = Path("runs/hand-made"),
+    name: str = "hand-made",
+) -> StudyRecord:
+    parsed = SearchSpace.parse(dict(SPACE if space is None else space))
+    return StudyRecord(name, directory, metrics, group_by, parsed, tuple(trials))
+
+
+def with_distributions(record: StudyRecord) -> StudyRecord:
+    """The same study with what Optuna knows of each trial filled in; for spaces without conditions."""
+    distributions = {parameter.name: _distribution(parameter) for parameter in record.space.walk()}
+    trials = tuple(
+        TrialRecord(**{**vars(t), "optuna_params": dict(t.params), "distributions": distributions})
+        for t in record.trials
+    )
+    return StudyRecord(**{**vars(record), "trials": trials})
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if parameter.kind == "categorical":
+        return CategoricalDistribution(parameter.choices)
+    if parameter.kind == "int":
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
+    return FloatDistribution(float(parameter.low), float(parameter.high), log=parameter.log)

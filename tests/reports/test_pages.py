@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from reading import LOSS, SCORE, study, trial, with_distributions
+
+from hpo.analysis.records import StudyRecord
+from hpo.errors import ReportError
+from hpo.reports import html, markdown
+from hpo.reports.blocks import Link, Report, Section, Table, Text
+from hpo.reports.build import write
+from hpo.reports.sections import report_of
+from hpo.spec import Metric
+
+NASTY = "<script>alert(1)</script>&|`*_x_*$y$</script><!--\n# head"
+UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
+
+
+def searched(n: int = 24) -> StudyRecord:
+    """Every state, both architectures, enough trials for importance."""
+    trials = []
+    for k in range(n):
+        name = "unet" if k % 2 else "resnet"
+        params = {"architecture": name, "learning_rate": 1e-4 * 100 ** (k / n), "batch_size": (8, 16)[k % 4 // 2]}
+        if k % 8 == 3:
+            trials.append(trial(k, params, state="PRUNED", cause="pruner", reason=f"at step {k}", curve=[0.1, 0.2]))
+        elif k % 8 == 6:
+            trials.append(trial(k, params, state="FAIL", cause="exception", reason=NASTY))
+        else:
+            trials.append(trial(k, params, 0.5 + 0.3 * (k * 5 % n) / n, curve=[0.3, 0.5], seconds=1.0, started=1.0 * k))
+    return with_distributions(study(trials))
+
+
+def all_failed() -> StudyRecord:
+    return study([trial(k, UNET, state="FAIL", cause="exception", reason="ValueError") for k in range(3)])
+
+
+def two_metrics() -> StudyRecord:
+    trials = [trial(k, UNET, values={"score": 0.1 * k, "loss": 5.0 - k * k}) for k in range(4)]
+    return study(trials, metrics=(SCORE, LOSS))
+
+
+STUDIES: dict[str, Callable[[], StudyRecord]] = {
+    "searched": searched,
+    "empty": study,
+    "all-failed": all_failed,
+    "all-pruned": lambda: study([trial(k, UNET, state="PRUNED", cause="out_of_memory") for k in range(2)]),
+    "running": lambda: study([trial(0, UNET, state="RUNNING"), trial(1, {}, state="WAITING")]),
+    "single": lambda: study([trial(0, UNET, 0.5)]),
+    "two-metrics": two_metrics,
+    "two-metrics-empty": lambda: study(metrics=(SCORE, LOSS)),
+    "without-groups": lambda: study([trial(0, UNET, 0.5)], group_by=None),
+    "fixed-space": lambda: study([trial(0, {"lr": 0.1}, 0.5)], space={"lr": 0.1}, group_by=None),
+    "one-parameter": lambda: study([trial(0, {"x": 0.1}, 1e9)], space={"x": {"low": 0.0, "high": 1.0}}, group_by=None),
+}
+
+
+@pytest.fixture(params=STUDIES)
+def record(request: pytest.FixtureRequest, tmp_path: Path) -> StudyRecord:
+    made = STUDIES[request.param]()
+    return StudyRecord(**{**vars(made), "directory": tmp_path / "runs" / made.name})
+
+
+def test_every_study_has_a_report(record: StudyRecord) -> None:
+    text, page = write(record)
+    assert text.read_text().startswith("# hand-made\n")
+    source = page.read_text()
+    for word in ("Summary", "Optimization history", "Parameter importance", "Failures and prunings", "Where the files"):
+        assert word in source
+    assert "nan" not in re.sub(r"(?s)<script.*?</script>", "", source).lower()
+    assert not list(page.parent.glob("*.partial"))
+
+
+class Elements(HTMLParser):
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_the_page_needs_no_other_file_and_holds_plotly_once() -> None:
+    source = html.render(report_of(searched()))
+    elements = Elements(source).found
+    assert not [attrs for _, attrs in elements if "src" in attrs]
+    assert [attrs["href"] for tag, attrs in elements if tag == "link"] == ["data:,"]
+    assert len([tag for tag, _ in elements if tag == "script"]) == 3
+    assert source.count("plotly.js v") == 1
+    policy = next(attrs["content"] for tag, attrs in elements if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    heights = [attrs["style"] for tag, attrs in elements if attrs.get("class") == "plot"]
+    assert len(heights) == 5  # the colour scale, two heatmaps, the history, the importance
+    assert all(re.fullmatch(r"height:\d+px", style or "") for style in heights)
+
+
+def test_user_texts_are_shown_and_never_markup() -> None:
+    architectures = [NASTY.replace("\n", " "), "unet"]
+    space = {"architecture": {"choices": architectures}, "lr": {"low": 0.0, "high": 1.0}}
+    trials = [
+        trial(0, {"architecture": architectures[0], "lr": 0.5}, 0.5, metric="<b>m</b>"),
+        trial(1, {"architecture": "unet", "lr": 0.5}, state="FAIL", cause="exception", reason=NASTY),
+    ]
+    metric = Metric(name="<b>m</b>", direction="maximize")
+    report = report_of(study(trials, space=space, name=NASTY, metrics=(metric,)))
+    source = html.render(report)
+    elements = [tag for tag, _ in Elements(source).found]
+    assert elements.count("script") == 3
+    assert "b" not in elements
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source
+    data = re.search(r'(?s)<script type="application/json" id="figures">(.*?)</script>', source)
+    assert data is not None
+    drawn = json.dumps(json.loads(data[1]))
+    assert "<script>" not in drawn
+    assert "$y$" not in drawn  # plotly takes it for TeX
+    assert "&lt;b&gt;m&lt;/b&gt;" in drawn
+
+    text = markdown.render(report)
+    assert "<script>" not in text
+    assert "\n# head" not in text
+
+
+def test_markdown_tables_are_aligned_and_keep_their_columns() -> None:
+    rows = (("a|b", "1"), ("日本", "12"), (Link("7", "trials/7"), "3"))
+    table = Table(("name", "n"), rows, frozenset({1}), note="done")
+    text = markdown.render(Report("t", "s", (Section("Part", "part", [Text("5 < 6 and _so_"), table]),)))
+    assert text == (
+        "# t\n\ns\n\n## Part\n\n5 &lt; 6 and \\_so\\_\n\n"
+        "| name          |   n |\n"
+        "| ------------- | --: |\n"
+        "| a\\|b          |   1 |\n"
+        "| 日本          |  12 |\n"
+        "| [7](trials/7) |   3 |\n\n"
+        "done\n"
+    )
+
+
+def test_markdown_keeps_plain_names_plain() -> None:
+    assert markdown.escape("val_jaccard of loss.focal.gamma") == "val_jaccard of loss.focal.gamma"
+    assert markdown.escape("1. first") == "\\1. first"
+    assert markdown.escape("- x\ny") == "\\- x y"
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReportError, match=r"the report .*report\.md cannot be written: Not a directory"):
+        write(study(directory=tmp_path / "file" / "study"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_page_draws_in_a_browser_without_a_complaint(name: str, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    made = STUDIES[name]()
+    _, page = write(StudyRecord(**{**vars(made), "directory": tmp_path / "study"}))
+    shot = tmp_path / "page.png"
+    quiet = ("--disable-background-networking", "--disable-sync", "--no-first-run", "--enable-logging=stderr")
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={tmp_path / 'user'}"]
+    options = ["--window-size=1400,3000", "--virtual-time-budget=5000", page.as_uri()]
+    drawn = subprocess.run([*command, "--dump-dom", *options], capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in drawn.stderr
+    asked = page.read_text().count('class="plot"')
+    assert drawn.stdout.count("main-svg") >= asked
+    subprocess.run([*command, f"--screenshot={shot}", *options], capture_output=True, timeout=120, check=True)
+    assert shot.stat().st_size > 20_000
