@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow check setup clean help
+.PHONY: run test test-slow bench check setup clean help
 
 run: setup  ## set up, run the quickstart study (or STUDY=...) and print where its report is
 	@$(BIN)/hpo run $(STUDY)
@@ -18,6 +18,9 @@ test: check  ## set up, then lint, types, floors and the fast tests
 
 test-slow: setup  ## the tests that take minutes: kills at random moments, builds
 	@$(BIN)/python -m pytest -m slow
+
+bench: setup  ## what hpo costs a trial, beside plain Optuna
+	@$(BIN)/python benchmarks/overhead.py
 
 check: setup  ## lint, types and floors only
 	@$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from hpo.oracle import Oracle
 from hpo.resources import slots
 from hpo.samplers import make_pruner, make_sampler
 from hpo.spec import StudySpec, identity_difference
-from hpo.storage import driver_lock, open_storage, redact, storage_url
+from hpo.storage import close_storage, driver_lock, open_storage, redact, storage_url
 from hpo.trackers.base import Progress, Tracker, Trackers
 
 
@@ -49,15 +49,17 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
     engine = make_engine(spec, directory)
     url = storage_url(spec, runs)
     with driver_lock(directory), _storage_errors(url):
-        study = _open_study(spec, url, tracker)
-        directory.joinpath(layout.SPEC).write_text(spec.to_yaml(), encoding="utf-8")
-        oracle = Oracle(spec, study, directory, tracker)
-        tracker.study_started(oracle.progress)
+        storage = open_storage(url, tracker.message)
         try:
+            study = _open_study(spec, storage)
+            directory.joinpath(layout.SPEC).write_text(spec.to_yaml(), encoding="utf-8")
+            oracle = Oracle(spec, study, directory, tracker)
+            tracker.study_started(oracle.progress)
             with _signals(oracle, engine, tracker):
                 engine.run(oracle)
         finally:
             tracker.close()
+            close_storage(storage)
     return RunResult(
         study=spec.name,
         directory=directory,
@@ -84,9 +86,7 @@ def make_engine(spec: StudySpec, directory: Path) -> Engine:
     return LocalEngine(shares, directory / "workers", engine.trial_timeout, engine.report_timeout)
 
 
-def _open_study(spec: StudySpec, url: str, tracker: Tracker) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(url, tracker.message)
+def _open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna.Study:
     study = optuna.create_study(
         study_name=spec.name,
         storage=storage,

@@ -49,7 +49,8 @@ def storage_url(spec: StudySpec, runs: Path) -> str:
 def redact(text: str) -> str:
     """`text` with the password of every URL in it removed."""
     text = re.sub(r"(\w+://[^\s:/@]*):[^\s/]*@", r"\1@", text)
-    return re.sub(r"([?&])(password|sslpassword)=[^&\s]*&?", r"\1", text).rstrip("?&")
+    text = re.sub(r"([?&])(?:ssl)?password=[^&\s]*&?", r"\1", text)
+    return re.sub(r"[?&](?=\s|$)", "", text)
 
 
 def dashboard_argument(url: str) -> str:
@@ -57,26 +58,49 @@ def dashboard_argument(url: str) -> str:
     return url.removeprefix(JOURNAL_SCHEME)
 
 
-def open_storage(url: str, say: Any = None) -> optuna.storages.BaseStorage:
-    """Opens or creates the storage. `say(text)`, if given, is told of a repair.
+def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storages.BaseStorage:
+    """Opens or creates the storage. `say(text)`, if given, is told of a repair. `keep` keeps the
+    connections of a database open between uses, until `close_storage`; a short look needs none.
 
     Raises StorageError, without the password, when it cannot be opened."""
     import optuna
 
+    # Optuna's log lines about studies it makes or loads are not for hpo's users.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if url.startswith(JOURNAL_SCHEME):
             return _open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say)
         if url.startswith("sqlite:"):
             return _open_sqlite(url)
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True} if keep else _closing_at_once())
     except StorageError:
         raise
+    except ImportError as error:
+        raise StorageError(
+            f"the storage {redact(url)} needs a database driver that is not installed: {error.__cause__ or error}. "
+            "Install it beside hpo, for PostgreSQL with `pip install 'psycopg[binary]'`"
+        ) from error
     except Exception as error:  # drivers raise their own classes; none of them may end in a traceback
         said = redact(str(error).replace(url, redact(url))).strip().splitlines() or [type(error).__name__]
         raise StorageError(
             f"the storage {redact(url)} cannot be opened: {said[0]}. Expected a running database and a right URL "
             "(a password may come from $PGPASSWORD), or no `storage` key for a journal file in the runs folder"
         ) from error
+
+
+def close_storage(storage: optuna.storages.BaseStorage) -> None:
+    """Closes the connections of a database; a journal has none."""
+    import optuna
+
+    if isinstance(storage, optuna.storages.RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _closing_at_once() -> dict[str, Any]:
+    from sqlalchemy.pool import NullPool
+
+    return {"poolclass": NullPool}
 
 
 def _open_sqlite(url: str) -> optuna.storages.RDBStorage:
@@ -255,7 +279,7 @@ def load_study(runs: Path, name: str) -> tuple[StudySpec, optuna.Study]:
         there = f"it holds {listing(known)}" if known else "it holds none; `hpo run study.yaml` makes the first"
         raise StudyNotFound(f"no study '{name}' in {runs}: {there}.{nearest(name, known)}")
     spec = load_spec(recorded, locate=False)
-    storage = open_storage(storage_url(spec, runs))
+    storage = open_storage(storage_url(spec, runs), keep=False)
     try:
         return spec, optuna.load_study(study_name=name, storage=storage)
     except KeyError:

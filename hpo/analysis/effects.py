@@ -38,7 +38,7 @@ class Importance:
 
 def importance(study: StudyRecord, metric: Metric) -> Importance:
     """The importance of each searched parameter for reaching the best tenth of `metric`."""
-    trials = [trial for trial in study.complete(metric) if trial.distributions]
+    trials = study.complete(metric)
     n = len(trials)
     top = max(2, math.ceil(TOP * n))
     if n < FEWEST:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.analysis.wording import label
+from hpo.analysis.wording import configuration, label
 from hpo.attributes import JOB, OUTCOME, requeued
 from hpo.history import Step
 from hpo.history import read as read_history
@@ -171,7 +171,7 @@ def _setup(spec: StudySpec) -> tuple[tuple[str, str], ...]:
         (spec.budget.gpu_hours, "GPU hours"),
     )
     budget = ", ".join(f"{limit:g} {unit}" for limit, unit in limits if limit is not None)
-    constants = ", ".join(f"{name} {label(value)}" for name, value in spec.constants.items())
+    constants = configuration(spec.constants) if spec.constants else ""
     facts = (
         ("Objective", spec.objective_ref().label),
         ("Sampler", _component(spec.sampler)),

@@ -101,14 +101,14 @@ class StudyProgress(Tracker):
         finished, budget = self._progress.finished, self._progress.budget
         return f"{finished}" if budget is None else f"{finished}/{budget}"
 
-    def ended(self, job: Job, outcome: Outcome, again: bool) -> str:
+    def ended(self, job: Job, outcome: Outcome) -> str:
         """One sentence on how a trial ended: `trial 11 COMPLETE val_ap 0.812`."""
         start = f"trial {job.number} {outcome.state}"
         if outcome.state == "COMPLETE":
             names = {metric.name: outcome.metrics[metric.name] for metric in self.metrics}
             return f"{start} {metrics_text(names)}"
         error = "" if not outcome.error else f" ({job.directory / layout.ERROR})"
-        return f"{start} {outcome.reason}{'; back in the queue' if again else error}"
+        return f"{start} {outcome.reason}{error}"
 
 
 class PlainProgress(StudyProgress):
@@ -127,11 +127,13 @@ class PlainProgress(StudyProgress):
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         again = progress.requeued > self._progress.requeued
         super().trial_finished(job, outcome, progress)
+        if again:
+            return  # the Oracle's message says so
         best = "none complete yet"
         if progress.best is not None:
             best = f"best {number(progress.best)}, trial {progress.best_number}"
         left = "" if not self.remaining else f", about {about(self.remaining)} left"
-        self._say(f"[{self.count}] {self.ended(job, outcome, again)} ({best}) {exact(outcome.seconds)}{left}")
+        self._say(f"[{self.count}] {self.ended(job, outcome)} ({best}) {exact(outcome.seconds)}{left}")
 
     def message(self, text: str) -> None:
         self._say(text)
@@ -170,7 +172,7 @@ class LiveProgress(StudyProgress):
         again = progress.requeued > self._progress.requeued
         super().trial_finished(job, outcome, progress)
         if outcome.state == "FAIL" and not again:
-            self.message(self.ended(job, outcome, again))
+            self.message(self.ended(job, outcome))
 
     def message(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

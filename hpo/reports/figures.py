@@ -26,6 +26,8 @@ NEUTRAL = "#808080"
 FAINT = "rgba(128, 128, 128, 0.28)"
 OUTLINE = "#D55E00"
 LONGEST_NAME = 28
+LONGEST_TICK = 14
+CELL_WIDTH, CELL_HEIGHT = 64, 56  # pixels that the lines of a cell need
 
 
 def script() -> str:
@@ -42,8 +44,13 @@ def plain(text: str) -> str:
     return html.escape(text, quote=False).replace("$", "&#36;")
 
 
-def _short(text: str) -> str:
-    return plain(text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…")
+def _short(text: str, longest: int = LONGEST_NAME) -> str:
+    return plain(text if len(text) <= longest else f"{text[: longest - 1]}…")
+
+
+def least_width(figure: go.Figure) -> int:
+    """Pixels below which a figure would be unreadable; 0 if it fits any screen."""
+    return int((figure.layout.meta or {}).get("least_width", 0))
 
 
 @singledispatch
@@ -96,7 +103,8 @@ def _(data: HeatmapChart) -> go.Figure:
         showscale=False,
         **_colours(data),
     )
-    result = go.Figure(trace, _layout(rows * 56 + 58))
+    width = max(CELL_WIDTH, *(8 + 7 * min(LONGEST_TICK, len(text)) for text in shared.columns.labels))
+    result = go.Figure(trace, _layout(rows * CELL_HEIGHT + 58, meta={"least_width": columns * width + 110}))
     for axis, update in ((shared.columns, result.update_xaxes), (shared.rows, result.update_yaxes)):
         frame = {"showgrid": False, "showline": True, "mirror": True, "fixedrange": True}
         update(_axis(axis.name, **_ticks(axis), range=[-0.5, len(axis.labels) - 0.5], **frame))
@@ -154,11 +162,11 @@ def _hover(data: HeatmapChart, row: int, column: int) -> str:
 def _ticks(axis: Axis) -> dict[str, Any]:
     """Edges between the cells where they are binned, else the values in their middle."""
     if axis.binned and not axis.whole:
-        positions = [k - 0.5 for k in range(len(axis.edges))]
+        positions: list[float] = [k - 0.5 for k in range(len(axis.edges))]
         texts = [label(float(number(edge, 3))) for edge in axis.edges]
     else:
-        positions, texts = list(range(len(axis.labels))), [_short(text) for text in axis.labels]
-    return {"tickvals": positions, "ticktext": texts, "ticks": "outside" if axis.name else ""}
+        positions, texts = list(range(len(axis.labels))), [_short(text, LONGEST_TICK) for text in axis.labels]
+    return {"tickvals": positions, "ticktext": texts, "tickangle": 0, "ticks": "outside" if axis.name else ""}
 
 
 def _colours(data: HeatmapChart | ColourScale) -> dict[str, Any]:

@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 from hpo.reports import figures
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text
 
 # Nothing may be fetched or sent, whatever stands in the data.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+# Pixels of paper that a figure gets where two stand side by side (page.js has the same).
+HALF_A_PAGE = 320
 
 
 def render(report: Report) -> str:
@@ -77,19 +80,23 @@ class _Page:
         if isinstance(block, Table):
             return _table(block)
         if isinstance(block, Row):
-            return f'<div class="row">{"".join(self._chart(chart) for chart in block.charts)}</div>'
-        return self._chart(block)
+            drawn = [(chart, figures.figure(chart.data)) for chart in block.charts]
+            least = max((figures.least_width(figure) for _, figure in drawn), default=0)
+            inner = "".join(self._chart(chart, figure) for chart, figure in drawn)
+            kind = "row broad" if least > HALF_A_PAGE else "row"
+            return f'<div class="{kind}" style="--least:{least}px">{inner}</div>'
+        return self._chart(block, figures.figure(block.data))
 
-    def _chart(self, chart: Chart) -> str:
-        figure = figures.figure(chart.data)
+    def _chart(self, chart: Chart, figure: Any) -> str:
         index = len(self._figures)
         self._figures.append(figures.to_json(figure))
         name = escape(chart.title)
         caption = f"<figcaption>{escape(chart.caption)}</figcaption>" if chart.caption else ""
         table = _table(chart.table) if chart.table is not None else ""
         return (
-            f'<figure><h3>{name}</h3><div class="plot" data-figure="{index}" role="img" aria-label="{name}" '
-            f'style="height:{figure.layout.height}px"></div>{caption}{table}</figure>'
+            f'<figure><h3>{name}</h3><div class="wide"><div class="plot" data-figure="{index}" role="img" '
+            f'aria-label="{name}" style="height:{figure.layout.height}px;min-width:{figures.least_width(figure)}px">'
+            f"</div></div>{caption}{table}</figure>"
         )
 
 

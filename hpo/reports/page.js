@@ -24,7 +24,7 @@
   // Paper is light and narrower than the window; a page does not tell its figures so by itself.
   addEventListener("beforeprint", () => {
     for (const plot of plots) {
-      Plotly.relayout(plot, { ...look(light), width: plot.closest(".row") ? 320 : 660 });
+      Plotly.relayout(plot, { ...look(light), width: plot.closest(".row:not(.broad)") ? 320 : 660 });
     }
     document.querySelectorAll("details").forEach((details) => { details.open = true; });
   });

@@ -232,6 +232,8 @@ def heatmap_section(study: StudyRecord) -> Section:
     if not known:
         text = "No parameter with values of its own is searched, so there is nothing to lay out."
         return Section("Heatmaps", "heatmaps", [Text(text)])
+    if not study.finished:
+        return Section("Heatmaps", "heatmaps", [Text("No trial has finished yet.")])
     first = known[0]
     several = len(known) > 1
     blocks: list[Block] = [Text(_how_to_read(first, several))]

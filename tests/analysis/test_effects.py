@@ -11,9 +11,7 @@ SPACE = {"matters": {"low": 0.0, "high": 1.0}, "idle": {"low": 0.0, "high": 1.0}
 
 def planted(n: int, flat: bool = False) -> StudyRecord:
     """The score is `matters` alone; `idle` runs through the unit interval in another order."""
-    trials = [
-        trial(k, {"matters": k / n, "idle": (k * 7 % n) / n}, 0.5 if flat else k / n) for k in range(n)
-    ]
+    trials = [trial(k, {"matters": k / n, "idle": (k * 7 % n) / n}, 0.5 if flat else k / n) for k in range(n)]
     return with_distributions(study(trials, space=SPACE, group_by=None))
 
 
@@ -40,3 +38,8 @@ def test_pruned_trials_are_left_out() -> None:
     pruned = [trial(99, {"matters": 0.5, "idle": 0.5}, state="PRUNED", curve=[9.0], cause="pruner")]
     both = with_distributions(study([*record.trials, *pruned], space=SPACE, group_by=None))
     assert importance(both, SCORE) == importance(record, SCORE)
+
+
+def test_a_space_without_a_free_parameter_has_no_importance() -> None:
+    fixed = study([trial(k, {"lr": 0.1}, 0.01 * k) for k in range(12)], space={"lr": 0.1}, group_by=None)
+    assert importance(fixed, SCORE).why_not == "not shown (at least 2 parameters that vary are needed)"

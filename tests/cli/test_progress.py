@@ -65,12 +65,15 @@ def test_a_line_a_finished_trial(plain, clock):
     ]
 
 
-def test_a_lost_trial_is_not_counted(plain):
+def test_a_trial_that_is_tried_again_has_only_the_oracles_message(plain):
     plain.study_started(progress())
     plain.trial_started(job(0))
     lost = Outcome(0, "FAIL", cause="lost", reason="its worker was killed", seconds=1.0)
     plain.trial_finished(job(0), lost, progress(requeued=1))
-    assert said(plain) == ["[0/10] trial 0 FAIL its worker was killed; back in the queue (none complete yet) 1.0 s"]
+    assert said(plain) == []
+    plain.trial_started(job(1))
+    plain.trial_finished(job(1), lost, progress(failed=1, requeued=1))
+    assert said(plain)[0].startswith("[1/10] trial 1 FAIL its worker was killed (none complete yet) 1.0 s")
 
 
 def test_the_pace_is_that_of_this_run_alone(plain, clock):

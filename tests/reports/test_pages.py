@@ -100,7 +100,7 @@ def test_the_page_needs_no_other_file_and_holds_plotly_once() -> None:
     assert "default-src 'none'" in policy
     heights = [attrs["style"] for tag, attrs in elements if attrs.get("class") == "plot"]
     assert len(heights) == 5  # the colour scale, two heatmaps, the history, the importance
-    assert all(re.fullmatch(r"height:\d+px", style or "") for style in heights)
+    assert all(re.fullmatch(r"height:\d+px;min-width:\d+px", style or "") for style in heights)
 
 
 def test_user_texts_are_shown_and_never_markup() -> None:

@@ -85,8 +85,7 @@ def test_failures_and_prunings_have_their_reasons(tmp_path: Path) -> None:
 def test_importance_says_why_it_is_not_shown() -> None:
     text = first(sections()["importance"], Text)
     assert isinstance(text, Text)
-    # Trials made by hand carry no distributions, so none can be used.
-    assert text.text == "PED-ANOVA: not shown (n = 0, at least 10 complete trials needed)."
+    assert text.text == "PED-ANOVA: not shown (n = 3, at least 10 complete trials needed)."
 
 
 def test_long_tables_end_and_say_so() -> None:
