@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo.errors import listing, nearest
-from hpo.space import finite, quote
+from hpo.parameter import finite, quote
 
 Role = Literal["sampler", "pruner"]
 

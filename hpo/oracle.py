@@ -79,8 +79,8 @@ class Oracle:
     # --- the three questions an engine asks
 
     def ask(self, fixed: Mapping[str, Any] | None = None) -> Job | None:
-        """The next job, or None: nothing now. `fixed` holds some parameters (by the objective's
-        names) at given values."""
+        """The next job, or None: nothing now. `fixed` queues a configuration that has some parameters
+        (by the objective's names) at given values, behind those that wait already."""
         if self._interrupting or self._finished():
             return None
         if fixed is not None:

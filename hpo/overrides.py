@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import Problem, SpecError, listing, nearest
-from hpo.space import label, quote
+from hpo.parameter import label, quote
 from hpo.yaml_source import Document, KeyPath, Place, dotted, load_text, read_yaml
 
 SPACE: KeyPath = ("search_space",)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from hpo.errors import Problem, SpecError, listing, nearest
-from hpo.space import Parameter, Scalar, finite, label, placed, quote, show
+from hpo.parameter import Parameter, Scalar, finite, label, placed, quote, show
 from hpo.yaml_source import KeyPath, dotted
 
 Locate = Callable[[KeyPath, str], Problem]

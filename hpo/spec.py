@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from hpo import components, objective_ref, overrides
 from hpo.errors import ObjectiveError, Problem, SpecError, listing, nearest
+from hpo.parameter import quote, show
 from hpo.schema import Budget, Component, EngineSpec, Metric, StudySpec, without_password
-from hpo.space import SearchSpace, quote, show
+from hpo.space import SearchSpace
 from hpo.yaml_source import Document, KeyPath, read_yaml
 
 __all__ = ["Budget", "Component", "EngineSpec", "Metric", "StudySpec", "identity_difference", "load_spec"]

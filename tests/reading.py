@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.history import Step
-from hpo.space import Parameter, SearchSpace
+from hpo.parameter import Parameter
+from hpo.space import SearchSpace
 from hpo.spec import Metric
 
 SCORE = Metric(name="score", direction="maximize")

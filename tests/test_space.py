@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.errors import SpecError
-from hpo.space import SearchSpace, break_stick, join_stick
+from hpo.parameter import break_stick, join_stick
+from hpo.space import SearchSpace
 
 CONDITIONAL: dict[str, Any] = {
     "arch": {"choices": ["unet", "resunet"], "structural": True},

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout, objective_ref
+from hpo.parameter import show
 from hpo.samplers import warnings_for
 from hpo.schema import without_password
-from hpo.space import show
 
 if TYPE_CHECKING:
     from hpo.spec import Component, StudySpec

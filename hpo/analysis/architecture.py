@@ -13,7 +13,7 @@ from typing import Any
 from hpo.analysis.axes import Axes, Axis, choose_axes, searched
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
 from hpo.analysis.wording import label
-from hpo.space import same
+from hpo.parameter import same
 from hpo.spec import Metric
 
 ALL_TRIALS = "all trials"

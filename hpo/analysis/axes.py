@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.analysis.wording import label, listed, number
-from hpo.space import Parameter, SearchSpace, same
+from hpo.parameter import Parameter, same
+from hpo.space import SearchSpace
 
 LEARNING_RATE = ("learning_rate", "lr")
 BATCH_SIZE = ("batch_size",)
