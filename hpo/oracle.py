@@ -177,6 +177,11 @@ class Oracle:
         """Start nothing more, and end running trials at their next report; they are queued again."""
         self._interrupting = reason
 
+    def close(self) -> None:
+        """Close the files of trials that were never told; they are recovered by the next Oracle."""
+        for running in self._running.values():
+            running.history.close()
+
     @property
     def interrupted(self) -> bool:
         return bool(self._interrupting)
@@ -372,11 +377,8 @@ def _count(trials: list[FrozenTrial], spec: StudySpec, metric: str, maximize: bo
     best = None
     if complete:
         best = (max if maximize else min)(complete, key=lambda trial: trial.values[0])
-    budget = spec.budget.trials
-    if budget is None and spec.sampler.name == "grid":
-        budget = spec.space.grid_size()
     return Progress(
-        budget=budget,
+        budget=spec.planned_trials(),
         complete=len(complete),
         pruned=sum(trial.state == TrialState.PRUNED for trial in counted),
         failed=sum(trial.state == TrialState.FAIL for trial in counted),

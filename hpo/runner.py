@@ -55,7 +55,7 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
             directory.joinpath(layout.SPEC).write_text(spec.to_yaml(), encoding="utf-8")
             oracle = Oracle(spec, study, directory, tracker)
             tracker.study_started(oracle.progress)
-            with _signals(oracle, engine, tracker):
+            with contextlib.closing(oracle), _signals(oracle, engine, tracker):
                 engine.run(oracle)
         finally:
             tracker.close()

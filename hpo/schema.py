@@ -111,6 +111,12 @@ class StudySpec(_Model):
             target = f"{self.root / place}{colon}{function}"
         return ObjectiveRef(target=target, command=self.command or (), root=str(self.root))
 
+    def planned_trials(self) -> int | None:
+        """Trials in all, if that is known: a grid without a budget has as many as it has cells."""
+        if self.budget.trials is None and self.sampler.name == "grid":
+            return self.space.grid_size()
+        return self.budget.trials
+
     def identity(self) -> dict[str, Any]:
         """What may not change once the study has trials: plain data for `identity_difference`."""
         return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.cli.common import aligned, emit, json_option, labelled, runs_option
+from hpo.cli.common import aligned, emit, json_option, labelled, runs_option, set_option, trials_option
 
 if TYPE_CHECKING:
     from hpo.actions.plan import Plan
@@ -29,14 +29,8 @@ Exit code: 0 all is right (warnings are no errors), 2 the study is wrong.
 """,
 )
 @click.argument("study", metavar="STUDY.yaml")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the YAML, such as constants.epochs=2.",
-)
-@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Trials in all (budget.trials).")
+@set_option
+@trials_option
 @click.option("--import", "import_objective", is_flag=True, help="Import the objective, too: runs its module's code.")
 @runs_option
 @json_option

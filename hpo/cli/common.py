@@ -28,6 +28,18 @@ def runs_option(command: F) -> F:
     )(command)
 
 
+def set_option(command: F) -> F:
+    """`--set KEY=VALUE`, any number of them, passed on as the tuple `overrides`."""
+    text = "Override a key of the YAML, such as constants.epochs=2."
+    return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=text)(command)
+
+
+def trials_option(command: F) -> F:
+    """`--trials N`, passed on as `trials`."""
+    number = click.IntRange(min=1)
+    return click.option("--trials", type=number, metavar="N", help="Trials in all (budget.trials).")(command)
+
+
 def json_option(command: F) -> F:
     """`--json`, passed on as the bool `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)

@@ -14,7 +14,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.wording import count, duration, label, number
-from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option
+from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
 from hpo.trackers.base import Tracker
 
 if TYPE_CHECKING:
@@ -44,14 +44,8 @@ Exit code: 0 the budget is spent and a trial completed, 1 it failed,
 """,
 )
 @click.argument("study", metavar="STUDY.yaml")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the YAML, such as constants.epochs=2.",
-)
-@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Trials in all (budget.trials).")
+@set_option
+@trials_option
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trials at a time (engine.workers).")
 @click.option("--new-name", metavar="NAME", help="Run it under another name, as a study of its own.")
 @runs_option

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.spec import Budget, StudySpec
+from hpo.spec import StudySpec
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def standing(record: StudyRecord, spec: StudySpec) -> Standing:
     one = () if best is None else (best,)
     deaths = Counter(trial.cause or "unknown" for trial in record.trials if trial.state in ("PRUNED", "FAIL"))
     return Standing(
-        budget=budgeted(spec),
+        budget=spec.planned_trials(),
         complete=len(record.in_state("COMPLETE")),
         pruned=len(record.in_state("PRUNED")),
         failed=len(record.in_state("FAIL")),
@@ -53,11 +53,3 @@ def standing(record: StudyRecord, spec: StudySpec) -> Standing:
         front=pareto_front(record) if len(record.metrics) > 1 else one,
         deaths=dict(deaths.most_common()),
     )
-
-
-def budgeted(spec: StudySpec) -> int | None:
-    """Trials in all, if that is known: a grid without a budget has as many as it has cells."""
-    budget: Budget = spec.budget
-    if budget.trials is None and spec.sampler.name == "grid":
-        return spec.space.grid_size()
-    return budget.trials

@@ -100,7 +100,8 @@ def _text(record: StudyRecord, now: Standing, driver: Mapping[str, Any] | None, 
     if now.best is None:
         lines.append(("best", "no trial has completed yet"))
     else:
-        lines.append(("best", f"{metrics_text(now.best.values)}, trial {now.best.number}"))
+        searched = {metric.name: now.best.values[metric.name] for metric in record.metrics}
+        lines.append(("best", f"{metrics_text(searched)}, trial {now.best.number}"))
         lines.append(("", configuration(now.best.params)))
     if len(record.metrics) > 1 and now.front:
         lines.append(("front", f"no trial beats these in every metric: {numbers(t.number for t in now.front)}"))
