@@ -16,7 +16,7 @@ from hpo import attributes, layout
 from hpo.engines.base import Engine
 from hpo.errors import HpoError, StorageError, StudyChanged
 from hpo.oracle import Oracle
-from hpo.resources import slots
+from hpo.resources import slots, visible_gpus
 from hpo.samplers import make_pruner, make_sampler
 from hpo.spec import StudySpec, identity_difference
 from hpo.storage import close_storage, driver_lock, open_storage, redact, storage_url
@@ -55,6 +55,10 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
             directory.joinpath(layout.SPEC).write_text(spec.to_yaml(), encoding="utf-8")
             oracle = Oracle(spec, study, directory, tracker)
             tracker.study_started(oracle.progress)
+            if spec.engine.gpu == 0 and (gpus := visible_gpus()):
+                tracker.message(
+                    f"engine.gpu is 0: trials see none of this machine's {len(gpus)} GPU(s) (--set engine.gpu=1)"
+                )
             with contextlib.closing(oracle), _signals(oracle, engine, tracker):
                 engine.run(oracle)
         finally:

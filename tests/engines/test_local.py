@@ -51,6 +51,29 @@ def test_threads_and_gpus_are_set_before_the_libraries_load(make_spec, runs):
     assert file_of(runs, 0, "environment.txt") == "1 []"
 
 
+def test_gpus_left_unused_are_mentioned(make_spec, runs, monkeypatch):
+    class Notes(Tracker):
+        def __init__(self):
+            self.said = []
+
+        def message(self, text):
+            self.said.append(text)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    notes = Notes()
+    run(make_spec("environment", budget={"trials": 1}), runs, [notes])
+    assert notes.said == ["engine.gpu is 0: trials see none of this machine's 2 GPU(s) (--set engine.gpu=1)"]
+    assert file_of(runs, 0, "environment.txt").endswith("[]")
+
+
+def test_a_share_of_a_gpu_is_the_one_the_worker_sees(make_spec, runs, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
+    engine = {"workers": 2, "cpu": 1, "gpu": 0.5}
+    run(make_spec("environment", budget={"trials": 8}, engine=engine), runs)
+    seen = {file_of(runs, trial.number, "environment.txt") for trial in trials_of(runs)}
+    assert seen == {"1 [GPU-aa]", "1 [GPU-bb]"}
+
+
 def test_what_a_trial_prints_is_kept_with_it(make_spec, runs):
     run(make_spec("prints", budget={"trials": 2}), runs)
     for number in range(2):
