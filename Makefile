@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= studies/quickstart.yaml
-# More for pip, such as PIP_ARGS="--extra-index-url URL-OF-PYTORCHS-CPU-WHEELS" on a machine without a GPU.
+# More for pip, such as PIP_ARGS="--extra-index-url URL" with the URL of torch's CPU wheels, on a machine without a GPU.
 PIP_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed

@@ -36,9 +36,12 @@ def test_it_serves_the_study_on_this_machine_alone(served, runs):
         (study,) = json.load(answer)["study_summaries"]
     assert study["study_name"] == "toy"
     with urllib.request.urlopen(f"{root}/api/studies/0", timeout=30) as answer:
-        trials = json.load(answer)["trials"]
+        detail = json.load(answer)
+    trials = detail["trials"]
     assert [trial["state"] for trial in trials] == ["Complete"] * 4
     assert all(len(trial["intermediate_values"]) == 10 for trial in trials)
+    (best,) = detail["best_trials"]
+    assert best["number"] == max(trials, key=lambda trial: trial["values"][0])["number"]
 
 
 def test_a_taken_port_is_a_sentence(served, hpo: Hpo):
