@@ -65,10 +65,11 @@ class Oracle:
         self._maximize = spec.metrics[0].direction == "maximize"
         self._running: dict[int, _Running] = {}
         self._interrupting = ""
+        self._waiting = 0
         self._recover()
         # From here on, counted in memory.
         trials = study.get_trials(deepcopy=False)
-        self._progress = _count(trials, spec, self._names[0], self._maximize)
+        self._progress = _progress_of(trials, spec, self._names[0], self._maximize)
         self._spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
         self._waiting = sum(trial.state == TrialState.WAITING for trial in trials)
         self._pruning = pruning_for(spec, study, directory)
@@ -147,25 +148,14 @@ class Oracle:
         if again:
             blame = running.origin.get("blame", 0) + (outcome.cause == LOST)
             self._put_retry(outcome.number, running.job.seed, running.job.attempt, blame, running.trial.params)
-        gpu_seconds = round(outcome.seconds * self.spec.engine.gpu, 3)
-        note = {
-            "state": outcome.state,
-            "cause": outcome.cause,
-            "reason": outcome.reason,
-            "metrics": dict(outcome.metrics),
-            "finished": finished,
-            "seconds": round(outcome.seconds, 3),
-            "gpu_seconds": gpu_seconds,
-            "peak_gpu_bytes": outcome.peak_gpu_bytes,
-            "requeued": again,
-        }
+        note = self._note(outcome, finished, again)
         try:
             self._end(running.trial, note)
         except UpdateFinishedTrialError:
             reason = "it was ended from outside (optuna-dashboard)"
             outcome = Outcome(outcome.number, "FAIL", cause=INVALID, reason=reason, seconds=outcome.seconds)
         self._pruning.finished(running.trial, outcome)
-        self._spans.append(Span(running.started, finished, gpu_seconds))
+        self._spans.append(Span(running.started, finished, note["gpu_seconds"]))
         self._count(outcome, again)
         self._tracker.trial_finished(running.job, outcome, self._progress)
         if again:
@@ -293,6 +283,20 @@ class Oracle:
         else:
             self._study.tell(trial, state=TrialState[note["state"]])
 
+    def _note(self, outcome: Outcome, finished: float, requeued: bool) -> dict[str, Any]:
+        """What is kept of an outcome in the trial's attributes."""
+        return {
+            "state": outcome.state,
+            "cause": outcome.cause,
+            "reason": outcome.reason,
+            "metrics": dict(outcome.metrics),
+            "finished": finished,
+            "seconds": round(outcome.seconds, 3),
+            "gpu_seconds": round(outcome.seconds * self.spec.engine.gpu, 3),
+            "peak_gpu_bytes": outcome.peak_gpu_bytes,
+            "requeued": requeued,
+        }
+
     def _count(self, outcome: Outcome, again: bool) -> None:
         progress = replace(self._progress, running=len(self._running))
         if again:
@@ -313,7 +317,6 @@ class Oracle:
     def _recover(self) -> None:
         """The trials that a dead driver left running: finish those whose outcome was noted, queue
         the others again and fail the lost attempt, which does not count."""
-        self._waiting = 0
         trials = self._study.get_trials(deepcopy=False)
         requeued = {t.user_attrs.get(ORIGIN, {}).get("retry_of") for t in trials}
         for frozen in trials:
@@ -342,18 +345,9 @@ class Oracle:
         steps = history.read(layout.trial_directory(self._directory, frozen.number) / layout.HISTORY)
         # The last sign of life; the time until this restart was nobody's work.
         finished = max([started, *(step.time for step in steps)])
-        seconds = finished - started
-        return {
-            "state": "FAIL",
-            "cause": INTERRUPTED,
-            "reason": "its driver died",
-            "metrics": {},
-            "finished": finished,
-            "seconds": round(seconds, 3),
-            "gpu_seconds": round(seconds * self.spec.engine.gpu, 3),
-            "peak_gpu_bytes": 0,
-            "requeued": True,
-        }
+        reason = "its driver died"
+        lost = Outcome(frozen.number, "FAIL", cause=INTERRUPTED, reason=reason, seconds=finished - started)
+        return self._note(lost, finished, requeued=True)
 
 
 def _seed(study_seed: int, number: int) -> int:
@@ -371,7 +365,7 @@ def _source(trial: FrozenTrial) -> str | None:
     return source
 
 
-def _count(trials: list[FrozenTrial], spec: StudySpec, metric: str, maximize: bool) -> Progress:
+def _progress_of(trials: list[FrozenTrial], spec: StudySpec, metric: str, maximize: bool) -> Progress:
     counted = [trial for trial in trials if not attributes.requeued(trial.user_attrs)]
     complete = [trial for trial in counted if trial.state == TrialState.COMPLETE]
     best = None

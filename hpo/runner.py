@@ -16,10 +16,11 @@ from hpo import attributes, layout
 from hpo.engines.base import Engine
 from hpo.errors import HpoError, StorageError, StudyChanged
 from hpo.oracle import Oracle
+from hpo.redaction import redact
 from hpo.resources import slots, visible_gpus
 from hpo.samplers import make_pruner, make_sampler
 from hpo.spec import StudySpec, identity_difference
-from hpo.storage import close_storage, driver_lock, open_storage, redact, storage_url
+from hpo.storage import close_storage, driver_lock, open_storage, storage_url
 from hpo.trackers.base import Progress, Tracker, Trackers
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hpo.redaction import redact
 from hpo.space import SearchSpace
 from hpo.trial import ObjectiveRef
 from hpo.yaml_source import dump
 
-__all__ = ["Budget", "Component", "EngineSpec", "Metric", "StudySpec", "without_password"]
+__all__ = ["Budget", "Component", "EngineSpec", "Metric", "StudySpec"]
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -147,21 +147,13 @@ class StudySpec(_Model):
             "engine": self.engine.model_dump(exclude_none=True),
         }
         if self.storage is not None:
-            written["storage"] = without_password(self.storage)
+            written["storage"] = redact(self.storage)
         return written | {"seed": self.seed}
 
     def to_yaml(self) -> str:
         """Canonical YAML with absolute paths and without a password; `load_spec` reads it back to
         an equal spec (but for the password)."""
         return dump(self.data())
-
-
-def without_password(url: str) -> str:
-    """`scheme://user:secret@host` as `scheme://user@host`, secrets among its options left out."""
-    url = re.sub(r"^([\w+.-]+://[^\s:/@]*):[^\s/]*@", r"\1@", url)
-    head, mark, query = url.partition("?")
-    kept = [part for part in query.split("&") if part and not re.match(r"(ssl)?password=|passwd=", part)]
-    return f"{head}?{'&'.join(kept)}" if mark and kept else head
 
 
 def _lists(command: tuple[str | tuple[str, ...], ...] | None) -> list[Any]:

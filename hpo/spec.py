@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from hpo import components, objective_ref, overrides
 from hpo.errors import ObjectiveError, Problem, SpecError, listing, nearest
 from hpo.parameter import quote, show
-from hpo.schema import Budget, Component, EngineSpec, Metric, StudySpec, without_password
+from hpo.redaction import redact
+from hpo.schema import Budget, Component, EngineSpec, Metric, StudySpec
 from hpo.space import SearchSpace
 from hpo.yaml_source import Document, KeyPath, read_yaml
 
@@ -174,7 +175,7 @@ class _Reader:
             if dialect not in _SCHEMES:
                 hint = nearest(dialect, _SCHEMES)
                 expected = f"journal:FILE, sqlite:///FILE or a database: {listing(_SCHEMES[2:])}"
-                shown = without_password(url)
+                shown = redact(url)
                 self.say(("storage",), f"'{shown}' has the unknown scheme '{scheme}'; expected {expected}.{hint}")
                 bad.add("storage")
             elif dialect == "sqlite" and not re.match(r"///(?!:memory:)[^?]", rest):  # a study outlives its process
@@ -183,7 +184,7 @@ class _Reader:
             elif dialect == "sqlite":
                 return f"{scheme}:///{os.path.normpath(folder / rest.removeprefix('///'))}"
             elif dialect not in ("journal",) and not re.match(r"//[^/]", rest):
-                shown = without_password(url)
+                shown = redact(url)
                 self.say(("storage",), f"'{shown}' names no host; expected {scheme}://user@host/database")
                 bad.add("storage")
             elif dialect != "journal":

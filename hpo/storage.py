@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from optuna.storages.journal import JournalFileSymlinkLock
 
 from hpo import layout
 from hpo.errors import StorageError, StudyLocked, StudyNotFound, listing, nearest
+from hpo.redaction import redact
 
 if TYPE_CHECKING:
     import optuna
@@ -31,30 +31,13 @@ JOURNAL_SCHEME = "journal:"
 
 
 def storage_url(spec: StudySpec, runs: Path) -> str:
-    """The storage of a study: the one its YAML names (paths relative to the YAML), else the journal
-    of the runs folder."""
-    url = spec.storage
-    if url is None:
-        return f"{JOURNAL_SCHEME}{runs / layout.JOURNAL}"
-    base = spec.source.parent.absolute()
-    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
-        return f"sqlite:///{base / url.removeprefix('sqlite:///')}"
-    if url.startswith(JOURNAL_SCHEME) or "://" not in url:
-        path = url.removeprefix(JOURNAL_SCHEME)
-        path = re.sub(r"^//(?=/)", "", path)
-        return f"{JOURNAL_SCHEME}{base / path}"
-    return url
-
-
-def redact(text: str) -> str:
-    """`text` with the password of every URL in it removed."""
-    text = re.sub(r"(\w+://[^\s:/@]*):[^\s/]*@", r"\1@", text)
-    text = re.sub(r"([?&])(?:ssl)?password=[^&\s]*&?", r"\1", text)
-    return re.sub(r"[?&](?=\s|$)", "", text)
+    """The storage of a study: the one its YAML names (`load_spec` made its path absolute), else the
+    journal of the runs folder."""
+    return spec.storage or f"{JOURNAL_SCHEME}{runs / layout.JOURNAL}"
 
 
 def dashboard_argument(url: str) -> str:
-    """What `optuna-dashboard` takes for this storage (with the password, if any: see `redact`)."""
+    """What `optuna-dashboard` takes for this storage (with the password, if any)."""
     return url.removeprefix(JOURNAL_SCHEME)
 
 

@@ -12,13 +12,13 @@ import optuna
 import pytest
 
 from hpo.errors import StorageError, StudyChanged, StudyNotFound
+from hpo.redaction import redact
 from hpo.runner import run
 from hpo.storage import (
     driver_lock,
     driver_of,
     load_study,
     open_storage,
-    redact,
     repair_journal,
     storage_url,
 )
@@ -32,6 +32,9 @@ from hpo.trackers.base import Tracker
         ("postgresql+psycopg2://ann:p@ss:word@db/hpo", "postgresql+psycopg2://ann@db/hpo"),
         ("postgresql://db/hpo?user=ann&password=secret", "postgresql://db/hpo?user=ann"),
         ("postgresql://db/hpo?password=secret&user=ann", "postgresql://db/hpo?user=ann"),
+        ("postgresql://ann:pa/ss?word@db/hpo", "postgresql://ann@db/hpo"),
+        ("postgresql://db:5432/hpo?options=a@b", "postgresql://db:5432/hpo?options=a@b"),
+        ("mysql://db/hpo?passwd=secret&user=ann", "mysql://db/hpo?user=ann"),
         ("sqlite:////home/ann/study.db", "sqlite:////home/ann/study.db"),
         ("journal:/home/ann/runs/journal.log", "journal:/home/ann/runs/journal.log"),
     ],

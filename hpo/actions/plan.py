@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from hpo import layout, objective_ref
 from hpo.parameter import show
+from hpo.redaction import redact
 from hpo.samplers import warnings_for
-from hpo.schema import without_password
+from hpo.storage import storage_url
 
 if TYPE_CHECKING:
     from hpo.spec import Component, StudySpec
@@ -91,7 +92,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         budget=_budget(spec),
         engine=_engine(spec),
         directory=str(layout.study_directory(runs, spec.name)),
-        storage=without_password(spec.storage) if spec.storage else f"journal:{runs / layout.JOURNAL}",
+        storage=redact(storage_url(spec, runs)),
     )
 
 

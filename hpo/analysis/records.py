@@ -14,8 +14,9 @@ from hpo.analysis.wording import configuration, label
 from hpo.attributes import JOB, OUTCOME, requeued
 from hpo.history import Step
 from hpo.history import read as read_history
+from hpo.redaction import redact
 from hpo.spec import Component, Metric, StudySpec
-from hpo.storage import load_study, redact, storage_url
+from hpo.storage import load_study, storage_url
 
 if TYPE_CHECKING:
     import optuna

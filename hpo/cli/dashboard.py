@@ -45,7 +45,8 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     a YAML; by default the study last driven. Ctrl-C ends it."""
     from optuna_dashboard import wsgi
 
-    from hpo.storage import dashboard_argument, load_study, open_storage, redact, storage_url
+    from hpo.redaction import redact
+    from hpo.storage import dashboard_argument, load_study, open_storage, storage_url
 
     name = find_study(runs, study)
     spec, _ = load_study(runs, name)

@@ -52,8 +52,9 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
 
     from hpo.analysis.records import records_of
     from hpo.cli.standing import standing
+    from hpo.redaction import redact
     from hpo.spec import load_spec
-    from hpo.storage import driver_of, open_storage, redact, storage_url
+    from hpo.storage import driver_of, open_storage, storage_url
 
     directory = layout.study_directory(runs, name)
     recorded = directory / layout.SPEC

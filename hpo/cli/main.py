@@ -80,7 +80,7 @@ def cli() -> None:
 def complain(message: str) -> None:
     """`hpo: message` on stderr, further lines aligned with the first, without any URL's password."""
     if "://" in message:
-        from hpo.storage import redact
+        from hpo.redaction import redact
 
         message = redact(message)
     click.echo("hpo: " + message.replace("\n", "\n     "), err=True)

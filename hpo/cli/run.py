@@ -163,7 +163,7 @@ def _verdict(
     spec: StudySpec, runs: Path, result: RunResult, progress: StudyProgress | None, context: click.Context
 ) -> tuple[int, str]:
     """The exit code, and the sentences that say how the run ended."""
-    from hpo.storage import redact
+    from hpo.redaction import redact
 
     trials = result.progress
     counts = [

@@ -40,7 +40,8 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.budget import Span, span_of, wall_seconds
     from hpo.cli.standing import standing
     from hpo.layout import study_directory
-    from hpo.storage import driver_of, load_study, redact, storage_url
+    from hpo.redaction import redact
+    from hpo.storage import driver_of, load_study, storage_url
 
     name = find_study(runs, study)
     spec, stored = load_study(runs, name)
