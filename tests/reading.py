@@ -39,6 +39,15 @@ def trial(
     return TrialRecord(number, state, dict(params), **({"values": values, "history": history} | more))
 
 
+def epochs(first: int = 0, every: int = 1, **curves: Sequence[float]) -> tuple[Step, ...]:
+    """A history in which each metric has these values, from step `first` on."""
+    length = max(len(values) for values in curves.values())
+    return tuple(
+        Step(first + k * every, 0.0, 1, {name: values[k] for name, values in curves.items() if k < len(values)})
+        for k in range(length)
+    )
+
+
 def study(
     trials: Sequence[TrialRecord] = (),
     *,

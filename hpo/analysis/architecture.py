@@ -5,13 +5,13 @@ Nothing here averages over groups. An average names a cell that may be no group'
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hpo.analysis.axes import Axes, Axis, choose_axes, searched
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
+from hpo.analysis.samples import mean, usual_range
 from hpo.analysis.wording import label
 from hpo.parameter import same
 from hpo.spec import Metric
@@ -138,10 +138,21 @@ def heatmaps(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) ->
         return None
     maps = tuple(_heatmap(group, metric, axes) for group in groups_of(study))
     means = [cell.mean for heatmap in maps for row in heatmap.cells for cell in row if cell.mean is not None]
-    low, high, clipped = colour_range(means, metric)
+    scale = usual_range(means, metric.direction)
     shown = {axes.rows.name, axes.columns.name, study.group_by}
     averaged = tuple(name for name in searched(study.space) if name not in shown)
-    return Heatmaps(metric, study.group_by, axes.rows, axes.columns, axes.chosen, maps, low, high, clipped, averaged)
+    return Heatmaps(
+        metric,
+        study.group_by,
+        axes.rows,
+        axes.columns,
+        axes.chosen,
+        maps,
+        scale.low,
+        scale.high,
+        scale.beyond(means) > 0,
+        averaged,
+    )
 
 
 def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:
@@ -176,27 +187,8 @@ def _cell(trials: Sequence[TrialRecord], metric: Metric) -> Cell:
     finals = [t.values[metric.name] for t in trials if t.state == "COMPLETE" and metric.name in t.values]
     return Cell(
         n=len(finals),
-        mean=statistics.fmean(finals) if finals else None,
+        mean=mean(finals) if finals else None,
         pruned=sum(trial.state == "PRUNED" for trial in trials),
         failed=sum(trial.state == "FAIL" for trial in trials),
         trials=tuple(trial.number for trial in trials),
     )
-
-
-def colour_range(values: Sequence[float], metric: Metric) -> tuple[float | None, float | None, bool]:
-    """The smallest and largest value, except that a diverged trial must not paint all others alike:
-    on the bad side the range ends at Tukey's far fence (3 interquartile ranges beyond the quartile)."""
-    if not values:
-        return None, None, False
-    low, high = min(values), max(values)
-    if len(values) < 5:
-        return low, high, False
-    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
-    reach = 3 * (upper - lower)
-    if reach == 0:
-        return low, high, False
-    if metric.direction == "maximize":
-        kept = min(value for value in values if value >= lower - reach)
-        return kept, high, kept > low
-    kept = max(value for value in values if value <= upper + reach)
-    return low, kept, kept < high

@@ -50,6 +50,20 @@ class Axis:
         cell = bisect_right(self.edges, value) - 1
         return cell if 0 <= cell < len(self.labels) else None
 
+    def position(self, value: Any) -> float:
+        """Where `value` is drawn: the number of its cell, of a binned parameter with the place within
+        it, so that cell k spans k - 0.5 to k + 0.5. Raises ValueError if it is in no cell."""
+        cell = self.place(value)
+        if cell is None:
+            raise ValueError(f"{value!r} is not on the axis of '{self.name}'")
+        if not self.binned:
+            return float(cell)
+        half = 0.5 if self.whole else 0.0  # the integers 5 to 8 fill 4.5 to 8.5
+        low, high, at = self.edges[cell] - half, self.edges[cell + 1] - half, float(value)
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return cell - 0.5 + (at - low) / (high - low)
+
 
 def varies(parameter: Parameter) -> bool:
     if parameter.kind in ("float", "int"):
@@ -134,17 +148,12 @@ def choose_axes(space: SearchSpace, group_by: str | None, ranking: Sequence[str]
     `ranking` (Optuna's names, most important first), then in the order declared.
 
     None when nothing but `group_by` is searched; a single parameter has a one-cell second axis."""
-    candidates = {
-        name: parameters for name, parameters in searched(space).items() if name != group_by and _has_axis(parameters)
-    }
-    if not candidates:
+    candidates = searched(space)
+    order = in_order(space, group_by, ranking)
+    if not order:
         return None
-    names = {own: parameter.name for parameter in space.walk() for own in parameter.optuna_names}
-    order = [names[own] for own in ranking if names.get(own) in candidates]
-    order += [name for name in candidates if name not in order]
-    order = list(dict.fromkeys(order))
-    learning_rate = next((name for name in LEARNING_RATE if name in candidates), None)
-    batch_size = next((name for name in BATCH_SIZE if name in candidates), None)
+    learning_rate = next((name for name in LEARNING_RATE if name in order), None)
+    batch_size = next((name for name in BATCH_SIZE if name in order), None)
     others = [name for name in order if name not in (learning_rate, batch_size)]
     rows = learning_rate or (others.pop(0) if others else None)
     columns = batch_size or (others.pop(0) if others else None)
@@ -161,6 +170,16 @@ def choose_axes(space: SearchSpace, group_by: str | None, ranking: Sequence[str]
         chosen += f"; shown instead: {listed(filled)} ({how})." if filled else "."
     second = Axis("", ("",), values=(None,)) if columns is None else axis_of(columns, candidates[columns])
     return Axes(axis_of(rows, candidates[rows]), second, chosen)
+
+
+def in_order(space: SearchSpace, group_by: str | None, ranking: Sequence[str] = ()) -> tuple[str, ...]:
+    """The parameters beside `group_by` that have an axis: learning rate and batch size, then those of
+    `ranking` (Optuna's names, most important first), then the others as declared."""
+    candidates = [name for name, parameters in searched(space).items() if name != group_by and _has_axis(parameters)]
+    names = {own: parameter.name for parameter in space.walk() for own in parameter.optuna_names}
+    usual = [name for known in (LEARNING_RATE, BATCH_SIZE) for name in [n for n in known if n in candidates][:1]]
+    ranked = [names[own] for own in ranking if names.get(own) in candidates]
+    return tuple(dict.fromkeys([*usual, *ranked, *candidates]))
 
 
 def _has_axis(parameters: Sequence[Parameter]) -> bool:

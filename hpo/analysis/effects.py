@@ -1,64 +1,128 @@
-"""Which parameters mattered: Optuna's importance, from COMPLETE trials."""
+"""The marginal effect of a parameter within each group: final values against the parameter's value.
+
+Nothing here averages over groups. Within a level the other parameters vary as the search chose
+them, so that a mean is of the trials there were and no more."""
 
 from __future__ import annotations
 
-import math
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import optuna
-
-from hpo.analysis.records import StudyRecord
+from hpo.analysis.architecture import Group, groups_of
+from hpo.analysis.axes import Axis, axis_of, in_order, searched
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.analysis.samples import Range, deviation, mean, usual_range
 from hpo.spec import Metric
 
-METHOD = "PED-ANOVA"
-# PED-ANOVA compares the best 10 % of trials (at least 2) with all of them: below 10 trials there is
-# nothing to compare. Its authors would have 5 among the best, which is 50 trials.
-FEWEST = 10
-STEADY = 50
-TOP = 0.1
+MOST_PARAMETERS = 6
 
 
 @dataclass(frozen=True)
-class Importance:
-    """`shares`: (Optuna's parameter name, share of the total), largest first, summing to 1; empty
-    when not shown, and then `why_not` is the sentence that says so. `n`: COMPLETE trials used,
-    `top`: how many of them count as the best."""
+class Dot:
+    """One COMPLETE trial; `position` is on the axis (see Axis.position)."""
 
-    metric: Metric
-    shares: tuple[tuple[str, float], ...]
-    n: int
-    top: int
-    why_not: str = ""
+    number: int
+    position: float
+    parameter: object
+    value: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """The trials of one value, or bin, of the parameter. `mean`, `best` (trial number, value): of the
+    `n` COMPLETE ones, None of none; `deviation`: sample standard deviation, None for n < 2."""
+
+    n: int = 0
+    mean: float | None = None
+    deviation: float | None = None
+    best: tuple[int, float] | None = None
+    pruned: int = 0
+    failed: int = 0
 
     @property
-    def rough(self) -> bool:
-        return self.n < STEADY
+    def empty(self) -> bool:
+        return not (self.n or self.pruned or self.failed)
 
 
-def importance(study: StudyRecord, metric: Metric) -> Importance:
-    """The importance of each searched parameter for reaching the best tenth of `metric`."""
-    trials = study.complete(metric)
-    n = len(trials)
-    top = max(2, math.ceil(TOP * n))
-    if n < FEWEST:
-        return Importance(metric, (), n, top, f"not shown (n = {n}, at least {FEWEST} complete trials needed)")
-    values = [trial.values[metric.name] for trial in trials]
-    if min(values) == max(values):
-        return Importance(metric, (), n, top, f"not shown (all {n} complete trials have the same {metric.name})")
-    # A study of this metric alone: the importance of a study of several metrics is that of its front.
-    shadow = optuna.create_study(direction=metric.direction, storage=optuna.storages.InMemoryStorage())
-    shadow.add_trials(
-        optuna.trial.create_trial(params=dict(t.optuna_params), distributions=dict(t.distributions), value=value)
-        for t, value in zip(trials, values, strict=True)
+@dataclass(frozen=True)
+class GroupEffect:
+    """`levels`: one a label of the axis. `unplaced`: finished trials without a place on it."""
+
+    group: str
+    levels: tuple[Level, ...]
+    dots: tuple[Dot, ...]
+    unplaced: int
+
+    @property
+    def placed(self) -> bool:
+        return not all(level.empty for level in self.levels)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One parameter in every group, on a common axis. `shown`: the range that has all but extreme bad
+    final values of the study; `beyond`: how many dots lie outside of it."""
+
+    metric: Metric
+    group_by: str | None
+    axis: Axis
+    groups: tuple[GroupEffect, ...]
+    shown: Range
+    beyond: int
+
+
+@dataclass(frozen=True)
+class Effects:
+    """`left_out`: searched parameters that are not shown, for their number or for lack of an axis."""
+
+    shown: tuple[Effect, ...]
+    left_out: tuple[str, ...]
+
+
+def effects(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) -> Effects:
+    """Learning rate and batch size first, then by `ranking` (Optuna's names, most important first),
+    at most MOST_PARAMETERS in all."""
+    declared = searched(study.space)
+    names = in_order(study.space, study.group_by, ranking)[:MOST_PARAMETERS]
+    groups = groups_of(study)
+    span = usual_range([t.values[metric.name] for t in study.complete(metric)], metric.direction)
+    made = tuple(_effect(study, metric, axis_of(name, declared[name]), groups, span) for name in names)
+    return Effects(made, tuple(name for name in declared if name not in names and name != study.group_by))
+
+
+def _effect(study: StudyRecord, metric: Metric, axis: Axis, groups: Sequence[Group], span: Range) -> Effect:
+    complete = {trial.number for trial in study.complete(metric)}
+    made = tuple(_group_effect(group, metric, axis, complete) for group in groups)
+    beyond = span.beyond(dot.value for group in made for dot in group.dots)
+    return Effect(metric, study.group_by, axis, made, span, beyond)
+
+
+def _group_effect(group: Group, metric: Metric, axis: Axis, complete: set[int]) -> GroupEffect:
+    placed: dict[int, list[TrialRecord]] = {}
+    dots: list[Dot] = []
+    unplaced = 0
+    for trial in group.trials:
+        parameter = trial.params.get(axis.name)
+        level = axis.place(parameter) if axis.name in trial.params else None
+        if level is None:
+            unplaced += 1
+            continue
+        placed.setdefault(level, []).append(trial)
+        if trial.number in complete:
+            dots.append(Dot(trial.number, axis.position(parameter), parameter, trial.values[metric.name]))
+    levels = tuple(_level(placed.get(level, ()), metric, complete) for level in range(len(axis.labels)))
+    return GroupEffect(group.label, levels, tuple(dots), unplaced)
+
+
+def _level(trials: Sequence[TrialRecord], metric: Metric, complete: set[int]) -> Level:
+    done = tuple(trial for trial in trials if trial.number in complete)
+    finals = [trial.values[metric.name] for trial in done]
+    best = best_of(done, metric)
+    return Level(
+        n=len(finals),
+        mean=mean(finals) if finals else None,
+        deviation=deviation(finals),
+        best=None if best is None else (best.number, best.values[metric.name]),
+        pruned=sum(trial.state == "PRUNED" for trial in trials),
+        failed=sum(trial.state == "FAIL" for trial in trials),
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = optuna.importance.get_param_importances(shadow)
-    moving = {name for t in trials for name, distribution in t.distributions.items() if not distribution.single()}
-    shares = {name: share for name, share in found.items() if name in moving}
-    total = sum(shares.values())
-    if len(shares) < 2 or total <= 0:
-        return Importance(metric, (), n, top, "not shown (at least 2 parameters that vary are needed)")
-    ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
-    return Importance(metric, tuple((name, share / total) for name, share in ordered), n, top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.spec import Metric
@@ -28,3 +29,21 @@ def _costs(trial: TrialRecord, metrics: Sequence[Metric]) -> tuple[float, ...]:
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+@dataclass(frozen=True)
+class Front:
+    """Final values of the first two metrics: (trial number, first, second, is on the front)."""
+
+    metrics: tuple[Metric, Metric]
+    points: tuple[tuple[int, float, float, bool], ...]
+
+
+def front_of(study: StudyRecord) -> Front:
+    first, second = study.metrics[:2]
+    best = {trial.number for trial in pareto_front(study)}
+    complete = [t for t in study.complete(first) if second.name in t.values]
+    return Front(
+        (first, second),
+        tuple((t.number, t.values[first.name], t.values[second.name], t.number in best) for t in complete),
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo.analysis.architecture import colour_range, groups_of
+from hpo.analysis.architecture import groups_of
 from hpo.analysis.records import StudyRecord, better
+from hpo.analysis.samples import Range, usual_range
 from hpo.spec import Metric
 
 
@@ -23,8 +24,8 @@ class Point:
 @dataclass(frozen=True)
 class History:
     """`best`: (trial number, best final value so far) at every COMPLETE trial. `silent`: pruned trials
-    that reported no value; `failed`: failed ones. `low`, `high`: the range that shows all but
-    extreme bad values, None without any; `beyond`: how many points lie outside of it."""
+    that reported no value; `failed`: failed ones. `shown`: the range that has all but extreme bad
+    values; `beyond`: how many points lie outside of it."""
 
     metric: Metric
     group_by: str | None
@@ -33,8 +34,7 @@ class History:
     best: tuple[tuple[int, float], ...]
     silent: int
     failed: int
-    low: float | None
-    high: float | None
+    shown: Range
     beyond: int
 
 
@@ -58,8 +58,8 @@ def optimization_history(study: StudyRecord, metric: Metric) -> History:
         points.append(Point(trial.number, trial.state, group_of[trial.number], value, trial.steps))
         if trial.state == "COMPLETE":
             best.append((trial.number, value if not best or better(metric, value, best[-1][1]) else best[-1][1]))
-    low, high, _ = colour_range([point.value for point in points], metric)
-    beyond = sum(not low <= point.value <= high for point in points) if low is not None and high is not None else 0
+    values = [point.value for point in points]
+    shown = usual_range(values, metric.direction)
     return History(
         metric,
         study.group_by,
@@ -68,7 +68,6 @@ def optimization_history(study: StudyRecord, metric: Metric) -> History:
         tuple(best),
         silent,
         len(study.in_state("FAIL")),
-        low,
-        high,
-        beyond,
+        shown,
+        shown.beyond(values),
     )

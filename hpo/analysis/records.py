@@ -62,6 +62,10 @@ class TrialRecord:
     def steps(self) -> int:
         return len(self.history)
 
+    def series(self, metric: str) -> tuple[tuple[int, float], ...]:
+        """(step, value) wherever `metric` was reported, ascending; values may be NaN or infinite."""
+        return tuple((step.step, step.metrics[metric]) for step in self.history if metric in step.metrics)
+
     def last(self, metric: str) -> float | None:
         """The last finite value reported of `metric`, or None."""
         for step in reversed(self.history):

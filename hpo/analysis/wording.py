@@ -67,7 +67,7 @@ def decimals(values: Iterable[float]) -> int:
     """Decimals that tell values of this spread apart to about a hundredth of it (0 to 6)."""
     known = [value for value in values if math.isfinite(value)]
     spread = max(known) - min(known) if known else 0.0
-    if spread <= 0:
+    if spread <= 0 or not math.isfinite(spread):
         return 3
     return min(6, max(0, 2 - math.floor(math.log10(spread))))
 

@@ -56,9 +56,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Row:
-    """Charts side by side where there is room."""
+    """Charts side by side where there is room, under a common title if there is one. `table` has the
+    numbers of all of them."""
 
     charts: tuple[Chart, ...]
+    title: str = ""
+    table: Table | None = None
+    caption: str = ""
 
 
 Block = Text | Facts | Table | Chart | Row

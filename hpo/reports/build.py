@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hpo import layout
 from hpo.analysis.records import StudyRecord, read_study
 from hpo.errors import ReportError
 from hpo.reports import html, markdown
-from hpo.reports.sections import report_of
+from hpo.reports.report import report_of
 
-MARKDOWN = "report.md"
-HTML = "report.html"
+MARKDOWN, HTML = layout.REPORTS
 
 
 def write_report(runs: Path, name: str) -> tuple[Path, Path]:

@@ -82,19 +82,23 @@ class _Page:
         if isinstance(block, Row):
             drawn = [(chart, figures.figure(chart.data)) for chart in block.charts]
             least = max((figures.least_width(figure) for _, figure in drawn), default=0)
-            inner = "".join(self._chart(chart, figure) for chart, figure in drawn)
+            inner = "".join(self._chart(chart, figure, "h4" if block.title else "h3") for chart, figure in drawn)
             kind = "row broad" if least > HALF_A_PAGE else "row"
-            return f'<div class="{kind}" style="--least:{least}px">{inner}</div>'
+            title = f"<h3>{escape(block.title)}</h3>" if block.title else ""
+            caption = f'<p class="note">{escape(block.caption)}</p>' if block.caption else ""
+            table = _table(block.table) if block.table is not None else ""
+            return f'{title}<div class="{kind}" style="--least:{least}px">{inner}</div>{caption}{table}'
         return self._chart(block, figures.figure(block.data))
 
-    def _chart(self, chart: Chart, figure: Any) -> str:
+    def _chart(self, chart: Chart, figure: Any, heading: str = "h3") -> str:
         index = len(self._figures)
         self._figures.append(figures.to_json(figure))
         name = escape(chart.title)
         caption = f"<figcaption>{escape(chart.caption)}</figcaption>" if chart.caption else ""
         table = _table(chart.table) if chart.table is not None else ""
         return (
-            f'<figure><h3>{name}</h3><div class="wide"><div class="plot" data-figure="{index}" role="img" '
+            f'<figure><{heading}>{name}</{heading}>'
+            f'<div class="wide"><div class="plot" data-figure="{index}" role="img" '
             f'aria-label="{name}" style="height:{figure.layout.height}px;min-width:{figures.least_width(figure)}px">'
             f"</div></div>{caption}{table}</figure>"
         )

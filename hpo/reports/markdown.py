@@ -6,24 +6,28 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text
+from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Section, Table, Text
 
 
 def render(report: Report) -> str:
     lines = [f"# {escape(report.title)}", "", escape(report.subtitle), ""]
     for section in report.sections:
-        lines += [f"## {escape(section.title)}", ""]
-        for block in section.blocks:
-            lines += _block(block)
+        lines += [f"## {escape(section.title)}", "", *lines_of(section)]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def lines_of(section: Section) -> Iterator[str]:
+    """What stands below the section's title."""
+    for block in section.blocks:
+        yield from _block(block)
+
+
 def escape(text: str) -> str:
-    """`text` on one line, as Markdown and the HTML in it show it literally. Underscores within words
-    are literal as they are."""
+    """`text` on one line, as Markdown, and the HTML and the TeX in it, show it literally. Underscores
+    within words are literal as they are."""
     flat = " ".join(text.split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    flat = re.sub(r"([\\`*\[\]|~])", r"\\\1", flat)
+    flat = re.sub(r"([\\`*\[\]|~$])", r"\\\1", flat)
     flat = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", flat)
     return re.sub(r"^(#+|[-+]|\d+[.)])(?=\s|$)", r"\\\1", flat)
 
@@ -39,19 +43,26 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Table):
         yield from _table(block)
     elif isinstance(block, Row):
+        if block.title and (block.table is not None or any(chart.table is not None for chart in block.charts)):
+            yield from (f"### {escape(block.title)}", "")
         for chart in block.charts:
-            yield from _chart(chart)
+            yield from _chart(chart, "####" if block.title else "###")
+        if block.table is not None:
+            yield from _captioned(block.caption, block.table)
     else:
-        yield from _chart(block)
+        yield from _chart(block, "###")
 
 
-def _chart(chart: Chart) -> Iterator[str]:
-    if chart.table is None:
-        return
-    yield from (f"### {escape(chart.title)}", "")
-    if chart.caption:
-        yield from (escape(chart.caption), "")
-    yield from _table(chart.table, folded=False)
+def _chart(chart: Chart, mark: str) -> Iterator[str]:
+    if chart.table is not None:
+        yield from (f"{mark} {escape(chart.title)}", "")
+        yield from _captioned(chart.caption, chart.table)
+
+
+def _captioned(caption: str, table: Table) -> Iterator[str]:
+    if caption:
+        yield from (escape(caption), "")
+    yield from _table(table, folded=False)
 
 
 def _table(table: Table, folded: bool = True) -> Iterator[str]:

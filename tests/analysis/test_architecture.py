@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from reading import LOSS, SCORE, study, trial
 
-from hpo.analysis.architecture import ALL_TRIALS, Cell, best_per_group, colour_range, groups_of, heatmaps
+from hpo.analysis.architecture import ALL_TRIALS, Cell, best_per_group, groups_of, heatmaps
 
 
 def at(architecture: str, rate: float, batch: int) -> dict[str, object]:
@@ -105,12 +105,3 @@ def test_best_of_each_group_prefers_the_earlier_of_equals_and_ignores_pruned_val
     assert unet.best is not None
     assert (unet.best.number, unet.complete, unet.pruned, unet.failed) == (1, 3, 1, 0)
     assert (resnet.best, resnet.complete, resnet.failed) == (None, 0, 1)
-
-
-def test_a_diverged_cell_does_not_stretch_the_colours() -> None:
-    values = [0.20, 0.21, 0.22, 0.23, 0.24, 1e6]
-    assert colour_range(values, LOSS) == (0.20, 0.24, True)
-    # On the good side nothing is cut.
-    assert colour_range(values, SCORE) == (0.20, 1e6, False)
-    assert colour_range([0.5, 0.5], LOSS) == (0.5, 0.5, False)
-    assert colour_range([], LOSS) == (None, None, False)

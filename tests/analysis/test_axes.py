@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hpo.analysis.axes import Axis, axis_of, choose_axes, searched
+from hpo.analysis.axes import Axis, axis_of, choose_axes, in_order, searched
 from hpo.space import SearchSpace
 
 
@@ -97,3 +99,38 @@ def test_one_parameter_or_none() -> None:
     assert choose_axes(SearchSpace.parse({"m": {"choices": ["a", "b"]}, "lr": 0.001}), "m") is None
     simplex = SearchSpace.parse({"weights": {"simplex": ["a", "b", "c"]}})
     assert choose_axes(simplex, None) is None
+
+
+def test_a_value_is_drawn_in_its_cell() -> None:
+    rate = axis("lr", {"lr": {"low": 1e-4, "high": 1e-2, "log": True}})
+    assert [rate.position(v) for v in (1e-4, 1e-3, 1e-2)] == pytest.approx([-0.5, 1.5, 3.5])
+    assert axis("batch_size", {"batch_size": {"choices": [32, 8, 16]}}).position(16) == 1
+    width = axis("width", {"width": {"low": 1, "high": 20}})  # the first bin holds 1 to 4
+    assert [width.position(v) for v in (1, 4, 5, 20)] == pytest.approx([-0.375, 0.375, 0.625, 4.375])
+    with pytest.raises(ValueError, match=r"2\.0 is not on the axis of 'lr'"):
+        rate.position(2.0)
+
+
+@given(st.floats(1e-5, 10.0), st.floats(1.001, 1e6), st.booleans(), st.floats(0, 1))
+def test_every_value_of_a_range_lies_within_its_own_cell(low: float, factor: float, log: bool, share: float) -> None:
+    high = low * factor
+    of = axis("x", {"x": {"low": low, "high": high, "log": log}})
+    value = min(high, max(low, low + share * (high - low)))
+    cell = of.place(value)
+    assert cell is not None
+    assert cell - 0.5 - 1e-6 <= of.position(value) <= cell + 0.5 + 1e-6
+
+
+def test_the_usual_parameters_come_first_then_the_ranking_then_the_others() -> None:
+    space = SearchSpace.parse(
+        {
+            "model": {"choices": ["a", "b"]},
+            "depth": {"low": 1, "high": 4},
+            "weights": {"simplex": ["a", "b"]},
+            "batch_size": {"choices": [8, 16]},
+            "dropout": {"low": 0.0, "high": 0.5},
+            "lr": {"low": 1e-4, "high": 1e-2},
+        }
+    )
+    assert in_order(space, "model", ["model", "dropout", "depth"]) == ("lr", "batch_size", "dropout", "depth")
+    assert in_order(space, None) == ("lr", "batch_size", "model", "depth", "dropout")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from reading import LOSS, SCORE, study, trial
 
 from hpo.analysis.progress import Point, optimization_history
+from hpo.analysis.samples import Range
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 
@@ -40,4 +41,4 @@ def test_the_best_of_a_minimized_metric_falls() -> None:
 def test_points_far_beyond_are_counted() -> None:
     trials = [trial(k, UNET, value, metric="loss") for k, value in enumerate([0.2, 0.21, 0.22, 0.23, 0.24, 1e6])]
     data = optimization_history(study(trials, metrics=(LOSS,)), LOSS)
-    assert (data.low, data.high, data.beyond) == (0.2, 0.24, 1)
+    assert (data.shown, data.beyond) == (Range(0.2, 0.24), 1)

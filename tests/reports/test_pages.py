@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -9,14 +10,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from reading import LOSS, SCORE, study, trial, with_distributions
+from reading import LOSS, SCORE, epochs, study, trial, with_distributions
 
 from hpo.analysis.records import StudyRecord
 from hpo.errors import ReportError
 from hpo.reports import html, markdown
 from hpo.reports.blocks import Link, Report, Section, Table, Text
 from hpo.reports.build import write
-from hpo.reports.sections import report_of
+from hpo.reports.report import report_of
 from hpo.spec import Metric
 
 NASTY = "<script>alert(1)</script>&|`*_x_*$y$</script><!--\n# head"
@@ -47,9 +48,56 @@ def two_metrics() -> StudyRecord:
     return study(trials, metrics=(SCORE, LOSS))
 
 
+def trained() -> StudyRecord:
+    """Histories of every kind: pruned, diverged, of one epoch, from epoch 0, and none."""
+    nan, inf = math.nan, math.inf
+    histories = [
+        epochs(0, score=[0.1, 0.5, 0.6], train_loss=[9.0, 0.5, 0.01], val_loss=[8.0, 0.6, 0.61]),
+        epochs(0, score=[0.2, nan, 0.4], train_loss=[nan, inf, -inf], val_loss=[1e300, nan, 1.0]),
+        epochs(0, score=[0.3], train_loss=[0.5], val_loss=[0.5]),
+        epochs(0, score=[nan, nan], val_loss=[1.7e308, -1.7e308]),
+        epochs(0, other=[1.0, 2.0]),
+        (),
+    ]
+    names = ["unet", "resnet"]
+    trials = [
+        trial(
+            k,
+            {"architecture": names[k % 2], "learning_rate": 1e-4 * (k + 1), "batch_size": 8},
+            (0.5, 1e308, -1e308)[k % 3],
+            history=history,
+        )
+        for k, history in enumerate(histories)
+    ]
+    stopped = [
+        trial(k, {**UNET, "learning_rate": 1e-3}, state=state, cause="pruner", history=histories[k % 6])
+        for k, state in ((6, "PRUNED"), (7, "FAIL"), (9, "PRUNED"))
+    ]
+    return study([*trials, *stopped])
+
+
+def many_groups() -> StudyRecord:
+    names = [f"architecture_with_a_long_name_{k}" for k in range(9)]
+    space = {"architecture": {"choices": names}, "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+    trials = []
+    for k in range(60):
+        params = {"architecture": names[k % 8], "learning_rate": 1e-4 * 100 ** (k / 60)}
+        curve = [0.5 + 0.001 * k - 0.4 / (step + 1) for step in range(30)]
+        history = epochs(1, score=curve, train_loss=[1 - v for v in curve], val_loss=[1.1 - v for v in curve])
+        if k % 4 == 3:
+            trials.append(trial(k, params, state="PRUNED", history=history[:5], cause="pruner"))
+        else:
+            trials.append(trial(k, params, curve[-1], history=history))
+    return study(trials, space=space)
+
+
 STUDIES: dict[str, Callable[[], StudyRecord]] = {
     "searched": searched,
     "empty": study,
+    "trained": trained,
+    "many-groups": many_groups,
+    "minimized": lambda: study([trial(0, UNET, 1.0, metric="loss", curve=[2.0, 1.0])], metrics=(LOSS,)),
+    "pruned-with-curves": lambda: study([trial(0, UNET, state="PRUNED", curve=[0.1, 0.2], cause="pruner")]),
     "all-failed": all_failed,
     "all-pruned": lambda: study([trial(k, UNET, state="PRUNED", cause="out_of_memory") for k in range(2)]),
     "running": lambda: study([trial(0, UNET, state="RUNNING"), trial(1, {}, state="WAITING")]),
@@ -74,7 +122,12 @@ def test_every_study_has_a_report(record: StudyRecord) -> None:
     source = page.read_text()
     for word in ("Summary", "Optimization history", "Parameter importance", "Failures and prunings", "Where the files"):
         assert word in source
-    assert "nan" not in re.sub(r"(?s)<script.*?</script>", "", source).lower()
+    for words in (re.sub(r"(?s)<script.*?</script>", "", source), text.read_text()):
+        assert not re.search(r"(?i)\bnan\b", words)
+        assert not re.search(r"\bNone\b", words)
+    figures = re.search(r'(?s)<script type="application/json" id="figures">(.*?)</script>', source)
+    if figures is not None:  # strict JSON: a page that holds NaN draws nothing
+        json.loads(figures[1], parse_constant=pytest.fail)
     assert not list(page.parent.glob("*.partial"))
 
 
@@ -99,7 +152,9 @@ def test_the_page_needs_no_other_file_and_holds_plotly_once() -> None:
     assert policy is not None
     assert "default-src 'none'" in policy
     heights = [attrs["style"] for tag, attrs in elements if attrs.get("class") == "plot"]
-    assert len(heights) == 5  # the colour scale, two heatmaps, the history, the importance
+    # The colour scale, two heatmaps, comparison, history, importance; for each architecture two
+    # effects, the best training, all curves.
+    assert len(heights) == 6 + 2 * 4
     assert all(re.fullmatch(r"height:\d+px;min-width:\d+px", style or "") for style in heights)
 
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from reading import LOSS, SCORE, study, trial
+from reading import LOSS, SCORE, epochs, study, trial
 
 from hpo.analysis.architecture import heatmaps
 from hpo.analysis.records import TrialRecord
 from hpo.reports.blocks import Chart, Facts, Link, Row, Section, Table, Text
-from hpo.reports.sections import MOST_ROWS, HeatmapChart, cell_lines, report_of
+from hpo.reports.report import report_of
+from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
+from hpo.reports.sections.shared import MOST_ROWS
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 RESNET = {"architecture": "resnet", "learning_rate": 2e-3, "batch_size": 16}
@@ -41,6 +43,9 @@ def test_the_summary_counts_and_names_the_best() -> None:
     }
     said = dict(facts.items)
     assert said["Trials"] == "3 complete, 1 pruned and 1 failed"
+    # Of 0.8, 0.9 and 0.7: the squared distances from 0.8 sum to 0.02, over N - 1 = 2.
+    spread = "0.700 to 0.900, mean 0.800, standard deviation 0.100"
+    assert said["All final score"] == f"{spread} (n = 3, 60% of 5 finished trials)"
     assert said["Time"] == "15.5 s of wall time, 23.0 s of trials"
 
 
@@ -48,9 +53,18 @@ def test_the_best_configuration_of_each_architecture() -> None:
     table = first(sections()["best"], Table)
     assert isinstance(table, Table)
     assert table.rows == (
-        ("unet", "0.900", "1", "learning_rate 2e-4, batch_size 8", "7.5 s", "2", "2 / 1 / 0"),
-        ("resnet", "0.700", "3", "learning_rate 0.002, batch_size 16", "3.0 s", "1", "1 / 0 / 1"),
+        ("unet", "0.900", "1", "learning_rate 2e-4, batch_size 8", "7.5 s", "2 of 2", "—", "2 / 1 / 0"),
+        ("resnet", "0.700", "3", "learning_rate 0.002, batch_size 16", "3.0 s", "1 of 1", "—", "1 / 0 / 1"),
     )
+    assert "not shown: no validation loss was reported" in table.note
+
+
+def test_the_best_configuration_has_its_epochs_and_its_stability() -> None:
+    history = epochs(1, score=[0.5, 0.9, 0.8], val_loss=[0.50, 0.52, 0.54])
+    table = first(sections([trial(0, UNET, 0.9, history=history)])["best"], Table)
+    assert isinstance(table, Table)
+    # Deviations from the mean 0.52 are 0.02, 0 and 0.02: sqrt(0.0008 / 2) = 0.02.
+    assert table.rows[0][5:7] == ("2 of 3", "0.02 (good)")
 
 
 def test_cells_say_the_number_n_and_what_was_pruned() -> None:
@@ -115,3 +129,91 @@ def test_several_metrics_have_a_front() -> None:
 @pytest.mark.parametrize("group_by", ["architecture", None])
 def test_one_metric_has_no_front(group_by: str | None) -> None:
     assert "pareto" not in sections(group_by=group_by)
+
+
+def test_groups_are_compared_with_mean_deviation_and_share() -> None:
+    chart = first(sections()["comparison"], Chart)
+    assert isinstance(chart, Chart)
+    assert chart.table is not None
+    assert chart.table.rows == (
+        ("unet", "2 of 3", "67%", "0.850", "0.071", "0.850", "0.900", "0.800"),
+        ("resnet", "1 of 2", "50%", "0.700", "—", "0.700", "0.700", "0.700"),
+    )
+    assert "comparison" not in sections(group_by=None)
+
+
+def test_the_worst_of_a_minimized_metric_is_the_highest() -> None:
+    trials = [trial(k, UNET, value, metric="loss") for k, value in enumerate([0.1, 0.4])]
+    chart = first(sections(trials, metrics=(LOSS,))["comparison"], Chart)
+    assert isinstance(chart, Chart)
+    assert chart.table is not None
+    assert chart.table.rows[0][6:] == ("0.100", "0.400")
+    assert "lower is better" in chart.caption
+
+
+def test_effects_have_a_panel_and_rows_for_each_group() -> None:
+    section = sections()["effects"]
+    rows = [block for block in section.blocks if isinstance(block, Row)]
+    assert [row.title for row in rows] == [
+        "Final score by learning_rate for each architecture",
+        "Final score by batch_size for each architecture",
+    ]
+    assert [chart.title for chart in rows[1].charts] == ["unet", "resnet"]
+    assert rows[1].table is not None
+    assert rows[1].table.rows == (
+        ("unet", "8", "2", "0.850", "0.071", "0.900 (trial 1)", "1", "0"),
+        ("resnet", "16", "1", "0.700", "—", "0.700 (trial 3)", "0", "1"),
+    )
+
+
+def test_a_group_without_a_trial_is_named_and_has_no_panel() -> None:
+    row = first(sections([trial(0, UNET, 0.5)])["effects"], Row)
+    assert isinstance(row, Row)
+    assert [chart.title for chart in row.charts] == ["unet"]
+    assert row.caption == "No trial to show: resnet."
+
+
+def test_training_curves_have_first_best_and_last() -> None:
+    history = epochs(1, train_loss=[0.9, 0.5, 0.3], val_loss=[1.0, 0.6, 0.8], score=[0.2, 0.7, 0.6])
+    trials = [
+        trial(0, UNET, 0.7, history=history),
+        trial(1, UNET, state="PRUNED", curve=[0.3], cause="pruner"),
+    ]
+    best, every = (block for block in sections(trials)["curves"].blocks if isinstance(block, Row))
+    assert [chart.title for chart in best.charts] == ["unet (trial 0)"]
+    assert best.table is not None
+    assert best.table.rows == (
+        ("unet", "0", "train_loss", "0.900", "0.300 (3)", "0.300"),
+        ("unet", "0", "val_loss", "1.000", "0.600 (2)", "0.800"),
+        ("unet", "0", "score", "0.200", "0.700 (2)", "0.600"),
+    )
+    assert every.table is not None
+    assert every.table.rows == (("unet", "1", "1", "0", "1 to 3", "0.600", "0.700 (0, 2)"),)
+
+
+def test_stability_is_read_in_words_for_each_group() -> None:
+    trials = [
+        trial(0, UNET, 0.7, history=epochs(1, val_loss=[0.5, 0.5])),
+        trial(1, UNET, 0.9, history=epochs(1, val_loss=[0.5, 0.7])),
+        trial(2, RESNET, 0.9, history=epochs(1, val_loss=[0.5])),
+    ]
+    section = sections(trials)["stability"]
+    table, chart = first(section, Table), first(section, Chart)
+    assert isinstance(table, Table)
+    assert isinstance(chart, Chart)
+    assert table.rows == (
+        ("unet", "1", "0.141", "2", "poor"),
+        ("resnet", "2", "—", "1", "not shown: 1 reported, at least 2 needed"),
+    )
+    assert chart.table is not None
+    assert chart.table.rows == (
+        ("unet", "2", "0.0707", "0", "0.141", "1", "0", "0", "1"),
+        ("resnet", "0", "—", "—", "—", "0", "0", "0", "0"),
+    )
+    assert "A deviation of 0 is drawn on the left edge. 1 complete trial is not shown" in chart.caption
+
+
+def test_stability_without_a_validation_loss_says_so() -> None:
+    text = first(sections()["stability"], Text)
+    assert isinstance(text, Text)
+    assert text.text.startswith("Not shown: no validation loss was reported")

@@ -1,0 +1,43 @@
+"""The groups beside each other: final values of their COMPLETE trials, with mean and deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo.analysis.architecture import groups_of
+from hpo.analysis.records import StudyRecord
+from hpo.analysis.samples import Range, Spread, spread, usual_range
+from hpo.spec import Metric
+
+
+@dataclass(frozen=True)
+class GroupFinals:
+    """`finals`: (trial number, final value) of COMPLETE trials; `spread` of them, None of none.
+    `finished`: with pruned and failed trials."""
+
+    group: str
+    finals: tuple[tuple[int, float], ...]
+    spread: Spread | None
+    finished: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`shown`: the range that has all but extreme bad values, of which there are `beyond`."""
+
+    metric: Metric
+    group_by: str | None
+    groups: tuple[GroupFinals, ...]
+    shown: Range
+    beyond: int
+
+
+def comparison(study: StudyRecord, metric: Metric) -> Comparison:
+    complete = {trial.number for trial in study.complete(metric)}
+    groups = []
+    for group in groups_of(study):
+        finals = tuple((t.number, t.values[metric.name]) for t in group.trials if t.number in complete)
+        groups.append(GroupFinals(group.label, finals, spread([value for _, value in finals]), len(group.trials)))
+    values = [value for group in groups for _, value in group.finals]
+    shown = usual_range(values, metric.direction)
+    return Comparison(metric, study.group_by, tuple(groups), shown, shown.beyond(values))

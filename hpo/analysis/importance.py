@@ -1,0 +1,64 @@
+"""Which parameters mattered: Optuna's importance, from COMPLETE trials."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import optuna
+
+from hpo.analysis.records import StudyRecord
+from hpo.spec import Metric
+
+METHOD = "PED-ANOVA"
+# PED-ANOVA compares the best 10 % of trials (at least 2) with all of them: below 10 trials there is
+# nothing to compare. Its authors would have 5 among the best, which is 50 trials.
+FEWEST = 10
+STEADY = 50
+TOP = 0.1
+
+
+@dataclass(frozen=True)
+class Importance:
+    """`shares`: (Optuna's parameter name, share of the total), largest first, summing to 1; empty
+    when not shown, and then `why_not` is the sentence that says so. `n`: COMPLETE trials used,
+    `top`: how many of them count as the best."""
+
+    metric: Metric
+    shares: tuple[tuple[str, float], ...]
+    n: int
+    top: int
+    why_not: str = ""
+
+    @property
+    def rough(self) -> bool:
+        return self.n < STEADY
+
+
+def importance(study: StudyRecord, metric: Metric) -> Importance:
+    """The importance of each searched parameter for reaching the best tenth of `metric`."""
+    trials = study.complete(metric)
+    n = len(trials)
+    top = max(2, math.ceil(TOP * n))
+    if n < FEWEST:
+        return Importance(metric, (), n, top, f"not shown (n = {n}, at least {FEWEST} complete trials needed)")
+    values = [trial.values[metric.name] for trial in trials]
+    if min(values) == max(values):
+        return Importance(metric, (), n, top, f"not shown (all {n} complete trials have the same {metric.name})")
+    # A study of this metric alone: the importance of a study of several metrics is that of its front.
+    shadow = optuna.create_study(direction=metric.direction, storage=optuna.storages.InMemoryStorage())
+    shadow.add_trials(
+        optuna.trial.create_trial(params=dict(t.optuna_params), distributions=dict(t.distributions), value=value)
+        for t, value in zip(trials, values, strict=True)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = optuna.importance.get_param_importances(shadow)
+    moving = {name for t in trials for name, distribution in t.distributions.items() if not distribution.single()}
+    shares = {name: share for name, share in found.items() if name in moving}
+    total = sum(shares.values())
+    if len(shares) < 2 or total <= 0:
+        return Importance(metric, (), n, top, "not shown (at least 2 parameters that vary are needed)")
+    ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    return Importance(metric, tuple((name, share / total) for name, share in ordered), n, top)

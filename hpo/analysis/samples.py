@@ -1,0 +1,79 @@
+"""Mean, sample standard deviation and range of a few numbers. Diverged trainings leave huge values
+behind: nothing here raises for them, and a figure's range leaves the extreme ones out."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of `n` numbers, n >= 1; `deviation` is the sample standard deviation (N - 1), None for n < 2."""
+
+    n: int
+    mean: float
+    deviation: float | None
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """None of no value at all."""
+    if not values:
+        return None
+    return Spread(len(values), mean(values), deviation(values), statistics.median(values), min(values), max(values))
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of at least one number."""
+    try:
+        return statistics.fmean(values)
+    except OverflowError:  # the sum is beyond a double, the mean is not
+        return statistics.mean(values)  # exact, and slower
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """The sample standard deviation, sqrt(sum((x - mean)^2) / (N - 1)); None for N < 2, infinity
+    where it is beyond a double."""
+    if len(values) < 2:
+        return None
+    try:
+        return statistics.stdev(values)
+    except OverflowError:
+        return math.inf
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a figure spans; both None of no values."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def beyond(self, values: Iterable[float]) -> int:
+        """How many of the values lie outside."""
+        if self.low is None or self.high is None:
+            return 0
+        return sum(not self.low <= value <= self.high for value in values)
+
+
+def usual_range(values: Sequence[float], direction: str) -> Range:
+    """The smallest and largest value, except that a diverged trial must not press all others together:
+    on the bad side (low where `direction` is maximize) the range ends at Tukey's far fence, 3
+    interquartile ranges beyond the quartile."""
+    if not values:
+        return Range()
+    low, high = min(values), max(values)
+    if len(values) < 5:
+        return Range(low, high)
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    reach = 3 * (upper - lower)
+    if reach == 0 or not math.isfinite(reach):
+        return Range(low, high)
+    if direction == "maximize":
+        return Range(min(value for value in values if value >= lower - reach), high)
+    return Range(low, max(value for value in values if value <= upper + reach))

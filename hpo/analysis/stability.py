@@ -1,0 +1,150 @@
+"""Training stability: how much the validation loss still moves at the end of a training.
+
+The sample standard deviation (N - 1) of the last min(10, n) epochs. One series of a study's
+histories is judged, so that trials compare; another never takes its place silently."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo.analysis.architecture import groups_of
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.analysis.samples import Spread, deviation, spread
+from hpo.analysis.wording import listed
+from hpo.spec import Metric
+
+WINDOW = 10
+# The largest deviation, inclusive, that still has the name.
+BANDS = (("excellent", 0.01), ("good", 0.05), ("moderate", 0.1))
+WORST = "poor"
+WORDS = (*(name for name, _ in BANDS), WORST)
+
+
+@dataclass(frozen=True)
+class Stability:
+    """`deviation` of the last `n` values; None when not shown, and then `why_not` says why."""
+
+    deviation: float | None
+    n: int
+    why_not: str = ""
+
+    @property
+    def word(self) -> str:
+        if self.deviation is None:
+            return ""
+        return next((name for name, limit in BANDS if self.deviation <= limit), WORST)
+
+
+@dataclass(frozen=True)
+class LossSeries:
+    """The reported metric that is judged; empty when there is none, and then `why_not` says why."""
+
+    name: str
+    why_not: str = ""
+
+
+def loss_series(study: StudyRecord) -> LossSeries:
+    """`val_loss` if any trial reported it, else the only reported name in which `loss` comes after
+    `val`, as in `validation_loss` or `val_dice_loss`."""
+    names = dict.fromkeys(name for trial in study.trials for step in trial.history for name in step.metrics)
+    if "val_loss" in names:
+        return LossSeries("val_loss")
+    alike = [name for name in names if "loss" in name.lower().partition("val")[2]]
+    if len(alike) == 1:
+        return LossSeries(alike[0])
+    if alike:
+        return LossSeries("", f"no val_loss was reported, and {listed(alike)} may each be meant")
+    return LossSeries("", "no validation loss was reported (val_loss, or one name such as val_dice_loss)")
+
+
+def stability(values: Sequence[float]) -> Stability:
+    """Of a trial's values of the loss, in the order of its epochs."""
+    last = values[-WINDOW:]
+    n = len(last)
+    if n < 2:
+        return Stability(None, n, f"{n} reported, at least 2 needed")
+    odd = sum(not math.isfinite(value) for value in last)
+    if odd:
+        return Stability(None, n, f"{odd} of the last {n} values {'is' if odd == 1 else 'are'} not finite")
+    found = deviation(last)
+    if found is None or not math.isfinite(found):
+        return Stability(None, n, f"the last {n} values differ by more than a number can hold")
+    return Stability(found, n)
+
+
+def stability_of(trial: TrialRecord, series: LossSeries) -> Stability:
+    if not series.name:
+        return Stability(None, 0, series.why_not)
+    if not trial.history:
+        return Stability(None, 0, "it reported nothing")
+    return stability([value for _, value in trial.series(series.name)])
+
+
+# --- of all groups
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One COMPLETE trial whose stability is known."""
+
+    number: int
+    stability: Stability
+
+
+@dataclass(frozen=True)
+class GroupStability:
+    """`best`: the group's best trial and its stability. `dots`: its COMPLETE trials; `spread` is of
+    them (None of none). `without`: COMPLETE trials of which it is not known."""
+
+    group: str
+    best: TrialRecord | None
+    best_stability: Stability | None
+    dots: tuple[Dot, ...]
+    spread: Spread | None
+    without: int
+
+    def count(self, word: str) -> int:
+        return sum(dot.stability.word == word for dot in self.dots)
+
+
+@dataclass(frozen=True)
+class Stabilities:
+    series: LossSeries
+    group_by: str | None
+    groups: tuple[GroupStability, ...]
+
+    @property
+    def deviations(self) -> tuple[float, ...]:
+        return tuple(
+            dot.stability.deviation
+            for group in self.groups
+            for dot in group.dots
+            if dot.stability.deviation is not None
+        )
+
+
+def stabilities(study: StudyRecord, metric: Metric) -> Stabilities:
+    """Of each group's best trial by `metric` and of all its COMPLETE trials. Pruned trials ended
+    early, where every loss still moves: they are not judged."""
+    series = loss_series(study)
+    complete = {trial.number for trial in study.complete(metric)}
+    groups = []
+    for group in groups_of(study):
+        trials = tuple(trial for trial in group.trials if trial.number in complete)
+        best = best_of(trials, metric)
+        all_of_them = [Dot(trial.number, stability_of(trial, series)) for trial in trials]
+        dots = tuple(dot for dot in all_of_them if dot.stability.deviation is not None)
+        known = [dot.stability.deviation for dot in dots if dot.stability.deviation is not None]
+        groups.append(
+            GroupStability(
+                group.label,
+                best,
+                None if best is None else stability_of(best, series),
+                dots,
+                spread(known),
+                len(all_of_them) - len(dots),
+            )
+        )
+    return Stabilities(series, study.group_by, tuple(groups))

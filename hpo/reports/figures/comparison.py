@@ -1,0 +1,61 @@
+"""One row a group: a dot a trial, a diamond for the mean, a bar for the standard deviation."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from hpo.analysis.comparison import Comparison, GroupFinals
+from hpo.analysis.samples import Spread
+from hpo.analysis.wording import number
+from hpo.reports.figures.shared import (
+    STRIP_HEIGHT,
+    axis,
+    color_of,
+    layout,
+    padded,
+    plain,
+    scatter,
+    short,
+    strips,
+)
+
+
+def comparison_figure(data: Comparison) -> go.Figure:
+    traces: list[go.Scatter] = []
+    for row, group in enumerate(data.groups):
+        traces.append(_dots(row, group))
+        if group.spread is not None:
+            traces.append(_mean(row, group.group, group.spread))
+    look = layout(
+        STRIP_HEIGHT * len(data.groups) + 60,
+        showlegend=False,
+        xaxis=axis(data.metric.name, fixedrange=True, range=padded(data.shown) if data.beyond else None),
+        yaxis=strips([group.group for group in data.groups]),
+    )
+    return go.Figure(traces, look)
+
+
+def _dots(row: int, group: GroupFinals) -> go.Scatter:
+    return go.Scatter(
+        x=[value for _, value in group.finals],
+        y=[row - 0.1 + scatter(k, 0.2) for k in range(len(group.finals))],
+        mode="markers",
+        marker={"color": color_of(row), "size": 7, "opacity": 0.6},
+        customdata=[plain(f"trial {trial}: {number(value, 5)}") for trial, value in group.finals],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _mean(row: int, name: str, found: Spread) -> go.Scatter:
+    """Below the dots, with a bar of one standard deviation to either side if there is one."""
+    bar = {"array": [found.deviation], "thickness": 2, "width": 4}
+    sd = "" if found.deviation is None else f", sd {number(found.deviation, 3)}"
+    said = plain(f"mean {number(found.mean, 5)}{sd}, n = {found.n}")
+    return go.Scatter(
+        x=[found.mean],
+        y=[row + 0.28],
+        mode="markers",
+        marker={"color": color_of(row), "symbol": "diamond", "size": 10},
+        error_x=None if found.deviation is None else bar,
+        hovertemplate=f"{short(name)}<br>{said}<extra></extra>",
+    )

@@ -1,0 +1,175 @@
+"""Curves by epoch: the best trial of a group with its losses and metrics, and all trials of a group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.analysis.curves import Curve, Line, Panel, drawn
+from hpo.analysis.wording import number
+from hpo.reports.figures.shared import OKABE_ITO, OUTLINE, axis, cut, layout, legend, padded, plain, short, whole_ticks
+from hpo.reports.sections.curves import LinesChart, TrainingChart
+
+PANEL_HEIGHT = 170
+LONGEST_TITLE = 22  # characters beside a panel
+GAP = 0.12  # between panels, as a share of one
+LINES_HEIGHT = 300
+# Curves of fewer points also have markers: a line alone does not show a single one.
+FEW_POINTS = 30
+LOOKS = {"train": (OKABE_ITO[4], "dash"), "validation": (OKABE_ITO[0], "solid"), "": (OKABE_ITO[2], "solid")}
+
+
+def training_figure(data: TrainingChart) -> go.Figure:
+    """Panels above each other, with one axis of epochs."""
+    shared, own = data.shared, data.own
+    panels = len(shared.panels)
+    traces: list[go.Scatter] = []
+    axes: dict[str, Any] = {}
+    named: set[str] = set()
+    for row, (panel, curves) in enumerate(zip(shared.panels, own.curves, strict=True)):
+        which = "y" if row == 0 else f"y{row + 1}"
+        top, bottom = 1 - (row + GAP) / panels if row else 1.0, 1 - (row + 1) / panels
+        title = axis(cut(panel.title, LONGEST_TITLE), **_scale(panel))
+        axes[which.replace("y", "yaxis")] = title | {"domain": [bottom, top]}
+        for curve in curves:
+            kind = _kind(curve.name)
+            traces.append(_curve(drawn(curve, keep=_known(own.best)), kind, (kind or curve.name) not in named, which))
+            named.add(kind or curve.name)
+            star = next((v for s, v in curve.finite if s == own.best and curve.name == shared.metric.name), None)
+            if star is not None and own.best is not None:
+                traces.append(_star(curve.name, own.best, star, which))
+    lowest = "y" if panels == 1 else f"y{panels}"
+    look = layout(
+        PANEL_HEIGHT * panels + 90,
+        legend=legend(),
+        dragmode="zoom",
+        xaxis=_epochs(shared.first, shared.last) | {"anchor": lowest},
+        shapes=[_rule(own.best)] if own.best is not None else [],
+        **axes,
+    )
+    return go.Figure(traces, look)
+
+
+def _rule(step: int) -> dict[str, Any]:
+    line = {"color": OUTLINE, "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": step, "x1": step, "yref": "paper", "y0": 0, "y1": 1, "line": line, "layer": "below"}
+
+
+def _epochs(first: int, last: int) -> dict[str, Any]:
+    room = 0.03 * (last - first) + 0.5
+    return axis("epoch", range=[first - room, last + room], **whole_ticks(last - first))
+
+
+def _kind(name: str) -> str:
+    if name.startswith("train_"):
+        return "train"
+    return "validation" if name.startswith("val_") else ""
+
+
+def _known(step: int | None) -> tuple[int, ...]:
+    return () if step is None else (step,)
+
+
+def _curve(curve: Curve, kind: str, first: bool, which: str) -> go.Scatter:
+    color, dash = LOOKS[kind]
+    return go.Scatter(
+        x=curve.steps,
+        y=curve.values,
+        mode="lines+markers" if len(curve.steps) <= FEW_POINTS else "lines",
+        name=kind or short(curve.name),
+        legendgroup=kind or curve.name,
+        showlegend=first,
+        yaxis=which,
+        line={"color": color, "width": 2, "dash": dash},
+        marker={"color": color, "size": 4},
+        hovertemplate=f"{plain(curve.name)} %{{y:.5g}}<br>epoch %{{x}}<extra></extra>",
+    )
+
+
+def _star(name: str, step: int, value: float, which: str) -> go.Scatter:
+    return go.Scatter(
+        x=[step],
+        y=[value],
+        mode="markers",
+        name="best epoch",
+        yaxis=which,
+        marker={"color": OUTLINE, "symbol": "star", "size": 13},
+        hovertemplate=f"best {plain(name)}: {number(value, 5)}<br>epoch {step}<extra></extra>",
+    )
+
+
+def _scale(panel: Panel) -> dict[str, Any]:
+    low, high = panel.shown.low, panel.shown.high
+    if not panel.log or low is None or high is None:
+        return {"range": padded(panel.shown)}
+    span = math.log10(high) - math.log10(low)
+    ends = [math.log10(low) - 0.05 * span, math.log10(high) + 0.05 * span]
+    return {"type": "log", "range": ends, "exponentformat": "power", "nticks": 5}
+
+
+# --- all trials
+
+# State, name, colour of the line, symbol and size of its end.
+ENDS = (
+    ("COMPLETE", "complete", "rgba(128,128,128,0.55)", "circle", 4),
+    ("PRUNED", "pruned", "rgba(204,121,167,0.75)", "x-thin", 6),
+    ("FAIL", "failed", "rgba(213,94,0,0.75)", "x", 6),
+)
+
+
+def lines_figure(data: LinesChart) -> go.Figure:
+    shared, own = data.shared, data.own
+    traces: list[go.Scatter] = []
+    for state, name, color, symbol, size in ENDS:
+        lines = [line for line in own.lines if line.state == state and line.number != own.best]
+        if lines:
+            traces += [_thin(lines, name, color), _ends(lines, name, color, symbol, size)]
+    traces += [_thick(line) for line in own.lines if line.number == own.best]
+    up = axis("", range=padded(shared.shown))
+    across = _epochs(shared.first, shared.last)
+    return go.Figure(traces, layout(LINES_HEIGHT, legend=legend(), dragmode="zoom", xaxis=across, yaxis=up))
+
+
+def _thick(line: Line) -> go.Scatter:
+    return go.Scatter(
+        x=line.curve.steps,
+        y=line.curve.values,
+        mode="lines+markers" if len(line.curve.steps) == 1 else "lines",
+        name=f"best: trial {line.number}",
+        line={"color": OKABE_ITO[0], "width": 3},
+        hovertemplate=f"trial {line.number}: %{{y:.5g}}<br>epoch %{{x}}<extra></extra>",
+    )
+
+
+def _thin(lines: Sequence[Line], name: str, color: str) -> go.Scatter:
+    """All lines as one trace with gaps: a hundred traces would be slow."""
+    return go.Scatter(
+        x=[step for line in lines for step in (*line.curve.steps, None)],
+        y=[value for line in lines for value in (*line.curve.values, None)],
+        mode="lines",
+        name=name,
+        legendgroup=name,
+        line={"color": color, "width": 1},
+        hoverinfo="skip",
+    )
+
+
+def _ends(lines: Sequence[Line], name: str, color: str, symbol: str, size: int) -> go.Scatter:
+    last = [line.curve.finite[-1] for line in lines]
+    return go.Scatter(
+        x=[step for step, _ in last],
+        y=[value for _, value in last],
+        mode="markers",
+        name=name,
+        legendgroup=name,
+        showlegend=False,
+        marker={"color": color, "symbol": symbol, "size": size, "line": {"color": color, "width": 1.5}},
+        customdata=[
+            plain(f"trial {line.number}, {name}: {number(value, 5)} at epoch {step}")
+            for line, (step, value) in zip(lines, last, strict=True)
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+    )

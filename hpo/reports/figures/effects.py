@@ -1,0 +1,90 @@
+"""One parameter in one group: a dot a trial, the mean and standard deviation of each value or bin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.analysis.axes import Axis
+from hpo.analysis.effects import Level
+from hpo.analysis.wording import count, label, number
+from hpo.reports.figures.shared import axis, color_of, layout, padded, plain, scatter, ticks
+from hpo.reports.sections.effects import EffectChart
+
+HEIGHT = 250
+ASIDE = 0.16  # how far dots of one value are put aside, in cells
+SMALL: dict[str, Any] = {"showarrow": False, "font": {"size": 10}}
+
+
+def effect_figure(data: EffectChart) -> go.Figure:
+    shared, own = data.shared, data.own
+    color = color_of(shared.groups.index(own))
+    cells = len(shared.axis.labels)
+    across = axis(shared.axis.name, **_few_ticks(shared.axis), range=[-0.56, cells - 0.44], fixedrange=True)
+    counts = [
+        {"x": cell, "y": 1, "yref": "paper", "yanchor": "bottom", "text": f"n {level.n}", **SMALL}
+        for cell, level in enumerate(own.levels)
+        if not level.empty
+    ]
+    return go.Figure(
+        [_dots(data, color), _means(data, color)],
+        layout(
+            HEIGHT,
+            showlegend=False,
+            margin={"l": 8, "r": 20, "t": 24, "b": 8},
+            xaxis=across | {"showgrid": shared.axis.binned},
+            yaxis=axis("", range=padded(shared.shown, 0.1), fixedrange=True),
+            annotations=counts,
+        ),
+    )
+
+
+def _dots(data: EffectChart, color: str) -> go.Scatter:
+    of, dots = data.shared.axis, data.own.dots
+    apart = 0.0 if of.binned else ASIDE
+    return go.Scatter(
+        x=[round(dot.position + scatter(k, apart), 4) for k, dot in enumerate(dots)],
+        y=[dot.value for dot in dots],
+        mode="markers",
+        marker={"color": color, "size": 6, "opacity": 0.5},
+        customdata=[
+            plain(f"trial {dot.number}: {number(dot.value, 5)} at {of.name} {label(dot.parameter)}") for dot in dots
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _means(data: EffectChart, color: str) -> go.Scatter:
+    of, levels = data.shared.axis, data.own.levels
+    return go.Scatter(
+        x=list(range(len(levels))),
+        y=[level.mean for level in levels],
+        mode="lines+markers" if _ordered(of) else "markers",
+        line={"color": color, "width": 1.5, "dash": "dot"},
+        marker={"color": color, "symbol": "diamond", "size": 11},
+        error_y={"array": [level.deviation for level in levels], "thickness": 2, "width": 4},
+        customdata=[_hover(of, text, level) for text, level in zip(of.labels, levels, strict=True)],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _ordered(of: Axis) -> bool:
+    """Whether the values have an order, so that a line between their means says something."""
+    return of.binned or all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in of.values)
+
+
+def _hover(of: Axis, text: str, level: Level) -> str:
+    if level.mean is None:
+        return ""
+    sd = "" if level.deviation is None else f", sd {number(level.deviation, 3)}"
+    others = f"{level.pruned} pruned, {level.failed} failed"
+    mean = f"mean {number(level.mean, 5)}{sd} of {count(level.n, 'trial')}"
+    return "<br>".join(plain(line) for line in (f"{of.name} {text}", mean, others))
+
+
+def _few_ticks(of: Axis) -> dict[str, Any]:
+    """Every second label where all of them would not fit a small panel."""
+    every = ticks(of)
+    step = 1 + (sum(len(text) + 2 for text in every["ticktext"]) > 40)
+    return {**every, "tickvals": every["tickvals"][::step], "ticktext": every["ticktext"][::step]}

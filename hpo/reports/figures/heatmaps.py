@@ -1,0 +1,141 @@
+"""Heatmaps on one colour scale. Cividis reads the same to the colour-blind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.colors import get_colorscale, sample_colorscale
+
+from hpo.analysis.architecture import Heatmap
+from hpo.analysis.axes import Axis
+from hpo.analysis.wording import number, numbers, score
+from hpo.reports.figures.shared import FAINT, LONGEST_TICK, OUTLINE, axis, layout, plain, ticks
+from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart, cell_lines, cell_places
+
+CELL_WIDTH, CELL_HEIGHT = 64, 56  # pixels that the lines of a cell need
+
+
+def heatmap_figure(data: HeatmapChart) -> go.Figure:
+    shared, own = data.shared, data.own
+    rows, columns = len(shared.rows.labels), len(shared.columns.labels)
+    trace = go.Heatmap(
+        z=[[cell.mean for cell in row] for row in own.cells],
+        x=list(range(columns)),
+        y=list(range(rows)),
+        customdata=[[_hover(data, i, j) for j in range(columns)] for i in range(rows)],
+        hovertemplate="%{customdata}<extra></extra>",
+        xgap=2,
+        ygap=2,
+        showscale=False,
+        **_colours(data),
+    )
+    width = max(CELL_WIDTH, *(8 + 7 * min(LONGEST_TICK, len(text)) for text in shared.columns.labels))
+    rule = {"type": "line", "line": {"color": FAINT, "width": 1}, "layer": "below"}
+    across = [{**rule, "xref": "paper", "x0": 0, "x1": 1, "y0": k - 0.5, "y1": k - 0.5} for k in range(1, rows)]
+    down = [{**rule, "yref": "paper", "y0": 0, "y1": 1, "x0": k - 0.5, "x1": k - 0.5} for k in range(1, columns)]
+    return go.Figure(
+        trace,
+        layout(
+            rows * CELL_HEIGHT + 58,
+            meta={"least_width": columns * width + 110},
+            xaxis=_frame(shared.columns),
+            yaxis=_frame(shared.rows),
+            shapes=[*across, *down, *_outline(own)],
+            annotations=_numbers(data),
+        ),
+    )
+
+
+def _frame(of: Axis) -> dict[str, Any]:
+    frame = {"showgrid": False, "showline": True, "mirror": True, "fixedrange": True}
+    return axis(of.name, **ticks(of), range=[-0.5, len(of.labels) - 0.5], **frame)
+
+
+def _outline(own: Heatmap) -> list[dict[str, Any]]:
+    if own.best is None:
+        return []
+    i, j = own.best
+    corners = {"x0": j - 0.5, "x1": j + 0.5, "y0": i - 0.5, "y1": i + 0.5}
+    return [{"type": "rect", **corners, "line": {"color": OUTLINE, "width": 3}}]
+
+
+def _numbers(data: HeatmapChart) -> list[dict[str, Any]]:
+    """What stands in the cells."""
+    shared, own = data.shared, data.own
+    found: list[dict[str, Any]] = []
+    for i, row in enumerate(own.cells):
+        for j, cell in enumerate(row):
+            lines = cell_lines(shared, own, i, j)
+            font: dict[str, Any] = {"size": 11}  # without a colour: the page's
+            if cell.mean is not None:
+                lines = (f"<b>{lines[0]}</b>", *lines[1:])
+                font["color"] = _ink_on(_fill(cell.mean, data))
+            if lines:
+                found.append({"x": j, "y": i, "text": "<br>".join(lines), "showarrow": False, "font": font})
+    return found
+
+
+def _fill(value: float, data: HeatmapChart) -> tuple[float, float, float]:
+    """The colour of a cell as red, green, blue in 0 to 1."""
+    low, high = _span(data)
+    position = min(1.0, max(0.0, (value - low) / (high - low)))
+    if _colours(data)["reversescale"]:
+        position = 1 - position
+    red, green, blue = sample_colorscale(get_colorscale("Cividis"), [position], colortype="tuple")[0]
+    return red, green, blue
+
+
+def _ink_on(fill: tuple[float, float, float]) -> str:
+    """Black or white, whichever has the higher contrast (WCAG 2.2) on `fill`."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in fill]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "#ffffff"
+
+
+def _hover(data: HeatmapChart, row: int, column: int) -> str:
+    shared, cell = data.shared, data.own.cells[row][column]
+    where = [(of.name, of.labels[k]) for of, k in ((shared.rows, row), (shared.columns, column)) if of.name]
+    said = [plain(f"{name} {text}") for name, text in where]
+    if cell.empty:
+        return "<br>".join([*said, "not tried"])
+    if cell.mean is not None:
+        what = "mean" if cell.n > 1 else "final value"
+        said.append(plain(f"{what} of {shared.metric.name}: {number(cell.mean, 6)}"))
+    ended = f"{cell.n} complete, {cell.pruned} pruned, {cell.failed} failed"
+    return "<br>".join([*said, ended, f"trials {numbers(cell.trials, 8)}"])
+
+
+def _colours(data: HeatmapChart | ColourScale) -> dict[str, Any]:
+    low, high = _span(data)
+    return {
+        "zmin": low,
+        "zmax": high,
+        "colorscale": get_colorscale("Cividis"),
+        "reversescale": data.shared.metric.direction == "minimize",
+    }
+
+
+def _span(data: HeatmapChart | ColourScale) -> tuple[float, float]:
+    """Ends of the colour scale; a scale of one value is given some width."""
+    low, high = data.shared.low, data.shared.high
+    if low is None or high is None:
+        return 0.0, 1.0
+    if low == high:
+        margin = abs(low) * 0.01 or 1.0
+        return low - margin, high + margin
+    return low, high
+
+
+def scale_figure(data: ColourScale) -> go.Figure:
+    low, high = _span(data)
+    steps = 200
+    values = [low + (high - low) * k / (steps - 1) for k in range(steps)]
+    trace = go.Heatmap(z=[values], x=values, y=[0], showscale=False, hoverinfo="skip", **_colours(data))
+    result = go.Figure(trace, layout(60, margin={"l": 28, "r": 28, "t": 4, "b": 26}))
+    values_shown = [low + (high - low) * k / 4 for k in range(5)]
+    texts = [score(tick, cell_places(data.shared)) for tick in values_shown]
+    frame = {"showgrid": False, "ticks": "outside", "fixedrange": True}
+    result.update_xaxes(axis("", tickvals=values_shown, ticktext=texts, **frame))
+    result.update_yaxes(visible=False, fixedrange=True)
+    return result

@@ -1,0 +1,75 @@
+"""The optimization history: a dot a trial, and the best so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.analysis.progress import History, Point
+from hpo.analysis.wording import count, number
+from hpo.reports.figures.shared import (
+    NEUTRAL,
+    axis,
+    color_of,
+    layout,
+    legend,
+    padded,
+    plain,
+    short,
+    symbol_of,
+    whole_ticks,
+)
+
+
+def history_figure(data: History) -> go.Figure:
+    height = 340 + 18 * len(data.groups)  # room for the legend, one entry a line on a narrow screen
+    result = go.Figure(layout=layout(height, dragmode="zoom", legend=legend()))
+    last = max(point.number for point in data.points)
+    if data.best:
+        best = [*data.best, (last, data.best[-1][1])]
+        result.add_trace(
+            go.Scatter(
+                x=[trial for trial, _ in best],
+                y=[value for _, value in best],
+                mode="lines",
+                name="best so far",
+                line={"shape": "hv", "color": NEUTRAL, "width": 2},
+                hoverinfo="skip",
+            )
+        )
+    pruned = [point for point in data.points if point.state == "PRUNED"]
+    if pruned:
+        result.add_trace(
+            _dots(pruned, "pruned (last report)", data, color=NEUTRAL, symbol="x-thin", size=7, line={"width": 1.5})
+        )
+    for index, group in enumerate(data.groups):
+        points = [point for point in data.points if point.state == "COMPLETE" and point.group == group]
+        if points:
+            name = group if data.group_by else "complete"
+            result.add_trace(_dots(points, name, data, color=color_of(index), symbol=symbol_of(index), size=8))
+    result.update_xaxes(axis("trial", range=[-0.02 * last - 0.5, 1.02 * last + 0.5], **whole_ticks(last)))
+    result.update_yaxes(axis(data.metric.name))
+    if data.beyond:
+        result.update_yaxes(range=padded(data.shown))
+    return result
+
+
+def _dots(points: list[Point], name: str, data: History, **marker: Any) -> go.Scatter:
+    if "line" in marker:  # the colour of a thin symbol is that of its line
+        marker["line"] = {**marker["line"], "color": marker["color"]}
+    return go.Scatter(
+        x=[point.number for point in points],
+        y=[point.value for point in points],
+        mode="markers",
+        name=short(name),
+        marker=marker,
+        customdata=[_point_hover(point, data) for point in points],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _point_hover(point: Point, data: History) -> str:
+    said = f"trial {point.number}: {data.metric.name} {number(point.value, 5)}"
+    said += f" when pruned after {count(point.steps, 'step')}" if point.state == "PRUNED" else ""
+    return plain(said) + (f"<br>{plain(f'{data.group_by} {point.group}')}" if data.group_by else "")

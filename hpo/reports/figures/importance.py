@@ -1,0 +1,30 @@
+"""Bars of parameter importance."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from hpo.analysis.importance import Importance
+from hpo.reports.figures.shared import OKABE_ITO, axis, layout, plain, short
+
+
+def importance_figure(data: Importance) -> go.Figure:
+    shares = list(reversed(data.shares))  # plotly draws from the bottom up
+    trace = go.Bar(
+        x=[share for _, share in shares],
+        y=list(range(len(shares))),
+        orientation="h",
+        marker={"color": OKABE_ITO[0]},
+        text=[f"{share:.0%}" if share >= 0.01 else "< 1%" for _, share in shares],
+        textposition="outside",
+        cliponaxis=False,
+        customdata=[plain(f"{name}: {share:.1%}") for name, share in shares],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    result = go.Figure(trace, layout(30 * len(shares) + 64, bargap=0.35))
+    top = max(share for _, share in shares)
+    result.update_xaxes(axis("share of the total", range=[0, top * 1.16], tickformat=".0%", nticks=6, fixedrange=True))
+    names = [short(name) for name, _ in shares]
+    ticks = {"tickvals": list(range(len(shares))), "ticktext": names, "ticklabelstandoff": 6}
+    result.update_yaxes(axis("", **ticks, showgrid=False, fixedrange=True))
+    return result

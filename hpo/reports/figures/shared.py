@@ -1,0 +1,120 @@
+"""What the figures have in common: layout, axes, colours.
+
+Colours: cividis for values, the Okabe-Ito colours that stand out on white and on black for groups.
+Backgrounds are transparent and the page gives the text its colour, so a figure fits light and dark.
+Texts go through `plain`, because plotly reads some HTML in them."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.analysis.axes import Axis
+from hpo.analysis.samples import Range
+from hpo.analysis.wording import label, number
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon")
+NEUTRAL = "#808080"
+FAINT = "rgba(128, 128, 128, 0.28)"
+OUTLINE = "#D55E00"
+LONGEST_NAME = 28
+LONGEST_TICK = 14
+STRIP_HEIGHT = 52  # pixels of one row of dots
+
+
+def plain(text: str) -> str:
+    """`text` so that plotly shows it as it is: neither HTML nor, between dollars, TeX."""
+    return html.escape(text, quote=False).replace("$", "&#36;")
+
+
+def short(text: str, longest: int = LONGEST_NAME) -> str:
+    return plain(cut(text, longest))
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def color_of(index: int) -> str:
+    """Of the `index`-th group, in every figure."""
+    return OKABE_ITO[index % len(OKABE_ITO)]
+
+
+def symbol_of(index: int) -> str:
+    return SYMBOLS[(index + index // len(OKABE_ITO)) % len(SYMBOLS)]
+
+
+def layout(height: int, **more: Any) -> go.Layout:
+    """Give axes, shapes and annotations here rather than to the figure: adding them one by one is slow."""
+    usual: dict[str, Any] = {
+        "template": go.layout.Template(),
+        "height": height,
+        "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12, "color": "#444"},
+        "hoverlabel": {"align": "left"},
+        "hovermode": "closest",
+        "dragmode": False,
+    }
+    return go.Layout(**(usual | more))
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    return {
+        "title": {"text": plain(title), "standoff": 8},
+        "automargin": True,
+        "gridcolor": FAINT,
+        "linecolor": NEUTRAL,
+        "zeroline": False,
+        **more,
+    }
+
+
+def legend() -> dict[str, Any]:
+    return {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
+
+
+def whole_ticks(span: int) -> dict[str, Any]:
+    return {"dtick": 1} if span < 8 else {"tickformat": "d"}
+
+
+def ticks(of: Axis) -> dict[str, Any]:
+    """Edges between the cells where they are binned, else the values in their middle."""
+    if of.binned and not of.whole:
+        positions: list[float] = [k - 0.5 for k in range(len(of.edges))]
+        texts = [label(float(number(edge, 3))) for edge in of.edges]
+    else:
+        positions, texts = list(range(len(of.labels))), [short(text, LONGEST_TICK) for text in of.labels]
+    return {"tickvals": positions, "ticktext": texts, "tickangle": 0, "ticks": "outside" if of.name else ""}
+
+
+def padded(shown: Range, share: float = 0.06) -> list[float] | None:
+    """The ends of an axis with some room beyond; None lets plotly choose."""
+    if shown.low is None or shown.high is None:
+        return None
+    margin = share * (shown.high - shown.low) or 0.05 * abs(shown.low) or 1.0
+    return [shown.low - margin, shown.high + margin]
+
+
+def scatter(index: int, reach: float) -> float:
+    """Where the `index`-th of some dots is put aside, -reach to reach, so that equals do not hide
+    each other: multiples of the golden ratio, which never come close to each other soon."""
+    return reach * (2 * ((index * 0.6180339887) % 1) - 1)
+
+
+def strips(labels: list[str]) -> dict[str, Any]:
+    """A vertical axis with one row a group, the first on top."""
+    names = [short(text, LONGEST_TICK) for text in labels]
+    return axis(
+        "",
+        tickvals=list(range(len(labels))),
+        ticktext=names,
+        range=[len(labels) - 0.5, -0.5],
+        showgrid=False,
+        ticklabelstandoff=6,
+        fixedrange=True,
+    )

@@ -1,0 +1,100 @@
+"""Training stability: one row a group, a dot a trial, the four bands behind them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.analysis.samples import Range, usual_range
+from hpo.analysis.stability import BANDS, WORST, Dot, Stabilities
+from hpo.analysis.wording import number
+from hpo.reports.figures.shared import (
+    NEUTRAL,
+    OKABE_ITO,
+    STRIP_HEIGHT,
+    axis,
+    layout,
+    legend,
+    plain,
+    scatter,
+    strips,
+)
+
+DOT = {"color": NEUTRAL, "size": 7}
+STAR = {"color": OKABE_ITO[0], "symbol": "star", "size": 13}
+# Green, blue, amber, vermilion: told apart with any colour vision, and faint enough on white and on black.
+COLORS = ("rgba(0,158,115,0.22)", "rgba(86,180,233,0.22)", "rgba(230,159,0,0.22)", "rgba(213,94,0,0.22)")
+
+
+def stability_figure(data: Stabilities) -> go.Figure:
+    """The horizontal axis is the decimal logarithm, so that bands and dots are placed alike."""
+    low, high = _span(data)
+    edges = [low, *(math.log10(limit) for _, limit in BANDS), high]
+    names = [*(f"{name} ≤ {limit:g}" for name, limit in BANDS), WORST]
+    rect = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 0}, "layer": "below"}
+    bands = [{**rect, "x0": edges[k], "x1": edges[k + 1], "fillcolor": color} for k, color in enumerate(COLORS)]
+    traces = [_swatch(name, color) for name, color in zip(names, COLORS, strict=True)]
+    for row, group in enumerate(data.groups):
+        number_of_best = None if group.best is None else group.best.number
+        places = [(row + scatter(k, 0.28), dot) for k, dot in enumerate(group.dots)]
+        traces.append(_dots([(y, dot) for y, dot in places if dot.number != number_of_best], (low, high), DOT, False))
+        traces.append(_dots([(y, dot) for y, dot in places if dot.number == number_of_best], (low, high), STAR, True))
+    ticks = _ticks(low, high)
+    texts = [number(10.0**tick, 3) for tick in ticks]
+    title = f"standard deviation of {data.series.name}"
+    frame = {"showgrid": False, "ticks": "outside", "fixedrange": True, "tickangle": 0}
+    look = layout(
+        STRIP_HEIGHT * len(data.groups) + 140,
+        legend=legend(),
+        shapes=bands,
+        xaxis=axis(title, tickvals=ticks, ticktext=texts, range=[low, high], **frame),
+        yaxis=strips([group.group for group in data.groups]),
+    )
+    return go.Figure(traces, look)
+
+
+def _swatch(name: str, color: str) -> go.Scatter:
+    """An entry of the legend."""
+    marker = {"color": color.replace("0.22", "0.6"), "symbol": "square", "size": 11}
+    return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=plain(name))
+
+
+def _dots(
+    places: list[tuple[float, Dot]], shown: tuple[float, float], marker: dict[str, Any], best: bool
+) -> go.Scatter:
+    return go.Scatter(
+        x=[_place(dot, shown) for _, dot in places],
+        y=[y for y, _ in places],
+        mode="markers",
+        marker=marker,
+        customdata=[plain(_hover(dot, best)) for _, dot in places],
+        hovertemplate="%{customdata}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _span(data: Stabilities) -> tuple[float, float]:
+    """The logarithms at the ends of the axis: all four bands, and all dots but extreme ones."""
+    logs = [math.log10(value) for value in data.deviations if value > 0]
+    usual = usual_range(logs, "minimize") if logs else Range(-2.0, -1.0)
+    low, high = usual.low or 0.0, usual.high or 0.0
+    return min(low, -2.5) - 0.15, max(high, -0.5) + 0.15
+
+
+def _place(dot: Dot, shown: tuple[float, float]) -> float:
+    deviation = dot.stability.deviation
+    return round(min(math.log10(deviation), shown[1]), 4) if deviation else shown[0]
+
+
+def _hover(dot: Dot, best: bool) -> str:
+    deviation = dot.stability.deviation
+    said = f"trial {dot.number}{' (the best)' if best else ''}: {number(deviation or 0.0, 3)}, {dot.stability.word}"
+    return f"{said}, of {dot.stability.n} epochs"
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Decades, at most about six."""
+    first, last = math.ceil(low), math.floor(high)
+    return [float(k) for k in range(first, last + 1, max(1, (last - first) // 6))]

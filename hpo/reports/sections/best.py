@@ -1,0 +1,83 @@
+"""The best configuration of each group."""
+
+from __future__ import annotations
+
+from hpo.analysis.architecture import best_per_group
+from hpo.analysis.curves import epochs_to_best
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.stability import Stability, loss_series, stability_of
+from hpo.analysis.wording import configuration, duration, number
+from hpo.reports.blocks import Block, Cell, Section, Table, Text
+from hpo.reports.sections.shared import scores
+from hpo.spec import Metric
+
+
+def best_configurations(study: StudyRecord) -> Section:
+    blocks: list[Block] = []
+    if not any(study.complete(metric) for metric in study.metrics):
+        blocks.append(Text("No trial has completed yet, so there is no best configuration."))
+    else:
+        for metric in study.metrics:
+            if len(study.metrics) > 1:
+                blocks.append(Text(f"By {metric.name} alone ({metric.direction}):"))
+            blocks.append(_best_table(study, metric))
+        blocks.append(
+            Text(
+                "Each score is that of one run. With another seed it would differ, and the best of many runs "
+                "looks better than it is: train the configurations you compare more than once."
+            )
+        )
+    title = "Best configuration" + (f" of each {study.group_by}" if study.group_by else "")
+    return Section(title, "best", blocks)
+
+
+def best_rows(study: StudyRecord, metric: Metric) -> tuple[tuple[Cell, ...], ...]:
+    """One row a group: its name, the score, the trial, the configuration, and more."""
+    write = scores(study, metric)
+    series = loss_series(study)
+    rows: list[tuple[Cell, ...]] = []
+    for group in best_per_group(study, metric):
+        tried = f"{group.complete} / {group.pruned} / {group.failed}"
+        if group.best is None:
+            rows.append((group.group, "—", "—", "no complete trial", "—", "—", "—", tried))
+        else:
+            best = group.best
+            rows.append(
+                (
+                    group.group,
+                    write(best),
+                    str(best.number),
+                    configuration(best.params, without=[study.group_by]),
+                    duration(best.seconds),
+                    _epochs(study, best, metric),
+                    _stability(stability_of(best, series)),
+                    tried,
+                )
+            )
+    return tuple(rows)
+
+
+def _best_table(study: StudyRecord, metric: Metric) -> Table:
+    columns = (
+        study.group_by or "trials",
+        metric.name,
+        "trial",
+        "configuration",
+        "time",
+        "epochs to best",
+        "stability",
+        "complete / pruned / failed",
+    )
+    note = f"epochs to best: the epoch with the best reported {metric.name}, of all epochs of the trial. "
+    why_not = loss_series(study).why_not
+    note += "stability: see Training stability" + (f"; not shown: {why_not}." if why_not else ".")
+    return Table(columns, best_rows(study, metric), frozenset({1, 2, 4, 5, 6, 7}), note)
+
+
+def _epochs(study: StudyRecord, trial: TrialRecord, metric: Metric) -> str:
+    found = epochs_to_best(study, trial, metric)
+    return "—" if found is None else f"{found[0]} of {found[1]}"
+
+
+def _stability(found: Stability) -> str:
+    return "—" if found.deviation is None else f"{number(found.deviation, 2)} ({found.word})"

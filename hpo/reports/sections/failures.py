@@ -1,0 +1,66 @@
+"""What failed or was pruned, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hpo import layout
+from hpo.analysis.failures import causes_of
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.wording import configuration, duration, numbers
+from hpo.reports.blocks import Block, Cell, Link, Section, Table, Text
+from hpo.reports.sections.shared import capped
+
+
+def failures(study: StudyRecord) -> Section:
+    causes = causes_of(study)
+    if not causes:
+        text = "No trial failed and none was pruned." if study.finished else "No trial has finished yet."
+        return Section("Failures and prunings", "failures", [Text(text)])
+    words = {"FAIL": "failed", "PRUNED": "pruned"}
+    counts = Table(
+        ("ended as", "cause", "trials", "meaning", "which"),
+        tuple(
+            (
+                "tried again" if cause.requeued else words[cause.state],
+                cause.cause.replace("_", " ") or "unknown",
+                str(len(cause.trials)),
+                cause.meaning,
+                numbers(trial.number for trial in cause.trials),
+            )
+            for cause in causes
+        ),
+        frozenset({2}),
+    )
+    blocks: list[Block] = [counts]
+    failed = [trial for cause in causes if cause.state == "FAIL" for trial in cause.trials]
+    pruned = [trial for cause in causes if cause.state == "PRUNED" for trial in cause.trials]
+    if failed:
+        blocks += [Text("Every failure, with its reason:"), _endings(study, failed)]
+    if pruned:
+        blocks.append(_endings(study, pruned, folded="Every pruning, with its reason"))
+    return Section("Failures and prunings", "failures", blocks)
+
+
+def _endings(study: StudyRecord, trials: Iterable[TrialRecord], **more: str) -> Table:
+    columns = ("trial", "reason", "steps", "time", "configuration")
+    rows = tuple(
+        (
+            _trial_link(study, trial),
+            (trial.reason or "none recorded") + (" (tried again)" if trial.requeued else ""),
+            str(trial.steps),
+            duration(trial.seconds),
+            configuration(trial.params),
+        )
+        for trial in sorted(trials, key=lambda t: t.number)
+    )
+    return capped(columns, rows, frozenset({0, 2, 3}), **more)
+
+
+def _trial_link(study: StudyRecord, trial: TrialRecord) -> Cell:
+    """To the traceback where one was kept, else to the trial's folder, if there is one."""
+    folder = layout.trial_directory(study.directory, trial.number)
+    for path in (folder / layout.ERROR, folder):
+        if path.exists():
+            return Link(str(trial.number), path.relative_to(study.directory).as_posix())
+    return str(trial.number)

@@ -1,0 +1,126 @@
+"""What the figures draw, read from the figures."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from reading import SCORE, epochs, study, trial
+
+from hpo.analysis.comparison import comparison
+from hpo.analysis.curves import all_curves, trainings
+from hpo.analysis.effects import Effect, effects
+from hpo.analysis.records import TrialRecord
+from hpo.analysis.stability import stabilities
+from hpo.reports import figures
+from hpo.reports.sections.curves import LinesChart, TrainingChart
+from hpo.reports.sections.effects import EffectChart
+
+UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
+RESNET = {**UNET, "architecture": "resnet"}
+
+
+def drawn(data: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Traces and layout as a browser gets them."""
+    figure = json.loads(figures.to_json(figures.figure(data)), parse_constant=pytest.fail)
+    return figure["data"], figure["layout"]
+
+
+def effect_of(trials: list[TrialRecord], name: str) -> Effect:
+    return next(found for found in effects(study(trials), SCORE).shown if found.axis.name == name)
+
+
+def test_an_effect_has_dots_means_and_a_bar_from_two_trials_on() -> None:
+    trials = [
+        trial(0, UNET, 0.8),
+        trial(1, UNET, 0.9),
+        trial(2, {**UNET, "batch_size": 16}, 0.7),
+        trial(3, {**UNET, "batch_size": 16}, state="PRUNED", curve=[0.99], cause="pruner"),
+        trial(4, RESNET, 0.1),
+    ]
+    effect = effect_of(trials, "batch_size")
+    (dots, means), layout = drawn(EffectChart(effect, effect.groups[0]))
+    assert dots["y"] == [0.8, 0.9, 0.7]  # neither the pruned one nor another group's
+    assert [round(x) for x in dots["x"]] == [0, 0, 1]
+    assert means["y"] == pytest.approx([0.85, 0.7])
+    assert means["error_y"]["array"] == [pytest.approx(0.1 / math.sqrt(2)), None]
+    assert [note["text"] for note in layout["annotations"]] == ["n 2", "n 1"]
+    assert layout["xaxis"]["ticktext"] == ["8", "16"]
+    # The axis is that of all groups.
+    assert layout["yaxis"]["range"][0] < 0.1
+    assert layout["yaxis"]["range"][1] > 0.9
+
+
+def test_a_continuous_parameter_is_drawn_where_it_is() -> None:
+    trials = [trial(k, {**UNET, "learning_rate": rate}, 0.5) for k, rate in enumerate([1e-4, 1e-3])]
+    effect = effect_of(trials, "learning_rate")
+    (dots, means), layout = drawn(EffectChart(effect, effect.groups[0]))
+    # Four bins of half a decade, from -0.5 to 3.5; a bin holds its lower edge.
+    assert dots["x"] == pytest.approx([-0.5, 1.5])
+    assert means["y"] == [0.5, None, 0.5, None]
+    assert layout["xaxis"]["tickvals"][0] == -0.5
+    assert layout["xaxis"]["ticktext"][0] == "1e-4"
+
+
+def test_the_comparison_has_a_row_for_each_group() -> None:
+    trials = [trial(0, UNET, 0.8), trial(1, UNET, 0.9), trial(2, RESNET, 0.7)]
+    traces, layout = drawn(comparison(study(trials), SCORE))
+    unet, mean, resnet, single = traces
+    assert (unet["x"], resnet["x"]) == ([0.8, 0.9], [0.7])
+    assert mean["error_x"]["array"] == [pytest.approx(0.1 / math.sqrt(2))]
+    assert "array" not in single.get("error_x", {})
+    assert layout["yaxis"]["ticktext"] == ["unet", "resnet"]
+    assert layout["yaxis"]["range"] == [1.5, -0.5]  # the first on top
+
+
+def test_stability_is_placed_by_its_logarithm_between_the_bands() -> None:
+    # Two values that differ by d have the deviation d / sqrt(2).
+    curves = {0: [0.5, 0.5], 1: [0.5, 0.5 + 0.02 * math.sqrt(2)], 2: [0.5, 0.5 + math.sqrt(2)]}
+    trials = [trial(k, UNET, 0.5 + k, history=epochs(1, val_loss=values)) for k, values in curves.items()]
+    traces, layout = drawn(stabilities(study(trials), SCORE))
+    assert [trace["name"] for trace in traces[:4]] == ["excellent ≤ 0.01", "good ≤ 0.05", "moderate ≤ 0.1", "poor"]
+    edges = [shape["x1"] for shape in layout["shapes"][:3]]
+    assert edges == pytest.approx([math.log10(0.01), math.log10(0.05), math.log10(0.1)])
+    others, best = traces[4], traces[5]
+    assert others["x"] == [layout["xaxis"]["range"][0], pytest.approx(math.log10(0.02), abs=1e-4)]
+    assert best["x"] == [pytest.approx(0.0, abs=1e-4)]
+    assert best["customdata"] == ["trial 2 (the best): 1, poor, of 2 epochs"]
+
+
+def test_the_best_training_has_its_star_and_its_gaps() -> None:
+    history = epochs(1, train_loss=[0.9, math.nan, 0.3], val_loss=[1.0, 0.6, 0.8], score=[0.2, 0.7, 0.6])
+    data = trainings(study([trial(0, UNET, 0.7, history=history)]), SCORE)
+    assert data is not None
+    traces, layout = drawn(TrainingChart(data, data.groups[0]))
+    assert [(trace["name"], trace["yaxis"]) for trace in traces] == [
+        ("train", "y"),
+        ("validation", "y"),
+        ("score", "y2"),
+        ("best epoch", "y2"),
+    ]
+    assert traces[0]["y"] == [0.9, None, 0.3]
+    assert (traces[3]["x"], traces[3]["y"]) == ([2], [0.7])
+    assert layout["shapes"][0]["x0"] == layout["shapes"][0]["x1"] == 2
+    assert layout["xaxis"]["anchor"] == "y2"
+    assert layout["yaxis"]["domain"][0] > layout["yaxis2"]["domain"][1]
+
+
+def test_lines_are_parted_end_with_a_mark_and_the_best_is_thick() -> None:
+    trials = [
+        trial(0, UNET, 0.5, curve=[0.1, 0.5]),
+        trial(1, UNET, 0.4, curve=[0.123456789, 0.4]),
+        trial(2, UNET, 0.3, curve=[0.3]),
+        trial(3, UNET, state="PRUNED", curve=[0.2, 0.25], cause="pruner"),
+    ]
+    data = all_curves(study(trials), SCORE)
+    assert data is not None
+    thin, ends, pruned, cross, best = drawn(LinesChart(data, data.groups[0]))[0]
+    assert thin["x"] == [0, 1, None, 0, None]
+    assert thin["y"] == [0.12346, 0.4, None, 0.3, None]
+    assert (ends["x"], ends["y"]) == ([1, 0], [0.4, 0.3])
+    assert (pruned["name"], pruned["y"]) == ("pruned", [0.2, 0.25, None])
+    assert cross["customdata"] == ["trial 3, pruned: 0.25 at epoch 1"]
+    assert (best["name"], best["y"]) == ("best: trial 0", [0.1, 0.5])
+    assert best["line"]["width"] > thin["line"]["width"]
