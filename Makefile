@@ -22,6 +22,7 @@ test-slow: setup  ## the tests that take minutes: kills at random moments, build
 bench: setup  ## what hpo costs a trial, beside plain Optuna
 	@$(BIN)/python benchmarks/overhead.py
 	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/tracking.py
 
 check: setup  ## lint, types and floors only
 	@$(BIN)/ruff check .

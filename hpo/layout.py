@@ -1,15 +1,20 @@
 """Where each file of a run lies: the one place that spells a path inside `runs/`.
 
 runs/journal.log                      the Optuna journal of all studies (default storage)
+runs/mlflow.db, mlartifacts/          the MLflow runs of all studies and their files (default store)
 runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
 runs/<study>/driver.lock              who is driving it now
 runs/<study>/report.md, report.html
+runs/<study>/mlflow.json              by what the study's MLflow runs are known, and where they are
+runs/<study>/mlflow.lock, mlflow.log  of the process that writes them
 runs/<study>/workers/<k>.log          what a worker printed outside of a trial
 runs/<study>/trials/<N>/history.jsonl every metric of every step
 runs/<study>/trials/<N>/output.log    what the trial printed
 runs/<study>/trials/<N>/error.txt     the traceback of a failed trial
 runs/<study>/trials/<N>/crash.txt     Python stacks at a crash or a timeout
-runs/<study>/trials/<N>/checkpoint.pkl   Trial.save's last state
+runs/<study>/trials/<N>/checkpoint.pkl   Trial.save's last state; of the best trials, and of unfinished ones
+runs/<study>/trials/<N>/weights.pt    the best epoch's weights, if the objective keeps them; of the best trials
+runs/<study>/trials/<N>/steps.npz     the losses of every step, if the objective keeps them
 """
 
 from __future__ import annotations
@@ -23,8 +28,16 @@ OUTPUT = "output.log"
 ERROR = "error.txt"
 CRASH = "crash.txt"
 CHECKPOINT = "checkpoint.pkl"
+WEIGHTS = "weights.pt"
+STEPS = "steps.npz"
 SPEC = "study.yaml"
 LOCK = "driver.lock"
+REPORTS = ("report.md", "report.html")
+MLFLOW = "mlflow.json"
+MLFLOW_LOCK = "mlflow.lock"
+MLFLOW_LOG = "mlflow.log"
+MLFLOW_STORE = "mlflow.db"
+MLFLOW_ARTIFACTS = "mlartifacts"
 
 
 def runs_folder(given: str | os.PathLike[str] | None = None) -> Path:

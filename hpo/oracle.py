@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo import attributes, history, layout
 from hpo.attributes import ENQUEUE, FALLBACK, GRID, JOB, ORIGIN, OUTCOME, RETRY, SAMPLER
 from hpo.budget import Span, exhausted, span_of
-from hpo.checkpoints import inherit
+from hpo.checkpoints import Shelf, inherit
 from hpo.pruning import pruning_for
 from hpo.spec import StudySpec
 from hpo.trackers.base import Progress, Tracker
@@ -73,6 +73,7 @@ class Oracle:
         self._spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
         self._waiting = sum(trial.state == TrialState.WAITING for trial in trials)
         self._pruning = pruning_for(spec, study, directory)
+        self._shelf = Shelf(spec, directory, trials)
         self._cells = self._open_cells(trials) if spec.sampler.name == "grid" else None
         self._fallbacks = self._open_fallbacks(trials)
         self._enqueue(trials)
@@ -157,6 +158,10 @@ class Oracle:
         self._pruning.finished(running.trial, outcome)
         self._spans.append(Span(running.started, finished, note["gpu_seconds"]))
         self._count(outcome, again)
+        if outcome.state == "COMPLETE":
+            self._shelf.completed(outcome.number, running.job.params, [outcome.metrics[name] for name in self._names])
+        elif outcome.state == "PRUNED":
+            self._shelf.pruned(outcome.number)
         self._tracker.trial_finished(running.job, outcome, self._progress)
         if again:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")

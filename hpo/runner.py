@@ -46,9 +46,11 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
     they end at once and are queued again. Running the same spec again resumes.
     Raises StudyLocked, StudyChanged, StorageError, ResourceError; no finished trial is lost."""
     directory = layout.study_directory(runs, spec.name)
-    tracker = Trackers(trackers)
-    engine = make_engine(spec, directory)
     url = storage_url(spec, runs)
+    shown = Trackers(trackers)
+    # First, so that what it says while it closes is still shown.
+    tracker = Trackers([*_mlflow(spec, runs, url, shown), *trackers])
+    engine = make_engine(spec, directory)
     with driver_lock(directory), _storage_errors(url):
         storage = open_storage(url, tracker.message)
         try:
@@ -62,6 +64,7 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
                 )
             with contextlib.closing(oracle), _signals(oracle, engine, tracker):
                 engine.run(oracle)
+            reports = _report(spec, study, directory, tracker)
         finally:
             tracker.close()
             close_storage(storage)
@@ -72,9 +75,16 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
         done=bool(oracle.done) and not oracle.interrupted,
         interrupted=oracle.interrupted,
         stopped=oracle.stopped,
-        reports=_report(runs, spec.name, tracker),
+        reports=reports,
         storage=redact(url),
     )
+
+
+def _mlflow(spec: StudySpec, runs: Path, url: str, shown: Tracker) -> Iterator[Tracker]:
+    if spec.mlflow is not None:
+        from hpo.trackers.mlflow_tracker import MlflowTracker
+
+        yield MlflowTracker(spec, runs, url, shown.message)
 
 
 def make_engine(spec: StudySpec, directory: Path) -> Engine:
@@ -160,12 +170,21 @@ def _signals(oracle: Oracle, engine: Engine, tracker: Tracker) -> Iterator[None]
             signal.signal(number, handler)
 
 
-def _report(runs: Path, name: str, tracker: Tracker) -> tuple[Path, ...]:
-    """The report is made from what is stored: if it fails, nothing but the report is missing."""
-    from hpo.reports.build import write_report
+def _report(spec: StudySpec, study: optuna.Study, directory: Path, tracker: Tracker) -> tuple[Path, ...]:
+    """The report, and the note for optuna-dashboard, are made from what is stored: if one fails, nothing
+    but it is missing."""
+    from hpo.analysis.records import records_of
+    from hpo.reports.build import write
+    from hpo.reports.note import save_note
 
     try:
-        return write_report(runs, name)
-    except (HpoError, OSError) as error:
-        tracker.message(f"the report was not written: {error}; `hpo report {name}` tries again")
+        record = records_of(study, spec, directory)
+        paths = write(record)
+    except (HpoError, OSError, optuna.exceptions.StorageInternalError) as error:
+        tracker.message(f"the report was not written: {redact(str(error))}; `hpo report {spec.name}` tries again")
         return ()
+    try:
+        save_note(study, record)
+    except (OSError, optuna.exceptions.StorageInternalError) as error:
+        tracker.message(f"the note for optuna-dashboard was not saved: {redact(str(error))}")
+    return paths

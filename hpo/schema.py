@@ -12,7 +12,7 @@ from hpo.space import SearchSpace
 from hpo.trial import ObjectiveRef
 from hpo.yaml_source import dump
 
-__all__ = ["Budget", "Component", "EngineSpec", "Metric", "StudySpec"]
+__all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec"]
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -66,6 +66,14 @@ class EngineSpec(_Model):
     retries: Annotated[int, Field(strict=True, ge=0)] = 1
 
 
+class MlflowSpec(_Model):
+    """Where MLflow keeps the runs. tracking_uri None: $MLFLOW_TRACKING_URI, else a SQLite file in the
+    runs folder. experiment None: one named after the study."""
+
+    tracking_uri: Text | None = None
+    experiment: Text | None = None
+
+
 TPE = Component(name="tpe", options={"multivariate": True, "group": True, "constant_liar": True})
 HALVING = Component(name="successive_halving", options={"min_resource": 1, "reduction_factor": 4})
 
@@ -75,8 +83,9 @@ class StudySpec(_Model):
 
     Either `objective` or `command` is set. `root` is the folder put first on sys.path, where a
     command runs and from where file names count: the YAML's own unless it says otherwise.
-    `storage` None is the journal of the runs folder. `source` is the YAML it was read from, and
-    is not part of what makes two specs equal."""
+    `storage` None is the journal of the runs folder, `mlflow` None is no tracking. `keep_checkpoints`:
+    the best so many trials of each group keep their weights and checkpoints (None: all). `source` is
+    the YAML it was read from, and is not part of what makes two specs equal."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     objective: Text | None = None
@@ -93,6 +102,8 @@ class StudySpec(_Model):
     budget: Budget
     engine: EngineSpec = EngineSpec()
     storage: Text | None = None
+    mlflow: MlflowSpec | None = MlflowSpec()
+    keep_checkpoints: Count | None = 3
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 42
     source: Path
 
@@ -148,6 +159,11 @@ class StudySpec(_Model):
         }
         if self.storage is not None:
             written["storage"] = redact(self.storage)
+        written["mlflow"] = False
+        if self.mlflow is not None:
+            given = self.mlflow.model_dump(exclude_none=True)
+            written["mlflow"] = {key: redact(text) for key, text in given.items()}
+        written["keep_checkpoints"] = "all" if self.keep_checkpoints is None else self.keep_checkpoints
         return written | {"seed": self.seed}
 
     def to_yaml(self) -> str:

@@ -16,17 +16,22 @@ from hpo import components, objective_ref, overrides
 from hpo.errors import ObjectiveError, Problem, SpecError, listing, nearest
 from hpo.parameter import quote, show
 from hpo.redaction import redact
-from hpo.schema import Budget, Component, EngineSpec, Metric, StudySpec
+from hpo.schema import Budget, Component, EngineSpec, Metric, MlflowSpec, StudySpec
 from hpo.space import SearchSpace
 from hpo.yaml_source import Document, KeyPath, read_yaml
 
-__all__ = ["Budget", "Component", "EngineSpec", "Metric", "StudySpec", "identity_difference", "load_spec"]
+__all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "identity_difference", "load_spec"]
 
 KEYS = (
     *("name", "objective", "command", "root", "metrics", "group_by", "search_space", "constants", "sampler"),
-    *("pruner", "enqueue", "fallbacks", "budget", "engine", "storage", "seed"),
+    *("pruner", "enqueue", "fallbacks", "budget", "engine", "storage", "mlflow", "keep_checkpoints", "seed"),
 )
-_MODELS: dict[str, type[BaseModel]] = {"metrics": Metric, "budget": Budget, "engine": EngineSpec}
+_MODELS: dict[str, type[BaseModel]] = {
+    "metrics": Metric,
+    "budget": Budget,
+    "engine": EngineSpec,
+    "mlflow": MlflowSpec,
+}
 _SCHEMES = ("journal", "sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _REQUIRED = {
     "name": "a name for the study, of letters, digits, '.', '_' and '-'",
@@ -136,6 +141,10 @@ class _Reader:
             values["command"] = self.command(values["command"], bad)
         if isinstance(values.get("storage"), str):
             values["storage"] = self.storage(values["storage"], folder, bad)
+        if "mlflow" in values:
+            values["mlflow"] = self.mlflow(values["mlflow"], folder, bad)
+        if values.get("keep_checkpoints") == "all":
+            values["keep_checkpoints"] = None
 
     def command(self, written: Any, bad: set[str]) -> Any:
         if isinstance(written, str):
@@ -191,6 +200,26 @@ class _Reader:
                 return url
         path = re.sub(r"^//(?=/)", "", rest if dialect == "journal" and colon else url)
         return f"journal:{os.path.normpath(folder / path)}"
+
+    def mlflow(self, written: Any, folder: Path, bad: set[str]) -> Any:
+        """`false`, `true`, a URI or a mapping, as the mapping or None; a SQLite path is made absolute."""
+        if isinstance(written, bool):
+            return {} if written else None
+        path: KeyPath = ("mlflow",)
+        if isinstance(written, str):
+            written = {"tracking_uri": written}
+        elif isinstance(written, dict):
+            path = ("mlflow", "tracking_uri")
+        uri = written.get("tracking_uri") if isinstance(written, dict) else None
+        if not isinstance(uri, str):
+            return written
+        if uri.startswith("sqlite:///"):
+            return written | {"tracking_uri": f"sqlite:///{os.path.normpath(folder / uri.removeprefix('sqlite:///'))}"}
+        if not re.match(r"(https?|databricks|postgresql|mysql|mssql)([+:]|$)", uri):
+            # A folder of files is refused by MLflow itself since 3.13.
+            self.say(path, f"'{redact(uri)}' is no tracking URI; expected http://HOST:PORT, sqlite:///FILE or false")
+            bad.add("mlflow")
+        return written
 
     def validate(self, values: dict[str, Any], bad: set[str]) -> StudySpec:
         """The spec; with problems said, and stand-ins for the keys they are in, where it is wrong."""

@@ -250,8 +250,9 @@ def _read_driver(file: IO[str]) -> dict[str, Any]:
 # --- reading a study that has run
 
 
-def load_study(runs: Path, name: str) -> tuple[StudySpec, optuna.Study]:
-    """The spec as it ran and the Optuna study, for reading. Raises StudyNotFound."""
+def load_study(runs: Path, name: str, url: str | None = None) -> tuple[StudySpec, optuna.Study]:
+    """The spec as it ran and the Optuna study, for reading. `url` is that of its storage with the
+    password, which the recorded spec lacks. Raises StudyNotFound."""
     import optuna
 
     from hpo.spec import load_spec
@@ -262,7 +263,7 @@ def load_study(runs: Path, name: str) -> tuple[StudySpec, optuna.Study]:
         there = f"it holds {listing(known)}" if known else "it holds none; `hpo run study.yaml` makes the first"
         raise StudyNotFound(f"no study '{name}' in {runs}: {there}.{nearest(name, known)}")
     spec = load_spec(recorded, locate=False)
-    storage = open_storage(storage_url(spec, runs), keep=False)
+    storage = open_storage(url or storage_url(spec, runs), keep=False)
     try:
         return spec, optuna.load_study(study_name=name, storage=storage)
     except KeyError:

@@ -145,7 +145,8 @@ class Trial:
 
     params: parameters by name (read-only). constants: those of study.yaml (read-only).
     number: Optuna's trial number. seed: this trial's own, the same in every attempt.
-    directory: a folder of its own, kept. attempt: 1, or more when an attempt was lost."""
+    directory: a folder of its own, kept. root: the study's folder, from where relative file names
+    in `constants` count. attempt: 1, or more when an attempt was lost."""
 
     def __init__(self, job: Job, send: Callable[[int, dict[str, float]], Stop | None]) -> None:
         self.params: Mapping[str, Any] = MappingProxyType(dict(job.params))
@@ -154,6 +155,7 @@ class Trial:
         self.seed = job.seed
         self.attempt = job.attempt
         self.directory = job.directory
+        self.root = Path(job.objective.root)
         self._send = send
 
     def report(self, step: int, **metrics: float) -> None:

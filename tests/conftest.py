@@ -33,6 +33,7 @@ def study_yaml(tmp_path: Path) -> Callable[..., Path]:
             "pruner": {"name": "none"},
             "budget": {"trials": 4},
             "engine": {"name": "local", "workers": 1},
+            "mlflow": False,
             "seed": 1,
         } | keys
         study = {key: value for key, value in study.items() if value is not None}

@@ -12,6 +12,7 @@ import time
 
 import psutil
 import pytest
+from mlflow_reading import check_all_is_there, in_file, parent_of
 
 from hpo import history, layout
 from hpo.storage import load_study
@@ -39,7 +40,7 @@ def start(path, runs):
 
 def finish(path, runs):
     driver = start(path, runs)
-    output = driver.communicate(timeout=120)[0]
+    output = driver.communicate(timeout=240)[0]
     assert driver.returncode == 0, output
     return output
 
@@ -115,3 +116,29 @@ def test_workers_killed_at_random_moments_cost_no_trial(study_yaml, runs, moment
     assert driver.returncode == 0, output
     check_books(runs, TRIALS)
     assert not psutil.wait_procs(processes_of(runs), timeout=10)[1]
+
+
+TRACKED_MOMENTS = 12
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(k, marks=[] if k < 1 else pytest.mark.slow) for k in range(TRACKED_MOMENTS)]
+)
+def test_after_kills_mlflow_has_every_trial_once_and_all_of_it(study_yaml, runs, moment, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    chance = random.Random(2000 + moment)
+    path = study_yaml(
+        "slow", engine={"workers": 2}, budget={"trials": TRIALS}, constants={"seconds": 0.1}, mlflow=True, **TPE
+    )
+    for _ in range(1 + moment % 2):
+        driver = start(path, runs)
+        # The writer takes seconds to start: before it writes, while it makes its store, between its runs.
+        time.sleep(chance.uniform(1.0, 10.0))
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+    finish(path, runs)
+    check_books(runs, TRIALS)
+    found = in_file(runs / "mlflow.db")
+    check_all_is_there(runs, "toy", found)
+    assert parent_of(found).status == "FINISHED"
+    assert not psutil.wait_procs(processes_of(runs), timeout=20)[1]

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from hpo.samplers import PRUNERS, SAMPLERS
 from hpo.space import SearchSpace
-from hpo.spec import KEYS, Budget, EngineSpec, load_spec
+from hpo.spec import KEYS, Budget, EngineSpec, MlflowSpec, load_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -117,7 +117,7 @@ def test_the_parameters_shown_in_the_reference_are_valid(tmp_path: Path) -> None
 
 def test_every_key_of_a_study_is_in_the_reference() -> None:
     reference = (ROOT / "docs" / "study-yaml.md").read_text()
-    for keys in (KEYS, Budget.model_fields, EngineSpec.model_fields):
+    for keys in (KEYS, Budget.model_fields, EngineSpec.model_fields, MlflowSpec.model_fields):
         assert [key for key in keys if f"| `{key}` |" not in reference] == []
     for names in (SAMPLERS, PRUNERS):
         assert [name for name in names if f"`{name}`" not in reference] == []

@@ -126,3 +126,53 @@ def random_numbers(trial):
     import numpy as np
 
     return {"score": random.random() + np.random.rand()}
+
+
+def odd(trial):
+    """Metrics whose names and values are unusual, and more of them than MLflow takes at once."""
+    trial.report(0, **{"loss (train) %": float("nan"), "a//b": float("inf"), "µ/größe": -float("inf"), "seconds": 7.0})
+    for step in range(1, 30):
+        trial.report(step, **{f"layer{k}.norm": float(step * k) for k in range(50)})
+    return {"score": 0.5}
+
+
+def keeps(trial):
+    """Has weights and a checkpoint, and a metric that is x."""
+    (trial.directory / "weights.pt").write_text(str(trial.params["x"]))
+    trial.save(trial.params["x"])
+    trial.report(0, score=trial.params["x"])
+    return {"score": trial.params["x"]}
+
+
+def keeps_loss(trial):
+    return {"loss": keeps(trial)["score"]}
+
+
+def keeps_two(trial):
+    return {**keeps(trial), "loss": trial.params["y"]}
+
+
+def keeps_or_ends(trial):
+    score = keeps(trial)["score"]
+    if score < 0.3:
+        raise Pruned("too small")
+    if score < 0.5:
+        raise ValueError("in between")
+    return {"score": score}
+
+
+def evaluate(trial, folder):
+    """Of `keeps`: the kept x, and how many files the folder holds."""
+    if folder is None and trial.constants.get("no_test"):
+        raise ValueError("the study's data has no test split")
+    kept = float((trial.directory / "weights.pt").read_text())
+    return {"score": kept / 2, "files": float(len(list(folder.iterdir())) if folder else -1)}
+
+
+def waits(trial):
+    """Reports, waits for the file `constants.until`, and reports again."""
+    trial.report(0, score=trial.params["x"])
+    while not os.path.exists(trial.constants["until"]):
+        time.sleep(0.02)
+    trial.report(1, score=trial.params["x"])
+    return {"score": trial.params["x"]}

@@ -27,8 +27,9 @@ Examples:
 def delete(study: str, yes: bool, runs: Path) -> None:
     """Delete a study: its trials, its files, its report.
 
-    Nothing of it is kept, checkpoints included. A study that is being driven is refused. STUDY is
-    a name in the runs folder or a YAML."""
+    Nothing of it is kept, checkpoints included; its runs in MLflow go to MLflow's trash, which
+    `mlflow gc` empties. A study that is being driven is refused. STUDY is a name in the runs folder
+    or a YAML."""
     from hpo.storage import driver_lock
 
     name = find_study(runs, study)
@@ -43,8 +44,9 @@ def delete(study: str, yes: bool, runs: Path) -> None:
             if not click.confirm(f"Delete {what}?"):
                 raise HpoError("nothing was deleted")
         _forget(runs, name)
+        tracked = _forget_runs(runs, name)
         shutil.rmtree(directory)
-    click.echo(f"deleted study '{name}' ({count(trials, 'trial')})")
+    click.echo(f"deleted study '{name}' ({count(trials, 'trial')}){tracked}")
 
 
 def _trials(runs: Path, name: str) -> int:
@@ -69,3 +71,16 @@ def _forget(runs: Path, name: str) -> None:
         optuna.delete_study(study_name=name, storage=storage)
     except KeyError:
         return  # deleted there before, with optuna-dashboard or by a deletion that was cut short
+
+
+def _forget_runs(runs: Path, name: str) -> str:
+    """What became of its runs in MLflow. A server that is away does not keep a study from being deleted."""
+    from hpo.spec import load_spec
+    from hpo.trackers.mlflow_sync import discard
+
+    spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, locate=False)
+    try:
+        thrown = discard(runs, spec)
+    except HpoError as error:
+        return f"; its runs in MLflow stay: {error}"
+    return f"; {count(thrown, 'run')} of it went to MLflow's trash" if thrown else ""

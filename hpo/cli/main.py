@@ -19,8 +19,10 @@ COMMANDS = {
     "status": ("hpo.cli.status:status", "Show where a study stands."),
     "report": ("hpo.cli.report:report", "Write the report of a study again."),
     "best": ("hpo.cli.best:best", "Print the best configuration as a study that trains it alone."),
+    "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
     "dashboard": ("hpo.cli.dashboard:dashboard", "Serve optuna-dashboard on the storage of a study."),
+    "mlflow": ("hpo.cli.mlflow:mlflow", "Show the runs of a study in MLflow."),
     "delete": ("hpo.cli.delete:delete", "Delete a study: its trials, its files, its report."),
 }
 
@@ -64,7 +66,9 @@ Examples:
   hpo run study.yaml --trials 3 --set constants.epochs=2
   hpo status                               of the study last driven
   hpo best > best.yaml && hpo run best.yaml
+  hpo evaluate --data DIR                  the winner on data it has not seen
   hpo dashboard                            http://127.0.0.1:8080
+  hpo mlflow                               http://127.0.0.1:5000
 
 \b
 Files:

@@ -235,11 +235,22 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
         ("all files", str(result.directory)),
         ("dashboard", follow_up(f"dashboard {study}", runs)),
         ("", f"optuna-dashboard {shlex.quote(dashboard_argument(result.storage))}"),
+        *_mlflow(spec, runs),
     ]
     if best is not None:
         file = f"{study}-best.yaml"
         lines.append(("train it", f"{follow_up(f'best {study}', runs)} > {file} && {follow_up(f'run {file}', runs)}"))
     return "\n" + labelled(lines)
+
+
+def _mlflow(spec: StudySpec, runs: Path) -> Iterator[tuple[str, str]]:
+    from hpo.trackers.mlflow_place import is_server, read_place
+
+    known = read_place(layout.study_directory(runs, spec.name))
+    if spec.mlflow is not None and known is not None:
+        yield "mlflow", follow_up(f"mlflow {shlex.quote(spec.name)}", runs)
+        uri = known.tracking_uri
+        yield "", uri if is_server(uri) else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def _document(result: RunResult, code: int) -> dict[str, object]:

@@ -42,6 +42,8 @@ def test_it_serves_the_study_on_this_machine_alone(served, runs):
     assert all(len(trial["intermediate_values"]) == 10 for trial in trials)
     (best,) = detail["best_trials"]
     assert best["number"] == max(trials, key=lambda trial: trial["values"][0])["number"]
+    (row,) = [line for line in detail["note"]["body"].splitlines() if line.startswith("| all trials ")]
+    assert row.split("|")[3].strip() == str(best["number"])
 
 
 def test_a_taken_port_is_a_sentence(served, hpo: Hpo):

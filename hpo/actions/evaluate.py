@@ -1,0 +1,118 @@
+"""Score the kept weights of a trial on data that the search never saw."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hpo import layout, worker_torch
+from hpo.actions.best import choose
+from hpo.analysis.records import StudyRecord, TrialRecord, records_of
+from hpo.errors import HpoError, ObjectiveError
+from hpo.objective_ref import load
+from hpo.spec import StudySpec
+from hpo.storage import load_study
+from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_number
+
+FUNCTION = "evaluate"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`metrics` as the objective's `evaluate` returned them. `data`: the folder given, None for the study's own
+    test split. `weights`: the file of the kept weights, or the trial's folder where the objective names it
+    otherwise. `seconds`: loading included."""
+
+    study: str
+    trial: TrialRecord
+    data: Path | None
+    weights: Path
+    metrics: dict[str, float]
+    seconds: float
+
+
+def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None = None) -> Evaluation:
+    """Call `evaluate(trial, data)` of the module that holds the study's objective, in this process.
+
+    `number`: the trial; None: the winner (`hpo.actions.best.choose`). Raises StudyNotFound; ObjectiveError when
+    there is no such function or it raises or returns no numbers; HpoError when nothing is kept of the trial."""
+    spec, stored = load_study(runs, name)
+    directory = layout.study_directory(runs, name)
+    study = records_of(stored, spec, directory, histories=False)
+    chosen = choose(study, number).trial
+    folder = layout.trial_directory(directory, chosen.number)
+    function = load(_reference(spec))
+    weights = folder / layout.WEIGHTS
+    if not weights.exists() and not (folder / layout.CHECKPOINT).exists():
+        raise HpoError(_nothing_kept(study, spec, chosen))
+    if data is not None and not data.exists():
+        raise HpoError(f"there is no folder {data}")
+    began = time.monotonic()
+    handle = Trial(_job(spec, chosen, folder), _ignore)
+    random.seed(handle.seed)
+    np.random.seed(handle.seed)
+    worker_torch.prepare(handle.seed, None, 0)
+    try:
+        returned = function(handle, data)
+        metrics = {str(key): check_number(str(key), value) for key, value in returned.items()}
+    except HpoError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or "no message"
+        raise ObjectiveError(f"evaluating trial {chosen.number} failed: {type(error).__name__}: {said}") from error
+    return Evaluation(
+        name, chosen, data, weights if weights.exists() else folder, metrics, time.monotonic() - began
+    )
+
+
+def _reference(spec: StudySpec) -> ObjectiveRef:
+    """`evaluate` beside the objective: in the same module."""
+    ref = spec.objective_ref()
+    if ref.command:
+        raise ObjectiveError(
+            f"study '{spec.name}' runs a command, which hpo can train but not evaluate; expected an objective that is "
+            f"a Python function, with a function {FUNCTION}(trial, folder) beside it"
+        )
+    place, _, _ = ref.target.rpartition(":")
+    return replace(ref, target=f"{place}:{FUNCTION}")
+
+
+def _job(spec: StudySpec, trial: TrialRecord, folder: Path) -> Job:
+    return Job(
+        number=trial.number,
+        params=trial.params,
+        seed=spec.seed,
+        objective=spec.objective_ref(),
+        constants=spec.constants,
+        directory=folder,
+        metrics=tuple(metric.name for metric in spec.metrics),
+        attempt=trial.attempt,
+    )
+
+
+def _ignore(step: int, metrics: dict[str, float]) -> Stop | None:
+    """Nobody listens to reports of an evaluation."""
+    return None
+
+
+def _nothing_kept(study: StudyRecord, spec: StudySpec, trial: TrialRecord) -> str:
+    kept = [
+        one.number
+        for one in study.trials
+        if (layout.trial_directory(study.directory, one.number) / layout.WEIGHTS).exists()
+    ]
+    if not kept:
+        return (
+            f"no trial of study '{study.name}' has kept weights; expected the objective to write {layout.WEIGHTS} into "
+            "trial.directory, or to call trial.save"
+        )
+    rule = f"the best {spec.keep_checkpoints}" + (f" of each {spec.group_by}" if spec.group_by else "")
+    numbers = ", ".join(str(number) for number in kept)
+    return (
+        f"the weights of trial {trial.number} were not kept (keep_checkpoints keeps those of {rule}); kept are those "
+        f"of trials {numbers}. `hpo best {study.name} --trial {trial.number}` prints a study that trains it again"
+    )

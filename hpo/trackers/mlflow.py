@@ -1,0 +1,395 @@
+"""A study in MLflow: a parent run, and a child run for each of its trials. The one module that imports mlflow.
+
+Runs are found by their tags (`hpo.key` of the study, `hpo.trial`), not by ids that were noted, and the run
+of a trial is closed last. So this may die at any line, and done again it finishes what is missing
+and doubles nothing: stores drop a metric that they have (same name, step, time and value)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from hpo import history, layout
+from hpo.attributes import JOB, OUTCOME
+from hpo.trackers import mlflow_records as records
+from hpo.trackers.mlflow_place import artifact_folder, is_server
+
+# Read when mlflow is imported. Retries are the caller's: a request that is repeated unseen could double a run.
+# Nothing is sent to anyone but the store.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from hpo.spec import StudySpec
+
+_log = logging.getLogger("hpo")
+# MLflow's pages then show runs and charts, not those for language models.
+_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+_PAGE = 1000
+# Of one request: MLflow takes 1000 metrics, 100 parameters, 100 tags and a million bytes.
+_METRICS, _PARAMS, _TAGS = 1000, 25, 20
+_MOST_FAULTS = 3
+T = TypeVar("T")
+
+
+@dataclass
+class _Child:
+    """ended: closed, or deleted by a user in MLflow. tags, points: what this process wrote to it, points
+    as (name, step, time). size: of the history file when it was read last, in bytes."""
+
+    run_id: str
+    ended: bool = False
+    has_params: bool = False
+    size: int = -1
+    tags: Mapping[str, str] = field(default_factory=dict)
+    points: set[tuple[str, int, int]] = field(default_factory=set)
+
+
+class Mirror:
+    """The runs of one study, as the truth has them.
+
+    key: the study's own (see mlflow_place). began: when the study did, for a parent that is made now.
+    since: trials started from then on get the tags `provenance`; None of none. Both are seconds since the
+    epoch. say: gets sentences for the user. between: called between runs; what it raises ends the work.
+
+    Opening it makes or finds the experiment and the parent. Everything may raise MlflowException or
+    what the store's libraries raise: open a new Mirror then, as an answer that was lost may hide a
+    run that was made."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        runs: Path,
+        uri: str,
+        experiment: str,
+        key: str,
+        began: float,
+        provenance: Mapping[str, str],
+        since: float | None,
+        say: Callable[[str], None],
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._spec = spec
+        self._directory = layout.study_directory(runs, spec.name)
+        self._key = key
+        self._began = began
+        self._provenance = provenance
+        self._since = since
+        self._say = say
+        self._between = between
+        self._faults: dict[int, int] = {}
+        self._said: set[str] = set()
+        self._bests = 0
+        self._noted: Mapping[str, str] = {}
+        if uri.startswith("sqlite:////"):
+            _write_ahead(Path(uri.removeprefix("sqlite:///")))
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        folder = None if is_server(uri) else artifact_folder(uri, runs)
+        self._experiment = self._find_experiment(experiment, folder)
+        self._children: dict[int, _Child] = {}
+        self._stale = False
+        self._parent = self._find_runs() or self._create_parent()
+
+    # --- what the writer asks
+
+    def driven(self) -> None:
+        """The study runs now, again perhaps, and with other code."""
+        self._client.update_run(self._parent, status="RUNNING")
+        self._log(self._parent, tags=self._provenance)
+
+    def update(self, trials: Sequence[FrozenTrial], last: bool) -> list[int]:
+        """Writes what is new in `trials`; returns the numbers of finished trials that could not be
+        closed, through a fault of their own. `last`: no more will come of trials ended from outside."""
+        if self._stale:
+            self._find_runs()
+            self._stale = False
+        left = []
+        for trial in trials:
+            child = self._children.get(trial.number)
+            if (child and child.ended) or not (trial.state.is_finished() or JOB in trial.user_attrs):
+                continue
+            if self._faults.get(trial.number, 0) >= _MOST_FAULTS and not last:
+                left.append(trial.number)
+                continue
+            self._between()
+            try:
+                self._write(trial, child, last)
+            except Exception as error:
+                self._client.get_experiment(self._experiment)  # raises when it is not this trial's fault
+                self._stale = True
+                self._faults[trial.number] = self._faults.get(trial.number, 0) + 1
+                left.append(trial.number)
+                self._say_once(f"trial {trial.number} could not be written to MLflow: {reason(error)}")
+        self._update_parent(trials)
+        return left
+
+    def close(self, trials: Sequence[FrozenTrial], status: str) -> None:
+        """Ends the parent with MLflow's `status`; a status of RUNNING leaves it open."""
+        self._upload(self._parent, records.artifacts(self._directory, records.STUDY_ARTIFACTS))
+        if status != "RUNNING":
+            ended = max((records.finished(trial) for trial in trials), default=time.time())
+            self._client.set_terminated(self._parent, status, end_time=records.milliseconds(ended))
+
+    # --- experiment and parent
+
+    def _find_experiment(self, name: str, artifacts: Path | None) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            # A server knows where its artifacts belong; a bare store would take ./mlruns.
+            location = None if artifacts is None else (artifacts / quote(name, safe="")).as_uri()
+            try:
+                return str(self._client.create_experiment(name, artifact_location=location, tags=_TRAINING))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(name)  # another study was faster
+                assert found is not None
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+            self._say(f"the MLflow experiment '{name}' had been deleted; it was restored")
+        return str(found.experiment_id)
+
+    def _find_runs(self) -> str:
+        """Reads which children there are; returns the parent's id, or an empty string."""
+        parents: list[Run] = []
+        children: dict[int, list[Run]] = {}
+        for run in _search(self._client, self._experiment, self._key):
+            tags = run.data.tags
+            if tags.get(records.KIND) == records.STUDY_KIND:
+                parents.append(run)
+            elif tags.get(records.KIND) == records.TRIAL_KIND:
+                children.setdefault(int(tags[records.TRIAL]), []).append(run)
+        self._children = {}
+        for number, found in children.items():
+            run = self._only(found)
+            deleted = run.info.lifecycle_stage == "deleted"
+            ended = deleted or run.info.status != "RUNNING"
+            self._children[number] = _Child(run.info.run_id, ended)
+        if not parents:
+            return ""
+        parent = self._only(parents)
+        if parent.info.lifecycle_stage == "deleted":
+            self._client.restore_run(parent.info.run_id)
+        return str(parent.info.run_id)
+
+    def _only(self, found: Sequence[Run]) -> Run:
+        """The run that stays, where a lost answer made two of one trial; a closed one rather than an open one."""
+        ranked = sorted(
+            found,
+            key=lambda run: (run.info.lifecycle_stage == "deleted", run.info.status == "RUNNING", run.info.run_id),
+        )
+        for run in ranked[1:]:
+            if run.info.lifecycle_stage != "deleted":
+                self._client.delete_run(run.info.run_id)
+        return ranked[0]
+
+    def _create_parent(self) -> str:
+        tags = {records.KEY: self._key, **records.study_tags(self._spec, ())}
+        start = records.milliseconds(self._began)
+        run = self._client.create_run(self._experiment, start_time=start, tags=tags, run_name=self._spec.name)
+        self._log(run.info.run_id, params=records.study_params(self._spec))
+        return str(run.info.run_id)
+
+    def _update_parent(self, trials: Sequence[FrozenTrial]) -> None:
+        points = records.best_points(self._spec, trials)
+        tags = records.study_tags(self._spec, trials)
+        if len(points) > self._bests or tags != self._noted:
+            self._log(self._parent, points[self._bests :], tags=tags)
+            self._bests, self._noted = len(points), tags
+
+    # --- a trial
+
+    def _write(self, trial: FrozenTrial, child: _Child | None, last: bool) -> None:
+        """Makes or extends the run of a trial, and closes it if the trial is over."""
+        # Without an outcome it was ended from outside: its objective may still report once.
+        over = trial.state.is_finished() and (OUTCOME in trial.user_attrs or last)
+        tags = records.trial_tags(trial, self._spec)
+        if child is None:
+            child = self._children[trial.number] = self._create(trial, tags)
+        folder = layout.trial_directory(self._directory, trial.number)
+        path = folder / layout.HISTORY
+        size = path.stat().st_size if path.exists() else 0
+        if size == child.size and not over:
+            return
+        steps = history.read(path)
+        reported = {records.name_of(name) for step in steps for name in step.metrics}
+        points = records.points_of(steps if over else _settled(steps, trial))
+        if over:
+            points += records.final_points(trial, self._spec, reported)
+        new = [point for point in points if (point.name, point.step, point.time) not in child.points]
+        params = {} if child.has_params else records.flat(records.parameters(trial, self._spec))
+        if new or params or tags != child.tags:
+            self._log(child.run_id, new, params, {} if tags == child.tags else tags)
+        child.points.update((point.name, point.step, point.time) for point in new)
+        child.has_params, child.tags, child.size = True, tags, size
+        if over:
+            self._upload(child.run_id, records.artifacts(folder, records.ARTIFACTS))
+            ended = records.milliseconds(records.finished(trial))
+            self._client.set_terminated(child.run_id, records.status(trial), end_time=ended)
+            self._children[trial.number] = _Child(child.run_id, ended=True)
+
+    def _create(self, trial: FrozenTrial, tags: Mapping[str, str]) -> _Child:
+        started = records.started(trial)
+        made_now = self._since is not None and started >= self._since
+        run = self._client.create_run(
+            self._experiment,
+            start_time=records.milliseconds(started),
+            tags={
+                **(self._provenance if made_now else {}),
+                **tags,
+                records.KEY: self._key,
+                records.PARENT: self._parent,
+            },
+            run_name=records.run_name(trial, self._spec),
+        )
+        return _Child(run.info.run_id, tags=tags)
+
+    # --- requests
+
+    def _log(
+        self,
+        run_id: str,
+        points: Iterable[records.Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        parts = zip_longest(
+            _chunks([Metric(point.name, point.value, point.time, point.step) for point in points], _METRICS),
+            _chunks([Param(name, value) for name, value in (params or {}).items()], _PARAMS),
+            _chunks([RunTag(name, value) for name, value in (tags or {}).items()], _TAGS),
+            fillvalue=(),
+        )
+        for metrics, some_params, some_tags in parts:
+            self._client.log_batch(run_id, metrics, some_params, some_tags, synchronous=True)
+
+    def _upload(self, run_id: str, files: Iterable[Path]) -> None:
+        """A place for artifacts that refuses them costs the artifacts, not the run."""
+        for file in files:
+            try:
+                self._client.log_artifact(run_id, str(file))
+            except Exception as error:
+                self._client.get_run(run_id)  # raises when the whole store is away
+                self._say_once(f"MLflow takes no artifacts ({reason(error)}); runs are written without them")
+                return
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
+
+
+def discard(uri: str, experiment: str, key: str) -> int:
+    """Puts the runs of a study into MLflow's trash; returns how many."""
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return 0
+    runs = [run for run in _search(client, found.experiment_id, key) if run.info.lifecycle_stage != "deleted"]
+    for run in runs:
+        client.delete_run(run.info.run_id)
+    return len(runs)
+
+
+def _search(client: MlflowClient, experiment: str, key: str) -> Iterator[Run]:
+    """All runs of a study, deleted ones too."""
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            f"tags.`{records.KEY}` = '{key}'",
+            run_view_type=ViewType.ALL,
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _settled(steps: Sequence[history.Step], trial: FrozenTrial) -> list[history.Step]:
+    """The steps of a running trial that no later row will replace: a retry starts with the rows of the attempt
+    that was lost and reports some of their steps again."""
+    attempt = trial.user_attrs[JOB]["attempt"]
+    newest = max((step.step for step in steps if step.attempt == attempt), default=-1)
+    return [step for step in steps if step.step <= newest]
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _write_ahead(path: Path) -> None:
+    """Makes the store, if need be, in a mode in which MLflow's pages can be read while runs are written, and
+    in which a write does not wait for the disk, as the driver's own writes would wait for it too. A
+    power cut may cost the last runs, never the file; the next run of the study writes them again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    # Of all connections of this process, as MLflow shows none of its own.
+    if not event.contains(Engine, "connect", _do_not_wait):
+        event.listen(Engine, "connect", _do_not_wait)
+
+
+def _do_not_wait(connection: Any, _: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def reason(error: BaseException) -> str:
+    """Why MLflow failed, in a few words: its own messages hold tracebacks and repeat themselves."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    said = " ".join(f"{type(cause).__name__} {cause}" for cause in causes)
+    for sign, words in _SIGNS.items():
+        if sign in said:
+            return words
+    from hpo.redaction import redact
+
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return records.cut(redact(first), 300)
+
+
+_SIGNS: Mapping[str, str] = {
+    "filesystem tracking backend": "MLflow writes to folders of files no more; expected sqlite:///FILE or http://HOST:PORT",
+    "Connection refused": "connection refused",
+    "Timeout": "no answer",
+    "timed out": "no answer",
+    "Name or service not known": "unknown host",
+    "Temporary failure in name resolution": "unknown host",
+    "No route to host": "no route to host",
+    "Connection reset": "connection lost",
+    "Remote end closed": "connection lost",
+    "No space left": "the disk is full",
+    "database is locked": "the database is locked",
+}

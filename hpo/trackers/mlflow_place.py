@@ -1,0 +1,106 @@
+"""Where the MLflow runs of a study are, and by what they are known to be its own.
+
+`runs/<study>/mlflow.json` holds a random key that every run of the study carries as the tag `hpo.key`.
+It is written before anything is made in MLflow, so that a run which a kill left half made is found
+again, and a study that was deleted and made anew is another one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shlex
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hpo import layout
+from hpo.redaction import redact
+from hpo.spec import MlflowSpec, StudySpec
+
+ENVIRONMENT = "MLFLOW_TRACKING_URI"
+
+
+@dataclass(frozen=True)
+class Place:
+    """key: of this study, in any store. tracking_uri, experiment: where its runs were written last,
+    without a password; empty when they never were."""
+
+    key: str
+    tracking_uri: str = ""
+    experiment: str = ""
+
+
+def tracking_uri(spec: StudySpec, runs: Path, recorded: str = "") -> str:
+    """The store to write to: that of study.yaml, else of $MLFLOW_TRACKING_URI, else the `recorded` one,
+    else a SQLite file in the runs folder. Paths are absolute."""
+    given = (spec.mlflow or MlflowSpec()).tracking_uri or os.environ.get(ENVIRONMENT) or recorded
+    uri = given or f"sqlite:///{runs / layout.MLFLOW_STORE}"
+    file = re.fullmatch(r"sqlite:///([^/?].*)", uri)
+    return f"sqlite:///{os.path.abspath(file[1])}" if file else uri
+
+
+def written_uri(spec: StudySpec, runs: Path, known: Place) -> str:
+    """The store that holds the runs now; what names it today may add the password that was not noted."""
+    today = tracking_uri(spec, runs, known.tracking_uri)
+    return today if redact(today) == known.tracking_uri else known.tracking_uri
+
+
+def is_server(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
+
+
+def experiment_name(spec: StudySpec) -> str:
+    return (spec.mlflow or MlflowSpec()).experiment or spec.name
+
+
+def artifact_folder(uri: str, runs: Path) -> Path:
+    """Where a store without a server of its own keeps artifacts: beside a SQLite file, else in the runs folder."""
+    file = re.fullmatch(r"sqlite:///(/[^?]+).*", uri)
+    return (Path(file[1]).parent if file else runs) / layout.MLFLOW_ARTIFACTS
+
+
+def read_place(study: Path) -> Place | None:
+    """What is known of the study in this folder; None if it was never tracked."""
+    try:
+        written = json.loads((study / layout.MLFLOW).read_text(encoding="utf-8"))
+        return Place(written["key"], written.get("tracking_uri", ""), written.get("experiment", ""))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep_place(study: Path, uri: str, experiment: str) -> Place:
+    """Notes where the study's runs are about to be written, under the key that it has or now gets."""
+    known = read_place(study)
+    place = Place(known.key if known else uuid.uuid4().hex, redact(uri), experiment)
+    if place != known:
+        partial = study / f"{layout.MLFLOW}.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(asdict(place), file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(study / layout.MLFLOW)
+    return place
+
+
+@contextlib.contextmanager
+def writer_lock(study: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Held while the runs of a study are written; `wait` is called as long as another holds it. The
+    kernel drops it when its holder dies."""
+    with (study / layout.MLFLOW_LOCK).open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                wait()
+        yield
+
+
+def sync_command(runs: Path, name: str) -> str:
+    """The command that writes what is missing, as it has to be typed here."""
+    elsewhere = "" if runs == layout.runs_folder() else f" --runs {shlex.quote(str(runs))}"
+    return f"hpo mlflow {shlex.quote(name)} --sync{elsewhere}"

@@ -1,0 +1,155 @@
+"""The process that keeps MLflow up to date while a study runs: `python -m hpo.trackers.mlflow_process FD`.
+
+It reads what the driver has written (the Optuna study, the history files) every two seconds, so the
+driver pays nothing for a trial and waits for no server. FD is a socket to the driver. From it comes
+an order (where everything is), and at the end `{"close": true}`; to it go `{"say": sentence}`, while closing `{}` as a
+sign of life, and last `{"closed": true}`. A driver that is gone ends this process at once; the next
+one's finishes what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo import layout
+from hpo.redaction import redact
+from hpo.storage import load_study
+from hpo.trackers import mlflow_place as place
+from hpo.trackers.mlflow_records import began, study_status
+from hpo.trackers.provenance import provenance
+
+if TYPE_CHECKING:
+    from hpo.trackers.mlflow import Mirror
+
+PERIOD = 2.0
+_LONGEST_WAIT = 30.0
+MOST_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the driver hands over; the two URLs may hold passwords, which no command line may."""
+
+    runs: str
+    study: str
+    storage: str
+    tracking_uri: str
+    experiment: str
+    root: str
+    source: str
+    since: float
+
+    def encoded(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+
+class _DriverGone(BaseException):
+    """No Exception: what guards against a failing store must let it pass."""
+
+
+class _Channel:
+    """The socket to the driver. `closing`: the driver has asked for the end."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._driver = os.getppid()
+        self.closing = False
+
+    def order(self) -> Order:
+        return Order(**json.loads(self._connection.recv(MOST_BYTES)))
+
+    def listen(self, seconds: float) -> None:
+        """Waits for the driver, at most so long. Raises _DriverGone."""
+        ready = select.select([self._connection], [], [], seconds)[0]
+        try:
+            gone = bool(ready) and not self._connection.recv(MOST_BYTES)
+        except OSError:
+            gone = True
+        # A child that the objective forked may hold the socket open.
+        if gone or os.getppid() != self._driver:
+            raise _DriverGone
+        self.closing |= bool(ready)
+
+    def between(self) -> None:
+        """Called between two runs: notices the driver's word, and gives a sign of life if it waits."""
+        self.listen(0)
+        if self.closing:
+            self.send({})
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._connection.send(json.dumps(message).encode())
+        except OSError:
+            raise _DriverGone from None
+
+    def say(self, text: str) -> None:
+        self.send({"say": text})
+
+
+def main() -> None:
+    os.nice(19)
+    channel = _Channel(socket.socket(fileno=int(sys.argv[1])))
+    with contextlib.suppress(_DriverGone):
+        order = channel.order()
+        with place.writer_lock(layout.study_directory(Path(order.runs), order.study), lambda: channel.listen(0.2)):
+            _follow(order, channel)
+        channel.send({"closed": True})
+
+
+def _follow(order: Order, channel: _Channel) -> None:
+    runs = Path(order.runs)
+    spec, study = load_study(runs, order.study, order.storage)
+    key = place.keep_place(layout.study_directory(runs, order.study), order.tracking_uri, order.experiment).key
+    tags = provenance(Path(order.root), Path(order.source))
+    where = f"MLflow at {redact(order.tracking_uri)}"
+    mirror: Mirror | None = None
+    failures, left = 0, [0]
+    trouble = ""
+    while True:
+        last = channel.closing
+        try:
+            trials = study.get_trials(deepcopy=False)
+            if mirror is None:
+                from hpo.trackers.mlflow import Mirror
+
+                mirror = Mirror(
+                    spec, runs, order.tracking_uri, order.experiment, key, began(trials, order.since),
+                    tags, order.since, channel.say, channel.between,
+                )  # fmt: skip
+                mirror.driven()
+            left = mirror.update(trials, last)
+            if last:
+                mirror.close(trials, study_status(spec, trials))
+            if trouble:
+                channel.say(f"{where} can be written again; what was missing is being written")
+            failures, trouble = 0, ""
+        except Exception as error:
+            from hpo.trackers.mlflow import reason
+
+            traceback.print_exc()
+            mirror = None
+            failures += 1
+            if not trouble and not last:
+                channel.say(f"{where} cannot be written: {reason(error)}; trials go on, and it is tried again")
+            trouble = reason(error)
+        if last:
+            if trouble or left:
+                why = trouble or f"trials {', '.join(map(str, left))} were refused"
+                command = place.sync_command(runs, order.study)
+                channel.say(f"{where} lacks runs of this study ({why}); `{command}` writes them")
+            return
+        wait = min(PERIOD * 2.0 ** min(failures, 8), _LONGEST_WAIT)
+        channel.listen(0 if channel.closing else wait)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""What MLflow is told of a study and its trials, as plain data made from the truth alone: the Optuna
+trials and their history files. The same truth always gives the same data, so writing twice is harmless."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo import layout
+from hpo.attributes import JOB, ORIGIN, OUTCOME, requeued
+from hpo.budget import exhausted, span_of
+from hpo.history import Step
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from hpo.spec import Component, StudySpec
+
+KEY, KIND, TRIAL = "hpo.key", "hpo.kind", "hpo.trial"
+STUDY_KIND, TRIAL_KIND = "study", "trial"
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS)
+STUDY_ARTIFACTS = (layout.SPEC, *layout.REPORTS)
+MAX_ARTIFACT_BYTES = 20 * 2**20
+
+# MLflow's limits (mlflow.utils.validation): longer values are refused, or cut by some of its stores only.
+_MAX_NAME, _MAX_PARAM, _MAX_TAG = 250, 6000, 8000
+_STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric: time in milliseconds since the epoch."""
+
+    name: str
+    value: float
+    time: int
+    step: int
+
+
+def name_of(given: str) -> str:
+    """`given` as MLflow takes it for a parameter, a metric or a tag: letters, digits, `_ - . : /` and spaces,
+    no path that means another (`a//b`). A name that had to be changed ends in six digits of its
+    SHA-1, so that two names never become one."""
+    name = re.sub(r"[^/\w.\- :]", "_", given)
+    if len(name) > _MAX_NAME:
+        name = name[: _MAX_NAME - 7]
+    if posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
+        name = name.replace("/", "_")
+        name = f"_{name}" if name.startswith("..") or name in ("", ".") else name
+    return name if name == given else f"{name}-{hashlib.sha1(given.encode()).hexdigest()[:6]}"
+
+
+def cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Parameters as MLflow keeps them: text under one name each, a mapping's parts as `weights.dice`."""
+    result: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{name}.")
+        else:
+            result[name_of(f"{prefix}{name}")] = cut(str(value), _MAX_PARAM)
+    return result
+
+
+def tags_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """Tags within MLflow's limits; those that are None or empty left out."""
+    return {name_of(key): cut(str(value), _MAX_TAG) for key, value in given.items() if value not in (None, "")}
+
+
+def milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def points_of(steps: Iterable[Step]) -> list[Point]:
+    return [
+        Point(name_of(name), value, milliseconds(step.time), step.step)
+        for step in steps
+        for name, value in step.metrics.items()
+    ]
+
+
+# --- a trial
+
+
+def started(trial: FrozenTrial) -> float:
+    """Seconds since the epoch."""
+    noted = (trial.user_attrs.get(JOB) or {}).get("started")
+    if noted is not None:
+        return float(noted)
+    return trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+
+
+def began(trials: Iterable[FrozenTrial], now: float) -> float:
+    """When the first of the trials started, seconds since the epoch; `now` if none has."""
+    return min((started(trial) for trial in trials if trial.datetime_start), default=now)
+
+
+def finished(trial: FrozenTrial) -> float:
+    """Seconds since the epoch; of a trial that hpo did not end, as Optuna noted it."""
+    noted = (trial.user_attrs.get(OUTCOME) or {}).get("finished")
+    if noted is not None:
+        return float(noted)
+    return trial.datetime_complete.timestamp() if trial.datetime_complete else started(trial)
+
+
+def status(trial: FrozenTrial) -> str:
+    """MLflow's. A requeued attempt is KILLED: it is not the trial that failed."""
+    return "KILLED" if requeued(trial.user_attrs) and trial.state.is_finished() else _STATUS[trial.state.name]
+
+
+def parameters(trial: FrozenTrial, spec: StudySpec) -> Mapping[str, Any]:
+    """As the objective sees them."""
+    noted: Mapping[str, Any] | None = (trial.user_attrs.get(JOB) or {}).get("params")
+    if noted is not None:
+        return noted
+    # Added by hand, with optuna-dashboard or another program.
+    return spec.space.resolve(trial.params)
+
+
+def run_name(trial: FrozenTrial, spec: StudySpec) -> str:
+    group = parameters(trial, spec).get(spec.group_by) if spec.group_by else None
+    return f"trial {trial.number}" if group is None else cut(f"trial {trial.number} {group}", _MAX_NAME)
+
+
+def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
+    """What a trial is and, once it ended, how."""
+    job = trial.user_attrs.get(JOB) or {}
+    origin = trial.user_attrs.get(ORIGIN) or {}
+    ended = trial.state.is_finished()
+    outcome = (trial.user_attrs.get(OUTCOME) or {}) if ended else {}
+    return tags_of(
+        {
+            KIND: TRIAL_KIND,
+            TRIAL: trial.number,
+            "hpo.study": spec.name,
+            "hpo.state": trial.state.name,
+            "hpo.group": parameters(trial, spec).get(spec.group_by) if spec.group_by else None,
+            "hpo.source": job.get("source"),
+            "hpo.attempt": job.get("attempt"),
+            "hpo.retry_of": origin.get("retry_of"),
+            "hpo.seed": job.get("seed"),
+            "hpo.cause": outcome.get("cause"),
+            "hpo.reason": outcome.get("reason"),
+            "hpo.requeued": "true" if outcome.get("requeued") else None,
+        }
+    )
+
+
+def final_points(trial: FrozenTrial, spec: StudySpec, reported: Iterable[str]) -> list[Point]:
+    """What a trial came to: `final/<metric>` of those it returned, `seconds` and `peak_gpu_mib`
+    (unless the objective itself `reported` metrics of these names)."""
+    outcome = trial.user_attrs.get(OUTCOME) or {}
+    values: dict[str, float] = {}
+    if trial.state.name == "COMPLETE":
+        names = [metric.name for metric in spec.metrics]
+        values = {**(outcome.get("metrics") or {}), **dict(zip(names, trial.values, strict=False))}
+    own = {f"final/{name}": value for name, value in values.items()}
+    if "seconds" in outcome:
+        own["seconds"] = outcome["seconds"]
+    if outcome.get("peak_gpu_bytes"):
+        own["peak_gpu_mib"] = outcome["peak_gpu_bytes"] / 2**20
+    taken, time = set(reported), milliseconds(finished(trial))
+    return [Point(name_of(name), value, time, 0) for name, value in own.items() if name_of(name) not in taken]
+
+
+def artifacts(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The files of `names` that are there, not empty and at most 20 MB."""
+    found = []
+    for name in names:
+        path = folder / name
+        if path.is_file() and 0 < path.stat().st_size <= MAX_ARTIFACT_BYTES:
+            found.append(path)
+    return found
+
+
+# --- the study
+
+
+def study_params(spec: StudySpec) -> dict[str, str]:
+    """What cannot change any more once the study has trials, as MLflow's parameters cannot."""
+    metrics = ", ".join(f"{metric.direction} {metric.name}" for metric in spec.metrics)
+    return flat({"objective": spec.objective_ref().label, "metrics": metrics})
+
+
+def study_tags(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, str]:
+    """What may change from run to run."""
+    budget = spec.budget.model_dump(exclude_none=True)
+    return tags_of(
+        {
+            KIND: STUDY_KIND,
+            "hpo.study": spec.name,
+            "hpo.sampler": _component(spec.sampler),
+            "hpo.pruner": _component(spec.pruner),
+            "hpo.budget": ", ".join(f"{key} {value:g}" for key, value in budget.items()),
+            "hpo.engine": spec.engine.name,
+            "hpo.seed": spec.seed,
+            "hpo.group_by": spec.group_by,
+            NOTE: note(spec, trials),
+        }
+    )
+
+
+def _component(component: Component) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in component.options.items())
+    return f"{component.name} ({options})" if options else component.name
+
+
+def counted(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The finished trials without requeued attempts, in the order in which they finished."""
+    ended = [trial for trial in trials if trial.state.is_finished() and not requeued(trial.user_attrs)]
+    return sorted(ended, key=lambda trial: (finished(trial), trial.number))
+
+
+def best_points(spec: StudySpec, trials: Iterable[FrozenTrial]) -> list[Point]:
+    """`best/<metric>` by the number of finished trials, from the first that completed."""
+    points = []
+    best: dict[str, float] = {}
+    for count, trial in enumerate(counted(trials), start=1):
+        if trial.state.name == "COMPLETE":
+            for metric, value in zip(spec.metrics, trial.values, strict=False):
+                better = max if metric.direction == "maximize" else min
+                best[metric.name] = better(value, best.get(metric.name, value))
+        time = milliseconds(finished(trial))
+        points += [Point(name_of(f"best/{name}"), value, time, count) for name, value in best.items()]
+    return points
+
+
+def note(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
+    """A few lines of Markdown that MLflow shows on the study's page."""
+    ended = counted(trials)
+    planned = spec.planned_trials()
+    states = [trial.state.name for trial in ended]
+    counts = [(states.count(state), word) for state, word in _WORDS.items()]
+    total = f"{len(ended)} trials" if planned is None else f"{len(ended)} of {planned} trials"
+    lines = [f"{total} finished" + "".join(f", {count} {word}" for count, word in counts if count) + "."]
+    complete = [trial for trial in ended if trial.state.name == "COMPLETE"]
+    if complete:
+        metric = spec.metrics[0]
+        best = (max if metric.direction == "maximize" else min)(complete, key=lambda trial: trial.values[0])
+        lines.append(f"Best: `{metric.name}` {best.values[0]:.6g}, {run_name(best, spec)}.")
+    lines.append(f"The report is among the artifacts once a run has ended; `hpo report {spec.name}` writes it anew.")
+    return "\n\n".join(lines)
+
+
+_WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+def study_status(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
+    """MLflow's, of a study that nobody drives: FINISHED when its budget is spent, else KILLED."""
+    trials = list(trials)
+    ended, planned = len(counted(trials)), spec.planned_trials()
+    spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
+    spent = (planned is not None and ended >= planned) or exhausted(spec.budget, ended, spans)
+    return "FINISHED" if spent else "KILLED"

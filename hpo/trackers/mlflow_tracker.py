@@ -1,0 +1,151 @@
+"""The driver's end of tracking in MLflow: starts the process that writes, hears what it says, and waits for it at
+the end. Nothing here imports mlflow, and nothing is sent for a trial: the other side reads the truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import hpo
+from hpo import layout
+from hpo.spec import StudySpec
+from hpo.trackers import mlflow_place as place
+from hpo.trackers.base import Progress, Tracker
+from hpo.trackers.mlflow_process import MOST_BYTES, Order
+from hpo.trial import Job, Outcome
+
+# Seconds of waiting at the end: before it is said, and without a sign of life before it is given up.
+_PATIENCE, _LONGEST_SILENCE = 2.0, 60.0
+
+
+class MlflowTracker(Tracker):
+    """storage: the URL of the Optuna storage. say: gets sentences for the user."""
+
+    def __init__(self, spec: StudySpec, runs: Path, storage: str, say: Callable[[str], None]) -> None:
+        self._spec = spec
+        self._runs = runs
+        self._storage = storage
+        self._say = say
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._closed = False
+
+    def study_started(self, progress: Progress) -> None:
+        spec, directory = self._spec, layout.study_directory(self._runs, self._spec.name)
+        uri = place.tracking_uri(spec, self._runs)
+        order = Order(
+            str(self._runs), spec.name, self._storage, uri, place.experiment_name(spec),
+            str(spec.root), str(spec.source), time.time(),
+        )  # fmt: skip
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        package = str(Path(hpo.__file__).parents[1])
+        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
+        with theirs, (directory / layout.MLFLOW_LOG).open("ab") as log:
+            self._process = subprocess.Popen(
+                # -P: nothing in the current folder may stand in for a module.
+                [sys.executable, "-P", "-m", "hpo.trackers.mlflow_process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+                # Ctrl-C is for the driver. A session of its own would be a scheduling group of its own, in
+                # which a low priority yields to nobody else's trials.
+                process_group=0,
+            )
+        self._channel.send(order.encoded())
+        self._channel.setblocking(False)
+
+    def trial_started(self, job: Job) -> None:
+        self._hear()
+
+    def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
+        self._hear()
+
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        self._hear()
+
+    def close(self) -> None:
+        """Waits until all is written, with a word to the user if that takes long; Ctrl-C ends it."""
+        if self._process is None:
+            return
+        try:
+            self._drain()
+        except KeyboardInterrupt:
+            self._say(f"MLflow was not waited for; `{self._sync}` writes what it lacks")
+        finally:
+            self._process.kill()  # it has ended by itself, unless it was given up
+            self._process.wait()
+            self._process = None
+            if self._channel is not None:
+                self._channel.close()
+                self._channel = None
+
+    @property
+    def _sync(self) -> str:
+        return place.sync_command(self._runs, self._spec.name)
+
+    def _drain(self) -> None:
+        if self._channel is None:
+            return
+        try:
+            self._channel.send(json.dumps({"close": True}).encode())
+        except OSError:
+            self._hear()
+        began = heard = time.monotonic()
+        told, worked = False, self._cpu_time()
+        while self._channel is not None and not self._closed:
+            if select.select([self._channel], [], [], 0.1)[0]:
+                self._hear()
+                heard = time.monotonic()
+            # On a busy machine its low priority may make even the import of MLflow a matter of minutes.
+            if self._cpu_time() != worked:
+                worked, heard = self._cpu_time(), time.monotonic()
+            if not told and time.monotonic() - began > _PATIENCE:
+                told = True
+                self._say("writing the last runs to MLflow (Ctrl-C leaves them for later) ...")
+            if time.monotonic() - heard > _LONGEST_SILENCE:
+                self._say(f"MLflow does not answer; `{self._sync}` writes what it lacks")
+                return
+
+    def _cpu_time(self) -> list[str]:
+        """Ticks that the writer has computed in user and kernel mode: what tells a slow one from a stuck one."""
+        assert self._process is not None
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:
+            return []
+        return stat.rpartition(")")[2].split()[11:13]
+
+    def _hear(self) -> None:
+        """Takes in what the writer has sent, without waiting."""
+        while self._channel is not None:
+            try:
+                message = self._channel.recv(MOST_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                message = b""
+            if not message:
+                self._lost()
+                return
+            content = json.loads(message)
+            self._closed |= "closed" in content
+            if "say" in content:
+                self._say(content["say"])
+
+    def _lost(self) -> None:
+        """The writer is gone: at its end, or by a mishap that its log tells."""
+        assert self._channel is not None
+        self._channel.close()
+        self._channel = None
+        if not self._closed:
+            log = layout.study_directory(self._runs, self._spec.name) / layout.MLFLOW_LOG
+            self._say(f"what writes to MLflow has ended ({log}); trials go on, `{self._sync}` writes what it lacks")

@@ -1,0 +1,53 @@
+"""What a run was made with: versions, code and machine, as MLflow tags. Nothing is imported for it."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import importlib.metadata
+import platform
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo import __version__
+from hpo.resources import cores
+
+_PACKAGES = ("torch", "optuna")
+
+
+def provenance(root: Path, source: Path) -> dict[str, str]:
+    """Tags for a study whose code is in the folder `root` and whose YAML is `source`. What cannot be
+    found out, such as the commit of a folder that is no git repository, is left out."""
+    tags = {
+        "mlflow.source.name": str(source),
+        "mlflow.source.type": "LOCAL",
+        "hpo.version": __version__,
+        "hpo.python": platform.python_version(),
+        "hpo.host": socket.gethostname(),
+        "hpo.cpus": str(cores()),
+    }
+    for package in _PACKAGES:
+        try:
+            tags[f"hpo.{package}"] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    with contextlib.suppress(KeyError, OSError):  # a container's user may have no name
+        tags["mlflow.user"] = getpass.getuser()
+    if gpus := _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]):
+        tags["hpo.gpus"] = ", ".join(line.strip() for line in gpus.splitlines())
+    git = ["git", "-C", str(root)]
+    if commit := _output([*git, "rev-parse", "HEAD"]):
+        tags["mlflow.source.git.commit"] = commit
+        changed = _output([*git, "status", "--porcelain", "--untracked-files=no"])
+        tags["hpo.git_dirty"] = str(bool(changed)).lower()
+    return tags
+
+
+def _output(command: Sequence[str]) -> str:
+    """What a program prints; empty if it is not there, fails or does not end."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

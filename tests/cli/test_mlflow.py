@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+
+import psutil
+import pytest
+from mlflow_reading import check_all_is_there, in_file
+
+from hpo.storage import load_study
+
+from .conftest import Hpo, environment
+
+
+def serve(*arguments: object) -> tuple[subprocess.Popen[str], list[str]]:
+    """`hpo mlflow` as it serves, and the lines that it printed first."""
+    command = [sys.executable, "-m", "hpo", "mlflow", *map(str, arguments)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    lines = [server.stdout.readline().strip() for _ in range(4)]
+    assert all(lines[index] for index in (0, 2, 3)), server.communicate()[1]
+    return server, lines
+
+
+@pytest.fixture
+def synced(finished, hpo_process: Hpo, monkeypatch: pytest.MonkeyPatch):
+    """A study that ran untracked, then written to the default store and served."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    server, lines = serve("--sync", "--port", 0)
+    yield server, lines
+    if server.poll() is None:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+
+
+def ask(page: str, path: str, host: str | None = None, **body: object):
+    root = page.partition("/#")[0]
+    headers = {"Content-Type": "application/json", "Origin": root} | ({"Host": host} if host else {})
+    request = urllib.request.Request(f"{root}/{path}", data=json.dumps(body).encode() or None, headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_sync_writes_an_untracked_study_and_its_page_compares_the_trials(synced, runs, hpo: Hpo, hpo_process: Hpo):
+    server, (page, _, same, _) = synced
+    assert same == f"The same as: mlflow ui --backend-store-uri sqlite:///{runs}/mlflow.db"
+    check_all_is_there(runs, "toy", in_file(runs / "mlflow.db"))
+    assert re.match(r"http://127\.0\.0\.1:\d+/#/experiments/\d+/runs\?", page)
+    shown = dict(urllib.parse.parse_qsl(page.partition("?")[2]))
+    with urllib.request.urlopen(page, timeout=60) as answer:
+        assert b"<title>MLflow</title>" in answer.read()
+    # What the page itself asks for: the trials, the best first.
+    (number,) = re.findall(r"/experiments/(\d+)/", page)
+    order = f"{shown['orderByKey']} {'ASC' if shown['orderByAsc'] == 'true' else 'DESC'}"
+    search = {"experiment_ids": [number], "filter": shown["searchFilter"], "order_by": [order]}
+    found = ask(page, "ajax-api/2.0/mlflow/runs/search", **search)["runs"]
+    ranked = sorted(load_study(runs, "toy")[1].trials, key=lambda trial: -trial.value)
+    assert [run["info"]["run_name"] for run in found] == [f"trial {trial.number}" for trial in ranked]
+    children = [run["data"] for run in found]
+    assert all({metric["key"] for metric in run["metrics"]} >= {"score", "final/score"} for run in children)
+    assert all([param["key"] for param in run["params"]] == ["x"] for run in children)
+
+    port = int(page.split(":")[2].split("/")[0])
+    taken = hpo("mlflow", "toy", "--port", port)
+    assert taken.code == 1
+    assert f"MLflow cannot listen on 127.0.0.1, port {port}: " in taken.err
+    assert f"Try --port {port + 1}" in taken.err
+
+    started = psutil.Process(server.pid).children(recursive=True)
+    assert started
+    server.send_signal(signal.SIGTERM)
+    _, err = server.communicate(timeout=60)
+    assert (server.returncode, err) == (0, "")
+    assert psutil.wait_procs(started, timeout=20)[1] == []
+
+    deleted = hpo_process("delete", "toy", "--yes")
+    assert (deleted.code, deleted.err) == (0, "")
+    assert deleted.out == "deleted study 'toy' (4 trials); 5 runs of it went to MLflow's trash\n"
+    assert {run.stage for run in in_file(runs / "mlflow.db")} == {"deleted"}
+
+
+def test_a_study_that_was_not_tracked_is_a_sentence(finished, hpo: Hpo):
+    said = hpo("mlflow", "toy")
+    assert said.code == 1
+    assert said.err == (
+        "hpo: study 'toy' was not tracked in MLflow; `hpo mlflow toy --sync` writes all of it there\n"
+    )
+    assert hpo("mlflow", "toi").code == 2
+
+
+def test_a_server_that_does_not_answer_is_a_sentence(finished, hpo: Hpo, runs):
+    (runs / "toy" / "mlflow.json").write_text(
+        json.dumps({"key": "k", "tracking_uri": "http://127.0.0.1:9", "experiment": "toy"})
+    )
+    said = hpo("mlflow", "toy")
+    assert said.code == 1
+    assert said.err == "hpo: MLflow at http://127.0.0.1:9 does not answer: [Errno 111] Connection refused\n"
+    deleted = hpo("delete", "toy", "--yes")
+    assert deleted.code == 0
+    assert deleted.out == (
+        "deleted study 'toy' (4 trials); its runs in MLflow stay: MLflow at http://127.0.0.1:9 cannot be written: "
+        "connection refused\n"
+    )
+
+
+def test_asked_to_listen_elsewhere_it_answers_to_the_names_of_this_machine():
+    from hpo.cli.mlflow import _environment
+
+    given = _environment("sqlite:////x.db", "gpu-machine", 5001)
+    assert "gpu-machine:*" in given["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert "localhost:*" in given["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert "http://gpu-machine:5001" in given["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert "MLFLOW_SERVER_ALLOWED_HOSTS" not in _environment("sqlite:////x.db", "127.0.0.1", 5001).keys() - os.environ

@@ -1,0 +1,281 @@
+"""The mirror on a real MLflow server, written in this process from studies that have run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from mlflow_reading import LARGEST, check_all_is_there, children_of, in_file, over_http, parent_of
+
+from hpo import runner
+from hpo.spec import load_spec
+from hpo.storage import load_study
+from hpo.trackers import mlflow_place as place
+
+PROVENANCE = {"mlflow.source.git.commit": "abc"}
+
+
+@pytest.fixture
+def ran(study_yaml, runs):
+    """Runs a study without tracking; returns its spec, trials and the folder of runs."""
+
+    def run(objective="smooth", **keys):
+        spec = load_spec(study_yaml(objective, **keys))
+        runner.run(spec, runs)
+        return spec, load_study(runs, spec.name)[1].trials
+
+    return run
+
+
+@pytest.fixture
+def mirror_of(runs, server, request):
+    """Opens a mirror of a study on the server, in an experiment of the test's own."""
+    from hpo.trackers.mlflow import Mirror
+
+    experiment = request.node.name
+
+    def mirror(spec, said=None, since=None, uri=server.url):
+        key = place.keep_place(runs / spec.name, uri, experiment).key
+        say = said.append if said is not None else pytest.fail
+        return Mirror(spec, runs, uri, experiment, key, 1.5, PROVENANCE, since, say)
+
+    mirror.experiment = experiment
+    return mirror
+
+
+def write(mirror, trials, status="FINISHED"):
+    assert mirror.update(trials, last=True) == []
+    mirror.close(trials, status)
+
+
+def test_a_study_is_a_parent_and_a_child_for_each_trial(ran, mirror_of, server, runs):
+    space = {"x": {"low": 0.0, "high": 1.0}, "arch": {"choices": ["unet", "resunet"]}, "mix": {"simplex": ["a", "b"]}}
+    spec, trials = ran(search_space=space, group_by="arch")
+    write(mirror_of(spec, since=0.0), trials)
+    found = over_http(server.url, mirror_of.experiment)
+    children = check_all_is_there(runs, "toy", found)
+    assert len(children) == 4
+    for trial in trials:
+        run, params = children[trial.number], trial.user_attrs["hpo:job"]["params"]
+        assert run.name == f"trial {trial.number} {params['arch']}"
+        assert run.params == {
+            "x": str(params["x"]), "arch": params["arch"],
+            "mix.a": str(params["mix"]["a"]), "mix.b": str(params["mix"]["b"]),
+        }  # fmt: skip
+        assert run.metrics["final/score"][0][2] == trial.value
+        assert run.metrics["final/other"][0][2] == params["x"]
+        assert run.tags["hpo.group"] == params["arch"]
+        assert run.tags["hpo.seed"] == str(trial.user_attrs["hpo:job"]["seed"])
+        assert run.tags["hpo.attempt"] == "1"
+        assert run.tags["mlflow.source.git.commit"] == "abc"
+    parent = parent_of(found)
+    assert (parent.name, parent.status, parent.start) == ("toy", "FINISHED", 1500)
+    assert parent.end == max(run.end for run in children.values())
+    best = [value for _, _, value in parent.metrics["best/score"]]
+    assert best == [max(trial.value for trial in trials[: n + 1]) for n in range(4)]
+    assert [step for step, _, _ in parent.metrics["best/score"]] == [1, 2, 3, 4]
+    assert parent.tags["hpo.sampler"] == "random"
+    assert "4 of 4 trials finished, 4 complete." in parent.tags["mlflow.note.content"]
+
+
+def test_artifacts_are_the_files_of_a_trial_and_the_reports(ran, mirror_of, server, runs):
+    from mlflow.tracking import MlflowClient
+
+    spec, trials = ran("raising", budget={"trials": 4})
+    write(mirror_of(spec), trials)
+    client = MlflowClient(server.url)
+    found = over_http(server.url, mirror_of.experiment)
+    assert {trial.state.name for trial in trials} == {"COMPLETE", "FAIL"}
+    for number, run in children_of(found).items():
+        names = {file.path for file in client.list_artifacts(run.id)}
+        assert names == {"history.jsonl"} | ({"error.txt"} if trials[number].state.name == "FAIL" else set())
+        if "error.txt" in names:
+            assert run.status == "FAILED"
+            assert run.tags["hpo.cause"] == "exception"
+            assert run.tags["hpo.reason"] == trials[number].user_attrs["hpo:outcome"]["reason"] != ""
+    assert {file.path for file in client.list_artifacts(parent_of(found).id)} >= {"study.yaml"}
+
+
+def test_writing_twice_changes_nothing(ran, mirror_of, server):
+    spec, trials = ran()
+    write(mirror_of(spec), trials)
+    first = over_http(server.url, mirror_of.experiment)
+    mirror = mirror_of(spec)
+    write(mirror, trials)
+    write(mirror, trials)
+    assert over_http(server.url, mirror_of.experiment) == first
+
+
+def test_odd_names_odd_values_and_more_than_mlflow_takes_at_once(ran, mirror_of, server):
+    fixed = {f"p{k}": k for k in range(150)}
+    spec, trials = ran("odd", search_space={"x": {"low": 0.0, "high": 1.0}} | fixed, budget={"trials": 1})
+    write(mirror_of(spec), trials)
+    (run,) = children_of(over_http(server.url, mirror_of.experiment)).values()
+    assert {name: run.params[name] for name in fixed} == {name: str(value) for name, value in fixed.items()}
+    assert sum(len(rows) for rows in run.metrics.values()) == 4 + 29 * 50 + 1
+    assert [row[2] for row in run.metrics["layer49.norm"]] == [49.0 * step for step in range(1, 30)]
+    values = {name: rows[0][2] for name, rows in run.metrics.items() if not name.startswith("layer")}
+    changed = {name[:-7]: value for name, value in values.items() if name[-7] == "-"}
+    assert changed == {"loss _train_ _": None, "a__b": LARGEST}
+    assert values["µ/größe"] == -LARGEST
+    assert values["seconds"] == 7.0  # the objective's own
+    write(mirror_of(spec), trials)  # NaN is not equal to itself, yet not doubled
+    (again,) = children_of(over_http(server.url, mirror_of.experiment)).values()
+    assert again == run
+
+
+class Death(BaseException):
+    """As a kill: nothing catches it."""
+
+
+WRITES = ("create_experiment", "create_run", "log_batch", "log_artifact", "set_terminated", "update_run")
+
+
+# MLflow 3.17's own tables use it; SQLAlchemy 2.1 says so when it first meets them.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
+@pytest.mark.parametrize(
+    "after", [pytest.param(False, id="before"), pytest.param(True, id="after", marks=pytest.mark.slow)]
+)
+def test_a_death_at_any_write_is_made_good(ran, mirror_of, default_store, runs, monkeypatch, after):
+    from mlflow.tracking import MlflowClient
+
+    spec, trials = ran(budget={"trials": 1})
+    writes, fatal = 0, 0
+
+    def dying(original):
+        def call(*args, **kwargs):
+            nonlocal writes
+            writes += 1
+            if writes == fatal and not after:
+                raise Death
+            result = original(*args, **kwargs)
+            if writes == fatal:
+                raise Death
+            return result
+
+        return call
+
+    for name in WRITES:
+        monkeypatch.setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
+    uri, deaths = f"sqlite:///{default_store}", 0
+    while True:
+        writes, fatal = 0, fatal + 1
+        (runs / "toy" / "mlflow.json").unlink(missing_ok=True)  # each round is a study of its own
+        try:
+            write(mirror_of(spec, uri=uri), trials)
+        except Death:
+            deaths += 1
+        else:
+            break
+        fatal, doomed = 0, fatal
+        write(mirror_of(spec, uri=uri), trials)
+        fatal = doomed
+        key = place.read_place(runs / "toy").key
+        found = [run for run in in_file(default_store) if run.tags["hpo.key"] == key]
+        check_all_is_there(runs, "toy", found)
+    assert deaths >= 8
+
+
+def test_of_two_runs_of_a_trial_the_closed_one_stays(ran, mirror_of, server, runs):
+    from mlflow.tracking import MlflowClient
+
+    spec, trials = ran(budget={"trials": 2})
+    write(mirror_of(spec), trials)
+    first = over_http(server.url, mirror_of.experiment)
+    client, run = MlflowClient(server.url), children_of(first)[1]
+    number = client.get_experiment_by_name(mirror_of.experiment).experiment_id
+    client.create_run(number, start_time=run.start, tags=run.tags)
+    assert len(over_http(server.url, mirror_of.experiment)) == len(first) + 1
+    write(mirror_of(spec), trials)
+    assert over_http(server.url, mirror_of.experiment) == first
+
+
+def test_what_a_user_deletes_stays_deleted_but_a_parent_and_an_experiment_are_needed(ran, mirror_of, server, runs):
+    from mlflow.tracking import MlflowClient
+
+    spec, trials = ran(budget={"trials": 2})
+    write(mirror_of(spec), trials)
+    client, first = MlflowClient(server.url), over_http(server.url, mirror_of.experiment)
+    client.delete_run(children_of(first)[0].id)
+    client.delete_run(parent_of(first).id)
+    write(mirror_of(spec), trials)
+    left = over_http(server.url, mirror_of.experiment)
+    assert sorted(children_of(left)) == [1]
+    assert parent_of(left).id == parent_of(first).id
+    client.delete_experiment(client.get_experiment_by_name(mirror_of.experiment).experiment_id)
+    said = []
+    write(mirror_of(spec, said), trials)
+    assert said == [f"the MLflow experiment '{mirror_of.experiment}' had been deleted; it was restored"]
+
+
+def test_a_study_made_anew_is_another_one(ran, mirror_of, server, runs):
+    spec, trials = ran(budget={"trials": 2})
+    write(mirror_of(spec), trials)
+    (runs / "toy" / "mlflow.json").unlink()
+    write(mirror_of(spec), trials)
+    found = over_http(server.url, mirror_of.experiment)
+    assert len({run.tags["hpo.key"] for run in found}) == 2
+    assert len(found) == 6
+
+
+def test_one_trial_that_mlflow_refuses_does_not_hold_up_the_others(ran, mirror_of, server, runs):
+    spec, trials = ran(budget={"trials": 3})
+    said = []
+    mirror = mirror_of(spec, said)
+    broken = trials[1].user_attrs["hpo:job"] | {"params": {"x": 0.1}}
+    running = [replace_note(trials[1], broken)]
+    mirror.update(running, last=True)
+    # The same trial with another value: MLflow lets no parameter change.
+    refused = mirror_of(spec, said)
+    reopened = client_of(server)
+    reopened.update_run(children_of(over_http(server.url, mirror_of.experiment))[1].id, status="RUNNING")
+    refused._find_runs()
+    assert refused.update(trials, last=True) == [1]
+    assert sorted(children_of(over_http(server.url, mirror_of.experiment))) == [0, 1, 2]
+    assert len(said) == 1
+    assert said[0].startswith("trial 1 could not be written to MLflow: ")
+
+
+def client_of(server):
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(server.url)
+
+
+def replace_note(trial, job):
+    from copy import deepcopy
+
+    changed = deepcopy(trial)
+    changed.set_user_attr("hpo:job", job)
+    return changed
+
+
+def test_provenance_is_of_the_trials_that_ran_under_it_alone(ran, mirror_of, server):
+    spec, trials = ran(budget={"trials": 2})
+    middle = trials[1].user_attrs["hpo:job"]["started"]
+    write(mirror_of(spec, since=middle), trials)
+    children = children_of(over_http(server.url, mirror_of.experiment))
+    assert [children[n].tags.get("mlflow.source.git.commit") for n in (0, 1)] == [None, "abc"]
+
+
+def test_a_running_trial_shows_what_no_retry_will_replace(ran):
+    from hpo.history import Step
+    from hpo.trackers.mlflow import _settled
+
+    _, trials = ran(budget={"trials": 1})
+    trial = replace_note(trials[0], trials[0].user_attrs["hpo:job"] | {"attempt": 2})
+    inherited = [Step(step, 1.0 + step, 1, {"score": 0.0}) for step in range(5)]
+    assert _settled(inherited, trial) == []
+    own = [*inherited[:3], replace(inherited[3], attempt=2, time=9.0), inherited[4]]
+    assert _settled(own, trial) == own[:4]
+
+
+def test_runs_are_read_page_by_page(mirror_of, server, ran, monkeypatch):
+    from hpo.trackers import mlflow
+
+    spec, trials = ran(budget={"trials": 5})
+    write(mirror_of(spec), trials)
+    monkeypatch.setattr(mlflow, "_PAGE", 2)
+    first = over_http(server.url, mirror_of.experiment)
+    write(mirror_of(spec), trials)
+    assert over_http(server.url, mirror_of.experiment) == first
