@@ -1,0 +1,1 @@
+"""Metrics of the built-in tasks, one file each."""
