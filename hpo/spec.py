@@ -143,8 +143,11 @@ class _Reader:
             values["storage"] = self.storage(values["storage"], folder, bad)
         if "mlflow" in values:
             values["mlflow"] = self.mlflow(values["mlflow"], folder, bad)
-        if values.get("keep_checkpoints") == "all":
+        if isinstance(kept := values.get("keep_checkpoints"), str):
             values["keep_checkpoints"] = None
+            if kept != "all":
+                self.say(("keep_checkpoints",), f"{quote(kept)} is not right; expected a number from 1, or all")
+                bad.add("keep_checkpoints")
 
     def command(self, written: Any, bad: set[str]) -> Any:
         if isinstance(written, str):

@@ -77,6 +77,20 @@ TABLE: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
     "key that is a list": ("seed: 1", "? [a]\n: 1", "? [a]", "", ("key", "list")),
     # the schema
     "unknown key": ("seed: 1", "sed: 1", "sed: 1", "sed", ("not a key of a study", "Did you mean 'seed'?")),
+    "a folder of MLflow's old file store": (
+        *("seed: 1", "mlflow: mlruns", "mlflow: mlruns", "mlflow"),
+        ("'mlruns' is no tracking URI", "http://HOST:PORT, sqlite:///FILE or false"),
+    ),
+    "a misspelt tracking URI": (
+        *("seed: 1", "mlflow: {tracking_uri: 'htp://host'}", "mlflow:", "mlflow.tracking_uri"),
+        ("'htp://host' is no tracking URI",),
+    ),
+    "unknown key of mlflow": (
+        *("seed: 1", "mlflow: {tracking_url: 'http://host'}", "mlflow:", "mlflow.tracking_url"),
+        ("not a key of mlflow", "Did you mean 'tracking_uri'?"),
+    ),
+    "no checkpoints at all": ("seed: 1", "keep_checkpoints: 0", "keep_", "keep_checkpoints", ("at least 1",)),
+    "checkpoints in words": ("seed: 1", "keep_checkpoints: best", "keep_", "keep_checkpoints", ("'best'", "all")),
     "unknown key of budget": ("{trials: 10}", "{trails: 10}", "trails", "budget.trails", ("Did you mean 'trials'?",)),
     "missing name": ("name: demo\n", "", "objective", "name", ("missing", "expected")),
     "missing metrics": (

@@ -158,6 +158,41 @@ def test_overrides_from_the_shell(folder: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "uri", "experiment"),
+    [
+        ("true", None, None),
+        ("{}", None, None),
+        ("http://user:secret@host:5000", "http://user:secret@host:5000", None),
+        ("{experiment: eyes}", None, "eyes"),
+        ("{tracking_uri: 'https://host', experiment: eyes}", "https://host", "eyes"),
+    ],
+)
+def test_mlflow_has_short_forms(folder: Path, written: str, uri: str | None, experiment: str | None) -> None:
+    spec = load(folder, MINIMAL + f"mlflow: {written}\n")
+    assert spec.mlflow is not None
+    assert (spec.mlflow.tracking_uri, spec.mlflow.experiment) == (uri, experiment)
+    assert "secret" not in spec.to_yaml()
+    assert "mlflow" not in spec.identity()
+
+
+def test_mlflow_can_be_off_and_a_file_of_it_counts_from_the_study(folder: Path) -> None:
+    off = load(folder, MINIMAL + "mlflow: false\n")
+    assert off.mlflow is None
+    assert load(folder, off.to_yaml()) == off
+    there = load(folder, MINIMAL + "mlflow: sqlite:///results/mlflow.db\n")
+    assert there.mlflow is not None
+    assert there.mlflow.tracking_uri == f"sqlite:///{folder / 'results' / 'mlflow.db'}"
+
+
+def test_how_many_checkpoints_are_kept(folder: Path) -> None:
+    assert load(folder, MINIMAL).keep_checkpoints == 3
+    assert load(folder, MINIMAL + "keep_checkpoints: 1\n").keep_checkpoints == 1
+    everything = load(folder, MINIMAL + "keep_checkpoints: all\n")
+    assert everything.keep_checkpoints is None
+    assert load(folder, everything.to_yaml()) == everything
+
+
 def test_families_are_merged_and_overridden(folder: Path) -> None:
     (folder / "families").mkdir()
     (folder / "families" / "inner.yaml").write_text("momentum: {low: 0.0, high: 0.9}\n")
@@ -337,6 +372,7 @@ def test_check_prints_the_plan(folder: Path, capsys: pytest.CaptureFixture[str])
         "loss = focal",
         "structural",
         "budget     3 trials or 0.5 hours",
+        "mlflow.db, experiment demo",
     ):
         assert line in text
     assert "warning: sampler tpe draws its first 3 trials at random" in text

@@ -12,6 +12,7 @@ from hpo.parameter import show
 from hpo.redaction import redact
 from hpo.samplers import warnings_for
 from hpo.storage import storage_url
+from hpo.trackers.mlflow_place import experiment_name, tracking_uri
 
 if TYPE_CHECKING:
     from hpo.spec import Component, StudySpec
@@ -54,6 +55,7 @@ class Plan:
     engine: str
     directory: str
     storage: str
+    mlflow: str
 
     def data(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -93,7 +95,14 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         engine=_engine(spec),
         directory=str(layout.study_directory(runs, spec.name)),
         storage=redact(storage_url(spec, runs)),
+        mlflow=_mlflow(spec, runs),
     )
+
+
+def _mlflow(spec: StudySpec, runs: Path) -> str:
+    if spec.mlflow is None:
+        return "no tracking"
+    return f"{redact(tracking_uri(spec, runs))}, experiment {experiment_name(spec)}"
 
 
 def _component(component: Component) -> str:

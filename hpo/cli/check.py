@@ -75,6 +75,7 @@ def _text(plan: Plan) -> str:
                 ("engine", plan.engine),
                 ("results", plan.directory),
                 ("storage", plan.storage),
+                ("mlflow", plan.mlflow),
             ]
         ),
     ]

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LEVELS = 5
-# Height and width are halved once between two levels.
-MULTIPLE = 2 ** (LEVELS - 1)
 
 
 class UNet(nn.Module):
