@@ -148,3 +148,13 @@ def test_the_small_study_finds_most_mitochondria_and_its_winner_holds_on_its_tes
     assert score(tmp_path, "mitochondria_small").metrics["jaccard"] > 0.4
     weights = {path.parent.name for path in tmp_path.glob("mitochondria_small/trials/*/weights.pt")}
     assert len(weights) == 9, "the best three of each architecture"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["auto", "float32", "float16"])
+def test_on_a_gpu_it_trains_in_each_precision_and_tells_its_memory(tmp_path: Path, precision: str) -> None:
+    reports = Reports()
+    train(trial_in(tmp_path, reports, {**CONSTANTS, "precision": precision}))
+    assert reports[3]["peak_gpu_mib"] > 0
+    assert reports[3]["train_loss"] < reports[1]["train_loss"]
+    assert 0 <= evaluate(trial_in(tmp_path, reports), None)["jaccard"] <= 1
