@@ -124,3 +124,11 @@ def test_lines_are_parted_end_with_a_mark_and_the_best_is_thick() -> None:
     assert cross["customdata"] == ["trial 3, pruned: 0.25 at epoch 1"]
     assert (best["name"], best["y"]) == ("best: trial 0", [0.1, 0.5])
     assert best["line"]["width"] > thin["line"]["width"]
+
+
+def test_an_effects_axis_has_room_for_its_bars() -> None:
+    # By learning rate: 0.1 and 0.9 (mean 0.5, sd 0.566) reach beyond every dot.
+    trials = [trial(0, UNET, 0.1), trial(1, UNET, 0.9), trial(2, {**UNET, "learning_rate": 5e-3}, 0.5)]
+    effect = effects(study(trials), SCORE).shown[0]
+    low, high = drawn(EffectChart(effect, effect.groups[0]))[1]["yaxis"]["range"]
+    assert low < 0.5 - 0.566 < 0.5 + 0.566 < high

@@ -7,7 +7,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo.analysis.axes import Axis
-from hpo.analysis.effects import Level
+from hpo.analysis.effects import Effect, Level
+from hpo.analysis.samples import Range
 from hpo.analysis.wording import count, label, number
 from hpo.reports.figures.shared import axis, color_of, layout, padded, plain, scatter, ticks
 from hpo.reports.sections.effects import EffectChart
@@ -34,10 +35,22 @@ def effect_figure(data: EffectChart) -> go.Figure:
             showlegend=False,
             margin={"l": 8, "r": 20, "t": 24, "b": 8},
             xaxis=across | {"showgrid": shared.axis.binned},
-            yaxis=axis("", range=padded(shared.shown, 0.1), fixedrange=True),
+            yaxis=axis("", range=padded(_with_bars(shared), 0.1), fixedrange=True),
             annotations=counts,
         ),
     )
+
+
+def _with_bars(shared: Effect) -> Range:
+    """The range of the dots, and of the bars about the means that lie in it."""
+    shown = shared.shown
+    if shown.low is None or shown.high is None:
+        return shown
+    ends = [shown.low, shown.high]
+    for level in (level for group in shared.groups for level in group.levels):
+        if level.mean is not None and level.deviation is not None and not shown.beyond([level.mean]):
+            ends += [level.mean - level.deviation, level.mean + level.deviation]
+    return Range(min(ends), max(ends))
 
 
 def _dots(data: EffectChart, color: str) -> go.Scatter:

@@ -22,6 +22,7 @@ FAINT = "rgba(128, 128, 128, 0.28)"
 OUTLINE = "#D55E00"
 LONGEST_NAME = 28
 LONGEST_TICK = 14
+LONGEST_STRIP = 24
 STRIP_HEIGHT = 52  # pixels of one row of dots
 
 
@@ -108,7 +109,7 @@ def scatter(index: int, reach: float) -> float:
 
 def strips(labels: list[str]) -> dict[str, Any]:
     """A vertical axis with one row a group, the first on top."""
-    names = [short(text, LONGEST_TICK) for text in labels]
+    names = [short(text, LONGEST_STRIP) for text in labels]
     return axis(
         "",
         tickvals=list(range(len(labels))),

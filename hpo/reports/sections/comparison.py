@@ -29,7 +29,7 @@ def comparison_section(study: StudyRecord) -> Section | None:
                 "several seeds, before you conclude that one is better."
             )
         )
-    return Section(f"Comparison of each {study.group_by}", "comparison", blocks)
+    return Section(f"Comparison by {study.group_by}", "comparison", blocks)
 
 
 def _caption(data: Comparison) -> str:

@@ -19,7 +19,8 @@ def files(study: StudyRecord) -> Section:
         (
             "In a trial's folder",
             f"{layout.HISTORY}: every metric of every step; {layout.OUTPUT}: what it printed; "
-            f"{layout.ERROR}: the traceback if it failed",
+            f"{layout.ERROR}: the traceback if it failed; {layout.WEIGHTS}: the weights, of the best trials, if the "
+            "objective keeps them",
         ),
         *((("The trials' results", study.storage),) if study.storage else ()),
         ("This report", Link("report.html", "report.html")),
