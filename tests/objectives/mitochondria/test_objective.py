@@ -138,6 +138,7 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # minutes on two free cores, many on busy ones
 def test_the_small_study_finds_most_mitochondria_and_its_winner_holds_on_its_test_split(tmp_path: Path) -> None:
     spec = load_spec("mitochondria_small.yaml")
     result = run(spec, tmp_path)
