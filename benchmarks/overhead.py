@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import optuna
+from noop import study_yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -23,17 +24,6 @@ from hpo.runner import make_engine
 from hpo.samplers import make_pruner, make_sampler
 from hpo.spec import StudySpec, load_spec
 from hpo.storage import open_storage, storage_url
-
-STUDY = """
-name: overhead
-objective: {objective}:train
-metrics: [{{name: score, direction: maximize}}]
-search_space: {{x: {{low: 0.0, high: 1.0}}, y: {{low: 1.0e-4, high: 10.0, log: true}}}}
-sampler: {{name: tpe, multivariate: true, group: true, constant_liar: true}}
-pruner: {{name: none}}
-budget: {{trials: {trials}}}
-engine: {{workers: 2, cpu: 1}}
-"""
 
 
 def plain_optuna(spec: StudySpec, folder: Path) -> float:
@@ -84,7 +74,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 path = folder / "study.yaml"
-                path.write_text(STUDY.format(objective=Path(__file__).with_name("noop.py"), trials=trials))
+                path.write_text(study_yaml("overhead", trials))
                 spec = load_spec(path)
                 # Who goes first changes from round to round.
                 measures = [plain_optuna, hpo_local] if turn % 2 == 0 else [hpo_local, plain_optuna]

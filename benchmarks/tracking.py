@@ -16,22 +16,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from noop import study_yaml
+
 from hpo.runner import run
 from hpo.spec import load_spec
 from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
-
-STUDY = """
-name: tracking
-objective: {objective}:train
-metrics: [{{name: score, direction: maximize}}]
-search_space: {{x: {{low: 0.0, high: 1.0}}, y: {{low: 1.0e-4, high: 10.0, log: true}}}}
-sampler: {{name: tpe, multivariate: true, group: true, constant_liar: true}}
-pruner: {{name: none}}
-budget: {{trials: {trials}}}
-engine: {{workers: 2, cpu: 1}}
-mlflow: {tracked}
-"""
 
 
 class Watch(Tracker):
@@ -52,8 +42,7 @@ def measure(tracked: bool, trials: int) -> Mapping[str, float]:
     """Milliseconds a trial to the last tell; seconds from there to the end, the report included."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
-        objective = Path(__file__).with_name("noop.py")
-        path.write_text(STUDY.format(objective=objective, trials=trials, tracked=str(tracked).lower()))
+        path.write_text(study_yaml("tracking", trials, tracked))
         watch = Watch()
         run(load_spec(path), Path(name) / "runs", [watch])
         return {"trial": 1000 * (watch.last - watch.first) / trials, "after": time.perf_counter() - watch.last}

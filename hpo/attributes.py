@@ -5,8 +5,13 @@ a study's IDENTITY when it is created. All are plain JSON, so that they can be r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from hpo.space import SearchSpace
 
 ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, blame
 JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), params
@@ -15,6 +20,31 @@ IDENTITY = "hpo:identity"  # StudySpec.identity()
 
 # Where a configuration came from.
 SAMPLER, ENQUEUE, GRID, FALLBACK, RETRY = "sampler", "enqueue", "grid", "fallback", "retry"
+
+
+def params_of(trial: FrozenTrial, space: SearchSpace) -> Mapping[str, Any]:
+    """As the objective sees them, also of a trial added by hand, with optuna-dashboard or another program."""
+    noted: Mapping[str, Any] | None = (trial.user_attrs.get(JOB) or {}).get("params")
+    if noted is not None:
+        return noted
+    return space.resolve(trial.params) if trial.params else {}
+
+
+def values_of(trial: FrozenTrial, names: Iterable[str]) -> dict[str, float]:
+    """The final values of a COMPLETE trial: the study's metrics, `names`, and what else was returned. None of
+    another trial: Optuna gives a pruned one its last intermediate value."""
+    if trial.state.name != "COMPLETE":
+        return {}
+    outcome = trial.user_attrs.get(OUTCOME) or {}
+    return {**(outcome.get("metrics") or {}), **dict(zip(names, trial.values or (), strict=False))}
+
+
+def started_of(trial: FrozenTrial) -> float | None:
+    """Seconds since the epoch."""
+    noted: float | None = (trial.user_attrs.get(JOB) or {}).get("started")
+    if noted is not None:
+        return noted
+    return trial.datetime_start.timestamp() if trial.datetime_start else None
 
 
 def requeued(attributes: Mapping[str, Any]) -> bool:

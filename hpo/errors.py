@@ -83,6 +83,11 @@ def nearest(word: object, options: Iterable[object]) -> str:
     return f" Did you mean '{match[0]}'?" if match else ""
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, without line ends; `no message` of one that says nothing."""
+    return " ".join(str(error).split()) or "no message"
+
+
 def listing(options: Iterable[object], limit: int = 12) -> str:
     """`a, b, c` with the tail cut at `limit`."""
     names = [str(option) for option in options]

@@ -20,6 +20,7 @@ runs/<study>/trials/<N>/steps.npz     the losses of every step, if the objective
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 JOURNAL = "journal.log"
@@ -43,6 +44,11 @@ MLFLOW_ARTIFACTS = "mlartifacts"
 def runs_folder(given: str | os.PathLike[str] | None = None) -> Path:
     """The folder that holds all studies: the one given, else $HPO_RUNS, else ./runs."""
     return Path(given or os.environ.get("HPO_RUNS") or "runs").absolute()
+
+
+def runs_argument(runs: Path) -> str:
+    """` --runs DIR` as a command has to be given it here; empty where `runs` is the default."""
+    return "" if runs == runs_folder() else f" --runs {shlex.quote(str(runs))}"
 
 
 def study_directory(runs: Path, study: str) -> Path:

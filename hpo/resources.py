@@ -30,8 +30,13 @@ def visible_gpus() -> tuple[str, ...]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return tuple(gpu.strip() for gpu in given.split(",") if gpu.strip() and gpu.strip() != "-1")
+    return nvidia_smi("index")
+
+
+def nvidia_smi(field: str) -> tuple[str, ...]:
+    """What nvidia-smi says of each GPU of the machine, such as its `index` or `name`; () without it."""
     try:
-        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
         listed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()

@@ -25,7 +25,7 @@ import numpy as np
 
 from hpo import current, layout, trial, worker_torch
 from hpo.command import CommandFailed, end_group, run_command
-from hpo.errors import ObjectiveError, nearest
+from hpo.errors import ObjectiveError, nearest, one_line
 from hpo.objective_ref import load
 from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_number
 
@@ -77,8 +77,7 @@ def execute(job: Job, host: Host, share: Share | None = None) -> Outcome:
         else:
             function = _objective(job.objective)
             # After the import, so that the first trial of a worker is seeded like all others.
-            _seed(job.seed)
-            worker_torch.prepare(job.seed, share.cpu, share.gpu)
+            prepare(job.seed, share)
             current.set_current(handle)
             returned = function(handle)
         fate: dict[str, Any] = {"state": "COMPLETE", "metrics": check_returned(returned, job.metrics)}
@@ -137,8 +136,8 @@ def _fate(error: Exception, told_to_stop: bool) -> dict[str, Any]:
             "reason": f"out of memory: {first[0]}",
             "error": traceback.format_exc(),
         }
-    said = " ".join(str(error).split()) or "no message"
-    return _failed(trial.EXCEPTION, f"{type(error).__name__}: {said}{_place(error)}", traceback.format_exc())
+    said = f"{type(error).__name__}: {one_line(error)}{_place(error)}"
+    return _failed(trial.EXCEPTION, said, traceback.format_exc())
 
 
 def _failed(cause: str, reason: str, error: str = "") -> dict[str, Any]:
@@ -156,9 +155,11 @@ def _place(error: BaseException) -> str:
     return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
 
 
-def _seed(seed: int) -> None:
+def prepare(seed: int, share: Share) -> None:
+    """Seed every generator of this process, and keep torch to its share of the machine."""
     random.seed(seed)
     np.random.seed(seed)
+    worker_torch.prepare(seed, share.cpu, share.gpu)
 
 
 # --- the worker process: `python -m hpo.worker CONNECTION_FD LIFELINE_FD`

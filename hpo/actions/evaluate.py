@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from hpo import layout, worker_torch
+from hpo import layout
 from hpo.actions.best import choose
 from hpo.analysis.records import StudyRecord, TrialRecord, records_of
-from hpo.errors import HpoError, ObjectiveError
+from hpo.errors import HpoError, ObjectiveError, one_line
 from hpo.objective_ref import load
 from hpo.spec import StudySpec
 from hpo.storage import load_study
 from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_number
+from hpo.worker import Share, prepare
 
 FUNCTION = "evaluate"
 
@@ -53,17 +51,15 @@ def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None
         raise HpoError(f"there is no folder {data}")
     began = time.monotonic()
     handle = Trial(_job(spec, chosen, folder), _ignore)
-    random.seed(handle.seed)
-    np.random.seed(handle.seed)
-    worker_torch.prepare(handle.seed, None, 0)
+    prepare(handle.seed, Share())
     try:
         returned = function(handle, data)
         metrics = {str(key): check_number(str(key), value) for key, value in returned.items()}
     except HpoError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split()) or "no message"
-        raise ObjectiveError(f"evaluating trial {chosen.number} failed: {type(error).__name__}: {said}") from error
+        said = f"{type(error).__name__}: {one_line(error)}"
+        raise ObjectiveError(f"evaluating trial {chosen.number} failed: {said}") from error
     return Evaluation(
         name, chosen, data, weights if weights.exists() else folder, metrics, time.monotonic() - began
     )

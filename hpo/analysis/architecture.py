@@ -69,11 +69,10 @@ class GroupBest:
 
 
 def best_per_group(study: StudyRecord, metric: Metric) -> tuple[GroupBest, ...]:
-    complete = {trial.number for trial in study.complete(metric)}
     return tuple(
         GroupBest(
             group.label,
-            best_of(tuple(trial for trial in group.trials if trial.number in complete), metric),
+            best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric),
             group.in_state("COMPLETE"),
             group.in_state("PRUNED"),
             group.in_state("FAIL"),

@@ -33,10 +33,9 @@ class Comparison:
 
 
 def comparison(study: StudyRecord, metric: Metric) -> Comparison:
-    complete = {trial.number for trial in study.complete(metric)}
     groups = []
     for group in groups_of(study):
-        finals = tuple((t.number, t.values[metric.name]) for t in group.trials if t.number in complete)
+        finals = tuple((t.number, t.values[metric.name]) for t in group.trials if t.completed(metric))
         groups.append(GroupFinals(group.label, finals, spread([value for _, value in finals]), len(group.trials)))
     values = [value for group in groups for _, value in group.finals]
     shown = usual_range(values, metric.direction)

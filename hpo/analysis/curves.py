@@ -136,10 +136,9 @@ class Trainings:
 def trainings(study: StudyRecord, metric: Metric) -> Trainings | None:
     """The curves of each group's best COMPLETE trial by `metric`: its losses and the study's metrics,
     each beside its training or validation partner (`train_X` and `val_X`). None where none of these was reported."""
-    complete = {trial.number for trial in study.complete(metric)}
     found = []
     for group in groups_of(study):
-        best = best_of(tuple(trial for trial in group.trials if trial.number in complete), metric)
+        best = best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric)
         if best is not None and best.history:
             found.append((group.label, best))
     if not found:
@@ -252,11 +251,10 @@ def all_curves(study: StudyRecord, metric: Metric) -> AllCurves | None:
     if not full:
         return None
     limit = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // len(full)))
-    complete = {trial.number for trial in study.complete(metric)}
     groups = []
     for group in groups_of(study):
         reporting = [trial for trial in group.trials if trial.number in full]
-        best = best_of(tuple(trial for trial in group.trials if trial.number in complete), metric)
+        best = best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric)
         peak: tuple[float, int, int] | None = None
         lines = []
         for trial in reporting:

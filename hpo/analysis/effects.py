@@ -91,13 +91,12 @@ def effects(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) -> 
 
 
 def _effect(study: StudyRecord, metric: Metric, axis: Axis, groups: Sequence[Group], span: Range) -> Effect:
-    complete = {trial.number for trial in study.complete(metric)}
-    made = tuple(_group_effect(group, metric, axis, complete) for group in groups)
+    made = tuple(_group_effect(group, metric, axis) for group in groups)
     beyond = span.beyond(dot.value for group in made for dot in group.dots)
     return Effect(metric, study.group_by, axis, made, span, beyond)
 
 
-def _group_effect(group: Group, metric: Metric, axis: Axis, complete: set[int]) -> GroupEffect:
+def _group_effect(group: Group, metric: Metric, axis: Axis) -> GroupEffect:
     placed: dict[int, list[TrialRecord]] = {}
     dots: list[Dot] = []
     unplaced = 0
@@ -108,14 +107,14 @@ def _group_effect(group: Group, metric: Metric, axis: Axis, complete: set[int]) 
             unplaced += 1
             continue
         placed.setdefault(level, []).append(trial)
-        if trial.number in complete:
+        if trial.completed(metric):
             dots.append(Dot(trial.number, axis.position(parameter), parameter, trial.values[metric.name]))
-    levels = tuple(_level(placed.get(level, ()), metric, complete) for level in range(len(axis.labels)))
+    levels = tuple(_level(placed.get(level, ()), metric) for level in range(len(axis.labels)))
     return GroupEffect(group.label, levels, tuple(dots), unplaced)
 
 
-def _level(trials: Sequence[TrialRecord], metric: Metric, complete: set[int]) -> Level:
-    done = tuple(trial for trial in trials if trial.number in complete)
+def _level(trials: Sequence[TrialRecord], metric: Metric) -> Level:
+    done = tuple(trial for trial in trials if trial.completed(metric))
     finals = [trial.values[metric.name] for trial in done]
     best = best_of(done, metric)
     return Level(

@@ -41,12 +41,11 @@ class History:
 def optimization_history(study: StudyRecord, metric: Metric) -> History:
     groups = groups_of(study)
     group_of = {trial.number: group.label for group in groups for trial in group.trials}
-    complete = {trial.number for trial in study.complete(metric)}
     points: list[Point] = []
     best: list[tuple[int, float]] = []
     silent = 0
     for trial in sorted(study.finished, key=lambda t: t.number):
-        if trial.number in complete:
+        if trial.completed(metric):
             value: float | None = trial.values[metric.name]
         elif trial.state == "PRUNED":
             value = trial.last(metric.name)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.analysis.wording import configuration, label
-from hpo.attributes import JOB, OUTCOME, requeued
+from hpo.analysis.wording import component, configuration
+from hpo.attributes import JOB, OUTCOME, params_of, requeued, started_of, values_of
 from hpo.history import Step
 from hpo.history import read as read_history
 from hpo.redaction import redact
-from hpo.spec import Component, Metric, StudySpec
+from hpo.spec import Metric, StudySpec
 from hpo.storage import load_study, storage_url
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ class TrialRecord:
     def finished(self) -> bool:
         return self.state in FINISHED and not self.requeued
 
+    def completed(self, metric: Metric) -> bool:
+        """Whether it is COMPLETE, with a finite final value of `metric`."""
+        finite = math.isfinite(self.values.get(metric.name, math.nan))
+        return self.state == "COMPLETE" and not self.requeued and finite
+
     @property
     def steps(self) -> int:
         return len(self.history)
@@ -99,7 +104,7 @@ class StudyRecord:
 
     def complete(self, metric: Metric) -> tuple[TrialRecord, ...]:
         """COMPLETE trials that have a finite final value of `metric`."""
-        return tuple(t for t in self.in_state("COMPLETE") if math.isfinite(t.values.get(metric.name, math.nan)))
+        return tuple(trial for trial in self.trials if trial.completed(metric))
 
 
 def better(metric: Metric, value: float, than: float) -> bool:
@@ -138,27 +143,17 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | 
     seconds = outcome.get("seconds")
     if seconds is None and trial.duration is not None:
         seconds = trial.duration.total_seconds()
-    started = job.get("started")
-    if started is None and trial.datetime_start is not None:
-        started = trial.datetime_start.timestamp()
-    values: dict[str, float] = {}
-    if state == "COMPLETE":  # Optuna gives a pruned trial its last intermediate value: not a final one
-        names = (metric.name for metric in spec.metrics)
-        values = {**(outcome.get("metrics") or {}), **dict(zip(names, trial.values or (), strict=False))}
-    params = job.get("params")
-    if params is None:  # added by hand, with optuna-dashboard or another program
-        params = spec.space.resolve(trial.params) if trial.params else {}
     history = read_history(layout.trial_directory(directory, trial.number) / layout.HISTORY) if directory else []
     return TrialRecord(
         number=trial.number,
         state=state,
-        params=params,
+        params=params_of(trial, spec.space),
         optuna_params=trial.params,
-        values=values,
+        values=values_of(trial, [metric.name for metric in spec.metrics]),
         cause=outcome.get("cause") or "",
         reason=outcome.get("reason") or "",
         seconds=seconds,
-        started=started,
+        started=started_of(trial),
         source=job.get("source", "other"),
         attempt=job.get("attempt", 1),
         retry_of=job.get("retry_of"),
@@ -179,15 +174,10 @@ def _setup(spec: StudySpec) -> tuple[tuple[str, str], ...]:
     constants = configuration(spec.constants) if spec.constants else ""
     facts = (
         ("Objective", spec.objective_ref().label),
-        ("Sampler", _component(spec.sampler)),
-        ("Pruner", _component(spec.pruner)),
+        ("Sampler", component(spec.sampler.name, spec.sampler.options)),
+        ("Pruner", component(spec.pruner.name, spec.pruner.options)),
         ("Budget", budget or "every cell of the grid"),
         ("Constants", constants),
         ("Seed", str(spec.seed)),
     )
     return tuple((name, text) for name, text in facts if text)
-
-
-def _component(component: Component) -> str:
-    options = ", ".join(f"{name} {label(value)}" for name, value in component.options.items())
-    return f"{component.name} ({options})" if options else component.name

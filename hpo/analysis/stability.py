@@ -129,10 +129,9 @@ def stabilities(study: StudyRecord, metric: Metric) -> Stabilities:
     """Of each group's best trial by `metric` and of all its COMPLETE trials. Pruned trials ended
     early, where every loss still moves: they are not judged."""
     series = loss_series(study)
-    complete = {trial.number for trial in study.complete(metric)}
     groups = []
     for group in groups_of(study):
-        trials = tuple(trial for trial in group.trials if trial.number in complete)
+        trials = tuple(trial for trial in group.trials if trial.completed(metric))
         best = best_of(trials, metric)
         all_of_them = [Dot(trial.number, stability_of(trial, series)) for trial in trials]
         dots = tuple(dot for dot in all_of_them if dot.stability.deviation is not None)

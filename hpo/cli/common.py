@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.wording import number
-from hpo.errors import StudyNotFound, listing, nearest
+from hpo.errors import HpoError, StudyNotFound, listing, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,6 +42,25 @@ def trials_option(command: F) -> F:
 def json_option(command: F) -> F:
     """`--json`, passed on as the bool `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
+
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def listen_options(port: int) -> Callable[[F], F]:
+    """`--host` and `--port` of a server, passed on as `host` and `port` (by default the one given)."""
+
+    def decorate(command: F) -> F:
+        ports = click.IntRange(0, 65535)
+        command = click.option("--port", default=port, show_default=True, type=ports, help="0: any free one.")(command)
+        return click.option("--host", default=LOCAL[0], show_default=True, help="Address to listen on.")(command)
+
+    return decorate
+
+
+def cannot_listen(what: str, host: str, port: int, error: Exception) -> HpoError:
+    other = port + 1 if 0 < port < 65535 else 0
+    return HpoError(f"{what} cannot listen on {host}, port {port}: {error}. Try --port {other}")
 
 
 def study_argument(command: F) -> F:
@@ -80,7 +98,7 @@ def _where_to_look(first: str) -> str:
 
 def follow_up(command: str, runs: Path) -> str:
     """`hpo <command>` as it has to be typed here: with --runs unless it is the default."""
-    return f"hpo {command}" if runs == layout.runs_folder() else f"hpo {command} --runs {shlex.quote(str(runs))}"
+    return f"hpo {command}{layout.runs_argument(runs)}"
 
 
 def plain(value: Any) -> Any:

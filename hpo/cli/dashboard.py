@@ -10,10 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import click
 
-from hpo.cli.common import find_study, runs_option, study_argument
-from hpo.errors import HpoError
-
-_LOCAL = ("127.0.0.1", "localhost", "::1")
+from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, runs_option, study_argument
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -35,8 +32,7 @@ Examples:
 """
 )
 @study_argument
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@listen_options(8080)
 @runs_option
 def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     """Serve optuna-dashboard on the storage of a study.
@@ -55,14 +51,13 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     try:
         server = make_server(host, port, wsgi(storage), server_class=_Server, handler_class=_Silent)
     except (OSError, OverflowError) as error:
-        other = port + 1 if 0 < port < 65535 else 0
-        raise HpoError(f"the dashboard cannot listen on {host}, port {port}: {error}. Try --port {other}") from error
+        raise cannot_listen("the dashboard", host, port, error) from error
     with server:
         shown = f"[{host}]" if ":" in host else host
         page = f"http://{shown}:{server.server_port}/dashboard/studies/{storage.get_study_id_from_name(name)}"
         click.echo(f"{page}\n")
         click.echo(f"The same as: optuna-dashboard {shlex.quote(redact(dashboard_argument(url)))}")
-        if host not in _LOCAL:
+        if host not in LOCAL:
             click.echo(f"Anyone who can reach {host} can read, change and delete these studies.")
         click.echo("Ctrl-C ends it.")
         try:

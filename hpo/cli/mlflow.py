@@ -25,13 +25,12 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.cli.common import find_study, runs_option, study_argument
+from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, runs_option, study_argument
 from hpo.errors import HpoError
 
 if TYPE_CHECKING:
     from hpo.spec import StudySpec
 
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 _START_SECONDS = 120.0
 
 
@@ -47,8 +46,7 @@ Examples:
 """
 )
 @study_argument
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@listen_options(5000)
 @click.option("--sync", is_flag=True, help="Write what MLflow lacks of the study first.")
 @runs_option
 def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> None:
@@ -98,7 +96,7 @@ def _serve(uri: str, artifacts: Path, page: Callable[[str], str], host: str, por
             _await(server, address, log)
             click.echo(f"{page(address)}\n")
             click.echo(f"The same as: mlflow ui --backend-store-uri {shlex.quote(redact(uri))}")
-            if host not in _LOCAL:
+            if host not in LOCAL:
                 click.echo(f"Anyone who can reach {host} can read, change and delete these runs.")
             click.echo("Ctrl-C ends it.")
             sys.stdout.flush()
@@ -122,8 +120,7 @@ def _free_port(host: str, port: int) -> int:
             free: int = probe.getsockname()[1]
             return free
     except (OSError, OverflowError) as error:
-        other = port + 1 if 0 < port < 65535 else 0
-        raise HpoError(f"MLflow cannot listen on {host}, port {port}: {error}. Try --port {other}") from error
+        raise cannot_listen("MLflow", host, port, error) from error
 
 
 @contextlib.contextmanager
@@ -159,7 +156,7 @@ def _environment(uri: str, host: str, port: int) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # more processes, for features of language models
     }
-    if host not in _LOCAL:
+    if host not in LOCAL:
         names = {host, socket.gethostname(), socket.getfqdn()}
         with contextlib.suppress(OSError):
             names |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}

@@ -13,14 +13,14 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.wording import count, duration, label, number
+from hpo.analysis.wording import component, count, duration, number
 from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
 from hpo.trackers.base import Tracker
 
 if TYPE_CHECKING:
     from hpo.cli.progress import StudyProgress
     from hpo.runner import RunResult
-    from hpo.spec import Component, StudySpec
+    from hpo.spec import StudySpec
 
 INTERRUPTED = 130
 
@@ -145,18 +145,13 @@ def _header(spec: StudySpec, runs: Path) -> str:
             ("study", f"{spec.name} ({spec.source})"),
             ("objective", spec.objective_ref().label),
             ("metrics", ", ".join(f"{metric.direction} {metric.name}" for metric in spec.metrics)),
-            ("sampler", _component(spec.sampler)),
-            ("pruner", _component(spec.pruner)),
+            ("sampler", component(spec.sampler.name, spec.sampler.options)),
+            ("pruner", component(spec.pruner.name, spec.pruner.options)),
             ("budget", ", ".join(given) or "every cell of the grid once"),
             ("workers", f"{workers} ({engine.name} engine{gpu})"),
             ("where", str(layout.study_directory(runs, spec.name))),
         ]
     )
-
-
-def _component(component: Component) -> str:
-    options = ", ".join(f"{name} {label(value)}" for name, value in component.options.items())
-    return f"{component.name} ({options})" if options else component.name
 
 
 def _verdict(

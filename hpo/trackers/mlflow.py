@@ -22,7 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from hpo import history, layout
-from hpo.attributes import JOB, OUTCOME
+from hpo.attributes import JOB, OUTCOME, params_of
 from hpo.trackers import mlflow_records as records
 from hpo.trackers.mlflow_place import artifact_folder, is_server
 
@@ -243,7 +243,7 @@ class Mirror:
         if over:
             points += records.final_points(trial, self._spec, reported)
         new = [point for point in points if (point.name, point.step, point.time) not in child.points]
-        params = {} if child.has_params else records.flat(records.parameters(trial, self._spec))
+        params = {} if child.has_params else records.flat(params_of(trial, self._spec.space))
         if new or params or tags != child.tags:
             self._log(child.run_id, new, params, {} if tags == child.tags else tags)
         child.points.update((point.name, point.step, point.time) for point in new)

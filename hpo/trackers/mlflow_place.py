@@ -102,5 +102,4 @@ def writer_lock(study: Path, wait: Callable[[], None]) -> Iterator[None]:
 
 def sync_command(runs: Path, name: str) -> str:
     """The command that writes what is missing, as it has to be typed here."""
-    elsewhere = "" if runs == layout.runs_folder() else f" --runs {shlex.quote(str(runs))}"
-    return f"hpo mlflow {shlex.quote(name)} --sync{elsewhere}"
+    return f"hpo mlflow {shlex.quote(name)} --sync{layout.runs_argument(runs)}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.attributes import JOB, ORIGIN, OUTCOME, requeued
+from hpo.attributes import JOB, ORIGIN, OUTCOME, params_of, requeued, started_of, values_of
 from hpo.budget import exhausted, span_of
 from hpo.history import Step
 
@@ -93,11 +93,8 @@ def points_of(steps: Iterable[Step]) -> list[Point]:
 
 
 def started(trial: FrozenTrial) -> float:
-    """Seconds since the epoch."""
-    noted = (trial.user_attrs.get(JOB) or {}).get("started")
-    if noted is not None:
-        return float(noted)
-    return trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    """Seconds since the epoch; 0 of a trial that never was."""
+    return started_of(trial) or 0.0
 
 
 def began(trials: Iterable[FrozenTrial], now: float) -> float:
@@ -118,17 +115,8 @@ def status(trial: FrozenTrial) -> str:
     return "KILLED" if requeued(trial.user_attrs) and trial.state.is_finished() else _STATUS[trial.state.name]
 
 
-def parameters(trial: FrozenTrial, spec: StudySpec) -> Mapping[str, Any]:
-    """As the objective sees them."""
-    noted: Mapping[str, Any] | None = (trial.user_attrs.get(JOB) or {}).get("params")
-    if noted is not None:
-        return noted
-    # Added by hand, with optuna-dashboard or another program.
-    return spec.space.resolve(trial.params)
-
-
 def run_name(trial: FrozenTrial, spec: StudySpec) -> str:
-    group = parameters(trial, spec).get(spec.group_by) if spec.group_by else None
+    group = params_of(trial, spec.space).get(spec.group_by) if spec.group_by else None
     return f"trial {trial.number}" if group is None else cut(f"trial {trial.number} {group}", _MAX_NAME)
 
 
@@ -144,7 +132,7 @@ def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
             TRIAL: trial.number,
             "hpo.study": spec.name,
             "hpo.state": trial.state.name,
-            "hpo.group": parameters(trial, spec).get(spec.group_by) if spec.group_by else None,
+            "hpo.group": params_of(trial, spec.space).get(spec.group_by) if spec.group_by else None,
             "hpo.source": job.get("source"),
             "hpo.attempt": job.get("attempt"),
             "hpo.retry_of": origin.get("retry_of"),
@@ -160,10 +148,7 @@ def final_points(trial: FrozenTrial, spec: StudySpec, reported: Iterable[str]) -
     """What a trial came to: `final/<metric>` of those it returned, `seconds` and `peak_gpu_mib`
     (unless the objective itself `reported` metrics of these names)."""
     outcome = trial.user_attrs.get(OUTCOME) or {}
-    values: dict[str, float] = {}
-    if trial.state.name == "COMPLETE":
-        names = [metric.name for metric in spec.metrics]
-        values = {**(outcome.get("metrics") or {}), **dict(zip(names, trial.values, strict=False))}
+    values = values_of(trial, [metric.name for metric in spec.metrics])
     own = {f"final/{name}": value for name, value in values.items()}
     if "seconds" in outcome:
         own["seconds"] = outcome["seconds"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpo import __version__
-from hpo.resources import cores
+from hpo.resources import cores, nvidia_smi
 
 _PACKAGES = ("torch", "optuna")
 
@@ -35,8 +35,8 @@ def provenance(root: Path, source: Path) -> dict[str, str]:
             continue
     with contextlib.suppress(KeyError, OSError):  # a container's user may have no name
         tags["mlflow.user"] = getpass.getuser()
-    if gpus := _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]):
-        tags["hpo.gpus"] = ", ".join(line.strip() for line in gpus.splitlines())
+    if gpus := nvidia_smi("name"):
+        tags["hpo.gpus"] = ", ".join(gpus)
     git = ["git", "-C", str(root)]
     if commit := _output([*git, "rev-parse", "HEAD"]):
         tags["mlflow.source.git.commit"] = commit
