@@ -15,6 +15,7 @@ runs/<study>/trials/<N>/crash.txt     Python stacks at a crash or a timeout
 runs/<study>/trials/<N>/checkpoint.pkl   Trial.save's last state; of the best trials, and of unfinished ones
 runs/<study>/trials/<N>/weights.pt    the best epoch's weights, if the objective keeps them; of the best trials
 runs/<study>/trials/<N>/steps.npz     the losses of every step, if the objective keeps them
+runs/<study>/trials/<N>/epochs.npz    arrays of every epoch, such as histograms, if the objective keeps them
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ CRASH = "crash.txt"
 CHECKPOINT = "checkpoint.pkl"
 WEIGHTS = "weights.pt"
 STEPS = "steps.npz"
+EPOCHS = "epochs.npz"
 SPEC = "study.yaml"
 LOCK = "driver.lock"
 REPORTS = ("report.md", "report.html")

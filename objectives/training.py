@@ -1,50 +1,57 @@
 """The training loop of the built-in tasks, from top to bottom, with everything that must survive a kill.
 
-What differs between tasks comes in as three functions: the batches of an epoch, the losses of a batch,
-the metrics of the validation data. Knows nothing of samplers, pruners or processes, and trains on one
-device."""
+What differs between tasks comes in as functions: the batches of an epoch, the losses of a batch, the metrics of
+what the network gave. Knows nothing of samplers, pruners or processes, and trains on one device."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from hpo.trial import Pruned, Trial
-
-# Beside the trial's other files: per-step losses, and the weights of the best epoch.
-STEPS = "steps.npz"
-WEIGHTS = "weights.pt"
+from objectives.recording import Arrays, Pass, write_epochs, write_steps, write_weights
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# The learning rate of an epoch as a part of the full one, from how much of the training is done, 0 to below 1:
-# a function of the epoch alone, so that there is no state to lose. cosine: Loshchilov & Hutter, "SGDR", 2017, eq. 5.
+# The learning rate of an epoch as a part of the full one, from how much of the training after the warm-up is done,
+# 0 to below 1: a function of the epoch alone, so that there is no state to lose. plateau lowers it by what is
+# measured instead (`fit`). cosine: Loshchilov & Hutter, "SGDR", 2017, eq. 5.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    "plateau": lambda done: 1.0,
 }
+
+Batch = tuple[Tensor, ...]  # one sample a row of the first
+# Scalars by name, `loss` among them, and what the network gave, by name, with a row a sample.
+Losses = Callable[[nn.Module, Batch], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
+# From the outputs of a whole split and its name ("train", "val" or "test").
+Metrics = Callable[[Mapping[str, Tensor], str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to train.
 
-    monitor: the validation metric that says which epoch is best, larger being better if `maximize`.
+    monitor: the metric that says which epoch is best, larger being better if `maximize`.
     patience: epochs without a better one before training stops (None: never). weight_decay: of AdamW.
-    schedule: of the learning rate over the epochs, one of SCHEDULES. precision: of the forward pass, one of
-    PRECISIONS, or "auto": bfloat16 on a GPU that has it, else float32. checkpoint_every: epochs between two
-    saved states. compile: run the model through torch.compile. settle_batches: training batches from which
-    batch normalisation takes its statistics anew before each validation (0: the running averages)."""
+    schedule: of the learning rate over the epochs, one of SCHEDULES; "plateau" multiplies it by `plateau_factor`
+    after each `plateau_patience` epochs without a better one. warmup_epochs: the first epochs, in which the rate
+    rises linearly to the full one. clip_norm: the gradient's largest norm (None: as it comes). precision: of the
+    forward pass, one of PRECISIONS, or "auto": bfloat16 on a GPU that has it, else float32. checkpoint_every: epochs
+    between two saved states. compile: run the model through torch.compile. settle_batches: training batches from
+    which batch normalisation takes its statistics anew before each validation (0: the running averages).
+
+    Raises ValueError for what is out of its range."""
 
     learning_rate: float
     monitor: str
@@ -53,31 +60,61 @@ class Settings:
     patience: int | None = None
     weight_decay: float = 0.01
     schedule: str = "constant"
+    warmup_epochs: int = 0
+    plateau_factor: float = 0.5
+    plateau_patience: int = 3
+    clip_norm: float | None = None
     precision: str = "auto"
     checkpoint_every: int = 1
     compile: bool = False
     settle_batches: int = 0
 
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}; expected {', '.join(SCHEDULES)}")
+        if self.precision != "auto" and self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; expected auto, {', '.join(PRECISIONS)}")
+        for name, least in (("epochs", 1), ("warmup_epochs", 0), ("plateau_patience", 1), ("checkpoint_every", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+        if not 0 < self.plateau_factor < 1:
+            raise ValueError(f"plateau_factor is {self.plateau_factor!r}; expected a number between 0 and 1")
 
-def with_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "constants") -> dict[str, Any]:
-    """`defaults` overridden by `given`; a mapping in both is merged likewise.
+    def rate(self, epoch: int, lowered: float = 1.0) -> float:
+        """The learning rate of `epoch`, counted from 1; `lowered`: the part that plateaus have left of it.
 
-    Raises ValueError for a name that has no default, with the nearest one that has: a misspelt constant
-    would otherwise be a setting that silently does nothing."""
-    merged = dict(defaults)
-    for name, value in given.items():
-        if name not in defaults:
-            close = difflib.get_close_matches(name, defaults, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
-            raise ValueError(f"{where}.{name} is not known; expected {', '.join(defaults)}.{hint}")
-        inner = defaults[name]
-        merged[name] = with_defaults(value, inner, f"{where}.{name}") if isinstance(inner, Mapping) else value
-    return merged
+        A warm-up of w epochs takes w + 1 equal steps: with two, the rate is at a third, at two thirds, and full."""
+        if epoch <= self.warmup_epochs:
+            return self.learning_rate * epoch / (self.warmup_epochs + 1)
+        done = (epoch - 1 - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+        return self.learning_rate * SCHEDULES[self.schedule](done) * lowered
 
 
-def settings_in(constants: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `constants` that are settings of the loop, to be handed to `Settings`."""
-    return {field.name: constants[field.name] for field in fields(Settings) if field.name in constants}
+@dataclass(frozen=True)
+class Frozen:
+    """Modules that do not train at first, the statistics of their batch normalisation included.
+
+    joining: from `epoch` on (None: never) they train at `factor` times the rate (progressive unfreezing: Howard &
+    Ruder, "Universal Language Model Fine-tuning", 2018, section 3.3, with two stages). staying: they never train."""
+
+    staying: Sequence[nn.Module]
+    joining: Sequence[nn.Module]
+    epoch: int | None
+    factor: float = 0.1
+
+    def apply(self, epoch: int) -> None:
+        """Freeze what is frozen in `epoch`; after `model.train()`, which thaws it."""
+        joined = self.epoch is not None and epoch >= self.epoch
+        for module in self.joining:
+            module.requires_grad_(joined)
+        for module in (*self.staying, *(() if joined else self.joining)):
+            module.requires_grad_(False).eval()
+
+
+def settings_in(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `options` that are settings of the loop, to be handed to `Settings`."""
+    return {field.name: options[field.name] for field in fields(Settings) if field.name in options}
 
 
 def pick_device() -> torch.device:
@@ -108,87 +145,118 @@ def fit(
     trial: Trial,
     model: nn.Module,
     settings: Settings,
-    batches: Callable[[int], Iterable[tuple[Tensor, ...]]],
-    losses: Callable[[nn.Module, tuple[Tensor, ...]], Mapping[str, Tensor]],
-    validate: Callable[[nn.Module], Mapping[str, float]],
+    batches: Callable[[int], Iterable[Batch]],
+    validation: Callable[[], Iterable[Batch]],
+    losses: Losses,
+    metrics: Metrics,
+    criterion: nn.Module | None = None,
+    frozen: Frozen | None = None,
 ) -> dict[str, float]:
     """Train `model`, which is on its device already, and return the metrics of its best epoch, to which come
     best_epoch, epochs (trained) and training_seconds (of training and validation).
 
-    batches(epoch): what one epoch trains on, tuples of tensors with one sample a row. losses(model, batch):
-    scalars, of which `loss` is minimised and the others are components, recorded as they are. validate(model):
-    metrics by name, `settings.monitor` among them.
+    batches(epoch), validation(): what an epoch trains on and is measured on. losses(model, batch): scalars, of which
+    `loss` is minimised and the others are components, recorded as they are; and outputs, maybe none.
+    metrics(outputs, split): of a whole split, where there are outputs; a float is a metric, an array (of one shape in
+    all epochs) is kept. criterion: a loss that has a state or parameters of its own, which train with the model's.
 
-    Each epoch, counted from 1, is reported with the training losses' means over samples as `train_<name>`, what
-    `validate` returned, epoch_seconds, samples_per_second (of training) and, on a GPU, peak_gpu_mib. The losses of
-    each step are kept in `steps.npz`, the best epoch's weights in `weights.pt`.
+    Each epoch, counted from 1, is reported with the losses' means over samples and the metrics, as `train_<name>` and
+    `val_<name>`; learning_rate, gradient_norm (the mean over steps, before clipping), epoch_seconds,
+    samples_per_second (of training) and, on a GPU, peak_gpu_mib. What else is kept: `objectives.recording`.
     A repeated attempt goes on where the one before it last saved, on a CPU to bitwise the same numbers.
     Raises Pruned when the loss is no longer finite."""
     device = next(model.parameters()).device
     precision = _precision(settings.precision, device)
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    criterion = (criterion if criterion is not None else nn.Module()).to(device)
+    groups = _groups(model, criterion, frozen)
+    optimizer = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
     # Gradients of float16 underflow unless the loss is scaled up; bfloat16 has the range of float32.
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     network = torch.compile(model) if settings.compile else model
-    schedule = _schedule(settings.schedule)
 
     epoch, best_epoch, elapsed = 0, 0, 0.0
+    lowered, lowered_at = 1.0, settings.warmup_epochs  # by plateaus: what is left of the rate, and the last time
     written = 0  # the epoch whose weights are on disk
-    metrics: dict[str, float] = {}
+    reported: dict[str, float] = {}
     best: dict[str, Any] = {}
-    steps: list[dict[str, np.ndarray]] = []
+    kept: dict[str, list[Arrays]] = {"train": [], "val": [], "epochs": []}
     if (state := trial.restore()) is not None:
         epoch, best_epoch, elapsed = state["epoch"], state["best_epoch"], state["elapsed"]
-        metrics, best, steps = state["metrics"], state["best"], state["steps"]
+        lowered, lowered_at = state["lowered"]
+        reported, best, kept = state["reported"], state["best"], state["kept"]
         model.load_state_dict(state["model"])
+        criterion.load_state_dict(state["criterion"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         _set_random_state(state["random"])
         del state  # it may lie on the GPU
-        _write_weights(trial.directory, best)
+        write_weights(trial.directory, best)
         written = best_epoch
         # The earlier attempt may have died between its save and its report.
-        trial.report(epoch, **metrics)
+        trial.report(epoch, **reported)
 
     while epoch < settings.epochs and not _out_of_patience(epoch, best_epoch, settings):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(epoch / settings.epochs)
         epoch += 1
+        rate = settings.rate(epoch, lowered)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
         began = time.perf_counter()
         model.train()
-        recorded: list[dict[str, Tensor]] = []
-        sizes: list[int] = []
+        criterion.train()
+        if frozen is not None:
+            frozen.apply(epoch)
+        training, norms = Pass(), []
         for batch in batches(epoch):
             with autocast:
-                found = losses(network, batch)
+                scalars, outputs = losses(network, batch)
             optimizer.zero_grad()
-            scaler.scale(found["loss"]).backward()
+            scaler.scale(scalars["loss"]).backward()
+            scaler.unscale_(optimizer)
+            trained = _trained(optimizer)
+            norms.append(get_total_norm([parameter.grad for parameter in trained]))
+            if settings.clip_norm is not None:
+                clip_grads_with_norm_(trained, settings.clip_norm, norms[-1])
             scaler.step(optimizer)
             scaler.update()
-            # Not read here: the host would wait for the device at every step.
-            recorded.append({name: value.detach() for name, value in found.items()})
-            sizes.append(len(batch[0]))
-        steps.append(_as_arrays(recorded))
-        trained = time.perf_counter()
-        means = {f"train_{name}": float(np.average(each, weights=sizes)) for name, each in steps[-1].items()}
-        if not math.isfinite(means["train_loss"]):
-            raise Pruned(f"train_loss is {means['train_loss']} in epoch {epoch}: the training diverged")
+            training.add(scalars, outputs, len(batch[0]))
+        if not training.samples:
+            raise ValueError("an epoch has no training batch; expected at least one")
+        steps = training.steps()
+        stepped = time.perf_counter()
+        found = _named("train", training.means(steps))
+        _check_finite("train_loss", found["train_loss"], epoch)
 
+        criterion.eval()
         with torch.no_grad(), autocast:
             settle(model, lambda batch: losses(network, batch), islice(batches(epoch), settings.settle_batches))
             model.eval()
-            measured = dict(validate(network))
+            checked = _pass_over(network, validation(), losses)
+        val_steps = checked.steps()
+        found |= _named("val", checked.means(val_steps))
+        # Its last step may have ruined it; what the network gives is then nothing to measure.
+        _check_finite("val_loss", found["val_loss"], epoch)
+        for split, one in (("train", training), ("val", checked)):
+            if outputs := one.outputs():
+                found |= _named(split, metrics(outputs, split))
         ended = time.perf_counter()
         elapsed += ended - began
-        metrics = means | measured
-        metrics |= {"epoch_seconds": ended - began, "samples_per_second": sum(sizes) / (trained - began)}
+        kept["train"].append(steps | {
+            "learning_rate": np.full(len(norms), rate), "gradient_norm": torch.stack(norms).double().cpu().numpy(),
+        })  # fmt: skip
+        kept["val"].append(val_steps)
+        kept["epochs"].append({name: value for name, value in found.items() if isinstance(value, np.ndarray)})
+        reported = {name: float(value) for name, value in found.items() if name not in kept["epochs"][-1]}
+        reported |= {"learning_rate": rate, "gradient_norm": float(kept["train"][-1]["gradient_norm"].mean())}
+        reported |= {"epoch_seconds": ended - began, "samples_per_second": training.samples / (stepped - began)}
         if device.type == "cuda":
-            metrics["peak_gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-        improved = not best or _better(metrics[settings.monitor], best["metrics"][settings.monitor], settings.maximize)
-        if improved:
+            reported["peak_gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+        value = reported[settings.monitor]
+        if not best or _better(value, best["metrics"][settings.monitor], settings.maximize):
             best_epoch = epoch
-            best = {"epoch": epoch, "metrics": metrics, "model": _copy(model.state_dict())}
+            best = {"epoch": epoch, "metrics": reported, "model": _copy(model.state_dict())}
+        if settings.schedule == "plateau" and epoch - max(best_epoch, lowered_at) >= settings.plateau_patience:
+            lowered, lowered_at = lowered * settings.plateau_factor, epoch
 
         last = epoch == settings.epochs or _out_of_patience(epoch, best_epoch, settings)
         if last or epoch % settings.checkpoint_every == 0:
@@ -196,20 +264,34 @@ def fit(
                 "epoch": epoch,
                 "best_epoch": best_epoch,
                 "elapsed": elapsed,
-                "metrics": metrics,
+                "lowered": (lowered, lowered_at),
+                "reported": reported,
                 "best": best,
-                "steps": steps,
+                "kept": kept,
                 "model": model.state_dict(),
+                "criterion": criterion.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "scaler": scaler.state_dict(),
                 "random": _random_state(),  # dropout draws from it
             })  # fmt: skip
-            _write_steps(trial.directory, steps)
+            write_steps(trial.directory, kept["train"], kept["val"])
+            write_epochs(trial.directory, kept["epochs"])
             if written < best_epoch:
-                _write_weights(trial.directory, best)
+                write_weights(trial.directory, best)
                 written = best_epoch
-        trial.report(epoch, **metrics)
+        trial.report(epoch, **reported)
     return best["metrics"] | {"best_epoch": best_epoch, "epochs": epoch, "training_seconds": elapsed}
+
+
+def score(network: nn.Module, batches: Iterable[Batch], losses: Losses, metrics: Metrics) -> dict[str, float]:
+    """The losses' means over samples and the metrics of the "test" split, names as they are, arrays left out."""
+    network.eval()
+    with torch.no_grad():
+        checked = _pass_over(network, batches, losses)
+    found = dict(checked.means(checked.steps()))
+    if outputs := checked.outputs():
+        found |= metrics(outputs, "test")
+    return {name: float(value) for name, value in found.items() if not isinstance(value, np.ndarray)}
 
 
 def settle(model: nn.Module, forward: Callable[[Any], object], batches: Iterable[Any]) -> None:
@@ -217,8 +299,10 @@ def settle(model: nn.Module, forward: Callable[[Any], object], batches: Iterable
 
     Its running averages are of weights that have moved on since: while the learning rate is high, or an epoch has
     few steps, validation would swing with them and a pruner with it. Source: Wu & Johnson, "Rethinking 'Batch' in
-    BatchNorm", 2021, section 3 ("PreciseBN"). Without batches nothing changes; what trains is never touched."""
-    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    BatchNorm", 2021, section 3 ("PreciseBN"). Without batches nothing changes; what trains is never touched, nor what
+    is frozen."""
+    kind = nn.modules.batchnorm._BatchNorm
+    layers = [module for module in model.modules() if isinstance(module, kind) and module.training]
     momenta = [layer.momentum for layer in layers]
     for index, batch in enumerate(batches if layers else ()):
         if index == 0:
@@ -230,28 +314,46 @@ def settle(model: nn.Module, forward: Callable[[Any], object], batches: Iterable
         layer.momentum = momentum
 
 
-def load_weights(path: Path, device: torch.device) -> dict[str, Any]:
-    """What `fit` kept of the best epoch: epoch, metrics, and the state_dict `model`.
+def _pass_over(network: nn.Module, batches: Iterable[Batch], losses: Losses) -> Pass:
+    seen = Pass()
+    for batch in batches:
+        scalars, outputs = losses(network, batch)
+        seen.add(scalars, outputs, len(batch[0]))
+    if not seen.samples:
+        raise ValueError("there is no batch to measure on; expected at least one")
+    return seen
 
-    Raises FileNotFoundError when there are none, ValueError when the file is not of that kind."""
-    kept = torch.load(path, map_location=device, weights_only=True)
-    if not isinstance(kept, dict) or not {"epoch", "metrics", "model"} <= kept.keys():
-        raise ValueError(f"{path} does not hold the weights of a trial")
-    return kept
+
+def _check_finite(name: str, loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise Pruned(f"{name} is {loss} in epoch {epoch}: the training diverged")
+
+
+def _named(split: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{split}_{name}": value for name, value in found.items()}
+
+
+def _groups(model: nn.Module, criterion: nn.Module, frozen: Frozen | None) -> list[dict[str, Any]]:
+    """What the optimizer trains, each group with its part of the rate; a loss's own parameters do not decay."""
+    joining = [parameter for module in (frozen.joining if frozen else ()) for parameter in module.parameters()]
+    staying = [parameter for module in (frozen.staying if frozen else ()) for parameter in module.parameters()]
+    late = {id(parameter) for parameter in (*joining, *staying)}
+    groups = [
+        {"params": [parameter for parameter in model.parameters() if id(parameter) not in late], "factor": 1.0},
+        {"params": joining, "factor": frozen.factor if frozen else 1.0},
+        {"params": list(criterion.parameters()), "factor": 1.0, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    if name not in PRECISIONS:
-        raise ValueError(f"precision is {name!r}; expected auto, {', '.join(PRECISIONS)}")
     return PRECISIONS[name]
-
-
-def _schedule(name: str) -> Callable[[float], float]:
-    if name not in SCHEDULES:
-        raise ValueError(f"schedule is {name!r}; expected {' or '.join(SCHEDULES)}")
-    return SCHEDULES[name]
 
 
 def _better(value: float, than: float, maximize: bool) -> bool:
@@ -263,11 +365,6 @@ def _better(value: float, than: float, maximize: bool) -> bool:
 
 def _out_of_patience(epoch: int, best_epoch: int, settings: Settings) -> bool:
     return settings.patience is not None and epoch - best_epoch >= settings.patience
-
-
-def _as_arrays(recorded: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
-    """(steps of the epoch,) float64 by name of loss."""
-    return {name: torch.stack([step[name] for step in recorded]).double().cpu().numpy() for name in recorded[0]}
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -282,19 +379,3 @@ def _set_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _write_steps(directory: Path, steps: list[dict[str, np.ndarray]]) -> None:
-    """One array a loss, one entry a step, and `epoch`, the epoch of each step."""
-    arrays = {name: np.concatenate([epoch[name] for epoch in steps]) for name in steps[0]}
-    arrays["epoch"] = np.repeat(np.arange(1, len(steps) + 1), [len(epoch["loss"]) for epoch in steps])
-    partial = directory / f"{STEPS}.partial"
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    partial.replace(directory / STEPS)
-
-
-def _write_weights(directory: Path, best: Mapping[str, Any]) -> None:
-    partial = directory / f"{WEIGHTS}.partial"
-    torch.save(dict(best), partial)
-    partial.replace(directory / WEIGHTS)

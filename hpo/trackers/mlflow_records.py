@@ -25,7 +25,7 @@ KEY, KIND, TRIAL = "hpo.key", "hpo.kind", "hpo.trial"
 STUDY_KIND, TRIAL_KIND = "study", "trial"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
-ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS)
+ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS, layout.EPOCHS)
 STUDY_ARTIFACTS = (layout.SPEC, *layout.REPORTS)
 MAX_ARTIFACT_BYTES = 20 * 2**20
 

@@ -1,4 +1,4 @@
-"""Soft Dice loss, from logits.
+"""Soft Dice loss, alone and with cross-entropy, from logits.
 
 Source: Milletari, Navab, Ahmadi, "V-Net", 3DV 2016, with plain instead of squared terms in the denominator
 (as Sudre et al., "Generalised Dice overlap as a deep learning loss function", 2017, eq. 1)."""
@@ -7,18 +7,30 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from objectives.losses.common import blanked, check_mask, check_shapes, check_values, widened
+from objectives.losses.weighted_bce import weighted_bce_loss
 
-def dice_loss(logits: Tensor, targets: Tensor, smooth: float = 1.0) -> Tensor:
+
+def dice_loss(logits: Tensor, targets: Tensor, smooth: float = 1.0, mask: Tensor | None = None) -> Tensor:
     """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth), p = sigmoid(logits), in float32 at least.
 
     logits, targets: the same shape, targets 0 or 1. The sums run over the whole batch, so that an image
     without any positive adds what it has wrong and no more. `smooth` (in pixels) makes an empty batch 0
-    where nothing is predicted. Raises ValueError when shapes differ or smooth is not positive."""
-    if logits.shape != targets.shape:
-        raise ValueError(f"logits have shape {tuple(logits.shape)}, targets {tuple(targets.shape)}; expected the same")
-    if smooth <= 0:
+    where nothing is predicted. mask: bool, the same shape, False where a pixel does not count; where none counts,
+    or there is none, the loss is 0 with slopes of 0. Raises ValueError when shapes differ or smooth is not
+    positive."""
+    check_shapes(logits=logits, targets=targets)
+    check_mask(mask, "logits", logits)
+    if not 0 < smooth < float("inf"):
         raise ValueError(f"smooth is {smooth}; expected more than 0")
+    logits, targets = blanked(widened(logits), mask), blanked(targets, mask)
+    check_values("targets", targets, (0, 1))
     # Thousands of pixels are summed: half precision would round most of them away.
-    wide = logits if logits.dtype.itemsize >= 4 else logits.float()
-    p, t = wide.sigmoid(), targets.to(wide.dtype)
+    p, t = blanked(logits.sigmoid(), mask), targets.to(logits.dtype)
     return 1 - (2 * (p * t).sum() + smooth) / (p.sum() + t.sum() + smooth)
+
+
+def bce_dice_loss(logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The mean binary cross-entropy plus the Dice loss with smooth = 1: the first gives every pixel a slope, the
+    second weighs a small object like a large one. Arguments and errors as for `dice_loss`."""
+    return weighted_bce_loss(logits, targets, 1.0, mask=mask) + dice_loss(logits, targets, mask=mask)

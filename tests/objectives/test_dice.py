@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch.nn import functional as F
 
-from objectives.losses.dice import dice_loss
+from objectives.losses.dice import bce_dice_loss, dice_loss
 
 
 def logit(p: float) -> float:
@@ -45,6 +48,23 @@ def test_half_precision_is_summed_in_float32() -> None:
     loss = dice_loss(logits, targets)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(1 - (300_000 + 1) / (150_000 + 300_000 + 1), rel=1e-5)
+
+
+def test_masked_pixels_are_in_no_sum() -> None:
+    # As by hand above, with a masked pixel between the others.
+    logits = torch.tensor([logit(0.8), 30.0, logit(0.4), logit(0.2)], dtype=torch.float64)
+    targets = torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    mask = torch.tensor([True, False, True, True])
+    assert dice_loss(logits, targets, mask=mask).item() == pytest.approx(1 - (2.4 + 1) / (1.4 + 2 + 1))
+
+
+def test_with_cross_entropy_it_is_the_sum_of_both() -> None:
+    logits = torch.tensor([logit(0.8), logit(0.4), logit(0.2)], dtype=torch.float64)
+    targets = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+    by_hand = -(math.log(0.8) + math.log(0.4) + math.log(0.8)) / 3 + 1 - 3.4 / 4.4
+    assert bce_dice_loss(logits, targets).item() == pytest.approx(by_hand)
+    both = F.binary_cross_entropy_with_logits(logits, targets) + dice_loss(logits, targets)
+    torch.testing.assert_close(bce_dice_loss(logits, targets), both)
 
 
 def test_what_is_refused() -> None:

@@ -92,6 +92,9 @@ def test_gradient(gamma: float) -> None:
     [
         ({"targets": torch.zeros(3, 1)}, r"logits have shape \(3,\), targets \(3, 1\); expected the same"),
         ({"gamma": -1.0}, "gamma is -1.0; expected at least 0"),
+        ({"gamma": float("nan")}, "gamma is nan; expected at least 0"),
+        ({"targets": torch.tensor([0.0, 0.3, 1.0])}, r"targets hold 0\.3; expected 0 or 1"),
+        ({"mask": torch.ones(3)}, r"mask is torch\.float32; expected torch\.bool"),
         ({"alpha": 1.5}, "alpha is 1.5; expected None or a number from 0 to 1"),
         ({"reduction": "avg"}, "reduction is 'avg'; expected 'mean', 'sum' or 'none'"),
     ],
@@ -100,3 +103,20 @@ def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -
     given = {"logits": torch.zeros(3), "targets": torch.zeros(3), "gamma": 2.0, **arguments}
     with pytest.raises(ValueError, match=message):
         binary_focal_loss(**given)
+
+
+def test_a_mask_takes_entries_out_of_the_mean() -> None:
+    logits, targets = torch.tensor([0.0, 5.0, math.log(3)]), torch.tensor([1.0, 0.0, 1.0])
+    mask = torch.tensor([True, False, True])
+    each = [math.log(2) / 4, -math.log(3 / 4) / 16]
+    assert binary_focal_loss(logits, targets, 2.0, mask=mask).item() == pytest.approx(sum(each) / 2)
+    assert binary_focal_loss(logits, targets, 2.0, reduction="sum", mask=mask).item() == pytest.approx(sum(each))
+    found = binary_focal_loss(logits, targets, 2.0, reduction="none", mask=mask)
+    assert found.tolist() == pytest.approx([each[0], 0, each[1]])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_an_empty_batch(reduction: str) -> None:
+    loss = binary_focal_loss(torch.zeros(0, 3), torch.zeros(0, 3), 2.0, reduction=reduction)
+    assert loss.sum().item() == 0
+    assert loss.shape == ((0, 3) if reduction == "none" else ())

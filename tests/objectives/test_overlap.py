@@ -5,71 +5,69 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, jaccard_score
 
-from objectives.metrics.overlap import Overlap
+from objectives.metrics.overlap import dice, jaccard, mean_image_jaccard
 
 
-def overlap(*pairs: tuple[list[list[int]], list[list[int]]]) -> Overlap:
-    counts = Overlap()
-    for predicted, target in pairs:
-        counts.add(torch.tensor([predicted]).bool(), torch.tensor([target]).bool())
-    return counts
-
-
-def test_by_hand() -> None:
-    # First image: 1 pixel in both, 3 in either. Second: 2 in both, 2 in either. Third: none in both, 1 in either.
-    counts = overlap(([[1, 1, 0, 0]], [[0, 1, 1, 0]]), ([[1, 1]], [[1, 1]]), ([[0, 0]], [[1, 0]]))
-    assert counts.jaccard() == pytest.approx(3 / 6)
-    assert counts.dice() == pytest.approx(2 * 3 / (4 + 5))
-    assert counts.mean_image_jaccard() == pytest.approx((1 / 3 + 1 + 0) / 3)
+def masks(*pairs: tuple[list[int], list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, pixels) each, from the predicted and the true pixels of n images."""
+    predicted, target = zip(*pairs, strict=True)
+    return torch.tensor(predicted).bool(), torch.tensor(target).bool()
 
 
 def test_pooled_is_not_the_mean_of_images() -> None:
-    counts = overlap(([[1] * 9 + [0]], [[1] * 10]), ([[1, 0]], [[0, 1]]))
-    assert counts.jaccard() == pytest.approx(9 / 12)
-    assert counts.mean_image_jaccard() == pytest.approx((0.9 + 0) / 2)
+    pair = masks(([1] * 9 + [0], [1] * 10), ([1, 0] + [0] * 8, [0, 1] + [0] * 8))
+    assert jaccard(*pair) == pytest.approx(9 / 12)
+    assert mean_image_jaccard(*pair) == pytest.approx((0.9 + 0) / 2)
 
 
 def test_an_empty_union_counts_as_one() -> None:
-    empty = ([[0, 0]], [[0, 0]])
-    assert (overlap(empty).jaccard(), overlap(empty).dice(), overlap(empty).mean_image_jaccard()) == (1, 1, 1)
     # In the pooled counts it adds nothing, in the mean of images a 1.
-    both = overlap(empty, ([[1, 0]], [[0, 1]]))
-    assert (both.jaccard(), both.mean_image_jaccard()) == (0, 0.5)
+    pair = masks(([0, 0], [0, 0]), ([1, 0], [0, 1]))
+    assert (jaccard(*pair), mean_image_jaccard(*pair)) == (0, 0.5)
 
 
-def test_probabilities_are_refused() -> None:
+def test_probabilities_are_no_masks() -> None:
     """With p = 0.5 everywhere, a product of probabilities would find half of every object."""
-    half = torch.full((1, 4), 0.5)
-    target = torch.tensor([[1, 1, 0, 0]]).bool()
-    with pytest.raises(ValueError, match=r"predicted is torch\.float32; expected torch\.bool"):
-        Overlap().add(half, target)
+    half, target = torch.full((1, 4), 0.5), torch.tensor([[1, 1, 0, 0]]).bool()
     with pytest.raises(ValueError, match=r"target is torch\.float32"):
-        Overlap().add(target, target.float())
-    counts = Overlap()
-    counts.add(half > 0.5, target)  # "above 0.5": exactly 0.5 is background
-    assert counts.jaccard() == 0
+        jaccard(target, target.float())
+    assert jaccard(half > 0.5, target) == 0  # "above 0.5": exactly 0.5 is background
 
 
-def test_shapes_must_agree_and_something_must_be_added() -> None:
-    with pytest.raises(ValueError, match=r"predicted has shape \(1, 2\), target \(1, 3\)"):
-        Overlap().add(torch.zeros(1, 2).bool(), torch.zeros(1, 3).bool())
-    with pytest.raises(ValueError, match="no image was added"):
-        Overlap().jaccard()
+def test_by_hand() -> None:
+    # First image: 1 pixel in both, 3 in either; second: none in both, 1 in either; third: empty.
+    predicted = torch.tensor([[[1, 1], [0, 0]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]]).bool()
+    target = torch.tensor([[[0, 1], [1, 0]], [[0, 0], [0, 1]], [[0, 0], [0, 0]]]).bool()
+    assert jaccard(predicted, target) == pytest.approx(1 / 4)
+    assert dice(predicted, target) == pytest.approx(2 * 1 / (2 + 3))
+    assert mean_image_jaccard(predicted, target) == pytest.approx((1 / 3 + 0 + 1) / 3)
+    empty = torch.zeros(2, 3).bool()
+    assert (jaccard(empty, empty), dice(empty, empty), mean_image_jaccard(empty, empty)) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("metric", [jaccard, dice, mean_image_jaccard])
+def test_masks_that_do_not_fit_are_refused(metric: object) -> None:
+    mask = torch.zeros(1, 4).bool()
+    with pytest.raises(ValueError, match=r"predicted is torch\.float32; expected torch\.bool, such as probabilities"):
+        metric(mask.float(), mask)
+    with pytest.raises(ValueError, match=r"predicted has shape \(1, 4\), target \(1, 3\)"):
+        metric(mask, mask[:, :3])
+    with pytest.raises(ValueError, match="no image was given, so there is no overlap to measure"):
+        metric(mask[:0], mask[:0])
+
+
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 40), st.floats(0, 1))
 def test_as_scikit_learn(seed: int, images: int, pixels: int, density: float) -> None:
     rng = np.random.default_rng(seed)
     predicted, target = rng.random((2, images, pixels)) < density
-    counts = Overlap()
-    for batch in np.array_split(np.arange(images), 2):  # in two batches, of which one may be empty
-        counts.add(torch.from_numpy(predicted[batch]), torch.from_numpy(target[batch]))
     flat = target.ravel(), predicted.ravel()
-    assert counts.jaccard() == pytest.approx(jaccard_score(*flat, zero_division=1))
-    assert counts.dice() == pytest.approx(f1_score(*flat, zero_division=1))
+    pair = torch.from_numpy(predicted), torch.from_numpy(target)
+    assert jaccard(*pair) == pytest.approx(jaccard_score(*flat, zero_division=1))
+    assert dice(*pair) == pytest.approx(f1_score(*flat, zero_division=1))
     each = [jaccard_score(t, p, zero_division=1) for t, p in zip(target, predicted, strict=True)]
-    assert counts.mean_image_jaccard() == pytest.approx(np.mean(each))
+    assert mean_image_jaccard(*pair) == pytest.approx(np.mean(each))

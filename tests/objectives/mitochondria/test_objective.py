@@ -19,7 +19,7 @@ from objectives.losses.dice import dice_loss
 from objectives.losses.focal import binary_focal_loss
 from objectives.mitochondria import data, evaluate, models, train
 from objectives.mitochondria.objective import loss_of
-from objectives.training import WEIGHTS, load_weights
+from objectives.recording import WEIGHTS, load_weights
 
 PARAMS = {"architecture": "attention_resunet", "learning_rate": 3e-3, "batch_size": 4, "loss": "bce_dice"}
 DATA = {"patch_size": 64, "slices": 4, "height": 128, "width": 128, "val_fraction": 0.25}

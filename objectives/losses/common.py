@@ -1,0 +1,74 @@
+"""What the losses share: checks of their input, masks, precision and the reduction of a batch.
+
+All of them refuse a wrong shape or value by a ValueError. Values are looked at on the CPU alone: a GPU's would have
+to be waited for at every step, and the labels were checked when the data were loaded."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_shapes(**tensors: Tensor) -> None:
+    """Raises ValueError unless all have the shape of the first."""
+    (first, reference), *others = tensors.items()
+    for name, tensor in others:
+        if tensor.shape != reference.shape:
+            raise ValueError(
+                f"{first} have shape {tuple(reference.shape)}, {name} {tuple(tensor.shape)}; expected the same"
+            )
+
+
+def check_mask(mask: Tensor | None, name: str, values: Tensor) -> None:
+    """Raises ValueError unless there is no mask or it is a bool tensor of the shape of `values`."""
+    if mask is None:
+        return
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask is {mask.dtype}; expected torch.bool, True where a sample counts")
+    if mask.shape != values.shape:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, {name} {tuple(values.shape)}; expected the same")
+
+
+def check_values(name: str, values: Tensor, allowed: tuple[int, int]) -> None:
+    """Raises ValueError with the first entry of `values` that is neither of the two allowed ones."""
+    if values.device.type != "cpu":
+        return
+    right = (values == allowed[0]) | (values == allowed[1])
+    if not right.all():
+        raise ValueError(f"{name} hold {values[~right][0].item():g}; expected {allowed[0]} or {allowed[1]}")
+
+
+def check_reduction(reduction: str) -> None:
+    """Raises ValueError for a name that is none of REDUCTIONS."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction is {reduction!r}; expected 'mean', 'sum' or 'none'")
+
+
+def widened(values: Tensor) -> Tensor:
+    """In float32 at least: 8 bits of mantissa would merge the bins of a histogram and lose the sum of a batch."""
+    return values if values.is_floating_point() and values.dtype.itemsize >= 4 else values.float()
+
+
+def blanked(values: Tensor, mask: Tensor | None) -> Tensor:
+    """`values` with 0 where the mask is False, so that neither they nor their slopes can reach a loss, NaN included."""
+    return values if mask is None else values.masked_fill(~mask, 0)
+
+
+def selected(values: Tensor, mask: Tensor | None) -> Tensor:
+    """(n,): the entries of `values` that count, in their order. Under a mask the host waits for a GPU to know n."""
+    return values.flatten() if mask is None else values[mask]
+
+
+def reduced(loss: Tensor, reduction: str, mask: Tensor | None = None) -> Tensor:
+    """`loss` as it is ("none"), its sum, or its mean over what the mask lets count.
+
+    Where nothing counts the mean is 0 rather than 0 / 0, and still has a graph: `backward` works, with slopes of 0."""
+    loss = blanked(loss, mask)
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    count = max(loss.numel(), 1) if mask is None else mask.sum().clamp(min=1)
+    return loss.sum() / count

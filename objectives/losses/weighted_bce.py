@@ -1,0 +1,36 @@
+"""Binary cross-entropy in which a positive counts more than a negative, from logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from objectives.losses.common import blanked, check_mask, check_reduction, check_shapes, check_values, reduced, widened
+
+
+def weighted_bce_loss(
+    logits: Tensor, targets: Tensor, positive_weight: float, reduction: str = "mean", mask: Tensor | None = None
+) -> Tensor:
+    """w_t CE = -w log(p) for a positive, -log(1 - p) for a negative, p = sigmoid(logit).
+
+    logits: any shape. targets: the same shape, 0 or 1. positive_weight: w > 0; about negatives / positives lets both
+    classes weigh the same. The mean is over samples: it is not divided by the weights, so a larger w is a larger
+    loss. reduction: "mean", "sum" or "none" (then the result has the shape of logits).
+    mask: bool, the same shape, False where an entry does not count. Where none counts, or there is none, the loss
+    is 0 with slopes of 0. In float32 at least.
+
+    Raises ValueError when shapes differ or an argument is out of its range."""
+    check_shapes(logits=logits, targets=targets)
+    check_mask(mask, "logits", logits)
+    check_reduction(reduction)
+    if not 0 < positive_weight < float("inf"):
+        raise ValueError(f"positive_weight is {positive_weight}; expected more than 0")
+    logits, targets = blanked(widened(logits), mask), blanked(targets, mask)
+    check_values("targets", targets, (0, 1))
+    # Not binary_cross_entropy_with_logits: it adds a logit and takes it away again, so that in float32 the loss of a
+    # sample that is classified well is mostly rounding.
+    positive = targets > 0.5
+    loss = -F.logsigmoid(torch.where(positive, logits, -logits))
+    loss = torch.where(positive, positive_weight * loss, loss)
+    return reduced(loss, reduction, mask)

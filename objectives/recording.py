@@ -1,0 +1,103 @@
+"""What a training keeps beside its reports: every step's losses, arrays of every epoch, the best weights.
+
+    steps.npz    a loss, `learning_rate` and `gradient_norm` of each training step, and `epoch`, the epoch of each;
+                 `val_<loss>` of each validation batch, and `val_epoch`
+    epochs.npz   arrays that a task measures each epoch, such as histograms, (epochs, ...), and `epoch`
+    weights.pt   of the best epoch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+STEPS = "steps.npz"
+EPOCHS = "epochs.npz"
+WEIGHTS = "weights.pt"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Pass:
+    """One pass over a split: the losses of each batch and what the network gave for each sample.
+
+    Nothing is read from the device before the end: the host would wait for it at every step."""
+
+    def __init__(self) -> None:
+        self._scalars: list[dict[str, Tensor]] = []
+        self._outputs: list[dict[str, Tensor]] = []
+        self._sizes: list[int] = []
+
+    def add(self, scalars: Mapping[str, Tensor], outputs: Mapping[str, Tensor], size: int) -> None:
+        """The losses of a batch of `size` samples, and `outputs` with a row a sample."""
+        self._scalars.append({name: value.detach() for name, value in scalars.items()})
+        self._outputs.append({name: value.detach() for name, value in outputs.items()})
+        self._sizes.append(size)
+
+    @property
+    def samples(self) -> int:
+        return sum(self._sizes)
+
+    def steps(self) -> Arrays:
+        """(batches,) float64 by name of loss."""
+        names = self._scalars[0]
+        return {name: torch.stack([step[name] for step in self._scalars]).double().cpu().numpy() for name in names}
+
+    def means(self, steps: Arrays) -> dict[str, float]:
+        """The mean over samples of each array of `steps`."""
+        return {name: float(np.average(values, weights=self._sizes)) for name, values in steps.items()}
+
+    def outputs(self) -> dict[str, Tensor]:
+        """By name, one row a sample in the order they were seen, on the CPU, in float32 where it was half as wide."""
+        joined = {name: torch.cat([one[name] for one in self._outputs]).cpu() for name in self._outputs[0]}
+        half = (torch.float16, torch.bfloat16)
+        return {name: value.float() if value.dtype in half else value for name, value in joined.items()}
+
+
+def write_steps(directory: Path, train: Sequence[Arrays], val: Sequence[Arrays]) -> None:
+    """`steps.npz`, from the steps of each epoch."""
+    arrays = _joined(train) | {f"val_{name}": values for name, values in _joined(val).items()}
+    _save(directory / STEPS, arrays)
+
+
+def write_epochs(directory: Path, epochs: Sequence[Arrays]) -> None:
+    """`epochs.npz`, from the arrays of each epoch; no file when a task keeps none."""
+    if epochs and epochs[0]:
+        stacked = {name: np.stack([epoch[name] for epoch in epochs]) for name in epochs[0]}
+        _save(directory / EPOCHS, stacked | {"epoch": np.arange(1, len(epochs) + 1)})
+
+
+def write_weights(directory: Path, best: Mapping[str, Any]) -> None:
+    """`weights.pt`: epoch, metrics, and the state_dict `model` of the best epoch."""
+    partial = directory / f"{WEIGHTS}.partial"
+    torch.save(dict(best), partial)
+    partial.replace(directory / WEIGHTS)
+
+
+def load_weights(path: Path, device: torch.device) -> dict[str, Any]:
+    """What `fit` kept of the best epoch: epoch, metrics, and the state_dict `model`.
+
+    Raises FileNotFoundError when there are none, ValueError when the file is not of that kind."""
+    kept = torch.load(path, map_location=device, weights_only=True)
+    if not isinstance(kept, dict) or not {"epoch", "metrics", "model"} <= kept.keys():
+        raise ValueError(f"{path} does not hold the weights of a trial")
+    return kept
+
+
+def _joined(epochs: Sequence[Arrays]) -> Arrays:
+    arrays = {name: np.concatenate([epoch[name] for epoch in epochs]) for name in epochs[0]}
+    lengths = [len(next(iter(epoch.values()))) for epoch in epochs]
+    return arrays | {"epoch": np.repeat(np.arange(1, len(epochs) + 1), lengths)}
+
+
+def _save(path: Path, arrays: Arrays) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    partial.replace(path)
