@@ -68,9 +68,11 @@ def _include(document: Document, at: KeyPath, source: Path, stack: tuple[Path, .
             family.problems.append(family.problem((), f"{quote(family.data)} is not a family; expected its parameters"))
         else:
             _include(family, (), file, (*stack, file.resolve()))
-            for key in family.data:
-                places = {kept: place for kept, place in places.items() if kept[: len(at) + 1] != (*at, key)}
-            merged.update(family.data)
+            for key, declared in family.data.items():
+                joined = _joined(merged.get(key), declared)
+                if joined is None:
+                    places = {kept: place for kept, place in places.items() if kept[: len(at) + 1] != (*at, key)}
+                merged[key] = declared if joined is None else joined
             places.update({(*at, *keys): place for keys, place in family.places.items() if keys})
         document.problems.extend(family.problems)
     overridden = set(space)
@@ -78,6 +80,17 @@ def _include(document: Document, at: KeyPath, source: Path, stack: tuple[Path, .
     own = dict(space)
     space.clear()
     space.update(merged | own)
+
+
+def _joined(earlier: Any, later: Any) -> dict[Any, Any] | None:
+    """Two families that each offer choices, by name, of one parameter offer them all: a loss is a file, and a study
+    takes those it wants. None where the later one replaces the earlier one."""
+    if not isinstance(earlier, dict) or not isinstance(later, dict):
+        return None
+    first, second = earlier.get("choices"), later.get("choices")
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return None
+    return {**earlier, **later, "choices": {**first, **second}}
 
 
 def _family(name: str, source: Path) -> Path | None:

@@ -193,6 +193,24 @@ def test_how_many_checkpoints_are_kept(folder: Path) -> None:
     assert load(folder, everything.to_yaml()) == everything
 
 
+def test_choices_by_name_of_several_families_are_joined(folder: Path) -> None:
+    (folder / "one.yaml").write_text("loss:\n  choices:\n    bce: {}\n    focal: {gamma: {low: 0, high: 5}}\n")
+    (folder / "two.yaml").write_text("loss:\n  choices: {dice: {}, focal: {gamma: {low: 1, high: 2}}}\n")
+    (folder / "list.yaml").write_text("loss: {choices: [mse]}\n")
+    text = MINIMAL.replace("{lr:", "{include: [one.yaml, two.yaml], lr:")
+    focal = {"gamma": {"low": 1, "high": 2}}
+    loss = {"choices": {"bce": {}, "focal": focal, "dice": {}}}
+    assert load(folder, text).space.data()["loss"] == loss
+    own = text.replace("lr:", "loss: {choices: {hinge: {}}}, lr:")
+    assert load(folder, own).space.data()["loss"] == {"choices": ["hinge"]}, "the study's own keys override all"
+    last = text.replace("two.yaml]", "list.yaml]")
+    assert load(folder, last).space.data()["loss"] == {"choices": ["mse"]}, "a list replaces"
+    (folder / "two.yaml").write_text("loss:\n  choices: {dice: {smooth: {lwo: 1, high: 2}}}\n")
+    with pytest.raises(SpecError) as caught:
+        load(folder, text)
+    assert [(Path(problem.file).name, problem.line) for problem in caught.value.problems] == [("two.yaml", 2)]
+
+
 def test_families_are_merged_and_overridden(folder: Path) -> None:
     (folder / "families").mkdir()
     (folder / "families" / "inner.yaml").write_text("momentum: {low: 0.0, high: 0.9}\n")
