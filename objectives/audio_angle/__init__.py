@@ -1,0 +1,5 @@
+"""Rank sounds by the angle they came from, or by any other order, with a residual network on spectrograms."""
+
+from objectives.audio_angle.objective import evaluate, train
+
+__all__ = ["evaluate", "train"]

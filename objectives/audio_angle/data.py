@@ -1,0 +1,232 @@
+"""Clips as spectrograms in splits: the user's own files, or made-up sounds without any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from objectives.audio_angle.files import Clips, Layout, read_clips
+from objectives.audio_angle.generator import RATE, SECONDS, generate
+from objectives.audio_angle.spectrogram import fitted, spectrogram
+from objectives.options import hashable
+from objectives.splits import SPLITS, assign, check_classes
+
+TEST_SEED_OFFSET = 1_000_003
+# A CSV of so few different ranks, each with so many clips on average, is taken to have them as classes.
+MOST_LEVELS, LEAST_OF_LEVEL = 20, 5
+CHUNK = 64  # clips that are transformed together
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How a clip becomes a spectrogram: the arguments of `spectrogram.spectrogram`.
+
+    Raises ValueError for one that is out of its range."""
+
+    n_fft: int = 2048
+    hop: int = 256
+    window: int | None = None
+    floor: float = 1e-10
+    bands: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_fft", 16), ("hop", 1), ("window", 2), ("bands", 2)):
+            value = getattr(self, name)
+            optional = name in ("window", "bands")
+            if not (isinstance(value, int) and value >= least) and not (optional and value is None):
+                raise ValueError(
+                    f"data.{name} is {value!r}; expected a whole number of at least {least}{' or none' * optional}"
+                )
+        if self.window is not None and self.window > self.n_fft:
+            raise ValueError(f"data.window is {self.window}; expected at most data.n_fft, {self.n_fft}")
+        if not isinstance(self.floor, float) or not 0 < self.floor < 1:
+            raise ValueError(f"data.floor is {self.floor!r}; expected a number between 0 and 1, such as 1.0e-10")
+
+
+PLAIN, PUBLISHED = Layout(), Picture()
+
+
+@dataclass(frozen=True)
+class Spectrograms:
+    """images: (n, 1, bins, frames) float32 decibels. ranks: (n,) float64."""
+
+    images: Tensor
+    ranks: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """mean, std: of the training spectrograms, decibels. rate: samples a second; samples: of each clip, once cut or
+    followed by silence. summary: what there is, one line."""
+
+    train: Spectrograms
+    val: Spectrograms
+    test: Spectrograms | None
+    mean: float
+    std: float
+    rate: int
+    samples: int
+    summary: str
+
+
+def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `load`, but for the folder, from the constants `data` of a study."""
+    layout = {field.name: options[field.name] for field in fields(Layout)}
+    layout["columns"] = hashable(options["columns"])
+    if (classes := options["classes"]) is not None:
+        named = isinstance(classes, Sequence) and not isinstance(classes, str)
+        if not named or len(classes) < 2 or len(set(map(str, classes))) < len(classes):
+            raise ValueError(f"data.classes is {classes!r}; expected at least two names, all different, or none")
+        layout["classes"] = tuple(map(str, classes))
+    rest = ("sample_rate", "seconds", "val_fraction", "test_fraction", "seed", "clips")
+    return {
+        "layout": Layout(**layout),
+        "picture": Picture(**{field.name: options[field.name] for field in fields(Picture)}),
+        **{name: options[name] for name in rest},
+    }
+
+
+@lru_cache(maxsize=2)  # once a worker process, not once a trial
+def load(
+    root: Path | None = None,
+    layout: Layout = PLAIN,
+    picture: Picture = PUBLISHED,
+    sample_rate: int | None = None,
+    seconds: float | None = None,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    clips: int = 600,
+) -> Ranking:
+    """The splits of the folder `root` (its layouts: `objectives.audio_angle.files`), or of made-up sounds.
+
+    Splits that the files name are those. What they leave open is cut from the training clips: `val_fraction` and
+    `test_fraction` of each rank, drawn from `seed`. Without `root`, `clips` sounds are generated from `seed` for
+    training and validation, and test sounds from another seed: test_fraction x clips, or as many as validation when
+    that is 0. sample_rate: see `files.read_clips`; of generated sounds 16000 if it is None. seconds: what all clips
+    are cut to, or brought to by silence after them; None: the longest clip.
+
+    Raises ValueError for an argument out of its range, for files that are wrong in any way, for a split without
+    pairs, and for a rank that a split lacks where ranks are classes."""
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+        raise ValueError(f"data.seconds is {seconds!r}; expected more than 0, or none for the longest clip")
+    if root is None:
+        origin = "generated sounds"
+        made = sample_rate or RATE, seconds or SECONDS
+        parts = _split(generate(clips, seed, *made), val_fraction, 0.0, seed, origin)
+        n_test = round(test_fraction * clips) if test_fraction else len(parts["val"].waves)
+        parts["test"] = generate(max(n_test, len(set(parts["train"].ranks))), seed + TEST_SEED_OFFSET, *made)
+    else:
+        origin = str(root)
+        read = read_clips(root, layout, sample_rate, picture.n_fft)
+        parts = _split(read, val_fraction, test_fraction, seed, origin)
+    rate = parts["train"].rate
+    longest = max(len(wave) for part in parts.values() for wave in part.waves)
+    samples = longest if seconds is None else round(seconds * rate)
+    if samples < picture.n_fft:
+        raise ValueError(
+            f"{origin}: {samples} samples, data.seconds {seconds} at {rate} a second, are fewer than one window of "
+            f"the spectrogram; expected data.n_fft of {samples} at most, not {picture.n_fft}, or longer clips"
+        )
+    shown = {split: _shown(part, picture, samples) for split, part in parts.items()}
+    std, mean = torch.std_mean(shown["train"].images.double(), correction=0)
+    bins, frames = shown["train"].images.shape[2:]
+    described = "; ".join(_described(split, part, samples) for split, part in parts.items())
+    return Ranking(
+        shown["train"],
+        shown["val"],
+        shown.get("test"),
+        float(mean),
+        float(std),
+        rate,
+        samples,
+        f"{origin}: {described}; {rate} samples a second, spectrograms of {bins} bins x {frames} frames",
+    )
+
+
+def load_folder(root: Path, like: Ranking, layout: Layout, picture: Picture, sample_rate: int | None) -> Spectrograms:
+    """The clips of a held-out folder, as long as those of `like`: its test split, or else those of no split.
+
+    Raises ValueError for files that are wrong in any way, and for a folder that has neither."""
+    clips = read_clips(root, layout, sample_rate, picture.n_fft)
+    if clips.rate != like.rate:
+        raise ValueError(
+            f"{root} has {clips.rate} samples a second and the study's data {like.rate}; expected the same (set "
+            f"data.sample_rate: {like.rate} in the study)"
+        )
+    for split in ("test", ""):
+        if chosen := [index for index, name in enumerate(clips.splits) if name == split]:
+            held_out = _part(clips, np.array(chosen))
+            _check_ranks(held_out, split or "no split", str(root))
+            return _shown(held_out, picture, like.samples)
+    raise ValueError(
+        f"{root} has clips of train or val only; expected some of split test, or of no split: what was trained on is "
+        "not held out"
+    )
+
+
+def _split(clips: Clips, val_fraction: float, test_fraction: float, seed: int, where: str) -> dict[str, Clips]:
+    """The clips of each split that there is."""
+    given = [split or "train" for split in clips.splits] if any(clips.splits) else None
+    values, counts = np.unique(clips.ranks, return_counts=True)
+    if clips.levels is not None:
+        values = np.arange(len(clips.levels), dtype=np.float64)
+    classes = clips.levels is not None or (len(values) <= MOST_LEVELS and counts.mean() >= LEAST_OF_LEVEL)
+    labels = clips.ranks if classes else None
+    splits = assign(len(clips.ranks), val_fraction, test_fraction, seed, labels, clips.groups, given, where)
+    if classes:
+        names = clips.levels or tuple(f"{value:g}" for value in values)
+        named = np.array(names)[np.searchsorted(values, clips.ranks)]
+        check_classes(named, splits, names, where)
+    parts = {split: _part(clips, np.flatnonzero(splits == split)) for split in SPLITS if (splits == split).any()}
+    for split, part in parts.items():
+        _check_ranks(part, split, where)
+    return parts
+
+
+def _part(clips: Clips, chosen: NDArray[np.intp]) -> Clips:
+    def of(values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(values[index] for index in chosen)
+
+    groups = None if clips.groups is None else of(clips.groups)
+    return Clips(
+        of(clips.waves), clips.rate, clips.ranks[chosen], of(clips.names), of(clips.splits), groups, clips.levels
+    )
+
+
+def _check_ranks(clips: Clips, split: str, where: str) -> None:
+    if not np.ptp(clips.ranks):
+        raise ValueError(
+            f"{where}, {split}: all {len(clips.ranks)} clips have rank {clips.ranks[0]:g}; expected two ranks at least "
+            "in each split, to have pairs (more clips, or other fractions)"
+        )
+
+
+def _shown(clips: Clips, picture: Picture, samples: int) -> Spectrograms:
+    waves = [torch.from_numpy(wave) for wave in clips.waves]
+    drawn = [
+        spectrogram(
+            fitted(waves[first : first + CHUNK], samples),
+            picture.n_fft, picture.hop, picture.window, picture.floor, picture.bands,
+        )
+        for first in range(0, len(waves), CHUNK)
+    ]  # fmt: skip
+    return Spectrograms(torch.cat(drawn)[:, None], clips.ranks)
+
+
+def _described(split: str, clips: Clips, samples: int) -> str:
+    lengths = np.array([len(wave) for wave in clips.waves])
+    text = f"{split} {len(lengths):,} clips of {len(np.unique(clips.ranks))} ranks"
+    if shorter := int((lengths < samples).sum()):
+        text += f", {shorter:,} followed by silence"
+    if longer := int((lengths > samples).sum()):
+        text += f", {longer:,} cut"
+    return text
