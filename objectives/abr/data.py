@@ -1,0 +1,157 @@
+"""Records as tensors on the CPU, split by patient: the user's own files, or made-up records without any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from objectives.abr.files import CLASSES, Records, read
+from objectives.abr.generator import generate
+from objectives.splits import SPLITS, assign, check_classes
+
+# The made-up test records are of other patients than those trained on.
+TEST_SEED_OFFSET = 1_000_003
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """One row a record. signal: (n, 1, 200), of mean 0 and standard deviation 1 each. target: (n, 1, 200), what
+    denoising is to give, scaled as its signal; the signal itself where there is no better. statics: (n, 4),
+    standardised. label: (n,) int64. exists: (n,) bool. latency: ms, amplitude: uV, threshold: dB, each (n,)."""
+
+    signal: Tensor
+    statics: Tensor
+    target: Tensor
+    label: Tensor
+    exists: Tensor
+    latency: Tensor
+    amplitude: Tensor
+    threshold: Tensor
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(vars(self).values())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """mean, std: (4,), of the training records' statics. summary: what there is and what was left out, one line."""
+
+    train: Tensors
+    val: Tensors
+    test: Tensors | None
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    summary: str
+
+
+@lru_cache(maxsize=2)  # once a worker process, not once a trial
+def load(
+    root: Path | None = None,
+    columns: tuple[tuple[str, str | None], ...] = (),
+    val_fraction: float = 0.25,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    records: int = 6000,
+) -> Dataset:
+    """The splits of the files at `root` (`objectives.abr.files`; `columns` as there, its items), or of made-up records.
+
+    All records of a patient are in one split. What the files do not split is split by `seed`: val_fraction of the
+    records for validation, test_fraction for a test, each class with the same share. Without `root`, `records` records
+    are made up from `seed` for training and validation, and a test of other patients, of test_fraction x records, or
+    of as many as validate when that is 0.
+
+    Raises ValueError for an argument out of its range, for files that are wrong in any way, for a patient in two
+    splits, and for a split without a record of each class or without a wave V."""
+    if root is None:
+        if not 0 <= test_fraction < 1:  # of files `assign` says so
+            raise ValueError(f"test_fraction is {test_fraction!r}; expected a number from 0 to below 1")
+        source, where, note = generate(records, seed), "generated records", ""
+    else:
+        source, note = read(root, dict(columns))
+        where = str(root)
+    fraction = 0.0 if root is None else test_fraction
+    splits = assign(
+        len(source.label), val_fraction, fraction, seed, labels=source.label, groups=source.patient,
+        given=source.split, where=where,
+    )  # fmt: skip
+    check_classes(np.array(CLASSES)[source.label], splits, CLASSES, where)
+    parts = {split: source.of(splits == split) for split in SPLITS if (splits == split).any()}
+    if root is None:
+        count = round(records * test_fraction) if test_fraction else len(parts["val"].label)
+        parts["test"] = generate(max(count, 100), seed + TEST_SEED_OFFSET)
+    for split, part in parts.items():
+        _check_peaks(part, f"{where}, {split}")
+    mean, std = parts["train"].statics.astype(np.float64).mean(0), parts["train"].statics.astype(np.float64).std(0)
+    std = np.where(std > 0, std, 1.0)  # a static that is the same for all says nothing, and becomes 0
+    tensors = {split: as_tensors(part, mean, std) for split, part in parts.items()}
+    described = "; ".join(_described(split, part) for split, part in parts.items())
+    denoising = "" if source.clean is not None else "; no clean, so that the recorded waveform is reconstructed"
+    return Dataset(
+        tensors["train"], tensors["val"], tensors.get("test"), mean, std,
+        f"{where}: {described}{denoising}{'; ' if note else ''}{note}",
+    )  # fmt: skip
+
+
+def load_held_out(root: Path, columns: tuple[tuple[str, str | None], ...], dataset: Dataset) -> Tensors:
+    """Held-out records, standardised as `dataset` is: those of the split test, or all where the files say nothing.
+
+    Raises ValueError for files that are wrong in any way, and for records to train and validate on only."""
+    source, _ = read(root, dict(columns))
+    if source.split is not None:
+        chosen = np.char.lower(source.split) == "test"
+        if not chosen.any():
+            raise ValueError(
+                f"{root} has records to train or validate on only; expected test_records, records whose split is test, "
+                "or records of no split: what was trained on is not held out"
+            )
+        source = source.of(chosen)
+    _check_peaks(source, str(root))
+    return as_tensors(source, dataset.mean, dataset.std)
+
+
+def as_tensors(records: Records, mean: NDArray[np.float64], std: NDArray[np.float64]) -> Tensors:
+    """`records` with each waveform scaled to mean 0 and standard deviation 1, its clean one by the same two numbers,
+    and statics less `mean` over `std`, both (4,).
+
+    What a waveform is multiplied by is lost with that: the network sees of its size only what the residual noise in
+    `statics` says, against which the noise that it sees can be held."""
+    waveforms = records.waveforms.astype(np.float64)
+    centre, scale = waveforms.mean(axis=1, keepdims=True), waveforms.std(axis=1, keepdims=True)
+    target = waveforms if records.clean is None else records.clean
+
+    def tensor(values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+    return Tensors(
+        signal=tensor((waveforms - centre) / scale)[:, None],
+        statics=tensor((records.statics - mean) / std),
+        target=tensor((target - centre) / scale)[:, None],
+        label=torch.from_numpy(records.label),
+        exists=torch.from_numpy(records.exists),
+        latency=tensor(records.latency),
+        amplitude=tensor(records.amplitude),
+        threshold=tensor(records.threshold),
+    )
+
+
+def _check_peaks(records: Records, where: str) -> None:
+    if not records.exists.any():
+        raise ValueError(
+            f"{where}: none of the {len(records.exists)} records has a wave V; expected some with peak_exists 1, to "
+            "measure latency and amplitude on"
+        )
+
+
+def _described(split: str, part: Records) -> str:
+    counts = np.bincount(part.label, minlength=len(CLASSES))
+    classes = ", ".join(f"{name} {count:,}" for name, count in zip(CLASSES, counts, strict=True))
+    counted = f"{len(part.label):,} records of {len(np.unique(part.patient)):,} patients"
+    return f"{split} {counted} ({classes}), {part.exists.mean():.0%} with a wave V"

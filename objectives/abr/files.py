@@ -1,0 +1,412 @@
+"""Records from the user's own files, as arrays; every way they can be wrong has a sentence.
+
+`data.root` is an npz or a CSV file, or a folder with
+
+    records.npz or records.csv                  of no split, or with a column `split`
+    train_records.npz, val_records.csv, ...     of a split; these win over a split of our own
+
+Arrays of the npz, columns of the CSV (n records):
+
+    waveforms      (n, 200): 10 ms at 20 kHz, in any unit; of a CSV the columns s000 to s199
+    age, intensity, rate, noise                 years, dB 0 to 100, clicks a second, residual noise in any unit
+    patient, label                              who, and one of CLASSES
+    peak_exists, latency_ms, amplitude_uv       of wave V; the last two mean nothing where it does not exist
+    threshold_db                                of hearing
+    clean          (n, 200), optional: what denoising is to give, in the unit of waveforms; clean000 to clean199
+    split, sampling_rate                        optional: train, val or test; 20000
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+from numpy.typing import NDArray
+
+from objectives.tables import read_table
+
+SAMPLES = 200
+SAMPLING_RATE = 20_000  # Hz
+CLASSES = ("NORMAL", "NEUROPATHY", "SNIK", "TOTAL", "ITIK")
+STATICS = ("age", "intensity", "rate", "noise")
+
+SPLITS = ("", "train", "val", "test")
+SUFFIXES = (".npz", ".csv")
+SIGNALS = {"waveforms": "s", "clean": "clean"}  # what the columns of a CSV begin with
+PEAK = ("latency_ms", "amplitude_uv")
+REQUIRED = ("waveforms", *STATICS, "patient", "label", "peak_exists", *PEAK, "threshold_db")
+OPTIONAL = ("clean", "split", "sampling_rate")
+NAMES = (*REQUIRED, *OPTIONAL)
+# What a number may be, and its unit.
+RANGES = {
+    "age": (0.0, 130.0, "years"),
+    "intensity": (0.0, 100.0, "dB"),
+    "rate": (0.0, 1000.0, "clicks a second"),
+    "noise": (-np.inf, np.inf, "numbers"),
+    "latency_ms": (0.0, SAMPLES / SAMPLING_RATE * 1000, "ms after the click"),
+    "amplitude_uv": (0.0, 20.0, "microvolts"),
+    "threshold_db": (-20.0, 130.0, "dB"),
+}
+FLAGS = {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Records:
+    """One row a record. waveforms, clean: (n, 200), of one unit; clean is None where there is none. statics: (n, 4) in
+    the order of STATICS. label: index into CLASSES. exists: whether there is a wave V; latency (ms) and amplitude (uV)
+    are its own, 0 where there is none. threshold: dB. split: train, val or test; None where the files say nothing."""
+
+    waveforms: NDArray[np.float32]
+    clean: NDArray[np.float32] | None
+    statics: NDArray[np.float32]
+    patient: NDArray[np.str_]
+    label: NDArray[np.int64]
+    exists: NDArray[np.bool_]
+    latency: NDArray[np.float32]
+    amplitude: NDArray[np.float32]
+    threshold: NDArray[np.float32]
+    split: NDArray[np.str_] | None
+
+    def of(self, chosen: NDArray[Any]) -> Records:
+        """Those that an index or a mask chooses."""
+        own: dict[str, Any] = vars(self)
+        return Records(**{name: None if values is None else values[chosen] for name, values in own.items()})
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file as it is. arrays: by the names of NAMES, as many rows each. numbers: of the rows, and `row` what to call
+    them: "record 1" of an npz, "line 2" of a CSV. called: what each array is called in the file. unused: the others."""
+
+    at: Path
+    arrays: Mapping[str, NDArray[Any]]
+    numbers: NDArray[np.int64]
+    row: str
+    called: Mapping[str, str]
+    unused: Sequence[str] = ()
+
+    def place(self, index: int) -> str:
+        return f"{self.at}, {self.row} {self.numbers[index]}"
+
+
+def read(root: Path, columns: Mapping[str, str | None]) -> tuple[Records, str]:
+    """All records of `root`, and a note on what was not used ("" where all was).
+
+    columns: what arrays and columns are called where it is not their own name; of waveforms and clean in a CSV, what
+    comes before their three digits. Raises ValueError for whatever is wrong with the files."""
+    sources = _sources(root)
+    tables = [_read_npz(path, columns) if path.suffix == ".npz" else _read_csv(path, columns) for _, path in sources]
+    parts = [_checked(table) for table in tables]
+    notes = [f"{table.at.name}: {', '.join(table.unused)} not used" for table in tables if table.unused]
+    return _joined(parts, [split for split, _ in sources], [path for _, path in sources]), "; ".join(notes)
+
+
+def _sources(root: Path) -> list[tuple[str, Path]]:
+    """The files of `root`, each with the split that its name says ("": none)."""
+    if root.is_file():
+        if root.suffix not in SUFFIXES:
+            raise ValueError(f"{root} is neither an npz nor a CSV; expected a file that ends in .npz or .csv")
+        return [("", root)]
+    if not root.is_dir():
+        meant = _meant(root.name, [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else [])
+        raise ValueError(f"{root} does not exist; expected an npz, a CSV, or a folder of them.{meant}")
+    found: list[tuple[str, Path]] = []
+    for split in SPLITS:
+        there = [root / f"{_prefix(split)}records{end}" for end in SUFFIXES]
+        there = [path for path in there if path.is_file()]
+        if len(there) > 1:
+            raise ValueError(f"{there[0]} and {there[1]} are both there; expected one of them")
+        found += [(split, path) for path in there]
+    if not found:
+        held = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+        expected = [f"{_prefix(split)}records{end}" for split in SPLITS for end in SUFFIXES]
+        near = next((f" Should '{name}' be '{match[0]}'?" for name in held
+                     if (match := difflib.get_close_matches(name.lower(), expected, n=1))), "")  # fmt: skip
+        held_text = f"holds {', '.join(held[:8])}{', ...' if len(held) > 8 else ''}" if held else "is empty"
+        raise ValueError(
+            f"{root} {held_text}; expected records.npz or records.csv, or one for each of train, val and test "
+            f"(train_records.npz).{near}"
+        )
+    splits = {split for split, _ in found}
+    if not {"", "train"} & splits and "test" not in splits:
+        raise ValueError(f"{root} has val_records only; expected records or train_records to train on")
+    if {"", "train"} <= splits:
+        raise ValueError(f"{root} has records and train_records; expected one of them, or a column split in records")
+    return found
+
+
+def _prefix(split: str) -> str:
+    return f"{split}_" if split else ""
+
+
+def _read_npz(path: Path, columns: Mapping[str, str | None]) -> Table:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} cannot be read as npz (its directory is missing); is the file whole?")
+    with np.load(path, allow_pickle=False) as archive:
+        there = list(archive.files)
+        called = _called(path, columns, there)
+        arrays = {name: _array(archive, path, key) for name, key in called.items()}
+    unused = [name for name in there if name not in called.values()]
+    count = len(arrays["waveforms"]) if arrays["waveforms"].ndim else 0
+    if "sampling_rate" in arrays and arrays["sampling_rate"].size == 1:
+        arrays["sampling_rate"] = np.full(count, arrays["sampling_rate"].item())
+    for name, array in arrays.items():
+        wanted = 2 if name in SIGNALS else 1
+        if array.ndim != wanted:
+            expected = f"(records, {SAMPLES})" if wanted == 2 else "a value a record"
+            raise ValueError(f"{path}: {called[name]} is of shape {array.shape}; expected {expected}")
+        if wanted == 2:
+            _check_samples(path, called[name], array)
+        if len(array) != count:
+            raise ValueError(
+                f"{path}: {called[name]} has {len(array)} entries and {called['waveforms']} {count} records; expected "
+                "as many of each"
+            )
+    return Table(path, arrays, np.arange(1, count + 1), "record", called, unused)
+
+
+def _array(archive: Any, path: Path, key: str) -> NDArray[Any]:
+    try:
+        return np.asarray(archive[key])
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(
+                f"{path}: {key} is an array of Python objects; expected numbers or text, as np.asarray(values, dtype="
+                "str) or dtype=float saves them"
+            ) from error
+        raise ValueError(f"{path} cannot be read as npz ({key}: {_first_line(error)}); is the file whole?") from error
+
+
+def _read_csv(path: Path, columns: Mapping[str, str | None]) -> Table:
+    there = _header(path)
+    prefixes = {name: columns.get(name) or prefix for name, prefix in SIGNALS.items()}
+    samples = {name: [one for one in there if re.fullmatch(re.escape(prefix) + r"\d+", one)]
+               for name, prefix in prefixes.items()}  # fmt: skip
+    if there and not samples["waveforms"]:
+        start = prefixes["waveforms"]
+        raise ValueError(
+            f"{path} has no columns {start}000 to {start}{SAMPLES - 1}; it has {', '.join(there[:12])}. Expected the "
+            "samples, or data.columns.waveforms to name what comes before their digits"
+        )
+    scalars = [name for name in NAMES if name not in SIGNALS]
+    # A cell may be empty where there is no wave V: read under their own names, these two are not required to be full.
+    own = {columns.get(name) or name: name for name in PEAK}
+    wanted: dict[str, str | None] = {name: columns.get(name) for name in scalars if name not in PEAK}
+    wanted |= dict.fromkeys([*own, *samples["waveforms"], *samples["clean"]])
+    required = [name for name in REQUIRED if name not in (*SIGNALS, *PEAK)]
+    table = read_table(path, wanted, required)
+    if lacking := [name for name in own if name not in table]:
+        raise ValueError(
+            f"{path} has no column {lacking[0]}; expected it, or data.columns.{own[lacking[0]]} to name the one meant."
+            f"{_meant(lacking[0], there)}"
+        )
+    table = table.rename(columns=own)
+    arrays: dict[str, NDArray[Any]] = {name: table[name].to_numpy(str) for name in scalars if name in table}
+    for name in PEAK:
+        arrays[name] = np.where(arrays[name] == "", "nan", arrays[name])
+    for name, found in samples.items():
+        if found:
+            digits = len(prefixes[name])
+            in_order = sorted((int(column[digits:]), column) for column in found)
+            arrays[name] = table[[column for _, column in in_order]].to_numpy(str)
+    called = {name: columns.get(name) or name for name in scalars} | {name: f"{prefixes[name]}..." for name in SIGNALS}
+    used = {*called.values(), *samples["waveforms"], *samples["clean"]}
+    unused = [name for name in there if name not in used]
+    return Table(path, arrays, table.index.to_numpy(np.int64), "line", called, unused)
+
+
+def _header(path: Path) -> list[str]:
+    """The names of the columns; of a file that cannot be read none, since `read_table` says why."""
+    try:
+        return [str(name).strip() for name in pandas.read_csv(path, nrows=0, encoding="utf-8-sig").columns]
+    except (OSError, ValueError, UnicodeError):
+        return []
+
+
+def _called(path: Path, columns: Mapping[str, str | None], there: Sequence[str]) -> dict[str, str]:
+    """What each array is called in the file, of those it has."""
+    called: dict[str, str] = {}
+    for name in NAMES:
+        given = columns.get(name)
+        key = given or name
+        if key in there:
+            called[name] = key
+        elif given or name in REQUIRED:
+            why = f", which data.columns names for {name}" if given else f"; data.columns.{name} may name the one meant"
+            raise ValueError(f"{path} has no array {key}{why}; it has {', '.join(there)}.{_meant(key, there)}")
+    return called
+
+
+def _checked(table: Table) -> Records:
+    """The arrays of a file as records; raises ValueError for the first thing that is wrong with them."""
+    if not len(table.numbers):
+        raise ValueError(f"{table.at} has no records; expected some")
+    _check_sampling_rate(table)
+    waveforms = _signal(table, "waveforms")
+    if len(flat := np.flatnonzero(np.ptp(waveforms, axis=1) == 0)):
+        raise ValueError(
+            f"{table.place(flat[0])}: all {SAMPLES} samples are {waveforms[flat[0], 0]:g}{_more(flat)}; expected a "
+            "waveform that can be scaled to standard deviation 1. Leave empty recordings out"
+        )
+    exists = _flags(table, "peak_exists")
+    peak = [np.where(exists, _numbers(table, name, where=exists), 0).astype(np.float32) for name in PEAK]
+    statics = np.stack([_numbers(table, name) for name in STATICS], axis=1)
+    return Records(
+        waveforms=waveforms,
+        clean=_signal(table, "clean") if "clean" in table.arrays else None,
+        statics=statics.astype(np.float32),
+        patient=_texts(table, "patient"),
+        label=_labels(table),
+        exists=exists,
+        latency=peak[0],
+        amplitude=peak[1],
+        threshold=_numbers(table, "threshold_db").astype(np.float32),
+        split=_texts(table, "split") if "split" in table.arrays else None,
+    )
+
+
+def _check_sampling_rate(table: Table) -> None:
+    if "sampling_rate" not in table.arrays:
+        return
+    rates = _floats(table, "sampling_rate")
+    if len(wrong := np.flatnonzero(~(np.abs(rates - SAMPLING_RATE) < 0.5))):
+        raise ValueError(
+            f"{table.place(wrong[0])}: {table.called['sampling_rate']} is {rates[wrong[0]]:g} Hz{_more(wrong)}; "
+            f"expected {SAMPLING_RATE} Hz. Resample the waveforms to {SAMPLES} samples over "
+            f"{SAMPLES / SAMPLING_RATE * 1000:g} ms"
+        )
+
+
+def _check_samples(path: Path, called: str, array: NDArray[Any]) -> None:
+    if array.shape[1] != SAMPLES:
+        turned = " They look transposed: save array.T" if array.shape[0] == SAMPLES else ""
+        raise ValueError(
+            f"{path}: {called} has {array.shape[1]} samples a record; expected {SAMPLES}, "
+            f"{SAMPLES / SAMPLING_RATE * 1000:g} ms at {SAMPLING_RATE} Hz.{turned}"
+        )
+
+
+def _signal(table: Table, name: str) -> NDArray[np.float32]:
+    _check_samples(table.at, table.called[name], table.arrays[name])
+    signal = _floats(table, name)
+    if len(bad := np.flatnonzero(~np.isfinite(signal).all(axis=1))):
+        count = int((~np.isfinite(signal[bad[0]])).sum())
+        raise ValueError(
+            f"{table.place(bad[0])}: {count} samples of {table.called[name]} are NaN or infinite{_more(bad)}; expected "
+            "numbers. Leave damaged records out"
+        )
+    return signal.astype(np.float32)
+
+
+def _numbers(table: Table, name: str, where: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Numbers within their range, at least `where`."""
+    values = _floats(table, name)
+    low, high, unit = RANGES[name]
+    asked = np.ones(len(values), bool) if where is None else where
+    # Of latency and amplitude 0 is no measure of anything.
+    least = values > low if name in PEAK else values >= low
+    if len(wrong := np.flatnonzero(asked & ~(np.isfinite(values) & least & (values <= high)))):
+        at = wrong[0]
+        span = f"{unit} from {low:g} to {high:g}" if np.isfinite(low) else "a number"
+        if name in PEAK:
+            span = f"{unit}, above {low:g} and up to {high:g}, where peak_exists is 1"
+        raise ValueError(f"{table.place(at)}: {table.called[name]} is {values[at]:g}{_more(wrong)}; expected {span}")
+    return values
+
+
+def _floats(table: Table, name: str) -> NDArray[np.float64]:
+    """Numbers of an array that may be text, as all cells of a CSV are."""
+    array = table.arrays[name]
+    if array.dtype.kind in "buif":
+        return array.astype(np.float64)
+    if array.dtype.kind in "US":
+        try:
+            return array.astype(np.float64)
+        except ValueError:
+            cells = array.ravel()
+            at = next(index for index, cell in enumerate(cells) if not _is_number(cell))
+            place = table.place(at // (cells.size // len(array)))
+            shown = f"'{cells[at]}'" if cells[at] else "empty"
+            raise ValueError(f"{place}: {table.called[name]} is {shown}; expected a number") from None
+    raise ValueError(f"{table.at}: {table.called[name]} holds {array.dtype}; expected integers or floats")
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _flags(table: Table, name: str) -> NDArray[np.bool_]:
+    cells = _texts(table, name)
+    known = [FLAGS.get(cell.lower()) for cell in cells]
+    for index, flag in enumerate(known):
+        if flag is None:
+            raise ValueError(f"{table.place(index)}: {table.called[name]} is '{cells[index]}'; expected 1 or 0")
+    return np.array(known, bool)
+
+
+def _labels(table: Table) -> NDArray[np.int64]:
+    cells = _texts(table, "label")
+    codes = {name: code for code, name in enumerate(CLASSES)}
+    for index, cell in enumerate(cells):
+        if cell not in codes:
+            raise ValueError(
+                f"{table.place(index)}: {table.called['label']} is '{cell}'; expected one of {', '.join(CLASSES)}."
+                f"{_meant(cell.upper(), CLASSES)}"
+            )
+    return np.array([codes[cell] for cell in cells], np.int64)
+
+
+def _texts(table: Table, name: str) -> NDArray[np.str_]:
+    array = table.arrays[name]
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    texts = np.char.strip(array.astype(str))
+    if len(empty := np.flatnonzero((texts == "") | (texts == "nan"))):
+        shown = str(texts[empty[0]]) or "empty"
+        raise ValueError(f"{table.place(empty[0])}: {table.called[name]} is {shown}{_more(empty)}; expected a value")
+    return texts
+
+
+def _joined(parts: Sequence[Records], splits: Sequence[str], paths: Sequence[Path]) -> Records:
+    """One set of records of the files, each with the split of its file."""
+    with_split = []
+    for part, split, path in zip(parts, splits, paths, strict=True):
+        if split and part.split is not None:
+            raise ValueError(f"{path} is named for the split {split} and has a column split; expected one of them")
+        if len(parts) > 1 and part.split is not None:
+            raise ValueError(f"{path} has a column split and stands beside files of a split; expected one of them")
+        named = split or ("train" if len(parts) > 1 else "")
+        with_split.append(replace(part, split=np.full(len(part.label), named)) if named else part)
+    if len({part.clean is None for part in parts}) > 1:
+        without = next(path for part, path in zip(parts, paths, strict=True) if part.clean is None)
+        raise ValueError(f"{without} has no clean and another file has; expected it in all files or in none")
+    joined: dict[str, Any] = {
+        name: None if values is None else np.concatenate([getattr(part, name) for part in with_split])
+        for name, values in vars(with_split[0]).items()
+    }
+    return Records(**joined)
+
+
+def _more(indices: NDArray[Any]) -> str:
+    return f" (and {len(indices) - 1} more)" if len(indices) > 1 else ""
+
+
+def _meant(name: str, options: Iterable[str]) -> str:
+    match = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
+    return f" Did you mean '{match[0]}'?" if match else ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
