@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from hpo.trial import Trial
+from objectives.wording import meant
 
 
 def chosen(trial: Trial, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def with_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any], where: 
     merged = dict(defaults)
     for name, value in given.items():
         if name not in defaults:
-            close = difflib.get_close_matches(name, defaults, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
-            raise ValueError(f"{where}.{name} is not known; expected {', '.join(defaults)}.{hint}")
+            raise ValueError(
+                f"{where}.{name} is not known; expected {', '.join(defaults)}.{meant(name, defaults)}"
+            )
         inner = defaults[name]
         if isinstance(inner, Mapping) and not isinstance(value, Mapping):
             raise ValueError(f"{where}.{name} is {value!r}; expected a mapping with {', '.join(inner)}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas
+
+from objectives.wording import first_line, meant
 
 
 def read_table(
@@ -30,9 +31,8 @@ def read_table(
     try:
         read = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
     except (ValueError, UnicodeError) as error:  # pandas's own errors are ValueErrors
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         expected = "expected UTF-8, a header and rows of cells"
-        raise ValueError(f"{path} cannot be read as a CSV ({problem}); {expected}") from error
+        raise ValueError(f"{path} cannot be read as a CSV ({first_line(error)}); {expected}") from error
     read.index = range(2, len(read) + 2)
     read.columns = [str(name).strip() for name in read.columns]
     names = {
@@ -72,10 +72,9 @@ def _called(
     if given is not None:
         if given in there:
             return given
-        close = difflib.get_close_matches(given, there, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
         raise ValueError(
-            f"{path} has no column {given}, which data.columns names for {column}; it has {', '.join(there)}.{hint}"
+            f"{path} has no column {given}, which data.columns names for {column}; it has {', '.join(there)}."
+            f"{meant(given, there)}"
         )
     for name in (column, *aliases.get(column, ())):
         if name in there:

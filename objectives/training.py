@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from itertools import islice
 from typing import Any
 
@@ -110,6 +110,12 @@ class Frozen:
             module.requires_grad_(joined)
         for module in (*self.staying, *(() if joined else self.joining)):
             module.requires_grad_(False).eval()
+
+
+# What a task need not decide: the settings that have a default, for the defaults of its own options.
+LOOP_DEFAULTS: dict[str, Any] = {
+    field.name: field.default for field in fields(Settings) if field.default is not MISSING
+}
 
 
 def settings_in(options: Mapping[str, Any]) -> dict[str, Any]:

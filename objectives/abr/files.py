@@ -22,7 +22,7 @@ import difflib
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ import pandas
 from numpy.typing import NDArray
 
 from objectives.tables import read_table
+from objectives.wording import first_line, holds, meant
 
 SAMPLES = 200
 SAMPLING_RATE = 20_000  # Hz
@@ -116,8 +117,9 @@ def _sources(root: Path) -> list[tuple[str, Path]]:
             raise ValueError(f"{root} is neither an npz nor a CSV; expected a file that ends in .npz or .csv")
         return [("", root)]
     if not root.is_dir():
-        meant = _meant(root.name, [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else [])
-        raise ValueError(f"{root} does not exist; expected an npz, a CSV, or a folder of them.{meant}")
+        beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
+        expected = f"expected an npz, a CSV, or a folder of them.{meant(root.name, beside)}"
+        raise ValueError(f"{root} does not exist; {expected}")
     found: list[tuple[str, Path]] = []
     for split in SPLITS:
         there = [root / f"{_prefix(split)}records{end}" for end in SUFFIXES]
@@ -130,9 +132,8 @@ def _sources(root: Path) -> list[tuple[str, Path]]:
         expected = [f"{_prefix(split)}records{end}" for split in SPLITS for end in SUFFIXES]
         near = next((f" Should '{name}' be '{match[0]}'?" for name in held
                      if (match := difflib.get_close_matches(name.lower(), expected, n=1))), "")  # fmt: skip
-        held_text = f"holds {', '.join(held[:8])}{', ...' if len(held) > 8 else ''}" if held else "is empty"
         raise ValueError(
-            f"{root} {held_text}; expected records.npz or records.csv, or one for each of train, val and test "
+            f"{root} {holds(held)}; expected records.npz or records.csv, or one for each of train, val and test "
             f"(train_records.npz).{near}"
         )
     splits = {split for split, _ in found}
@@ -182,7 +183,7 @@ def _array(archive: Any, path: Path, key: str) -> NDArray[Any]:
                 f"{path}: {key} is an array of Python objects; expected numbers or text, as np.asarray(values, dtype="
                 "str) or dtype=float saves them"
             ) from error
-        raise ValueError(f"{path} cannot be read as npz ({key}: {_first_line(error)}); is the file whole?") from error
+        raise ValueError(f"{path} cannot be read as npz ({key}: {first_line(error)}); is the file whole?") from error
 
 
 def _read_csv(path: Path, columns: Mapping[str, str | None]) -> Table:
@@ -206,7 +207,7 @@ def _read_csv(path: Path, columns: Mapping[str, str | None]) -> Table:
     if lacking := [name for name in own if name not in table]:
         raise ValueError(
             f"{path} has no column {lacking[0]}; expected it, or data.columns.{own[lacking[0]]} to name the one meant."
-            f"{_meant(lacking[0], there)}"
+            f"{meant(lacking[0], there)}"
         )
     table = table.rename(columns=own)
     arrays: dict[str, NDArray[Any]] = {name: table[name].to_numpy(str) for name in scalars if name in table}
@@ -241,7 +242,7 @@ def _called(path: Path, columns: Mapping[str, str | None], there: Sequence[str])
             called[name] = key
         elif given or name in REQUIRED:
             why = f", which data.columns names for {name}" if given else f"; data.columns.{name} may name the one meant"
-            raise ValueError(f"{path} has no array {key}{why}; it has {', '.join(there)}.{_meant(key, there)}")
+            raise ValueError(f"{path} has no array {key}{why}; it has {', '.join(there)}.{meant(key, there)}")
     return called
 
 
@@ -363,7 +364,7 @@ def _labels(table: Table) -> NDArray[np.int64]:
         if cell not in codes:
             raise ValueError(
                 f"{table.place(index)}: {table.called['label']} is '{cell}'; expected one of {', '.join(CLASSES)}."
-                f"{_meant(cell.upper(), CLASSES)}"
+                f"{meant(cell.upper(), CLASSES)}"
             )
     return np.array([codes[cell] for cell in cells], np.int64)
 
@@ -402,11 +403,3 @@ def _joined(parts: Sequence[Records], splits: Sequence[str], paths: Sequence[Pat
 def _more(indices: NDArray[Any]) -> str:
     return f" (and {len(indices) - 1} more)" if len(indices) > 1 else ""
 
-
-def _meant(name: str, options: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
-    return f" Did you mean '{match[0]}'?" if match else ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from objectives.losses.multitask import UncertaintyWeighting, weighted_sum
+from objectives.wording import meant
 
 TASKS = ("signal", "class", "peak", "threshold")
 UNITS = {"uV": 1.0, "nV": 1000.0}  # what a microvolt is in each
@@ -74,9 +74,8 @@ def class_weights_of(name: str, labels: Tensor, classes: int) -> Tensor:
     "none": 1. "balanced": inverse to how many there are, so that all classes weigh the same. "root": inverse to the
     square root of that, half-way (on a logarithmic scale) between the two. Raises ValueError for another name."""
     if name not in CLASS_WEIGHTS:
-        close = difflib.get_close_matches(str(name), CLASS_WEIGHTS, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"class_weights is {name!r}; expected one of {', '.join(CLASS_WEIGHTS)}.{hint}")
+        expected = f"expected one of {', '.join(CLASS_WEIGHTS)}.{meant(name, CLASS_WEIGHTS)}"
+        raise ValueError(f"class_weights is {name!r}; {expected}")
     counts = torch.bincount(labels, minlength=classes).float()
     weights = counts ** -{"none": 0.0, "balanced": 1.0, "root": 0.5}[name]
     return weights * counts.sum() / (weights * counts).sum()

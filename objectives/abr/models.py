@@ -9,13 +9,12 @@ measured knowing the class, the threshold knowing the class and the peak. Gradie
 
 from __future__ import annotations
 
-import difflib
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from objectives.abr.files import CLASSES, SAMPLES, SAMPLING_RATE, STATICS
+from objectives.wording import meant
 
 LEVELS = 5  # of 200, 100, 50, 25 and 12 samples
 # Widths of the first level; the parameters are about 3,700 times their square.
@@ -116,7 +115,6 @@ class Film(nn.Module):
 def build(architecture: str, dropout: float = 0.0) -> ABRNet:
     """The network called `architecture`; raises ValueError when there is none of that name."""
     if architecture not in ARCHITECTURES:
-        close = difflib.get_close_matches(str(architecture), ARCHITECTURES, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"architecture is {architecture!r}; expected one of {', '.join(ARCHITECTURES)}.{hint}")
+        expected = f"expected one of {', '.join(ARCHITECTURES)}.{meant(architecture, ARCHITECTURES)}"
+        raise ValueError(f"architecture is {architecture!r}; {expected}")
     return ABRNet(ARCHITECTURES[architecture], dropout)

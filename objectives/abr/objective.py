@@ -18,24 +18,26 @@ from objectives.abr.losses import TASKS, class_weights_of, components, total, un
 from objectives.abr.measures import measure
 from objectives.options import chosen, hashable
 from objectives.recording import WEIGHTS, load_weights
-from objectives.training import Batch, Settings, fit, pick_device, score, settings_in, shuffled, to_device
+from objectives.training import (
+    LOOP_DEFAULTS,
+    Batch,
+    Settings,
+    fit,
+    pick_device,
+    score,
+    settings_in,
+    shuffled,
+    to_device,
+)
 
 DEFAULTS: dict[str, Any] = {
+    **LOOP_DEFAULTS,
     "architecture": "small",
     "learning_rate": 1e-3,
     "batch_size": 32,
     "epochs": 30,
-    "patience": None,
-    "weight_decay": 0.01,
     "schedule": "plateau",
-    "warmup_epochs": 0,
-    "plateau_factor": 0.5,
-    "plateau_patience": 3,
-    "clip_norm": None,
     "settle_batches": 16,
-    "precision": "auto",
-    "compile": False,
-    "checkpoint_every": 1,
     "dropout": 0.1,
     "amplitude_unit": "uV",
     "class_weights": "balanced",

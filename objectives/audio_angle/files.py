@@ -10,10 +10,9 @@ Files of other kinds (notes, pictures) may lie anywhere."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from objectives.audio_angle.wav import read_wav, resample
 from objectives.splits import SPELLINGS, SPLITS
 from objectives.tables import read_table
+from objectives.wording import holds, meant
 
 CLASSES = ("deg000", "deg036", "deg072", "deg108", "deg144", "deg180")
 LABELS = "labels.csv"
@@ -91,7 +91,7 @@ def read_clips(root: Path, layout: Layout, sample_rate: int | None = None, short
     if not root.is_dir():
         beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         problem = "is a file" if root.exists() else "does not exist"
-        raise ValueError(f"{root} {problem}; expected a folder of sounds.{_meant(root.name, beside)}")
+        raise ValueError(f"{root} {problem}; expected a folder of sounds.{meant(root.name, beside)}")
     if tables := _tables(root, layout):
         entries, levels = _from_tables(root, tables, layout), layout.classes
     else:
@@ -142,7 +142,7 @@ def _from_tables(root: Path, tables: Mapping[str, Path], layout: Layout) -> list
     audio = root / layout.audio if layout.audio else next(iter(tables.values())).parent
     if not audio.is_dir():
         beside = [path.name for path in audio.parent.iterdir() if path.is_dir()] if audio.parent.is_dir() else []
-        raise ValueError(f"data.audio: {audio} is no folder; expected that of the files.{_meant(audio.name, beside)}")
+        raise ValueError(f"data.audio: {audio} is no folder; expected that of the files.{meant(audio.name, beside)}")
     entries: dict[Path, Entry] = {}
     for split, table in tables.items():
         rows = read_table(table, dict(layout.columns), ("file", "rank"), ALIASES)
@@ -155,7 +155,7 @@ def _from_tables(root: Path, tables: Mapping[str, Path], layout: Layout) -> list
                 beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
                 raise ValueError(
                     f"{where}: {path} does not exist; expected the file, or the line left out."
-                    f"{_meant(path.name, beside)}"
+                    f"{meant(path.name, beside)}"
                 )
             named = split or _split(row["split"], where) if "split" in row else split
             entries[path] = Entry(path, _rank(row["rank"], layout.classes, where), named, row.get("patient", ""), where)
@@ -166,14 +166,14 @@ def _from_tables(root: Path, tables: Mapping[str, Path], layout: Layout) -> list
                     listed = " or ".join(table.name for table in tables.values())
                     raise ValueError(
                         f"{path} is not in {listed}; expected a row for it, the file elsewhere, or "
-                        f"data.ignore_extra: true.{_meant(path.name, [one.name for one in entries])}"
+                        f"data.ignore_extra: true.{meant(path.name, [one.name for one in entries])}"
                     )
     return list(entries.values())
 
 
 def _split(cell: str, where: str) -> str:
     if (split := SPELLINGS.get(cell.lower())) is None:
-        raise ValueError(f"{where}: the split is {cell!r}; expected train, val or test.{_meant(cell, SPELLINGS)}")
+        raise ValueError(f"{where}: the split is {cell!r}; expected train, val or test.{meant(cell, SPELLINGS)}")
     return split
 
 
@@ -182,7 +182,7 @@ def _rank(cell: str, classes: Sequence[str] | None, where: str) -> float:
         if cell not in classes:
             raise ValueError(
                 f"{where}: the rank is {cell!r}; expected one of data.classes: {', '.join(classes)}."
-                f"{_meant(cell, classes)}"
+                f"{meant(cell, classes)}"
             )
         return float(classes.index(cell))
     try:
@@ -201,7 +201,7 @@ def _from_folders(root: Path, layout: Layout) -> list[Entry]:
     folders = _class_folders(root, classes, layout.ignore_extra)
     if not folders:
         raise ValueError(
-            f"{root} {_holds(root)}; expected a folder of sounds for each class ({', '.join(classes)}), or "
+            f"{root} {holds(_names(root))}; expected a folder of sounds for each class ({', '.join(classes)}), or "
             f"{layout.labels or LABELS} with the columns file and rank"
         )
     entries = []
@@ -236,7 +236,7 @@ def _class_folders(root: Path, classes: Sequence[str], ignore_extra: bool) -> di
         elif not ignore_extra:
             raise ValueError(
                 f"{folder} is not a class; expected folders named as in data.classes ({', '.join(classes)}), or "
-                f"data.ignore_extra: true.{_meant(name, classes)}"
+                f"data.ignore_extra: true.{meant(name, classes)}"
             )
     if not ignore_extra:
         for folder in {root, *(folder.parent for folder in found.values()), *found.values()}:
@@ -254,8 +254,8 @@ def _class_files(folder: Path, name: str, layout: Layout) -> list[Path]:
     if not material.is_dir():
         held = [one.name for one in _folders(folder)]
         raise ValueError(
-            f"{folder} {_holds(folder)}; expected a folder {layout.material} (data.material)."
-            f"{_meant(layout.material, held)}"
+            f"{folder} {holds(_names(folder))}; expected a folder {layout.material} (data.material)."
+            f"{meant(layout.material, held)}"
         )
     pattern = re.compile(rf"{re.escape(layout.material)}_{re.escape(name)}_([^_]+)_(\d+)", re.ASCII)
     files: list[Path] = []
@@ -275,7 +275,7 @@ def _class_files(folder: Path, name: str, layout: Layout) -> list[Path]:
         held_ = f"only {', '.join(sorted(frequencies))}" if frequencies else "no wav files"
         raise ValueError(
             f"{material} has no sounds of {layout.frequency} (data.frequency), {held_}; expected some of each class."
-            f"{_meant(layout.frequency, frequencies)}"
+            f"{meant(layout.frequency, frequencies)}"
         )
     return files
 
@@ -284,19 +284,10 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def _wavs(folder: Path) -> list[Path]:
     # Some systems leave a ._name beside each name: not sounds.
     return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".wav" and not p.name.startswith("."))
-
-
-def _holds(folder: Path, limit: int = 8) -> str:
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if not names:
-        return "is empty"
-    more = f", ... ({len(names)} in all)" if len(names) > limit else ""
-    return f"holds {', '.join(names[:limit])}{more}"
-
-
-def _meant(name: str, options: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
-    return f" Did you mean '{match[0]}'?" if match else ""

@@ -17,9 +17,10 @@ from objectives.audio_angle.pairs import all_pairs, draw_pairs
 from objectives.losses.ghm_ranking import GHMRankingLoss
 from objectives.options import chosen
 from objectives.recording import WEIGHTS, load_weights
-from objectives.training import Batch, Settings, fit, pick_device, score, settings_in, to_device
+from objectives.training import LOOP_DEFAULTS, Batch, Settings, fit, pick_device, score, settings_in, to_device
 
 DEFAULTS: dict[str, Any] = {
+    **LOOP_DEFAULTS,
     "architecture": "resnet_small",
     "base_width": 16,
     "loss": "ghm_ranking",
@@ -32,16 +33,6 @@ DEFAULTS: dict[str, Any] = {
     "pairs_per_epoch": None,
     "ghm_statistics": "epoch",
     "epochs": 60,
-    "patience": None,
-    "weight_decay": 0.01,
-    "schedule": "constant",
-    "warmup_epochs": 0,
-    "plateau_factor": 0.5,
-    "plateau_patience": 3,
-    "clip_norm": None,
-    "settle_batches": 0,
-    "precision": "auto",
-    "compile": False,
     "checkpoint_every": 5,
     "data": {
         "root": None,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
+from objectives.wording import first_line
+
 
 def read_wav(path: Path) -> tuple[NDArray[np.float64], int]:
     """The samples, (n,), and how many there are a second. PCM of 8, 16, 24 and 32 bits has full scale 1, floats stay
@@ -25,7 +27,7 @@ def read_wav(path: Path) -> tuple[NDArray[np.float64], int]:
             warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
             rate, raw = wavfile.read(path)
     except Exception as error:  # damaged headers raise struct.error, UnboundLocalError and others
-        problem = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        problem = first_line(error).rstrip(".")
         raise ValueError(
             f"{path} cannot be read as wav ({problem}); expected a whole file of PCM with 8, 16, 24 or 32 bits, or of "
             "floats"

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from PIL import Image
 
 from objectives.splits import SPELLINGS
 from objectives.tables import read_table
+from objectives.wording import first_line, meant
 
 COLUMNS = ("file", "label", "patient", "split")
 ALIASES = {"file": ("image", "challenge_id"), "label": ("class",), "patient": ("patient_id",)}
@@ -67,7 +67,7 @@ def read(
     if not root.is_dir():
         beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         problem = "is a file" if root.exists() else "does not exist"
-        raise ValueError(f"{root} {problem}; expected a folder with images and a CSV.{_meant(root.name, beside)}")
+        raise ValueError(f"{root} {problem}; expected a folder with images and a CSV.{meant(root.name, beside)}")
     table_at, folder = _table_at(root, labels), root / "images"
     names, aliases = dict.fromkeys(COLUMNS) | dict(columns or {}), dict(ALIASES)
     if only is not None:  # a held-out folder may do without
@@ -164,7 +164,7 @@ def _located(
             more = f" ({len(missing)} of {len(table)} are missing)" if len(missing) > 1 else ""
             raise ValueError(
                 f"{table_at}, line {line}: there is no image {name} in {folder}{more}; expected {_expected(name)}."
-                f"{_meant(Path(name).name, [one.name for one in there])}"
+                f"{meant(Path(name).name, [one.name for one in there])}"
             )
         if path is not None and line_of.setdefault(path, line) != line:
             raise ValueError(
@@ -242,7 +242,7 @@ def _image(path: Path, size: int) -> NDArray[np.uint8]:
             whole = file.convert("RGBA" if mode in ("P", "PA") else "RGB").convert("RGB") if mode in MODES else None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and others
         raise ValueError(
-            f"{path} cannot be read as an image ({_first_line(error)}); is the file whole? Expected PNG, JPEG or TIFF"
+            f"{path} cannot be read as an image ({first_line(error)}); is the file whole? Expected PNG, JPEG or TIFF"
         ) from error
     if whole is None:
         raise ValueError(
@@ -258,11 +258,3 @@ def _image(path: Path, size: int) -> NDArray[np.uint8]:
     box = (left, top, left + side, top + side)
     return np.asarray(whole.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
-
-def _meant(name: str, options: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
-    return f" Did you mean '{match[0]}'?" if match else ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from objectives.wording import first_line
+
 STEMS = ("small", "standard")
 INITIALISATIONS = ("he", "glorot")
 
@@ -210,10 +212,8 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything for a damaged file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"the weights {path} cannot be read ({reason}); expected a state_dict saved with torch.save"
-        ) from error
+        expected = "expected a state_dict saved with torch.save"
+        raise ValueError(f"the weights {path} cannot be read ({first_line(error)}); {expected}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"the weights {path} are not a state_dict; expected a mapping of names to tensors")
     given = {name: value for name, value in state.items() if not name.startswith("fc.")}

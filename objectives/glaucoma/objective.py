@@ -22,6 +22,7 @@ from objectives.metrics import screening
 from objectives.options import chosen, hashable
 from objectives.recording import WEIGHTS, load_weights
 from objectives.training import (
+    LOOP_DEFAULTS,
     Batch,
     Frozen,
     Losses,
@@ -36,6 +37,7 @@ from objectives.training import (
 )
 
 DEFAULTS: dict[str, Any] = {
+    **LOOP_DEFAULTS,
     "architecture": "resnet18",
     "base_width": 64,
     "stem": "auto",
@@ -62,16 +64,7 @@ DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-4,
     "weight_decay": 0.0,
     "epochs": 15,
-    "patience": None,
     "schedule": "plateau",
-    "warmup_epochs": 0,
-    "plateau_factor": 0.5,
-    "plateau_patience": 3,
-    "clip_norm": None,
-    "settle_batches": 0,
-    "precision": "auto",
-    "compile": False,
-    "checkpoint_every": 1,
     "data": {
         "root": None,
         "image_size": 64,

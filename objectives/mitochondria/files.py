@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TiffFile
+
+from objectives.wording import first_line, holds, meant
 
 SPLITS = ("", "train", "val", "test")
 STACKS = (".tif", ".tiff")
@@ -59,11 +61,11 @@ def splits_in(root: Path) -> tuple[str, ...]:
     if not root.is_dir():
         beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         problem = "is a file" if root.exists() else "does not exist"
-        raise ValueError(f"{root} {problem}; expected a folder with images and masks.{_meant(root.name, beside)}")
+        raise ValueError(f"{root} {problem}; expected a folder with images and masks.{meant(root.name, beside)}")
     found = tuple(split for split in SPLITS if _sources(root, split, "images") or _sources(root, split, "masks"))
     if not found:
         held = _names(root)
-        raise ValueError(f"{root} {_holds(held)}; expected {LAYOUTS}.{_layout_meant(root, held)}")
+        raise ValueError(f"{root} {holds(held)}; expected {LAYOUTS}.{_layout_meant(root, held)}")
     return found
 
 
@@ -145,14 +147,14 @@ def _source(root: Path, split: str, role: str, other: str) -> Path:
     wanted = beside.with_name(beside.name.replace(other, role))
     raise ValueError(
         f"{beside} is there, but no {wanted.name} beside it; expected both, with a mask for each image."
-        f"{_meant(wanted.name, set(_names(beside.parent)) - {beside.name})}"
+        f"{meant(wanted.name, set(_names(beside.parent)) - {beside.name})}"
     )
 
 
 def _singles(folder: Path) -> list[Path]:
     files = [path for path in folder.iterdir() if path.suffix.lower() in SINGLE and not path.name.startswith(".")]
     if not files:
-        raise ValueError(f"{folder} {_holds(_names(folder))}; expected a PNG or TIF a slice")
+        raise ValueError(f"{folder} {holds(_names(folder))}; expected a PNG or TIF a slice")
     stems = Counter(path.stem for path in files)
     if twice := [stem for stem, count in stems.items() if count > 1]:
         names = " and ".join(sorted(path.name for path in files if path.stem == twice[0]))
@@ -168,13 +170,13 @@ def _paired(images: list[Path], masks: list[Path], images_at: Path, masks_at: Pa
         if stem is None:
             raise ValueError(
                 f"{image} has no mask in {masks_at}; expected {image.stem}.png or {image.stem}_mask.png (or .tif)."
-                f"{_meant(image.stem, by_stem)}"
+                f"{meant(image.stem, by_stem)}"
             )
         pairs.append((image, by_stem[stem]))
     used = {mask for _, mask in pairs}
     if left := [mask for mask in masks if mask not in used]:
         names = [image.stem for image in images]
-        raise ValueError(f"{left[0]} has no image in {images_at}.{_meant(left[0].stem, names)}")
+        raise ValueError(f"{left[0]} has no image in {images_at}.{meant(left[0].stem, names)}")
     return pairs
 
 
@@ -219,7 +221,7 @@ def _tiff(path: Path) -> list[NDArray[Any]]:
             # One series is one array, which some programs write as a single page.
             found = [(part.asarray(), part.axes) for part in (series if len(series) == 1 else tiff.pages)]
     except Exception as error:  # decoders raise anything for a damaged file
-        raise ValueError(f"{path} cannot be read as TIFF ({_first_line(error)}); is the file whole?") from error
+        raise ValueError(f"{path} cannot be read as TIFF ({first_line(error)}); is the file whole?") from error
     return [page for array, axes in found for page in _pages(array, axes, path)]
 
 
@@ -248,7 +250,7 @@ def _png(path: Path) -> list[NDArray[Any]]:
         with Image.open(path) as image:
             return [np.asarray(image.convert("RGBA") if image.mode in ("P", "PA") else image)]
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and others
-        raise ValueError(f"{path} cannot be read as an image ({_first_line(error)}); is the file whole?") from error
+        raise ValueError(f"{path} cannot be read as an image ({first_line(error)}); is the file whole?") from error
 
 
 def _grey(page: NDArray[Any], name: str, folder: Path, colour: bool) -> NDArray[Any]:
@@ -323,21 +325,7 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def _holds(names: Sequence[str], limit: int = 8) -> str:
-    if not names:
-        return "is empty"
-    more = f", ... ({len(names)} in all)" if len(names) > limit else ""
-    return f"holds {', '.join(names[:limit])}{more}"
-
-
-def _meant(name: str, options: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
-    return f" Did you mean '{match[0]}'?" if match else ""
 
 
 def _size(page: NDArray[Any]) -> str:
     return f"{page.shape[0]} x {page.shape[1]}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

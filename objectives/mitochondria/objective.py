@@ -19,9 +19,20 @@ from objectives.mitochondria.augmentation import augment
 from objectives.mitochondria.data import Patches, Segmentation
 from objectives.options import chosen
 from objectives.recording import WEIGHTS, load_weights
-from objectives.training import Batch, Settings, fit, pick_device, score, settings_in, shuffled, to_device
+from objectives.training import (
+    LOOP_DEFAULTS,
+    Batch,
+    Settings,
+    fit,
+    pick_device,
+    score,
+    settings_in,
+    shuffled,
+    to_device,
+)
 
 DEFAULTS: dict[str, Any] = {
+    **LOOP_DEFAULTS,
     "architecture": "unet",
     "base_width": 64,
     "batch_size": 16,
@@ -30,17 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "alpha": 0.25,
     "learning_rate": 1e-3,
     "epochs": 40,
-    "patience": None,
-    "weight_decay": 0.01,
-    "schedule": "constant",
-    "warmup_epochs": 0,
-    "plateau_factor": 0.5,
-    "plateau_patience": 3,
-    "clip_norm": None,
     "settle_batches": 16,
-    "precision": "auto",
-    "compile": False,
-    "checkpoint_every": 1,
     "augmentation": {"flip": True, "brightness": 0.1, "contrast": 0.2},
     "data": {
         "root": None,

@@ -13,32 +13,17 @@ from sklearn.metrics import f1_score
 from hpo.actions.evaluate import evaluate as score
 from hpo.runner import run
 from hpo.spec import load_spec
-from hpo.trial import Interrupted, Job, ObjectiveRef, Stop, Trial
+from hpo.trial import Interrupted, Job, ObjectiveRef, Trial
 from objectives.abr import data, evaluate, models, train
 from objectives.abr.losses import TASKS
 from objectives.recording import WEIGHTS, load_weights
 from tests.objectives.abr.records import some, write
+from tests.objectives.trials import Reports
 
 PARAMS = {"architecture": "tiny", "learning_rate": 3e-3, "batch_size": 32}
 DATA = {"records": 120, "seed": 0}
 CONSTANTS = {"epochs": 2, "metric_records": 8, "settle_batches": 2, "data": DATA}
 CPU = torch.device("cpu")
-CHANGING = ("epoch_seconds", "samples_per_second", "training_seconds")
-
-
-class Reports(dict[int, dict[str, float]]):
-    """What was reported by epoch; stops the trial at one."""
-
-    stop_at = 0
-
-    def __call__(self, step: int, metrics: dict[str, float]) -> Stop | None:
-        self[step] = metrics
-        return Stop("interrupted", interrupted=True) if step == self.stop_at else None
-
-    def curves(self) -> dict[int, dict[str, float]]:
-        """Without what a clock measured."""
-        return {step: {name: value for name, value in metrics.items() if name not in CHANGING}
-                for step, metrics in self.items()}  # fmt: skip
 
 
 def trial_in(folder: Path, reports: Reports, constants: dict[str, Any] | None = None, **params: Any) -> Trial:

@@ -15,12 +15,13 @@ from torch.nn import functional as F
 from hpo.actions.evaluate import evaluate as score
 from hpo.runner import run
 from hpo.spec import load_spec
-from hpo.trial import Interrupted, Job, ObjectiveRef, Stop, Trial
+from hpo.trial import Interrupted, Job, ObjectiveRef, Trial
 from objectives.audio_angle import data, evaluate, models, train
 from objectives.audio_angle.generator import generate
 from objectives.audio_angle.objective import DEFAULTS, criterion_of, losses_of
 from objectives.losses.ghm_ranking import margin_ranking_loss
 from objectives.recording import EPOCHS, STEPS, WEIGHTS, load_weights
+from tests.objectives.trials import Reports
 
 PARAMS = {"architecture": "resnet_small", "learning_rate": 3e-3, "batch_size": 16}
 GHM = {"loss": "ghm_ranking", "bins": 10, "alpha": 0.75, "margin": 1.0, "momentum": 0.5}
@@ -29,28 +30,10 @@ CONSTANTS = {"base_width": 4, "epochs": 3, "checkpoint_every": 1, "pairs_per_epo
 CPU = torch.device("cpu")
 
 
-class Reports(dict[int, dict[str, float]]):
-    """What was reported by epoch; stops the trial at one."""
-
-    stop_at = 0
-
-    def __call__(self, step: int, metrics: dict[str, float]) -> Stop | None:
-        self[step] = metrics
-        return Stop("interrupted", interrupted=True) if step == self.stop_at else None
-
-
 def trial_in(folder: Path, reports: Reports, constants: dict[str, Any] = CONSTANTS, **params: Any) -> Trial:
     folder.mkdir(parents=True, exist_ok=True)
     reference = ObjectiveRef(target="objectives.audio_angle:train", root=str(folder))
     return Trial(Job(0, PARAMS | params, 5, reference, constants, folder, ("val_pair_accuracy",)), reports)
-
-
-def timeless(reports: Reports) -> dict[int, dict[str, float]]:
-    told_by_the_clock = ("epoch_seconds", "samples_per_second")
-    return {
-        step: {name: value for name, value in metrics.items() if name not in told_by_the_clock}
-        for step, metrics in reports.items()
-    }
 
 
 def kept(folder: Path) -> dict[str, Any]:
@@ -72,7 +55,7 @@ def test_twice_with_one_seed_and_once_interrupted_are_the_same_bits(tmp_path: Pa
         train(trial_in(tmp_path / "cut", cut, **loss))
     cut.stop_at = 0
     found = train(trial_in(tmp_path / "cut", cut, **loss))
-    assert timeless(first) == timeless(again) == timeless(cut)
+    assert first.curves() == again.curves() == cut.curves()
     assert sorted(first) == [1, 2, 3]
     assert kept(tmp_path / "first") == kept(tmp_path / "again") == kept(tmp_path / "cut")
     clock = ("epoch_seconds", "samples_per_second", "training_seconds")

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from hpo.actions.evaluate import evaluate as score
 from hpo.runner import run
 from hpo.spec import load_spec
-from hpo.trial import Interrupted, Job, ObjectiveRef, Pruned, Stop, Trial
+from hpo.trial import Interrupted, Job, ObjectiveRef, Pruned, Trial
 from objectives.glaucoma import data, evaluate, models, train
 from objectives.glaucoma.objective import (
     DEFAULTS,
@@ -32,33 +32,18 @@ from objectives.losses.weighted_bce import weighted_bce_loss
 from objectives.options import with_defaults
 from objectives.recording import EPOCHS, STEPS, WEIGHTS, load_weights
 from tests.objectives.glaucoma.test_data import write
+from tests.objectives.trials import Reports
 
 PARAMS = {"architecture": "cnn", "learning_rate": 3e-3, "batch_size": 16, "loss": "focal", "gamma": 1.5, "alpha": 0.75}
 DATA = {"images": 60, "image_size": 16, "prevalence": 0.3, "val_fraction": 0.4}
 CONSTANTS = {"base_width": 2, "epochs": 3, "data": DATA}
 CPU = torch.device("cpu")
-CLOCKS = ("epoch_seconds", "samples_per_second")
 LOSSES = {
     "bce": {},
     "focal": {"gamma": 2.0, "alpha": 0.25},
     "weighted_bce": {"positive_weight": 8.0},
     "ghm": {"bins": 5, "momentum": 0.75},
 }
-
-
-class Reports(dict[int, dict[str, float]]):
-    """What was reported by epoch; stops the trial at one."""
-
-    stop_at = 0
-
-    def __call__(self, step: int, metrics: dict[str, float]) -> Stop | None:
-        self[step] = metrics
-        return Stop("interrupted", interrupted=True) if step == self.stop_at else None
-
-    def curves(self) -> dict[int, dict[str, float]]:
-        """All but what a clock says."""
-        return {step: {name: value for name, value in metrics.items() if name not in CLOCKS}
-                for step, metrics in self.items()}  # fmt: skip
 
 
 def trial_in(

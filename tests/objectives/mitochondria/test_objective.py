@@ -14,27 +14,18 @@ from torch.nn import functional as F
 from hpo.actions.evaluate import evaluate as score
 from hpo.runner import run
 from hpo.spec import load_spec
-from hpo.trial import Interrupted, Job, ObjectiveRef, Stop, Trial
+from hpo.trial import Interrupted, Job, ObjectiveRef, Trial
 from objectives.losses.dice import dice_loss
 from objectives.losses.focal import binary_focal_loss
 from objectives.mitochondria import data, evaluate, models, train
 from objectives.mitochondria.objective import loss_of
 from objectives.recording import WEIGHTS, load_weights
+from tests.objectives.trials import Reports
 
 PARAMS = {"architecture": "attention_resunet", "learning_rate": 3e-3, "batch_size": 4, "loss": "bce_dice"}
 DATA = {"patch_size": 64, "slices": 4, "height": 128, "width": 128, "val_fraction": 0.25}
 CONSTANTS = {"base_width": 4, "epochs": 3, "data": DATA}
 CPU = torch.device("cpu")
-
-
-class Reports(dict[int, dict[str, float]]):
-    """What was reported by epoch; stops the trial at one."""
-
-    stop_at = 0
-
-    def __call__(self, step: int, metrics: dict[str, float]) -> Stop | None:
-        self[step] = metrics
-        return Stop("interrupted", interrupted=True) if step == self.stop_at else None
 
 
 def trial_in(folder: Path, reports: Reports, constants: dict[str, Any] = CONSTANTS, **params: Any) -> Trial:

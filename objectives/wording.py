@@ -1,0 +1,25 @@
+"""Pieces of the sentences in which the tasks say what is wrong with their input."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def meant(name: object, options: Iterable[object], cutoff: float = 0.6) -> str:
+    """" Did you mean 'x'?" with the nearest of `options`, or nothing when none is near."""
+    match = difflib.get_close_matches(str(name), [str(option) for option in options], n=1, cutoff=cutoff)
+    return f" Did you mean '{match[0]}'?" if match else ""
+
+
+def holds(names: Sequence[str], limit: int = 8) -> str:
+    """What a folder with files of these names does: it "is empty", or "holds a, b, ... (12 in all)"."""
+    if not names:
+        return "is empty"
+    more = f", ... ({len(names)} in all)" if len(names) > limit else ""
+    return f"holds {', '.join(names[:limit])}{more}"
+
+
+def first_line(error: Exception) -> str:
+    """Of its message, or its name where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
