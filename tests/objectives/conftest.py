@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-torch.set_num_threads(1)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before each test and its fixtures: trials that ran in this process have set what their study says."""
+    torch.set_num_threads(1)
