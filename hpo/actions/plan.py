@@ -114,7 +114,8 @@ def _first(spec: StudySpec) -> str:
     """What is tried before the sampler has a say."""
     parts = [f"{len(spec.enqueue)} enqueued"] if spec.enqueue else []
     if spec.sampler.name == "grid":
-        parts.append(f"the {spec.space.grid_size()} cells of the grid")
+        among = " that are not among them" if spec.enqueue else ""
+        parts.append(f"the {spec.space.grid_size()} cells of the grid{among}")
     if spec.fallbacks:
         parts.append(f"{len(spec.fallbacks)} fallbacks while nothing has worked")
     return ", then ".join(parts) or "nothing enqueued"
