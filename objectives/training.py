@@ -167,8 +167,9 @@ def fit(
     all epochs) is kept. criterion: a loss that has a state or parameters of its own, which train with the model's.
 
     Each epoch, counted from 1, is reported with the losses' means over samples and the metrics, as `train_<name>` and
-    `val_<name>`; learning_rate, gradient_norm (the mean over steps, before clipping), epoch_seconds,
-    samples_per_second (of training) and, on a GPU, peak_gpu_mib. What else is kept: `objectives.recording`.
+    `val_<name>`; train_samples and val_samples; learning_rate, gradient_norm (the mean over steps, before clipping),
+    epoch_seconds, samples_per_second (of training) and, on a GPU, peak_gpu_mib. What else is kept:
+    `objectives.recording`.
     A repeated attempt goes on where the one before it last saved, on a CPU to bitwise the same numbers.
     Raises Pruned when the loss is no longer finite."""
     device = next(model.parameters()).device
@@ -254,6 +255,7 @@ def fit(
         kept["epochs"].append({name: value for name, value in found.items() if isinstance(value, np.ndarray)})
         reported = {name: float(value) for name, value in found.items() if name not in kept["epochs"][-1]}
         reported |= {"learning_rate": rate, "gradient_norm": float(kept["train"][-1]["gradient_norm"].mean())}
+        reported |= {"train_samples": float(training.samples), "val_samples": float(checked.samples)}
         reported |= {"epoch_seconds": ended - began, "samples_per_second": training.samples / (stepped - began)}
         if device.type == "cuda":
             reported["peak_gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20

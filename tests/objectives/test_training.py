@@ -101,6 +101,7 @@ def test_epochs_are_reported_and_the_best_is_returned(tmp_path: Path) -> None:
     for _, metrics in listener.reports:
         assert metrics["epoch_seconds"] > 0
         assert metrics["samples_per_second"] > 0
+        assert (metrics["train_samples"], metrics["val_samples"]) == (40, 10)
         assert "peak_gpu_mib" not in metrics or torch.cuda.is_available()
     assert result["training_seconds"] == pytest.approx(sum(m["epoch_seconds"] for _, m in listener.reports))
 
