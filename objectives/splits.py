@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "val", "test")
+# Made-up data to test on come from another seed than those trained on: other tissue, eyes, sounds, patients.
+TEST_SEED_OFFSET = 1_000_003
 SPELLINGS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 

@@ -147,6 +147,11 @@ def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]
     yield from torch.from_numpy(order).split(batch_size)
 
 
+def draws(seed: int, epoch: int) -> torch.Generator:
+    """What an epoch's augmentation draws from: by seed and epoch alone, as the order of `shuffled`."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
 def fit(
     trial: Trial,
     model: nn.Module,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from objectives.abr.files import SAMPLES, SAMPLING_RATE
+from objectives.abr.records import SAMPLES, SAMPLING_RATE
 
 
 def augment(

@@ -13,12 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from objectives.abr.files import CLASSES, Records, read
+from objectives.abr.files import read
 from objectives.abr.generator import generate
-from objectives.splits import SPLITS, assign, check_classes
-
-# The made-up test records are of other patients than those trained on.
-TEST_SEED_OFFSET = 1_000_003
+from objectives.abr.records import CLASSES, Records
+from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives.abr.files import CLASSES, SAMPLES, SAMPLING_RATE, Records
+from objectives.abr.records import CLASSES, SAMPLES, SAMPLING_RATE, Records
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from objectives.abr.files import CLASSES, SAMPLING_RATE
+from objectives.abr.records import CLASSES, SAMPLING_RATE
 from objectives.metrics.classes import balanced_accuracy, macro_f1
 from objectives.metrics.screening import auc
 from objectives.metrics.signals import dtw_distance, peak_errors, signal_correlation, spectral_distance

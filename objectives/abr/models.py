@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from objectives.abr.files import CLASSES, SAMPLES, SAMPLING_RATE, STATICS
+from objectives.abr.records import CLASSES, SAMPLES, SAMPLING_RATE, STATICS
 from objectives.wording import meant
 
 LEVELS = 5  # of 200, 100, 50, 25 and 12 samples

@@ -13,15 +13,16 @@ from hpo.trial import Trial
 from objectives.abr import data, models
 from objectives.abr.augmentation import augment
 from objectives.abr.data import Dataset, Tensors
-from objectives.abr.files import CLASSES, NAMES
 from objectives.abr.losses import TASKS, class_weights_of, components, total, uncertainty_of, unit_of
 from objectives.abr.measures import measure
+from objectives.abr.records import CLASSES, NAMES
 from objectives.options import chosen, hashable
 from objectives.recording import WEIGHTS, load_weights
 from objectives.training import (
     LOOP_DEFAULTS,
     Batch,
     Settings,
+    draws,
     fit,
     pick_device,
     score,
@@ -81,11 +82,11 @@ def train(trial: Trial) -> dict[str, float]:
     weights = class_weights_of(options["class_weights"], dataset.train.label, len(CLASSES)).to(device)
 
     def batches(epoch: int) -> Iterator[Batch]:
-        draws = torch.Generator().manual_seed(trial.seed * 1_000_003 + epoch)
+        generator = draws(trial.seed, epoch)
         for rows in shuffled(len(training[0]), options["batch_size"], trial.seed, epoch):
             rows = rows.to(training[0].device)
             batch = {name: tensor[rows].to(device) for name, tensor in zip(FIELDS, training, strict=True)}
-            yield tuple(augment(batch, draws, **options["augmentation"]).values())
+            yield tuple(augment(batch, generator, **options["augmentation"]).values())
 
     def losses(network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return losses_of(network, batch, options, weights, criterion)

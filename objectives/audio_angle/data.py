@@ -17,9 +17,8 @@ from objectives.audio_angle.files import Clips, Layout, read_clips
 from objectives.audio_angle.generator import RATE, SECONDS, generate
 from objectives.audio_angle.spectrogram import fitted, spectrogram
 from objectives.options import hashable
-from objectives.splits import SPLITS, assign, check_classes
+from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
 
-TEST_SEED_OFFSET = 1_000_003
 # A CSV of so few different ranks, each with so many clips on average, is taken to have them as classes.
 MOST_LEVELS, LEAST_OF_LEVEL = 20, 5
 CHUNK = 64  # clips that are transformed together

@@ -16,10 +16,8 @@ from torch import Tensor
 
 from objectives.glaucoma.files import read
 from objectives.glaucoma.generator import SMALLEST, generate
-from objectives.splits import SPLITS, assign, check_classes
+from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
 
-# The made-up eyes to test on are others than those trained on.
-TEST_SEED_OFFSET = 1_000_003
 CLASSES = ("RG", "NRG")
 
 

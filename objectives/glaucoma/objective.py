@@ -28,6 +28,7 @@ from objectives.training import (
     Losses,
     Metrics,
     Settings,
+    draws,
     fit,
     pick_device,
     score,
@@ -109,12 +110,12 @@ def train(trial: Trial) -> dict[str, float]:
     criterion = criterion_of(options)
 
     def batches(epoch: int) -> Iterator[Batch]:
-        draws = torch.Generator().manual_seed(trial.seed * 1_000_003 + epoch)
+        generator = draws(trial.seed, epoch)
         for part in whole_batches(len(dataset.train), options["batch_size"], trial.seed, epoch):
             rows = dataset.train[part].to(images.device)
             inputs = images[rows].to(device, non_blocking=True).float() / 255
             changes = (options[name] for name in ("rotation", "shift", "brightness", "flip"))
-            yield _standardised(augment(inputs, draws, *changes), dataset), labels[rows].to(device)
+            yield _standardised(augment(inputs, generator, *changes), dataset), labels[rows].to(device)
 
     return fit(
         trial,

@@ -61,6 +61,16 @@ def selected(values: Tensor, mask: Tensor | None) -> Tensor:
     return values.flatten() if mask is None else values[mask]
 
 
+def classified(logits: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The logits, in float32 at least, and the targets, both 0 where masked. Raises ValueError unless they are of one
+    shape and the targets 0 or 1."""
+    check_shapes(logits=logits, targets=targets)
+    check_mask(mask, "logits", logits)
+    logits, targets = blanked(widened(logits), mask), blanked(targets, mask)
+    check_values("targets", targets, (0, 1))
+    return logits, targets
+
+
 def reduced(loss: Tensor, reduction: str, mask: Tensor | None = None) -> Tensor:
     """`loss` as it is ("none"), its sum, or its mean over what the mask lets count.
 

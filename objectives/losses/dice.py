@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from objectives.losses.common import blanked, check_mask, check_shapes, check_values, widened
+from objectives.losses.common import blanked, classified
 from objectives.losses.weighted_bce import weighted_bce_loss
 
 
@@ -19,12 +19,9 @@ def dice_loss(logits: Tensor, targets: Tensor, smooth: float = 1.0, mask: Tensor
     where nothing is predicted. mask: bool, the same shape, False where a pixel does not count; where none counts,
     or there is none, the loss is 0 with slopes of 0. Raises ValueError when shapes differ or smooth is not
     positive."""
-    check_shapes(logits=logits, targets=targets)
-    check_mask(mask, "logits", logits)
     if not 0 < smooth < float("inf"):
         raise ValueError(f"smooth is {smooth}; expected more than 0")
-    logits, targets = blanked(widened(logits), mask), blanked(targets, mask)
-    check_values("targets", targets, (0, 1))
+    logits, targets = classified(logits, targets, mask)
     # Thousands of pixels are summed: half precision would round most of them away.
     p, t = blanked(logits.sigmoid(), mask), targets.to(logits.dtype)
     return 1 - (2 * (p * t).sum() + smooth) / (p.sum() + t.sum() + smooth)

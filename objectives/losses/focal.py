@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.losses.common import blanked, check_mask, check_reduction, check_shapes, check_values, reduced, widened
+from objectives.losses.common import check_reduction, classified, reduced
 
 
 def binary_focal_loss(
@@ -30,15 +30,12 @@ def binary_focal_loss(
     is 0 with slopes of 0. In float32 at least.
 
     Raises ValueError when shapes differ or an argument is out of its range."""
-    check_shapes(logits=logits, targets=targets)
-    check_mask(mask, "logits", logits)
     check_reduction(reduction)
     if not 0 <= gamma < float("inf"):
         raise ValueError(f"gamma is {gamma}; expected at least 0")
     if alpha is not None and not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}; expected None or a number from 0 to 1")
-    logits, targets = blanked(widened(logits), mask), blanked(targets, mask)
-    check_values("targets", targets, (0, 1))
+    logits, targets = classified(logits, targets, mask)
 
     # p_t = sigmoid(z_t). Both factors stay in log space: (1 - p_t)^gamma taken as a power has an
     # infinite slope at p_t = 1 for gamma < 1, and log(p_t) underflows for a confident mistake.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from objectives.losses.common import blanked, check_mask, check_reduction, check_shapes, check_values, reduced, widened
+from objectives.losses.common import check_reduction, classified, reduced
 
 
 def weighted_bce_loss(
@@ -21,13 +21,10 @@ def weighted_bce_loss(
     is 0 with slopes of 0. In float32 at least.
 
     Raises ValueError when shapes differ or an argument is out of its range."""
-    check_shapes(logits=logits, targets=targets)
-    check_mask(mask, "logits", logits)
     check_reduction(reduction)
     if not 0 < positive_weight < float("inf"):
         raise ValueError(f"positive_weight is {positive_weight}; expected more than 0")
-    logits, targets = blanked(widened(logits), mask), blanked(targets, mask)
-    check_values("targets", targets, (0, 1))
+    logits, targets = classified(logits, targets, mask)
     # Not binary_cross_entropy_with_logits: it adds a logit and takes it away again, so that in float32 the loss of a
     # sample that is classified well is mostly rounding.
     positive = targets > 0.5

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from objectives.mitochondria.files import Slices, read_split, splits_in
 from objectives.mitochondria.generator import generate
+from objectives.splits import TEST_SEED_OFFSET
 
 POOLING = 16  # the networks halve a patch four times
-# The made-up test volume is another piece of tissue than the one trained on.
-TEST_SEED_OFFSET = 1_000_003
 
 
 @dataclass(frozen=True)

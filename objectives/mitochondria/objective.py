@@ -23,6 +23,7 @@ from objectives.training import (
     LOOP_DEFAULTS,
     Batch,
     Settings,
+    draws,
     fit,
     pick_device,
     score,
@@ -76,11 +77,11 @@ def train(trial: Trial) -> dict[str, float]:
     model = _model(options).to(device, memory_format=torch.channels_last)
 
     def batches(epoch: int) -> Iterator[Batch]:
-        draws = torch.Generator().manual_seed(trial.seed * 1_000_003 + epoch)
+        generator = draws(trial.seed, epoch)
         for rows in shuffled(len(images), options["batch_size"], trial.seed, epoch):
             rows = rows.to(images.device)
             inputs = _scaled(images[rows], dataset, device)
-            yield augment(inputs, masks[rows].to(device).float(), draws, **options["augmentation"])
+            yield augment(inputs, masks[rows].to(device).float(), generator, **options["augmentation"])
 
     settings = Settings(monitor="val_jaccard", maximize=True, **settings_in(options))
     return fit(

@@ -9,8 +9,8 @@ import numpy as np
 import pandas
 from numpy.typing import NDArray
 
-from objectives.abr.files import CLASSES, STATICS, Records
 from objectives.abr.generator import generate
+from objectives.abr.records import CLASSES, STATICS, Records
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from objectives.abr.data import Dataset, as_tensors, load, load_held_out
-from objectives.abr.files import CLASSES, Records
 from objectives.abr.generator import generate
+from objectives.abr.records import CLASSES, Records
 from tests.objectives.abr.records import arrays_of, some, write
 
 

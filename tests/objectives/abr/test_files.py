@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from objectives.abr.files import Records, read
+from objectives.abr.files import read
 from objectives.abr.generator import generate
+from objectives.abr.records import Records
 from tests.objectives.abr.records import Arrays, arrays_of, frame, some, write
 
 MADE = generate(120, 0)

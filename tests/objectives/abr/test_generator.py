@@ -12,8 +12,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import f1_score
 
 from objectives.abr import generator
-from objectives.abr.files import CLASSES, Records
 from objectives.abr.generator import TIMES, generate, wave_amplitude, wave_v_latency
+from objectives.abr.records import CLASSES, Records
 from objectives.splits import assign
 
 AGE, LEVEL, RATE, NOISE = range(4)
