@@ -44,6 +44,11 @@ class Pass:
     def samples(self) -> int:
         return sum(self._sizes)
 
+    @property
+    def largest(self) -> int:
+        """Samples of the largest batch."""
+        return max(self._sizes)
+
     def steps(self) -> Arrays:
         """(batches,) float64 by name of loss."""
         names = self._scalars[0]

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from hpo.trial import Pruned, Trial
+from objectives.micro_batches import Batch, MicroBatches, Result, Split, rows
+from objectives.random_state import random_state, set_random_state
 from objectives.recording import Arrays, Pass, write_epochs, write_steps, write_weights
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -31,9 +33,9 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "plateau": lambda done: 1.0,
 }
 
-Batch = tuple[Tensor, ...]  # one sample a row of the first
-# Scalars by name, `loss` among them, and what the network gave, by name, with a row a sample.
-Losses = Callable[[nn.Module, Batch], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
+ON_OUT_OF_MEMORY = ("prune", "accumulate")
+
+Losses = Callable[[nn.Module, Batch], Result]
 # From the outputs of a whole split and its name ("train", "val" or "test").
 Metrics = Callable[[Mapping[str, Tensor], str], Mapping[str, Any]]
 
@@ -50,6 +52,7 @@ class Settings:
     forward pass, one of PRECISIONS, or "auto": bfloat16 on a GPU that has it, else float32. checkpoint_every: epochs
     between two saved states. compile: run the model through torch.compile. settle_batches: training batches from
     which batch normalisation takes its statistics anew before each validation (0: the running averages).
+    on_out_of_memory: "prune" ends the trial, "accumulate" does the batch again in parts (`MicroBatches`).
 
     Raises ValueError for what is out of its range."""
 
@@ -68,12 +71,15 @@ class Settings:
     checkpoint_every: int = 1
     compile: bool = False
     settle_batches: int = 0
+    on_out_of_memory: str = "prune"
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; expected {', '.join(SCHEDULES)}")
         if self.precision != "auto" and self.precision not in PRECISIONS:
             raise ValueError(f"precision is {self.precision!r}; expected auto, {', '.join(PRECISIONS)}")
+        if self.on_out_of_memory not in ON_OUT_OF_MEMORY:
+            raise ValueError(f"on_out_of_memory is {self.on_out_of_memory!r}; expected {', '.join(ON_OUT_OF_MEMORY)}")
         for name, least in (("epochs", 1), ("warmup_epochs", 0), ("plateau_patience", 1), ("checkpoint_every", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
@@ -162,6 +168,7 @@ def fit(
     metrics: Metrics,
     criterion: nn.Module | None = None,
     frozen: Frozen | None = None,
+    split: Split = rows,
 ) -> dict[str, float]:
     """Train `model`, which is on its device already, and return the metrics of its best epoch, to which come
     best_epoch, epochs (trained) and training_seconds (of training and validation).
@@ -170,13 +177,16 @@ def fit(
     `loss` is minimised and the others are components, recorded as they are; and outputs, maybe none.
     metrics(outputs, split): of a whole split, where there are outputs; a float is a metric, an array (of one shape in
     all epochs) is kept. criterion: a loss that has a state or parameters of its own, which train with the model's.
+    split(batch, parts): a batch in parts, where it is to be accumulated and its tensors have not all a row a sample.
 
     Each epoch, counted from 1, is reported with the losses' means over samples and the metrics, as `train_<name>` and
     `val_<name>`; train_samples and val_samples; learning_rate, gradient_norm (the mean over steps, before clipping),
-    epoch_seconds, samples_per_second (of training) and, on a GPU, peak_gpu_mib. What else is kept:
+    epoch_seconds, samples_per_second (of training) and, on a GPU, peak_gpu_mib; with on_out_of_memory "accumulate"
+    micro_batch and val_micro_batch, the most samples that go through the network at once. What else is kept:
     `objectives.recording`.
     A repeated attempt goes on where the one before it last saved, on a CPU to bitwise the same numbers.
-    Raises Pruned when the loss is no longer finite."""
+    Raises Pruned when the loss is no longer finite. What says that memory is out is raised as it comes, by
+    "accumulate" once nothing smaller is left to try."""
     device = next(model.parameters()).device
     precision = _precision(settings.precision, device)
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
@@ -186,6 +196,19 @@ def fit(
     # Gradients of float16 underflow unless the loss is scaled up; bfloat16 has the range of float32.
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     network = torch.compile(model) if settings.compile else model
+    accumulates = settings.on_out_of_memory == "accumulate"
+    fitting = MicroBatches((model, criterion), accumulates, split)
+    val_fitting = MicroBatches((model, criterion), accumulates, split)
+
+    def measured(part: Batch, share: float) -> Result:
+        return losses(network, part)
+
+    def differentiated(part: Batch, share: float) -> Result:
+        with autocast:
+            scalars, outputs = losses(network, part)
+        # The loss of the whole is the mean over samples.
+        scaler.scale(share * scalars["loss"]).backward()
+        return scalars, outputs
 
     epoch, best_epoch, elapsed = 0, 0, 0.0
     lowered, lowered_at = 1.0, settings.warmup_epochs  # by plateaus: what is left of the rate, and the last time
@@ -201,7 +224,8 @@ def fit(
         criterion.load_state_dict(state["criterion"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
-        _set_random_state(state["random"])
+        fitting.limit, val_fitting.limit = state.get("micro_batches", (None, None))
+        set_random_state(state["random"])
         del state  # it may lie on the GPU
         write_weights(trial.directory, best)
         written = best_epoch
@@ -220,10 +244,7 @@ def fit(
             frozen.apply(epoch)
         training, norms = Pass(), []
         for batch in batches(epoch):
-            with autocast:
-                scalars, outputs = losses(network, batch)
-            optimizer.zero_grad()
-            scaler.scale(scalars["loss"]).backward()
+            scalars, outputs = fitting.run(batch, differentiated, optimizer.zero_grad)
             scaler.unscale_(optimizer)
             trained = _trained(optimizer)
             norms.append(get_total_norm([parameter.grad for parameter in trained]))
@@ -241,9 +262,10 @@ def fit(
 
         criterion.eval()
         with torch.no_grad(), autocast:
-            settle(model, lambda batch: losses(network, batch), islice(batches(epoch), settings.settle_batches))
+            settling = islice(batches(epoch), settings.settle_batches)
+            settle(model, lambda batch: fitting.run(batch, measured), settling)
             model.eval()
-            checked = _pass_over(network, validation(), losses)
+            checked = _pass_over(validation(), lambda batch: val_fitting.run(batch, measured))
         val_steps = checked.steps()
         found |= _named("val", checked.means(val_steps))
         # Its last step may have ruined it; what the network gives is then nothing to measure.
@@ -262,6 +284,9 @@ def fit(
         reported |= {"learning_rate": rate, "gradient_norm": float(kept["train"][-1]["gradient_norm"].mean())}
         reported |= {"train_samples": float(training.samples), "val_samples": float(checked.samples)}
         reported |= {"epoch_seconds": ended - began, "samples_per_second": training.samples / (stepped - began)}
+        if accumulates:
+            reported |= {"micro_batch": float(min(fitting.limit or math.inf, training.largest))}
+            reported |= {"val_micro_batch": float(min(val_fitting.limit or math.inf, checked.largest))}
         if device.type == "cuda":
             reported["peak_gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
         value = reported[settings.monitor]
@@ -285,7 +310,8 @@ def fit(
                 "criterion": criterion.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "scaler": scaler.state_dict(),
-                "random": _random_state(),  # dropout draws from it
+                "micro_batches": (fitting.limit, val_fitting.limit),
+                "random": random_state(),  # dropout draws from it
             })  # fmt: skip
             write_steps(trial.directory, kept["train"], kept["val"])
             write_epochs(trial.directory, kept["epochs"])
@@ -300,7 +326,7 @@ def score(network: nn.Module, batches: Iterable[Batch], losses: Losses, metrics:
     """The losses' means over samples and the metrics of the "test" split, names as they are, arrays left out."""
     network.eval()
     with torch.no_grad():
-        checked = _pass_over(network, batches, losses)
+        checked = _pass_over(batches, lambda batch: losses(network, batch))
     found = dict(checked.means(checked.steps()))
     if outputs := checked.outputs():
         found |= metrics(outputs, "test")
@@ -327,10 +353,10 @@ def settle(model: nn.Module, forward: Callable[[Any], object], batches: Iterable
         layer.momentum = momentum
 
 
-def _pass_over(network: nn.Module, batches: Iterable[Batch], losses: Losses) -> Pass:
+def _pass_over(batches: Iterable[Batch], forward: Callable[[Batch], Result]) -> Pass:
     seen = Pass()
     for batch in batches:
-        scalars, outputs = losses(network, batch)
+        scalars, outputs = forward(batch)
         seen.add(scalars, outputs, len(batch[0]))
     if not seen.samples:
         raise ValueError("there is no batch to measure on; expected at least one")
@@ -382,13 +408,3 @@ def _out_of_patience(epoch: int, best_epoch: int, settings: Settings) -> bool:
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in state.items()}
-
-
-def _random_state() -> dict[str, Any]:
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
-
-
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -96,7 +96,7 @@ def train(trial: Trial) -> dict[str, float]:
         return losses_of(criterion if network.training else held_out_criterion, network, batch)
 
     settings = Settings(monitor="val_pair_accuracy", maximize=True, **settings_in(options))
-    return fit(trial, model, settings, batches, lambda: [held_out], losses, measures, criterion)
+    return fit(trial, model, settings, batches, lambda: [held_out], losses, measures, criterion, split=parts_of)
 
 
 def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
@@ -159,6 +159,19 @@ def losses_of(
         return losses, {"score": scores, "rank": ranks[0]}
     lead = sign * (scores[first] - scores[second])
     return losses, {"lead": lead, "gradient_norm": criterion.gradient_norms, "weight": criterion.weights}
+
+
+def parts_of(batch: Batch, parts: int) -> list[Batch]:
+    """The pairs of a training batch in parts of nearly the same size, each with the clips that its pairs point into.
+    A whole split stays whole: what it gives is of clips, and a pair weighs by all others."""
+    sign, first, second, clips, *ranks = batch
+    if ranks:
+        return [batch]
+    found: list[Batch] = []
+    for s, a, b in zip(*(each.tensor_split(parts) for each in (sign, first, second)), strict=True):
+        used, places = torch.unique(torch.cat([a, b]), return_inverse=True)
+        found.append((s, places[: len(a)], places[len(a) :], clips[used]))
+    return found
 
 
 def _check_counts(options: Mapping[str, Any]) -> None:

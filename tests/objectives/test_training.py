@@ -327,6 +327,7 @@ def test_bfloat16_trains_nearly_alike(tmp_path: Path) -> None:
     ("wrong", "message"),
     [
         ({"precision": "half"}, "precision is 'half'; expected auto, float32, bfloat16, float16"),
+        ({"on_out_of_memory": "retry"}, "on_out_of_memory is 'retry'; expected prune, accumulate"),
         ({"schedule": "linear"}, "schedule is 'linear'; expected constant, cosine, plateau"),
         ({"epochs": 0}, "epochs is 0; expected a whole number of at least 1"),
         ({"warmup_epochs": -1}, "warmup_epochs is -1; expected a whole number of at least 0"),
