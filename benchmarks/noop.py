@@ -12,14 +12,14 @@ search_space: {{x: {{low: 0.0, high: 1.0}}, y: {{low: 1.0e-4, high: 10.0, log: t
 sampler: {{name: tpe, multivariate: true, group: true, constant_liar: true}}
 pruner: {{name: none}}
 budget: {{trials: {trials}}}
-engine: {{workers: 2, cpu: 1}}
+engine: {{name: {engine}, workers: 2, cpu: 1}}
 mlflow: {tracked}
 """
 
 
-def study_yaml(name: str, trials: int, tracked: bool = False) -> str:
+def study_yaml(name: str, trials: int, tracked: bool = False, engine: str = "local") -> str:
     """study.yaml of so many trials on two workers."""
-    return STUDY.format(name=name, objective=__file__, trials=trials, tracked=str(tracked).lower())
+    return STUDY.format(name=name, objective=__file__, trials=trials, tracked=str(tracked).lower(), engine=engine)
 
 
 def train(trial: Trial) -> dict[str, float]:

@@ -7,7 +7,8 @@ HpoError                    shown as a message, never as a traceback
 ├── StudyNotFound           no study of that name in the runs folder
 ├── StudyLocked             another driver is at work on the study
 ├── StorageError            the storage cannot be opened, read or repaired
-├── ResourceError           more workers or GPUs asked for than the machine has
+├── ResourceError           more workers or GPUs asked for than the machine or the cluster has
+├── EngineError             what runs the trials fails again and again
 └── ReportError             the report cannot be written
 """
 
@@ -46,6 +47,10 @@ class StorageError(HpoError):
 
 class ResourceError(HpoError):
     exit_code = 2
+
+
+class EngineError(HpoError):
+    pass
 
 
 class ReportError(HpoError):

@@ -8,6 +8,8 @@ runs/<study>/report.md, report.html
 runs/<study>/mlflow.json              by what the study's MLflow runs are known, and where they are
 runs/<study>/mlflow.lock, mlflow.log  of the process that writes them
 runs/<study>/workers/<k>.log          what a worker printed outside of a trial
+runs/<study>/mps/                     logs of NVIDIA MPS
+runs/<study>/trials/                  a link, if engine.checkpoint_dir says to where
 runs/<study>/trials/<N>/history.jsonl every metric of every step
 runs/<study>/trials/<N>/output.log    what the trial printed
 runs/<study>/trials/<N>/error.txt     the traceback of a failed trial
@@ -20,6 +22,7 @@ runs/<study>/trials/<N>/epochs.npz    arrays of every epoch, such as histograms,
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 from pathlib import Path
@@ -33,6 +36,7 @@ CHECKPOINT = "checkpoint.pkl"
 WEIGHTS = "weights.pt"
 STEPS = "steps.npz"
 EPOCHS = "epochs.npz"
+MPS = "mps"
 SPEC = "study.yaml"
 LOCK = "driver.lock"
 REPORTS = ("report.md", "report.html")
@@ -59,6 +63,24 @@ def study_directory(runs: Path, study: str) -> Path:
 
 def trial_directory(study: Path, number: int) -> Path:
     return study / "trials" / str(number)
+
+
+def workers_directory(study: Path) -> Path:
+    """Where workers keep their own logs, as every node sees it."""
+    return (study / "trials").resolve().parent / "workers"
+
+
+def share_trials(study: Path, shared: Path) -> None:
+    """Put the trials' folders of a study into one below `shared`, which other machines see too; a link to it takes
+    their place. Raises OSError if that cannot be done, FileExistsError if there are trials here already."""
+    trials = study / "trials"
+    if trials.is_symlink():
+        return
+    # Two runs folders may have studies of one name.
+    mark = hashlib.sha256(os.fsencode(study.resolve())).hexdigest()[:8]
+    there = shared / f"{study.name}-{mark}" / "trials"
+    there.mkdir(parents=True, exist_ok=True)
+    trials.symlink_to(there, target_is_directory=True)
 
 
 def studies_in(runs: Path) -> list[str]:

@@ -28,7 +28,7 @@ from hpo.checkpoints import Shelf, inherit
 from hpo.pruning import pruning_for
 from hpo.spec import StudySpec
 from hpo.trackers.base import Progress, Tracker
-from hpo.trial import INTERRUPTED, INVALID, LOST, REQUEUED, Job, Outcome, Stop
+from hpo.trial import INNOCENT, INTERRUPTED, INVALID, OUT_OF_MEMORY, Job, Outcome, Stop
 
 
 @dataclass
@@ -135,21 +135,23 @@ class Oracle:
             return Stop("it was ended from outside (optuna-dashboard)")
         return None
 
-    def tell(self, outcome: Outcome) -> None:
-        """End a running trial. A lost attempt is queued again (`engine.retries` times if its worker
-        died, always if the study was stopped)."""
+    def tell(self, outcome: Outcome, gpu: float | None = None) -> None:
+        """End a running trial; `gpu`: how much of GPUs it held (None: as study.yaml says). An attempt that was
+        lost is queued again: always if it was not the trial's doing, else as often as `engine.retries` says."""
         running = self._running.pop(outcome.number)
         running.history.close()
         outcome = self._checked(outcome)
         finished = self._clock()
-        again = outcome.cause in REQUEUED and not self._blamed(running, outcome)
+        again = self._again(running, outcome)
         if outcome.error:
             error = layout.trial_directory(self._directory, outcome.number) / layout.ERROR
             error.write_text(outcome.error, encoding="utf-8")
         if again:
-            blame = running.origin.get("blame", 0) + (outcome.cause == LOST)
-            self._put_retry(outcome.number, running.job.seed, running.job.attempt, blame, running.trial.params)
-        note = self._note(outcome, finished, again)
+            self._put_retry(
+                outcome.number, running.job.seed, running.job.attempt, _spent(running.origin, outcome.cause),
+                running.trial.params,
+            )  # fmt: skip
+        note = self._note(outcome, finished, again, self.spec.engine.gpus if gpu is None else gpu)
         try:
             self._end(running.trial, note)
         except UpdateFinishedTrialError:
@@ -197,7 +199,7 @@ class Oracle:
         return bool(self.done or self.stopped)
 
     def _gpu_seconds(self, running: _Running) -> float:
-        return (self._clock() - running.started) * self.spec.engine.gpu
+        return (self._clock() - running.started) * self.spec.engine.gpus
 
     def _refill(self) -> bool:
         """Queue the next fallback or grid cell, if one is due. False when a grid has no cell left."""
@@ -220,8 +222,10 @@ class Oracle:
         self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: dict(origin)})
         self._waiting += 1
 
-    def _put_retry(self, number: int, seed: int, attempt: int, blame: int, params: Mapping[str, Any]) -> None:
-        origin = {"source": RETRY, "retry_of": number, "attempt": attempt + 1, "seed": seed, "blame": blame}
+    def _put_retry(
+        self, number: int, seed: int, attempt: int, spent: Mapping[str, int], params: Mapping[str, Any]
+    ) -> None:
+        origin = {"source": RETRY, "retry_of": number, "attempt": attempt + 1, "seed": seed, "spent": dict(spent)}
         self._put(params, origin)
 
     def _enqueue(self, trials: list[FrozenTrial]) -> None:
@@ -277,18 +281,23 @@ class Oracle:
             return outcome
         return Outcome(outcome.number, "FAIL", cause=INVALID, reason=f"the objective returned no metric '{missing[0]}'")
 
-    def _blamed(self, running: _Running, outcome: Outcome) -> bool:
-        """Whether this configuration has cost enough workers."""
-        return outcome.cause == LOST and running.origin.get("blame", 0) >= self.spec.engine.retries
+    def _again(self, running: _Running, outcome: Outcome) -> bool:
+        """Whether the configuration is tried again after this attempt."""
+        spent = running.origin.get("spent", {}).get(outcome.cause, 0)
+        return outcome.cause in INNOCENT or spent < self.spec.engine.retries.of(outcome.cause)
 
     def _end(self, trial: optuna.Trial, note: Mapping[str, Any]) -> None:
         trial.set_user_attr(OUTCOME, note)
+        # Where nothing is said Optuna takes a trial as feasible. Said of a COMPLETE one it would have GPSampler
+        # model a constraint that never varies, and refuse a study some of whose trials were told without it.
+        if note["cause"] == OUT_OF_MEMORY and OUT_OF_MEMORY not in trial.constraints:
+            trial.set_constraint(OUT_OF_MEMORY, 1.0)
         if note["state"] == "COMPLETE":
             self._study.tell(trial, [note["metrics"][name] for name in self._names])
         else:
             self._study.tell(trial, state=TrialState[note["state"]])
 
-    def _note(self, outcome: Outcome, finished: float, requeued: bool) -> dict[str, Any]:
+    def _note(self, outcome: Outcome, finished: float, requeued: bool, gpu: float) -> dict[str, Any]:
         """What is kept of an outcome in the trial's attributes."""
         return {
             "state": outcome.state,
@@ -297,7 +306,7 @@ class Oracle:
             "metrics": dict(outcome.metrics),
             "finished": finished,
             "seconds": round(outcome.seconds, 3),
-            "gpu_seconds": round(outcome.seconds * self.spec.engine.gpu, 3),
+            "gpu_seconds": round(outcome.seconds * gpu, 3),
             "peak_gpu_bytes": outcome.peak_gpu_bytes,
             "requeued": requeued,
         }
@@ -341,7 +350,7 @@ class Oracle:
         seed = job.get("seed", origin.get("seed", _seed(self.spec.seed, frozen.number)))
         # Killed while it was being asked: what was fixed is kept, the rest will be sampled.
         params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-        self._put_retry(frozen.number, seed, origin.get("attempt", 1), origin.get("blame", 0), params)
+        self._put_retry(frozen.number, seed, origin.get("attempt", 1), origin.get("spent", {}), params)
         self._tracker.message(f"trial {frozen.number} was running when its driver died; it goes back in the queue")
 
     def _lost_note(self, frozen: FrozenTrial) -> dict[str, Any]:
@@ -352,13 +361,20 @@ class Oracle:
         finished = max([started, *(step.time for step in steps)])
         reason = "its driver died"
         lost = Outcome(frozen.number, "FAIL", cause=INTERRUPTED, reason=reason, seconds=finished - started)
-        return self._note(lost, finished, requeued=True)
+        return self._note(lost, finished, requeued=True, gpu=self.spec.engine.gpus)
 
 
 def _seed(study_seed: int, number: int) -> int:
     """A trial's own seed, below 2^31: every attempt at it has the same, no two trials share one by
     design (NumPy's SeedSequence mixes the two numbers)."""
     return int(np.random.SeedSequence([study_seed, number]).generate_state(1)[0] >> 1)
+
+
+def _spent(origin: Mapping[str, Any], cause: str) -> dict[str, int]:
+    """How often the configuration was tried again so far, by cause, with this time in it."""
+    spent: dict[str, int] = dict(origin.get("spent", {}))
+    spent[cause] = spent.get(cause, 0) + 1
+    return spent
 
 
 def _key(params: Mapping[str, Any] | None) -> str:

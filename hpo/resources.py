@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from hpo.errors import ResourceError
 
@@ -41,6 +42,16 @@ def nvidia_smi(field: str) -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(line.strip() for line in listed.splitlines() if line.strip())
+
+
+def kernel_kills(counters: Path = Path("/proc/vmstat")) -> int:
+    """How many processes the kernel has killed for want of memory since the machine started; 0 where it does not
+    say so (before Linux 4.13, other systems)."""
+    try:
+        lines = counters.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def cores() -> int:

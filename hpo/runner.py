@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,14 +15,19 @@ import optuna
 
 from hpo import attributes, layout
 from hpo.engines.base import Engine
-from hpo.errors import HpoError, StorageError, StudyChanged
+from hpo.engines.process import Limits
+from hpo.engines.sharing import Measured, Sharing
+from hpo.errors import HpoError, ResourceError, StorageError, StudyChanged
+from hpo.mps import mps
 from hpo.oracle import Oracle
+from hpo.packing import LEVELS, Packer
 from hpo.redaction import redact
-from hpo.resources import slots, visible_gpus
+from hpo.resources import Slot, slots, visible_gpus
 from hpo.samplers import make_pruner, make_sampler
-from hpo.spec import StudySpec, identity_difference
-from hpo.storage import close_storage, driver_lock, open_storage, storage_url
+from hpo.spec import EngineSpec, StudySpec, identity_difference
+from hpo.storage import close_storage, driver_lock, open_storage, stop_waiting, storage_url
 from hpo.trackers.base import Progress, Tracker, Trackers
+from hpo.variables import variables
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,9 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
     shown = Trackers(trackers)
     # First, so that what it says while it closes is still shown.
     tracker = Trackers([*_mlflow(spec, runs, url, shown), *trackers])
-    engine = make_engine(spec, directory)
     with driver_lock(directory), _storage_errors(url):
+        _share_trials(spec, directory)
+        engine = make_engine(spec, directory, tracker.message)
         storage = open_storage(url, tracker.message)
         try:
             study = _open_study(spec, storage)
@@ -62,7 +69,11 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
                 tracker.message(
                     f"engine.gpu is 0: trials see none of this machine's {len(gpus)} GPU(s) (--set engine.gpu=1)"
                 )
-            with contextlib.closing(oracle), _signals(oracle, engine, tracker):
+            with (
+                contextlib.closing(oracle),
+                _signals(oracle, engine, storage, tracker),
+                _mps(spec, directory, tracker.message),
+            ):
                 engine.run(oracle)
             reports = _report(spec, study, directory, tracker)
         finally:
@@ -87,18 +98,73 @@ def _mlflow(spec: StudySpec, runs: Path, url: str, shown: Tracker) -> Iterator[T
         yield MlflowTracker(spec, runs, url, shown.message)
 
 
-def make_engine(spec: StudySpec, directory: Path) -> Engine:
+def make_engine(spec: StudySpec, directory: Path, say: Callable[[str], None]) -> Engine:
     """The engine that study.yaml names. Raises ResourceError if the machine is too small for it."""
     engine = spec.engine
-    shares = slots(engine.workers, engine.cpu, engine.gpu)
+    limits = Limits(engine.trial_timeout, engine.report_timeout)
+    logs = layout.workers_directory(directory)
+    # What the machine here holds does not count for a cluster.
+    shares = [] if engine.address else _slots(engine)
     if engine.name == "inline":
         from hpo.engines.inline import InlineEngine
         from hpo.worker import Share
 
         return InlineEngine(Share(shares[0].cpu, shares[0].gpu_share))
-    from hpo.engines.local import LocalEngine
+    if engine.name == "local":
+        from hpo.engines.local import LocalEngine
 
-    return LocalEngine(shares, directory / "workers", engine.trial_timeout, engine.report_timeout)
+        return LocalEngine(shares, logs, limits, _sharing(spec, say))
+    from hpo.engines.ray import RayEngine
+    from hpo.engines.ray_worker import Place
+
+    cpu = shares[0].cpu if shares else engine.cpu or 1
+    place = Place(cpu, engine.gpus, engine.resources, limits, os.getcwd(), logs)
+    holds = {name: amount * len(shares) for name, amount in engine.resources.items()}
+    holds |= {"CPU": cpu * len(shares), "GPU": len(visible_gpus()) if engine.gpu else 0}
+    return RayEngine(
+        place, engine.workers, _sharing(spec, say), say, holds if shares else None, engine.address, engine.runtime_env
+    )
+
+
+def _slots(engine: EngineSpec) -> list[Slot]:
+    if engine.gpu != "auto":
+        return slots(engine.workers, engine.cpu, engine.gpu)
+    if not visible_gpus():
+        raise ResourceError("engine.gpu is auto, but no GPU is visible here; --set engine.gpu=0 trains on the CPU")
+    return slots(engine.workers, engine.cpu, 1 / max(LEVELS))
+
+
+def _sharing(spec: StudySpec, say: Callable[[str], None]) -> Sharing:
+    if spec.engine.gpu != "auto":
+        return Sharing()
+    structural = [parameter.name for parameter in spec.space.walk() if parameter.structural]
+    return Measured(Packer([*structural, *([spec.group_by] if spec.group_by else [])]), say)
+
+
+def _share_trials(spec: StudySpec, directory: Path) -> None:
+    shared = spec.engine.checkpoint_dir
+    if shared is None:
+        return
+    try:
+        layout.share_trials(directory, shared)
+    except FileExistsError:
+        raise ResourceError(
+            f"engine.checkpoint_dir is {shared}, but the trials of study '{spec.name}' are in {directory / 'trials'} "
+            "already; leave it out, or start a study of its own with --new-name"
+        ) from None
+    except OSError as error:
+        raise ResourceError(f"engine.checkpoint_dir is {shared}, which cannot be used: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _mps(spec: StudySpec, directory: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """NVIDIA MPS for the workers started meanwhile, where trials share this machine's GPUs."""
+    gpu = spec.engine.gpu
+    if spec.engine.address or (gpu != "auto" and not 0 < gpu < 1):
+        yield
+        return
+    with mps(directory / layout.MPS, say) as settings, variables(settings):
+        yield
 
 
 def _open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna.Study:
@@ -152,10 +218,13 @@ def _storage_errors(url: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals(oracle: Oracle, engine: Engine, tracker: Tracker) -> Iterator[None]:
+def _signals(
+    oracle: Oracle, engine: Engine, storage: optuna.storages.BaseStorage, tracker: Tracker
+) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         if oracle.interrupted:
             engine.halt()
+            stop_waiting(storage)
             return
         oracle.interrupt("the study is being stopped")
         tracker.message(

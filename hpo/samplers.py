@@ -69,7 +69,7 @@ def warnings_for(spec: StudySpec) -> list[str]:
             startup = _option(spec.pruner, "n_startup_trials", 5)
             if startup >= spec.budget.trials:
                 found.append(f"pruner {pruner} waits for {startup} trials, the whole budget: it never prunes")
-    if sampler in _IGNORE_CONSTRAINTS:
+    if sampler in _IGNORE_CONSTRAINTS | _COMPLETE_ONLY:
         found.append(f"sampler {sampler} does not avoid regions where trials ran out of memory")
     return found
 

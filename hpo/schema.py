@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from hpo.redaction import redact
 from hpo.space import SearchSpace
@@ -16,7 +18,17 @@ __all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySp
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
+Number = Annotated[int, Field(strict=True, ge=0)]
 Amount = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+def _gpus(given: object) -> object:
+    if given == "auto" or (isinstance(given, (int, float)) and not isinstance(given, bool) and 0 <= given < math.inf):
+        return given if given == "auto" else float(given)
+    raise PydanticCustomError("gpus", "a number of GPUs from 0, such as 0.5, 1 or 2, or auto")
+
+
+Gpus = Annotated[float | Literal["auto"], PlainValidator(_gpus)]
 
 
 class _Model(BaseModel):
@@ -52,18 +64,51 @@ class Budget(_Model):
     failures: Count = 5
 
 
+class Retries(_Model):
+    """How often a configuration is tried again, by what ended its attempt: the death of its worker, an exception
+    of its own, a timeout. What was not its doing (a stopped study, a lost node) is always tried again."""
+
+    lost: Number = 1
+    exception: Number = 0
+    timeout: Number = 0
+
+    def of(self, cause: str) -> int:
+        """For a cause of `hpo.trial`; 0 for those that are never tried again."""
+        return int(getattr(self, cause, 0))
+
+
 class EngineSpec(_Model):
     """What runs the trials. workers: processes at a time (None: as many as fit). cpu: threads of
-    each (None: an even share). gpu: share of a GPU, or whole GPUs, of each. trial_timeout,
-    report_timeout: seconds (None: no limit). retries: of a trial whose worker was lost."""
+    each (None: an even share). gpu: share of a GPU, or whole GPUs, of each; auto: as many trials beside each other
+    as fit and pay. trial_timeout, report_timeout: seconds (None: no limit).
 
-    name: Literal["local", "inline"] = "local"
+    Of ray alone: address: of a cluster that runs (None: one is started here). resources: more of Ray's resources
+    that a trial needs. runtime_env: Ray's, for code that the nodes lack. checkpoint_dir: a folder that every node
+    sees, for the trials' folders (None: the runs folder is one)."""
+
+    name: Literal["local", "ray", "inline"] = "local"
     workers: Count | None = None
     cpu: Count | None = None
-    gpu: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    gpu: Gpus = 0.0
     trial_timeout: Amount | None = None
     report_timeout: Amount | None = None
-    retries: Annotated[int, Field(strict=True, ge=0)] = 1
+    retries: Retries = Retries()
+    address: Text | None = None
+    resources: dict[Text, Amount] = {}
+    runtime_env: dict[str, Any] = {}
+    checkpoint_dir: Path | None = None
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a running trial, for the budget; a packed one counts as a whole until its end says what it held."""
+        return 1.0 if self.gpu == "auto" else self.gpu
+
+    @property
+    def gpu_text(self) -> str:
+        """`0.5 GPU each`; empty without GPUs."""
+        if self.gpu == "auto":
+            return "GPUs shared as measured"
+        return f"{self.gpu:g} GPU each" if self.gpu else ""
 
 
 class MlflowSpec(_Model):
@@ -155,7 +200,8 @@ class StudySpec(_Model):
             "enqueue": list(self.enqueue),
             "fallbacks": list(self.fallbacks),
             "budget": self.budget.model_dump(exclude_none=True),
-            "engine": self.engine.model_dump(exclude_none=True),
+            "engine": self.engine.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+            | {"name": self.engine.name},
         }
         if self.storage is not None:
             written["storage"] = redact(self.storage)

@@ -16,7 +16,7 @@ from hpo import components, objective_ref, overrides
 from hpo.errors import ObjectiveError, Problem, SpecError, listing, nearest
 from hpo.parameter import quote, show
 from hpo.redaction import redact
-from hpo.schema import Budget, Component, EngineSpec, Metric, MlflowSpec, StudySpec
+from hpo.schema import Budget, Component, EngineSpec, Metric, MlflowSpec, Retries, StudySpec
 from hpo.space import SearchSpace
 from hpo.yaml_source import Document, KeyPath, read_yaml
 
@@ -30,6 +30,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "metrics": Metric,
     "budget": Budget,
     "engine": EngineSpec,
+    "engine.retries": Retries,
     "mlflow": MlflowSpec,
 }
 _SCHEMES = ("journal", "sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
@@ -134,6 +135,8 @@ class _Reader:
                 values[role] = {key: value for key, value in halves.items() if value is not None}
         if isinstance(values.get("engine"), str):
             values["engine"] = {"name": values["engine"]}
+        if isinstance(values.get("engine"), dict):
+            values["engine"] = self.engine(values["engine"], folder, bad)
         sampler = values.get("sampler")
         if "budget" not in values and isinstance(sampler, dict) and sampler.get("name") == "grid":
             values["budget"] = {}  # the grid itself is the budget
@@ -204,6 +207,24 @@ class _Reader:
         path = re.sub(r"^//(?=/)", "", rest if dialect == "journal" and colon else url)
         return f"journal:{os.path.normpath(folder / path)}"
 
+    def engine(self, written: Mapping[Any, Any], folder: Path, bad: set[str]) -> dict[Any, Any]:
+        """The short form of `retries` as the long one, and absolute paths."""
+        values = dict(written)
+        retries = values.get("retries", {})
+        if isinstance(retries, int) and not isinstance(retries, bool):
+            values["retries"] = {"lost": retries}
+        elif not isinstance(retries, dict):
+            expected = "a number from 0, or several: {lost: 1, exception: 0, timeout: 0}"
+            self.say(("engine", "retries"), f"{quote(retries)} is not right; expected {expected}")
+            bad.add("engine")
+        if isinstance(shared := values.get("checkpoint_dir"), str):
+            values["checkpoint_dir"] = Path(os.path.normpath(folder / shared))
+        environment: Any = values.get("runtime_env")
+        code = environment.get("working_dir") if isinstance(environment, dict) else None
+        if isinstance(code, str) and "://" not in code:
+            values["runtime_env"] = {**environment, "working_dir": os.path.normpath(folder / code)}
+        return values
+
     def mlflow(self, written: Any, folder: Path, bad: set[str]) -> Any:
         """`false`, `true`, a URI or a mapping, as the mapping or None; a SQLite path is made absolute."""
         if isinstance(written, bool):
@@ -254,6 +275,8 @@ class _Reader:
             and not any((spec.budget.trials, spec.budget.hours, spec.budget.gpu_hours))
         ):
             self.say(("budget",), "says no end; expected trials, hours or gpu_hours, such as {trials: 50}")
+        if right("engine"):
+            self.of_ray_alone(spec.engine)
         for role in ("sampler", "pruner"):
             if right(role):
                 self.component(role, getattr(spec, role), spec.root)
@@ -265,6 +288,22 @@ class _Reader:
             self.objective(spec, right("search_space", "constants"))
         if right("search_space"):
             self.in_space(spec, right)
+
+    def of_ray_alone(self, engine: EngineSpec) -> None:
+        if engine.name == "inline" and engine.gpu == "auto":
+            self.say(("engine", "gpu"), "auto is for several trials at once, and inline runs one; expected a number")
+        for key in ("address", "resources", "runtime_env", "checkpoint_dir"):
+            if engine.name != "ray" and getattr(engine, key):
+                self.say(("engine", key), f"is for the ray engine, and this one is {engine.name}; expected name: ray")
+        address = engine.address or ""
+        if address.startswith("ray://"):
+            self.say(
+                ("engine", "address"),
+                f"'{address}' is Ray Client, under which the study would be driven on the cluster's head, far from its "
+                "runs folder; expected auto, on a machine of the cluster, or HOST:PORT of its head (port 6379)",
+            )
+        elif address not in ("", "auto") and not re.fullmatch(r"[^\s/:]+:\d+", address):
+            self.say(("engine", "address"), f"'{address}' is no address; expected auto, or HOST:PORT of the head")
 
     def component(self, role: Any, component: Component, root: Path) -> None:
         if ":" in component.name and not self.locate:
@@ -338,13 +377,14 @@ _WANTED = {
 def _sentence(path: KeyPath, error: Any) -> str:
     """What pydantic found, in a sentence with the value given and what is expected."""
     kind, given, context = error["type"], quote(error["input"]), error.get("ctx", {})
-    model = _MODELS.get(str(path[0]))
+    owner = "engine.retries" if path[:2] == ("engine", "retries") and len(path) > 2 else str(path[0])
+    model = _MODELS.get(owner)
     if kind == "missing":
         fields = f"a {path[-1]}: {_literals(model, path[-1])}" if model else "a name"
         return f"is missing; expected {_REQUIRED.get(str(path[0]), fields) if len(path) == 1 else fields}"
     if kind == "extra_forbidden":
         known = list(model.model_fields) if model else []
-        return f"is not a key of {path[0]}; expected {listing(known)}.{nearest(path[-1], known)}"
+        return f"is not a key of {owner}; expected {listing(known)}.{nearest(path[-1], known)}"
     if kind == "literal_error":
         options = _options(model, path[-1])
         return f"{given} is not right; expected {' or '.join(options)}.{nearest(error['input'], options)}"

@@ -42,8 +42,9 @@ def dashboard_argument(url: str) -> str:
 
 
 def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storages.BaseStorage:
-    """Opens or creates the storage. `say(text)`, if given, is told of a repair. `keep` keeps the
-    connections of a database open between uses, until `close_storage`; a short look needs none.
+    """Opens or creates the storage. `keep` keeps the connections of a database open between uses, until
+    `close_storage`; a short look needs none. `say(text)`, which a driver gives, is told of a repair, and of a
+    database server that goes away later and is waited for (see ReconnectingStorage).
 
     Raises StorageError, without the password, when it cannot be opened."""
     import optuna
@@ -55,7 +56,7 @@ def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storage
             return _open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say)
         if url.startswith("sqlite:"):
             return _open_sqlite(url)
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True} if keep else _closing_at_once())
+        return _open_server(url, say, keep)
     except StorageError:
         raise
     except ImportError as error:
@@ -64,7 +65,8 @@ def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storage
             "Install it beside hpo, for PostgreSQL with `pip install 'psycopg[binary]'`"
         ) from error
     except Exception as error:  # drivers raise their own classes; none of them may end in a traceback
-        said = redact(str(error).replace(url, redact(url))).strip().splitlines() or [type(error).__name__]
+        cause = error.__cause__ or error  # Optuna's own words are of invalid data
+        said = redact(str(cause).replace(url, redact(url))).strip().splitlines() or [type(error).__name__]
         raise StorageError(
             f"the storage {redact(url)} cannot be opened: {said[0]}. Expected a running database and a right URL "
             "(a password may come from $PGPASSWORD), or no `storage` key for a journal file in the runs folder"
@@ -80,10 +82,33 @@ def close_storage(storage: optuna.storages.BaseStorage) -> None:
         storage.engine.dispose()
 
 
-def _closing_at_once() -> dict[str, Any]:
+def stop_waiting(storage: optuna.storages.BaseStorage) -> None:
+    """No longer waits for a database server that is away: what was asked of it raises at once. For signal handlers."""
+    stop = getattr(storage, "stop_waiting", None)
+    if stop is not None:
+        stop()
+
+
+def _open_server(url: str, say: Any, keep: bool) -> optuna.storages.RDBStorage:
+    import optuna
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
     from sqlalchemy.pool import NullPool
 
-    return {"poolclass": NullPool}
+    def opened() -> optuna.storages.RDBStorage:
+        if keep and say is not None:
+            from hpo.reconnecting import ReconnectingStorage
+
+            return ReconnectingStorage(url, say)
+        options: dict[str, Any] = {"pool_pre_ping": True} if keep else {"poolclass": NullPool}
+        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+
+    # Of several that open an empty database at once, one makes its tables, and the others find them when they look
+    # again.
+    for pause in (0.2, 0.5, 1.0):
+        with contextlib.suppress(IntegrityError, ProgrammingError):
+            return opened()
+        time.sleep(pause)
+    return opened()
 
 
 def _open_sqlite(url: str) -> optuna.storages.RDBStorage:

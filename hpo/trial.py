@@ -1,5 +1,5 @@
-"""What crosses a process boundary: Job (driver to worker), Trial (worker to objective),
-Stop (driver's answer to a report), Outcome (worker to driver)."""
+"""What crosses a process boundary: Job (driver to worker), Trial (worker to objective), Report (worker to
+driver), Stop (the driver's answer to it), Outcome (worker to driver)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from hpo import layout
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
-# Why a trial failed. "lost" and "interrupted" attempts are put back in the queue and do not count
-# as finished trials; the other three are the trial's own doing and count.
+# Why a trial failed. "interrupted" (the study was stopped) and "preempted" (its node was taken away or died)
+# attempts are put back in the queue and do not count as finished trials; "lost" (its worker died), "exception" and
+# "timeout" ones as often as `engine.retries` says; "invalid" ones never.
 LOST = "lost"
 INTERRUPTED = "interrupted"
+PREEMPTED = "preempted"
 EXCEPTION = "exception"
 INVALID = "invalid"
 TIMEOUT = "timeout"
@@ -32,10 +34,10 @@ OBJECTIVE = "objective"
 CAUSES: dict[State, frozenset[str]] = {
     "COMPLETE": frozenset({""}),
     "PRUNED": frozenset({PRUNER, OUT_OF_MEMORY, OBJECTIVE}),
-    "FAIL": frozenset({LOST, INTERRUPTED, EXCEPTION, INVALID, TIMEOUT}),
+    "FAIL": frozenset({LOST, INTERRUPTED, PREEMPTED, EXCEPTION, INVALID, TIMEOUT}),
 }
-# Attempts that ended through no doing of the configuration: they are tried again.
-REQUEUED = frozenset({LOST, INTERRUPTED})
+# Attempts that ended through no doing of the configuration: they are always tried again.
+INNOCENT = frozenset({INTERRUPTED, PREEMPTED})
 
 
 class Pruned(Exception):
@@ -59,6 +61,18 @@ class Stop:
 
     def exception(self) -> Pruned:
         return Interrupted(self.reason) if self.interrupted else Pruned(self.reason)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says of a step. `gpu_memory`: the most that the trial has taken so far, as a part of its GPU's
+    memory (0: it uses none, or nobody knows). `sent`: when, by the machine's monotonic clock (seconds)."""
+
+    number: int
+    step: int
+    metrics: Mapping[str, float]
+    sent: float
+    gpu_memory: float = 0.0
 
 
 @dataclass(frozen=True)

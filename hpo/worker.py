@@ -1,4 +1,4 @@
-"""execute(job) -> Outcome, and the worker process that the local engine keeps over many trials.
+"""execute(job) -> Outcome, and the worker process that an engine keeps over many trials.
 
 A worker holds no database handle and never decides: it trains, reports, and obeys the answer."""
 
@@ -27,10 +27,10 @@ from hpo import current, layout, trial, worker_torch
 from hpo.command import CommandFailed, end_group, run_command
 from hpo.errors import ObjectiveError, nearest, one_line
 from hpo.objective_ref import load
-from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_number
+from hpo.trial import Interrupted, Job, Outcome, Pruned, Report, Stop, Trial, check_number
 
-# What the two sides of the pipe say to each other. Every message names its trial, so that one
-# worker may come to train several.
+# What a worker says: Report, number and process group of a command, Outcome. It hears (Job, Share), and to each
+# report None or a Stop.
 REPORT, COMMAND, OUTCOME = "report", "command", "outcome"
 
 
@@ -173,7 +173,7 @@ class _Driver:
         self.group: int | None = None
 
     def report(self, number: int, step: int, metrics: dict[str, float]) -> Stop | None:
-        self._connection.send((REPORT, number, step, metrics))
+        self._connection.send((REPORT, Report(number, step, metrics, time.monotonic(), worker_torch.gpu_memory())))
         answer = self._connection.recv()
         assert answer is None or isinstance(answer, Stop)
         return answer
@@ -202,10 +202,9 @@ def main() -> None:
         driver.end()
 
     threading.Thread(target=watch, daemon=True, name="hpo-lifeline").start()
-    share: Share = connection.recv()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            job: Job = connection.recv()
+            job, share = connection.recv()
             with _output_of(job):
                 outcome = execute(job, driver, share)
             driver.group = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,15 @@ def study_yaml(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """Ray in this process, so that engines need not start one each."""
+    from hpo.engines.ray import local_ray
+
+    with local_ray({"CPU": 4, "GPU": 0}):
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""MLflow's runs as anyone can read them: over HTTP with its REST API, or in the tables of its SQLite file."""
+"""MLflow's runs as anyone can read them: over HTTP with its REST API, or in the tables of its database."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import math
 import sqlite3
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from hpo import history, layout
 from hpo.storage import load_study
@@ -35,22 +37,32 @@ class Read:
 
 
 def in_file(path: Path) -> list[Read]:
-    """All runs, deleted ones too."""
+    """All runs of a store in a SQLite file, deleted ones too."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        runs = {
-            row[0]: Read(*row)
-            for row in database.execute(
-                "select run_uuid, name, status, lifecycle_stage, start_time, end_time from runs order by start_time"
-            )
-        }
-        for run, key, value in database.execute("select run_uuid, key, value from tags"):
-            runs[run].tags[key] = value
-        for run, key, value in database.execute("select run_uuid, key, value from params"):
-            runs[run].params[key] = value
-        for run, key, step, time, value, nan in database.execute(
-            "select run_uuid, key, step, timestamp, value, is_nan from metrics order by step, timestamp"
-        ):
-            runs[run].metrics.setdefault(key, []).append((step, time, None if nan else value))
+        return _in_tables(database.execute)
+
+
+def in_postgresql(url: str) -> list[Read]:
+    """The same of a store in PostgreSQL."""
+    with closing(psycopg.connect(url, autocommit=True)) as database:  # no lock is held from one table to the next
+        return _in_tables(database.execute)
+
+
+def _in_tables(select: Callable[[str], Iterable[Any]]) -> list[Read]:
+    runs = {
+        row[0]: Read(*row)
+        for row in select(
+            "select run_uuid, name, status, lifecycle_stage, start_time, end_time from runs order by start_time"
+        )
+    }
+    for run, key, value in select("select run_uuid, key, value from tags"):
+        runs[run].tags[key] = value
+    for run, key, value in select("select run_uuid, key, value from params"):
+        runs[run].params[key] = value
+    for run, key, step, time, value, nan in select(
+        "select run_uuid, key, step, timestamp, value, is_nan from metrics order by step, timestamp"
+    ):
+        runs[run].metrics.setdefault(key, []).append((step, time, None if nan else value))
     return list(runs.values())
 
 

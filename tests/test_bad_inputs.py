@@ -244,6 +244,32 @@ TABLE: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
     "budget is a number": ("{trials: 10}", "30", "budget", "budget", ("30", "a mapping")),
     "engine typo": ("engine: local", "engine: locla", "engine", "engine.name", ("Did you mean 'local'?",)),
     "workers negative": ("engine: local", "engine: {workers: -2}", "engine", "engine.workers", ("-2", "at least 1")),
+    "gpu in words": ("engine: local", "engine: {gpu: all}", "engine", "engine.gpu", ("'all'", "0.5, 1 or 2, or auto")),
+    "gpu below zero": ("engine: local", "engine: {gpu: -1}", "engine", "engine.gpu", ("-1", "from 0")),
+    "retries in words": (
+        *("engine: local", "engine: {retries: often}", "engine", "engine.retries"),
+        ("'often'", "a number from 0, or several: {lost: 1, exception: 0, timeout: 0}"),
+    ),
+    "retries of an unknown cause": (
+        *("engine: local", "engine: {retries: {lostt: 1}}", "engine", "engine.retries.lostt"),
+        ("not a key of engine.retries", "Did you mean 'lost'?"),
+    ),
+    "an address without Ray": (
+        *("engine: local", "engine: {address: auto}", "engine", "engine.address"),
+        ("for the ray engine", "this one is local", "name: ray"),
+    ),
+    "Ray Client": (
+        *("engine: local", "engine: {name: ray, address: 'ray://head:10001'}", "engine", "engine.address"),
+        ("is Ray Client", "HOST:PORT of its head (port 6379)"),
+    ),
+    "an address without a port": (
+        *("engine: local", "engine: {name: ray, address: head}", "engine", "engine.address"),
+        ("'head' is no address", "auto, or HOST:PORT"),
+    ),
+    "sharing GPUs inline": (
+        *("engine: local", "engine: {name: inline, gpu: auto}", "engine", "engine.gpu"),
+        ("inline runs one",),
+    ),
     "workers half": ("engine: local", "engine: {workers: 1.5}", "engine", "engine.workers", ("1.5", "integer")),
     # sampler and pruner
     "sampler typo": ("sampler: tpe", "sampler: tep", "sampler", "sampler.name", ("'tep'", "Did you mean 'tpe'?")),

@@ -3,81 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
 import pytest
+from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
 from mlflow_reading import check_all_is_there, in_file, parent_of
 
-from hpo import history, layout
-from hpo.storage import load_study
-
-TRIALS = 10
 MOMENTS = 20
 FAST_MOMENTS = 5
-GRID = {"search_space": {"x": {"choices": [round(0.1 * k, 1) for k in range(TRIALS)]}}, "sampler": {"name": "grid"}}
-TPE = {"sampler": {"name": "tpe"}, "pruner": {"name": "successive_halving", "min_resource": 2, "reduction_factor": 3}}
 STORAGES = [None, "sqlite:///study.db"]
 
 
 def moments():
     """Each a seed; those beyond the first few belong to `make test-slow`."""
     return [pytest.param(k, marks=[] if k < FAST_MOMENTS else pytest.mark.slow) for k in range(MOMENTS)]
-
-
-def start(path, runs):
-    mark = {"HPO_TEST_RUN": str(runs)}
-    command = [sys.executable, "-m", "hpo", "run", str(path), "--runs", str(runs)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **mark}
-    )
-
-
-def finish(path, runs):
-    driver = start(path, runs)
-    output = driver.communicate(timeout=240)[0]
-    assert driver.returncode == 0, output
-    return output
-
-
-def processes_of(runs):
-    """Every process that inherited the mark of this run, whoever its parent is now."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("HPO_TEST_RUN") == str(runs):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def lineage(trial, trials):
-    """The first attempt that this one goes back to."""
-    origin = trial.user_attrs.get("hpo:origin", {})
-    return lineage(trials[origin["retry_of"]], trials) if "retry_of" in origin else trial.number
-
-
-def check_books(runs, budget):
-    trials = load_study(runs, "toy")[1].trials
-    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED", "FAIL"}
-    finished = [trial for trial in trials if not trial.user_attrs["hpo:outcome"]["requeued"]]
-    assert len(finished) == budget
-    # Each once: every configuration that was ever started has exactly one attempt that counts.
-    assert sorted(lineage(trial, trials) for trial in finished) == sorted({lineage(trial, trials) for trial in trials})
-    for trial in finished:
-        steps = history.read(layout.trial_directory(runs / "toy", trial.number) / layout.HISTORY)
-        assert [step.step for step in steps] == list(range(len(steps)))
-        assert sorted(trial.intermediate_values) == list(range(len(steps)))
-        if trial.state.name == "COMPLETE":
-            assert len(steps) == 10
-            assert trial.value == -((trial.params["x"] - 0.3) ** 2)
-    return trials, finished
 
 
 @pytest.mark.parametrize("moment", moments())

@@ -161,10 +161,10 @@ FEW = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 8}\n"
 @pytest.mark.parametrize(
     ("sampler", "pruner", "space", "rest", "words"),
     [
-        ("nsga2", "median", NUMBERS, "", ["sampler nsga2 learns from completed trials only"]),
+        ("nsga2", "median", NUMBERS, "", ["sampler nsga2 learns from completed trials only", "out of memory"]),
         ("tpe", "median", SPACE, TWO, ["pruner median looks at 'a', the first one, alone"]),
         ("tpe", "none", SPACE, FEW, ["draws its first 10 trials at random: the whole budget of 8"]),
-        ("nsga2", "none", SPACE, FEW, ["draws a population of 50 at random"]),
+        ("nsga2", "none", SPACE, FEW, ["draws a population of 50 at random", "out of memory"]),
         ("tpe", "{name: median, n_startup_trials: 8}", SPACE, FEW, ["waits for 8 trials", "first 10 trials"]),
         ("random", "none", SPACE, "", ["does not avoid regions where trials ran out of memory"]),
         ("qmc", "none", SPACE, "", ["draws conditional parameters at random: loss.focal.gamma", "out of memory"]),

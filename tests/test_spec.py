@@ -85,7 +85,7 @@ def test_the_defaults(folder: Path) -> None:
     spec = load(folder, MINIMAL)
     assert spec.sampler.data() == {"name": "tpe", "multivariate": True, "group": True, "constant_liar": True}
     assert spec.pruner.data() == {"name": "successive_halving", "min_resource": 1, "reduction_factor": 4}
-    assert (spec.engine.name, spec.engine.workers, spec.engine.retries) == ("local", None, 1)
+    assert (spec.engine.name, spec.engine.workers, spec.engine.retries.lost) == ("local", None, 1)
     assert (spec.seed, spec.storage, spec.budget.failures, spec.constants) == (42, None, 5, {})
 
 
@@ -280,7 +280,8 @@ def test_dumped_data_is_read_back(data: Any) -> None:
     seed=st.integers(0, 2**32 - 1),
     trials=st.none() | st.integers(1, 10**9),
     hours=st.floats(1e-6, 1e6),
-    gpu=st.floats(0, 8),
+    gpu=st.floats(0, 8) | st.just("auto"),
+    address=st.sampled_from([None, "auto", "head:6379"]),
     choices=st.lists(_texts | st.integers(), min_size=1, max_size=4, unique_by=str),
     low=st.floats(-1e300, 1e300),
     sampler=st.sampled_from(["tpe", "random", "qmc", "nsga2"]),
@@ -299,7 +300,15 @@ def test_a_spec_is_read_back_equal(tmp_path_factory: pytest.TempPathFactory, **g
         "constants": given_["constants"],
         "sampler": given_["sampler"],
         "budget": {"trials": given_["trials"], "hours": given_["hours"]},
-        "engine": {"gpu": given_["gpu"]},
+        "engine": {
+            "name": "ray",
+            "gpu": given_["gpu"],
+            "address": given_["address"],
+            "retries": given_["seed"] % 3,
+            "resources": {"ssd": 0.5},
+            "runtime_env": {"working_dir": "code", "pip": ["monai"]},
+            "checkpoint_dir": "shared",
+        },
         "seed": given_["seed"],
     }
     spec = load(folder, dump(written), locate=False)

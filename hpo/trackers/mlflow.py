@@ -107,6 +107,11 @@ class Mirror:
         self._said: set[str] = set()
         self._bests = 0
         self._noted: Mapping[str, str] = {}
+        if not is_server(uri):
+            # MLflow would try for two minutes to open a database, deaf to the driver.
+            from mlflow.store.db import utils
+
+            utils.MAX_RETRY_COUNT = 1
         if uri.startswith("sqlite:////"):
             _write_ahead(Path(uri.removeprefix("sqlite:///")))
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -141,6 +146,8 @@ class Mirror:
             try:
                 self._write(trial, child, last)
             except Exception as error:
+                if getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE":
+                    raise  # its database is, or was a moment ago: not this trial's fault either
                 self._client.get_experiment(self._experiment)  # raises when it is not this trial's fault
                 self._stale = True
                 self._faults[trial.number] = self._faults.get(trial.number, 0) + 1
@@ -383,6 +390,10 @@ def reason(error: BaseException) -> str:
 _SIGNS: Mapping[str, str] = {
     "filesystem tracking backend": "MLflow writes to folders of files no more; expected sqlite:///FILE or http://HOST:PORT",
     "Connection refused": "connection refused",
+    "the database system is": "the database is starting or stopping",
+    "terminating connection": "connection lost",
+    "server closed the connection": "connection lost",
+    "connection is lost": "connection lost",
     "Timeout": "no answer",
     "timed out": "no answer",
     "Name or service not known": "unknown host",

@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,10 +29,15 @@ from hpo.trackers.mlflow_records import began, study_status
 from hpo.trackers.provenance import provenance
 
 if TYPE_CHECKING:
+    from optuna import Study
+
+    from hpo.spec import StudySpec
     from hpo.trackers.mlflow import Mirror
 
 PERIOD = 2.0
 _LONGEST_WAIT = 30.0
+# How long it tries at the end, when a database or a server is being restarted just then.
+_LAST_PATIENCE = 6.0
 MOST_BYTES = 65536
 
 
@@ -107,17 +113,24 @@ def main() -> None:
 
 def _follow(order: Order, channel: _Channel) -> None:
     runs = Path(order.runs)
-    spec, study = load_study(runs, order.study, order.storage)
     key = place.keep_place(layout.study_directory(runs, order.study), order.tracking_uri, order.experiment).key
     tags = provenance(Path(order.root), Path(order.source))
     where = f"MLflow at {redact(order.tracking_uri)}"
+    loaded: tuple[StudySpec, Study] | None = None
     mirror: Mirror | None = None
     failures, left = 0, [0]
-    trouble = ""
+    trouble, said = "", False
+    until = float("inf")
     while True:
         last = channel.closing
+        if last:
+            until = min(until, time.monotonic() + _LAST_PATIENCE)
+        reading = True
         try:
+            loaded = loaded or load_study(runs, order.study, order.storage)
+            spec, study = loaded
             trials = study.get_trials(deepcopy=False)
+            reading = False
             if mirror is None:
                 from hpo.trackers.mlflow import Mirror
 
@@ -129,26 +142,35 @@ def _follow(order: Order, channel: _Channel) -> None:
             left = mirror.update(trials, last)
             if last:
                 mirror.close(trials, study_status(spec, trials))
-            if trouble:
+            if said:
                 channel.say(f"{where} can be written again; what was missing is being written")
-            failures, trouble = 0, ""
+            failures, trouble, said = 0, "", False
         except Exception as error:
             from hpo.trackers.mlflow import reason
 
             traceback.print_exc()
-            mirror = None
             failures += 1
-            if not trouble and not last:
-                channel.say(f"{where} cannot be written: {reason(error)}; trials go on, and it is tried again")
             trouble = reason(error)
-        if last:
+            if reading:
+                # While it runs, the driver says that the study's own database is away.
+                trouble = f"the study cannot be read: {trouble}"
+            else:
+                mirror = None
+                if not said and not last:
+                    said = True
+                    channel.say(f"{where} cannot be written: {trouble}; trials go on, and it is tried again")
+        if last and not (trouble and time.monotonic() + PERIOD < until):
             if trouble or left:
                 why = trouble or f"trials {', '.join(map(str, left))} were refused"
                 command = place.sync_command(runs, order.study)
                 channel.say(f"{where} lacks runs of this study ({why}); `{command}` writes them")
             return
-        wait = min(PERIOD * 2.0 ** min(failures, 8), _LONGEST_WAIT)
-        channel.listen(0 if channel.closing else wait)
+        if last:
+            channel.send({})
+            channel.listen(PERIOD)
+        else:
+            wait = min(PERIOD * 2.0 ** min(failures, 8), _LONGEST_WAIT)
+            channel.listen(0 if channel.closing else wait)
 
 
 if __name__ == "__main__":

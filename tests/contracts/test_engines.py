@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import textwrap
+import time
 
 import optuna
+import psutil
 import pytest
 
 from hpo import history, layout
@@ -15,11 +18,21 @@ from hpo.runner import run
 from hpo.storage import load_study
 from hpo.trackers.base import Tracker
 
-ENGINES = ["inline", "local"]
+ENGINES = ["inline", "local", "ray"]
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request):
+    if request.param == "ray":
+        request.getfixturevalue("ray_here")
+    return {"name": request.param, "workers": 1}
+
+
+@pytest.fixture(params=ENGINES[1:])
+def apart(request):
+    """An engine whose trials have processes of their own."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_here")
     return {"name": request.param, "workers": 1}
 
 
@@ -44,7 +57,7 @@ def test_a_budget_is_spent_exactly_and_every_report_is_kept(make_spec, runs, eng
         assert outcome(trial)["metrics"]["other"] == trial.params["x"]
 
 
-def test_the_same_seed_gives_the_same_trials_on_every_engine(make_spec, tmp_path):
+def test_the_same_seed_gives_the_same_trials_on_every_engine(make_spec, tmp_path, ray_here):
     tables = []
     for name in ENGINES:
         spec = make_spec(
@@ -61,7 +74,7 @@ def test_the_same_seed_gives_the_same_trials_on_every_engine(make_spec, tmp_path
                 for t in trials_of(tmp_path / name)
             ]
         )
-    assert tables[0] == tables[1]
+    assert tables[0] == tables[1] == tables[2]
     assert {state for _, state, *_ in tables[0]} == {"COMPLETE", "PRUNED"}
 
 
@@ -302,3 +315,83 @@ def test_seeds_belong_to_the_trial(make_spec, runs, engine, tmp_path):
     assert len(set(values)) == 4
     run(make_spec("random_numbers", engine=engine), tmp_path / "again")
     assert [trial.value for trial in trials_of(tmp_path / "again")] == values
+
+
+# --- engines whose trials have processes of their own
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_resumed_once(make_spec, runs, apart):
+    result = run(make_spec("dies_once", engine=apart, budget={"trials": 2}), runs)
+    assert (result.progress.complete, result.progress.requeued, result.progress.failed) == (2, 2, 0)
+    for trial in trials_of(runs):
+        job = trial.user_attrs["hpo:job"]
+        if job["attempt"] == 1:
+            assert outcome(trial)["cause"] == "lost"
+            assert "SIGKILL" in outcome(trial)["reason"]
+        else:
+            assert trial.state.name == "COMPLETE"
+            attempts = {
+                s.step: s.attempt
+                for s in history.read(layout.trial_directory(runs / "toy", trial.number) / layout.HISTORY)
+            }
+            assert attempts == {0: 1, 1: 1, 2: 2, 3: 2, 4: 2, 5: 2}
+
+
+def test_a_trial_that_kills_its_worker_twice_fails_with_its_stacks(make_spec, runs, apart):
+    result = run(make_spec("dies_always", engine=apart, budget={"trials": 1}), runs)
+    assert (result.progress.failed, result.progress.requeued, result.done) == (1, 1, True)
+    last = trials_of(runs)[-1]
+    assert "SIGSEGV" in outcome(last)["reason"]
+    assert "dies_always" in (layout.trial_directory(runs / "toy", last.number) / layout.ERROR).read_text()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "words"),
+    [
+        ({"trial_timeout": 1.5}, "ran longer than trial_timeout = 1.5 s"),
+        ({"report_timeout": 1.5}, "reported nothing for report_timeout = 1.5 s"),
+    ],
+)
+def test_a_hanging_trial_fails_and_says_where_it_hung(make_spec, runs, apart, timeout, words):
+    result = run(make_spec("hangs", budget={"trials": 1}, engine={**apart, **timeout}), runs)
+    (trial,) = trials_of(runs)
+    assert (result.progress.failed, outcome(trial)["cause"]) == (1, "timeout")
+    assert words in outcome(trial)["reason"]
+    assert "_sleep_for_ever" in (layout.trial_directory(runs / "toy", 0) / layout.ERROR).read_text()
+
+
+def workers_alive():
+    """The worker processes that this process keeps, itself or through Ray."""
+    return [child for child in psutil.Process().children(recursive=True) if "hpo.worker" in child.cmdline()]
+
+
+class PressTwice(Tracker):
+    """Ctrl-C twice at the first report, which is the last before the trial hangs."""
+
+    at = 0.0
+
+    def reported(self, number, step, metrics):
+        self.at = time.monotonic()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_twice_ends_even_hanging_trials_at_once(make_spec, runs, apart):
+    pressed = PressTwice()
+    result = run(make_spec("hangs", engine=apart), runs, [pressed])
+    assert time.monotonic() - pressed.at < 15
+    assert (result.interrupted, result.progress.requeued) == (True, 1)
+    assert not workers_alive()
+
+
+@pytest.mark.parametrize("cause", ["exception", "timeout"])
+def test_retries_are_counted_by_cause(make_spec, runs, apart, cause):
+    objective, limit = {"exception": ("raises_once", {}), "timeout": ("hangs_once", {"report_timeout": 1.0})}[cause]
+    spec = make_spec(objective, engine={**apart, **limit, "retries": {cause: 1}}, budget={"trials": 2})
+    result = run(spec, runs)
+    assert (result.progress.complete, result.progress.failed, result.progress.requeued) == (2, 0, 2)
+    lost = [trial for trial in trials_of(runs) if trial.state.name == "FAIL"]
+    assert {outcome(trial)["cause"] for trial in lost} == {cause}
+    result = run(make_spec(objective, name="never", engine={**apart, **limit}, budget={"trials": 1}), runs)
+    assert (result.progress.failed, result.progress.requeued) == (1, 0)

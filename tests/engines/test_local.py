@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -83,63 +82,6 @@ def test_what_a_trial_prints_is_kept_with_it(make_spec, runs):
             "to stderr",
             "to stdout",
         ]
-
-
-def test_a_killed_worker_is_replaced_and_its_trial_resumed_once(make_spec, runs):
-    result = run(make_spec("dies_once", budget={"trials": 2}), runs)
-    assert (result.progress.complete, result.progress.requeued, result.progress.failed) == (2, 2, 0)
-    for trial in trials_of(runs):
-        job = trial.user_attrs["hpo:job"]
-        if job["attempt"] == 1:
-            assert outcome(trial)["cause"] == "lost"
-            assert "SIGKILL" in outcome(trial)["reason"]
-        else:
-            assert trial.state.name == "COMPLETE"
-            attempts = {
-                s.step: s.attempt
-                for s in history.read(layout.trial_directory(runs / "toy", trial.number) / layout.HISTORY)
-            }
-            assert attempts == {0: 1, 1: 1, 2: 2, 3: 2, 4: 2, 5: 2}
-
-
-def test_a_trial_that_kills_its_worker_twice_fails_with_its_stacks(make_spec, runs):
-    result = run(make_spec("dies_always", budget={"trials": 1}), runs)
-    assert (result.progress.failed, result.progress.requeued, result.done) == (1, 1, True)
-    last = trials_of(runs)[-1]
-    assert "SIGSEGV" in outcome(last)["reason"]
-    assert "dies_always" in file_of(runs, last.number, layout.ERROR)
-
-
-@pytest.mark.parametrize(
-    ("timeout", "words"),
-    [
-        ({"trial_timeout": 1.5}, "ran longer than trial_timeout = 1.5 s"),
-        ({"report_timeout": 1.5}, "reported nothing for report_timeout = 1.5 s"),
-    ],
-)
-def test_a_hanging_trial_fails_and_says_where_it_hung(make_spec, runs, timeout, words):
-    result = run(make_spec("hangs", budget={"trials": 1}, engine={"workers": 1, **timeout}), runs)
-    (trial,) = trials_of(runs)
-    assert (result.progress.failed, outcome(trial)["cause"]) == (1, "timeout")
-    assert words in outcome(trial)["reason"]
-    assert "_sleep_for_ever" in file_of(runs, 0, layout.ERROR)
-
-
-class PressTwice(Tracker):
-    """Ctrl-C twice at the first report, which is the last before the trial hangs."""
-
-    def reported(self, number, step, metrics):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_ctrl_c_twice_ends_even_hanging_trials_at_once(make_spec, runs):
-    began = time.monotonic()
-    result = run(make_spec("hangs"), runs, [PressTwice()])
-    assert time.monotonic() - began < 15
-    assert (result.interrupted, result.progress.requeued) == (True, 1)
-    assert not workers_of(os.getpid())
 
 
 def drive(path, runs, *arguments):

@@ -1,0 +1,69 @@
+"""A study driven by a process of its own, and its books afterwards: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import psutil
+
+from hpo import history, layout
+from hpo.storage import load_study
+
+TRIALS = 10
+GRID = {"search_space": {"x": {"choices": [round(0.1 * k, 1) for k in range(TRIALS)]}}, "sampler": {"name": "grid"}}
+TPE = {"sampler": {"name": "tpe"}, "pruner": {"name": "successive_halving", "min_resource": 2, "reduction_factor": 3}}
+
+
+def start(path, runs, environment=None):
+    variables = {**os.environ, "HPO_TEST_RUN": str(runs), **(environment or {})}
+    command = [sys.executable, "-m", "hpo", "run", str(path), "--runs", str(runs)]
+    # A session of its own: what a terminal sends on Ctrl-C goes to its whole group.
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables, start_new_session=True
+    )
+
+
+def finish(path, runs, environment=None):
+    driver = start(path, runs, environment)
+    output = driver.communicate(timeout=240)[0]
+    assert driver.returncode == 0, output
+    return output
+
+
+def processes_of(runs):
+    """Every process that inherited the mark of this run, whoever its parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("HPO_TEST_RUN") == str(runs):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def lineage(trial, trials):
+    """The first attempt that this one goes back to."""
+    origin = trial.user_attrs.get("hpo:origin", {})
+    return lineage(trials[origin["retry_of"]], trials) if "retry_of" in origin else trial.number
+
+
+def check_books(runs, budget, name="toy"):
+    """Exactly `budget` trials that count, each configuration once, the same in Optuna and in the history files.
+    Returns all trials, and those that count. For the objective `slow`."""
+    trials = load_study(runs, name)[1].trials
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED", "FAIL"}
+    finished = [trial for trial in trials if not trial.user_attrs["hpo:outcome"]["requeued"]]
+    assert len(finished) == budget
+    # Each once: every configuration that was ever started has exactly one attempt that counts.
+    assert sorted(lineage(trial, trials) for trial in finished) == sorted({lineage(trial, trials) for trial in trials})
+    for trial in finished:
+        steps = history.read(layout.trial_directory(runs / name, trial.number) / layout.HISTORY)
+        assert [step.step for step in steps] == list(range(len(steps)))
+        assert sorted(trial.intermediate_values) == list(range(len(steps)))
+        if trial.state.name == "COMPLETE":
+            assert len(steps) == 10
+            assert trial.value == -((trial.params["x"] - 0.3) ** 2)
+    return trials, finished

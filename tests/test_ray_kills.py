@@ -1,0 +1,102 @@
+"""SIGKILL at random moments on a Ray cluster of two nodes: to the driver, to what trains, to a whole node."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+
+import psutil
+import pytest
+from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
+from ray_cluster import RayCluster
+
+MOMENTS = 20
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = RayCluster(tmp_path_factory.mktemp("ray"))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def two_nodes(cluster):
+    while len(cluster.nodes) < 2:
+        cluster.add()
+    return cluster
+
+
+def moments():
+    """Each a seed; those beyond the first belong to `make test-slow`."""
+    return [pytest.param(k, marks=[] if k < 1 else pytest.mark.slow) for k in range(MOMENTS)]
+
+
+def study(study_yaml, cluster, moment, **engine):
+    keys = GRID if moment % 2 else TPE
+    engine = {"name": "ray", "address": cluster.address, **engine}
+    return study_yaml("slow", engine=engine, budget={"trials": TRIALS}, constants={"seconds": 0.05}, **keys)
+
+
+def check(runs, moment):
+    trials, finished = check_books(runs, TRIALS)
+    if moment % 2:
+        assert len({json.dumps(trial.params) for trial in finished}) == TRIALS
+    assert not psutil.wait_procs(processes_of(runs), timeout=10)[1]
+    return trials
+
+
+def training(cluster, driver, seconds=60):
+    """Waits until something trains; returns the processes that do."""
+    until = time.monotonic() + seconds
+    while not (workers := cluster.workers()):
+        assert driver.poll() is None, driver.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return workers
+
+
+@pytest.mark.parametrize("moment", moments())
+def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml, runs, two_nodes, moment):
+    chance = random.Random(3000 + moment)
+    path = study(study_yaml, two_nodes, moment)
+    for _ in range(1 + moment % 2):
+        driver = start(path, runs, two_nodes.environment)
+        # From while Ray is being imported to after the last trial.
+        time.sleep(chance.uniform(1.0, 12.0))
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+    finish(path, runs, two_nodes.environment)
+    trials = check(runs, moment)
+    assert all(trial.user_attrs["hpo:outcome"]["cause"] in ("", "interrupted", "pruner") for trial in trials)
+
+
+@pytest.mark.parametrize("moment", moments())
+def test_actors_and_workers_killed_at_random_moments_cost_no_trial(study_yaml, runs, two_nodes, moment):
+    chance = random.Random(4000 + moment)
+    path = study(study_yaml, two_nodes, moment, retries=3)
+    driver = start(path, runs, two_nodes.environment)
+    for _ in range(2):
+        workers = training(two_nodes, driver) if driver.poll() is None else []
+        time.sleep(chance.uniform(0.0, 1.5))
+        if alive := [process for process in workers if process.is_running()]:
+            chance.choice(alive).kill()
+    output = driver.communicate(timeout=180)[0]
+    assert driver.returncode == 0, output
+    check(runs, moment)
+
+
+@pytest.mark.parametrize("moment", moments())
+def test_a_node_killed_at_a_random_moment_costs_no_trial_and_no_retry(study_yaml, runs, two_nodes, moment):
+    chance = random.Random(5000 + moment)
+    path = study(study_yaml, two_nodes, moment, retries=0)
+    driver = start(path, runs, two_nodes.environment)
+    training(two_nodes, driver)
+    time.sleep(chance.uniform(0.0, 2.0))
+    two_nodes.kill(chance.choice(two_nodes.nodes))
+    output = driver.communicate(timeout=180)[0]
+    assert driver.returncode == 0, output
+    trials = check(runs, moment)
+    assert all(trial.user_attrs["hpo:outcome"]["cause"] in ("", "preempted", "pruner") for trial in trials)
