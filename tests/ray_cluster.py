@@ -62,6 +62,19 @@ class RayCluster:
         self._nodes.remove(node)
         _kill(node)
 
+    def preempt(self) -> None:
+        """Takes a node away as a cloud does a spot instance: a notice to Ray, and a second later the end."""
+        node = self._nodes[0]
+        (raylet,) = [p for p in psutil.Process(node.pid).children(recursive=True) if p.name() == "raylet"]
+        (node_id,) = [part.partition("=")[2] for part in raylet.cmdline() if part.startswith("--node_id=")]
+        notice = [
+            *("drain-node", f"--address={self.address}", f"--node-id={node_id}", "--deadline-remaining-seconds=1"),
+            *("--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot"),
+        ]
+        subprocess.run([sys.executable, "-c", _RAY, *notice], check=True, env=os.environ | self.environment)
+        time.sleep(1.0)
+        self.kill(node)
+
     def workers(self) -> list[psutil.Process]:
         """The processes that train, on all nodes: the actors of Ray and the workers of hpo that they keep."""
         found = []

@@ -177,6 +177,7 @@ def local_ray(holds: Mapping[str, float], runtime_env: Mapping[str, Any] | None 
     with _own_signals(), _apart():
         try:
             ray.init(
+                address="local",  # not a cluster that this machine may be part of
                 num_cpus=int(holds["CPU"]),
                 num_gpus=int(holds["GPU"]),
                 resources={name: amount for name, amount in holds.items() if name not in ("CPU", "GPU")},

@@ -49,7 +49,8 @@ def listening(processes):
 
 def test_ray_starts_by_itself_on_loopback_and_leaves_nothing_behind(study_yaml, runs):
     path = study_yaml("slow", engine={"name": "ray", "workers": 2}, budget={"trials": 4}, constants={"seconds": 0.2})
-    driver = start(path, runs)
+    # Of its own, though there may be a cluster here.
+    driver = start(path, runs, {"RAY_ADDRESS": "127.0.0.1:1"})
     wait_for_reports(runs, driver)
     addresses = listening(processes_of(runs))
     assert addresses
