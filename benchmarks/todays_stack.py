@@ -10,7 +10,6 @@ actors have Tune's default resources, and nothing is saved (no checkpoints, no a
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import optuna
 from noop import study_yaml
 
+from hpo.engines.ray import local_ray
 from hpo.samplers import make_sampler
 from hpo.spec import load_spec
 
@@ -50,7 +50,6 @@ def run(trials: int, reuse: bool, folder: Path) -> Seconds:
     """`start` is `ray.init`; `trials` begins with `Tuner.fit` and ends when Tune tells its callbacks, MLflow's first,
     of the last trial's end; `after` is the rest of `fit`. `reuse`: Tune's `reuse_actors`."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AIR_NEW_OUTPUT": "0"}
-    import ray
     from mlflow import MlflowClient
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -73,9 +72,8 @@ def run(trials: int, reuse: bool, folder: Path) -> Seconds:
     MlflowClient(tracking_uri=tracking).search_experiments()
     watch = Watch()
     began = time.perf_counter()
-    ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", logging_level=logging.ERROR)
-    ready = time.perf_counter()
-    try:
+    with local_ray({"CPU": 2, "GPU": 0}):  # on loopback
+        ready = time.perf_counter()
         tuner = tune.Tuner(
             train,
             tune_config=tune.TuneConfig(
@@ -105,8 +103,6 @@ def run(trials: int, reuse: bool, folder: Path) -> Seconds:
         before = time.perf_counter()
         results = tuner.fit()
         done = time.perf_counter()
-    finally:
-        ray.shutdown()
     if len(results) != trials or results.num_errors or watch.ended != trials:
         raise RuntimeError(f"expected {trials} trials without an error, got {results}")
     return Seconds(watch.last - before, ready - began, done - watch.last)

@@ -207,6 +207,7 @@ def main() -> None:
             job, share = connection.recv()
             with _output_of(job):
                 outcome = execute(job, driver, share)
+            worker_torch.release()
             driver.group = None
             connection.send((OUTCOME, outcome))
 

@@ -27,9 +27,17 @@ def prepare(seed: int, threads: int | None, gpu_share: float) -> None:
         torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-        if 0 < gpu_share < 1:
-            torch.cuda.set_per_process_memory_fraction(gpu_share)
+        if gpu_share > 0:
+            # Also for a whole GPU: the worker's last trial may have had a part of it.
+            torch.cuda.set_per_process_memory_fraction(min(gpu_share, 1.0))
         torch.cuda.reset_peak_memory_stats()
+
+
+def release() -> None:
+    """After each trial: the memory that torch's allocator keeps for later, which the neighbours on the GPU may need."""
+    torch = _torch()
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def gpu_memory() -> float:

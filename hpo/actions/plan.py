@@ -131,7 +131,8 @@ def _budget(spec: StudySpec) -> str:
 
 def _engine(spec: StudySpec) -> str:
     engine = spec.engine
-    parts = [engine.name, "as many workers as fit" if engine.workers is None else f"{engine.workers} workers"]
+    name = f"{engine.name} at {engine.address}" if engine.address else engine.name
+    parts = [name, "as many workers as fit" if engine.workers is None else f"{engine.workers} workers"]
     parts += [f"{engine.cpu} CPU threads each"] if engine.cpu else []
     parts += [engine.gpu_text] if engine.gpu else []
     parts += [f"{engine.trial_timeout:g} s a trial at most"] if engine.trial_timeout else []

@@ -33,6 +33,7 @@ Examples:
                                                   a quick look before the long run
   hpo run study.yaml --trials 200                 more trials for a finished study
   hpo run study.yaml --workers 4 --set engine.gpu=0.5
+  hpo run study.yaml --set 'engine={name: ray, address: auto}'
   hpo run study.yaml --new-name second            the same search as a study of its own
   hpo run study.yaml --json --quiet | jq .progress.best
 
@@ -139,6 +140,7 @@ def _header(spec: StudySpec, runs: Path) -> str:
     given = [f"{limit:g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
     engine = spec.engine
     workers = "as many as fit" if engine.workers is None else str(engine.workers)
+    where = f" at {engine.address}" if engine.address else ""
     gpu = f", {engine.gpu_text}" if engine.gpu else ""
     return labelled(
         [
@@ -148,7 +150,7 @@ def _header(spec: StudySpec, runs: Path) -> str:
             ("sampler", component(spec.sampler.name, spec.sampler.options)),
             ("pruner", component(spec.pruner.name, spec.pruner.options)),
             ("budget", ", ".join(given) or "every cell of the grid once"),
-            ("workers", f"{workers} ({engine.name} engine{gpu})"),
+            ("workers", f"{workers} ({engine.name} engine{where}{gpu})"),
             ("where", str(layout.study_directory(runs, spec.name))),
         ]
     )

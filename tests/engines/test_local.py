@@ -12,6 +12,7 @@ import pytest
 
 from hpo import history, layout
 from hpo.errors import StudyLocked
+from hpo.resources import kernel_kills
 from hpo.runner import run
 from hpo.storage import driver_of, load_study
 from hpo.trackers.base import Tracker
@@ -82,6 +83,26 @@ def test_what_a_trial_prints_is_kept_with_it(make_spec, runs):
             "to stderr",
             "to stdout",
         ]
+
+
+def test_a_worker_killed_by_the_kernel_for_want_of_memory_is_no_lost_one(make_spec, runs, monkeypatch):
+    """What the kernel counts cannot be made to rise here without filling the machine's memory."""
+    counts = iter([3, 4])
+    monkeypatch.setattr("hpo.engines.process.kernel_kills", lambda: next(counts))
+    result = run(make_spec("dies_once", budget={"trials": 1}), runs)
+    assert (result.progress.pruned, result.progress.requeued) == (1, 0)
+    (trial,) = trials_of(runs)
+    assert outcome(trial)["cause"] == "out_of_memory"
+    assert "the kernel killed the worker process for want of the host's memory" in outcome(trial)["reason"]
+
+
+def test_the_kernels_count_of_such_kills(tmp_path):
+    path = tmp_path / "vmstat"
+    path.write_text("pgfault 1201\noom_kill 7\noom_kill_other 9\n")
+    assert kernel_kills(path) == 7
+    assert kernel_kills(tmp_path / "none") == 0
+    path.write_text("pgfault 1201\n")
+    assert kernel_kills(path) == 0
 
 
 def drive(path, runs, *arguments):
