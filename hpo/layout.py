@@ -61,19 +61,23 @@ def study_directory(runs: Path, study: str) -> Path:
     return runs / study
 
 
+def trials_directory(study: Path) -> Path:
+    return study / "trials"
+
+
 def trial_directory(study: Path, number: int) -> Path:
-    return study / "trials" / str(number)
+    return trials_directory(study) / str(number)
 
 
 def workers_directory(study: Path) -> Path:
     """Where workers keep their own logs, as every node sees it."""
-    return (study / "trials").resolve().parent / "workers"
+    return trials_directory(study).resolve().parent / "workers"
 
 
 def share_trials(study: Path, shared: Path) -> None:
     """Put the trials' folders of a study into one below `shared`, which other machines see too; a link to it takes
     their place. Raises OSError if that cannot be done, FileExistsError if there are trials here already."""
-    trials = study / "trials"
+    trials = trials_directory(study)
     if trials.is_symlink():
         return
     # Two runs folders may have studies of one name.

@@ -149,8 +149,8 @@ def _share_trials(spec: StudySpec, directory: Path) -> None:
         layout.share_trials(directory, shared)
     except FileExistsError:
         raise ResourceError(
-            f"engine.checkpoint_dir is {shared}, but the trials of study '{spec.name}' are in {directory / 'trials'} "
-            "already; leave it out, or start a study of its own with --new-name"
+            f"engine.checkpoint_dir is {shared}, but the trials of study '{spec.name}' are in "
+            f"{layout.trials_directory(directory)} already; leave it out, or start a study of its own with --new-name"
         ) from None
     except OSError as error:
         raise ResourceError(f"engine.checkpoint_dir is {shared}, which cannot be used: {error.strerror}") from None

@@ -45,7 +45,7 @@ def delete(study: str, yes: bool, runs: Path) -> None:
                 raise HpoError("nothing was deleted")
         _forget(runs, name)
         tracked = _forget_runs(runs, name)
-        folders = directory / "trials"
+        folders = layout.trials_directory(directory)
         if folders.is_symlink():  # engine.checkpoint_dir
             shutil.rmtree(folders.resolve().parent, ignore_errors=True)
         shutil.rmtree(directory)

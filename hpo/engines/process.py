@@ -101,16 +101,11 @@ class WorkerProcess:
         self._heard = now
         self._send(stop)
 
-    def next(self, patience: float | None = None) -> Report | Outcome | None:
-        """Waits for what the trial says next; None when `patience` seconds have passed before that."""
-        until = None if patience is None else time.monotonic() + patience
+    def next(self) -> Report | Outcome:
+        """Waits for what the trial says next."""
         while True:
-            left = self.overdue_in()
-            if until is not None:
-                left = min(left, until - time.monotonic())
-            ready = wait([self.connection], timeout=max(0.0, min(left, POLL_SECONDS)))
-            said = self.listen(bool(ready))
-            if said is not None or (until is not None and time.monotonic() >= until):
+            ready = wait([self.connection], timeout=max(0.0, min(self.overdue_in(), POLL_SECONDS)))
+            if (said := self.listen(bool(ready))) is not None:
                 return said
 
     def overdue_in(self) -> float:
@@ -121,7 +116,6 @@ class WorkerProcess:
         """What the trial says, if its connection is `ready`, or the outcome that has to be given to it: of a
         worker that died or a trial that is overdue. `job` is None after an outcome."""
         assert self.job is not None
-        outcome: Outcome | None = None
         # It may have spoken since, while the driver was at something else.
         if ready or self.connection.poll():
             try:
@@ -136,7 +130,7 @@ class WorkerProcess:
             if kind == COMMAND:
                 self._groups.add(message[1])
             elif kind == OUTCOME:
-                outcome = message[0]
+                outcome: Outcome = message[0]
                 self.job = None
                 return outcome
         elif self.process.poll() is not None:

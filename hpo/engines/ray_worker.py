@@ -81,7 +81,7 @@ class WorkerTrainable(Trainable):
 
     def step(self) -> dict[str, Any]:
         if self._refused is not None:
-            said: Report | Outcome | None = self._refused
+            said: Report | Outcome = self._refused
         else:
             assert self._worker is not None
             if self._reported:

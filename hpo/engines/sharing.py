@@ -58,22 +58,20 @@ class Measured(Sharing):
         self._packer = packer
         self._say = say
         self._clock = clock
-        self._levels: dict[str, int] = {}
+        self._shares: dict[str, float] = {}  # as they were said
         self._tenants: dict[int, _Tenant] = {}
         # Counted up whenever somebody comes to a GPU or leaves it.
         self._crowds: dict[str, int] = {}
 
     def share(self, job: Job, own: float) -> float:
-        return 1.0 if self._packer.alone(job.params) else self._packer.share(job.params)
+        return self._packer.share(job.params)
 
     def fits(self, job: Job, gpu: str, own: float) -> float | None:
         neighbours = [tenant for tenant in self._tenants.values() if tenant.gpu == gpu]
-        wanted = self.share(job, own)
-        if not neighbours:
-            return wanted
-        if self._packer.alone(job.params) or sum(map(self._held, neighbours)) + wanted > 1 + 1e-9:
+        if neighbours and self._packer.alone(job.params):
             return None
-        return wanted
+        wanted = self.share(job, own)
+        return wanted if sum(map(self._held, neighbours)) + wanted <= 1 + 1e-9 else None
 
     def started(self, job: Job, gpu: str, share: float) -> None:
         self._tenants[job.number] = _Tenant(job, gpu, share, self._clock())
@@ -88,7 +86,7 @@ class Measured(Sharing):
         rate = report.metrics.get("samples_per_second") or 1 / max(now - tenant.since, 1e-9)
         self._packer.reported(report.number, tenant.job.params, report.gpu_memory or None, rate, neighbours)
         tenant.since, tenant.crowd = now, crowd
-        self._tell()
+        self._tell(tenant.job)
 
     def ended(self, outcome: Outcome) -> tuple[Outcome, float | None]:
         tenant = self._tenants.pop(outcome.number, None)
@@ -104,16 +102,17 @@ class Measured(Sharing):
 
     def _held(self, tenant: _Tenant) -> float:
         """Its share now: the first trial of its kind had the GPU for itself only until its memory was known."""
-        if tenant.share == 1.0 and not self._packer.alone(tenant.job.params):
-            return self._packer.share(tenant.job.params)
-        return tenant.share
+        return self._packer.share(tenant.job.params) if tenant.share == 1.0 else tenant.share
 
-    def _tell(self) -> None:
-        for row in self._packer.rows():
-            if row.level != self._levels.get(row.group, 1):
-                self._levels[row.group] = row.level
-                trials = "one trial has a GPU" if row.level == 1 else f"{row.level} trials share a GPU"
-                self._say(f"{row.group}: {trials} from now on ({row.why})")
+    def _tell(self, job: Job) -> None:
+        """Says what was decided for the group of a job, if that is new."""
+        group, share = self._packer.group(job.params), self._packer.share(job.params)
+        if share == self._shares.get(group, 1.0):
+            return
+        self._shares[group] = share
+        (row,) = (row for row in self._packer.rows() if row.group == group)
+        trials = "one trial has a GPU" if row.level == 1 else f"{row.level} trials share a GPU"
+        self._say(f"{group}: {trials} from now on ({row.why})")
 
     def _changed(self, gpu: str) -> None:
         self._crowds[gpu] = self._crowds.get(gpu, 0) + 1
