@@ -27,6 +27,7 @@ from hpo.worker import COMMAND, OUTCOME, REPORT, Share
 POLL_SECONDS = 0.5
 # How long a hung worker has to write its stacks, and an idle one to leave by itself.
 _STACK_SECONDS = 2.0
+_QUIET_SECONDS = 0.2
 _LEAVE_SECONDS = 3.0
 
 
@@ -198,9 +199,13 @@ class WorkerProcess:
         crash = self.job.directory / layout.CRASH
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGUSR1)
-        until = time.monotonic() + _STACK_SECONDS
-        while time.monotonic() < until and not (crash.exists() and crash.stat().st_size):
+        # The stacks come one frame at a time: they are all there once the file has stopped growing.
+        until, size, grown = time.monotonic() + _STACK_SECONDS, 0, time.monotonic()
+        while time.monotonic() < until and not (size and time.monotonic() - grown > _QUIET_SECONDS):
             time.sleep(0.02)
+            now = crash.stat().st_size if crash.exists() else 0
+            if now > size:
+                size, grown = now, time.monotonic()
         return self._without_it("FAIL", TIMEOUT, f"the trial {sentence}")
 
     def _without_it(self, state: State, cause: str, reason: str) -> Outcome:
