@@ -4,10 +4,12 @@
                  `val_<loss>` of each validation batch, and `val_epoch`
     epochs.npz   arrays that a task measures each epoch, such as histograms, (epochs, ...), and `epoch`
     weights.pt   of the best epoch
+    data.json    of each split that trains or validates how many samples it has and their fingerprint
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from objectives.fingerprint import Fingerprint
+
 STEPS = "steps.npz"
 EPOCHS = "epochs.npz"
 WEIGHTS = "weights.pt"
+DATA = "data.json"
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -93,6 +98,14 @@ def load_weights(path: Path, device: torch.device) -> dict[str, Any]:
     if not isinstance(kept, dict) or not {"epoch", "metrics", "model"} <= kept.keys():
         raise ValueError(f"{path} does not hold the weights of a trial")
     return kept
+
+
+def write_data(directory: Path, splits: Mapping[str, Fingerprint]) -> None:
+    """`data.json`, of "train" and "val": `hpo compare` tells by it whether two trials had the same data."""
+    directory.mkdir(parents=True, exist_ok=True)  # the first that a trial writes
+    partial = directory / f"{DATA}.partial"
+    partial.write_text(json.dumps(dict(splits)), encoding="utf-8")
+    partial.replace(directory / DATA)
 
 
 def _joined(epochs: Sequence[Arrays]) -> Arrays:

@@ -16,6 +16,7 @@ from torch import Tensor
 from objectives.abr.files import read
 from objectives.abr.generator import generate
 from objectives.abr.records import CLASSES, Records
+from objectives.fingerprint import Fingerprint, fingerprint
 from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
 
 
@@ -40,7 +41,8 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Dataset:
-    """mean, std: (4,), of the training records' statics. summary: what there is and what was left out, one line."""
+    """mean, std: (4,), of the training records' statics. summary: what there is and what was left out, one line.
+    fingerprints: of "train" and "val"."""
 
     train: Tensors
     val: Tensors
@@ -48,6 +50,7 @@ class Dataset:
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     summary: str
+    fingerprints: dict[str, Fingerprint]
 
 
 @lru_cache(maxsize=2)  # once a worker process, not once a trial
@@ -95,6 +98,7 @@ def load(
     return Dataset(
         tensors["train"], tensors["val"], tensors.get("test"), mean, std,
         f"{where}: {described}{denoising}{'; ' if note else ''}{note}",
+        {split: _fingerprint(parts[split]) for split in ("train", "val")},
     )  # fmt: skip
 
 
@@ -138,6 +142,12 @@ def as_tensors(records: Records, mean: NDArray[np.float64], std: NDArray[np.floa
         amplitude=tensor(records.amplitude),
         threshold=tensor(records.threshold),
     )
+
+
+def _fingerprint(part: Records) -> Fingerprint:
+    """Of what is learnt and measured; who the patient was is neither."""
+    held = (values for name, values in vars(part).items() if name not in ("patient", "split"))
+    return fingerprint(len(part.label), (values for values in held if values is not None))
 
 
 def _check_peaks(records: Records, where: str) -> None:

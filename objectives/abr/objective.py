@@ -17,7 +17,7 @@ from objectives.abr.losses import TASKS, class_weights_of, components, total, un
 from objectives.abr.measures import measure
 from objectives.abr.records import CLASSES, NAMES
 from objectives.options import chosen, hashable
-from objectives.recording import WEIGHTS, load_weights
+from objectives.recording import WEIGHTS, load_weights, write_data
 from objectives.training import (
     LOOP_DEFAULTS,
     Batch,
@@ -70,6 +70,7 @@ def train(trial: Trial) -> dict[str, float]:
     options = chosen(trial, DEFAULTS)
     dataset = _load(trial, options)
     print(dataset.summary, flush=True)
+    write_data(trial.directory, dataset.fingerprints)
     device = pick_device()
     training = to_device(dataset.train, device)
     validation = to_device(dataset.val, device)

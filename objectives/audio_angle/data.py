@@ -16,6 +16,7 @@ from torch import Tensor
 from objectives.audio_angle.files import Clips, Layout, read_clips
 from objectives.audio_angle.generator import RATE, SECONDS, generate
 from objectives.audio_angle.spectrogram import fitted, spectrogram
+from objectives.fingerprint import Fingerprint, fingerprint
 from objectives.options import hashable
 from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
 
@@ -64,7 +65,7 @@ class Spectrograms:
 @dataclass(frozen=True)
 class Ranking:
     """mean, std: of the training spectrograms, decibels. rate: samples a second; samples: of each clip, once cut or
-    followed by silence. summary: what there is, one line."""
+    followed by silence. summary: what there is, one line. fingerprints: of "train" and "val"."""
 
     train: Spectrograms
     val: Spectrograms
@@ -74,6 +75,7 @@ class Ranking:
     rate: int
     samples: int
     summary: str
+    fingerprints: dict[str, Fingerprint]
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +150,7 @@ def load(
         rate,
         samples,
         f"{origin}: {described}; {rate} samples a second, spectrograms of {bins} bins x {frames} frames",
+        {split: _fingerprint(parts[split]) for split in ("train", "val")},
     )
 
 
@@ -199,6 +202,10 @@ def _part(clips: Clips, chosen: NDArray[np.intp]) -> Clips:
     return Clips(
         of(clips.waves), clips.rate, clips.ranks[chosen], of(clips.names), of(clips.splits), groups, clips.levels
     )
+
+
+def _fingerprint(clips: Clips) -> Fingerprint:
+    return fingerprint(len(clips.ranks), (*clips.waves, clips.ranks))
 
 
 def _check_ranks(clips: Clips, split: str, where: str) -> None:

@@ -22,18 +22,22 @@ class Measures:
     """Called as `objectives.training.fit` calls its metrics.
 
     bins, margin: of the loss. batch_size: pairs in a batch. over: "epoch" or "first_batch", the pairs that the
-    statistics of gradient norms are taken over. weighted: whether the loss weights pairs at all; if so, it is said
-    once when that does nothing. Raises ValueError for another `over`."""
+    statistics of gradient norms are taken over. alpha, momentum: of the loss too; at an alpha of 0 it weights no
+    pairs, above it is said once when the weighting does nothing. Raises ValueError for another `over`."""
 
-    def __init__(self, bins: int, margin: float, batch_size: int, over: str, weighted: bool) -> None:
+    def __init__(
+        self, bins: int, margin: float, batch_size: int, over: str, alpha: float, momentum: float = 0.0
+    ) -> None:
         if over not in STATISTICS_OVER:
             raise ValueError(f"ghm_statistics is {over!r}; expected {' or '.join(STATISTICS_OVER)}")
         self._bins, self._margin, self._batch_size, self._over = bins, margin, batch_size, over
-        self._silent = not weighted
+        self._settings = {"alpha": alpha, "margin": margin, "momentum": momentum}
+        self._silent = alpha == 0
 
     def __call__(self, outputs: Mapping[str, Tensor], split: str) -> dict[str, Any]:
-        """Of "train": pair_accuracy over the pairs drawn, pairs_per_batch, and the statistics of `statistics_of` as
-        ghm_<name>. Of others: pair_accuracy and kendall_tau over all clips."""
+        """Of "train": pair_accuracy over the pairs drawn, pairs_per_batch, and as ghm_<name> the statistics of
+        `statistics_of` and the loss's alpha, margin and momentum, 0-d. Of others: pair_accuracy and kendall_tau over
+        all clips."""
         found = {name: values.numpy() for name, values in outputs.items()}
         if split != "train":
             ranks, scores = found["rank"], found["score"]
@@ -48,7 +52,8 @@ class Measures:
             self._silent = True
             print(inert(statistics, self._bins, self._margin), flush=True)
         accuracy = float((lead > 0).mean() + 0.5 * (lead == 0).mean())
-        named = {f"ghm_{name}": value for name, value in statistics.items()}
+        settings = {name: np.array(float(value)) for name, value in self._settings.items()}
+        named = {f"ghm_{name}": value for name, value in (statistics | settings).items()}
         return {"pair_accuracy": accuracy, "pairs_per_batch": float(pairs), **named}
 
 

@@ -16,7 +16,7 @@ from objectives.audio_angle.measures import Measures
 from objectives.audio_angle.pairs import all_pairs, draw_pairs
 from objectives.losses.ghm_ranking import GHMRankingLoss
 from objectives.options import chosen
-from objectives.recording import WEIGHTS, load_weights
+from objectives.recording import WEIGHTS, load_weights, write_data
 from objectives.training import LOOP_DEFAULTS, Batch, Settings, fit, pick_device, score, settings_in, to_device
 
 DEFAULTS: dict[str, Any] = {
@@ -73,6 +73,7 @@ def train(trial: Trial) -> dict[str, float]:
     _check_counts(options)
     dataset = _load(trial.root, options["data"])
     print(dataset.summary, flush=True)
+    write_data(trial.directory, dataset.fingerprints)
     device = pick_device()
     (images,) = to_device([dataset.train.images], device)
     count = options["pairs_per_epoch"] or len(images)
@@ -141,8 +142,10 @@ def held_out_criterion_of(options: Mapping[str, Any]) -> GHMRankingLoss:
 
 
 def measures_of(options: Mapping[str, Any]) -> Measures:
-    weighted = options["loss"] == "ghm_ranking" and options["alpha"] > 0
-    return Measures(options["bins"], options["margin"], options["batch_size"], options["ghm_statistics"], weighted)
+    loss = criterion_of(options)
+    return Measures(
+        options["bins"], options["margin"], options["batch_size"], options["ghm_statistics"], loss.alpha, loss.momentum
+    )
 
 
 def losses_of(

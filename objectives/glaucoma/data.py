@@ -4,6 +4,7 @@ All splits are rows of one tensor, since a hundred thousand images are in memory
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from objectives.fingerprint import Fingerprint, fingerprint
 from objectives.glaucoma.files import read
 from objectives.glaucoma.generator import SMALLEST, generate
 from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
@@ -25,7 +27,7 @@ CLASSES = ("RG", "NRG")
 class Screening:
     """images: (n, 3, S, S) uint8, RGB. labels: (n,) float32, 1 = referable glaucoma. train, val, test: the rows of
     each split, int64. mean, std: (3,) float32, of the training images' colours on the scale 0 to 1. summary: what
-    there is and what was left out, one line."""
+    there is and what was left out, one line. fingerprints: of "train" and "val"."""
 
     images: Tensor
     labels: Tensor
@@ -35,6 +37,7 @@ class Screening:
     mean: Tensor
     std: Tensor
     summary: str
+    fingerprints: dict[str, Fingerprint]
 
 
 @lru_cache(maxsize=2)  # once a worker process, not once a trial
@@ -98,6 +101,7 @@ def load(
         mean=mean,
         std=std,
         summary=f"{where}, {image_size} x {image_size} pixels: {'; '.join([*parts, *left_out])}",
+        fingerprints={split: _fingerprint(pixels, classes, rows[split]) for split in ("train", "val")},
     )
 
 
@@ -141,6 +145,11 @@ def _colours(pixels: NDArray[np.uint8], rows: NDArray[Any]) -> tuple[Tensor, Ten
     # A colour that is the same everywhere carries nothing, and divided by nothing it would be NaN.
     deviations[deviations == 0] = 1.0
     return torch.tensor(means, dtype=torch.float32), torch.tensor(deviations, dtype=torch.float32)
+
+
+def _fingerprint(pixels: NDArray[np.uint8], classes: NDArray[np.bool_], rows: NDArray[Any]) -> Fingerprint:
+    parts = np.array_split(rows, max(1, len(rows) // 1024))  # never a copy of all images
+    return fingerprint(len(rows), itertools.chain((pixels[part] for part in parts), [classes[rows]]))
 
 
 def _described(split: str, classes: NDArray[np.bool_]) -> str:

@@ -15,12 +15,12 @@ from hpo.trial import Pruned, Trial
 from objectives.glaucoma import data, models
 from objectives.glaucoma.augmentation import augment
 from objectives.glaucoma.data import Screening
-from objectives.losses.focal import binary_focal_loss
+from objectives.losses.focal import binary_focal_loss, by_difficulty, focal_arrays
 from objectives.losses.ghm import GHMC, gradient_statistics, histogram
 from objectives.losses.weighted_bce import weighted_bce_loss
 from objectives.metrics import screening
 from objectives.options import chosen, hashable
-from objectives.recording import WEIGHTS, load_weights
+from objectives.recording import WEIGHTS, load_weights, write_data
 from objectives.training import (
     LOOP_DEFAULTS,
     Batch,
@@ -97,6 +97,7 @@ def train(trial: Trial) -> dict[str, float]:
     options = chosen(trial, DEFAULTS)
     dataset = _load(trial.root, options["data"])
     print(dataset.summary, flush=True)
+    write_data(trial.directory, dataset.fingerprints)
     device = pick_device()
     images, labels = to_device([dataset.images, dataset.labels], device)
     if not isinstance(options["batch_size"], int) or options["batch_size"] < 2:
@@ -200,7 +201,8 @@ def measure_of(options: Mapping[str, Any]) -> Metrics:
     as a mean sensitivity; sens_at_95spec, auc; at a probability of 0.5 precision, recall, accuracy and
     predicted_positive, the share that is called positive. Arrays: g_positive and g_negative (50,), how many of
     either class have a gradient norm |p - t| in each fiftieth from 0 to 1. Under GHM: the statistics of the gradient
-    norms as ghm_<name>, and ghm_shares and ghm_weights (bins,), the mean weight in each bin, 0 where it is empty."""
+    norms as ghm_<name>, ghm_shares and ghm_weights (bins,), the mean weight in each bin, 0 where it is empty, and
+    ghm_momentum. Under the focal loss: those of `focal_arrays`."""
 
     def measure(outputs: Mapping[str, Tensor], split: str) -> dict[str, Any]:
         logits, positive = outputs["logits"].double(), outputs["targets"] > 0.5
@@ -224,6 +226,10 @@ def measure_of(options: Mapping[str, Any]) -> Metrics:
             statistics = gradient_statistics(outputs["gradient_norms"], options["bins"])
             found |= {f"ghm_{name}": value for name, value in statistics.items()}
             found["ghm_weights"] = _mean_weights(outputs["gradient_norms"], outputs["weights"], options["bins"])
+            found["ghm_momentum"] = np.array(float(options["momentum"]))
+        if options["loss"] == "focal":
+            gamma, alpha = options["gamma"], options["alpha"]
+            found |= focal_arrays(by_difficulty(logits[None], outputs["targets"][None], gamma, alpha), gamma, alpha)
         return found
 
     return measure

@@ -5,11 +5,17 @@ Source: Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object Detection
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from objectives.losses.common import check_reduction, classified, reduced
+from objectives.losses.ghm import histogram
+from objectives.losses.weighted_bce import weighted_bce_loss
+
+DIFFICULTIES = 50  # bins of 1 - p_t
 
 
 def binary_focal_loss(
@@ -45,3 +51,30 @@ def binary_focal_loss(
     if alpha is not None:
         loss = torch.where(positive, alpha * loss, (1 - alpha) * loss)
     return reduced(loss, reduction, mask)
+
+
+def by_difficulty(logits: Tensor, targets: Tensor, gamma: float, alpha: float | None) -> Tensor:
+    """Where the loss of each row comes from: (n, 3, 2, 50), how many of its entries, the sum of their cross-entropy
+    and the sum of their focal loss, by class (negatives first) and by 1 - p_t in fiftieths of 0 to 1.
+
+    logits, targets: (n, ...). In float32 at least, without a graph. Raises ValueError as `binary_focal_loss`."""
+    logits, targets = logits.detach().flatten(1), targets.flatten(1)
+    focal = binary_focal_loss(logits, targets, gamma, alpha, "none")
+    plain = weighted_bce_loss(logits, targets, 1.0, "none").to(focal.dtype)
+    positive = targets > 0.5
+    difficulty = torch.where(positive, -logits, logits).to(focal.dtype).sigmoid()
+    bins = histogram(difficulty.flatten(), DIFFICULTIES)[0].view_as(positive)
+    # One histogram for each row and class.
+    places = (2 * torch.arange(len(logits), device=logits.device)[:, None] + positive) * DIFFICULTIES + bins
+    kinds = (torch.ones_like(focal), plain, focal)
+    empty = focal.new_zeros(len(logits) * 2 * DIFFICULTIES)
+    sums = [empty.scatter_add(0, places.flatten(), kind.flatten()) for kind in kinds]
+    return torch.stack(sums).view(3, len(logits), 2, DIFFICULTIES).transpose(0, 1)
+
+
+def focal_arrays(rows: Tensor, gamma: float, alpha: float | None) -> dict[str, NDArray[np.float64]]:
+    """What is kept of an epoch, from the rows of `by_difficulty`: focal_count, focal_ce and focal_loss (2, 50), and
+    the gamma and alpha (NaN for None) they were computed with, 0-d."""
+    count, plain, focal = rows.sum(0, dtype=torch.float64).cpu().numpy()
+    settings = {"focal_gamma": np.array(float(gamma)), "focal_alpha": np.array(np.nan if alpha is None else alpha)}
+    return {"focal_count": count, "focal_ce": plain, "focal_loss": focal, **settings}

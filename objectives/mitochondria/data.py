@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from objectives.fingerprint import Fingerprint, fingerprint
 from objectives.mitochondria.files import Slices, read_split, splits_in
 from objectives.mitochondria.generator import generate
 from objectives.splits import TEST_SEED_OFFSET
@@ -33,7 +34,7 @@ class Patches:
 @dataclass(frozen=True)
 class Segmentation:
     """mean, std: of the training patches' grey levels on the scale 0 to 1. summary: what there is and what was
-    left out, one line."""
+    left out, one line. fingerprints: of "train" and "val"."""
 
     train: Patches
     val: Patches
@@ -41,6 +42,7 @@ class Segmentation:
     mean: float
     std: float
     summary: str
+    fingerprints: dict[str, Fingerprint]
 
 
 @lru_cache(maxsize=2)  # once a worker process, not once a trial
@@ -85,7 +87,13 @@ def load(
     if not std:
         raise ValueError(f"{origin}: the train patches are of one grey level; expected images with something to see")
     parts = "; ".join(_described(split, blocks[split], patches[split]) for split in patches)
-    return Segmentation(patches["train"], patches["val"], patches.get("test"), mean, std, f"{origin}: {parts}{unused}")
+    fingerprints = {
+        split: fingerprint(len(patches[split].images), (blocks[split].images, blocks[split].masks))
+        for split in ("train", "val")
+    }
+    return Segmentation(
+        patches["train"], patches["val"], patches.get("test"), mean, std, f"{origin}: {parts}{unused}", fingerprints
+    )
 
 
 def load_folder(root: Path, patch_size: int, mask_threshold: float | None = None) -> Patches:

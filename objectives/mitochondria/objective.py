@@ -12,16 +12,17 @@ from torch.nn import functional as F
 
 from hpo.trial import Trial
 from objectives.losses.dice import bce_dice_loss, dice_loss
-from objectives.losses.focal import binary_focal_loss
+from objectives.losses.focal import binary_focal_loss, by_difficulty, focal_arrays
 from objectives.metrics import overlap
 from objectives.mitochondria import data, models
 from objectives.mitochondria.augmentation import augment
 from objectives.mitochondria.data import Patches, Segmentation
 from objectives.options import chosen
-from objectives.recording import WEIGHTS, load_weights
+from objectives.recording import WEIGHTS, load_weights, write_data
 from objectives.training import (
     LOOP_DEFAULTS,
     Batch,
+    Metrics,
     Settings,
     draws,
     fit,
@@ -69,6 +70,7 @@ def train(trial: Trial) -> dict[str, float]:
     options = chosen(trial, DEFAULTS)
     dataset = _load(trial.root, options["data"])
     print(dataset.summary, flush=True)
+    write_data(trial.directory, dataset.fingerprints)
     device = pick_device()
     images, masks = to_device([dataset.train.images, dataset.train.masks], device)
     validation = Patches(*to_device([dataset.val.images, dataset.val.masks], device), dataset.val.slice_of)
@@ -85,8 +87,9 @@ def train(trial: Trial) -> dict[str, float]:
 
     settings = Settings(monitor="val_jaccard", maximize=True, **settings_in(options))
     return fit(
-        trial, model, settings, batches, lambda: _held_out(validation, dataset, device), _losses(options), measure
-    )
+        trial, model, settings, batches, lambda: _held_out(validation, dataset, device), _losses(options),
+        measure_of(options),
+    )  # fmt: skip
 
 
 def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
@@ -106,7 +109,7 @@ def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
     device = pick_device()
     model = _model(options).to(device, memory_format=torch.channels_last)
     model.load_state_dict(load_weights(trial.directory / WEIGHTS, device)["model"])
-    return score(model, _held_out(patches, dataset, device), _losses(options), measure)
+    return score(model, _held_out(patches, dataset, device), _losses(options), measure_of(options))
 
 
 def loss_of(options: Mapping[str, Any], logits: Tensor, targets: Tensor) -> Tensor:
@@ -125,15 +128,23 @@ def loss_of(options: Mapping[str, Any], logits: Tensor, targets: Tensor) -> Tens
     raise ValueError(f"loss is {name!r}; expected bce, focal, dice or bce_dice")
 
 
-def measure(outputs: Mapping[str, Tensor], split: str) -> dict[str, float]:
-    """jaccard and dice pooled over all pixels, image_jaccard the mean over patches. outputs: predicted and target,
-    (n, 1, P, P) bool."""
-    masks = outputs["predicted"], outputs["target"]
-    return {
-        "jaccard": overlap.jaccard(*masks),
-        "dice": overlap.dice(*masks),
-        "image_jaccard": overlap.mean_image_jaccard(*masks),
-    }
+def measure_of(options: Mapping[str, Any]) -> Metrics:
+    """The metrics of one split, from outputs with a row a patch. From predicted and target, (n, 1, P, P) bool, which
+    training does not give: jaccard and dice pooled over all pixels, image_jaccard the mean over patches. Arrays, from
+    the pixels of either split under the focal loss: those of `focal_arrays`."""
+
+    def measure(outputs: Mapping[str, Tensor], split: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if "predicted" in outputs:
+            masks = outputs["predicted"], outputs["target"]
+            found["jaccard"] = overlap.jaccard(*masks)
+            found["dice"] = overlap.dice(*masks)
+            found["image_jaccard"] = overlap.mean_image_jaccard(*masks)
+        if "by_difficulty" in outputs:
+            found |= focal_arrays(outputs["by_difficulty"], options["gamma"], options["alpha"])
+        return found
+
+    return measure
 
 
 def _losses(options: Mapping[str, Any]) -> Any:
@@ -141,9 +152,12 @@ def _losses(options: Mapping[str, Any]) -> Any:
         inputs, targets = batch
         logits = network(inputs)
         found = {"loss": loss_of(options, logits, targets)}
-        if network.training:
-            return found, {}
-        return found, {"predicted": logits > 0, "target": targets > 0.5}  # a probability above 0.5
+        outputs: dict[str, Tensor] = {}
+        if options["loss"] == "focal":
+            outputs["by_difficulty"] = by_difficulty(logits, targets, options["gamma"], options["alpha"])
+        if not network.training:
+            outputs |= {"predicted": logits > 0, "target": targets > 0.5}  # a probability above 0.5
+        return found, outputs
 
     return losses
 

@@ -13,15 +13,19 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from objectives.fingerprint import Fingerprint, fingerprint
+
 
 @dataclass(frozen=True)
 class Digits:
-    """images: (n, 1, 8, 8) float32 from 0 to 1. targets: (n,) float32, 1 = the rare digit."""
+    """images: (n, 1, 8, 8) float32 from 0 to 1. targets: (n,) float32, 1 = the rare digit. fingerprints: of "train"
+    and "val"."""
 
     train_images: Tensor
     train_targets: Tensor
     val_images: Tensor
     val_targets: Tensor
+    fingerprints: dict[str, Fingerprint]
 
 
 @lru_cache(maxsize=4)  # once a worker process, not once a trial
@@ -48,4 +52,6 @@ def load(digit: int = 8, prevalence: float = 0.03, val_fraction: float = 0.5, se
 
     x = torch.from_numpy(images / 16.0).float().reshape(-1, 1, 8, 8)  # grey levels are 0 to 16
     y = torch.from_numpy(labels == digit).float()
-    return Digits(x[train], y[train], x[val], y[val])
+    rows = {"train": train, "val": val}
+    fingerprints = {split: fingerprint(len(one), (images[one], labels[one] == digit)) for split, one in rows.items()}
+    return Digits(x[train], y[train], x[val], y[val], fingerprints)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from hpo.trial import Pruned, Trial
 from objectives.losses.focal import binary_focal_loss
 from objectives.quickstart import data, models
+from objectives.recording import write_data
 
 
 def train(trial: Trial) -> dict[str, float]:
@@ -26,6 +27,7 @@ def train(trial: Trial) -> dict[str, float]:
     goes on where the one before it last saved, to bitwise the same numbers."""
     params, constants = trial.params, trial.constants
     digits = data.load(**constants.get("data", {}))
+    write_data(trial.directory, digits.fingerprints)
     epochs = constants.get("epochs", 20)
 
     def loss_of(logits: Tensor, targets: Tensor) -> Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from objectives.losses.focal import binary_focal_loss
+from objectives.losses.focal import binary_focal_loss, by_difficulty, focal_arrays
 
 
 def reference(logits: torch.Tensor, targets: torch.Tensor, gamma: float, alpha: float | None) -> torch.Tensor:
@@ -120,3 +121,30 @@ def test_an_empty_batch(reduction: str) -> None:
     loss = binary_focal_loss(torch.zeros(0, 3), torch.zeros(0, 3), 2.0, reduction=reduction)
     assert loss.sum().item() == 0
     assert loss.shape == ((0, 3) if reduction == "none" else ())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+def test_where_the_loss_comes_from_is_counted_sample_by_sample(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits = (4 * torch.randn(3, 2, 40, generator=generator)).to(dtype)
+    targets = (torch.rand(3, 2, 40, generator=generator) < 0.3).to(dtype)
+    gamma, alpha = 1.5, 0.75
+    rows = by_difficulty(logits, targets, gamma, alpha)
+    assert rows.shape == (3, 3, 2, 50)
+    expected = np.zeros((3, 3, 2, 50))
+    for row in range(3):
+        pairs = zip(logits[row].double().flatten().tolist(), targets[row].flatten().tolist(), strict=True)
+        for x, t in pairs:
+            z_t = x if t > 0.5 else -x
+            hard = 1 / (1 + math.exp(z_t))
+            ce = math.log1p(math.exp(-z_t))
+            focal = (alpha if t > 0.5 else 1 - alpha) * hard**gamma * ce
+            expected[row, :, int(t > 0.5), min(49, int(hard * 50))] += (1, ce, focal)
+    np.testing.assert_allclose(rows.numpy(), expected, rtol=2e-4, atol=1e-6)
+
+    kept = focal_arrays(rows, gamma, alpha)
+    np.testing.assert_allclose(kept["focal_ce"], expected[:, 1].sum(0), rtol=2e-4, atol=1e-6)
+    assert (kept["focal_count"].sum(), kept["focal_gamma"], kept["focal_alpha"]) == (240, 1.5, 0.75)
+    total = binary_focal_loss(logits.double(), targets.double(), gamma, alpha, "sum").item()
+    assert kept["focal_loss"].sum() == pytest.approx(total, rel=1e-5)
+    assert np.isnan(focal_arrays(rows, gamma, None)["focal_alpha"])

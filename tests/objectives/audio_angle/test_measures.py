@@ -32,7 +32,7 @@ def test_evenness_of_the_specification() -> None:
 
 
 def test_an_epoch_of_training() -> None:
-    found = Measures(10, 1.0, 2, "epoch", True)(outputs([3.0, 0.0, -1.0, 2.0, 0.5]), "train")
+    found = Measures(10, 1.0, 2, "epoch", 0.75)(outputs([3.0, 0.0, -1.0, 2.0, 0.5]), "train")
     assert found["pair_accuracy"] == pytest.approx(0.7)  # three right, one tie, of five
     assert found["pairs_per_batch"] == 2
     assert found["ghm_number"] == 5
@@ -42,22 +42,24 @@ def test_an_epoch_of_training() -> None:
     bins = {f"ghm_{name}" for name in ("most_populated", "least_populated", "evenness", "inert")}
     assert floats == {"pair_accuracy", "pairs_per_batch"} | moments | bins
     shapes = {name: value.shape for name, value in found.items() if isinstance(value, np.ndarray)}
-    assert shapes == {"ghm_shares": (10,), "ghm_weights": (10,), "ghm_histogram": (50,)}
+    settings: dict[str, tuple[int, ...]] = {"ghm_alpha": (), "ghm_margin": (), "ghm_momentum": ()}
+    assert shapes == {"ghm_shares": (10,), "ghm_weights": (10,), "ghm_histogram": (50,), **settings}
+    assert [found[name] for name in settings] == [0.75, 1.0, 0.0]
 
 
 def test_statistics_of_the_first_batch_alone() -> None:
-    found = Measures(10, 1.0, 2, "first_batch", True)(outputs([3.0, 0.0, -1.0, 2.0, 0.5]), "train")
+    found = Measures(10, 1.0, 2, "first_batch", 0.75)(outputs([3.0, 0.0, -1.0, 2.0, 0.5]), "train")
     assert found["ghm_number"] == 2
     assert found["ghm_max"] == pytest.approx(1 / (1 + np.exp(-1)))
     assert found["pair_accuracy"] == pytest.approx(0.7)
     with pytest.raises(ValueError, match="ghm_statistics is 'batch'; expected epoch or first_batch"):
-        Measures(10, 1.0, 2, "batch", True)
+        Measures(10, 1.0, 2, "batch", 0.75)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_held_out_clips_are_compared_pair_by_pair(split: str) -> None:
     clips = {"rank": torch.tensor([0.0, 1.0, 1.0, 2.0]).double(), "score": torch.tensor([0.1, 0.3, 0.0, 0.3])}
-    found = Measures(10, 1.0, 2, "epoch", True)(clips, split)
+    found = Measures(10, 1.0, 2, "epoch", 0.75)(clips, split)
     # Of five pairs of unequal rank: right 0-1, 0-3, 2-3; wrong 0-2; equal scores 1-3.
     assert found["pair_accuracy"] == pytest.approx(3.5 / 5)
     # tau-b: (3 - 1) / sqrt(5 x 5), 5 of 6 pairs are not tied in rank, 5 of 6 not in score.
@@ -67,12 +69,12 @@ def test_held_out_clips_are_compared_pair_by_pair(split: str) -> None:
 def test_scores_that_are_none_have_no_accuracy() -> None:
     """The training went wrong in its last step: the next epoch's loss says so and ends the trial."""
     clips = {"rank": torch.arange(3.0), "score": torch.tensor([0.1, float("nan"), 0.3])}
-    found = Measures(10, 1.0, 2, "epoch", True)(clips, "val")
+    found = Measures(10, 1.0, 2, "epoch", 0.75)(clips, "val")
     assert np.isnan([found["pair_accuracy"], found["kendall_tau"]]).all()
 
 
 def test_an_inert_mechanism_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    measures = Measures(10, 10.0, 4, "epoch", True)
+    measures = Measures(10, 10.0, 4, "epoch", 0.75)
     for _ in range(2):
         assert measures(outputs([0.1, -0.2, 0.0, 0.3], margin=10), "train")["ghm_inert"] == 1
     said = capsys.readouterr().out
@@ -84,7 +86,7 @@ def test_an_inert_mechanism_is_said_once(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_so_is_one_whose_pairs_are_all_easy(capsys: pytest.CaptureFixture[str]) -> None:
-    Measures(10, 0.5, 4, "epoch", True)(outputs([9.0, 8.0, 12.0], margin=0.5), "train")
+    Measures(10, 0.5, 4, "epoch", 0.75)(outputs([9.0, 8.0, 12.0], margin=0.5), "train")
     assert "bin 1 of 10, from 0 to 0.1" in (said := capsys.readouterr().out)
     assert "in order by more than the margin of 0.5 and add nothing to the loss. Fewer epochs, or a larger" in said
 
@@ -92,10 +94,10 @@ def test_so_is_one_whose_pairs_are_all_easy(capsys: pytest.CaptureFixture[str]) 
 def test_a_loss_without_weights_cannot_be_inert_and_is_recorded_all_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert Measures(10, 10.0, 4, "epoch", False)(outputs([0.1, -0.2, 0.0], margin=10), "train")["ghm_inert"] == 1
+    assert Measures(10, 10.0, 4, "epoch", 0.0)(outputs([0.1, -0.2, 0.0], margin=10), "train")["ghm_inert"] == 1
     assert not capsys.readouterr().out
 
 
 def test_a_working_mechanism_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Measures(10, 1.0, 4, "epoch", True)(outputs([3.0, 0.0, -1.0]), "train")["ghm_inert"] == 0
+    assert Measures(10, 1.0, 4, "epoch", 0.75)(outputs([3.0, 0.0, -1.0]), "train")["ghm_inert"] == 0
     assert not capsys.readouterr().out

@@ -226,6 +226,19 @@ def test_ghm_tells_its_statistics_and_weights_by_hand() -> None:
     assert found["ghm_weights"] == pytest.approx([15 / 14 / 2, *[0] * 8, 15 / 2])
 
 
+def test_the_focal_loss_tells_which_samples_it_came_from() -> None:
+    """p_t = 3/4 of one negative and 1/4 of one positive: their 1 - p_t lie in fiftieths 12 and 37."""
+    chosen = options(loss="focal", gamma=2.0, alpha=0.75)
+    logits = torch.full((2,), -math.log(3))
+    found = measure_of(chosen)({"logits": logits, "targets": torch.tensor([0.0, 1.0])}, "train")
+    assert [array.tolist() for array in found["focal_count"].nonzero()] == [[0, 1], [12, 37]]
+    assert found["focal_ce"][0, 12] == pytest.approx(-math.log(3 / 4))
+    assert found["focal_loss"][1, 37] == pytest.approx(-0.75 * (3 / 4) ** 2 * math.log(1 / 4))
+    assert (found["focal_gamma"], found["focal_alpha"]) == (2.0, 0.75)
+    plain = measure_of(options(loss="bce"))({"logits": logits, "targets": torch.tensor([0.0, 1.0])}, "train")
+    assert "focal_count" not in plain
+
+
 def test_what_is_kept_of_steps_and_epochs(tmp_path: Path) -> None:
     reports = Reports()
     train(trial_in(tmp_path, reports, loss="ghm", bins=5))

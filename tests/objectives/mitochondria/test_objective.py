@@ -19,7 +19,7 @@ from objectives.losses.dice import dice_loss
 from objectives.losses.focal import binary_focal_loss
 from objectives.mitochondria import data, evaluate, models, train
 from objectives.mitochondria.objective import loss_of
-from objectives.recording import WEIGHTS, load_weights
+from objectives.recording import EPOCHS, WEIGHTS, load_weights
 from tests.objectives.trials import Reports
 
 PARAMS = {"architecture": "attention_resunet", "learning_rate": 3e-3, "batch_size": 4, "loss": "bce_dice"}
@@ -115,6 +115,19 @@ def test_each_loss_is_the_one_it_is_called() -> None:
     assert loss_of({"loss": "bce"}, logits.bfloat16(), targets).dtype == torch.float32
     with pytest.raises(ValueError, match="loss is 'iou'; expected bce, focal, dice or bce_dice"):
         loss_of({"loss": "iou"}, logits, targets)
+
+
+def test_the_focal_loss_tells_which_pixels_it_came_from(tmp_path: Path) -> None:
+    reports = Reports()
+    train(trial_in(tmp_path, reports, loss="focal", gamma=1.5, alpha=0.8))
+    with np.load(tmp_path / EPOCHS) as kept:
+        for split in ("train", "val"):
+            count, loss = kept[f"{split}_focal_count"], kept[f"{split}_focal_loss"]
+            assert count.shape == loss.shape == kept[f"{split}_focal_ce"].shape == (len(reports), 2, 50)
+            means = loss.sum((1, 2)) / count.sum((1, 2))
+            assert means == pytest.approx([told[f"{split}_loss"] for told in reports.values()], rel=1e-4)
+        assert set(kept["train_focal_gamma"]) == {1.5}
+        assert set(kept["train_focal_alpha"]) == {0.8}
 
 
 def test_a_misspelt_constant_is_refused(tmp_path: Path) -> None:
