@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow bench check setup clean help
+.PHONY: run test test-slow bench check messages setup clean help
 
 run: setup  ## set up, run the quickstart study (or STUDY=...) and print where its report is
 	@$(BIN)/hpo run $(STUDY)
@@ -28,6 +28,13 @@ check: setup  ## lint, types and floors only
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+messages: setup  ## bring the catalogues of the report's languages up to date with the source
+	@$(BIN)/pybabel -q extract --no-default-keywords -k tr -k trn:1,2 -k mark --no-location --sort-output --width 120 \
+	  --project hpo --output-file hpo/languages/messages.pot hpo
+	@$(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 120 \
+	  --locale zh_Hant_TW --input-file hpo/languages/messages.pot --output-file hpo/languages/zh_Hant_TW.po
+	@rm hpo/languages/messages.pot
 
 setup: $(INSTALLED)  ## make the virtual environment with the tested versions
 

@@ -8,8 +8,10 @@ HpoError                    shown as a message, never as a traceback
 ├── StudyLocked             another driver is at work on the study
 ├── StorageError            the storage cannot be opened, read or repaired
 ├── ResourceError           more workers or GPUs asked for than the machine or the cluster has
+├── NotComparable           what was to be compared has nothing to compare
 ├── EngineError             what runs the trials fails again and again
-└── ReportError             the report cannot be written
+├── ReportError             the report cannot be written
+└── LanguageError           reports are not written in the language asked for
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ class StudyChanged(HpoError):
     exit_code = 2
 
 
+class LanguageError(HpoError):
+    exit_code = 2
+
+
 class StudyNotFound(HpoError):
     exit_code = 2
 
@@ -46,6 +52,10 @@ class StorageError(HpoError):
 
 
 class ResourceError(HpoError):
+    exit_code = 2
+
+
+class NotComparable(HpoError):
     exit_code = 2
 
 

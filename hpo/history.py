@@ -6,12 +6,13 @@ Optuna keeps one float a step and none with several objectives, so this file is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,22 @@ def read(path: Path) -> list[Step]:
     repeats some) the later row wins; torn lines are passed over; no file, no steps."""
     if not path.exists():
         return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        rows = json.loads(f"[{','.join(lines)}]")  # several times as fast as line by line
+    except ValueError:
+        rows = list(_whole(lines))
     steps: dict[int, Step] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for row in rows:
         try:
-            row = json.loads(line)
-            metrics = {str(name): float(value) for name, value in row["metrics"].items()}
+            metrics = {name: float(value) for name, value in row["metrics"].items()}
             steps[row["step"]] = Step(row["step"], row["time"], row["attempt"], metrics)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return [steps[number] for number in sorted(steps)]
+
+
+def _whole(lines: Iterable[str]) -> Iterator[Any]:
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)

@@ -4,7 +4,8 @@ runs/journal.log                      the Optuna journal of all studies (default
 runs/mlflow.db, mlartifacts/          the MLflow runs of all studies and their files (default store)
 runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
 runs/<study>/driver.lock              who is driving it now
-runs/<study>/report.md, report.html
+runs/<study>/report.html, .md, .json  the report; report.zh-TW.html and .md are in that language
+runs/<study>/report-images/           the figures of report.md, if wanted
 runs/<study>/mlflow.json              by what the study's MLflow runs are known, and where they are
 runs/<study>/mlflow.lock, mlflow.log  of the process that writes them
 runs/<study>/workers/<k>.log          what a worker printed outside of a trial
@@ -18,6 +19,9 @@ runs/<study>/trials/<N>/checkpoint.pkl   Trial.save's last state; of the best tr
 runs/<study>/trials/<N>/weights.pt    the best epoch's weights, if the objective keeps them; of the best trials
 runs/<study>/trials/<N>/steps.npz     the losses of every step, if the objective keeps them
 runs/<study>/trials/<N>/epochs.npz    arrays of every epoch, such as histograms, if the objective keeps them
+runs/<study>/trials/<N>/data.json     samples and fingerprint of the data, if the objective keeps them
+runs/<A>/comparison-with-<B>.html, .md, .json  of `hpo compare A B`
+runs/<study>/trials/<N>/diagnosis.html, .md, .json  of the training, of the trials that were diagnosed (hpo diagnose)
 """
 
 from __future__ import annotations
@@ -36,10 +40,15 @@ CHECKPOINT = "checkpoint.pkl"
 WEIGHTS = "weights.pt"
 STEPS = "steps.npz"
 EPOCHS = "epochs.npz"
+DATA = "data.json"
 MPS = "mps"
 SPEC = "study.yaml"
 LOCK = "driver.lock"
-REPORTS = ("report.md", "report.html")
+REPORT = "report"
+DIAGNOSIS = "diagnosis"
+REPORTS = ("report.html", "report.md", "report.json", "report.zh-TW.html", "report.zh-TW.md")
+DIAGNOSIS = "diagnosis"
+DIAGNOSES = ("diagnosis.html", "diagnosis.md", "diagnosis.json", "diagnosis.zh-TW.html", "diagnosis.zh-TW.md")
 MLFLOW = "mlflow.json"
 MLFLOW_LOCK = "mlflow.lock"
 MLFLOW_LOG = "mlflow.log"

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from hpo.errors import nearest
+from hpo.language import tr
 
 Kind = Literal["float", "int", "categorical", "simplex", "fixed"]
 Scalar = str | int | float | bool | None
@@ -57,17 +58,19 @@ class Parameter:
     def distribution(self) -> str:
         """In words: `0.0001 to 0.005, log`, `8 | 16 | 32`."""
         if self.kind == "fixed":
-            return f"always {show(self.value)}"
+            return tr("always {value}", value=show(self.value))
         if self.kind == "simplex":
             return " + ".join(str(choice) for choice in self.choices) + " = 1"
         if self.kind == "categorical":
             return " | ".join(show(choice) for choice in self.choices)
-        step = f", step {self.step}" if self.step not in (None, 1) else ""
-        return f"{self.low} to {self.high}{step}{', log' if self.log else ''}"
+        texts = [tr("{low} to {high}", low=self.low, high=self.high)]
+        if self.step not in (None, 1):
+            texts.append(tr("step {step}", step=self.step))
+        return tr(", ").join([*texts, tr("log")] if self.log else texts)
 
     @property
     def condition_text(self) -> str:
-        return " and ".join(f"{name} = {show(choice)}" for name, choice in self.condition)
+        return tr(" and ").join(f"{name} = {show(choice)}" for name, choice in self.condition)
 
     @property
     def count(self) -> int | None:

@@ -17,11 +17,13 @@ from hpo import attributes, layout
 from hpo.engines.base import Engine
 from hpo.engines.process import Limits
 from hpo.engines.sharing import Measured, Sharing
-from hpo.errors import HpoError, ResourceError, StorageError, StudyChanged
+from hpo.errors import ResourceError, StorageError, StudyChanged
+from hpo.language import chosen, language
 from hpo.mps import mps
 from hpo.oracle import Oracle
 from hpo.packing import LEVELS, Packer
 from hpo.redaction import redact
+from hpo.reports.dashboard import DashboardTracker
 from hpo.resources import Slot, slots, visible_gpus
 from hpo.samplers import make_pruner, make_sampler
 from hpo.spec import EngineSpec, StudySpec, identity_difference
@@ -50,7 +52,9 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
 
     SIGINT or SIGTERM once: running trials end at their next report and are queued again; twice:
     they end at once and are queued again. Running the same spec again resumes.
-    Raises StudyLocked, StudyChanged, StorageError, ResourceError; no finished trial is lost."""
+    The report is in the language of $HPO_LANG. Raises StudyLocked, StudyChanged, StorageError, ResourceError,
+    LanguageError; no finished trial is lost."""
+    code = chosen()
     directory = layout.study_directory(runs, spec.name)
     url = storage_url(spec, runs)
     shown = Trackers(trackers)
@@ -63,7 +67,9 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
         try:
             study = _open_study(spec, storage)
             directory.joinpath(layout.SPEC).write_text(spec.to_yaml(), encoding="utf-8")
-            oracle = Oracle(spec, study, directory, tracker)
+            with language(code):
+                dashboard = DashboardTracker(study, spec, directory, tracker.message)
+            oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]))
             tracker.study_started(oracle.progress)
             if spec.engine.gpu == 0 and (gpus := visible_gpus()):
                 tracker.message(
@@ -73,9 +79,13 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
                 contextlib.closing(oracle),
                 _signals(oracle, engine, storage, tracker),
                 _mps(spec, directory, tracker.message),
+                contextlib.closing(dashboard),
             ):
                 engine.run(oracle)
-            reports = _report(spec, study, directory, tracker)
+            from hpo.reports.closing import close_study  # plotly and more, which a start need not wait for
+
+            with language(code):
+                reports = close_study(spec, study, directory, tracker.message)
         finally:
             tracker.close()
             close_storage(storage)
@@ -237,23 +247,3 @@ def _signals(
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-
-
-def _report(spec: StudySpec, study: optuna.Study, directory: Path, tracker: Tracker) -> tuple[Path, ...]:
-    """The report, and the note for optuna-dashboard, are made from what is stored: if one fails, nothing
-    but it is missing."""
-    from hpo.analysis.records import records_of
-    from hpo.reports.build import write
-    from hpo.reports.note import save_note
-
-    try:
-        record = records_of(study, spec, directory)
-        paths = write(record)
-    except (HpoError, OSError, optuna.exceptions.StorageInternalError) as error:
-        tracker.message(f"the report was not written: {redact(str(error))}; `hpo report {spec.name}` tries again")
-        return ()
-    try:
-        save_note(study, record)
-    except (OSError, optuna.exceptions.StorageInternalError) as error:
-        tracker.message(f"the note for optuna-dashboard was not saved: {redact(str(error))}")
-    return paths

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.analysis.axes import Axes, Axis, choose_axes, searched
+from hpo.analysis.once import once
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
 from hpo.analysis.samples import mean, usual_range
 from hpo.analysis.wording import label
+from hpo.language import mark, tr
 from hpo.parameter import same
 from hpo.spec import Metric
 
-ALL_TRIALS = "all trials"
+ALL_TRIALS = mark("all trials")
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,12 @@ class Group:
         return sum(trial.state == state for trial in self.trials)
 
 
+@once
 def groups_of(study: StudyRecord) -> tuple[Group, ...]:
     """One group a value of `group_by`, in the order declared, also those not tried yet; without
     `group_by` one group of all. Trials in which the parameter was not active form a last group."""
     if study.group_by is None:
-        return (Group(ALL_TRIALS, study.finished),)
+        return (Group(tr(ALL_TRIALS), study.finished),)
     values: list[Any] = [
         choice for parameter in searched(study.space).get(study.group_by, ()) for choice in parameter.choices
     ]
@@ -50,7 +53,7 @@ def groups_of(study: StudyRecord) -> tuple[Group, ...]:
     ]
     without = tuple(trial for trial in study.finished if study.group_by not in trial.params)
     if without:
-        groups.append(Group(f"no {study.group_by}", without))
+        groups.append(Group(tr("no {parameter}", parameter=study.group_by), without))
     return tuple(groups)
 
 

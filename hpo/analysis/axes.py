@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.analysis.wording import label, listed, number
+from hpo.language import mark, tr
 from hpo.parameter import Parameter, same
 from hpo.space import SearchSpace
 
@@ -117,12 +118,16 @@ def _binned(name: str, parameters: Sequence[Parameter]) -> Axis:
     if all(parameter.kind == "int" for parameter in parameters):
         firsts = sorted({round(edge) for edge in _spaced(low, high + 1, log)})
         pairs = itertools.pairwise(firsts)
-        labels = tuple(str(a) if b - a == 1 else f"{a} to {b - 1}" for a, b in pairs)
+        labels = tuple(str(a) if b - a == 1 else _span(str(a), str(b - 1)) for a, b in pairs)
         return Axis(name, labels, edges=tuple(float(edge) for edge in firsts), log=log, whole=True)
     edges = _spaced(low, high, log)
     texts = [number(edge, 3) for edge in edges]
-    labels = tuple(f"{a} to {b}" for a, b in itertools.pairwise(texts))
+    labels = tuple(_span(a, b) for a, b in itertools.pairwise(texts))
     return Axis(name, labels, edges=edges, log=log)
+
+
+def _span(low: str, high: str) -> str:
+    return tr("{low} to {high}", low=low, high=high)
 
 
 def _spaced(low: float, high: float, log: bool) -> tuple[float, ...]:
@@ -161,15 +166,25 @@ def choose_axes(space: SearchSpace, group_by: str | None, ranking: Sequence[str]
         rows, columns = columns, None
     if rows is None:
         return None
-    missing = [name for name, found in (("learning rate", learning_rate), ("batch size", batch_size)) if found is None]
-    chosen = ""
-    if missing:
-        filled = [name for name in (rows, columns) if name is not None and name not in (learning_rate, batch_size)]
-        how = "the most important" if ranking else "the first declared"
-        chosen = f"The space searches no {listed(missing, 'and no')} by that name"
-        chosen += f"; shown instead: {listed(filled)} ({how})." if filled else "."
+    usual = (tr("learning rate"), learning_rate), (tr("batch size"), batch_size)
+    missing = [name for name, found in usual if found is None]
+    filled = [name for name in (rows, columns) if name is not None and name not in (learning_rate, batch_size)]
     second = Axis("", ("",), values=(None,)) if columns is None else axis_of(columns, candidates[columns])
-    return Axes(axis_of(rows, candidates[rows]), second, chosen)
+    return Axes(axis_of(rows, candidates[rows]), second, _chosen(missing, filled, bool(ranking)))
+
+
+def _chosen(missing: Sequence[str], filled: Sequence[str], ranked: bool) -> str:
+    if not missing:
+        return ""
+    names = listed(missing, "and no")
+    shown = listed(filled)
+    if not shown:
+        return tr("The space searches no {names} by that name.", names=names)
+    if ranked:
+        text = mark("The space searches no {names} by that name; shown instead: {shown} (the most important).")
+    else:
+        text = mark("The space searches no {names} by that name; shown instead: {shown} (the first declared).")
+    return tr(text, names=names, shown=shown)
 
 
 def in_order(space: SearchSpace, group_by: str | None, ranking: Sequence[str] = ()) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hpo.analysis.architecture import groups_of
+from hpo.analysis.once import once
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
 from hpo.analysis.samples import Range, usual_range
+from hpo.analysis.training_log import TrainingLog
 from hpo.spec import Metric
 
 MOST_LOSSES = 2
@@ -18,6 +20,8 @@ MOST_METRICS = 2
 MOST_POINTS = 200
 MOST_IN_ALL = 30_000
 FEWEST_POINTS = 20
+# Curves of a metric that are drawn: more would be a grey cloud.
+MOST_LINES = 600
 # A loss that spans more than this factor is drawn on a logarithmic axis. A linear axis leaves extreme
 # values out if with them it would be longer than this many times the usual values.
 WIDE = 30.0
@@ -36,7 +40,7 @@ class Curve:
         return tuple((s, v) for s, v in zip(self.steps, self.values, strict=True) if v is not None)
 
 
-def curve_of(trial: TrialRecord, name: str) -> Curve:
+def curve_of(trial: TrialRecord | TrainingLog, name: str) -> Curve:
     """Every reported step, as it was reported."""
     points = trial.series(name)
     return Curve(name, tuple(step for step, _ in points), tuple(v if math.isfinite(v) else None for _, v in points))
@@ -48,6 +52,13 @@ def best_step(curve: Curve, direction: str) -> tuple[int, float] | None:
     return min(curve.finite, key=lambda point: sign * point[1], default=None)
 
 
+def best_epoch(log: TrainingLog) -> int | None:
+    """In which the training's own metric was best; None if it has none, or never reported it."""
+    found = None if log.metric is None else best_step(curve_of(log, log.metric.name), log.metric.direction)
+    return None if found is None else found[0]
+
+
+@once
 def counted_from(study: StudyRecord) -> int:
     """0 if epochs are counted from 0 in this study, else 1. A resumed trial may start anywhere, so
     all trials are asked."""
@@ -141,11 +152,19 @@ def trainings(study: StudyRecord, metric: Metric) -> Trainings | None:
         best = best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric)
         if best is not None and best.history:
             found.append((group.label, best))
+    return trainings_of(found, metric, study.metrics, study.group_by)
+
+
+def trainings_of(
+    found: Sequence[tuple[str, TrialRecord]], metric: Metric, metrics: Sequence[Metric], group_by: str | None
+) -> Trainings | None:
+    """The curves of these trials, each with a history and under a name of its own: losses and `metrics`. None where
+    none of these was reported, or of no trial."""
     if not found:
         return None
     trials = [trial for _, trial in found]
     stems = _stems(trials)
-    of_metrics = {_stem(m.name): m for m in study.metrics if _stem(m.name) in stems}
+    of_metrics = {_stem(m.name): m for m in metrics if _stem(m.name) in stems}
     losses = [stem for stem in stems if "loss" in stem.lower() and stem not in of_metrics]
     losses.sort(key=lambda stem: stem != "loss")  # the rest as reported
     shown = [*losses[:MOST_LOSSES], *list(of_metrics)[:MOST_METRICS]]
@@ -157,7 +176,7 @@ def trainings(study: StudyRecord, metric: Metric) -> Trainings | None:
     )
     return Trainings(
         metric,
-        study.group_by,
+        group_by,
         panels,
         tuple(_best_training(label, trial, metric, panels) for label, trial in found),
         min(trial.history[0].step for trial in trials),
@@ -228,11 +247,16 @@ class GroupLines:
     def in_state(self, state: str) -> int:
         return sum(line.state == state for line in self.lines)
 
+    def drawn(self, every: int) -> tuple[Line, ...]:
+        """Every `every`-th line, and the best."""
+        return tuple(line for k, line in enumerate(self.lines) if k % every == 0 or line.number == self.best)
+
 
 @dataclass(frozen=True)
 class AllCurves:
     """Every trial's curve of `metric` on common axes. `shown`: the range that has all but extreme bad
-    values, of which there are `beyond`; `thinned`: whether points were left out."""
+    values, of which there are `beyond`; `thinned`: whether points were left out; `every`: one line in so
+    many is drawn, and the best of each group."""
 
     metric: Metric
     group_by: str | None
@@ -242,6 +266,7 @@ class AllCurves:
     shown: Range
     beyond: int
     thinned: bool
+    every: int = 1
 
 
 def all_curves(study: StudyRecord, metric: Metric) -> AllCurves | None:
@@ -250,7 +275,7 @@ def all_curves(study: StudyRecord, metric: Metric) -> AllCurves | None:
     full = {number: curve for number, curve in full.items() if curve.finite}
     if not full:
         return None
-    limit = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // len(full)))
+    limit = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // min(len(full), MOST_LINES)))
     groups = []
     for group in groups_of(study):
         reporting = [trial for trial in group.trials if trial.number in full]
@@ -287,4 +312,5 @@ def all_curves(study: StudyRecord, metric: Metric) -> AllCurves | None:
         shown,
         shown.beyond(values),
         any(len(curve.steps) > limit for curve in full.values()),
+        math.ceil(len(full) / MOST_LINES),
     )

@@ -6,19 +6,28 @@ from dataclasses import dataclass
 
 from hpo import trial as causes
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.language import mark, tr
 
 UNKNOWN = ""
 
-MEANING = {
-    causes.PRUNER: "the pruner stopped it: behind other trials at the same step",
-    causes.OUT_OF_MEMORY: "it ran out of memory",
-    causes.OBJECTIVE: "the objective itself gave up",
-    causes.EXCEPTION: "the objective raised an error",
-    causes.INVALID: "it returned what is no valid result (a missing metric, NaN, infinity)",
-    causes.TIMEOUT: "it took longer than allowed",
-    causes.LOST: "its worker died",
-    causes.INTERRUPTED: "the study was stopped while it ran",
-    UNKNOWN: "no reason was recorded (ended by another program, such as optuna-dashboard)",
+# What a cause is called, and what it means.
+_WORDS = {
+    causes.PRUNER: (mark("pruner"), mark("the pruner stopped it: behind other trials at the same step")),
+    causes.OUT_OF_MEMORY: (mark("out of memory"), mark("it ran out of memory")),
+    causes.OBJECTIVE: (mark("objective"), mark("the objective itself gave up")),
+    causes.EXCEPTION: (mark("exception"), mark("the objective raised an error")),
+    causes.INVALID: (
+        mark("invalid"),
+        mark("it returned what is no valid result (a missing metric, NaN, infinity)"),
+    ),
+    causes.TIMEOUT: (mark("timeout"), mark("it took longer than allowed")),
+    causes.LOST: (mark("lost"), mark("its worker died")),
+    causes.INTERRUPTED: (mark("interrupted"), mark("the study was stopped while it ran")),
+    causes.PREEMPTED: (mark("preempted"), mark("its node was taken away or died")),
+    UNKNOWN: (
+        mark("unknown"),
+        mark("no reason was recorded (ended by another program, such as optuna-dashboard)"),
+    ),
 }
 
 
@@ -31,9 +40,13 @@ class Cause:
     trials: tuple[TrialRecord, ...]
 
     @property
+    def name(self) -> str:
+        return tr(_WORDS[self.cause][0]) if self.cause in _WORDS else self.cause
+
+    @property
     def meaning(self) -> str:
-        meaning = MEANING.get(self.cause, self.cause)
-        return f"{meaning}; tried again, not counted" if self.requeued else meaning
+        meaning = tr(_WORDS[self.cause][1]) if self.cause in _WORDS else self.cause
+        return tr("{meaning}; tried again, not counted", meaning=meaning) if self.requeued else meaning
 
     @property
     def requeued(self) -> bool:

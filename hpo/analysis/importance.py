@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import optuna
 
+from hpo.analysis.once import once
 from hpo.analysis.records import StudyRecord
+from hpo.language import tr
 from hpo.spec import Metric
 
 METHOD = "PED-ANOVA"
@@ -36,16 +38,18 @@ class Importance:
         return self.n < STEADY
 
 
+@once
 def importance(study: StudyRecord, metric: Metric) -> Importance:
     """The importance of each searched parameter for reaching the best tenth of `metric`."""
     trials = study.complete(metric)
     n = len(trials)
     top = max(2, math.ceil(TOP * n))
     if n < FEWEST:
-        return Importance(metric, (), n, top, f"not shown (n = {n}, at least {FEWEST} complete trials needed)")
+        return Importance(metric, (), n, top, _too_few(n))
     values = [trial.values[metric.name] for trial in trials]
     if min(values) == max(values):
-        return Importance(metric, (), n, top, f"not shown (all {n} complete trials have the same {metric.name})")
+        why_not = tr("not shown (all {n} complete trials have the same {metric})", n=n, metric=metric.name)
+        return Importance(metric, (), n, top, why_not)
     # A study of this metric alone: the importance of a study of several metrics is that of its front.
     shadow = optuna.create_study(direction=metric.direction, storage=optuna.storages.InMemoryStorage())
     shadow.add_trials(
@@ -59,6 +63,10 @@ def importance(study: StudyRecord, metric: Metric) -> Importance:
     shares = {name: share for name, share in found.items() if name in moving}
     total = sum(shares.values())
     if len(shares) < 2 or total <= 0:
-        return Importance(metric, (), n, top, "not shown (at least 2 parameters that vary are needed)")
+        return Importance(metric, (), n, top, tr("not shown (at least 2 parameters that vary are needed)"))
     ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     return Importance(metric, tuple((name, share / total) for name, share in ordered), n, top)
+
+
+def _too_few(n: int) -> str:
+    return tr("not shown (n = {n}, at least {needed} complete trials needed)", n=n, needed=FEWEST)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hpo.analysis.once import once
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.spec import Metric
 
 
+@once
 def pareto_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
     """COMPLETE trials that no other dominates, the best of the first metric first. A trial dominates
     another if it is nowhere worse and somewhere better; equals stay side by side."""
-    complete = [t for t in study.in_state("COMPLETE") if all(metric.name in t.values for metric in study.metrics)]
-    costs = {trial.number: _costs(trial, study.metrics) for trial in complete}
-    front = [
-        trial
-        for trial in complete
-        if not any(_dominates(costs[other.number], costs[trial.number]) for other in complete)
-    ]
-    return tuple(sorted(front, key=lambda trial: (costs[trial.number], trial.number)))
+    complete = [trial for trial in study.trials if all(trial.completed(metric) for metric in study.metrics)]
+    ordered = sorted((_costs(trial, study.metrics), trial.number, trial) for trial in complete)
+    front: list[tuple[tuple[float, ...], TrialRecord]] = []
+    for costs, _, trial in ordered:
+        # Who dominates a trial stands before it, and so does one of the front who dominates them both.
+        if not any(_dominates(other, costs) for other, _ in front):
+            front.append((costs, trial))
+    return tuple(trial for _, trial in front)
 
 
 def _costs(trial: TrialRecord, metrics: Sequence[Metric]) -> tuple[float, ...]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.analysis.wording import component, configuration
 from hpo.attributes import JOB, OUTCOME, params_of, requeued, started_of, values_of
 from hpo.history import Step
 from hpo.history import read as read_history
@@ -80,10 +79,10 @@ class TrialRecord:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed as the one it is: see `once`
 class StudyRecord:
-    """A study as far as it got. `setup` says what else was decided about it, as (label, text);
-    `storage` is the URL of its storage, without a password."""
+    """A study as far as it got. `spec`: as it ran, None of one that has none. `storage` is the URL of its storage,
+    without a password."""
 
     name: str
     directory: Path
@@ -91,7 +90,7 @@ class StudyRecord:
     group_by: str | None
     space: SearchSpace
     trials: tuple[TrialRecord, ...]
-    setup: tuple[tuple[str, str], ...] = ()
+    spec: StudySpec | None = None
     storage: str = ""
 
     @property
@@ -132,7 +131,7 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
     source = directory if histories else None
     trials = tuple(_record(trial, spec, source) for trial in study.get_trials(deepcopy=False))
     storage = redact(storage_url(spec, directory.parent))
-    return StudyRecord(spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, _setup(spec), storage)
+    return StudyRecord(spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage)
 
 
 def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | None) -> TrialRecord:
@@ -162,22 +161,3 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | 
         gpu_seconds=outcome.get("gpu_seconds") or 0.0,
         distributions=trial.distributions,
     )
-
-
-def _setup(spec: StudySpec) -> tuple[tuple[str, str], ...]:
-    limits = (
-        (spec.budget.trials, "trials"),
-        (spec.budget.hours, "hours"),
-        (spec.budget.gpu_hours, "GPU hours"),
-    )
-    budget = ", ".join(f"{limit:g} {unit}" for limit, unit in limits if limit is not None)
-    constants = configuration(spec.constants) if spec.constants else ""
-    facts = (
-        ("Objective", spec.objective_ref().label),
-        ("Sampler", component(spec.sampler.name, spec.sampler.options)),
-        ("Pruner", component(spec.pruner.name, spec.pruner.options)),
-        ("Budget", budget or "every cell of the grid"),
-        ("Constants", constants),
-        ("Seed", str(spec.seed)),
-    )
-    return tuple((name, text) for name, text in facts if text)

@@ -10,21 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.analysis.architecture import groups_of
+from hpo.analysis.once import once
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.analysis.samples import Spread, deviation, spread
 from hpo.analysis.wording import listed
+from hpo.language import mark, tr, trn
 from hpo.spec import Metric
 
 WINDOW = 10
 # The largest deviation, inclusive, that still has the name.
-BANDS = (("excellent", 0.01), ("good", 0.05), ("moderate", 0.1))
-WORST = "poor"
+BANDS = ((mark("excellent"), 0.01), (mark("good"), 0.05), (mark("moderate"), 0.1))
+WORST = mark("poor")
 WORDS = (*(name for name, _ in BANDS), WORST)
 
 
 @dataclass(frozen=True)
 class Stability:
-    """`deviation` of the last `n` values; None when not shown, and then `why_not` says why."""
+    """`deviation` of the last `n` values; None when not shown, and then `why_not` says why. `word` is one of WORDS."""
 
     deviation: float | None
     n: int
@@ -45,6 +47,7 @@ class LossSeries:
     why_not: str = ""
 
 
+@once
 def loss_series(study: StudyRecord) -> LossSeries:
     """`val_loss` if any trial reported it, else the only reported name in which `loss` comes after
     `val`, as in `validation_loss` or `val_dice_loss`."""
@@ -55,8 +58,8 @@ def loss_series(study: StudyRecord) -> LossSeries:
     if len(alike) == 1:
         return LossSeries(alike[0])
     if alike:
-        return LossSeries("", f"no val_loss was reported, and {listed(alike)} may each be meant")
-    return LossSeries("", "no validation loss was reported (val_loss, or one name such as val_dice_loss)")
+        return LossSeries("", tr("no val_loss was reported, and {names} may each be meant", names=listed(alike)))
+    return LossSeries("", tr("no validation loss was reported (val_loss, or one name such as val_dice_loss)"))
 
 
 def stability(values: Sequence[float]) -> Stability:
@@ -64,13 +67,16 @@ def stability(values: Sequence[float]) -> Stability:
     last = values[-WINDOW:]
     n = len(last)
     if n < 2:
-        return Stability(None, n, f"{n} reported, at least 2 needed")
+        return Stability(None, n, tr("{n} reported, at least 2 needed", n=n))
     odd = sum(not math.isfinite(value) for value in last)
     if odd:
-        return Stability(None, n, f"{odd} of the last {n} values {'is' if odd == 1 else 'are'} not finite")
+        why = trn(
+            "{n} of the last {all} values is not finite", "{n} of the last {all} values are not finite", odd, all=n
+        )
+        return Stability(None, n, why)
     found = deviation(last)
     if found is None or not math.isfinite(found):
-        return Stability(None, n, f"the last {n} values differ by more than a number can hold")
+        return Stability(None, n, tr("the last {n} values differ by more than a number can hold", n=n))
     return Stability(found, n)
 
 
@@ -78,7 +84,7 @@ def stability_of(trial: TrialRecord, series: LossSeries) -> Stability:
     if not series.name:
         return Stability(None, 0, series.why_not)
     if not trial.history:
-        return Stability(None, 0, "it reported nothing")
+        return Stability(None, 0, tr("it reported nothing"))
     return stability([value for _, value in trial.series(series.name)])
 
 
@@ -125,6 +131,7 @@ class Stabilities:
         )
 
 
+@once
 def stabilities(study: StudyRecord, metric: Metric) -> Stabilities:
     """Of each group's best trial by `metric` and of all its COMPLETE trials. Pruned trials ended
     early, where every loss still moves: they are not judged."""

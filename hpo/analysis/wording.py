@@ -4,14 +4,26 @@ table and a sentence never spell the same value differently."""
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from hpo.language import mark, tr, trn
+
+if TYPE_CHECKING:
+    from hpo.spec import Metric
+
+_LISTED = {
+    "and": mark("{words} and {last}"),
+    "or": mark("{words} or {last}"),
+    "and no": mark("{words} and no {last}"),
+}
 
 
 def number(value: float, significant: int = 4) -> str:
     """`0.001`, `5e-4`, `12.5`, `1.2e6`: at most `significant` digits, no padding."""
     if not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("infinity" if value > 0 else "-infinity")
+        return tr("nan") if math.isnan(value) else (tr("infinity") if value > 0 else tr("-infinity"))
     if value == 0:
         return "0"
     if float(value).is_integer() and abs(value) < 1e6:
@@ -47,7 +59,7 @@ def configuration(params: Mapping[str, Any], without: Iterable[str | None] = ())
     for name, value in params.items():
         if name not in left_out:
             parts.append(f"{name} ({label(value)})" if isinstance(value, Mapping) else f"{name} {label(value)}")
-    return ", ".join(parts) or "no other parameter"
+    return ", ".join(parts) or tr("no other parameter")
 
 
 def component(name: str, options: Mapping[str, Any]) -> str:
@@ -60,12 +72,12 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "—"
     if seconds < 59.95:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+        return tr("{seconds} s", seconds=f"{seconds:.2f}" if seconds < 1 else f"{seconds:.1f}")
     whole = round(seconds)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
+        return tr("{minutes} min {seconds} s", minutes=whole // 60, seconds=f"{whole % 60:02d}")
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    return tr("{hours} h {minutes} min", hours=minutes // 60, minutes=f"{minutes % 60:02d}")
 
 
 def decimals(values: Iterable[float]) -> int:
@@ -84,19 +96,46 @@ def score(value: float, places: int) -> str:
     return f"{value:.{places}f}"
 
 
-def count(n: int, noun: str, plural: str | None = None) -> str:
+def count(n: int, noun: str) -> str:
+    """`1 trial`, `3 trials`, in English: what a report shows is counted by `trn`."""
+    return f"{n} {noun if n == 1 else noun + 's'}"
+
+
+def trials(n: int) -> str:
     """`1 trial`, `3 trials`."""
-    return f"{n} {noun if n == 1 else plural or noun + 's'}"
+    return trn("{n} trial", "{n} trials", n)
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """`a`, `a and b`, `a, b and c`; `last` is "and", "or" or "and no"."""
     items = list(words)
-    return f" {last} ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+    if len(items) < 2:
+        return "".join(items)
+    return tr(_LISTED[last], words=tr(", ").join(items[:-1]), last=items[-1])
+
+
+def goal(metric: Metric) -> str:
+    """`maximize val_auc`."""
+    if metric.direction == "maximize":
+        return tr("maximize {metric}", metric=metric.name)
+    return tr("minimize {metric}", metric=metric.name)
+
+
+def with_direction(metric: Metric) -> str:
+    """`val_auc (maximize)`."""
+    if metric.direction == "maximize":
+        return tr("{metric} (maximize)", metric=metric.name)
+    return tr("{metric} (minimize)", metric=metric.name)
 
 
 def numbers(trials: Iterable[int], limit: int = 12) -> str:
     """Trial numbers `3, 7, 12`, the tail cut at `limit`."""
     all_of_them = list(trials)
     shown = ", ".join(str(n) for n in all_of_them[:limit])
-    return shown if len(all_of_them) <= limit else f"{shown} and {len(all_of_them) - limit} more"
+    left = len(all_of_them) - limit
+    return shown if left <= 0 else tr("{numbers} and {n} more", numbers=shown, n=left)
+
+
+def columns_of(text: str) -> int:
+    """How wide `text` is, in columns of a terminal: East Asian wide characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

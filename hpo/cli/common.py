@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,6 +90,32 @@ def find_study(runs: Path, given: str | None) -> str:
     )
 
 
+def page_options(command: F) -> F:
+    """`--lang`, `--images` and `--open`, of commands that write a report; for `hand_over`."""
+    options = (
+        click.option("--lang", metavar="LANG", help="en or zh-TW (Traditional Chinese); else $HPO_LANG, else en."),
+        click.option(
+            "--images",
+            type=click.Choice(("png", "svg")),
+            is_flag=False,
+            flag_value="png",
+            help="Also draw every figure into a file, which the Markdown shows; png unless svg is asked for.",
+        ),
+        click.option("--open", "show", is_flag=True, help="Open the page in the browser."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def hand_over(page: Path, *others: Path, show: bool, quiet: bool = False) -> None:
+    """Says where a report is, the page first, unless `quiet`, and opens it if that is wanted."""
+    if not quiet:
+        click.echo("\n".join(map(str, (page, *others))))
+    if show and click.launch(str(page)) != 0:
+        click.echo(f"no browser could be started here; open {page} yourself", err=True)
+
+
 def _where_to_look(first: str) -> str:
     other = "--runs DIR or $HPO_RUNS names another folder."
     return f"{first}; {other}" if first else other
@@ -101,21 +126,10 @@ def follow_up(command: str, runs: Path) -> str:
     return f"hpo {command}{layout.runs_argument(runs)}"
 
 
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: paths as strings, NaN and infinities as null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
-
-
 def emit(data: Any) -> None:
     """Print the one JSON document of `--json`."""
+    from hpo.reports.plain import plain
+
     click.echo(json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False))
 
 

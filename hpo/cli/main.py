@@ -18,6 +18,8 @@ COMMANDS = {
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
     "status": ("hpo.cli.status:status", "Show where a study stands."),
     "report": ("hpo.cli.report:report", "Write the report of a study again."),
+    "compare": ("hpo.cli.compare:compare", "Compare studies, or trials, with each other."),
+    "diagnose": ("hpo.cli.diagnose:diagnose", "Say what went well or wrong in one training."),
     "best": ("hpo.cli.best:best", "Print the best configuration as a study that trains it alone."),
     "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
@@ -73,6 +75,7 @@ Examples:
 \b
 Files:
   Studies go to ./runs; --runs DIR or $HPO_RUNS names another folder.
+  HPO_LANG=zh-TW writes reports in Traditional Chinese.
   HPO_DEBUG=1 shows the traceback behind an error.
 """,
 )

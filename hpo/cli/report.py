@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from hpo.cli.common import emit, find_study, json_option, runs_option, study_argument
+from hpo.cli.common import emit, find_study, hand_over, json_option, page_options, runs_option, study_argument
 
 
 @click.command(
@@ -14,25 +15,28 @@ from hpo.cli.common import emit, find_study, json_option, runs_option, study_arg
 Examples:
   hpo report                        of the study last driven
   hpo report quickstart --open      and show it in the browser
+  hpo report --lang zh-TW           in Traditional Chinese, beside the English one
+  hpo report --images               report.md with its figures
   hpo report --json | jq -r .html
 """
 )
 @study_argument
-@click.option("--open", "show", is_flag=True, help="Open report.html in the browser.")
+@page_options
 @runs_option
 @json_option
-def report(study: str | None, show: bool, runs: Path, as_json: bool) -> None:
+def report(study: str | None, lang: str | None, images: str | None, show: bool, runs: Path, as_json: bool) -> None:
     """Write the report of a study again.
 
-    A study that is still running may be reported on too. STUDY is a name in the runs folder or a
-    YAML; by default the study last driven."""
+    It goes into the study's folder: report.html, report.md and, for programs, report.json. A study
+    that is still running may be reported on too. STUDY is a name in the runs folder or a YAML; by
+    default the study last driven."""
+    from hpo.language import chosen, language
     from hpo.reports.build import write_report
 
+    code = chosen(lang)
     name = find_study(runs, study)
-    markdown, html = write_report(runs, name)
+    with language(code):
+        written = write_report(runs, name, images)
     if as_json:
-        emit({"study": name, "markdown": markdown, "html": html})
-    else:
-        click.echo(f"{html}\n{markdown}")
-    if show and click.launch(str(html)) != 0:
-        click.echo(f"no browser could be started here; open {html} yourself", err=True)
+        emit({"study": name, "language": code, **asdict(written)})
+    hand_over(written.html, written.markdown, written.json, show=show, quiet=as_json)

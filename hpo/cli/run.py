@@ -225,9 +225,7 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
     lines = []
     if best is not None:
         lines.append(("best", f"{spec.metrics[0].name} {number(best)}, trial {result.progress.best_number}"))
-    # The page before the Markdown.
-    reports = sorted(result.reports, key=lambda path: path.suffix)
-    lines += [("report" if index == 0 else "", str(path)) for index, path in enumerate(reports)]
+    lines += [("report" if index == 0 else "", str(path)) for index, path in enumerate(result.reports)]
     lines += [
         ("all files", str(result.directory)),
         ("dashboard", follow_up(f"dashboard {study}", runs)),

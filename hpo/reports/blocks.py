@@ -3,7 +3,7 @@ Markdown nor HTML has touched. No text in here carries markup; whoever renders i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +45,18 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """The numbers of a figure at full precision, as a CSV file has them: None is an empty field, and the names of
+    the columns are English in every language."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
 class Chart:
-    """`data` goes to `figures.figure`. `table` has the same numbers, for where nothing is drawn."""
+    """`data` goes to `figures.figure` and `figures.rows`. `table` has its numbers as one reads them, for where
+    nothing is drawn."""
 
     title: str
     data: Any
@@ -80,3 +90,12 @@ class Report:
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+
+
+def charts(report: Report) -> Iterator[tuple[str, Chart]]:
+    """Every chart in the order in which they are read, with the title of the row it stands in or nothing."""
+    for block in (block for section in report.sections for block in section.blocks):
+        if isinstance(block, Chart):
+            yield "", block
+        elif isinstance(block, Row):
+            yield from ((block.title, chart) for chart in block.charts)

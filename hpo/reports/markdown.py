@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 
+from hpo.analysis.wording import columns_of
+from hpo.language import tr
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Section, Table, Text
 
 
-def render(report: Report) -> str:
+def render(report: Report, images: Sequence[str] = ()) -> str:
+    """`images`: a file a chart, in the order of the report, relative to it; none where nothing was drawn."""
+    shown = iter(images)
     lines = [f"# {escape(report.title)}", "", escape(report.subtitle), ""]
     for section in report.sections:
-        lines += [f"## {escape(section.title)}", "", *lines_of(section)]
+        lines += [f"## {escape(section.title)}", "", *lines_of(section, shown)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def lines_of(section: Section) -> Iterator[str]:
+def lines_of(section: Section, images: Iterator[str] = iter(())) -> Iterator[str]:  # noqa: B008 (an empty one stays empty)
     """What stands below the section's title."""
     for block in section.blocks:
-        yield from _block(block)
+        yield from _block(block, images)
 
 
 def escape(text: str) -> str:
@@ -32,31 +35,44 @@ def escape(text: str) -> str:
     return re.sub(r"^(#+|[-+]|\d+[.)])(?=\s|$)", r"\\\1", flat)
 
 
-def _block(block: Block) -> Iterator[str]:
+def _block(block: Block, images: Iterator[str]) -> Iterator[str]:
     if isinstance(block, Text):
         yield from (escape(block.text), "")
     elif isinstance(block, Facts) and block.headline:
         yield from (" · ".join(f"{escape(name)} **{_cell(value)}**" for name, value in block.items), "")
     elif isinstance(block, Facts):
-        yield from (f"- {escape(name)}: {_cell(value)}" for name, value in block.items)
+        for name, value in block.items:
+            said = tr("{name}: {value}", name=escape(name), value=_cell(value))
+            yield f"- {said}"
         yield ""
     elif isinstance(block, Table):
         yield from _table(block)
     elif isinstance(block, Row):
-        if block.title and (block.table is not None or any(chart.table is not None for chart in block.charts)):
+        charts = [(chart, next(images, "")) for chart in block.charts]
+        tables = block.table is not None or any(chart.table is not None for chart in block.charts)
+        if block.title and (tables or any(image for _, image in charts)):
             yield from (f"### {escape(block.title)}", "")
-        for chart in block.charts:
-            yield from _chart(chart, "####" if block.title else "###")
+        for chart, image in charts:
+            yield from _chart(chart, image, "####" if block.title else "###")
         if block.table is not None:
             yield from _captioned(block.caption, block.table)
+        elif block.caption and any(image for _, image in charts):
+            yield from (escape(block.caption), "")
     else:
-        yield from _chart(block, "###")
+        yield from _chart(block, next(images, ""), "###")
 
 
-def _chart(chart: Chart, mark: str) -> Iterator[str]:
-    if chart.table is not None:
+def _chart(chart: Chart, image: str, mark: str) -> Iterator[str]:
+    if chart.table is None and not image:
+        return
+    if chart.title:
         yield from (f"{mark} {escape(chart.title)}", "")
+    if image:
+        yield from (f"![{escape(chart.title)}]({image})", "")
+    if chart.table is not None:
         yield from _captioned(chart.caption, chart.table)
+    elif chart.caption:
+        yield from (escape(chart.caption), "")
 
 
 def _captioned(caption: str, table: Table) -> Iterator[str]:
@@ -67,10 +83,10 @@ def _captioned(caption: str, table: Table) -> Iterator[str]:
 
 def _table(table: Table, folded: bool = True) -> Iterator[str]:
     if folded and table.folded:
-        yield from (f"{escape(table.folded)}:", "")
+        yield from (tr("{title}:", title=escape(table.folded)), "")
     heads = [escape(head) or " " for head in table.columns]
     rows = [[_cell(cell) for cell in row] for row in table.rows]
-    widths = [max(3, *(_width(row[k]) for row in [heads, *rows])) for k in range(len(heads))]
+    widths = [max(3, *(columns_of(row[k]) for row in [heads, *rows])) for k in range(len(heads))]
     right = [k in table.numeric for k in range(len(heads))]
     yield _line(heads, widths, right)
     yield "| " + " | ".join("-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)) + " |"
@@ -83,14 +99,9 @@ def _table(table: Table, folded: bool = True) -> Iterator[str]:
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     padded = []
     for cell, width, to_right in zip(cells, widths, right, strict=True):
-        room = " " * (width - _width(cell))
+        room = " " * (width - columns_of(cell))
         padded.append(room + cell if to_right else cell + room)
     return "| " + " | ".join(padded) + " |"
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal: East Asian wide characters take two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _cell(cell: Cell) -> str:

@@ -5,10 +5,14 @@ optuna-dashboard lets its user edit the note. What somebody wrote below our last
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hpo import layout
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord
+from hpo.analysis.wording import goal
+from hpo.language import LANGUAGES, file_stem, language, mark, tr, trn
 from hpo.reports import markdown
 from hpo.reports.blocks import Section, Table, Text
 from hpo.reports.sections.best import best_rows
@@ -19,33 +23,36 @@ if TYPE_CHECKING:
     import optuna
 
 MOST_ROWS = 12
-LAST_LINE = "*Written by hpo at the end of each run. What you write below this line is kept.*"
+LAST_LINE = mark("*Written by hpo at the end of each run. What you write below this line is kept.*")
 
 
 def note_of(study: StudyRecord) -> str:
     """The Markdown of the note, without what somebody else wrote."""
-    goals = ", ".join(f"{metric.direction} {metric.name}" for metric in study.metrics)
-    blocks: list[Text | Table] = [Text(f"{counts(study)}. Goal: {goals}.")]
+    goals = tr(", ").join(goal(metric) for metric in study.metrics)
+    blocks: list[Text | Table] = [Text(tr("{counts}. Goal: {goals}.", counts=counts(study), goals=goals))]
     if len(study.metrics) > 1:
         front = pareto_front(study)
         if front:
-            blocks += [Text("Trials that no other beats in every metric (the Pareto front):"), _cut(front_table(study))]
+            blocks.append(Text(tr("Trials that no other beats in every metric (the Pareto front):")))
+            blocks.append(_cut(front_table(study)))
     elif study.complete(study.metrics[0]):
         rows = best_rows(study, study.metrics[0])
-        columns = (study.group_by or "trials", study.metrics[0].name, "trial", "configuration")
+        columns = (study.group_by or tr("trials"), study.metrics[0].name, tr("trial"), tr("configuration"))
         cells = tuple(row[:4] for row in rows)
-        best = f"The best trial of each {study.group_by}:" if study.group_by else "The best trial:"
+        best = tr("The best trial:")
+        if study.group_by:
+            best = tr("The best trial of each {group}:", group=study.group_by)
         blocks += [Text(best), _cut(Table(columns, cells, frozenset({1, 2})))]
     if not study.in_state("COMPLETE"):
-        blocks.append(Text("No trial has completed yet."))
-    blocks.append(Text(f"Full report: {study.directory / 'report.html'}"))
+        blocks.append(Text(tr("No trial has completed yet.")))
+    blocks.append(Text(tr("Full report: {path}", path=study.directory / f"{file_stem(layout.REPORT)}.html")))
     lines = markdown.lines_of(Section("", "", blocks))
-    return "\n".join([*lines, "---", "", LAST_LINE])
+    return "\n".join([*lines, "---", "", tr(LAST_LINE)])
 
 
 def _cut(table: Table) -> Table:
     left = len(table.rows) - MOST_ROWS
-    note = f"{left} more are in the report." if left > 0 else ""
+    note = trn("{n} more is in the report.", "{n} more are in the report.", left) if left > 0 else ""
     return Table(table.columns, table.rows[:MOST_ROWS], table.numeric, note=note)
 
 
@@ -62,8 +69,14 @@ def save_note(study: optuna.Study, record: StudyRecord) -> None:
 
 def joined(ours: str, earlier: str) -> str:
     """Our note, followed by what somebody wrote into the `earlier` one: below our last line, or all
-    of it where that line is not there."""
-    _, line, below = earlier.partition(LAST_LINE)
-    if line:
-        return ours + below
+    of it where that line is not there, in whichever language the run before wrote it."""
+    for line in _last_lines():
+        if line in earlier:
+            return ours + earlier.partition(line)[2]
     return f"{ours}\n\n{earlier}" if earlier.strip() else ours
+
+
+def _last_lines() -> Iterator[str]:
+    for code in LANGUAGES:
+        with language(code):
+            yield tr(LAST_LINE)

@@ -1,6 +1,8 @@
-// Draws the figures and keeps their text readable: in light, in dark, and on paper.
-(() => {
-  const figures = JSON.parse(document.getElementById("figures").textContent);
+// Unpacks plotly, draws the figures and keeps their text readable: in light, in dark, and on paper.
+(async () => {
+  const text = (id) => document.getElementById(id).textContent;
+  const figures = JSON.parse(text("figures"));
+  const tables = JSON.parse(text("tables"));
   const plots = [...document.querySelectorAll(".plot")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const light = { ink: "#1c2128", paper: "#ffffff" };
@@ -13,6 +15,31 @@
   });
   const now = () => look(dark.matches ? night : light);
   const config = { responsive: true, displayModeBar: false, displaylogo: false };
+
+  const unpack = async (packed) => {
+    const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
+
+  // The mark at the front tells spreadsheets that the file is UTF-8.
+  const save = ([name, csv]) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob(["\ufeff", csv], { type: "text/csv" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  };
+  for (const button of document.querySelectorAll("button.csv")) {
+    button.addEventListener("click", () => save(tables[Number(button.dataset.table)]));
+  }
+
+  if (!("DecompressionStream" in window)) {
+    for (const plot of plots) plot.textContent = JSON.parse(text("words")).old;
+    return;
+  }
+  const script = document.createElement("script");
+  script.textContent = await unpack(text("plotly"));
+  document.head.append(script);
 
   for (const plot of plots) {
     const { data, layout } = figures[Number(plot.dataset.figure)];

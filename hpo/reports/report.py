@@ -6,18 +6,23 @@ from collections.abc import Callable
 
 from hpo.analysis.axes import searched
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import listed
+from hpo.analysis.wording import goal, listed
+from hpo.language import tr
 from hpo.reports.blocks import Report, Section
 from hpo.reports.sections.best import best_configurations
 from hpo.reports.sections.comparison import comparison_section
 from hpo.reports.sections.curves import curves_section
+from hpo.reports.sections.diagnosis import diagnosis_section
 from hpo.reports.sections.effects import effects_section
 from hpo.reports.sections.failures import failures
 from hpo.reports.sections.files import files
+from hpo.reports.sections.focal import focal_section
+from hpo.reports.sections.ghm import ghm_section
 from hpo.reports.sections.heatmaps import heatmap_section
 from hpo.reports.sections.history import history_section
 from hpo.reports.sections.importance import importance_section
 from hpo.reports.sections.pareto import pareto
+from hpo.reports.sections.significance import significance_section
 from hpo.reports.sections.stability import stability_section
 from hpo.reports.sections.summary import summary
 
@@ -28,9 +33,13 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     comparison_section,
     heatmap_section,
     effects_section,
+    significance_section,
     importance_section,
     curves_section,
+    diagnosis_section,
     stability_section,
+    ghm_section,
+    focal_section,
     history_section,
     failures,
     files,
@@ -45,7 +54,10 @@ def report_of(study: StudyRecord) -> Report:
 
 def _subtitle(study: StudyRecord) -> str:
     names = [name for name in searched(study.space) if name != study.group_by]
-    goals = listed(f"{metric.direction} {metric.name}" for metric in study.metrics)
-    goals = goals[0].upper() + goals[1:]
-    over = f" over {listed(names)}" if names else ""
-    return f"{goals}{over}{f', for each {study.group_by}' if study.group_by else ''}."
+    goals = listed(goal(metric) for metric in study.metrics)
+    values = {"goals": goals[0].upper() + goals[1:], "parameters": listed(names), "group": study.group_by}
+    if names and study.group_by:
+        return tr("{goals} over {parameters}, for each {group}.", **values)
+    if names:
+        return tr("{goals} over {parameters}.", **values)
+    return tr("{goals}, for each {group}.", **values) if study.group_by else tr("{goals}.", **values)

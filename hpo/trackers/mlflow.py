@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ from sqlalchemy.engine import Engine
 
 from hpo import history, layout
 from hpo.attributes import JOB, OUTCOME, params_of
+from hpo.errors import HpoError
+from hpo.redaction import redact
 from hpo.trackers import mlflow_records as records
 from hpo.trackers.mlflow_place import artifact_folder, is_server
 
@@ -61,10 +65,13 @@ T = TypeVar("T")
 @dataclass
 class _Child:
     """ended: closed, or deleted by a user in MLflow. tags, points: what this process wrote to it, points
-    as (name, step, time). size: of the history file when it was read last, in bytes."""
+    as (name, step, time). size: of the history file when it was read last, in bytes. diagnosed: the mark of the
+    diagnosis that it has."""
 
     run_id: str
     ended: bool = False
+    deleted: bool = False
+    diagnosed: str = ""
     has_params: bool = False
     size: int = -1
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -159,6 +166,7 @@ class Mirror:
     def close(self, trials: Sequence[FrozenTrial], status: str) -> None:
         """Ends the parent with MLflow's `status`; a status of RUNNING leaves it open."""
         self._upload(self._parent, records.artifacts(self._directory, records.STUDY_ARTIFACTS))
+        self._upload_diagnoses()
         if status != "RUNNING":
             ended = max((records.finished(trial) for trial in trials), default=time.time())
             self._client.set_terminated(self._parent, status, end_time=records.milliseconds(ended))
@@ -197,7 +205,8 @@ class Mirror:
             run = self._only(found)
             deleted = run.info.lifecycle_stage == "deleted"
             ended = deleted or run.info.status != "RUNNING"
-            self._children[number] = _Child(run.info.run_id, ended)
+            mark = run.data.tags.get(records.DIAGNOSED, "")
+            self._children[number] = _Child(run.info.run_id, ended, deleted, mark)
         if not parents:
             return ""
         parent = self._only(parents)
@@ -295,15 +304,28 @@ class Mirror:
         for metrics, some_params, some_tags in parts:
             self._client.log_batch(run_id, metrics, some_params, some_tags, synchronous=True)
 
-    def _upload(self, run_id: str, files: Iterable[Path]) -> None:
-        """A place for artifacts that refuses them costs the artifacts, not the run."""
+    def _upload(self, run_id: str, files: Iterable[Path]) -> bool:
+        """Whether all were taken. A place for artifacts that refuses them costs the artifacts, not the run."""
         for file in files:
             try:
                 self._client.log_artifact(run_id, str(file))
             except Exception as error:
                 self._client.get_run(run_id)  # raises when the whole store is away
                 self._say_once(f"MLflow takes no artifacts ({reason(error)}); runs are written without them")
-                return
+                return False
+        return True
+
+    def _upload_diagnoses(self) -> None:
+        """Those that were written since their trial's run was closed."""
+        for number, child in self._children.items():
+            folder = layout.trial_directory(self._directory, number)
+            files = records.artifacts(folder, layout.DIAGNOSES)
+            mark = records.diagnosed(files)
+            if files and child.ended and not child.deleted and mark != child.diagnosed:
+                self._between()
+                if self._upload(child.run_id, files):
+                    self._log(child.run_id, tags={records.DIAGNOSED: mark})
+                    child.diagnosed = mark
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
@@ -321,6 +343,54 @@ def discard(uri: str, experiment: str, key: str) -> int:
     for run in runs:
         client.delete_run(run.info.run_id)
     return len(runs)
+
+
+@dataclass(frozen=True)
+class RunRead:
+    """A run as it was logged. metrics: (step, value) of each in the order of the steps; infinities, for which MLflow
+    keeps the largest number, are infinities again."""
+
+    name: str
+    status: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, tuple[tuple[int, float], ...]]
+
+
+def read_run(uri: str, run_id: str) -> RunRead:
+    """Any run of any experiment. Raises HpoError if there is none, or if the store cannot be read."""
+    place = redact(uri)
+    if not is_server(uri):
+        from mlflow.store.db import utils
+
+        utils.MAX_RETRY_COUNT = 1  # it would try for two minutes to open a database
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        run = client.get_run(run_id)
+        metrics = {name: client.get_metric_history(run_id, name) for name in run.data.metrics}
+    except Exception as error:
+        if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise HpoError(
+                f"MLflow at {place} has no run '{run_id}'; a run's page shows its ID. --tracking-uri names another "
+                "store"
+            ) from error
+        raise HpoError(f"MLflow at {place} cannot be read: {reason(error)}") from error
+    return RunRead(
+        run.info.run_name or run_id,
+        run.info.status,
+        dict(run.data.params),
+        {
+            name: tuple((point.step, _infinite(point.value)) for point in sorted(points, key=_order))
+            for name, points in metrics.items()
+        },
+    )
+
+
+def _order(point: Metric) -> tuple[int, int]:
+    return point.step, point.timestamp
+
+
+def _infinite(value: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
 def _search(client: MlflowClient, experiment: str, key: str) -> Iterator[Run]:
@@ -381,8 +451,6 @@ def reason(error: BaseException) -> str:
     for sign, words in _SIGNS.items():
         if sign in said:
             return words
-    from hpo.redaction import redact
-
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return records.cut(redact(first), 300)
 

@@ -27,6 +27,7 @@ PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS, layout.EPOCHS)
 STUDY_ARTIFACTS = (layout.SPEC, *layout.REPORTS)
+DIAGNOSED = "hpo.diagnosis"
 MAX_ARTIFACT_BYTES = 20 * 2**20
 
 # MLflow's limits (mlflow.utils.validation): longer values are refused, or cut by some of its stores only.
@@ -166,6 +167,12 @@ def artifacts(folder: Path, names: Sequence[str]) -> list[Path]:
         if path.is_file() and 0 < path.stat().st_size <= MAX_ARTIFACT_BYTES:
             found.append(path)
     return found
+
+
+def diagnosed(files: Iterable[Path]) -> str:
+    """What tells these files from others of the same names: their names, sizes and times."""
+    seen = [(file.name, status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()]]
+    return hashlib.sha1(repr(seen).encode()).hexdigest()[:12] if seen else ""
 
 
 # --- the study

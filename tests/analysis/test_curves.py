@@ -10,6 +10,7 @@ from reading import LOSS, SCORE, epochs, study, trial
 from hpo.analysis.curves import (
     FEWEST_POINTS,
     MOST_IN_ALL,
+    MOST_LINES,
     MOST_POINTS,
     Curve,
     all_curves,
@@ -165,3 +166,16 @@ def test_many_long_curves_stay_within_what_a_page_can_hold() -> None:
 
 def test_a_trial_that_reported_neither_losses_nor_the_metric_has_no_training_to_show() -> None:
     assert trainings(study([trial(0, UNET, 0.9, history=epochs(1, epoch_seconds=[1.0, 2.0]))]), SCORE) is None
+
+
+def test_of_very_many_curves_some_are_drawn_and_the_best_among_them() -> None:
+    trials = [trial(k, UNET, 0.9 if k == 701 else 0.5, curve=[0.1, 0.5]) for k in range(2 * MOST_LINES + 1)]
+    data = all_curves(study(trials), SCORE)
+    assert data is not None
+    (own,) = [group for group in data.groups if group.lines]
+    assert data.every == 3
+    assert len(own.lines) == len(trials)  # tables still count them all
+    assert {line.number for line in own.drawn(data.every)} == {*range(0, len(trials), 3), 701}
+    few = all_curves(study(trials[:MOST_LINES]), SCORE)
+    assert few is not None
+    assert few.every == 1

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from reading import LOSS, SCORE, study, trial
 
 from hpo.analysis.failures import causes_of
@@ -14,6 +16,19 @@ def test_the_front_holds_what_nothing_dominates() -> None:
     trials.append(trial(9, UNET, state="PRUNED", values={"score": 1.0, "loss": 0.0}, cause="pruner"))
     front = pareto_front(study(trials, metrics=(SCORE, LOSS)))
     assert [t.number for t in front] == [0, 1, 4, 5]  # best score first; equals stay
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=25))
+def test_the_front_is_that_of_comparing_everybody_with_everybody(values: list[tuple[int, int]]) -> None:
+    trials = [trial(k, UNET, values={"score": float(s), "loss": float(c)}) for k, (s, c) in enumerate(values)]
+    beaten = {
+        k
+        for k, (score, loss) in enumerate(values)
+        if any(s >= score and c <= loss and (s, c) != (score, loss) for s, c in values)
+    }
+    front = pareto_front(study(trials, metrics=(SCORE, LOSS)))
+    assert {t.number for t in front} == set(range(len(values))) - beaten
+    assert [t.values["score"] for t in front] == sorted((t.values["score"] for t in front), reverse=True)
 
 
 def test_causes_are_counted_failures_first_and_tried_again_last() -> None:

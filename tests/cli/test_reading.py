@@ -140,10 +140,24 @@ def test_report_is_written_again(hpo: Hpo, finished, runs: Path):
     (runs / "toy/report.html").unlink()
     said = hpo("report")
     assert said.code == 0
-    assert said.out.split() == [str(runs / "toy/report.html"), str(runs / "toy/report.md")]
+    assert said.out.split() == [str(runs / f"toy/report.{suffix}") for suffix in ("html", "md", "json")]
     assert (runs / "toy/report.html").exists()
     data = json.loads(hpo("report", "toy", "--json").out)
-    assert data == {"study": "toy", "markdown": f"{runs}/toy/report.md", "html": f"{runs}/toy/report.html"}
+    files = {name: f"{runs}/toy/report.{suffix}" for name, suffix in (("html",) * 2, ("markdown", "md"), ("json",) * 2)}
+    assert data == {"study": "toy", "language": "en", **files, "images": []}
+
+
+def test_report_in_chinese_lies_beside_the_english_one(hpo: Hpo, finished, runs: Path, monkeypatch):
+    said = hpo("report", "--lang", "zh-tw")
+    assert said.code == 0
+    assert (runs / "toy/report.zh-TW.html").read_text().count('<html lang="zh-TW">') == 1
+    assert '<html lang="en">' in (runs / "toy/report.html").read_text()
+    monkeypatch.setenv("HPO_LANG", "zh-TW")
+    assert json.loads(hpo("report", "--json").out)["markdown"] == f"{runs}/toy/report.zh-TW.md"
+    said = hpo("report", "--lang", "zh-CN")
+    assert said.code == 2
+    assert "--lang is 'zh-CN'" in said.err
+    assert "did you mean zh-TW?" in said.err
 
 
 def test_best_of_a_given_trial_and_as_json(hpo: Hpo, finished):

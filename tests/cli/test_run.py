@@ -62,7 +62,7 @@ def test_json_is_all_of_stdout(hpo: Hpo, study_yaml, runs: Path):
     assert result["study"] == "toy"
     assert result["done"] is True
     assert result["progress"]["finished"] == result["progress"]["complete"] == 4
-    assert {Path(report).name for report in result["reports"]} == {"report.html", "report.md"}
+    assert {Path(report).name for report in result["reports"]} == {"report.html", "report.md", "report.json"}
     assert result["storage"] == f"journal:{runs / 'journal.log'}"
     assert "[4/4]" in said.err
 

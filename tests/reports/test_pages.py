@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import csv
+import gzip
 import json
 import math
 import re
@@ -16,7 +19,7 @@ from hpo.analysis.records import StudyRecord
 from hpo.errors import ReportError
 from hpo.reports import html, markdown
 from hpo.reports.blocks import Link, Report, Section, Table, Text
-from hpo.reports.build import write
+from hpo.reports.build import write_study
 from hpo.reports.report import report_of
 from hpo.spec import Metric
 
@@ -117,7 +120,8 @@ def record(request: pytest.FixtureRequest, tmp_path: Path) -> StudyRecord:
 
 
 def test_every_study_has_a_report(record: StudyRecord) -> None:
-    text, page = write(record)
+    written = write_study(record)
+    text, page = written.markdown, written.html
     assert text.read_text().startswith("# hand-made\n")
     source = page.read_text()
     for word in ("Summary", "Optimization history", "Parameter importance", "Failures and prunings", "Where the files"):
@@ -128,6 +132,8 @@ def test_every_study_has_a_report(record: StudyRecord) -> None:
     figures = re.search(r'(?s)<script type="application/json" id="figures">(.*?)</script>', source)
     if figures is not None:  # strict JSON: a page that holds NaN draws nothing
         json.loads(figures[1], parse_constant=pytest.fail)
+    document = json.loads(written.json.read_text(), parse_constant=pytest.fail)
+    assert (document["kind"], document["study"], len(document["trials"])) == ("study", record.name, len(record.trials))
     assert not list(page.parent.glob("*.partial"))
 
 
@@ -146,16 +152,34 @@ def test_the_page_needs_no_other_file_and_holds_plotly_once() -> None:
     elements = Elements(source).found
     assert not [attrs for _, attrs in elements if "src" in attrs]
     assert [attrs["href"] for tag, attrs in elements if tag == "link"] == ["data:,"]
-    assert len([tag for tag, _ in elements if tag == "script"]) == 3
-    assert source.count("plotly.js v") == 1
+    assert elements[-1][0] == "script"
+    packed = re.search(r'<script type="text/plain" id="plotly">(.*?)</script>', source)
+    assert packed is not None
+    assert b"plotly.js v" in gzip.decompress(base64.b64decode(packed[1]))[:200]
+    assert len(source) < 2_500_000
     policy = next(attrs["content"] for tag, attrs in elements if attrs.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert "default-src 'none'" in policy
     heights = [attrs["style"] for tag, attrs in elements if attrs.get("class") == "plot"]
-    # The colour scale, two heatmaps, comparison, history, importance; for each architecture two
+    # The colour scale, two heatmaps, comparison, pairs, history, importance; for each architecture two
     # effects, the best training, all curves.
-    assert len(heights) == 6 + 2 * 4
+    assert len(heights) == 7 + 2 * 4
     assert all(re.fullmatch(r"height:\d+px;min-width:\d+px", style or "") for style in heights)
+
+
+def test_each_figure_has_its_numbers_as_csv() -> None:
+    source = html.render(report_of(searched()))
+    data = re.search(r'(?s)<script type="application/json" id="tables">(.*?)</script>', source)
+    assert data is not None
+    tables = dict(json.loads(data[1]))
+    buttons = [attrs for tag, attrs in Elements(source).found if tag == "button"]
+    plots = [attrs for tag, attrs in Elements(source).found if attrs.get("class") == "plot"]
+    assert len(buttons) == len(tables) == len(plots) - 1  # the colour scale has no numbers of its own
+    assert [attrs["data-table"] for attrs in buttons] == [str(k) for k in range(len(tables))]
+    name = "hand-made-final-score-by-architecture.csv"
+    finals = list(csv.DictReader(tables[name].splitlines()))
+    expected = {(str(t.number), t.params["architecture"], t.values["score"]) for t in searched().complete(SCORE)}
+    assert {(row["trial"], row["architecture"], float(row["score"])) for row in finals} == expected
 
 
 def test_user_texts_are_shown_and_never_markup() -> None:
@@ -169,7 +193,7 @@ def test_user_texts_are_shown_and_never_markup() -> None:
     report = report_of(study(trials, space=space, name=NASTY, metrics=(metric,)))
     source = html.render(report)
     elements = [tag for tag, _ in Elements(source).found]
-    assert elements.count("script") == 3
+    assert elements.count("script") == 5  # words, figures, tables, plotly, page.js
     assert "b" not in elements
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source
     data = re.search(r'(?s)<script type="application/json" id="figures">(.*?)</script>', source)
@@ -207,8 +231,8 @@ def test_markdown_keeps_plain_names_plain() -> None:
 
 def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReportError, match=r"the report .*report\.md cannot be written: Not a directory"):
-        write(study(directory=tmp_path / "file" / "study"))
+    with pytest.raises(ReportError, match=r"the report .*study cannot be written: Not a directory"):
+        write_study(study(directory=tmp_path / "file" / "study"))
 
 
 @pytest.mark.slow
@@ -218,7 +242,7 @@ def test_the_page_draws_in_a_browser_without_a_complaint(name: str, tmp_path: Pa
     if chromium is None:
         pytest.skip("no chromium on this machine")
     made = STUDIES[name]()
-    _, page = write(StudyRecord(**{**vars(made), "directory": tmp_path / "study"}))
+    page = write_study(StudyRecord(**{**vars(made), "directory": tmp_path / "study"})).html
     shot = tmp_path / "page.png"
     quiet = ("--disable-background-networking", "--disable-sync", "--no-first-run", "--enable-logging=stderr")
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={tmp_path / 'user'}"]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hpo.reports.blocks import Chart, Facts, Link, Row, Section, Table, Text
 from hpo.reports.report import report_of
 from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
 from hpo.reports.sections.shared import MOST_ROWS
+from hpo.spec import StudySpec
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 RESNET = {"architecture": "resnet", "learning_rate": 2e-3, "batch_size": 16}
@@ -47,6 +51,22 @@ def test_the_summary_counts_and_names_the_best() -> None:
     spread = "0.700 to 0.900, mean 0.800, standard deviation 0.100"
     assert said["All final score"] == f"{spread} (n = 3, 60% of 5 finished trials)"
     assert said["Time"] == "15.5 s of wall time, 23.0 s of trials"
+
+
+def test_the_summary_says_when_on_how_many_samples_and_how(make_spec: Callable[..., StudySpec]) -> None:
+    """The hours of the first beginning and the last end, 100 s and 3 h 100 s after 1970 began."""
+    trials = [
+        trial(0, UNET, 0.8, started=100.0, seconds=60.0, history=epochs(1, train_samples=[12e3], val_samples=[90.0])),
+        trial(1, UNET, 0.9, started=7300.0, seconds=3600.0, history=epochs(1, train_samples=[9e3])),
+    ]
+    report = report_of(replace(study(trials), spec=make_spec(budget={"trials": 1, "gpu_hours": 2})))
+    said = dict([block for block in report.sections[0].blocks if isinstance(block, Facts)][1].items)
+    assert (said["Training samples"], said["Validation samples"]) == ("9000 to 12,000", "90")
+    first, last = (datetime.fromtimestamp(second).strftime("%H:%M") for second in (100, 10900))
+    trained = said["Trained"]
+    assert isinstance(trained, str)
+    assert re.fullmatch(rf"\d+ \w+ 19\d\d, {first} to \d+ \w+ 19\d\d, {last}", trained)
+    assert (said["Budget"], said["Sampler"]) == ("1 trial, 2 GPU hours", "random")
 
 
 def test_the_best_configuration_of_each_architecture() -> None:

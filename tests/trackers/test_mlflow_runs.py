@@ -88,12 +88,51 @@ def test_artifacts_are_the_files_of_a_trial_and_the_reports(ran, mirror_of, serv
     assert {trial.state.name for trial in trials} == {"COMPLETE", "FAIL"}
     for number, run in children_of(found).items():
         names = {file.path for file in client.list_artifacts(run.id)}
-        assert names == {"history.jsonl"} | ({"error.txt"} if trials[number].state.name == "FAIL" else set())
+        diagnosed = {path.name for path in (runs / f"toy/trials/{number}").glob("diagnosis.*")}
+        failed = trials[number].state.name == "FAIL"
+        assert names == {"history.jsonl"} | diagnosed | ({"error.txt"} if failed else set())
         if "error.txt" in names:
             assert run.status == "FAILED"
             assert run.tags["hpo.cause"] == "exception"
             assert run.tags["hpo.reason"] == trials[number].user_attrs["hpo:outcome"]["reason"] != ""
-    assert {file.path for file in client.list_artifacts(parent_of(found).id)} >= {"study.yaml"}
+    assert {path.parent.name for path in (runs / "toy/trials").glob("*/diagnosis.md")} == {
+        str(max(trials, key=lambda trial: trial.value if trial.value is not None else -1).number)
+    }
+    written = {file.path for file in client.list_artifacts(parent_of(found).id)}
+    assert written == {"study.yaml", "report.html", "report.md", "report.json"}
+
+
+def test_a_diagnosis_that_is_written_later_follows_into_the_closed_run(ran, mirror_of, server, runs):
+    from mlflow.tracking import MlflowClient
+
+    spec, trials = ran(budget={"trials": 3})
+    first, later, gone = sorted(trials, key=lambda trial: -trial.value)
+    write(mirror_of(spec), trials)
+    client = MlflowClient(server.url)
+    children = children_of(over_http(server.url, mirror_of.experiment))
+    client.delete_run(children[gone.number].id)
+
+    def names(trial):
+        return {file.path for file in client.list_artifacts(children[trial.number].id)}
+
+    assert "diagnosis.md" in names(first)
+    assert "diagnosis.md" not in names(later)
+    for trial in (later, gone):
+        (runs / f"toy/trials/{trial.number}/diagnosis.md").write_text("healthy")
+    (runs / "toy/report.zh-TW.md").write_text("報告")
+    write(mirror_of(spec), trials)
+    assert "diagnosis.md" in names(later)
+    parent = parent_of(over_http(server.url, mirror_of.experiment))
+    assert "report.zh-TW.md" in {file.path for file in client.list_artifacts(parent.id)}
+
+    # What has not changed is not sent again, and a run that a user threw away stays as it was.
+    mirror = mirror_of(spec)
+    sent = []
+    upload = mirror._client.log_artifact
+    mirror._client.log_artifact = lambda run, path: sent.append(path) or upload(run, path)
+    (runs / f"toy/trials/{later.number}/diagnosis.md").write_text("diverged")
+    write(mirror, trials)
+    assert [path for path in sent if "/trials/" in path] == [str(runs / f"toy/trials/{later.number}/diagnosis.md")]
 
 
 def test_writing_twice_changes_nothing(ran, mirror_of, server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,38 +11,70 @@ import plotly.offline
 
 from hpo.analysis.comparison import Comparison
 from hpo.analysis.importance import Importance
+from hpo.analysis.pairwise import Pairwise
 from hpo.analysis.pareto import Front
 from hpo.analysis.progress import History
 from hpo.analysis.stability import Stabilities
-from hpo.reports.figures.comparison import comparison_figure
-from hpo.reports.figures.curves import lines_figure, training_figure
-from hpo.reports.figures.effects import effect_figure
-from hpo.reports.figures.heatmaps import heatmap_figure, scale_figure
-from hpo.reports.figures.history import history_figure
-from hpo.reports.figures.importance import importance_figure
-from hpo.reports.figures.pareto import front_figure
-from hpo.reports.figures.stability import stability_figure
+from hpo.reports.blocks import Rows
+from hpo.reports.figures.comparison import comparison_figure, comparison_rows
+from hpo.reports.figures.curves import lines_figure, lines_rows, training_figure, training_rows
+from hpo.reports.figures.diagnosis import diagnosis_figure, diagnosis_rows
+from hpo.reports.figures.effects import effect_figure, effect_rows
+from hpo.reports.figures.focal import stacked_figure, stacked_rows
+from hpo.reports.figures.ghm import epoch_map_figure, epoch_map_rows, histograms_figure, histograms_rows
+from hpo.reports.figures.heatmaps import heatmap_figure, heatmap_rows, scale_figure
+from hpo.reports.figures.history import history_figure, history_rows
+from hpo.reports.figures.importance import importance_figure, importance_rows
+from hpo.reports.figures.line_panels import line_panels_figure, line_panels_rows
+from hpo.reports.figures.pairwise import pairwise_figure, pairwise_rows
+from hpo.reports.figures.pareto import front_figure, front_rows
+from hpo.reports.figures.stability import stability_figure, stability_rows
 from hpo.reports.sections.curves import LinesChart, TrainingChart
 from hpo.reports.sections.effects import EffectChart
+from hpo.reports.sections.focal import StackedShares
+from hpo.reports.sections.ghm import EpochMap, GradientHistograms
 from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart
+from hpo.reports.sections.line_panels import LinePanels
+from hpo.reports.sections.training import DiagnosisChart
 
-_DRAWN_BY: dict[type, Callable[[Any], go.Figure]] = {
-    ColourScale: scale_figure,
-    Comparison: comparison_figure,
-    EffectChart: effect_figure,
-    Front: front_figure,
-    HeatmapChart: heatmap_figure,
-    History: history_figure,
-    Importance: importance_figure,
-    LinesChart: lines_figure,
-    Stabilities: stability_figure,
-    TrainingChart: training_figure,
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the plain data of a kind of chart become a figure and, unless it has no data of its own, a CSV file."""
+
+    figure: Callable[[Any], go.Figure]
+    rows: Callable[[Any], Rows] | None
+
+
+_DRAWINGS: dict[type, Drawing] = {
+    ColourScale: Drawing(scale_figure, None),
+    Comparison: Drawing(comparison_figure, comparison_rows),
+    DiagnosisChart: Drawing(diagnosis_figure, diagnosis_rows),
+    EffectChart: Drawing(effect_figure, effect_rows),
+    EpochMap: Drawing(epoch_map_figure, epoch_map_rows),
+    Front: Drawing(front_figure, front_rows),
+    GradientHistograms: Drawing(histograms_figure, histograms_rows),
+    HeatmapChart: Drawing(heatmap_figure, heatmap_rows),
+    History: Drawing(history_figure, history_rows),
+    Importance: Drawing(importance_figure, importance_rows),
+    LinePanels: Drawing(line_panels_figure, line_panels_rows),
+    LinesChart: Drawing(lines_figure, lines_rows),
+    Pairwise: Drawing(pairwise_figure, pairwise_rows),
+    StackedShares: Drawing(stacked_figure, stacked_rows),
+    Stabilities: Drawing(stability_figure, stability_rows),
+    TrainingChart: Drawing(training_figure, training_rows),
 }
 
 
 def figure(data: Any) -> go.Figure:
     """The figure of the plain data of a chart; its height in pixels is in its layout."""
-    return _DRAWN_BY[type(data)](data)
+    return _DRAWINGS[type(data)].figure(data)
+
+
+def rows(data: Any) -> Rows | None:
+    """The numbers that `figure(data)` draws; None where it draws none."""
+    make = _DRAWINGS[type(data)].rows
+    return None if make is None else make(data)
 
 
 def script() -> str:

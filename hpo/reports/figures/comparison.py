@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 from hpo.analysis.comparison import Comparison, GroupFinals
 from hpo.analysis.samples import Spread
 from hpo.analysis.wording import number
+from hpo.language import tr
+from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import (
     STRIP_HEIGHT,
     axis,
@@ -41,7 +43,7 @@ def _dots(row: int, group: GroupFinals) -> go.Scatter:
         y=[row - 0.1 + scatter(k, 0.2) for k in range(len(group.finals))],
         mode="markers",
         marker={"color": color_of(row), "size": 7, "opacity": 0.6},
-        customdata=[plain(f"trial {trial}: {number(value, 5)}") for trial, value in group.finals],
+        customdata=[plain(tr("trial {n}: {value}", n=trial, value=number(value, 5))) for trial, value in group.finals],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
@@ -49,13 +51,21 @@ def _dots(row: int, group: GroupFinals) -> go.Scatter:
 def _mean(row: int, name: str, found: Spread) -> go.Scatter:
     """Below the dots, with a bar of one standard deviation to either side if there is one."""
     bar = {"array": [found.deviation], "thickness": 2, "width": 4}
-    sd = "" if found.deviation is None else f", sd {number(found.deviation, 3)}"
-    said = plain(f"mean {number(found.mean, 5)}{sd}, n = {found.n}")
+    mean = number(found.mean, 5)
+    said = tr("mean {mean}, n = {n}", mean=mean, n=found.n)
+    if found.deviation is not None:
+        said = tr("mean {mean}, sd {sd}, n = {n}", mean=mean, sd=number(found.deviation, 3), n=found.n)
     return go.Scatter(
         x=[found.mean],
         y=[row + 0.28],
         mode="markers",
         marker={"color": color_of(row), "symbol": "diamond", "size": 10},
         error_x=None if found.deviation is None else bar,
-        hovertemplate=f"{short(name)}<br>{said}<extra></extra>",
+        hovertemplate=f"{short(name)}<br>{plain(said)}<extra></extra>",
     )
+
+
+def comparison_rows(data: Comparison) -> Rows:
+    """A row a complete trial."""
+    finals = ((group.group, trial, value) for group in data.groups for trial, value in group.finals)
+    return Rows((data.group_by or "group", "trial", data.metric.name), tuple(finals))

@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 
 from hpo.analysis.curves import Curve, Line, Panel, drawn
 from hpo.analysis.wording import number
+from hpo.language import mark, tr
+from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import OKABE_ITO, OUTLINE, axis, cut, layout, legend, padded, plain, short, whole_ticks
 from hpo.reports.sections.curves import LinesChart, TrainingChart
 
@@ -19,7 +21,11 @@ GAP = 0.12  # between panels, as a share of one
 LINES_HEIGHT = 300
 # Curves of fewer points also have markers: a line alone does not show a single one.
 FEW_POINTS = 30
-LOOKS = {"train": (OKABE_ITO[4], "dash"), "validation": (OKABE_ITO[0], "solid"), "": (OKABE_ITO[2], "solid")}
+LOOKS = {
+    mark("train"): (OKABE_ITO[4], "dash"),
+    mark("validation"): (OKABE_ITO[0], "solid"),
+    "": (OKABE_ITO[2], "solid"),
+}
 
 
 def training_figure(data: TrainingChart) -> go.Figure:
@@ -60,7 +66,7 @@ def _rule(step: int) -> dict[str, Any]:
 
 def _epochs(first: int, last: int) -> dict[str, Any]:
     room = 0.03 * (last - first) + 0.5
-    return axis("epoch", range=[first - room, last + room], **whole_ticks(last - first))
+    return axis(tr("epoch"), range=[first - room, last + room], **whole_ticks(last - first))
 
 
 def _kind(name: str) -> str:
@@ -79,25 +85,33 @@ def _curve(curve: Curve, kind: str, first: bool, which: str) -> go.Scatter:
         x=curve.steps,
         y=curve.values,
         mode="lines+markers" if len(curve.steps) <= FEW_POINTS else "lines",
-        name=kind or short(curve.name),
+        name=tr(kind) if kind else short(curve.name),
         legendgroup=kind or curve.name,
         showlegend=first,
         yaxis=which,
         line={"color": color, "width": 2, "dash": dash},
         marker={"color": color, "size": 4},
-        hovertemplate=f"{plain(curve.name)} %{{y:.5g}}<br>epoch %{{x}}<extra></extra>",
+        hovertemplate=_value_at_epoch(curve.name),
     )
 
 
+def _value_at_epoch(name: str) -> str:
+    """What plotly fills in for each point."""
+    epoch = tr("epoch {epoch}", epoch="%{x}")
+    return f"{plain(name)} %{{y:.5g}}<br>{epoch}<extra></extra>"
+
+
 def _star(name: str, step: int, value: float, which: str) -> go.Scatter:
+    said = tr("best {metric}: {value}", metric=name, value=number(value, 5))
+    epoch = tr("epoch {epoch}", epoch=step)
     return go.Scatter(
         x=[step],
         y=[value],
         mode="markers",
-        name="best epoch",
+        name=tr("best epoch"),
         yaxis=which,
         marker={"color": OUTLINE, "symbol": "star", "size": 13},
-        hovertemplate=f"best {plain(name)}: {number(value, 5)}<br>epoch {step}<extra></extra>",
+        hovertemplate=f"{plain(said)}<br>{epoch}<extra></extra>",
     )
 
 
@@ -114,19 +128,20 @@ def _scale(panel: Panel) -> dict[str, Any]:
 
 # State, name, colour of the line, symbol and size of its end.
 ENDS = (
-    ("COMPLETE", "complete", "rgba(128,128,128,0.55)", "circle", 4),
-    ("PRUNED", "pruned", "rgba(204,121,167,0.75)", "x-thin", 6),
-    ("FAIL", "failed", "rgba(213,94,0,0.75)", "x", 6),
+    ("COMPLETE", mark("complete"), "rgba(128,128,128,0.55)", "circle", 4),
+    ("PRUNED", mark("pruned"), "rgba(204,121,167,0.75)", "x-thin", 6),
+    ("FAIL", mark("failed"), "rgba(213,94,0,0.75)", "x", 6),
 )
 
 
 def lines_figure(data: LinesChart) -> go.Figure:
     shared, own = data.shared, data.own
+    drawn_lines = own.drawn(shared.every)
     traces: list[go.Scatter] = []
     for state, name, color, symbol, size in ENDS:
-        lines = [line for line in own.lines if line.state == state and line.number != own.best]
+        lines = [line for line in drawn_lines if line.state == state and line.number != own.best]
         if lines:
-            traces += [_thin(lines, name, color), _ends(lines, name, color, symbol, size)]
+            traces += [_thin(lines, tr(name), color), _ends(lines, tr(name), color, symbol, size)]
     traces += [_thick(line) for line in own.lines if line.number == own.best]
     up = axis("", range=padded(shared.shown))
     across = _epochs(shared.first, shared.last)
@@ -138,9 +153,9 @@ def _thick(line: Line) -> go.Scatter:
         x=line.curve.steps,
         y=line.curve.values,
         mode="lines+markers" if len(line.curve.steps) == 1 else "lines",
-        name=f"best: trial {line.number}",
+        name=tr("best: trial {n}", n=line.number),
         line={"color": OKABE_ITO[0], "width": 3},
-        hovertemplate=f"trial {line.number}: %{{y:.5g}}<br>epoch %{{x}}<extra></extra>",
+        hovertemplate=_value_at_epoch(tr("trial {n}:", n=line.number)),
     )
 
 
@@ -168,8 +183,39 @@ def _ends(lines: Sequence[Line], name: str, color: str, symbol: str, size: int) 
         showlegend=False,
         marker={"color": color, "symbol": symbol, "size": size, "line": {"color": color, "width": 1.5}},
         customdata=[
-            plain(f"trial {line.number}, {name}: {number(value, 5)} at epoch {step}")
+            plain(
+                tr(
+                    "trial {n}, {state}: {value} at epoch {epoch}",
+                    n=line.number,
+                    state=name,
+                    value=number(value, 5),
+                    epoch=step,
+                )
+            )
             for line, (step, value) in zip(lines, last, strict=True)
         ],
         hovertemplate="%{customdata}<extra></extra>",
     )
+
+
+def training_rows(data: TrainingChart) -> Rows:
+    """A row an epoch of each curve, as far as they are drawn."""
+    own = data.own
+    points = (
+        (own.group, own.trial.number, curve.name, step, value)
+        for curves in own.curves
+        for shown in curves
+        for curve in [drawn(shown, keep=_known(own.best))]
+        for step, value in zip(curve.steps, curve.values, strict=True)
+    )
+    return Rows((data.shared.group_by or "group", "trial", "metric", "epoch", "value"), tuple(points))
+
+
+def lines_rows(data: LinesChart) -> Rows:
+    """A row an epoch of each trial, as far as they are drawn."""
+    points = (
+        (data.own.group, line.number, line.state, step, value)
+        for line in data.own.drawn(data.shared.every)
+        for step, value in zip(line.curve.steps, line.curve.values, strict=True)
+    )
+    return Rows((data.shared.group_by or "group", "trial", "state", "epoch", data.shared.metric.name), tuple(points))

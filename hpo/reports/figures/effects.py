@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 from hpo.analysis.axes import Axis
 from hpo.analysis.effects import Effect, Level
 from hpo.analysis.samples import Range
-from hpo.analysis.wording import count, label, number
+from hpo.analysis.wording import label, number
+from hpo.language import tr, trn
+from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import axis, color_of, layout, padded, plain, scatter, ticks
 from hpo.reports.sections.effects import EffectChart
 
@@ -62,7 +64,16 @@ def _dots(data: EffectChart, color: str) -> go.Scatter:
         mode="markers",
         marker={"color": color, "size": 6, "opacity": 0.5},
         customdata=[
-            plain(f"trial {dot.number}: {number(dot.value, 5)} at {of.name} {label(dot.parameter)}") for dot in dots
+            plain(
+                tr(
+                    "trial {n}: {value} at {parameter} {setting}",
+                    n=dot.number,
+                    value=number(dot.value, 5),
+                    parameter=of.name,
+                    setting=label(dot.parameter),
+                )
+            )
+            for dot in dots
         ],
         hovertemplate="%{customdata}<extra></extra>",
     )
@@ -90,9 +101,12 @@ def _ordered(of: Axis) -> bool:
 def _hover(of: Axis, text: str, level: Level) -> str:
     if level.mean is None:
         return ""
-    sd = "" if level.deviation is None else f", sd {number(level.deviation, 3)}"
-    others = f"{level.pruned} pruned, {level.failed} failed"
-    mean = f"mean {number(level.mean, 5)}{sd} of {count(level.n, 'trial')}"
+    others = tr("{pruned} pruned, {failed} failed", pruned=level.pruned, failed=level.failed)
+    values = {"mean": number(level.mean, 5), "sd": "" if level.deviation is None else number(level.deviation, 3)}
+    if level.deviation is None:
+        mean = trn("mean {mean} of {n} trial", "mean {mean} of {n} trials", level.n, **values)
+    else:
+        mean = trn("mean {mean}, sd {sd} of {n} trial", "mean {mean}, sd {sd} of {n} trials", level.n, **values)
     return "<br>".join(plain(line) for line in (f"{of.name} {text}", mean, others))
 
 
@@ -101,3 +115,14 @@ def _few_ticks(of: Axis) -> dict[str, Any]:
     every = ticks(of)
     step = 1 + (sum(len(text) + 2 for text in every["ticktext"]) > 40)
     return {**every, "tickvals": every["tickvals"][::step], "ticktext": every["ticktext"][::step]}
+
+
+def effect_rows(data: EffectChart) -> Rows:
+    """A row a complete trial; the diamonds are the means of its `level`."""
+    shared, own = data.shared, data.own
+    levels = (shared.axis.labels[shared.axis.place(dot.parameter) or 0] for dot in own.dots)
+    dots = tuple(
+        (own.group, dot.number, label(dot.parameter), level, dot.value)
+        for dot, level in zip(own.dots, levels, strict=True)
+    )
+    return Rows((shared.group_by or "group", "trial", shared.axis.name, "level", shared.metric.name), dots)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.colors import get_colorscale, sample_colorscale
 
-from hpo.analysis.architecture import Heatmap
+from hpo.analysis.architecture import Heatmap, Heatmaps
 from hpo.analysis.axes import Axis
 from hpo.analysis.wording import number, numbers, score
+from hpo.language import tr
+from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import FAINT, LONGEST_TICK, OUTLINE, axis, layout, plain, ticks
 from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart, cell_lines, cell_places
 
-CELL_WIDTH, CELL_HEIGHT = 64, 56  # pixels that the lines of a cell need
+CELL_WIDTH, CELL_HEIGHT, LINE_HEIGHT = 64, 56, 15  # pixels that a cell and a line in it need
 
 
 def heatmap_figure(data: HeatmapChart) -> go.Figure:
@@ -28,7 +31,7 @@ def heatmap_figure(data: HeatmapChart) -> go.Figure:
         xgap=2,
         ygap=2,
         showscale=False,
-        **_colours(data),
+        **colours(data),
     )
     width = max(CELL_WIDTH, *(8 + 7 * min(LONGEST_TICK, len(text)) for text in shared.columns.labels))
     rule = {"type": "line", "line": {"color": FAINT, "width": 1}, "layer": "below"}
@@ -37,17 +40,24 @@ def heatmap_figure(data: HeatmapChart) -> go.Figure:
     return go.Figure(
         trace,
         layout(
-            rows * CELL_HEIGHT + 58,
+            rows * _cell_height(shared) + 58,
             meta={"least_width": columns * width + 110},
-            xaxis=_frame(shared.columns),
-            yaxis=_frame(shared.rows),
+            xaxis=frame_of(shared.columns),
+            yaxis=frame_of(shared.rows),
             shapes=[*across, *down, *_outline(own)],
             annotations=_numbers(data),
         ),
     )
 
 
-def _frame(of: Axis) -> dict[str, Any]:
+def _cell_height(shared: Heatmaps) -> int:
+    """Of all heatmaps, so that they stay alike."""
+    cells = (cell for own in shared.maps for row in own.cells for cell in row)
+    lines = max((2 * (cell.mean is not None) + bool(cell.pruned) + bool(cell.failed) for cell in cells), default=0)
+    return max(CELL_HEIGHT, LINE_HEIGHT * lines + 4)
+
+
+def frame_of(of: Axis) -> dict[str, Any]:
     frame = {"showgrid": False, "showline": True, "mirror": True, "fixedrange": True}
     return axis(of.name, **ticks(of), range=[-0.5, len(of.labels) - 0.5], **frame)
 
@@ -70,23 +80,23 @@ def _numbers(data: HeatmapChart) -> list[dict[str, Any]]:
             font: dict[str, Any] = {"size": 11}  # without a colour: the page's
             if cell.mean is not None:
                 lines = (f"<b>{lines[0]}</b>", *lines[1:])
-                font["color"] = _ink_on(_fill(cell.mean, data))
+                font["color"] = ink_on(fill(cell.mean, data))
             if lines:
                 found.append({"x": j, "y": i, "text": "<br>".join(lines), "showarrow": False, "font": font})
     return found
 
 
-def _fill(value: float, data: HeatmapChart) -> tuple[float, float, float]:
+def fill(value: float, data: HeatmapChart) -> tuple[float, float, float]:
     """The colour of a cell as red, green, blue in 0 to 1."""
     low, high = _span(data)
     position = min(1.0, max(0.0, (value - low) / (high - low)))
-    if _colours(data)["reversescale"]:
+    if colours(data)["reversescale"]:
         position = 1 - position
     red, green, blue = sample_colorscale(get_colorscale("Cividis"), [position], colortype="tuple")[0]
     return red, green, blue
 
 
-def _ink_on(fill: tuple[float, float, float]) -> str:
+def ink_on(fill: tuple[float, float, float]) -> str:
     """Black or white, whichever has the higher contrast (WCAG 2.2) on `fill`."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in fill]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -98,15 +108,23 @@ def _hover(data: HeatmapChart, row: int, column: int) -> str:
     where = [(of.name, of.labels[k]) for of, k in ((shared.rows, row), (shared.columns, column)) if of.name]
     said = [plain(f"{name} {text}") for name, text in where]
     if cell.empty:
-        return "<br>".join([*said, "not tried"])
+        return "<br>".join([*said, tr("not tried")])
     if cell.mean is not None:
-        what = "mean" if cell.n > 1 else "final value"
-        said.append(plain(f"{what} of {shared.metric.name}: {number(cell.mean, 6)}"))
-    ended = f"{cell.n} complete, {cell.pruned} pruned, {cell.failed} failed"
-    return "<br>".join([*said, ended, f"trials {numbers(cell.trials, 8)}"])
+        values = {"metric": shared.metric.name, "value": number(cell.mean, 6)}
+        if cell.n > 1:
+            said.append(plain(tr("mean of {metric}: {value}", **values)))
+        else:
+            said.append(plain(tr("final value of {metric}: {value}", **values)))
+    ended = tr(
+        "{complete} complete, {pruned} pruned, {failed} failed",
+        complete=cell.n,
+        pruned=cell.pruned,
+        failed=cell.failed,
+    )
+    return "<br>".join([*said, ended, tr("trials {numbers}", numbers=numbers(cell.trials, 8))])
 
 
-def _colours(data: HeatmapChart | ColourScale) -> dict[str, Any]:
+def colours(data: HeatmapChart | ColourScale) -> dict[str, Any]:
     low, high = _span(data)
     return {
         "zmin": low,
@@ -131,7 +149,7 @@ def scale_figure(data: ColourScale) -> go.Figure:
     low, high = _span(data)
     steps = 200
     values = [low + (high - low) * k / (steps - 1) for k in range(steps)]
-    trace = go.Heatmap(z=[values], x=values, y=[0], showscale=False, hoverinfo="skip", **_colours(data))
+    trace = go.Heatmap(z=[values], x=values, y=[0], showscale=False, hoverinfo="skip", **colours(data))
     result = go.Figure(trace, layout(60, margin={"l": 28, "r": 28, "t": 4, "b": 26}))
     values_shown = [low + (high - low) * k / 4 for k in range(5)]
     texts = [score(tick, cell_places(data.shared)) for tick in values_shown]
@@ -139,3 +157,21 @@ def scale_figure(data: ColourScale) -> go.Figure:
     result.update_xaxes(axis("", tickvals=values_shown, ticktext=texts, **frame))
     result.update_yaxes(visible=False, fixedrange=True)
     return result
+
+
+def heatmap_rows(data: HeatmapChart) -> Rows:
+    """A row a cell that was tried."""
+    shared, own = data.shared, data.own
+    columns = (shared.group_by or "group", shared.rows.name or "-", shared.columns.name or "-")
+    numbers = ("n", f"mean_{shared.metric.name}", "pruned", "failed", "trials")
+    cells = (
+        (own.group, shared.rows.labels[i], shared.columns.labels[j], c.n, c.mean, c.pruned, c.failed, _listed(c.trials))
+        for i, row in enumerate(own.cells)
+        for j, c in enumerate(row)
+        if not c.empty
+    )
+    return Rows((*columns, *numbers), tuple(cells))
+
+
+def _listed(trials: Sequence[int]) -> str:
+    return " ".join(map(str, trials))

@@ -7,7 +7,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo.analysis.progress import History, Point
-from hpo.analysis.wording import count, number
+from hpo.analysis.wording import number
+from hpo.language import tr, trn
+from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import (
     NEUTRAL,
     axis,
@@ -33,7 +35,7 @@ def history_figure(data: History) -> go.Figure:
                 x=[trial for trial, _ in best],
                 y=[value for _, value in best],
                 mode="lines",
-                name="best so far",
+                name=tr("best so far"),
                 line={"shape": "hv", "color": NEUTRAL, "width": 2},
                 hoverinfo="skip",
             )
@@ -41,14 +43,14 @@ def history_figure(data: History) -> go.Figure:
     pruned = [point for point in data.points if point.state == "PRUNED"]
     if pruned:
         result.add_trace(
-            _dots(pruned, "pruned (last report)", data, color=NEUTRAL, symbol="x-thin", size=7, line={"width": 1.5})
+            _dots(pruned, tr("pruned (last report)"), data, color=NEUTRAL, symbol="x-thin", size=7, line={"width": 1.5})
         )
     for index, group in enumerate(data.groups):
         points = [point for point in data.points if point.state == "COMPLETE" and point.group == group]
         if points:
-            name = group if data.group_by else "complete"
+            name = group if data.group_by else tr("complete")
             result.add_trace(_dots(points, name, data, color=color_of(index), symbol=symbol_of(index), size=8))
-    result.update_xaxes(axis("trial", range=[-0.02 * last - 0.5, 1.02 * last + 0.5], **whole_ticks(last)))
+    result.update_xaxes(axis(tr("trial"), range=[-0.02 * last - 0.5, 1.02 * last + 0.5], **whole_ticks(last)))
     result.update_yaxes(axis(data.metric.name))
     if data.beyond:
         result.update_yaxes(range=padded(data.shown))
@@ -70,6 +72,21 @@ def _dots(points: list[Point], name: str, data: History, **marker: Any) -> go.Sc
 
 
 def _point_hover(point: Point, data: History) -> str:
-    said = f"trial {point.number}: {data.metric.name} {number(point.value, 5)}"
-    said += f" when pruned after {count(point.steps, 'step')}" if point.state == "PRUNED" else ""
+    values = {"trial": point.number, "metric": data.metric.name, "value": number(point.value, 5)}
+    if point.state == "PRUNED":
+        said = trn(
+            "trial {trial}: {metric} {value} when pruned after {n} step",
+            "trial {trial}: {metric} {value} when pruned after {n} steps",
+            point.steps,
+            **values,
+        )
+    else:
+        said = tr("trial {trial}: {metric} {value}", **values)
     return plain(said) + (f"<br>{plain(f'{data.group_by} {point.group}')}" if data.group_by else "")
+
+
+def history_rows(data: History) -> Rows:
+    """A row a trial; `best_so_far` where one completed. The value of a pruned trial is its last report."""
+    best = dict(data.best)
+    rows = ((p.number, p.state, p.group, p.value, p.steps, best.get(p.number)) for p in data.points)
+    return Rows(("trial", "state", data.group_by or "group", data.metric.name, "steps", "best_so_far"), tuple(rows))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from hpo.analysis.importance import Importance
+from hpo.language import tr
+from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import OKABE_ITO, axis, layout, plain, short
 
 
@@ -23,8 +25,13 @@ def importance_figure(data: Importance) -> go.Figure:
     )
     result = go.Figure(trace, layout(30 * len(shares) + 64, bargap=0.35))
     top = max(share for _, share in shares)
-    result.update_xaxes(axis("share of the total", range=[0, top * 1.16], tickformat=".0%", nticks=6, fixedrange=True))
+    across = axis(tr("share of the total"), range=[0, top * 1.16], tickformat=".0%", nticks=6, fixedrange=True)
+    result.update_xaxes(across)
     names = [short(name) for name, _ in shares]
     ticks = {"tickvals": list(range(len(shares))), "ticktext": names, "ticklabelstandoff": 6}
     result.update_yaxes(axis("", **ticks, showgrid=False, fixedrange=True))
     return result
+
+
+def importance_rows(data: Importance) -> Rows:
+    return Rows(("parameter", "share"), data.shares)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from hpo.analysis.pareto import Front
-from hpo.analysis.wording import number
+from hpo.analysis.wording import number, with_direction
+from hpo.language import tr
+from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, legend, plain
 
 
 def front_figure(data: Front) -> go.Figure:
     first, second = data.metrics
     result = go.Figure(layout=layout(400, dragmode="zoom", legend=legend()))
-    kinds = ((False, "complete", NEUTRAL, "circle-open"), (True, "on the front", OKABE_ITO[0], "circle"))
+    kinds = ((False, tr("complete"), NEUTRAL, "circle-open"), (True, tr("on the front"), OKABE_ITO[0], "circle"))
     for on_front, name, color, symbol in kinds:
         points = sorted((point for point in data.points if point[3] == on_front), key=lambda point: point[1])
         if points:
@@ -25,12 +27,25 @@ def front_figure(data: Front) -> go.Figure:
                     line={"color": color, "width": 1.5, "dash": "dot"},
                     marker={"color": color, "symbol": symbol, "size": 9},
                     customdata=[
-                        plain(f"trial {n}: {first.name} {number(x, 5)}, {second.name} {number(y, 5)}")
+                        plain(
+                            tr(
+                                "trial {n}: {first} {x}, {second} {y}",
+                                n=n,
+                                first=first.name,
+                                x=number(x, 5),
+                                second=second.name,
+                                y=number(y, 5),
+                            )
+                        )
                         for n, x, y, _ in points
                     ],
                     hovertemplate="%{customdata}<extra></extra>",
                 )
             )
-    result.update_xaxes(axis(f"{first.name} ({first.direction})"))
-    result.update_yaxes(axis(f"{second.name} ({second.direction})"))
+    result.update_xaxes(axis(with_direction(first)))
+    result.update_yaxes(axis(with_direction(second)))
     return result
+
+
+def front_rows(data: Front) -> Rows:
+    return Rows(("trial", *(metric.name for metric in data.metrics), "on_front"), data.points)

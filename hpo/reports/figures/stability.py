@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 from hpo.analysis.samples import Range, usual_range
 from hpo.analysis.stability import BANDS, WORST, Dot, Stabilities
 from hpo.analysis.wording import number
+from hpo.language import tr
+from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import (
     NEUTRAL,
     OKABE_ITO,
@@ -32,7 +34,7 @@ def stability_figure(data: Stabilities) -> go.Figure:
     """The horizontal axis is the decimal logarithm, so that bands and dots are placed alike."""
     low, high = _span(data)
     edges = [low, *(math.log10(limit) for _, limit in BANDS), high]
-    names = [*(f"{name} ≤ {limit:g}" for name, limit in BANDS), WORST]
+    names = [*(f"{tr(name)} ≤ {limit:g}" for name, limit in BANDS), tr(WORST)]
     rect = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 0}, "layer": "below"}
     bands = [{**rect, "x0": edges[k], "x1": edges[k + 1], "fillcolor": color} for k, color in enumerate(COLORS)]
     traces = [_swatch(name, color) for name, color in zip(names, COLORS, strict=True)]
@@ -43,7 +45,7 @@ def stability_figure(data: Stabilities) -> go.Figure:
         traces.append(_dots([(y, dot) for y, dot in places if dot.number == number_of_best], (low, high), STAR, True))
     ticks = _ticks(low, high)
     texts = [number(10.0**tick, 3) for tick in ticks]
-    title = f"standard deviation of {data.series.name}"
+    title = tr("standard deviation of {metric}", metric=data.series.name)
     frame = {"showgrid": False, "ticks": "outside", "fixedrange": True, "tickangle": 0}
     look = layout(
         STRIP_HEIGHT * len(data.groups) + 140,
@@ -90,11 +92,28 @@ def _place(dot: Dot, shown: tuple[float, float]) -> float:
 
 def _hover(dot: Dot, best: bool) -> str:
     deviation = dot.stability.deviation
-    said = f"trial {dot.number}{' (the best)' if best else ''}: {number(deviation or 0.0, 3)}, {dot.stability.word}"
-    return f"{said}, of {dot.stability.n} epochs"
+    values = {
+        "trial": dot.number,
+        "deviation": number(deviation or 0.0, 3),
+        "word": tr(dot.stability.word),
+        "n": dot.stability.n,
+    }
+    if best:
+        return tr("trial {trial} (the best): {deviation}, {word}, of {n} epochs", **values)
+    return tr("trial {trial}: {deviation}, {word}, of {n} epochs", **values)
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Decades, at most about six."""
     first, last = math.ceil(low), math.floor(high)
     return [float(k) for k in range(first, last + 1, max(1, (last - first) // 6))]
+
+
+def stability_rows(data: Stabilities) -> Rows:
+    """A row a trial that is judged."""
+    dots = (
+        (group.group, dot.number, dot.stability.deviation, dot.stability.n, dot.stability.word)
+        for group in data.groups
+        for dot in group.dots
+    )
+    return Rows((data.group_by or "group", "trial", f"sd_{data.series.name}", "epochs", "reading"), tuple(dots))

@@ -7,6 +7,7 @@ from hpo.analysis.curves import epochs_to_best
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.stability import Stability, loss_series, stability_of
 from hpo.analysis.wording import configuration, duration, number
+from hpo.language import sentences, tr
 from hpo.reports.blocks import Block, Cell, Section, Table, Text
 from hpo.reports.sections.shared import scores
 from hpo.spec import Metric
@@ -15,20 +16,30 @@ from hpo.spec import Metric
 def best_configurations(study: StudyRecord) -> Section:
     blocks: list[Block] = []
     if not any(study.complete(metric) for metric in study.metrics):
-        blocks.append(Text("No trial has completed yet, so there is no best configuration."))
+        blocks.append(Text(tr("No trial has completed yet, so there is no best configuration.")))
     else:
         for metric in study.metrics:
             if len(study.metrics) > 1:
-                blocks.append(Text(f"By {metric.name} alone ({metric.direction}):"))
+                blocks.append(Text(_alone(metric)))
             blocks.append(_best_table(study, metric))
         blocks.append(
             Text(
-                "Each score is that of one run. With another seed it would differ, and the best of many runs "
-                "looks better than it is: train the configurations you compare more than once."
+                tr(
+                    "Each score is that of one run. With another seed it would differ, and the best of many runs "
+                    "looks better than it is: train the configurations you compare more than once."
+                )
             )
         )
-    title = "Best configuration" + (f" of each {study.group_by}" if study.group_by else "")
+    title = tr("Best configuration")
+    if study.group_by:
+        title = tr("Best configuration of each {group}", group=study.group_by)
     return Section(title, "best", blocks)
+
+
+def _alone(metric: Metric) -> str:
+    if metric.direction == "maximize":
+        return tr("By {metric} alone (maximize):", metric=metric.name)
+    return tr("By {metric} alone (minimize):", metric=metric.name)
 
 
 def best_rows(study: StudyRecord, metric: Metric) -> tuple[tuple[Cell, ...], ...]:
@@ -39,7 +50,7 @@ def best_rows(study: StudyRecord, metric: Metric) -> tuple[tuple[Cell, ...], ...
     for group in best_per_group(study, metric):
         tried = f"{group.complete} / {group.pruned} / {group.failed}"
         if group.best is None:
-            rows.append((group.group, "—", "—", "no complete trial", "—", "—", "—", tried))
+            rows.append((group.group, "—", "—", tr("no complete trial"), "—", "—", "—", tried))
         else:
             best = group.best
             rows.append(
@@ -59,25 +70,32 @@ def best_rows(study: StudyRecord, metric: Metric) -> tuple[tuple[Cell, ...], ...
 
 def _best_table(study: StudyRecord, metric: Metric) -> Table:
     columns = (
-        study.group_by or "trials",
+        study.group_by or tr("trials"),
         metric.name,
-        "trial",
-        "configuration",
-        "time",
-        "epochs to best",
-        "stability",
-        "complete / pruned / failed",
+        tr("trial"),
+        tr("configuration"),
+        tr("time"),
+        tr("epochs to best"),
+        tr("stability"),
+        tr("complete / pruned / failed"),
     )
-    note = f"epochs to best: the epoch with the best reported {metric.name}, of all epochs of the trial. "
+    note = [
+        tr("epochs to best: the epoch with the best reported {metric}, of all epochs of the trial.", metric=metric.name)
+    ]
     why_not = loss_series(study).why_not
-    note += "stability: see Training stability" + (f"; not shown: {why_not}." if why_not else ".")
-    return Table(columns, best_rows(study, metric), frozenset({1, 2, 4, 5, 6, 7}), note)
+    if why_not:
+        note.append(tr("stability: see Training stability; not shown: {why}.", why=why_not))
+    else:
+        note.append(tr("stability: see Training stability."))
+    return Table(columns, best_rows(study, metric), frozenset({1, 2, 4, 5, 6, 7}), sentences(note))
 
 
 def _epochs(study: StudyRecord, trial: TrialRecord, metric: Metric) -> str:
     found = epochs_to_best(study, trial, metric)
-    return "—" if found is None else f"{found[0]} of {found[1]}"
+    return "—" if found is None else tr("{epoch} of {epochs}", epoch=found[0], epochs=found[1])
 
 
 def _stability(found: Stability) -> str:
-    return "—" if found.deviation is None else f"{number(found.deviation, 2)} ({found.word})"
+    if found.deviation is None:
+        return "—"
+    return tr("{value} ({word})", value=number(found.deviation, 2), word=tr(found.word))

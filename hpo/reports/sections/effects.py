@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from hpo.analysis.effects import Effect, GroupEffect, effects
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import count, decimals, listed, score
+from hpo.analysis.wording import decimals, listed, score
+from hpo.language import sentences, tr, trn
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
-from hpo.reports.sections.shared import beyond_axis, capped, for_each
+from hpo.reports.sections.shared import capped, for_each, values_beyond_axis
 
 
 @dataclass(frozen=True)
@@ -22,50 +23,62 @@ class EffectChart:
 
 def effects_section(study: StudyRecord) -> Section:
     blocks: list[Block] = []
-    title = f"Effect of each parameter{for_each(study)}"
+    title = for_each(study, tr("Effect of each parameter"))
     for metric in study.metrics:
         found = effects(study, metric, [name for name, _ in importance(study, metric).shares])
         if not found.shown:
-            text = "No parameter with values of its own is searched, so there is no effect to show."
+            text = tr("No parameter with values of its own is searched, so there is no effect to show.")
             return Section(title, "effects", [Text(text)])
         if not study.complete(metric):
-            blocks.append(Text(f"No trial has completed yet, so there is no final {metric.name} to show."))
+            text = tr("No trial has completed yet, so there is no final {metric} to show.", metric=metric.name)
+            blocks.append(Text(text))
             continue
         blocks += [_row(study, effect) for effect in found.shown]
         if found.left_out:
-            blocks.append(Text(f"Also searched, and not shown for {metric.name}: {listed(found.left_out)}."))
+            names = listed(found.left_out)
+            text = tr("Also searched, and not shown for {metric}: {names}.", metric=metric.name, names=names)
+            blocks.append(Text(text))
     if any(isinstance(block, Row) for block in blocks):
         blocks.insert(0, Text(_how_to_read(study)))
     return Section(title, "effects", blocks)
 
 
 def _how_to_read(study: StudyRecord) -> str:
-    panels = f"There is one panel for each {study.group_by}, on common axes; nothing is averaged over them. "
-    return (
-        f"{panels if study.group_by else ''}A dot is the final value of a complete trial. A diamond is the mean of the "
-        "n complete trials with that value of the parameter (or in that bin), with a bar of one sample standard "
-        "deviation to either side from n = 2 on. The other parameters vary within a value as the search chose them, "
-        "so two means may differ because of those. Pruned and failed trials are counted in the tables and never "
-        "averaged in."
+    text = tr(
+        "A dot is the final value of a complete trial. A diamond is the mean of the n complete trials with that value "
+        "of the parameter (or in that bin), with a bar of one sample standard deviation to either side from n = 2 on. "
+        "The other parameters vary within a value as the search chose them, so two means may differ because of those. "
+        "Pruned and failed trials are counted in the tables and never averaged in."
     )
+    if not study.group_by:
+        return text
+    panels = tr(
+        "There is one panel for each {group}, on common axes; nothing is averaged over them.", group=study.group_by
+    )
+    return sentences([panels, text])
 
 
 def _row(study: StudyRecord, effect: Effect) -> Row:
     charts = tuple(Chart(own.group, EffectChart(effect, own)) for own in effect.groups if own.placed)
-    title = f"Final {effect.metric.name} by {effect.axis.name}{for_each(study)}"
-    return Row(charts, title, _table(study, effect), _caption(effect))
+    title = tr("Final {metric} by {parameter}", metric=effect.metric.name, parameter=effect.axis.name)
+    return Row(charts, for_each(study, title), _table(study, effect), _caption(effect))
 
 
 def _caption(effect: Effect) -> str:
-    parts = [beyond_axis(effect.beyond, "value")]
+    parts = [values_beyond_axis(effect.beyond)]
     without = [own.group for own in effect.groups if not own.placed]
     if without:
-        parts.append(f"No trial to show: {listed(without)}.")
+        parts.append(tr("No trial to show: {groups}.", groups=listed(without)))
     unplaced = sum(own.unplaced for own in effect.groups)
     if unplaced:
-        verb = "is" if unplaced == 1 else "are"
-        parts.append(f"{count(unplaced, 'trial')} had no {effect.axis.name} and {verb} left out.")
-    return " ".join(part for part in parts if part)
+        missing = trn(
+            "{n} trial had no {parameter} and is left out.",
+            "{n} trials had no {parameter} and are left out.",
+            unplaced,
+            parameter=effect.axis.name,
+        )
+        parts.append(missing)
+    return sentences(parts)
 
 
 def _table(study: StudyRecord, effect: Effect) -> Table:
@@ -75,9 +88,12 @@ def _table(study: StudyRecord, effect: Effect) -> Table:
         for label, level in zip(effect.axis.labels, own.levels, strict=True):
             if level.empty:
                 continue
-            best = "—" if level.best is None else f"{score(level.best[1], places)} (trial {level.best[0]})"
+            best = "—"
+            if level.best is not None:
+                best = tr("{value} (trial {n})", value=score(level.best[1], places), n=level.best[0])
             mean, deviation = ("—" if v is None else score(v, places) for v in (level.mean, level.deviation))
             others = (str(level.pruned), str(level.failed))
             rows.append((own.group, label, str(level.n), mean, deviation, best, *others))
-    columns = (study.group_by or "trials", effect.axis.name, "n", "mean", "sd", "best", "pruned", "failed")
-    return capped(columns, tuple(rows), frozenset(range(2, 8)), folded="The numbers as a table")
+    shown = "n", tr("mean"), tr("sd"), tr("best"), tr("pruned"), tr("failed")
+    columns = (study.group_by or tr("trials"), effect.axis.name, *shown)
+    return capped(columns, tuple(rows), frozenset(range(2, 8)), folded=tr("The numbers as a table"))

@@ -8,22 +8,24 @@ from hpo import layout
 from hpo.analysis.failures import causes_of
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.wording import configuration, duration, numbers
+from hpo.language import tr
 from hpo.reports.blocks import Block, Cell, Link, Section, Table, Text
 from hpo.reports.sections.shared import capped
 
 
 def failures(study: StudyRecord) -> Section:
     causes = causes_of(study)
+    title = tr("Failures and prunings")
     if not causes:
-        text = "No trial failed and none was pruned." if study.finished else "No trial has finished yet."
-        return Section("Failures and prunings", "failures", [Text(text)])
-    words = {"FAIL": "failed", "PRUNED": "pruned"}
+        text = tr("No trial failed and none was pruned.") if study.finished else tr("No trial has finished yet.")
+        return Section(title, "failures", [Text(text)])
+    words = {"FAIL": tr("failed"), "PRUNED": tr("pruned")}
     counts = Table(
-        ("ended as", "cause", "trials", "meaning", "which"),
+        (tr("ended as"), tr("cause"), tr("trials"), tr("meaning"), tr("which")),
         tuple(
             (
-                "tried again" if cause.requeued else words[cause.state],
-                cause.cause.replace("_", " ") or "unknown",
+                tr("tried again") if cause.requeued else words[cause.state],
+                cause.name,
                 str(len(cause.trials)),
                 cause.meaning,
                 numbers(trial.number for trial in cause.trials),
@@ -36,18 +38,18 @@ def failures(study: StudyRecord) -> Section:
     failed = [trial for cause in causes if cause.state == "FAIL" for trial in cause.trials]
     pruned = [trial for cause in causes if cause.state == "PRUNED" for trial in cause.trials]
     if failed:
-        blocks += [Text("Every failure, with its reason:"), _endings(study, failed)]
+        blocks += [Text(tr("Every failure, with its reason:")), _endings(study, failed)]
     if pruned:
-        blocks.append(_endings(study, pruned, folded="Every pruning, with its reason"))
-    return Section("Failures and prunings", "failures", blocks)
+        blocks.append(_endings(study, pruned, folded=tr("Every pruning, with its reason")))
+    return Section(title, "failures", blocks)
 
 
 def _endings(study: StudyRecord, trials: Iterable[TrialRecord], **more: str) -> Table:
-    columns = ("trial", "reason", "steps", "time", "configuration")
+    columns = (tr("trial"), tr("reason"), tr("steps"), tr("time"), tr("configuration"))
     rows = tuple(
         (
             _trial_link(study, trial),
-            (trial.reason or "none recorded") + (" (tried again)" if trial.requeued else ""),
+            _reason(trial),
             str(trial.steps),
             duration(trial.seconds),
             configuration(trial.params),
@@ -55,6 +57,11 @@ def _endings(study: StudyRecord, trials: Iterable[TrialRecord], **more: str) -> 
         for trial in sorted(trials, key=lambda t: t.number)
     )
     return capped(columns, rows, frozenset({0, 2, 3}), **more)
+
+
+def _reason(trial: TrialRecord) -> str:
+    reason = trial.reason or tr("none recorded")
+    return tr("{reason} (tried again)", reason=reason) if trial.requeued else reason
 
 
 def _trial_link(study: StudyRecord, trial: TrialRecord) -> Cell:

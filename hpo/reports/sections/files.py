@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from hpo import layout
 from hpo.analysis.records import StudyRecord
+from hpo.language import file_stem, tr
 from hpo.reports.blocks import Cell, Facts, Link, Section
 
 
 def files(study: StudyRecord) -> Section:
-    items: list[tuple[str, Cell]] = [("This study's folder", str(study.directory))]
+    report = file_stem(layout.REPORT)
+    items: list[tuple[str, Cell]] = [(tr("This study's folder"), str(study.directory))]
     known = (
-        ("The study as it ran", layout.SPEC),
-        ("A folder for each trial", "trials"),
-        ("What workers printed outside of trials", "workers"),
+        (tr("The study as it ran"), layout.SPEC),
+        (tr("A folder for each trial"), "trials"),
+        (tr("What workers printed outside of trials"), "workers"),
     )
     items += [(name, Link(path, path)) for name, path in known if (study.directory / path).exists()]
     items += [
         (
-            "In a trial's folder",
-            f"{layout.HISTORY}: every metric of every step; {layout.OUTPUT}: what it printed; "
-            f"{layout.ERROR}: the traceback if it failed; {layout.WEIGHTS}: the weights, of the best trials, if the "
-            "objective keeps them",
+            tr("In a trial's folder"),
+            tr(
+                "{history}: every metric of every step; {output}: what it printed; {error}: the traceback if it "
+                "failed; {weights}: the weights, of the best trials, if the objective keeps them",
+                history=layout.HISTORY,
+                output=layout.OUTPUT,
+                error=layout.ERROR,
+                weights=layout.WEIGHTS,
+            ),
         ),
-        *((("The trials' results", study.storage),) if study.storage else ()),
-        ("This report", Link("report.html", "report.html")),
-        ("This report as text", Link("report.md", "report.md")),
+        *(((tr("The trials' results"), study.storage),) if study.storage else ()),
+        (tr("This report"), Link(f"{report}.html", f"{report}.html")),
+        (tr("This report as text"), Link(f"{report}.md", f"{report}.md")),
+        (tr("Its numbers, for programs"), Link(f"{layout.REPORT}.json", f"{layout.REPORT}.json")),
     ]
-    return Section("Where the files are", "files", [Facts(tuple(items))])
+    return Section(tr("Where the files are"), "files", [Facts(tuple(items))])

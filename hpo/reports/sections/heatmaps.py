@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hpo.analysis.architecture import Heatmap, Heatmaps, heatmaps
+from hpo.analysis.axes import Axis
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import count, decimals, listed, score
+from hpo.analysis.wording import decimals, listed, score, with_direction
+from hpo.language import mark, sentences, tr, trn
 from hpo.reports.blocks import Block, Chart, Row, Section, Table, Text
 from hpo.reports.sections.shared import for_each
 
@@ -30,34 +32,50 @@ def heatmap_section(study: StudyRecord) -> Section:
     maps = [heatmaps(study, metric, [name for name, _ in importance(study, metric).shares]) for metric in study.metrics]
     known = [data for data in maps if data is not None]
     if not known:
-        text = "No parameter with values of its own is searched, so there is nothing to lay out."
-        return Section("Heatmaps", "heatmaps", [Text(text)])
+        text = tr("No parameter with values of its own is searched, so there is nothing to lay out.")
+        return Section(tr("Heatmaps"), "heatmaps", [Text(text)])
     if not study.finished:
-        return Section("Heatmaps", "heatmaps", [Text("No trial has finished yet.")])
+        return Section(tr("Heatmaps"), "heatmaps", [Text(tr("No trial has finished yet."))])
     first = known[0]
     several = len(known) > 1
     blocks: list[Block] = [Text(_how_to_read(first, several))]
     for data in known:
         if several:
             same = (data.rows.name, data.columns.name) == (first.rows.name, first.columns.name)
-            aside = f" {data.chosen}" if not same else ""
-            blocks.append(Text(f"Final {data.metric.name} ({data.metric.direction}):{aside}"))
+            what = tr("Final {metric}:", metric=with_direction(data.metric))
+            blocks.append(Text(what if same else sentences([what, data.chosen])))
         blocks += _heatmap_blocks(study, data)
     if first.averaged:
-        text = f"Other parameters vary within a cell: {listed(first.averaged)}. A cell with n above 1 averages over "
-        blocks.append(Text(text + "them, and two cells may differ because of them."))
-    spoken = [axis.name.replace("_", " ") for axis in (first.rows, first.columns) if axis.name]
-    title = " by ".join([spoken[0][0].upper() + spoken[0][1:], *spoken[1:]])
-    return Section(f"{title}{for_each(study)}", "heatmaps", blocks)
+        text = tr(
+            "Other parameters vary within a cell: {parameters}. A cell with n above 1 averages over them, and two "
+            "cells may differ because of them.",
+            parameters=listed(first.averaged),
+        )
+        blocks.append(Text(text))
+    return Section(for_each(study, _title(first)), "heatmaps", blocks)
+
+
+def _title(data: Heatmaps) -> str:
+    """`Learning rate by batch size`."""
+    one, other = (_spoken(axis.name) for axis in (data.rows, data.columns))
+    one = one[0].upper() + one[1:]
+    return tr("{one} by {other}", one=one, other=other) if other else one
+
+
+def _spoken(name: str) -> str:
+    if name == "learning_rate":
+        return tr("learning rate")
+    return tr("batch size") if name == "batch_size" else name.replace("_", " ")
 
 
 def _heatmap_blocks(study: StudyRecord, data: Heatmaps) -> Iterable[Block]:
     if data.low is not None:
-        yield Chart(f"Colour scale of all heatmaps: {data.metric.name}", ColourScale(data), caption=_clipping(data))
+        title = tr("Colour scale of all heatmaps: {metric}", metric=data.metric.name)
+        yield Chart(title, ColourScale(data), caption=_clipping(data))
     yield Row(
         tuple(
             Chart(
-                f"{study.group_by}: {own.group}" if study.group_by else own.group,
+                tr("{parameter}: {value}", parameter=study.group_by, value=own.group) if study.group_by else own.group,
                 HeatmapChart(data, own),
                 heatmap_table(data, own),
                 _unplaced(data, own),
@@ -69,42 +87,69 @@ def _heatmap_blocks(study: StudyRecord, data: Heatmaps) -> Iterable[Block]:
 
 def _how_to_read(data: Heatmaps, several: bool) -> str:
     parts = [data.chosen] if data.chosen else []
-    parts.append(
-        f"The number in a cell is the final {'value' if several else data.metric.name} of its complete trials: of one "
-        "trial where n = 1, the mean where n is larger."
-    )
+    if several:
+        number = mark(
+            "The number in a cell is the final value of its complete trials: of one trial where n = 1, the mean where "
+            "n is larger."
+        )
+        scale = mark("No cell mixes values of {group}, and all heatmaps of a metric share one colour scale.")
+    else:
+        number = mark(
+            "The number in a cell is the final {metric} of its complete trials: of one trial where n = 1, the mean "
+            "where n is larger."
+        )
+        scale = mark("No cell mixes values of {group}, and all heatmaps share one colour scale.")
+    parts.append(tr(number, metric=data.metric.name))
     if data.group_by:
-        scale = "all heatmaps of a metric share" if several else "all heatmaps share"
-        parts.append(f"No cell mixes values of {data.group_by}, and {scale} one colour scale.")
+        parts.append(tr(scale, group=data.group_by))
     parts.append(
-        "Pruned and failed trials are counted in their cells and never averaged in; empty cells were not tried."
+        tr("Pruned and failed trials are counted in their cells and never averaged in; empty cells were not tried.")
     )
     if any(own.best for own in data.maps):
-        parts.append("The best cell of each heatmap is outlined.")
-    for axis in (data.rows, data.columns):
-        if axis.binned:
-            kind = "has many values" if axis.whole else "is continuous"
-            steps = "equal steps of its logarithm" if axis.log else "equal steps"
-            edges = (
-                "" if axis.whole else "; the edges are on the axis, and a bin holds its lower edge, the last bin both"
-            )
-            parts.append(f"{axis.name} {kind} and is binned in {steps}{edges}.")
-    return " ".join(parts)
+        parts.append(tr("The best cell of each heatmap is outlined."))
+    parts += [_binning(axis) for axis in (data.rows, data.columns) if axis.binned]
+    return sentences(parts)
+
+
+def _binning(axis: Axis) -> str:
+    if axis.whole and axis.log:
+        text = mark("{parameter} has many values and is binned in equal steps of its logarithm.")
+    elif axis.whole:
+        text = mark("{parameter} has many values and is binned in equal steps.")
+    elif axis.log:
+        text = mark(
+            "{parameter} is continuous and is binned in equal steps of its logarithm; the edges are on the axis, and a "
+            "bin holds its lower edge, the last bin both."
+        )
+    else:
+        text = mark(
+            "{parameter} is continuous and is binned in equal steps; the edges are on the axis, and a bin holds its "
+            "lower edge, the last bin both."
+        )
+    return tr(text, parameter=axis.name)
 
 
 def _clipping(data: Heatmaps) -> str:
-    brighter = "higher" if data.metric.direction == "maximize" else "lower"
-    text = f"Yellow is best ({brighter} is better)."
-    if data.clipped:
-        text += " Some cells lie far beyond the bad end of the scale and have its end colour; their numbers are exact."
-    return text
+    if data.metric.direction == "maximize":
+        text = tr("Yellow is best (higher is better).")
+    else:
+        text = tr("Yellow is best (lower is better).")
+    if not data.clipped:
+        return text
+    beyond = tr("Some cells lie far beyond the bad end of the scale and have its end colour; their numbers are exact.")
+    return sentences([text, beyond])
 
 
 def _unplaced(data: Heatmaps, own: Heatmap) -> str:
     if not own.unplaced:
         return ""
     axes = listed((axis.name for axis in (data.rows, data.columns) if axis.name), "or")
-    return f"{count(own.unplaced, 'trial')} of this group had no {axes} and is not shown."
+    return trn(
+        "{n} trial of this group had no {parameters} and is not shown.",
+        "{n} trials of this group had no {parameters} and are not shown.",
+        own.unplaced,
+        parameters=axes,
+    )
 
 
 def heatmap_table(data: Heatmaps, own: Heatmap) -> Table:
@@ -115,7 +160,7 @@ def heatmap_table(data: Heatmaps, own: Heatmap) -> Table:
         (text, *("; ".join(cell_lines(data, own, i, j)) for j in range(len(own.cells[i]))))
         for i, text in enumerate(data.rows.labels)
     )
-    return Table(columns, rows, note="★ the best cell" if own.best else "", folded="The numbers as a table")
+    return Table(columns, rows, note=tr("★ the best cell") if own.best else "", folded=tr("The numbers as a table"))
 
 
 def cell_lines(data: Heatmaps, own: Heatmap, row: int, column: int) -> tuple[str, ...]:
@@ -126,9 +171,9 @@ def cell_lines(data: Heatmaps, own: Heatmap, row: int, column: int) -> tuple[str
         star = " ★" if own.best == (row, column) else ""
         lines += [score(cell.mean, cell_places(data)) + star, f"n = {cell.n}"]
     if cell.pruned:
-        lines.append(f"{cell.pruned} pruned")
+        lines.append(tr("{n} pruned", n=cell.pruned))
     if cell.failed:
-        lines.append(f"{cell.failed} failed")
+        lines.append(tr("{n} failed", n=cell.failed))
     return tuple(lines)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hpo.analysis.progress import History, optimization_history
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import count, decimals, score
+from hpo.analysis.wording import decimals, score
+from hpo.language import sentences, tr, trn
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
-from hpo.reports.sections.shared import beyond_axis, capped
+from hpo.reports.sections.shared import capped, points_beyond_axis
 
 
 def history_section(study: StudyRecord) -> Section:
@@ -15,10 +16,10 @@ def history_section(study: StudyRecord) -> Section:
         data = optimization_history(study, metric)
         if data.points:
             table = _best_so_far(study, data)
-            blocks.append(Chart(f"{metric.name} of each trial", data, table, _history_caption(data)))
+            blocks.append(Chart(tr("{metric} of each trial", metric=metric.name), data, table, _history_caption(data)))
         else:
-            blocks.append(Text(f"No trial has a value of {metric.name} yet."))
-    return Section("Optimization history", "history", blocks)
+            blocks.append(Text(tr("No trial has a value of {metric} yet.", metric=metric.name)))
+    return Section(tr("Optimization history"), "history", blocks)
 
 
 def _best_so_far(study: StudyRecord, data: History) -> Table:
@@ -31,20 +32,22 @@ def _best_so_far(study: StudyRecord, data: History) -> Table:
         if value != last:
             steps.append((str(trial), score(value, places), group_of[trial])[: 3 if data.group_by else 2])
             last = value
-    columns = ("trial", f"best {data.metric.name} so far", data.group_by or "")[: 3 if data.group_by else 2]
-    return capped(columns, tuple(steps), frozenset({0, 1}), folded="Every improvement")
+    columns = [tr("trial"), tr("best {metric} so far", metric=data.metric.name)]
+    if data.group_by:
+        columns.append(data.group_by)
+    return capped(tuple(columns), tuple(steps), frozenset({0, 1}), folded=tr("Every improvement"))
 
 
 def _history_caption(data: History) -> str:
     parts = []
     if data.best:
-        parts.append("The line is the best final value so far.")
+        parts.append(tr("The line is the best final value so far."))
     pruned = sum(point.state == "PRUNED" for point in data.points)
     if pruned:
-        parts.append("A cross is the last value that a pruned trial reported: it is not a final value.")
+        parts.append(tr("A cross is the last value that a pruned trial reported: it is not a final value."))
     if data.silent:
-        parts.append(f"{count(data.silent, 'pruned trial')} reported none.")
+        parts.append(trn("{n} pruned trial reported none.", "{n} pruned trials reported none.", data.silent))
     if data.failed:
-        parts.append(f"{count(data.failed, 'failed trial')} {'has' if data.failed == 1 else 'have'} no value.")
-    parts.append(beyond_axis(data.beyond, "point", zoom=True))
-    return " ".join(part for part in parts if part)
+        parts.append(trn("{n} failed trial has no value.", "{n} failed trials have no value.", data.failed))
+    parts.append(points_beyond_axis(data.beyond))
+    return sentences(parts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hpo.analysis.importance import METHOD, Importance, importance
+from hpo.analysis.importance import METHOD, STEADY, Importance, importance
 from hpo.analysis.records import StudyRecord
+from hpo.language import sentences, tr
 from hpo.reports.blocks import Block, Chart, Section, Table, Text
 
 
@@ -12,19 +13,29 @@ def importance_section(study: StudyRecord) -> Section:
     for metric in study.metrics:
         data = importance(study, metric)
         if not data.shares:
-            name = f" for {metric.name}" if len(study.metrics) > 1 else ""
-            blocks.append(Text(f"{METHOD}{name}: {data.why_not}."))
+            blocks.append(Text(_why_not(data, len(study.metrics) > 1)))
             continue
         rows = tuple((name, f"{share:.1%}") for name, share in data.shares)
-        table = Table(("parameter", "share"), rows, frozenset({1}), folded="The numbers as a table")
-        blocks.append(Chart(f"Importance for {metric.name}", data, table, _importance_caption(data)))
-    return Section("Parameter importance", "importance", blocks)
+        table = Table((tr("parameter"), tr("share")), rows, frozenset({1}), folded=tr("The numbers as a table"))
+        title = tr("Importance for {metric}", metric=metric.name)
+        blocks.append(Chart(title, data, table, _importance_caption(data)))
+    return Section(tr("Parameter importance"), "importance", blocks)
+
+
+def _why_not(data: Importance, several: bool) -> str:
+    if several:
+        return tr("{method} for {metric}: {why}.", method=METHOD, metric=data.metric.name, why=data.why_not)
+    return tr("{method}: {why}.", method=METHOD, why=data.why_not)
 
 
 def _importance_caption(data: Importance) -> str:
-    text = (
-        f"{METHOD}, Optuna's default: how differently each parameter is distributed among the best {data.top} of "
-        f"{data.n} complete trials and among all {data.n}, as a share of the total. Pruned trials have no final value "
-        "and are not in it."
+    text = tr(
+        "{method}, Optuna's default: how differently each parameter is distributed among the best {top} of {n} "
+        "complete trials and among all {n}, as a share of the total. Pruned trials have no final value and are not "
+        "in it.",
+        method=METHOD,
+        top=data.top,
+        n=data.n,
     )
-    return text + (" With fewer than 50 complete trials the shares are rough." if data.rough else "")
+    rough = tr("With fewer than {n} complete trials the shares are rough.", n=STEADY) if data.rough else ""
+    return sentences([text, rough])

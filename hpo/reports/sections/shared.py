@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.wording import count, decimals, score
+from hpo.analysis.wording import decimals, score
+from hpo.language import tr, trn
 from hpo.reports.blocks import Cell, Table
 from hpo.spec import Metric
 
@@ -19,21 +20,32 @@ def scores(study: StudyRecord, metric: Metric) -> Callable[[TrialRecord], str]:
     return lambda trial: score(trial.values[metric.name], places) if metric.name in trial.values else "—"
 
 
-def for_each(study: StudyRecord) -> str:
-    """` for each architecture`, or nothing in a study without groups."""
-    return f" for each {study.group_by}" if study.group_by else ""
+def for_each(study: StudyRecord, title: str) -> str:
+    """`title`, a translated one, `for each architecture`; as it is in a study without groups."""
+    return tr("{title} for each {group}", title=title, group=study.group_by) if study.group_by else title
 
 
 def capped(
     columns: tuple[str, ...], rows: tuple[tuple[Cell, ...], ...], numeric: frozenset[int], **more: str
 ) -> Table:
-    note = f"{len(rows) - MOST_ROWS} more are left out here." if len(rows) > MOST_ROWS else ""
+    left = len(rows) - MOST_ROWS
+    note = trn("{n} more is left out here.", "{n} more are left out here.", left) if left > 0 else ""
     return Table(columns, rows[:MOST_ROWS], numeric, note=note, **more)
 
 
-def beyond_axis(n: int, noun: str, zoom: bool = False) -> str:
-    """`2 extreme points lie beyond the axis.`; empty of none."""
+def points_beyond_axis(n: int) -> str:
+    """Of a figure that zooms: `2 extreme points lie beyond the axis; double-click to see all.`; empty of none."""
     if not n:
         return ""
-    how = "; double-click to see all" if zoom else ""
-    return f"{count(n, f'extreme {noun}')} {'lies' if n == 1 else 'lie'} beyond the axis{how}."
+    return trn(
+        "{n} extreme point lies beyond the axis; double-click to see all.",
+        "{n} extreme points lie beyond the axis; double-click to see all.",
+        n,
+    )
+
+
+def values_beyond_axis(n: int) -> str:
+    """`2 extreme values lie beyond the axis.`; empty of none."""
+    if not n:
+        return ""
+    return trn("{n} extreme value lies beyond the axis.", "{n} extreme values lie beyond the axis.", n)

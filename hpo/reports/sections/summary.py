@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.samples import spread
-from hpo.analysis.wording import configuration, count, decimals, duration, listed, number, score
+from hpo.analysis.wording import component, configuration, decimals, duration, listed, number, score, trials
 from hpo.budget import Span, wall_seconds
+from hpo.language import moment, tr, trn, whole
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
 from hpo.reports.sections.shared import scores
-from hpo.spec import Metric
+from hpo.spec import Budget, Metric, StudySpec
 
 
 def summary(study: StudyRecord) -> Section:
@@ -19,62 +23,138 @@ def summary(study: StudyRecord) -> Section:
         metric = study.metrics[0]
         best = best_of(study.complete(metric), metric)
         if best is not None:
-            headline.append((f"best {metric.name}", scores(study, metric)(best)))
-            headline.append(("in trial", str(best.number)))
+            headline.append((tr("best {metric}", metric=metric.name), scores(study, metric)(best)))
+            headline.append((tr("in trial"), str(best.number)))
     else:
-        headline.append(("on the Pareto front", count(len(pareto_front(study)), "trial")))
-    headline.append(("finished", count(len(finished), "trial")))
+        headline.append((tr("on the Pareto front"), trials(len(pareto_front(study)))))
+    headline.append((tr("finished"), trials(len(finished))))
     spans = [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in study.trials if t.started and t.seconds]
     if spans:
-        headline.append(("wall time", duration(wall_seconds(spans))))
-    facts: list[tuple[str, Cell]] = [("Trials", counts(study))]
+        headline.append((tr("wall time"), duration(wall_seconds(spans))))
+    facts: list[tuple[str, Cell]] = [(tr("Trials"), counts(study))]
     for metric in study.metrics:
         best = best_of(study.complete(metric), metric)
+        title = tr("Best {metric}", metric=metric.name)
         if best is None:
-            facts.append((f"Best {metric.name}", "none: no trial completed yet"))
+            facts.append((title, tr("none: no trial completed yet")))
         else:
-            value = f"{scores(study, metric)(best)} in trial {best.number}"
-            facts.append((f"Best {metric.name}", f"{value} ({configuration(best.params)})"))
-            facts.append((f"All final {metric.name}", _all_finals(study, metric)))
+            said = tr(
+                "{value} in trial {n} ({configuration})",
+                value=scores(study, metric)(best),
+                n=best.number,
+                configuration=configuration(best.params),
+            )
+            facts += [(title, said), (tr("All final {metric}", metric=metric.name), _all_finals(study, metric))]
+    facts += _samples(study)
     if spans:
-        times = f"{duration(wall_seconds(spans))} of wall time, {duration(sum(s.finished - s.started for s in spans))} "
-        times += "of trials"
-        gpu = sum(span.gpu_seconds for span in spans)
-        facts.append(("Time", f"{times}, {number(gpu / 3600, 3)} GPU hours" if gpu else times))
+        facts += [(tr("Time"), _times(spans)), (tr("Trained"), _dates(spans))]
+    facts.append((tr("Report written"), moment(datetime.now().astimezone())))
     space = Table(
-        ("parameter", "searched", "only if"),
+        (tr("parameter"), tr("searched"), tr("only if")),
         tuple((p.name, p.distribution, p.condition_text) for p in study.space.walk()),
     )
     if all(not row[2] for row in space.rows):
         space = Table(space.columns[:2], tuple(row[:2] for row in space.rows))
-    blocks: list[Block] = [Facts(tuple(headline), headline=True), Facts((*facts, *study.setup))]
+    blocks: list[Block] = [Facts(tuple(headline), headline=True), Facts((*facts, *_setup(study.spec)))]
     if space.rows:
-        blocks += [Text("What was searched:"), space]
-    return Section("Summary", "summary", blocks)
+        blocks += [Text(tr("What was searched:")), space]
+    return Section(tr("Summary"), "summary", blocks)
 
 
 def _all_finals(study: StudyRecord, metric: Metric) -> str:
     finals = [trial.values[metric.name] for trial in study.complete(metric)]
     found, places = spread(finals), decimals(finals)
     if found is None:
-        return "none"
+        return tr("none")
     low, high, mean = (score(value, places) for value in (found.low, found.high, found.mean))
     if found.deviation is None:
         return mean
-    share = f"{found.n / len(study.finished):.0%} of {count(len(study.finished), 'finished trial')}"
-    return f"{low} to {high}, mean {mean}, standard deviation {score(found.deviation, places)} (n = {found.n}, {share})"
+    return trn(
+        "{low} to {high}, mean {mean}, standard deviation {deviation} (n = {complete}, {share} of {n} finished trial)",
+        "{low} to {high}, mean {mean}, standard deviation {deviation} (n = {complete}, {share} of {n} finished trials)",
+        len(study.finished),
+        low=low,
+        high=high,
+        mean=mean,
+        deviation=score(found.deviation, places),
+        complete=found.n,
+        share=f"{found.n / len(study.finished):.0%}",
+    )
+
+
+def _times(spans: Sequence[Span]) -> str:
+    values = {
+        "wall": duration(wall_seconds(spans)),
+        "trials": duration(sum(span.finished - span.started for span in spans)),
+    }
+    gpu = sum(span.gpu_seconds for span in spans)
+    if not gpu:
+        return tr("{wall} of wall time, {trials} of trials", **values)
+    return tr("{wall} of wall time, {trials} of trials, {gpu} GPU hours", **values, gpu=number(gpu / 3600, 3))
+
+
+def _dates(spans: Sequence[Span]) -> str:
+    """When the first trial began and the last one ended, in the time zone of whoever writes the report."""
+    seconds = min(span.started for span in spans), max(span.finished for span in spans)
+    first, last = (moment(datetime.fromtimestamp(second).astimezone()) for second in seconds)
+    return first if first == last else tr("{first} to {last}", first=first, last=last)
+
+
+def _samples(study: StudyRecord) -> list[tuple[str, Cell]]:
+    """How many samples an epoch had, as far as the objective reported it."""
+    facts: list[tuple[str, Cell]] = []
+    for title, name in ((tr("Training samples"), "train_samples"), (tr("Validation samples"), "val_samples")):
+        found = [value for trial in study.finished if (value := trial.last(name)) is not None]
+        if not found:
+            continue
+        low, high = whole(round(min(found))), whole(round(max(found)))
+        facts.append((title, low if low == high else tr("{low} to {high}", low=low, high=high)))
+    return facts
+
+
+def _setup(spec: StudySpec | None) -> list[tuple[str, Cell]]:
+    """What else was decided about the study."""
+    if spec is None:
+        return []
+    facts = (
+        (tr("Objective"), spec.objective_ref().label),
+        (tr("Sampler"), component(spec.sampler.name, spec.sampler.options)),
+        (tr("Pruner"), component(spec.pruner.name, spec.pruner.options)),
+        (tr("Budget"), _budget(spec.budget)),
+        (tr("Constants"), configuration(spec.constants) if spec.constants else ""),
+        (tr("Seed"), str(spec.seed)),
+    )
+    return [(name, text) for name, text in facts if text]
+
+
+def _budget(budget: Budget) -> str:
+    limits = []
+    if budget.trials is not None:
+        limits.append(trials(budget.trials))
+    if budget.hours is not None:
+        limits.append(tr("{hours} hours", hours=f"{budget.hours:g}"))
+    if budget.gpu_hours is not None:
+        limits.append(tr("{hours} GPU hours", hours=f"{budget.gpu_hours:g}"))
+    return tr(", ").join(limits) or tr("every cell of the grid")
 
 
 def counts(study: StudyRecord) -> str:
     """`36 complete, 24 pruned and 0 failed`, and what is still under way."""
     parts = [
-        f"{len(study.in_state('COMPLETE'))} complete",
-        f"{len(study.in_state('PRUNED'))} pruned",
-        f"{len(study.in_state('FAIL'))} failed",
+        tr("{n} complete", n=len(study.in_state("COMPLETE"))),
+        tr("{n} pruned", n=len(study.in_state("PRUNED"))),
+        tr("{n} failed", n=len(study.in_state("FAIL"))),
     ]
-    for state, word in (("RUNNING", "running"), ("WAITING", "waiting")):
-        if trials := study.in_state(state):
-            parts.append(f"{len(trials)} {word}")
-    text = listed(parts)
+    if running := len(study.in_state("RUNNING")):
+        parts.append(tr("{n} running", n=running))
+    if waiting := len(study.in_state("WAITING")):
+        parts.append(tr("{n} waiting", n=waiting))
     again = sum(trial.requeued for trial in study.trials)
-    return f"{text}; {count(again, 'attempt')} lost or interrupted and tried again" if again else text
+    if not again:
+        return listed(parts)
+    return trn(
+        "{counts}; {n} attempt lost or interrupted and tried again",
+        "{counts}; {n} attempts lost or interrupted and tried again",
+        again,
+        counts=listed(parts),
+    )

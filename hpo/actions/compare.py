@@ -1,0 +1,64 @@
+"""Studies or trials beside each other, as a report in the folder of the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo import layout
+from hpo.analysis.records import read_study
+from hpo.analysis.versus import Side, Versus, common_metrics, versus
+from hpo.analysis.wording import listed, with_direction
+from hpo.errors import NotComparable, StudyNotFound
+from hpo.reports.build import Written, write_pages
+from hpo.reports.versus import versus_data, versus_report
+
+
+def read_sides(runs: Path, given: Sequence[tuple[str, int | None]]) -> tuple[Side, ...]:
+    """(study, number of a trial or None) as sides, each named by what it is.
+
+    Raises StudyNotFound for a trial that is not there, NotComparable for fewer than two, for one given twice, for
+    studies beside trials, and where no metric is common to all."""
+    names = [study if number is None else f"{study}/{number}" for study, number in given]
+    if len(names) < 2:
+        raise NotComparable(f"{listed(names)} alone cannot be compared; expected two studies, or two trials")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise NotComparable(f"{twice} is given twice; expected each study or trial once")
+    if len({number is None for _, number in given}) > 1:
+        raise NotComparable(
+            f"{listed(names)} are studies and trials; expected either studies or trials, such as {given[0][0]}/0"
+        )
+    studies = {study: read_study(runs, study) for study, _ in given}
+    sides = []
+    for name, (study, number) in zip(names, given, strict=True):
+        record = studies[study]
+        trial = None
+        if number is not None:
+            trial = next((one for one in record.trials if one.number == number), None)
+            if trial is None:
+                there = f"it has trials 0 to {len(record.trials) - 1}" if record.trials else "it has no trial yet"
+                raise StudyNotFound(f"study '{study}' has no trial {number}; {there}")
+        sides.append(Side(name, record, trial))
+    if not common_metrics(sides):
+        goals = (f"{side.name} has {listed(with_direction(metric) for metric in side.study.metrics)}" for side in sides)
+        raise NotComparable(
+            f"there is no metric to compare by: {'; '.join(goals)}; expected one of equal name and direction in all"
+        )
+    return tuple(sides)
+
+
+def write_comparison(
+    runs: Path, sides: Sequence[Side], folder: Path | None = None, images: str | None = None
+) -> tuple[Versus, Written]:
+    """The comparison, and its pages in `folder`, else in that of the first study. Raises ReportError."""
+    found = versus(sides)
+    target = folder or layout.study_directory(runs, sides[0].study.name)
+    return found, write_pages(versus_report(found), versus_data(found), target, stem_of(sides), images)
+
+
+def stem_of(sides: Sequence[Side]) -> str:
+    """`comparison-with-<B>`, of trials `trial-3-comparison-with-<B>-12`."""
+    others = "-and-".join(side.name.replace("/", "-") for side in sides[1:])
+    first = "" if sides[0].trial is None else f"trial-{sides[0].trial.number}-"
+    return f"{first}comparison-with-{others}"

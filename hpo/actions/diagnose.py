@@ -1,0 +1,74 @@
+"""Finds the training that is to be diagnosed: a trial of a study, a run of MLflow, a log file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hpo import history, layout
+from hpo.actions.best import choose
+from hpo.analysis.log_files import LogError, ReadLog, log_of_run, read_log
+from hpo.analysis.records import records_of
+from hpo.analysis.training_log import log_of
+from hpo.redaction import redact
+from hpo.storage import load_study
+from hpo.trackers.mlflow_place import ENVIRONMENT, is_server
+
+RUN = "mlflow:"
+# What a folder of a training may hold, the first that is there.
+IN_FOLDER = (layout.HISTORY, "metrics.csv")
+SUFFIXES = (".csv", ".tsv", ".txt", ".log", ".json", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Training:
+    """folder: of the trial, into which its diagnosis belongs; None of what is not a trial."""
+
+    read: ReadLog
+    folder: Path | None = None
+
+
+def outside(source: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> Training | None:
+    """The training of a file, a folder or an MLflow run; None if `source` is none of these.
+
+    Raises LogError, HpoError."""
+    if source.startswith(RUN):
+        return Training(_run(source.removeprefix(RUN), runs, columns, tracking_uri))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = next((path / name for name in IN_FOLDER if (path / name).is_file()), None)
+        return Training(read_log(found, columns)) if found else None
+    if path.is_file() and path.suffix.lower() not in (".yaml", ".yml"):
+        return Training(read_log(path, columns))
+    if path.suffix.lower() in SUFFIXES:
+        raise LogError(f"there is no file {path}")
+    return None
+
+
+def of_trial(runs: Path, name: str, number: int | None) -> Training:
+    """Trial `number` of a study, or its best one. Raises StudyNotFound, HpoError when none has completed."""
+    spec, stored = load_study(runs, name)
+    directory = layout.study_directory(runs, name)
+    record = records_of(stored, spec, directory, histories=False)
+    chosen = choose(record, number).trial
+    folder = layout.trial_directory(directory, chosen.number)
+    trial = replace(chosen, history=tuple(history.read(folder / layout.HISTORY)))
+    state = trial.state.lower()
+    which = f"a {state} trial" if number is not None else f"the study's best trial, {trial.number}"
+    return Training(ReadLog(log_of(record, trial), which), folder)
+
+
+def _run(run_id: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> ReadLog:
+    from hpo.trackers.mlflow import read_run
+
+    uri = tracking_uri or os.environ.get(ENVIRONMENT) or f"sqlite:///{runs / layout.MLFLOW_STORE}"
+    file = re.fullmatch(r"sqlite:///([^?]+).*", uri)
+    if file and not Path(file[1]).is_file():  # MLflow would make an empty store
+        raise LogError(f"there is no MLflow store {file[1]}; --tracking-uri or ${ENVIRONMENT} names another")
+    if not file and not is_server(uri) and "://" not in uri:
+        raise LogError(f"the tracking URI is '{redact(uri)}'; expected such as sqlite:////FILE or http://HOST:PORT")
+    run = read_run(uri, run_id)
+    return log_of_run(run.name, run.metrics, run.params, run.status, f"MLflow run {run_id}", columns)

@@ -1,0 +1,104 @@
+"""`hpo compare`: studies or trials beside each other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hpo import layout
+from hpo.analysis.wording import count, number
+from hpo.cli.common import aligned, emit, find_study, hand_over, json_option, page_options, runs_option
+
+if TYPE_CHECKING:
+    from hpo.analysis.versus import Versus
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo compare before after          two studies: does `after` reach more?
+  hpo compare before after other    each against `before`
+  hpo compare before/3 after/12     two trials, with their curves
+  hpo compare before after --lang zh-TW --open
+  hpo compare before after --json | jq .metrics[].tests
+"""
+)
+@click.argument("given", nargs=-1, required=True, metavar="A B [C ...]")
+@click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Write it there.")
+@page_options
+@runs_option
+@json_option
+def compare(
+    given: tuple[str, ...],
+    output: Path | None,
+    lang: str | None,
+    images: str | None,
+    show: bool,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Compare studies, or trials, with each other.
+
+    What was reached, with what and on which data, and whether the difference is more than scatter.
+    A, B, ... are studies by name or YAML, or trials as STUDY/NUMBER; the first is what the others
+    are compared with. Written to comparison-with-B.html, .md and .json in the folder of study A."""
+    from hpo.actions.compare import read_sides, write_comparison
+    from hpo.language import ENGLISH, chosen, language
+    from hpo.reports.versus import versus_data
+
+    code = chosen(lang)
+    sides = read_sides(runs, [_meant(runs, one) for one in given])
+    with language(code):
+        found, written = write_comparison(runs, sides, output, images)
+    if as_json:
+        emit({"language": code, **asdict(written), **versus_data(found)})
+    else:
+        with language(ENGLISH):
+            click.echo(_summary(found))
+    hand_over(written.html, written.markdown, written.json, show=show, quiet=as_json)
+
+
+def _meant(runs: Path, given: str) -> tuple[str, int | None]:
+    """The study, and the trial of `STUDY/12`; a study or YAML of that very name comes first."""
+    study, slash, tail = given.rpartition("/")
+    if slash and tail.isdigit() and given not in layout.studies_in(runs):
+        return find_study(runs, study), int(tail)
+    return find_study(runs, given), None
+
+
+def _summary(found: Versus) -> str:
+    """What a terminal has room for: the ranges, the tests, whether the data are the same."""
+    from hpo.reports.sections.significance import p_text
+    from hpo.reports.sections.versus import data_warnings
+
+    lines: list[str] = []
+    for one in found.metrics:
+        if not found.whole:
+            values = ((own.side, "-" if own.spread is None else number(own.spread.mean)) for own in one.finals)
+            lines += [*aligned([("", one.metric.name), *values], right=[1]), ""]
+            continue
+        best, worst = ("max", "min") if one.metric.direction == "maximize" else ("min", "max")
+        rows: list[tuple[str, ...]] = [(one.metric.name, "n", "success", best, "mean", "sd", worst)]
+        for own in one.finals:
+            spread, success = own.spread, "-" if own.success is None else f"{own.success:.0%}"
+            if spread is None:
+                rows.append((own.side, "0", success, "-", "-", "-", "-"))
+                continue
+            ends = (spread.high, spread.low) if best == "max" else (spread.low, spread.high)
+            numbers = (ends[0], spread.mean, spread.deviation, ends[1])
+            rows.append((own.side, str(spread.n), success, *("-" if v is None else number(v) for v in numbers)))
+        lines += [*aligned(rows, right=range(1, 7)), ""]
+        for test in one.tests:
+            place = f"{test.group}: {test.after} less {test.before}"
+            if test.needed:
+                n = min(test.n_before, test.n_after)
+                lines.append(f"{place}  not shown (n = {n}, about {test.needed} needed)")
+            else:
+                g = "" if test.g is None else f", g {test.g:.2f}"
+                lines.append(f"{place}  {number(test.difference, 3)}, p {p_text(test.p)}{g} ({test.method})")
+        lines += [""] if one.tests else []
+    lines += [*data_warnings(found), f"{count(len(found.differences), 'difference')} of configuration; all of it:"]
+    return "\n".join(lines)

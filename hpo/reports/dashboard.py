@@ -1,0 +1,118 @@
+"""What optuna-dashboard shows of a study beside Optuna's own plots: the note, a heatmap for each group and the
+importance of the parameters, as plotly figures under fixed ids in the study's storage. A figure is kept there in
+pieces of 2045 characters, one write each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo.language import current, language
+from hpo.redaction import redact
+from hpo.trackers.base import Progress, Tracker
+from hpo.trial import Job, Outcome
+
+if TYPE_CHECKING:
+    import optuna
+    import plotly.graph_objects as go
+
+    from hpo.analysis.records import StudyRecord
+    from hpo.spec import StudySpec
+
+# Each heatmap has the number of its group, from 1 in the order declared, so that it keeps its id.
+HEATMAP, IMPORTANCE = "hpo-heatmap", "hpo-importance"
+MOST_GROUPS = 8
+# Of updates during a run: seconds between two, what part of the time they may take at most, and how long the end of
+# the run waits for one.
+PERIOD, PART, PATIENCE = 600.0, 0.01, 30.0
+
+
+def figures_of(record: StudyRecord) -> dict[str, go.Figure]:
+    """The figures by their ids, of the study's first metric; what there is nothing to show of yet is left out."""
+    from hpo.analysis.architecture import heatmaps
+    from hpo.analysis.importance import importance
+    from hpo.reports.figures.dashboard import heatmap_graph, importance_graph
+
+    metric = record.metrics[0]
+    found: dict[str, go.Figure] = {}
+    shares = importance(record, metric)
+    data = heatmaps(record, metric, tuple(name for name, _ in shares.shares))
+    if data is not None:
+        for place, own in enumerate(data.maps[:MOST_GROUPS], start=1):
+            if own.best is not None:
+                found[f"{HEATMAP}-{place}"] = heatmap_graph(data, own)
+    if shares.shares:
+        found[IMPORTANCE] = importance_graph(shares)
+    return found
+
+
+def save_figures(study: optuna.Study, record: StudyRecord) -> None:
+    """Writes the figures into the study's storage. Raises what the storage raises."""
+    from optuna_dashboard import save_plotly_graph_object
+
+    for name, figure in figures_of(record).items():
+        save_plotly_graph_object(study, figure, graph_object_id=name)
+
+
+class DashboardTracker(Tracker):
+    """Brings note and figures up to date during a run, seldom and in a thread, so that no trial waits for them.
+
+    The thread writes through the driver's own storage: the study keeps its one writer. What fails is said once and
+    tried again after the next pause. clock: seconds, of any start."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        spec: StudySpec,
+        directory: Path,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._study, self._spec, self._directory = study, spec, directory
+        self._say, self._clock = say, clock
+        self._language = current()
+        self._next = clock() + PERIOD
+        self._thread: threading.Thread | None = None
+        self._failure = ""
+        self._said = False
+
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._complain()
+        if self._clock() >= self._next:
+            # Whatever happens to it, it must not keep the driver from ending.
+            self._thread = threading.Thread(target=self._update, name="hpo-dashboard", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Waits for an update that is under way, so that nothing older is written after what follows."""
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
+        self._complain()
+
+    def _update(self) -> None:
+        from hpo.analysis.records import records_of
+        from hpo.reports.note import save_note
+
+        began = self._clock()
+        try:
+            with language(self._language):
+                record = records_of(self._study, self._spec, self._directory, histories=False)
+                save_note(self._study, record)
+                save_figures(self._study, record)
+        except Exception as error:  # of the storage, of a figure: no trial shall know
+            self._failure = redact(str(error)) or type(error).__name__
+        finally:
+            self._study._storage.remove_session()  # this thread's own, of a database
+            ended = self._clock()
+            self._next = ended + max(PERIOD, (ended - began) / PART)
+
+    def _complain(self) -> None:
+        """Said by the driver's own thread."""
+        if self._failure and not self._said:
+            self._said = True
+            self._say(f"what optuna-dashboard shows could not be brought up to date: {self._failure}; trials go on")

@@ -1,0 +1,104 @@
+"""What the report of a study says, for programs: `report.json`. Names are those of the dataclasses in
+`hpo.analysis`, numbers are not rounded, texts are English. `format` counts up when a name changes its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import hpo
+from hpo.analysis.anova import anova
+from hpo.analysis.architecture import best_per_group, heatmaps
+from hpo.analysis.comparison import comparison
+from hpo.analysis.curves import epochs_to_best
+from hpo.analysis.effects import effects
+from hpo.analysis.failures import causes_of
+from hpo.analysis.focal import focal_of
+from hpo.analysis.ghm import ghm_of
+from hpo.analysis.importance import importance
+from hpo.analysis.pairwise import pairwise
+from hpo.analysis.pareto import pareto_front
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.stability import stabilities
+from hpo.analysis.training_log import TrainingLog
+from hpo.analysis.verdict import verdicts
+from hpo.reports.sections.recorded import best_recorded
+from hpo.spec import Metric, StudySpec
+
+FORMAT = 1
+
+
+def heading(kind: str) -> dict[str, Any]:
+    """What every such file begins with."""
+    return {"kind": kind, "format": FORMAT, "hpo": hpo.__version__, "written": datetime.now().astimezone().isoformat()}
+
+
+def data_of(study: StudyRecord) -> dict[str, Any]:
+    return heading("study") | {
+        "study": study.name,
+        "metrics": study.metrics,
+        "group_by": study.group_by,
+        "setup": _setup(study.spec),
+        "counts": {state.lower(): len(study.in_state(state)) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
+        "pareto_front": [trial.number for trial in pareto_front(study)],
+        "by_metric": {metric.name: _by_metric(study, metric) for metric in study.metrics},
+        "stability": stabilities(study, study.metrics[0]),
+        "failures": [_cause(cause.state, cause.cause, cause.trials) for cause in causes_of(study)],
+        "ghm": _recorded(study, ghm_of),
+        "focal": _recorded(study, focal_of),
+        "trials": [_trial(study, trial) for trial in study.trials],
+    }
+
+
+def _setup(spec: StudySpec | None) -> dict[str, Any]:
+    """What was decided about the study, but for its search space."""
+    if spec is None:
+        return {}
+    return {
+        "objective": spec.objective_ref().label,
+        "sampler": {"name": spec.sampler.name, "options": spec.sampler.options},
+        "pruner": {"name": spec.pruner.name, "options": spec.pruner.options},
+        "budget": spec.budget.model_dump(),
+        "constants": spec.constants,
+        "seed": spec.seed,
+    }
+
+
+def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
+    found = importance(study, metric)
+    ranking = [name for name, _ in found.shares]
+    return {
+        "best": best_per_group(study, metric),
+        "comparison": comparison(study, metric),
+        "heatmaps": heatmaps(study, metric, ranking),
+        "effects": effects(study, metric, ranking),
+        "anova": anova(study, metric),
+        "pairwise": pairwise(study, metric) if study.group_by is not None else None,
+        "importance": found,
+    }
+
+
+def _recorded(study: StudyRecord, read: Callable[[TrainingLog], Any]) -> list[dict[str, Any]]:
+    return [{"group": group, "trial": trial, "recorded": data} for group, trial, data in best_recorded(study, read)]
+
+
+def _cause(state: str, cause: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    return {"state": state, "cause": cause, "trials": trials}
+
+
+def _trial(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
+    found = epochs_to_best(study, trial, study.metrics[0])
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "requeued": trial.requeued,
+        "params": trial.params,
+        "values": trial.values,
+        "cause": trial.cause,
+        "reason": trial.reason,
+        "seconds": trial.seconds,
+        "epochs": trial.steps,
+        "verdict": verdicts(study).get(trial.number),
+        "epochs_to_best": None if found is None else found[0],
+    }

@@ -1,0 +1,129 @@
+"""The curves of one training with what led to its verdict."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.analysis.curves import Curve, drawn
+from hpo.analysis.wording import number
+from hpo.language import mark, tr
+from hpo.reports.blocks import Rows
+from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, plain, whole_ticks
+from hpo.reports.sections.training import DiagnosisChart, DiagnosisPanel
+
+PANEL_HEIGHT = 170
+GAP = 0.12  # between panels, as a share of one
+LONGEST_TITLE = 22
+# Curves of fewer points also have markers: a line alone does not show a single one.
+FEW_POINTS = 30
+BAND = "rgba(213, 94, 0, 0.13)"
+LOOKS = {
+    "train_": (mark("train"), OKABE_ITO[4], "dash", "circle"),
+    "val_": (mark("validation"), OKABE_ITO[0], "solid", "square"),
+    "": (mark("value"), OKABE_ITO[2], "solid", "diamond"),
+}
+
+
+def diagnosis_figure(data: DiagnosisChart) -> go.Figure:
+    """Panels above each other, with one axis of epochs; the band begins where the evidence does."""
+    traces: list[go.Scatter] = []
+    axes: dict[str, Any] = {}
+    named: set[str] = set()
+    shapes: list[dict[str, Any]] = []
+    count = len(data.panels)
+    steps = [step for panel in data.panels for curve in panel.curves for step in curve.steps]
+    first, last = min(steps), max(steps)
+    room = 0.03 * (last - first) + 0.5
+    keep = tuple(step for step in (data.best, data.since) if step is not None)
+    for row, panel in enumerate(data.panels):
+        which = "y" if row == 0 else f"y{row + 1}"
+        top, bottom = 1 - (row + GAP) / count if row else 1.0, 1 - (row + 1) / count
+        title = axis(cut(panel.title, LONGEST_TITLE), **_scale(panel))
+        axes[which.replace("y", "yaxis")] = title | {"domain": [bottom, top]}
+        for curve in panel.curves:
+            traces.append(_trace(drawn(curve, keep=keep), named, which))
+            if curve.name == data.metric:
+                traces += _star(curve, data.best, which)
+        if panel.level is not None:
+            line = {"color": NEUTRAL, "width": 1, "dash": "dot"}
+            ends = {"x0": first - room, "x1": last + room, "y0": panel.level, "y1": panel.level}
+            shapes.append({"type": "line", "yref": which, "line": line, "layer": "below", **ends})
+    if data.since is not None:
+        ends = {"x0": data.since, "x1": last + room, "y0": 0, "y1": 1}
+        shapes.append(
+            {"type": "rect", "yref": "paper", "fillcolor": BAND, "line": {"width": 0}, "layer": "below", **ends}
+        )
+    across = axis(tr("epoch"), range=[first - room, last + room], **whole_ticks(last - first))
+    look = layout(
+        PANEL_HEIGHT * count + 90,
+        legend=legend(),
+        dragmode="zoom",
+        xaxis=across | {"anchor": "y" if count == 1 else f"y{count}"},
+        shapes=shapes,
+        **axes,
+    )
+    return go.Figure(traces, look)
+
+
+def diagnosis_rows(data: DiagnosisChart) -> Rows:
+    """A row an epoch of each curve, of every epoch."""
+    return Rows(
+        ("metric", "epoch", "value"),
+        tuple(
+            (curve.name, step, value)
+            for panel in data.panels
+            for curve in panel.curves
+            for step, value in zip(curve.steps, curve.values, strict=True)
+        ),
+    )
+
+
+def _scale(panel: DiagnosisPanel) -> dict[str, Any]:
+    if not panel.log:
+        return {}
+    logs = [math.log10(value) for curve in panel.curves for _, value in curve.finite]
+    margin = 0.05 * (max(logs) - min(logs))
+    ends = [min(logs) - margin, max(logs) + margin]
+    return {"type": "log", "range": ends, "exponentformat": "power", "nticks": 5}
+
+
+def _trace(curve: Curve, named: set[str], which: str) -> go.Scatter:
+    kind = next(prefix for prefix in ("train_", "val_", "") if curve.name.startswith(prefix))
+    name, color, dash, symbol = LOOKS[kind]
+    first = kind not in named
+    named.add(kind)
+    epoch = tr("epoch {epoch}", epoch="%{x}")
+    return go.Scatter(
+        x=curve.steps,
+        y=curve.values,
+        mode="lines+markers" if len(curve.steps) <= FEW_POINTS else "lines",
+        name=tr(name),
+        legendgroup=kind or "bare",
+        showlegend=first,
+        yaxis=which,
+        line={"color": color, "width": 2, "dash": dash},
+        marker={"color": color, "size": 5, "symbol": symbol},
+        hovertemplate=f"{plain(curve.name)} %{{y:.5g}}<br>{epoch}<extra></extra>",
+    )
+
+
+def _star(curve: Curve, best: int | None, which: str) -> list[go.Scatter]:
+    value = next((value for step, value in curve.finite if step == best), None)
+    if value is None:
+        return []
+    said = tr("best {metric}: {value}", metric=curve.name, value=number(value, 5))
+    epoch = tr("epoch {epoch}", epoch=best)
+    return [
+        go.Scatter(
+            x=[best],
+            y=[value],
+            mode="markers",
+            name=tr("best epoch"),
+            yaxis=which,
+            marker={"color": OUTLINE, "symbol": "star", "size": 13},
+            hovertemplate=f"{plain(said)}<br>{epoch}<extra></extra>",
+        )
+    ]

@@ -1,0 +1,108 @@
+"""Lines of one training by epoch, in panels above each other with one axis of epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.analysis.curves import drawn
+from hpo.language import tr
+from hpo.reports.blocks import Rows
+from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, plain, whole_ticks
+from hpo.reports.sections.line_panels import (
+    CHANGED,
+    CROSS_ENTROPY,
+    FOCAL,
+    PLAIN,
+    SAMPLES,
+    TRAIN,
+    VALIDATION,
+    LinePanels,
+    NamedLine,
+)
+
+PANEL_HEIGHT = 150
+GAP = 0.12  # between panels, as a share of one
+LONGEST_TITLE = 22
+# Curves of fewer points also have markers: a line alone does not show a single one.
+FEW_POINTS = 30
+LOOKS = {
+    TRAIN: (OKABE_ITO[4], "dash", "circle"),
+    VALIDATION: (OKABE_ITO[0], "solid", "square"),
+    PLAIN: (OKABE_ITO[2], "dash", "diamond"),
+    CHANGED: (OKABE_ITO[3], "solid", "triangle-up"),
+    SAMPLES: (NEUTRAL, "dot", "circle"),
+    CROSS_ENTROPY: (OKABE_ITO[2], "dash", "diamond"),
+    FOCAL: (OKABE_ITO[3], "solid", "triangle-up"),
+}
+
+
+def line_panels_figure(data: LinePanels) -> go.Figure:
+    traces: list[go.Scatter] = []
+    axes: dict[str, Any] = {}
+    named: set[str] = set()
+    count = len(data.panels)
+    for row, panel in enumerate(data.panels):
+        which = "y" if row == 0 else f"y{row + 1}"
+        top, bottom = 1 - (row + GAP) / count if row else 1.0, 1 - (row + 1) / count
+        scale: dict[str, Any] = {"type": "log", "exponentformat": "power", "nticks": 5} if panel.log else {}
+        title = axis(cut(panel.title, LONGEST_TITLE), **scale)
+        axes[which.replace("y", "yaxis")] = title | {"domain": [bottom, top]}
+        for line in panel.lines:
+            traces.append(_trace(line, line.of not in named, which, data.best))
+            named.add(line.of)
+    steps = [step for panel in data.panels for line in panel.lines for step in line.curve.steps]
+    first, last = min(steps), max(steps)
+    room = 0.03 * (last - first) + 0.5
+    across = axis(tr("epoch"), range=[first - room, last + room], **whole_ticks(last - first))
+    return go.Figure(
+        traces,
+        layout(
+            PANEL_HEIGHT * count + 90,
+            legend=legend(),
+            xaxis=across | {"anchor": "y" if count == 1 else f"y{count}"},
+            shapes=[] if data.best is None else [_rule(data.best)],
+            annotations=[] if data.best is None else [_best(data.best, first, last)],
+            **axes,
+        ),
+    )
+
+
+def _trace(line: NamedLine, first: bool, which: str, best: int | None) -> go.Scatter:
+    color, dash, symbol = LOOKS[line.of]
+    curve = drawn(line.curve, keep=() if best is None else (best,))
+    epoch = tr("epoch {epoch}", epoch="%{x}")
+    return go.Scatter(
+        x=curve.steps,
+        y=curve.values,
+        mode="lines+markers" if len(curve.steps) <= FEW_POINTS else "lines",
+        name=tr(line.of),
+        legendgroup=line.of,
+        showlegend=first,
+        yaxis=which,
+        line={"color": color, "width": 2, "dash": dash},
+        marker={"color": color, "size": 5, "symbol": symbol},
+        hovertemplate=f"{plain(tr(line.of))} %{{y:.4g}}<br>{epoch}<extra></extra>",
+    )
+
+
+def _rule(epoch: int) -> dict[str, Any]:
+    line = {"color": OUTLINE, "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": epoch, "x1": epoch, "yref": "paper", "y0": 0, "y1": 1, "line": line, "layer": "below"}
+
+
+def _best(epoch: int, first: int, last: int) -> dict[str, Any]:
+    """A star at the foot of the line, on the side where there is room for its words."""
+    right = epoch - first > (last - first) / 2
+    text = f"{plain(tr('best epoch'))} ★" if right else f"★ {plain(tr('best epoch'))}"
+    place = {"x": epoch, "xanchor": "right" if right else "left", "yref": "paper", "y": 0, "yanchor": "bottom"}
+    return {**place, "text": text, "showarrow": False, "font": {"size": 11}}
+
+
+def line_panels_rows(data: LinePanels) -> Rows:
+    """A row an epoch of each line, as far as they are drawn."""
+    keep = () if data.best is None else (data.best,)
+    curves = [drawn(line.curve, keep=keep) for panel in data.panels for line in panel.lines]
+    points = ((c.name, step, value) for c in curves for step, value in zip(c.steps, c.values, strict=True))
+    return Rows(("line", "epoch", "value"), tuple(points))

@@ -1,0 +1,295 @@
+"""What the differences between factors and groups are worth: analysis of variance, and groups pair by pair."""
+
+from __future__ import annotations
+
+from hpo.analysis.anova import Anova, Tested, Untested, anova
+from hpo.analysis.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
+from hpo.analysis.power import ALPHA
+from hpo.analysis.records import StudyRecord
+from hpo.analysis.wording import listed, number, numbers
+from hpo.language import sentences, tr, trn
+from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
+from hpo.reports.sections.shared import capped
+
+
+def significance_section(study: StudyRecord) -> Section | None:
+    """None where nothing is a factor: a space of continuous parameters only."""
+    blocks: list[Block] = []
+    for metric in study.metrics:
+        found = anova(study, metric)
+        if not found.tested and not found.untested and not found.why_not:
+            continue
+        if len(study.metrics) > 1:
+            blocks.append(Text(tr("By {metric}:", metric=metric.name)))
+        blocks += _anova_blocks(found)
+        if study.group_by is not None and found.n:
+            blocks += _pairwise_blocks(study.group_by, pairwise(study, metric))
+    return Section(tr("Analysis of variance"), "significance", blocks) if blocks else None
+
+
+def p_text(p: float) -> str:
+    """Three decimals, and no p is 0."""
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+# --- analysis of variance
+
+
+def _anova_blocks(found: Anova) -> list[Block]:
+    blocks: list[Block] = [Text(_which_trials(found))]
+    if found.why_not:
+        blocks.append(Text(tr("Not shown: {why}.", why=found.why_not)))
+    if found.tested:
+        blocks += [Text(_how_to_read(found)), _tested_table(found)]
+        blocks += [Text(text) for text in (*_interactions(found), *_checks(found)) if text]
+    if found.untested:
+        blocks.append(_untested_table(found.untested))
+        if found.held:
+            blocks.append(Text(_held(str(found.group_by))))
+        if computation := _computation(found.untested):
+            blocks.append(Text(computation))
+    if found.continuous or found.conditional:
+        blocks.append(Text(_no_factors(found)))
+    return blocks
+
+
+def _which_trials(found: Anova) -> str:
+    texts = [
+        trn(
+            "Of the final {metric} of {n} complete trial.",
+            "Of the final {metric} of {n} complete trials.",
+            found.n,
+            metric=found.metric.name,
+        )
+    ]
+    if found.pruned:
+        left_out = tr(
+            "{pruned} pruned and {failed} failed trials have no final value and are not in it. Pruned ones were "
+            "stopped for being worse, so what is left is better and more alike than what was tried.",
+            pruned=found.pruned,
+            failed=found.failed,
+        )
+        texts.append(left_out)
+    elif found.failed:
+        left_out = trn(
+            "{n} failed trial has no final value and is not in it.",
+            "{n} failed trials have no final value and are not in it.",
+            found.failed,
+        )
+        texts.append(left_out)
+    if found.sampler:
+        warning = tr(
+            "The sampler, {sampler}, chose each trial by what earlier ones gave. The trials are not independent, as "
+            "the tests below assume, so a p is a hint and no proof.",
+            sampler=found.sampler,
+        )
+        texts.append(warning)
+    return sentences(texts)
+
+
+def _how_to_read(found: Anova) -> str:
+    cells = found.cells
+    if cells is None:
+        return ""
+    if cells.balanced:
+        design = trn(
+            "The design is balanced: each of the {cells} cells has {n} trial.",
+            "The design is balanced: each of the {cells} cells has {n} trials.",
+            cells.most,
+            cells=cells.n,
+        )
+    else:
+        design = tr(
+            "The design is unbalanced: its {cells} cells have {fewest} to {most} trials; type II sums of squares.",
+            cells=cells.n,
+            fewest=cells.fewest,
+            most=cells.most,
+        )
+    meaning = tr(
+        "An effect is that of a factor beside all others, averaged over their levels: whether it matters, not which "
+        "value is best for one group. Partial eta squared is the share that the factor explains of what the others "
+        "leave; the last column is the smallest share that these trials would have found with a probability of 80 %. "
+        "p is not corrected for the number of factors."
+    )
+    return sentences([design, meaning])
+
+
+def _tested_table(found: Anova) -> Table:
+    rows: list[tuple[Cell, ...]] = [_tested_row(one, found.n) for one in found.tested]
+    residual = ("", str(found.residual_df), number(found.residual, 3), "", "", "", str(found.n), "")
+    rows.append((tr("residual"), *residual))
+    columns = (
+        tr("factor"),
+        tr("levels"),
+        tr("df"),
+        tr("sum of squares"),
+        "F",
+        "p",
+        tr("partial eta²"),
+        "n",
+        tr("smallest eta² found"),
+    )
+    return Table(columns, tuple(rows), frozenset(range(1, 9)))
+
+
+def _tested_row(one: Tested, n: int) -> tuple[Cell, ...]:
+    cells = (str(one.levels), str(one.df), number(one.sum_of_squares, 3), number(one.f, 3), p_text(one.p))
+    return (_name(one.names), *cells, f"{one.eta:.3f}", str(n), f"{one.least:.3f}")
+
+
+def _name(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else tr("{name} by {other}", name=names[0], other=names[1])
+
+
+def _interactions(found: Anova) -> list[str]:
+    texts = []
+    for one in found.tested:
+        if len(one.names) < 2:
+            continue
+        group, name = one.names
+        if one.p < ALPHA:
+            text = tr(
+                "The effect of {name} differs between the values of {group} (interaction, p {p}): read it for each of "
+                "them in the heatmaps.",
+                name=name,
+                group=group,
+                p=_stated(one.p),
+            )
+        else:
+            text = tr(
+                "That the effect of {name} differs between the values of {group} is not shown (interaction, p {p}), "
+                "which is no proof that it does not.",
+                name=name,
+                group=group,
+                p=_stated(one.p),
+            )
+        texts.append(text)
+    return texts
+
+
+def _stated(p: float) -> str:
+    return p_text(p) if p < 0.0005 else f"= {p_text(p)}"
+
+
+def _checks(found: Anova) -> list[str]:
+    name = found.tested[0].names[0]
+    if found.levene is None:
+        texts = [tr("Whether the variances are equal could not be checked: that takes two levels of {name} with three "
+                    "different values each.", name=name)]  # fmt: skip
+    else:
+        values = {"name": name, "w": number(found.levene.w, 3), "p": _stated(found.levene.p)}
+        if found.levene.unequal:
+            texts = [tr("The variances differ between the levels of {name} (Levene's test about the median: W = {w}, "
+                        "p {p}), against what the analysis assumes.", **values)]  # fmt: skip
+        else:
+            texts = [tr("No sign that the variances differ between the levels of {name} (Levene's test about the "
+                        "median: W = {w}, p {p}).", **values)]  # fmt: skip
+    if found.odd:
+        texts.append(
+            trn(
+                "{n} trial lies far outside of the others (trial {trials}): such a value can hide an effect or feign "
+                "one.",
+                "{n} trials lie far outside of the others (trials {trials}): such values can hide an effect or feign "
+                "one.",
+                len(found.odd),
+                trials=numbers(found.odd),
+            )
+        )
+    if found.kruskal is not None:
+        texts.append(
+            tr(
+                "By ranks, on which outlying values have no hold, and without regard to the other factors, the values "
+                "of {group} compare as follows (Kruskal-Wallis): H = {h}, df = {df}, p {p}.",
+                group=found.group_by,
+                h=number(found.kruskal.h, 3),
+                df=found.kruskal.df,
+                p=_stated(found.kruskal.p),
+            )
+        )
+    return texts
+
+
+def _untested_table(untested: tuple[Untested, ...]) -> Table:
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (_name(one.names), tr("not shown ({why})", why=one.why_not)) for one in untested
+    )
+    return Table((tr("factor"), tr("not in the analysis")), rows)
+
+
+def _held(group_by: str) -> str:
+    return tr("{group} is in the model all the same: the effects above are within its values.", group=group_by)
+
+
+def _computation(untested: tuple[Untested, ...]) -> str:
+    first = next((one.need for one in untested if one.need is not None), None)
+    if first is None:
+        return ""
+    return tr(
+        "Needed: enough trials to find an effect that explains half of what the other factors leave (partial eta "
+        "squared 0.5, Cohen's f = 1) at p = 0.05 with a probability of 80 %. For the first of these a test of {df} "
+        "degrees of freedom in a model of {parameters} coefficients has, by the noncentral F distribution with "
+        "noncentrality n, a probability of {power} at n = {n}.",
+        df=first.df,
+        parameters=first.parameters,
+        power=f"{first.power:.0%}",
+        n=first.n,
+    )
+
+
+def _no_factors(found: Anova) -> str:
+    texts = []
+    if found.continuous:
+        texts.append(tr("Continuous, and so no factor: {names}.", names=listed(found.continuous)))
+    if found.conditional:
+        texts.append(tr("Not in every trial, and so no factor: {names}.", names=listed(found.conditional)))
+    return sentences(texts)
+
+
+# --- pair by pair
+
+
+def _pairwise_blocks(group_by: str, data: Pairwise) -> list[Block]:
+    title = tr("Pairs of {group}", group=group_by)
+    blocks: list[Block] = []
+    if data.why_not:
+        blocks.append(Text(tr("{title}: not shown ({why}).", title=title, why=data.why_not)))
+    else:
+        blocks.append(Chart(title, data, _pairs_table(data), _method(data)))
+    if data.left_out:
+        names = listed(tr("{group} (n = {n})", group=group, n=n) for group, n in data.left_out)
+        text = tr("Not shown in any pair: {names}; at least {needed} complete trials each are needed.",
+                  names=names, needed=FEWEST)  # fmt: skip
+        blocks.append(Text(text))
+    return blocks
+
+
+def _method(data: Pairwise) -> str:
+    if data.method == GAMES_HOWELL:
+        method = tr("Games-Howell's test, because the variances of the groups differ by Levene's test.")
+    elif data.levene is None:
+        method = tr("Tukey-Kramer's test; whether the groups' variances are equal could not be checked.")
+    else:
+        method = tr("Tukey-Kramer's test; no sign of unequal variances by Levene's test.")
+    interval = trn(
+        "The bar is the 95 % interval of the difference of means.",
+        "The bar is the simultaneous 95 % interval of the difference of means: p and intervals are corrected for all "
+        "{n} pairs at once.",
+        len(data.pairs),
+    )
+    meaning = tr(
+        "A filled diamond is a difference whose interval leaves out 0. The means are of the trials there were, not "
+        "adjusted for the other parameters; g is Hedges' g, the difference in standard deviations."
+    )
+    return sentences([method, interval, meaning])
+
+
+def _pairs_table(data: Pairwise) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for pair in data.pairs:
+        interval = tr("{low} to {high}", low=number(pair.low, 3), high=number(pair.high, 3))
+        g = "—" if pair.g is None else f"{pair.g:.2f}"
+        sizes = (str(pair.n_a), str(pair.n_b))
+        name = tr("{a} less {b}", a=pair.a, b=pair.b)
+        rows.append((name, number(pair.difference, 3), interval, p_text(pair.p), g, *sizes))
+    columns = (tr("groups"), tr("difference"), tr("95 % interval"), tr("corrected p"), "g", "n₁", "n₂")
+    return capped(columns, tuple(rows), frozenset(range(1, 7)))

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import itertools
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reading import LOSS, SCORE, SPACE, study, trial
+from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+
+from hpo.analysis.anova import Anova, Cells, anova
+from hpo.analysis.axes import axis_of, searched
+from hpo.analysis.records import StudyRecord, TrialRecord
+
+GRID = {
+    "architecture": {"choices": ["unet", "resnet", "dense"]},
+    "learning_rate": {"choices": [1e-4, 1e-3, 5e-3]},
+    "batch_size": {"choices": [8, 16]},
+}
+
+
+def grid(repeats: int = 1, noise: float = 0.05, seed: int = 1) -> list[TrialRecord]:
+    rng = random.Random(seed)
+    cells = itertools.product(*(GRID[name]["choices"] for name in GRID))
+    every = [dict(zip(GRID, cell, strict=True)) for cell in cells for _ in range(repeats)]
+    finals = [0.1 * (p["architecture"] == "unet") + 20 * p["learning_rate"] + rng.gauss(0, noise) for p in every]
+    return [trial(number, params, value) for number, (params, value) in enumerate(zip(every, finals, strict=True))]
+
+
+def drawn(n: int, seed: int = 2) -> list[TrialRecord]:
+    rng = random.Random(seed)
+    trials = []
+    for number in range(n):
+        params = {
+            "architecture": rng.choice(["unet", "resnet"]),
+            "learning_rate": 10 ** rng.uniform(-4, -2),
+            "batch_size": rng.choice([8, 16, 16]),
+        }
+        trials.append(trial(number, params, 0.2 * (params["architecture"] == "unet") + rng.gauss(0, 0.1)))
+    return trials
+
+
+def table_of(record: StudyRecord) -> pd.DataFrame:
+    """What a person would give to statsmodels."""
+    axes = {name: axis_of(name, parameters) for name, parameters in searched(record.space).items()}
+    return pd.DataFrame(
+        {"y": t.values["score"]} | {name: f"level {axis.place(t.params[name])}" for name, axis in axes.items()}
+        for t in record.trials
+    )
+
+
+@pytest.mark.parametrize(
+    "record",
+    [study(grid(2), space=GRID), study(grid(2)[:-7], space=GRID), study(drawn(60))],
+    ids=["balanced", "unbalanced", "binned"],
+)
+def test_every_effect_is_statsmodels(record: StudyRecord) -> None:
+    found = anova(record, SCORE)
+    inside = [":".join(one.names) for one in found.tested]
+    assert inside[:3] == ["architecture", "learning_rate", "batch_size"]
+    fit = ols(f"y ~ {' + '.join(inside)}", table_of(record)).fit()
+    theirs = anova_lm(fit, typ=2)
+    for one, name in zip(found.tested, inside, strict=True):
+        row = theirs.loc[name]
+        assert (one.df, one.f, one.p) == pytest.approx((row["df"], row["F"], row["PR(>F)"]), rel=1e-6)
+        assert one.sum_of_squares == pytest.approx(row["sum_sq"])
+        assert one.eta == pytest.approx(row["sum_sq"] / (row["sum_sq"] + fit.ssr))
+    assert (found.residual_df, found.residual) == pytest.approx((fit.df_resid, fit.ssr))
+
+
+def test_two_factors_by_hand() -> None:
+    """4 cells of 3: the cells' means are 2, 4, 6, 8 and every cell is its mean and 1 to either side."""
+    space = {"architecture": {"choices": ["unet", "resnet"]}, "batch_size": {"choices": [8, 16]}}
+    means = {("unet", 8): 2.0, ("unet", 16): 4.0, ("resnet", 8): 6.0, ("resnet", 16): 8.0}
+    values = [(*cell, mean + d) for cell, mean in means.items() for d in (-1, 0, 1)]
+    trials = [trial(k, {"architecture": a, "batch_size": b}, v) for k, (a, b, v) in enumerate(values)]
+    found = anova(study(trials, space=space), SCORE)
+    # The grand mean is 5. architecture: 12 x 2^2 = 48; batch size: 12 x 1^2 = 12; interaction 0; residual 4 x 2 = 8 of
+    # 12 - 4 = 8 degrees of freedom, a mean square of 1.
+    assert [(one.names, one.df) for one in found.tested] == [
+        (("architecture",), 1),
+        (("batch_size",), 1),
+        (("architecture", "batch_size"), 1),
+    ]
+    assert [one.sum_of_squares for one in found.tested] == pytest.approx([48, 12, 0], abs=1e-9)
+    assert [one.f for one in found.tested] == pytest.approx([48, 12, 0], abs=1e-9)
+    assert [one.eta for one in found.tested] == pytest.approx([48 / 56, 12 / 20, 0], abs=1e-9)
+    assert (found.residual_df, found.residual) == (8, pytest.approx(8))
+    assert found.cells == Cells(4, 3, 3)
+    assert found.cells.balanced
+    assert found.odd == ()
+    assert found.levene is not None
+    assert found.levene.w == pytest.approx(0)
+
+
+def said(found: Anova) -> dict[tuple[str, ...], str]:
+    return {one.names: one.why_not for one in found.untested}
+
+
+def test_too_few_trials_say_how_many_are_needed() -> None:
+    found = anova(study(drawn(4)), SCORE)
+    assert found.tested == ()
+    assert said(found)["architecture",] == "n = 4, about 11 needed"
+    assert found.untested[0].need is not None
+    assert (found.untested[0].need.df, found.untested[0].need.parameters) == (1, 2)
+
+
+def test_the_group_is_in_the_model_even_where_it_cannot_be_tested() -> None:
+    """12 trials are too few for 3 groups, and enough for a factor of 2 levels: within the groups."""
+    space = {name: GRID[name] for name in ("architecture", "batch_size")}
+    rng = random.Random(8)
+    cells = itertools.product(GRID["architecture"]["choices"], GRID["batch_size"]["choices"], range(2))
+    trials = [
+        trial(k, {"architecture": a, "batch_size": b}, 10.0 * (a == "unet") + 0.1 * b + rng.gauss(0, 0.3))
+        for k, (a, b, _) in enumerate(cells)
+    ]
+    found = anova(study(trials, space=space), SCORE)
+    assert found.held
+    assert said(found)["architecture",] == "n = 12, about 14 needed"
+    (tested,) = found.tested
+    theirs = anova_lm(ols("y ~ architecture + batch_size", table_of(study(trials, space=space))).fit(), typ=2)
+    assert (tested.names, tested.f) == (("batch_size",), pytest.approx(theirs.loc["batch_size", "F"]))
+
+
+def test_a_factor_that_would_cost_the_others_their_power_stays_out() -> None:
+    found = anova(study(drawn(12)), SCORE)
+    assert [one.names for one in found.tested][:2] == [("architecture",), ("batch_size",)]
+    assert said(found)["learning_rate",].startswith("n = 12, about 1")
+
+
+def test_a_grid_of_one_trial_a_cell_has_no_interaction_of_all_its_factors() -> None:
+    space = {
+        "architecture": {"choices": ["unet", "resnet", "dense", "vgg", "mlp"]},
+        "learning_rate": {"choices": [1e-5, 5e-5, 1e-4, 5e-4, 1e-3]},
+    }
+    cells = itertools.product(space["architecture"]["choices"], space["learning_rate"]["choices"])
+    rng = random.Random(4)
+    trials = [trial(k, {"architecture": a, "learning_rate": r}, rng.random()) for k, (a, r) in enumerate(cells)]
+    found = anova(study(trials, space=space), SCORE)
+    assert found.cells == Cells(25, 1, 1)
+    assert said(found) == {("architecture", "learning_rate"): "n = 1 a cell, at least 2 needed"}
+
+
+def test_empty_and_single_cells_of_an_interaction_are_said() -> None:
+    trials = grid(2)
+    without = [t for t in trials if (t.params["architecture"], t.params["learning_rate"]) != ("dense", 1e-4)]
+    found = anova(study(without, space=GRID), SCORE)
+    assert said(found)["architecture", "learning_rate"] == "1 of 9 cells have no complete trial"
+    one = next(t for t in trials if (t.params["architecture"], t.params["learning_rate"]) == ("dense", 1e-4))
+    found = anova(study([*without, one], space=GRID), SCORE)
+    assert said(found)["architecture", "learning_rate"] == "n = 1 in the smallest cell, at least 2 needed"
+
+
+def test_factors_that_cannot_be_told_apart_are_said() -> None:
+    rng = random.Random(1)
+    trials = [
+        trial(k, {"architecture": a, "learning_rate": 1e-3, "batch_size": 8 if a == "unet" else 16}, rng.random())
+        for k, a in enumerate(["unet", "resnet"] * 10)
+    ]
+    found = anova(study(trials), SCORE)
+    assert [one.names for one in found.tested] == [("architecture",)]
+    assert said(found) == {
+        ("learning_rate",): "all complete trials have the same value of it",
+        ("batch_size",): "it cannot be told apart from architecture in these trials",
+    }
+
+
+def test_other_parameters_are_named_for_what_they_are() -> None:
+    space = {
+        **SPACE,
+        "dropout": {"low": 0.0, "high": 0.5},
+        "augment": {"choices": [True, False]},
+        "loss": {"choices": {"bce": {}, "focal": {"kind": {"choices": ["a", "b"]}}}},
+    }
+    trials = [
+        trial(t.number, t.params | {"dropout": 0.1, "augment": k % 3 == 0, "loss": "focal", "kind": "a"}, k % 7)
+        for k, t in enumerate(drawn(40))
+    ]
+    found = anova(study(trials, space=space), SCORE)
+    assert found.continuous == ("dropout",)
+    assert found.conditional == ("kind",)
+    assert ("augment",) in [one.names for one in found.tested]
+
+
+def test_a_factor_of_hundreds_of_levels_is_left_out() -> None:
+    space = {"architecture": SPACE["architecture"], "fold": {"choices": list(range(250))}}
+    rng = random.Random(3)
+    trials = [
+        trial(k, {"architecture": rng.choice(["unet", "resnet"]), "fold": k % 250}, rng.random()) for k in range(1000)
+    ]
+    found = anova(study(trials, space=space), SCORE)
+    assert said(found) == {("fold",): "the model would have 251 coefficients, at most 200"}
+
+
+def test_only_complete_trials_count() -> None:
+    trials = drawn(30)
+    others = [
+        trial(30, trials[0].params, state="PRUNED", curve=[9.0], cause="pruner"),
+        trial(31, trials[1].params, state="FAIL", cause="exception"),
+    ]
+    with_others, alone = anova(study([*trials, *others]), SCORE), anova(study(trials), SCORE)
+    assert (with_others.n, with_others.pruned, with_others.failed) == (30, 1, 1)
+    assert with_others.tested == alone.tested
+
+
+def test_a_diverged_trial_is_named_and_ranks_are_compared() -> None:
+    trials = drawn(40)
+    trials[7] = trial(7, trials[7].params, -1e300)
+    found = anova(study(trials), SCORE)
+    assert 7 in found.odd
+    assert found.kruskal is not None
+    groups = [[t.values["score"] for t in trials if t.params["architecture"] == a] for a in ("unet", "resnet")]
+    theirs = stats.kruskal(*groups)
+    assert (found.kruskal.h, found.kruskal.p, found.kruskal.df) == pytest.approx((theirs.statistic, theirs.pvalue, 1))
+
+
+def test_unequal_variances_are_said() -> None:
+    rng = random.Random(1)
+    trials = [
+        trial(t.number, t.params, rng.gauss(0, 1.0 if t.params["architecture"] == "unet" else 0.01)) for t in drawn(60)
+    ]
+    found = anova(study(trials), SCORE)
+    assert found.levene is not None
+    assert found.levene.unequal
+    assert found.kruskal is not None
+
+
+@pytest.mark.parametrize(("sampler", "adaptive"), [("tpe", "tpe"), ("grid", ""), ("random", "")])
+def test_an_adaptive_sampler_is_named(sampler: str, adaptive: str) -> None:
+    spec: Any = SimpleNamespace(sampler=SimpleNamespace(name=sampler))
+    record = study(drawn(20))
+    assert anova(StudyRecord(**{**vars(record), "spec": spec}), SCORE).sampler == adaptive
+
+
+def test_equal_and_exactly_explained_values_have_no_test() -> None:
+    same = [trial(t.number, t.params, 0.1) for t in drawn(30)]
+    assert anova(study(same), SCORE).why_not == "all 30 complete trials have the same score"
+    exact = [trial(t.number, t.params, float(t.params["architecture"] == "unet")) for t in drawn(30)]
+    assert anova(study(exact), SCORE).why_not.startswith("the factors explain every value exactly")
+
+
+def test_without_groups_the_first_factor_is_checked_and_nothing_interacts() -> None:
+    found = anova(study(drawn(30), space=SPACE, group_by=None), SCORE)
+    assert [one.names for one in found.tested] == [("learning_rate",), ("batch_size",), ("architecture",)]
+    assert found.kruskal is None
+
+
+def test_minimizing_changes_nothing_but_the_bad_side() -> None:
+    trials = drawn(30)
+    mirrored = [trial(t.number, t.params, -t.values["score"], metric="loss") for t in trials]
+    theirs = anova(study(mirrored, metrics=(LOSS,)), LOSS).tested
+    assert [one.f for one in anova(study(trials), SCORE).tested] == pytest.approx([one.f for one in theirs])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.floats(1e-200, 1e200) | st.floats(-1e200, -1e-200),
+    st.floats(-100, 100),
+)
+def test_f_knows_neither_unit_nor_origin(factor: float, shift: float) -> None:
+    trials = drawn(30)
+    moved = [trial(t.number, t.params, factor * (t.values["score"] + shift)) for t in trials]
+    ours, theirs = anova(study(trials), SCORE).tested, anova(study(moved), SCORE).tested
+    assert [one.f for one in ours] == pytest.approx([one.f for one in theirs], rel=1e-6)
+    assert [one.eta for one in ours] == pytest.approx([one.eta for one in theirs], rel=1e-6)
+
+
+final = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["unet", "resnet"]), st.floats(1e-4, 1e-2), st.sampled_from([8, 16]), final),
+        max_size=40,
+    )
+)
+def test_any_trials_give_effects_or_reasons(rows: list[tuple[str, float, int, float]]) -> None:
+    trials = [
+        trial(k, {"architecture": a, "learning_rate": rate, "batch_size": b}, value)
+        for k, (a, rate, b, value) in enumerate(rows)
+    ]
+    found = anova(study(trials), SCORE)
+    assert found.tested or found.untested or found.why_not
+    for one in found.tested:
+        assert 0 <= one.p <= 1
+        assert 0 <= one.eta <= 1
+        assert one.f >= 0 or np.isclose(one.f, 0, atol=1e-6)
+
+
+def test_a_space_of_continuous_parameters_has_no_factor() -> None:
+    space = {"dropout": {"low": 0.0, "high": 0.5}}
+    found = anova(study([trial(0, {"dropout": 0.1}, 1.0)], space=space, group_by=None), SCORE)
+    assert (found.tested, found.untested, found.why_not) == ((), (), "")
+    assert found.continuous == ("dropout",)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reading import epochs
+
+from hpo.analysis.log_files import LogError, log_of_run, read_log
+from hpo.history import HistoryWriter, Step
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]], delimiter: str = ",") -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter).writerows([columns, *rows])
+    return path
+
+
+def test_a_log_of_keras(tmp_path: Path) -> None:
+    """As CSVLogger writes it: columns sorted, NA where an epoch was not validated."""
+    rows = [[0, 0.5, 1.2, 0.001, "NA", "NA"], [1, 0.7, 0.9, 0.001, 0.6, 1.0]]
+    columns = ["epoch", "accuracy", "loss", "learning_rate", "val_accuracy", "val_loss"]
+    found = read_log(table(tmp_path / "training.log", columns, rows))
+    assert "Keras" in found.recognised
+    assert found.log.history == (
+        Step(0, 0.0, 1, {"train_accuracy": 0.5, "train_loss": 1.2, "learning_rate": 0.001}),
+        Step(
+            1,
+            0.0,
+            1,
+            {
+                "train_accuracy": 0.7,
+                "train_loss": 0.9,
+                "learning_rate": 0.001,
+                "val_accuracy": 0.6,
+                "val_loss": 1.0,
+            },
+        ),
+    )
+    assert found.remarks == ()
+
+
+def test_a_log_of_keras_without_validation_and_appended_to(tmp_path: Path) -> None:
+    path = written(tmp_path / "log.csv", "epoch,loss\n0,3.0\n1,2.0\nepoch,loss\n1,2.5\n2,1.0\n")
+    found = read_log(path)
+    assert found.log.series("train_loss") == ((0, 3.0), (1, 2.5), (2, 1.0))
+    assert found.remarks == ("written down again later, as after a resumption: 1 epoch; the later rows count",)
+
+
+def test_a_log_of_lightning(tmp_path: Path) -> None:
+    """As CSVLogger writes it: rows of steps, of validation, of the epoch; the learning rate without an epoch."""
+    columns = ["epoch", "lr-Adam", "step", "train_loss_epoch", "train_loss_step", "val_acc", "val_loss"]
+    rows = [
+        ["", 0.1, 1, "", "", "", ""],
+        [0, "", 1, "", 4.0, "", ""],
+        [0, "", 3, "", 2.0, "", ""],
+        [0, "", 3, "", "", 0.5, 3.5],
+        [0, "", 3, 3.1, "", "", ""],
+        [1, "", 5, "", 1.0, "", ""],
+        [1, "", 7, "", "", 0.75, 2.5],
+        [1, "", 7, 1.5, "", "", ""],
+    ]
+    found = read_log(table(tmp_path / "metrics.csv", columns, rows))
+    assert "Lightning" in found.recognised
+    assert found.log.series("train_loss") == ((0, 3.1), (1, 1.5))
+    assert found.log.series("val_loss") == ((0, 3.5), (1, 2.5))
+    assert found.log.series("val_acc") == ((0, 0.5), (1, 0.75))
+    assert set(found.log.steps) == {"epoch", "loss"}
+    assert found.log.steps["epoch"].tolist() == [0, 0, 1]
+    assert found.log.steps["loss"].tolist() == [4.0, 2.0, 1.0]
+
+
+def test_lightning_metrics_of_steps_alone_are_averaged_and_that_is_said(tmp_path: Path) -> None:
+    rows = [[0, 0, 4.0, ""], [0, 1, 2.0, ""], [0, 1, "", 1.0], [1, 2, 2.0, ""], [1, 3, 1.0, ""], [1, 3, "", 0.5]]
+    found = read_log(table(tmp_path / "metrics.csv", ["epoch", "step", "train_loss", "val_loss"], rows))
+    assert found.log.series("train_loss") == ((0, 3.0), (1, 1.5))
+    assert found.remarks == ("an epoch's value is the mean over its logged steps: train_loss",)
+    assert found.log.steps["loss"].tolist() == [4.0, 2.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ("epoch", "train_loss", "val_loss"),
+        ("Epoch", "Training Loss", "Validation Loss"),
+        ("epochs", "train/loss", "val/loss"),
+        ("epoch", "trainLoss", "validLoss"),
+        ("epoch", "loss_train", "loss_val"),
+    ],
+)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_plain_table(tmp_path: Path, columns: Sequence[str], delimiter: str) -> None:
+    found = read_log(table(tmp_path / "x.txt", columns, [[1, 3.0, 4.0], [2, "nan", "inf"]], delimiter))
+    assert found.log.series("val_loss") == ((1, 4.0), (2, math.inf))
+    assert math.isnan(found.log.series("train_loss")[1][1])
+
+
+def test_columns_as_they_were_named(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.csv", ["when", "E", "A", "B"], [["noon", 5, 1.0, 2.0], ["night", 6, 0.5, ""]])
+    found = read_log(path, {"epoch": "E", "train_loss": "A", "val_score": "B"})
+    assert found.log.history == (
+        Step(5, 0.0, 1, {"train_loss": 1.0, "val_score": 2.0}),
+        Step(6, 0.0, 1, {"train_loss": 0.5}),
+    )
+    assert read_log(path, {"train_loss": "A"}).remarks == ("there is no column of epochs: the rows are counted from 1",)
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    lines = [{"epoch": 1, "train": {"loss": 2.0}, "val_loss": None}, {"epoch": 2, "train": {"loss": 1.0}, "note": "x"}]
+    text = "\n".join(map(json.dumps, lines)) + '\n{"epoch": 3, "tr'  # its writer was stopped
+    found = read_log(written(tmp_path / "log.jsonl", text))
+    assert found.log.series("train_loss") == ((1, 2.0), (2, 1.0))
+    assert found.remarks == ("left out, as not all of it is numbers: note",)
+    assert read_log(written(tmp_path / "log.json", json.dumps(lines))).log.history == found.log.history
+
+
+def test_our_own_history_with_its_steps(tmp_path: Path) -> None:
+    writer = HistoryWriter(tmp_path / "history.jsonl")
+    steps = epochs(1, train_loss=[2.0, math.nan])
+    for step in steps:
+        writer.append(step)
+    writer.close()
+    np.savez(tmp_path / "steps.npz", loss=np.ones(4), epoch=np.array([1, 1, 2, 2]))
+    found = read_log(tmp_path / "history.jsonl")
+    assert found.recognised == "a history of hpo"
+    assert found.log.series("train_loss")[0] == (1, 2.0)
+    assert found.log.steps["epoch"].tolist() == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("epoch,train_loss\n", "has a header and no row"),
+        ("epoch,train_loss\n1,2,3\n", "line 2: 3 cells, where the header has 2 columns"),
+        ("epoch,train_loss\none,2\n", "line 2, column 'epoch': 'one' is no number"),
+        ("time,speed\n1,2\n", "it has time, speed. Expected such as epoch, train_loss and val_loss"),
+        ("epoch,train_loss,train_loss\n1,2,3\n", "has the column 'train_loss' twice"),
+        ("epoch,train_loss,Training Loss\n1,2,3\n", "train_loss, Training Loss mean the same"),
+        ('{"epoch": 1}\n{broken\n{"epoch": 2}\n', "line 2 is no JSON"),
+        ("[1, 2]", "item 1 is no object"),
+        ("[1, ", "is no JSON"),
+        ('epoch,train_loss\n1,"two\nlines"\n', "line 3, column 'train_loss': 'two\\nlines' is no number"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, said: str) -> None:
+    path = written(tmp_path / "log.csv", text)
+    with pytest.raises(LogError) as error:
+        read_log(path)
+    assert said in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_what_is_wrong_with_columns_is_said(tmp_path: Path) -> None:
+    path = table(tmp_path / "log.csv", ["epoch", "loss", "note"], [[1, 2, "a"], [2, 1, ""]])
+    with pytest.raises(LogError, match=r"no column 'los', which --columns gives as train_loss\. Did you mean 'loss'\?"):
+        read_log(path, {"train_loss": "los"})
+    with pytest.raises(LogError, match=r"line 2, column 'note': 'a' is no number"):
+        read_log(path, {"train_loss": "note"})
+
+
+def test_what_is_no_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(LogError, match="no text file"):
+        read_log(tmp_path / "x.csv")
+
+
+@given(st.text(max_size=200))
+def test_no_text_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_text(text, encoding="utf-8")
+    with contextlib.suppress(LogError):
+        read_log(path)
+
+
+def test_a_run_whose_steps_are_training_steps() -> None:
+    """As Lightning's MLFlowLogger writes it, which logs `epoch` beside each value."""
+    metrics = {
+        "epoch": [(0, 0.0), (1, 0.0), (2, 1.0), (3, 1.0)],
+        "train_loss": [(0, 4.0), (1, 2.0), (2, 1.0), (3, 0.5)],
+        "val_loss": [(1, 3.0), (3, 1.0)],
+        "system/cpu": [(7, 1.0)],
+    }
+    found = log_of_run("run", metrics, {"lr": "0.01", "name": "x", "layers": "3"}, "FINISHED", "MLflow run 1")
+    assert found.log.series("train_loss") == ((0, 3.0), (1, 0.75))
+    assert found.log.series("val_loss") == ((0, 3.0), (1, 1.0))
+    assert dict(found.log.params) == {"lr": 0.01, "name": "x", "layers": 3}
+    assert found.log.state == "COMPLETE"
+    with pytest.raises(LogError, match="MLflow run 1 has no metrics by step"):
+        log_of_run("run", {"final/val_loss": [(0, 1.0)]}, {}, "FINISHED", "MLflow run 1")

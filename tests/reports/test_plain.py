@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from reading import SCORE, SPACE, study, trial
+
+from hpo.analysis.samples import Spread
+from hpo.reports.data import data_of
+from hpo.reports.plain import plain
+
+UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
+
+
+def test_everything_becomes_what_json_can_hold() -> None:
+    given = {
+        "spread": Spread(2, 0.5, None, 0.5, math.nan, math.inf),
+        1: [np.float64(0.25), np.arange(3), np.bool_(True)],
+        "trial": trial(7, UNET, 0.5),
+        "metric": SCORE,
+        "path": Path("a/b"),
+    }
+    assert plain(given) == {
+        "spread": {"n": 2, "mean": 0.5, "deviation": None, "median": 0.5, "low": None, "high": None},
+        "1": [0.25, [0, 1, 2], True],
+        "trial": 7,
+        "metric": {"name": "score", "direction": "maximize"},
+        "path": "a/b",
+    }
+
+
+def test_a_program_finds_the_best_of_each_architecture() -> None:
+    record = study(
+        [
+            trial(0, UNET, 0.5, curve=[0.1, 0.5], seconds=2.0),
+            trial(1, {**UNET, "learning_rate": 1e-2}, 0.75),
+            trial(2, {**UNET, "architecture": "resnet"}, 0.25),
+            trial(3, UNET, state="PRUNED", cause="pruner", reason="behind", curve=[0.1]),
+        ],
+        space=SPACE,
+    )
+    data = json.loads(json.dumps(plain(data_of(record)), allow_nan=False))
+    best = {row["group"]: row["best"] for row in data["by_metric"]["score"]["best"]}
+    assert best == {"unet": 1, "resnet": 2}
+    assert data["counts"] == {"complete": 3, "pruned": 1, "fail": 0, "running": 0}
+    assert data["failures"] == [{"state": "PRUNED", "cause": "pruner", "trials": [3]}]
+    first = data["trials"][0]
+    assert (first["values"], first["epochs"], first["epochs_to_best"]) == ({"score": 0.5}, 2, 2)
