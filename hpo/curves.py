@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -316,27 +315,6 @@ def improving(curve: Shape) -> Improving | None:
     if fall <= 3 * error or fall < LATE_GAIN * curve.gain:
         return None
     return Improving(length, fall, fall / curve.gain)
-
-
-@dataclass(frozen=True)
-class Rising:
-    """Each of the last `epochs` values is above the one before it; from `low` to `end`."""
-
-    epochs: int
-    low: float
-    end: float
-
-
-def rising(values: Sequence[float], epochs: int) -> Rising | None:
-    """The last `epochs` changes are rises, together by more than the noise before them."""
-    if epochs < 1 or len(values) <= epochs:
-        return None
-    last = values[-epochs - 1 :]
-    if any(not after > before for before, after in pairwise(last)):
-        return None
-    if last[-1] - last[0] <= 2 * noise_of(values[: -epochs or None]):
-        return None
-    return Rising(epochs, last[0], last[-1])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import yaml
 from hpo.spec import StudySpec, load_spec
 
 TOYS = Path(__file__).parent / "toys.py"
+
+# A shell without job control starts what it runs in the background deaf to Ctrl-C, and so all that is started from it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

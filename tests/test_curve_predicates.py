@@ -52,7 +52,6 @@ def test_no_predicate_raises_or_depends_on_the_scale(values: list[float], factor
     for predicate in (curves.diverged, curves.flat, curves.noisy, curves.overfitting, curves.plateau, curves.improving):
         assert (predicate(one) is None) == (predicate(other) is None), predicate
     assert len(curves.jumps(one)) == len(curves.jumps(other))
-    assert (curves.rising(values, 3) is None) == (curves.rising([factor * v for v in values], 3) is None)
     curves.collapsed("recall", metric)
     assert curves.non_finite(values) is None
 
@@ -135,14 +134,6 @@ def test_noisy_is_relative_to_gain_and_level() -> None:
     assert found.of_gain == pytest.approx(found.noise / shape_of(values).gain)
     assert curves.noisy(shape_of([100 + value for value in values])) is None  # below 5 % of the level
     assert curves.noisy(shape_of(FALLING)) is None
-
-
-def test_rising_is_so_many_rises_in_a_row() -> None:
-    assert curves.rising([3, 2, 1, 2, 3, 4], 3) == curves.Rising(3, 1, 4)
-    assert curves.rising([3, 2, 1, 2, 2, 4], 3) is None
-    assert curves.rising([1, 2, 3], 3) is None
-    # The noise before, 1.4826 x 4 / sqrt(6), hides a rise by 0.3.
-    assert curves.rising([0, 2, 0, 2, 0, 0.1, 0.2, 0.3], 3) is None
 
 
 def test_a_single_epoch_that_throws_back() -> None:

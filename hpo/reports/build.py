@@ -84,7 +84,7 @@ def _draw(report: Report, folder: Path, suffix: str) -> tuple[Path, ...]:
         old.unlink()
     found = list(charts(report))
     # Their paths are links in the Markdown, which not every viewer finds in other letters.
-    names = [re.sub(r"[^a-z0-9]+", "-", file_name(row, chart.title)) for row, chart in found]
+    names = [re.sub(r"[^a-z0-9]+", "-", file_name(row, chart.title)).strip("-") for row, chart in found]
     paths = tuple(folder / f"{f'{k:02}-{name}'.strip('-')}.{suffix}" for k, name in enumerate(names, start=1))
     write_images([figures.figure(chart.data) for _, chart in found], paths)
     return paths

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import weakref
 
 from reading import SCORE, study
@@ -27,5 +26,4 @@ def test_it_is_made_once_a_study_argument_and_language_and_goes_with_the_study()
     assert made[-1] == ("score", "zh-TW")
     gone = weakref.ref(one)
     del one
-    gc.collect()
     assert gone() is None

@@ -45,7 +45,7 @@ def stability_figure(data: Stabilities) -> go.Figure:
         traces.append(_dots([(y, dot) for y, dot in places if dot.number == number_of_best], (low, high), STAR, True))
     ticks = _ticks(low, high)
     texts = [number(10.0**tick, 3) for tick in ticks]
-    title = tr("standard deviation of {metric}", metric=data.series.name)
+    title = tr("sd of {metric}", metric=data.series.name)
     frame = {"showgrid": False, "ticks": "outside", "fixedrange": True, "tickangle": 0}
     look = layout(
         STRIP_HEIGHT * len(data.groups) + 140,
