@@ -263,7 +263,9 @@ def _stuck(log: TrainingLog, series: Mapping[str, Points], loss: str) -> Judgeme
             continue
         return Judgement("collapsed", name, found, epochs_of(points))
     found = curves.collapsed("loss", [value for _, value in series.get(loss, ())], maximize=False)
-    return Judgement("collapsed", loss, found, epochs_of(series[loss])) if found is not None else None
+    # A loss that never moved is flat, and says nothing of what the network answers.
+    moved = found is not None and found.since > 0
+    return Judgement("collapsed", loss, found, epochs_of(series[loss])) if moved else None
 
 
 def _answers(log: TrainingLog, name: str) -> bool:

@@ -67,6 +67,10 @@ def test_a_flat_curve_gets_no_verdict() -> None:
     found = judge(log(train_loss=values, val_loss=values))
     assert found.verdict == "none"
     assert isinstance(found.evidence, curves.Flat)
+    # One and the same number from the first epoch to the last is as flat as can be; once it had moved, it is stuck.
+    assert judge(log(train_loss=[0.7] * 20, val_loss=[0.7] * 20)).verdict == "none"
+    moved = [0.9, 0.8, *[1.5] * 18]
+    assert judge(log(train_loss=moved, val_loss=moved)).verdict in ("collapsed", "diverged")
 
 
 def test_validation_that_never_learns_while_training_does_stands_still() -> None:
