@@ -13,12 +13,12 @@ from hpo.reports.figures.shared import (
     STRIP_HEIGHT,
     axis,
     color_of,
+    group_strips,
     layout,
     padded,
     plain,
     scatter,
     short,
-    strips,
 )
 
 
@@ -32,7 +32,7 @@ def comparison_figure(data: Comparison) -> go.Figure:
         STRIP_HEIGHT * len(data.groups) + 60,
         showlegend=False,
         xaxis=axis(data.metric.name, fixedrange=True, range=padded(data.shown) if data.beyond else None),
-        yaxis=strips([group.group for group in data.groups]),
+        yaxis=group_strips(group.group for group in data.groups),
     )
     return go.Figure(traces, look)
 

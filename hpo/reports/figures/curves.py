@@ -12,7 +12,20 @@ from hpo.analysis.curves import Curve, Line, Panel, drawn
 from hpo.analysis.wording import number
 from hpo.language import mark, tr
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import OKABE_ITO, OUTLINE, axis, cut, layout, legend, padded, plain, short, whole_ticks
+from hpo.reports.figures.shared import (
+    OKABE_ITO,
+    OUTLINE,
+    axis,
+    cut,
+    layout,
+    legend,
+    padded,
+    plain,
+    short,
+    star,
+    value_at_epoch,
+    whole_ticks,
+)
 from hpo.reports.sections.curves import LinesChart, TrainingChart
 
 PANEL_HEIGHT = 170
@@ -44,9 +57,9 @@ def training_figure(data: TrainingChart) -> go.Figure:
             kind = _kind(curve.name)
             traces.append(_curve(drawn(curve, keep=_known(own.best)), kind, (kind or curve.name) not in named, which))
             named.add(kind or curve.name)
-            star = next((v for s, v in curve.finite if s == own.best and curve.name == shared.metric.name), None)
-            if star is not None and own.best is not None:
-                traces.append(_star(curve.name, own.best, star, which))
+            best = next((v for s, v in curve.finite if s == own.best and curve.name == shared.metric.name), None)
+            if best is not None and own.best is not None:
+                traces.append(star(curve.name, own.best, best, which))
     lowest = "y" if panels == 1 else f"y{panels}"
     look = layout(
         PANEL_HEIGHT * panels + 90,
@@ -91,27 +104,7 @@ def _curve(curve: Curve, kind: str, first: bool, which: str) -> go.Scatter:
         yaxis=which,
         line={"color": color, "width": 2, "dash": dash},
         marker={"color": color, "size": 4},
-        hovertemplate=_value_at_epoch(curve.name),
-    )
-
-
-def _value_at_epoch(name: str) -> str:
-    """What plotly fills in for each point."""
-    epoch = tr("epoch {epoch}", epoch="%{x}")
-    return f"{plain(name)} %{{y:.5g}}<br>{epoch}<extra></extra>"
-
-
-def _star(name: str, step: int, value: float, which: str) -> go.Scatter:
-    said = tr("best {metric}: {value}", metric=name, value=number(value, 5))
-    epoch = tr("epoch {epoch}", epoch=step)
-    return go.Scatter(
-        x=[step],
-        y=[value],
-        mode="markers",
-        name=tr("best epoch"),
-        yaxis=which,
-        marker={"color": OUTLINE, "symbol": "star", "size": 13},
-        hovertemplate=f"{plain(said)}<br>{epoch}<extra></extra>",
+        hovertemplate=value_at_epoch(curve.name),
     )
 
 
@@ -155,7 +148,7 @@ def _thick(line: Line) -> go.Scatter:
         mode="lines+markers" if len(line.curve.steps) == 1 else "lines",
         name=tr("best: trial {n}", n=line.number),
         line={"color": OKABE_ITO[0], "width": 3},
-        hovertemplate=_value_at_epoch(tr("trial {n}:", n=line.number)),
+        hovertemplate=value_at_epoch(tr("trial {n}:", n=line.number)),
     )
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo.analysis.curves import Curve, drawn
-from hpo.analysis.wording import number
 from hpo.language import mark, tr
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, plain, whole_ticks
+from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, cut, layout, legend, star, value_at_epoch, whole_ticks
 from hpo.reports.sections.training import DiagnosisChart, DiagnosisPanel
 
 PANEL_HEIGHT = 170
@@ -95,7 +94,6 @@ def _trace(curve: Curve, named: set[str], which: str) -> go.Scatter:
     name, color, dash, symbol = LOOKS[kind]
     first = kind not in named
     named.add(kind)
-    epoch = tr("epoch {epoch}", epoch="%{x}")
     return go.Scatter(
         x=curve.steps,
         y=curve.values,
@@ -106,24 +104,10 @@ def _trace(curve: Curve, named: set[str], which: str) -> go.Scatter:
         yaxis=which,
         line={"color": color, "width": 2, "dash": dash},
         marker={"color": color, "size": 5, "symbol": symbol},
-        hovertemplate=f"{plain(curve.name)} %{{y:.5g}}<br>{epoch}<extra></extra>",
+        hovertemplate=value_at_epoch(curve.name),
     )
 
 
 def _star(curve: Curve, best: int | None, which: str) -> list[go.Scatter]:
     value = next((value for step, value in curve.finite if step == best), None)
-    if value is None:
-        return []
-    said = tr("best {metric}: {value}", metric=curve.name, value=number(value, 5))
-    epoch = tr("epoch {epoch}", epoch=best)
-    return [
-        go.Scatter(
-            x=[best],
-            y=[value],
-            mode="markers",
-            name=tr("best epoch"),
-            yaxis=which,
-            marker={"color": OUTLINE, "symbol": "star", "size": 13},
-            hovertemplate=f"{plain(said)}<br>{epoch}<extra></extra>",
-        )
-    ]
+    return [] if value is None or best is None else [star(curve.name, best, value, which)]

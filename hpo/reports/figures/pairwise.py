@@ -8,7 +8,7 @@ from hpo.analysis.pairwise import Pair, Pairwise
 from hpo.analysis.wording import number
 from hpo.language import tr
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, plain, short
+from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, plain, short, strips
 
 ROW_HEIGHT = 46  # pixels, for two lines of text
 LONGEST_GROUP = 20
@@ -30,15 +30,7 @@ def pairwise_figure(data: Pairwise) -> go.Figure:
         ROW_HEIGHT * len(data.pairs) + 70,
         showlegend=False,
         xaxis=axis(tr("difference of means"), fixedrange=True),
-        yaxis=axis(
-            "",
-            tickvals=list(range(len(names))),
-            ticktext=names,
-            range=[len(names) - 0.5, -0.5],
-            showgrid=False,
-            ticklabelstandoff=6,
-            fixedrange=True,
-        ),
+        yaxis=strips(names),
         shapes=[_no_difference()],
     )
     return go.Figure(traces, look)

@@ -7,6 +7,7 @@ Texts go through `plain`, because plotly reads some HTML in them."""
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,6 +15,7 @@ import plotly.graph_objects as go
 from hpo.analysis.axes import Axis
 from hpo.analysis.samples import Range
 from hpo.analysis.wording import label, number
+from hpo.language import tr
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon")
@@ -107,14 +109,39 @@ def scatter(index: int, reach: float) -> float:
     return reach * (2 * ((index * 0.6180339887) % 1) - 1)
 
 
-def strips(labels: list[str]) -> dict[str, Any]:
+def value_at_epoch(name: str) -> str:
+    """What plotly shows at a point of a curve, and fills in for each."""
+    epoch = tr("epoch {epoch}", epoch="%{x}")
+    return f"{plain(name)} %{{y:.5g}}<br>{epoch}<extra></extra>"
+
+
+def star(name: str, step: int, value: float, which: str) -> go.Scatter:
+    """The best epoch, on the axis `which`."""
+    said = tr("best {metric}: {value}", metric=name, value=number(value, 5))
+    epoch = tr("epoch {epoch}", epoch=step)
+    return go.Scatter(
+        x=[step],
+        y=[value],
+        mode="markers",
+        name=tr("best epoch"),
+        yaxis=which,
+        marker={"color": OUTLINE, "symbol": "star", "size": 13},
+        hovertemplate=f"{plain(said)}<br>{epoch}<extra></extra>",
+    )
+
+
+def group_strips(groups: Iterable[str]) -> dict[str, Any]:
     """A vertical axis with one row a group, the first on top."""
-    names = [short(text, LONGEST_STRIP) for text in labels]
+    return strips([short(group, LONGEST_STRIP) for group in groups])
+
+
+def strips(texts: Sequence[str]) -> dict[str, Any]:
+    """The same with one row a text, which plotly reads as it is."""
     return axis(
         "",
-        tickvals=list(range(len(labels))),
-        ticktext=names,
-        range=[len(labels) - 0.5, -0.5],
+        tickvals=list(range(len(texts))),
+        ticktext=list(texts),
+        range=[len(texts) - 0.5, -0.5],
         showgrid=False,
         ticklabelstandoff=6,
         fixedrange=True,

@@ -17,11 +17,11 @@ from hpo.reports.figures.shared import (
     OKABE_ITO,
     STRIP_HEIGHT,
     axis,
+    group_strips,
     layout,
     legend,
     plain,
     scatter,
-    strips,
 )
 
 DOT = {"color": NEUTRAL, "size": 7}
@@ -52,7 +52,7 @@ def stability_figure(data: Stabilities) -> go.Figure:
         legend=legend(),
         shapes=bands,
         xaxis=axis(title, tickvals=ticks, ticktext=texts, range=[low, high], **frame),
-        yaxis=strips([group.group for group in data.groups]),
+        yaxis=group_strips(group.group for group in data.groups),
     )
     return go.Figure(traces, look)
 
