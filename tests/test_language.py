@@ -111,7 +111,7 @@ SAME = {
     *("anova", "optuna", "dashboard", "pareto", "levene", "hedges", "tukey", "kramer", "games", "howell", "kruskal"),
     *("wallis", "cohen", "json", "true", "false", "history", "jsonl", "output", "error", "weights", "report", "html"),
     *("runs", "hand", "made", "trials", "steps", "welch", "mann", "whitney", "holm", "dropout", "focal", "loss"),
-    *("dice", "gamma", "alpha", "diagnose", "study"),
+    *("dice", "gamma", "alpha", "diagnose", "study", "vargha", "delaney"),
 }
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 RESNET = {"architecture": "resnet", "learning_rate": 2e-3, "batch_size": 16}

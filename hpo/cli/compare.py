@@ -97,8 +97,9 @@ def _summary(found: Versus) -> str:
                 n = min(test.n_before, test.n_after)
                 lines.append(f"{place}  not shown (n = {n}, about {test.needed} needed)")
             else:
-                g = "" if test.g is None else f", g {test.g:.2f}"
-                lines.append(f"{place}  {number(test.difference, 3)}, p {p_text(test.p)}{g} ({test.method})")
+                effects = [f"{name} {size:.2f}" for name, size in (("g", test.g), ("A", test.a)) if size is not None]
+                said = ", ".join([number(test.difference, 3), f"p {p_text(test.p)}", *effects])
+                lines.append(f"{place}  {said} ({test.method})")
         lines += [""] if one.tests else []
     lines += [*data_warnings(found), f"{count(len(found.differences), 'difference')} of configuration; all of it:"]
     return "\n".join(lines)

@@ -94,6 +94,8 @@ def test_values_far_outside_are_compared_by_rank() -> None:
     (test,) = beside(finals(("unet", a)), finals(("unet", b))).metrics[0].tests
     assert test.method == MANN_WHITNEY
     assert test.p == pytest.approx(stats.mannwhitneyu(b, a).pvalue)
+    pairs = [(x > y) + 0.5 * (x == y) for x in b for y in a]
+    assert test.a == pytest.approx(sum(pairs) / len(pairs))
     assert test.g is None
 
 

@@ -217,7 +217,7 @@ def _how_to_read(data: Versus) -> str:
         texts.append(
             tr(
                 "Where a value lies far outside of the others, or none differs within a side, ranks are compared "
-                "instead (Mann-Whitney)."
+                "instead (Mann-Whitney); A is then the probability that the one is above the other (Vargha-Delaney)."
             )
         )
     need = next((test.needed for test in every if test.needed), 0)
@@ -247,7 +247,7 @@ def _how_to_read(data: Versus) -> str:
 
 def _tests_table(one: MetricVersus) -> Table:
     rows = tuple((t.group, tr("{a} less {b}", a=t.after, b=t.before), *_test_cells(t)) for t in one.tests)
-    columns = (tr("difference"), tr("95 % interval"), tr("corrected p"), tr("g (95 % interval)"), tr("test"))
+    columns = (tr("difference"), tr("95 % interval"), tr("corrected p"), tr("effect size (95 % interval)"), tr("test"))
     return capped((tr("group"), tr("compared"), "n₁", "n₂", *columns), rows, frozenset({2, 3, 4, 5, 6, 7}))
 
 
@@ -258,11 +258,12 @@ def _test_cells(test: Test) -> tuple[str, ...]:
         why = tr("not shown (n = {n}, about {needed} needed)", n=n, needed=test.needed)
         return (*sizes, "—", "—", "—", "—", why)
     if test.method == MANN_WHITNEY:
-        return (*sizes, number(test.difference, 3), "—", p_text(test.p), "—", test.method)
+        above = "—" if test.a is None else f"A = {test.a:.2f}"
+        return (*sizes, number(test.difference, 3), "—", p_text(test.p), above, test.method)
     g = "—"
     if test.g is not None and test.g_low is not None and test.g_high is not None:
         interval = tr("{low} to {high}", low=f"{test.g_low:.2f}", high=f"{test.g_high:.2f}")
-        g = tr("{value} ({word})", value=f"{test.g:.2f}", word=interval)
+        g = tr("{value} ({word})", value=f"g = {test.g:.2f}", word=interval)
     span = tr("{low} to {high}", low=number(test.low, 3), high=number(test.high, 3))
     return (*sizes, number(test.difference, 3), span, p_text(test.p), g, test.method)
 
