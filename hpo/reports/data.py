@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,16 +14,14 @@ from hpo.analysis.comparison import comparison
 from hpo.analysis.curves import epochs_to_best
 from hpo.analysis.effects import effects
 from hpo.analysis.failures import causes_of
-from hpo.analysis.focal import focal_of
-from hpo.analysis.ghm import ghm_of
 from hpo.analysis.importance import importance
 from hpo.analysis.pairwise import pairwise
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.stability import stabilities
-from hpo.analysis.training_log import TrainingLog
 from hpo.analysis.verdict import verdicts
-from hpo.reports.sections.recorded import best_recorded
+from hpo.reports.sections.focal import focal_trainings
+from hpo.reports.sections.ghm import ghm_trainings
 from hpo.spec import Metric, StudySpec
 
 FORMAT = 1
@@ -45,8 +43,8 @@ def data_of(study: StudyRecord) -> dict[str, Any]:
         "by_metric": {metric.name: _by_metric(study, metric) for metric in study.metrics},
         "stability": stabilities(study, study.metrics[0]),
         "failures": [_cause(cause.state, cause.cause, cause.trials) for cause in causes_of(study)],
-        "ghm": _recorded(study, ghm_of),
-        "focal": _recorded(study, focal_of),
+        "ghm": _recorded(ghm_trainings(study)),
+        "focal": _recorded(focal_trainings(study)),
         "trials": [_trial(study, trial) for trial in study.trials],
     }
 
@@ -79,8 +77,8 @@ def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
     }
 
 
-def _recorded(study: StudyRecord, read: Callable[[TrainingLog], Any]) -> list[dict[str, Any]]:
-    return [{"group": group, "trial": trial, "recorded": data} for group, trial, data in best_recorded(study, read)]
+def _recorded(found: Sequence[tuple[str, TrialRecord, Any]]) -> list[dict[str, Any]]:
+    return [{"group": group, "trial": trial, "recorded": data} for group, trial, data in found]
 
 
 def _cause(state: str, cause: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 
 from hpo import layout
-from hpo.analysis.architecture import groups_of
-from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.analysis.architecture import best_per_group, groups_of
+from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training import Diagnosis, diagnose
 from hpo.analysis.training_log import log_of
 from hpo.analysis.verdict import VERDICTS, verdicts
@@ -23,7 +23,8 @@ def diagnosis_section(study: StudyRecord) -> Section | None:
     if not judged:
         return None
     blocks: list[Block] = [Text(_how_to_read(study))]
-    best = [(group.label, own) for group in groups_of(study) if (own := _best(study, group.trials)) is not None]
+    bests = best_per_group(study, study.metrics[0])
+    best = [(one.group, one.best) for one in bests if one.best is not None and one.best.history]
     if best:
         found = [(label, trial, diagnose(log_of(study, trial))) for label, trial in best]
         rows = tuple(_best_cells(study, *one) for one in found)
@@ -35,12 +36,6 @@ def diagnosis_section(study: StudyRecord) -> Section | None:
         blocks.append(_reasons(study, found))
     blocks += [Text(_counted(study, judged)), _counts(study)]
     return Section(tr("Diagnosis of the trainings"), "diagnosis", blocks)
-
-
-def _best(study: StudyRecord, trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
-    metric = study.metrics[0]
-    best = best_of(tuple(trial for trial in trials if trial.completed(metric)), metric)
-    return best if best is not None and best.history else None
 
 
 def _how_to_read(study: StudyRecord) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hpo.analysis.curves import Curve
 from hpo.analysis.focal import EASY, HARD, FocalEpoch, FocalTraining, Shares, focal_of, weight
-from hpo.analysis.records import StudyRecord
+from hpo.analysis.once import once
+from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training_log import TrainingLog
 from hpo.analysis.wording import number
 from hpo.language import mark, sentences, tr
@@ -31,9 +32,15 @@ class StackedShares:
     parts: tuple[tuple[float, ...], ...]
 
 
+@once
+def focal_trainings(study: StudyRecord) -> tuple[tuple[str, TrialRecord, FocalTraining], ...]:
+    """What the page and report.json show of each group: see `best_recorded`."""
+    return tuple(best_recorded(study, focal_of))
+
+
 def focal_section(study: StudyRecord) -> Section | None:
     """The best trial of each group among those that recorded where their focal loss came from."""
-    found = best_recorded(study, focal_of)
+    found = focal_trainings(study)
     if not found:
         return None
     blocks: list[Block] = [Text(_how_to_read())]

@@ -11,7 +11,8 @@ import numpy as np
 from hpo.analysis.architecture import groups_of
 from hpo.analysis.curves import Curve
 from hpo.analysis.ghm import INERT_SHARE, STATISTICS, Array, GhmTraining, Spread, ghm_of
-from hpo.analysis.records import StudyRecord
+from hpo.analysis.once import once
+from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training_log import TrainingLog
 from hpo.analysis.wording import configuration, label, listed, number
 from hpo.language import sentences, tr
@@ -45,9 +46,15 @@ class EpochMap:
     values: tuple[tuple[float | None, ...], ...]
 
 
+@once
+def ghm_trainings(study: StudyRecord) -> tuple[tuple[str, TrialRecord, GhmTraining], ...]:
+    """What the page and report.json show of each group: see `best_recorded`."""
+    return tuple(best_recorded(study, ghm_of, lambda data: data.reweights))
+
+
 def ghm_section(study: StudyRecord) -> Section | None:
     """The best trial of each group among those that recorded how their gradients were weighted."""
-    found = best_recorded(study, ghm_of, lambda data: data.reweights)
+    found = ghm_trainings(study)
     counted = _inert_trials(study)
     if not found and counted is None:
         return None
