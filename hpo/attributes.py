@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, blame
 JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), params
-OUTCOME = "hpo:outcome"  # state, cause, reason, metrics, finished, seconds, gpu_seconds, requeued
+OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued
+FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity()
+WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted, why (hpo.warm_start)
 
 # Where a configuration came from.
 SAMPLER, ENQUEUE, GRID, FALLBACK, RETRY = "sampler", "enqueue", "grid", "fallback", "retry"
+WARM = "warm_start"  # with from (a study), number and value of the trial there, index
 
 
 def params_of(trial: FrozenTrial, space: SearchSpace) -> Mapping[str, Any]:

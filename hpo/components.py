@@ -22,6 +22,7 @@ SAMPLERS = {
     "grid": "optuna.samplers:RandomSampler",
     "random": "optuna.samplers:RandomSampler",
     "qmc": "optuna.samplers:QMCSampler",
+    "kernel": "hpo.kernel:KernelSampler",
     "tpe": "optuna.samplers:TPESampler",
     "gp": "optuna.samplers:GPSampler",
     "cmaes": "optuna.samplers:CmaEsSampler",
@@ -201,7 +202,7 @@ def _writable(name: str, parameter: inspect.Parameter) -> bool:
     if name == "patient" and parameter.name == "wrapped_pruner":
         return True
     written = str(parameter.annotation)
-    return not any(word in written for word in ("Callable", "Base", "FrozenTrial", "ndarray"))
+    return not any(word in written for word in ("Callable", "Base", "FrozenTrial", "ndarray", "SearchSpace"))
 
 
 def _fits(value: Any, kinds: list[str]) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -318,6 +319,43 @@ def improving(curve: Shape) -> Improving | None:
 
 
 @dataclass(frozen=True)
+class Rising:
+    """Each of the last `epochs` values is above the one before it; from `low` to `end`."""
+
+    epochs: int
+    low: float
+    end: float
+
+
+def rising(values: Sequence[float], epochs: int) -> Rising | None:
+    """The last `epochs` changes are rises, together by more than the noise before them."""
+    if epochs < 1 or len(values) <= epochs:
+        return None
+    last = values[-epochs - 1 :]
+    if any(not after > before for before, after in pairwise(last)):
+        return None
+    if last[-1] - last[0] <= 2 * noise_of(values[: -epochs or None]):
+        return None
+    return Rising(epochs, last[0], last[-1])
+
+
+@dataclass(frozen=True)
+class Unimproved:
+    """No value is below the `first` by more than the noise; `best` is the lowest since."""
+
+    first: float
+    best: float
+
+
+def unimproved(values: Sequence[float]) -> Unimproved | None:
+    """Of finite values in which less is better, three at least. Unlike `flat`, one good value is enough to be none."""
+    if len(values) < 3:
+        return None
+    best = min(values[1:])
+    return None if best < values[0] - noise_of(values) else Unimproved(values[0], best)
+
+
+@dataclass(frozen=True)
 class Jump:
     """At `at` a single value lies far above its neighbours, `size` above their median."""
 
@@ -374,9 +412,8 @@ def collapsed(name: str, values: Sequence[float], maximize: bool = True) -> Coll
         perfect = last == (1.0 if maximize else 0.0)
         if kept <= LOST * gained and not perfect:
             return Collapsed("stuck", last, n - tail, tail, best)
-    chance = next((level for word, level in CHANCE.items() if name.endswith(word)), None)
-    if chance is not None and maximize:
-        tail = _tail(values, lambda value: abs(value - chance) <= CHANCE_TOLERANCE)
+    if above_chance(name, last) is not None and maximize:
+        tail = _tail(values, lambda value: abs(above_chance(name, value) or 0.0) <= CHANCE_TOLERANCE)
         if tail >= least:
             return Collapsed("chance", median(values[-tail:]), n - tail, tail, best)
     return None
@@ -385,6 +422,12 @@ def collapsed(name: str, values: Sequence[float], maximize: bool = True) -> Coll
 def _tail(values: Sequence[float], holds: Callable[[float], bool]) -> int:
     """How many values at the end fulfil `holds`, without a gap."""
     return next((count for count, value in enumerate(reversed(values)) if not holds(value)), len(values))
+
+
+def above_chance(name: str, value: float) -> float | None:
+    """How far a metric is above what guessing gives; None of one whose name tells no such level."""
+    chance = next((level for word, level in CHANCE.items() if name.endswith(word)), None)
+    return None if chance is None else value - chance
 
 
 # --- several losses

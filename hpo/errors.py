@@ -9,6 +9,7 @@ HpoError                    shown as a message, never as a traceback
 ├── StorageError            the storage cannot be opened, read or repaired
 ├── ResourceError           more workers or GPUs asked for than the machine or the cluster has
 ├── NotComparable           what was to be compared has nothing to compare
+├── ReplayError             a study has too little recorded to be replayed
 ├── EngineError             what runs the trials fails again and again
 ├── ReportError             the report cannot be written
 └── LanguageError           reports are not written in the language asked for
@@ -56,6 +57,10 @@ class ResourceError(HpoError):
 
 
 class NotComparable(HpoError):
+    exit_code = 2
+
+
+class ReplayError(HpoError):
     exit_code = 2
 
 

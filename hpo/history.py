@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,12 @@ class Step:
     time: float
     attempt: int
     metrics: Mapping[str, float]
+
+
+class Writer(Protocol):
+    def append(self, step: Step) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class HistoryWriter:

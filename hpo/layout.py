@@ -2,6 +2,7 @@
 
 runs/journal.log                      the Optuna journal of all studies (default storage)
 runs/mlflow.db, mlartifacts/          the MLflow runs of all studies and their files (default store)
+runs/knowledge/<study>-<mark>.json    what studies of elsewhere found (hpo import-knowledge)
 runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
 runs/<study>/driver.lock              who is driving it now
 runs/<study>/report.html, .md, .json  the report; report.zh-TW.html and .md are in that language
@@ -49,6 +50,7 @@ DIAGNOSIS = "diagnosis"
 REPORTS = ("report.html", "report.md", "report.json", "report.zh-TW.html", "report.zh-TW.md")
 DIAGNOSIS = "diagnosis"
 DIAGNOSES = ("diagnosis.html", "diagnosis.md", "diagnosis.json", "diagnosis.zh-TW.html", "diagnosis.zh-TW.md")
+KNOWLEDGE = "knowledge"
 MLFLOW = "mlflow.json"
 MLFLOW_LOCK = "mlflow.lock"
 MLFLOW_LOG = "mlflow.log"
@@ -64,6 +66,10 @@ def runs_folder(given: str | os.PathLike[str] | None = None) -> Path:
 def runs_argument(runs: Path) -> str:
     """` --runs DIR` as a command has to be given it here; empty where `runs` is the default."""
     return "" if runs == runs_folder() else f" --runs {shlex.quote(str(runs))}"
+
+
+def knowledge_directory(runs: Path) -> Path:
+    return runs / KNOWLEDGE
 
 
 def study_directory(runs: Path, study: str) -> Path:

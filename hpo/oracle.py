@@ -1,14 +1,13 @@
 """The Oracle: ask / report / tell over one Optuna study; its sole owner and writer.
 
 Everything it must know after a kill is in the storage and the history files; what it holds in memory
-is rebuilt from them. A study's directory and a clock are passed in.
+is rebuilt from them. A study's directory, a clock and what keeps histories are passed in: a replay passes its own.
 
 The order of writes makes every moment a safe one to die at: a retry is queued before the lost attempt
 is failed, and an outcome is noted before the trial is told, so that `_recover` can finish either."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,13 +21,17 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import attributes, history, layout
-from hpo.attributes import ENQUEUE, FALLBACK, GRID, JOB, ORIGIN, OUTCOME, RETRY, SAMPLER
+from hpo.attributes import ENQUEUE, FALLBACK, FLAGS, JOB, ORIGIN, OUTCOME, SAMPLER
 from hpo.budget import Span, exhausted, span_of
 from hpo.checkpoints import Shelf, inherit
 from hpo.pruning import pruning_for
+from hpo.queueing import Queue
+from hpo.rules import Raised, Watch, watch_of
 from hpo.spec import StudySpec
+from hpo.tally import Tally
 from hpo.trackers.base import Progress, Tracker
-from hpo.trial import INNOCENT, INTERRUPTED, INVALID, OUT_OF_MEMORY, Job, Outcome, Stop
+from hpo.trial import INNOCENT, INTERRUPTED, INVALID, OUT_OF_MEMORY, PRUNER, RED_FLAG, Job, Outcome, Stop, Usage
+from hpo.warm_start import FINAL, WarmStart, is_warm
 
 
 @dataclass
@@ -37,7 +40,8 @@ class _Running:
     job: Job
     origin: Mapping[str, Any]
     started: float
-    history: history.HistoryWriter
+    history: history.Writer
+    watch: Watch
     steps: set[int] = field(default_factory=set)
 
 
@@ -52,6 +56,8 @@ class Oracle:
         directory: Path,
         tracker: Tracker | None = None,
         clock: Callable[[], float] = time.time,
+        open_history: Callable[[Path], history.Writer] = history.HistoryWriter,
+        warm: WarmStart | None = None,
     ) -> None:
         self.spec = spec
         self.done = ""
@@ -60,23 +66,23 @@ class Oracle:
         self._directory = directory
         self._tracker = tracker or Tracker()
         self._clock = clock
+        self._open_history = open_history
         self._objective = spec.objective_ref()
         self._names = tuple(metric.name for metric in spec.metrics)
         self._maximize = spec.metrics[0].direction == "maximize"
         self._running: dict[int, _Running] = {}
         self._interrupting = ""
-        self._waiting = 0
+        self._warm = warm or WarmStart((), 0, self._maximize)
+        self._queue = Queue(spec, study, self._warm)
         self._recover()
         # From here on, counted in memory.
         trials = study.get_trials(deepcopy=False)
-        self._progress = _progress_of(trials, spec, self._names[0], self._maximize)
+        self._tally = Tally(spec, trials)
         self._spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
-        self._waiting = sum(trial.state == TrialState.WAITING for trial in trials)
         self._pruning = pruning_for(spec, study, directory)
         self._shelf = Shelf(spec, directory, trials)
-        self._cells = self._open_cells(trials) if spec.sampler.name == "grid" else None
-        self._fallbacks = self._open_fallbacks(trials)
-        self._enqueue(trials)
+        self._warm_up(trials)
+        self._queue.open(trials)
 
     # --- the three questions an engine asks
 
@@ -86,14 +92,14 @@ class Oracle:
         if self._interrupting or self._finished():
             return None
         if fixed is not None:
-            self._put(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
-        elif not self._waiting and not self._refill():
+            self._queue.put(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
+        elif not self._queue.waiting and not self._queue.refill(self._fallback_due()):
             self.done = "every cell of the grid was tried"
             return None
         trial = self._study.ask()
         origin: dict[str, Any] = {"source": SAMPLER, "attempt": 1, **trial.user_attrs.get(ORIGIN, {})}
         if ORIGIN in trial.user_attrs:
-            self._waiting = max(0, self._waiting - 1)
+            self._queue.taken()
         params = self.spec.space.suggest(trial)
         directory = layout.trial_directory(self._directory, trial.number)
         seed = origin.get("seed", _seed(self.spec.seed, trial.number))
@@ -111,15 +117,21 @@ class Oracle:
             "params": params,
         }
         trial.set_user_attr(JOB, note)
-        running = _Running(trial, job, origin, started, history.HistoryWriter(directory / layout.HISTORY))
+        lost = self._study.get_trials(deepcopy=False)[origin["retry_of"]].user_attrs if earlier else {}
+        watch = watch_of(self.spec, job, started, earlier, lost)
+        running = _Running(trial, job, origin, started, self._open_history(directory / layout.HISTORY), watch)
         self._running[trial.number] = running
         for step in earlier:
-            self._to_optuna(running, step.step, step.metrics)
-        self._progress = replace(self._progress, running=len(self._running))
+            if self._to_optuna(running, step.step, step.metrics):
+                self._compare(running, step.step, step.metrics[self._names[0]])
+        self._keep_flags(running, watch.replay((step.step, step.metrics) for step in earlier))
+        self._tally.running(len(self._running))
         self._tracker.trial_started(job)
         return job
 
-    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> Stop | None:
+    def report(
+        self, number: int, step: int, metrics: Mapping[str, float], usage: Usage | None = None
+    ) -> Stop | None:
         """Keep the metrics of a step; None to go on, or the Stop that ends the trial."""
         running = self._running[number]
         running.history.append(history.Step(step, self._clock(), running.job.attempt, metrics))
@@ -127,10 +139,20 @@ class Oracle:
         if self._interrupting:
             return Stop(self._interrupting, interrupted=True)
         try:
-            if not self._to_optuna(running, step, metrics):
+            new = self._to_optuna(running, step, metrics)
+            if new:
+                self._compare(running, step, metrics[self._names[0]])
+            self._keep_flags(running, running.watch.see(step, metrics, self._clock(), usage or Usage()))
+            if running.watch.stopping is not None:
+                return Stop(running.watch.stopping.reason)
+            if not new:
                 return None
-            if self._pruning.should_prune(running.trial):
+            # Asked of a guarded trial too: successive halving writes down its rungs when it is asked.
+            stop = self._pruning.should_prune(running.trial)
+            if stop and not self._warm.guards(running.origin, len(running.steps)):
                 return Stop(f"the pruner {self.spec.pruner.name} stopped it at step {step}")
+            if number in self._warm.misled:
+                return Stop(f"the earlier study '{running.origin['from']}', whose configuration it tries, misleads")
         except UpdateFinishedTrialError:
             return Stop("it was ended from outside (optuna-dashboard)")
         return None
@@ -141,17 +163,21 @@ class Oracle:
         running = self._running.pop(outcome.number)
         running.history.close()
         outcome = self._checked(outcome)
+        flag = running.watch.stopping if outcome.cause == PRUNER else None
+        if flag is not None:  # a worker only knows that it was told to stop
+            outcome = replace(outcome, cause=RED_FLAG, reason=flag.reason)
         finished = self._clock()
         again = self._again(running, outcome)
         if outcome.error:
             error = layout.trial_directory(self._directory, outcome.number) / layout.ERROR
             error.write_text(outcome.error, encoding="utf-8")
         if again:
-            self._put_retry(
-                outcome.number, running.job.seed, running.job.attempt, _spent(running.origin, outcome.cause),
-                running.trial.params,
-            )  # fmt: skip
+            spent = _spent(running.origin, outcome.cause)
+            self._queue.put_again(outcome.number, running.job.seed, running.origin, spent, running.trial.params)
+            self._warm.forget(outcome.number)
         note = self._note(outcome, finished, again, self.spec.engine.gpus if gpu is None else gpu)
+        if flag is not None:
+            note["flag"] = flag.name
         try:
             self._end(running.trial, note)
         except UpdateFinishedTrialError:
@@ -159,12 +185,14 @@ class Oracle:
             outcome = Outcome(outcome.number, "FAIL", cause=INVALID, reason=reason, seconds=outcome.seconds)
         self._pruning.finished(running.trial, outcome)
         self._spans.append(Span(running.started, finished, note["gpu_seconds"]))
-        self._count(outcome, again)
+        self._tally.add(outcome, again)
+        self._tally.running(len(self._running))
         if outcome.state == "COMPLETE":
+            self._compare(running, FINAL, outcome.metrics[self._names[0]])
             self._shelf.completed(outcome.number, running.job.params, [outcome.metrics[name] for name in self._names])
         elif outcome.state == "PRUNED":
             self._shelf.pruned(outcome.number)
-        self._tracker.trial_finished(running.job, outcome, self._progress)
+        self._tracker.trial_finished(running.job, outcome, self.progress)
         if again:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")
 
@@ -185,12 +213,12 @@ class Oracle:
 
     @property
     def progress(self) -> Progress:
-        return self._progress
+        return self._tally.progress
 
     # --- the queue
 
     def _finished(self) -> bool:
-        progress = self._progress
+        progress = self.progress
         running = [Span(r.started, self._clock(), self._gpu_seconds(r)) for r in self._running.values()]
         limits = self.spec.budget
         self.done = exhausted(limits, progress.finished + progress.running, [*self._spans, *running])
@@ -201,51 +229,37 @@ class Oracle:
     def _gpu_seconds(self, running: _Running) -> float:
         return (self._clock() - running.started) * self.spec.engine.gpus
 
-    def _refill(self) -> bool:
-        """Queue the next fallback or grid cell, if one is due. False when a grid has no cell left."""
-        progress = self._progress
-        if self._fallbacks and progress.finished and not progress.complete and not self._fallback_runs():
-            index, params = self._fallbacks.pop(0)
-            self._put(params, {"source": FALLBACK, "index": index})
-            return True
-        if self._cells is None:
-            return True
-        cell = next(self._cells, None)
-        if cell is not None:
-            self._put(cell, {"source": GRID})
-        return cell is not None
+    def _fallback_due(self) -> bool:
+        """While something was wrong with trials, and none has yet passed the red flags."""
+        if self._tally.passed or not self._tally.ill:
+            return False
+        return not any(running.origin["source"] == FALLBACK for running in self._running.values())
 
-    def _fallback_runs(self) -> bool:
-        return any(running.origin["source"] == FALLBACK for running in self._running.values())
+    # --- earlier studies
 
-    def _put(self, params: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
-        self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: dict(origin)})
-        self._waiting += 1
+    def _warm_up(self, trials: list[FrozenTrial]) -> None:
+        """Tell the warm start how the study's earlier runs went."""
+        known = self._study.user_attrs.get(attributes.WARM_START, {})
+        origins = {trial.number: trial.user_attrs.get(ORIGIN, {}) for trial in trials}
+        self._warm.resume(origins.values(), known.get("trusted", True), known.get("why", ""))
+        if not self._warm.facts()["offered"]:
+            return
+        counted = [trial for trial in trials if not attributes.requeued(trial.user_attrs)]
+        for trial in counted if any(map(is_warm, origins.values())) else ():
+            steps = history.read(layout.trial_directory(self._directory, trial.number) / layout.HISTORY)
+            values = {step.step: step.metrics.get(self._names[0], math.nan) for step in steps}
+            if trial.state == TrialState.COMPLETE:
+                values[FINAL] = trial.values[0]
+            for step, value in values.items():
+                if math.isfinite(value):
+                    self._warm.seen(trial.number, origins[trial.number], step, value)
+        self._queue.keep_warm()
 
-    def _put_retry(
-        self, number: int, seed: int, attempt: int, spent: Mapping[str, int], params: Mapping[str, Any]
-    ) -> None:
-        origin = {"source": RETRY, "retry_of": number, "attempt": attempt + 1, "seed": seed, "spent": dict(spent)}
-        self._put(params, origin)
-
-    def _enqueue(self, trials: list[FrozenTrial]) -> None:
-        """Queue the YAML's `enqueue` entries that no earlier run queued."""
-        known = {_key(t.system_attrs.get("fixed_params")) for t in trials if _source(t) == ENQUEUE}
-        for params in self.spec.enqueue:
-            fixed = self.spec.space.to_optuna(params)
-            if _key(fixed) not in known:
-                self._put(fixed, {"source": ENQUEUE})
-
-    def _open_fallbacks(self, trials: list[FrozenTrial]) -> list[tuple[int, dict[str, Any]]]:
-        used = {t.user_attrs[ORIGIN].get("index") for t in trials if _source(t) == FALLBACK}
-        fallbacks = [(index, self.spec.space.to_optuna(params)) for index, params in enumerate(self.spec.fallbacks)]
-        return [fallback for fallback in fallbacks if fallback[0] not in used]
-
-    def _open_cells(self, trials: list[FrozenTrial]) -> Iterator[dict[str, Any]]:
-        """The grid's cells that no trial has tried, enqueued configurations included."""
-        tried = {_key(trial.params or trial.system_attrs.get("fixed_params")) for trial in trials}
-        enqueued = {_key(self.spec.space.to_optuna(params)) for params in self.spec.enqueue}
-        return (cell for cell in self.spec.space.grid() if _key(cell) not in tried | enqueued)
+    def _compare(self, running: _Running, step: int, value: float) -> None:
+        why = self._warm.seen(running.job.number, running.origin, step, value)
+        if why:
+            self._queue.keep_warm()
+            self._tracker.message(why)
 
     # --- one trial
 
@@ -258,6 +272,14 @@ class Oracle:
         running.steps.add(step)
         self._pruning.report(running.trial, value, step)
         return True
+
+    def _keep_flags(self, running: _Running, raised: list[Raised]) -> None:
+        if not raised and (not running.watch.raised or FLAGS in running.trial.user_attrs):
+            return
+        running.trial.set_user_attr(FLAGS, [flag.data() for flag in running.watch.raised])
+        for flag in raised:
+            if not flag.stops:
+                self._tracker.message(f"trial {running.job.number} goes on with a warning: {flag.reason}")
 
     def _resume(self, origin: Mapping[str, Any], directory: Path) -> list[history.Step]:
         """A retry takes over the lost attempt's checkpoint, files and history, if it has saved one."""
@@ -290,8 +312,11 @@ class Oracle:
         trial.set_user_attr(OUTCOME, note)
         # Where nothing is said Optuna takes a trial as feasible. Said of a COMPLETE one it would have GPSampler
         # model a constraint that never varies, and refuse a study some of whose trials were told without it.
-        if note["cause"] == OUT_OF_MEMORY and OUT_OF_MEMORY not in trial.constraints:
-            trial.set_constraint(OUT_OF_MEMORY, 1.0)
+        constraint = OUT_OF_MEMORY if note["cause"] == OUT_OF_MEMORY else ""
+        if note["cause"] == RED_FLAG:
+            constraint = f"{RED_FLAG}_{note['flag']}"
+        if constraint and constraint not in trial.constraints:
+            trial.set_constraint(constraint, 1.0)
         if note["state"] == "COMPLETE":
             self._study.tell(trial, [note["metrics"][name] for name in self._names])
         else:
@@ -310,21 +335,6 @@ class Oracle:
             "peak_gpu_bytes": outcome.peak_gpu_bytes,
             "requeued": requeued,
         }
-
-    def _count(self, outcome: Outcome, again: bool) -> None:
-        progress = replace(self._progress, running=len(self._running))
-        if again:
-            progress = replace(progress, requeued=progress.requeued + 1)
-        elif outcome.state == "PRUNED":
-            progress = replace(progress, pruned=progress.pruned + 1)
-        elif outcome.state == "FAIL":
-            progress = replace(progress, failed=progress.failed + 1)
-        else:
-            value = outcome.metrics[self._names[0]]
-            progress = replace(progress, complete=progress.complete + 1)
-            if progress.best is None or (value > progress.best if self._maximize else value < progress.best):
-                progress = replace(progress, best=value, best_number=outcome.number)
-        self._progress = progress
 
     # --- after a kill
 
@@ -350,7 +360,7 @@ class Oracle:
         seed = job.get("seed", origin.get("seed", _seed(self.spec.seed, frozen.number)))
         # Killed while it was being asked: what was fixed is kept, the rest will be sampled.
         params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-        self._put_retry(frozen.number, seed, origin.get("attempt", 1), origin.get("spent", {}), params)
+        self._queue.put_again(frozen.number, seed, origin, origin.get("spent", {}), params)
         self._tracker.message(f"trial {frozen.number} was running when its driver died; it goes back in the queue")
 
     def _lost_note(self, frozen: FrozenTrial) -> dict[str, Any]:
@@ -375,30 +385,3 @@ def _spent(origin: Mapping[str, Any], cause: str) -> dict[str, int]:
     spent: dict[str, int] = dict(origin.get("spent", {}))
     spent[cause] = spent.get(cause, 0) + 1
     return spent
-
-
-def _key(params: Mapping[str, Any] | None) -> str:
-    return json.dumps(dict(params or {}), sort_keys=True)
-
-
-def _source(trial: FrozenTrial) -> str | None:
-    source: str | None = trial.user_attrs.get(ORIGIN, {}).get("source")
-    return source
-
-
-def _progress_of(trials: list[FrozenTrial], spec: StudySpec, metric: str, maximize: bool) -> Progress:
-    counted = [trial for trial in trials if not attributes.requeued(trial.user_attrs)]
-    complete = [trial for trial in counted if trial.state == TrialState.COMPLETE]
-    best = None
-    if complete:
-        best = (max if maximize else min)(complete, key=lambda trial: trial.values[0])
-    return Progress(
-        budget=spec.planned_trials(),
-        complete=len(complete),
-        pruned=sum(trial.state == TrialState.PRUNED for trial in counted),
-        failed=sum(trial.state == TrialState.FAIL for trial in counted),
-        requeued=len(trials) - len(counted),
-        running=0,
-        best=best.values[0] if best else None,
-        best_number=best.number if best else None,
-    )

@@ -14,6 +14,7 @@ from types import FrameType
 import optuna
 
 from hpo import attributes, layout
+from hpo.earlier import warm_start_of
 from hpo.engines.base import Engine
 from hpo.engines.process import Limits
 from hpo.engines.sharing import Measured, Sharing
@@ -69,7 +70,8 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
             directory.joinpath(layout.SPEC).write_text(spec.to_yaml(), encoding="utf-8")
             with language(code):
                 dashboard = DashboardTracker(study, spec, directory, tracker.message)
-            oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]))
+            warm = warm_start_of(spec, study, storage, runs, tracker.message)
+            oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]), warm=warm)
             tracker.study_started(oracle.progress)
             if spec.engine.gpu == 0 and (gpus := visible_gpus()):
                 tracker.message(

@@ -41,6 +41,8 @@ def make_sampler(spec: StudySpec, finished: int) -> optuna.samplers.BaseSampler:
         options |= {"seed": spec.seed, "independent_sampler": optuna.samplers.RandomSampler(seed=seed)}
     elif name in SAMPLERS or _takes_seed(spec):
         options["seed"] = seed
+    if name == "kernel":
+        options["space"] = spec.space
     sampler: optuna.samplers.BaseSampler = _build("sampler", spec, options)
     return sampler
 
@@ -59,7 +61,7 @@ def warnings_for(spec: StudySpec) -> list[str]:
         if sampler in _COMPLETE_ONLY or (sampler == "cmaes" and not spec.sampler.options.get("consider_pruned_trials")):
             found.append(
                 f"sampler {sampler} learns from completed trials only: what pruner {pruner} stops teaches it nothing. "
-                "Take sampler tpe, or pruner none"
+                "Take sampler kernel or tpe, or pruner none"
             )
         if len(spec.metrics) > 1:
             found.append(
@@ -70,7 +72,7 @@ def warnings_for(spec: StudySpec) -> list[str]:
             if startup >= spec.budget.trials:
                 found.append(f"pruner {pruner} waits for {startup} trials, the whole budget: it never prunes")
     if sampler in _IGNORE_CONSTRAINTS | _COMPLETE_ONLY:
-        found.append(f"sampler {sampler} does not avoid regions where trials ran out of memory")
+        found.append(f"sampler {sampler} does not avoid regions where trials ran out of memory or met a red flag")
     return found
 
 
@@ -105,7 +107,7 @@ def _sampler_and_budget(spec: StudySpec) -> list[str]:
             found.append(f"the grid has {cells} cells, the budget ends after {trials}")
     if trials is None:
         return found
-    startup = {"tpe": 10, "gp": 10, "cmaes": 1}.get(sampler)
+    startup = {"kernel": 16, "tpe": 10, "gp": 10, "cmaes": 1}.get(sampler)
     if startup is not None:
         startup = _option(spec.sampler, "n_startup_trials", startup)
         if startup >= trials:

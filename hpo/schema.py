@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from hpo.red_flags import DEFAULT as NON_FINITE
+from hpo.red_flags import RedFlag
 from hpo.redaction import redact
 from hpo.space import SearchSpace
 from hpo.trial import ObjectiveRef
 from hpo.yaml_source import dump
 
-__all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec"]
+__all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "WarmStartSpec"]
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -119,7 +121,16 @@ class MlflowSpec(_Model):
     experiment: Text | None = None
 
 
-TPE = Component(name="tpe", options={"multivariate": True, "group": True, "constant_liar": True})
+class WarmStartSpec(_Model):
+    """Which earlier studies to begin from. sources (`from` in YAML): auto, or names of studies and knowledge files.
+    trials: so many of their configurations. guard: for so many reports the pruner does not end these."""
+
+    sources: Literal["auto"] | tuple[Text, ...] = Field(default="auto", alias="from")
+    trials: Count = 5
+    guard: Number = 4
+
+
+KERNEL = Component(name="kernel")
 HALVING = Component(name="successive_halving", options={"min_resource": 1, "reduction_factor": 4})
 
 
@@ -140,10 +151,12 @@ class StudySpec(_Model):
     group_by: Text | None = None
     space: SearchSpace
     constants: dict[str, Any] = {}
-    sampler: Component = TPE
+    sampler: Component = KERNEL
     pruner: Component = HALVING
+    red_flags: tuple[RedFlag, ...] = NON_FINITE
     enqueue: tuple[dict[str, Any], ...] = ()
     fallbacks: tuple[dict[str, Any], ...] = ()
+    warm_start: WarmStartSpec | None = None
     budget: Budget
     engine: EngineSpec = EngineSpec()
     storage: Text | None = None
@@ -197,12 +210,15 @@ class StudySpec(_Model):
             "constants": self.constants,
             "sampler": self.sampler.data(),
             "pruner": self.pruner.data(),
+            "red_flags": [flag.data() for flag in self.red_flags],
             "enqueue": list(self.enqueue),
             "fallbacks": list(self.fallbacks),
             "budget": self.budget.model_dump(exclude_none=True),
             "engine": self.engine.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
             | {"name": self.engine.name},
         }
+        if self.warm_start is not None:
+            written["warm_start"] = self.warm_start.model_dump(mode="json", by_alias=True)
         if self.storage is not None:
             written["storage"] = redact(self.storage)
         written["mlflow"] = False

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import nearest
@@ -47,9 +48,22 @@ class SearchSpace:
         """Names that are in the objective's parameters in every trial."""
         return _always(self.parameters)
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """Draws every active parameter by `trial.suggest_*`; returns them as the objective sees them."""
         return _collect(self.parameters, lambda parameter: _suggest(trial, parameter))
+
+    def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """Optuna's distributions by Optuna's names, those of conditional parameters too."""
+        from optuna.trial import FixedTrial
+
+        found: dict[str, optuna.distributions.BaseDistribution] = {}
+        for parameter in self.walk():
+            if parameter.kind != "fixed":
+                first = 0.5 if parameter.kind == "simplex" else next(iter(parameter.choices), parameter.low)
+                lowest = FixedTrial(dict.fromkeys(parameter.optuna_names, first))
+                _suggest(lowest, parameter)
+                found |= lowest.distributions
+        return found
 
     def resolve(self, optuna_params: Mapping[str, Any]) -> dict[str, Any]:
         """Optuna's parameters of a trial as the objective sees them: what `suggest` returned.
@@ -140,12 +154,17 @@ class SearchSpace:
 
     def sample(self, rng: random.Random) -> dict[str, Any]:
         """One uniform draw, as Optuna's parameters; for a look at the space without a study."""
+        return self.assemble(lambda _, draw: draw(), rng)
+
+    def assemble(self, value_of: Callable[[str, Callable[[], Any]], Any], rng: random.Random) -> dict[str, Any]:
+        """One configuration, as Optuna's parameters: of each that is active what `value_of` says, which is given its
+        name and a function that draws it uniformly."""
         result: dict[str, Any] = {}
 
         def visit(parameters: tuple[Parameter, ...]) -> None:
             for parameter in parameters:
                 for name in parameter.optuna_names:
-                    result[name] = _draw(parameter, rng)
+                    result[name] = value_of(name, partial(_draw, parameter, rng))
                 if parameter.kind == "categorical":
                     visit(parameter.children.get(result[parameter.full_name], ()))
 
@@ -196,7 +215,7 @@ def _collect(parameters: Sequence[Parameter], values_of: Any) -> dict[str, Any]:
     return result
 
 
-def _suggest(trial: optuna.Trial, parameter: Parameter) -> list[Any]:
+def _suggest(trial: optuna.trial.BaseTrial, parameter: Parameter) -> list[Any]:
     name = parameter.full_name
     if parameter.kind == "simplex":
         return [trial.suggest_float(each, 0.0, 1.0) for each in parameter.optuna_names]

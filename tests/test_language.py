@@ -15,16 +15,18 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from hypothesis import given
 from hypothesis import strategies as st
-from reading import LOSS, SCORE, epochs, study, trial, with_distributions
+from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributions
 
 import hpo
 from hpo import trial as causes
+from hpo.analysis.notes import RaisedFlag, WarmOrigin
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.training_log import TrainingLog
 from hpo.analysis.versus import Side, versus
 from hpo.analysis.wording import duration, listed, number, numbers
 from hpo.errors import LanguageError
 from hpo.language import LANGUAGES, catalogue, chosen, language, moment, sentences, tr, trn, whole
+from hpo.red_flags import BUILT_IN, read_flags
 from hpo.reports import figures
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text, charts
 from hpo.reports.diagnosis import diagnosis_report
@@ -105,13 +107,16 @@ def test_traditional_chinese_has_no_simplified_characters() -> None:
 # --- the report
 
 
-NAMED = {"architecture", "unet", "resnet", "learning_rate", "batch_size", "score", "loss", "val_loss", "train_loss"}
+NAMED = {
+    *("architecture", "unet", "resnet", "learning_rate", "batch_size", "score", "loss", "val_loss", "train_loss"),
+    *("collapsed", "overfitting", "older", "train_recall"),
+}
 # Names, of methods and of programs, that are the same in every language, and texts of the user.
 SAME = {
     *("anova", "optuna", "dashboard", "pareto", "levene", "hedges", "tukey", "kramer", "games", "howell", "kruskal"),
     *("wallis", "cohen", "json", "true", "false", "history", "jsonl", "output", "error", "weights", "report", "html"),
     *("runs", "hand", "made", "trials", "steps", "welch", "mann", "whitney", "holm", "dropout", "focal", "loss"),
-    *("dice", "gamma", "alpha", "diagnose", "study", "vargha", "delaney"),
+    *("dice", "gamma", "alpha", "diagnose", "study", "vargha", "delaney", "fisher", "yaml", "flags"),
 }
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 RESNET = {"architecture": "resnet", "learning_rate": 2e-3, "batch_size": 16}
@@ -129,8 +134,15 @@ def many() -> StudyRecord:
         state = "PRUNED" if cause in causes.CAUSES["PRUNED"] else "FAIL"
         trials.append(trial(k, UNET, state=state, cause=cause, requeued=cause in causes.INNOCENT, curve=[0.1]))
     trials += [trial(40, RESNET, state="PRUNED", cause="pruner"), trial(41, RESNET, state="RUNNING")]
+    high = {**UNET, "learning_rate": 5e-3}
+    trials += [ended_by(k, high, "collapsed", 1, since=0, train_recall=0.0) for k in range(44, 50)]
+    warned = (RaisedFlag("overfitting", "warn", 1, "", {"val_loss": 2.0}),)
+    old = WarmOrigin("older", 3, 0.5)
+    trials += [trial(k, RESNET, 0.7, history=epochs(1, score=[0.5, 0.7]), flags=warned, warm=old) for k in (50, 51)]
+    trials += [trial(52, RESNET, 0.7, warm=old), trial(53, RESNET, state="RUNNING", flags=warned, warm=old)]
     trials += [trial(42, {"architecture": "unet"}, state="FAIL", cause="timeout"), trial(43, UNET, state="WAITING")]
-    return with_distributions(study(trials))
+    noted = {"studies": ["older"], "offered": 5, "started": 4, "trusted": False, "why": ""}
+    return replace(with_distributions(study(trials)), warm_start=noted)
 
 
 def hand_made() -> Iterator[StudyRecord]:
@@ -257,7 +269,25 @@ def test_no_english_is_left_in_a_report(code: str) -> None:
         for report, names in reports():
             assert english_in(texts_of(report), names) == set()
         for record in hand_made():
-            assert english_in([note_of(record).partition("\n")[0]], NAMED) == set()
+            said = [line for line in note_of(record).splitlines() if "report." not in line]  # that line has a path
+            assert english_in(said, NAMED | {p.name for p in record.space.walk()}) == set()
+
+
+RULES = [
+    *(name for name, rule in BUILT_IN.items() if not rule.needs),
+    {"name": "time", "rule": "too_slow", "seconds": 60, "epoch_seconds": 5, "action": "warn"},
+    {"name": "memory", "rule": "too_much_memory", "gib": 8, "gpu": 0.5, "from_epoch": 2},
+]
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_built_in_rule_is_said_in_the_language(code: str) -> None:
+    rules, wrong = read_flags(RULES)
+    assert (len(rules), wrong) == (len(BUILT_IN), [])
+    options = {str(value) for rule in rules if rule.rule for value in BUILT_IN[rule.rule].options}
+    metrics = {"predicted_positive", "gradient_norm", "train_ghm_inert", "unfreeze_epoch"}
+    with language(code):
+        assert english_in([rule.words for rule in rules], NAMED | options | metrics) == set()
 
 
 def test_the_note_keeps_what_was_written_below_it_in_another_language() -> None:

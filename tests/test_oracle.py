@@ -11,7 +11,10 @@ from optuna.trial import TrialState
 
 from hpo import history, layout
 from hpo.oracle import Oracle
-from hpo.trial import LOST, Outcome
+from hpo.runner import run
+from hpo.storage import load_study
+from hpo.trackers.base import Tracker
+from hpo.trial import EXCEPTION, LOST, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome, Usage
 
 
 class Clock:
@@ -179,3 +182,200 @@ def test_the_driver_may_die_before_any_of_its_writes(make_spec, tmp_path, keys):
             steps = history.read(layout.trial_directory(directory, trial.number) / layout.HISTORY)
             assert [step.step for step in steps] == [0, 1]
     assert deaths > 30
+
+
+# --- red flags
+
+FLAGS = [
+    {"name": "high", "when": "score > 0.8", "for_epochs": 2},
+    {"name": "middling", "when": "score > 0.5", "action": "warn"},
+]
+
+
+class Said(Tracker):
+    def __init__(self):
+        self.messages = []
+        self.finished = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+    def trial_finished(self, job, outcome, progress):
+        self.finished.append(outcome)
+
+
+def stop(oracle, job, reason):
+    """As a worker ends that was told to stop: it does not know by whom."""
+    oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason=reason, seconds=1.0))
+
+
+def test_a_red_flag_stops_a_trial_and_keeps_its_evidence(make_oracle):
+    oracle = make_oracle(red_flags=FLAGS, enqueue=[{"x": 0.9}, {"x": 0.1}])
+    oracle._tracker = said = Said()
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": 0.9}) is None
+    answer = oracle.report(job.number, 2, {"score": 0.9})
+    assert answer.reason == "red flag 'high' at epoch 2: score > 0.8 (score 0.9), 2 epochs in a row"
+    assert oracle.report(job.number, 3, {"score": 0.1}) == answer  # an objective that goes on all the same
+    stop(oracle, job, answer.reason)
+    complete(oracle, oracle.ask())
+    trial, other = oracle._study.trials
+    assert trial.state == TrialState.PRUNED
+    outcome = trial.user_attrs["hpo:outcome"]
+    assert (outcome["cause"], outcome["flag"], outcome["reason"]) == ("red_flag", "high", answer.reason)
+    assert trial.user_attrs["hpo:flags"] == [
+        {"name": "middling", "action": "warn", "step": 1,
+         "reason": "red flag 'middling' at epoch 1: score > 0.5 (score 0.9)",
+         "evidence": {"metrics": {"score": 0.9}, "since": 1}},
+        {"name": "high", "action": "stop", "step": 2, "reason": answer.reason,
+         "evidence": {"metrics": {"score": 0.9}, "since": 1}},
+    ]  # fmt: skip
+    assert trial.constraints == {"red_flag_high": 1.0}
+    assert other.constraints == {}
+    assert "hpo:flags" not in other.user_attrs
+    assert "flag" not in other.user_attrs["hpo:outcome"]
+    assert [outcome.cause for outcome in said.finished] == [RED_FLAG, ""]
+    assert said.messages == [
+        "trial 0 goes on with a warning: red flag 'middling' at epoch 1: score > 0.5 (score 0.9)"
+    ]
+    assert oracle.progress.pruned == 1
+
+
+def test_a_trial_that_returned_is_complete_whatever_was_raised(make_oracle):
+    oracle = make_oracle(red_flags=[{"name": "high", "when": "score > 0.8"}], enqueue=[{"x": 0.9}])
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": 0.9}) is not None
+    complete(oracle, job)
+    (trial,) = oracle._study.trials
+    assert (trial.state, trial.constraints) == (TrialState.COMPLETE, {})
+    assert [flag["name"] for flag in trial.user_attrs["hpo:flags"]] == ["high"]
+
+
+def test_the_default_is_that_losses_are_finite_and_none_turns_it_off(make_oracle):
+    oracle = make_oracle()
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": 0.5, "other": float("nan")}) is None
+    assert "val_loss is inf" in oracle.report(job.number, 2, {"score": 0.5, "val_loss": float("inf")}).reason
+    stop(oracle, job, "told")
+    oracle = make_oracle(red_flags=[])
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": float("nan"), "val_loss": float("inf")}) is None
+
+
+def test_red_flags_see_what_a_trial_takes(make_oracle):
+    clock = Clock()
+    oracle = make_oracle(
+        clock, red_flags=[{"name": "too_slow", "seconds": 10}, {"name": "too_much_memory", "gib": 2, "action": "warn"}]
+    )
+    job = oracle.ask()
+    clock.now += 9
+    assert oracle.report(job.number, 1, {"score": 0.5}, Usage(host_bytes=3 * 2**30)) is None
+    clock.now += 2
+    assert oracle.report(job.number, 2, {"score": 0.5}).reason.endswith("the trial took 11 s, above 10")
+
+
+def test_a_resumed_attempt_raises_nothing_twice_and_forgets_nothing(make_oracle):
+    oracle = make_oracle(red_flags=FLAGS, enqueue=[{"x": 0.9}])
+    job = oracle.ask()
+    job.directory.mkdir(parents=True, exist_ok=True)
+    (job.directory / layout.CHECKPOINT).write_bytes(b"saved")
+    oracle.report(job.number, 1, {"score": 0.9})
+    oracle.close()  # the driver dies
+    oracle = make_oracle(red_flags=FLAGS, enqueue=[{"x": 0.9}])
+    oracle._tracker = said = Said()
+    again = oracle.ask()
+    assert again.attempt == 2
+    assert oracle.report(again.number, 1, {"score": 0.9}) is None  # what was saved last is reported once more
+    answer = oracle.report(again.number, 2, {"score": 0.9})
+    assert "'high' at epoch 2" in answer.reason
+    assert said.messages == []
+    stop(oracle, again, answer.reason)
+    assert [(flag["name"], flag["step"]) for flag in oracle._study.trials[-1].user_attrs["hpo:flags"]] == [
+        ("middling", 1), ("high", 2),
+    ]  # fmt: skip
+
+
+def test_the_driver_may_die_between_a_red_flag_and_the_end_of_its_trial(make_oracle):
+    flags = [{"name": "high", "when": "score > 0.8"}]
+    oracle = make_oracle(red_flags=flags, enqueue=[{"x": 0.9}])
+    job = oracle.ask()
+    job.directory.mkdir(parents=True, exist_ok=True)
+    (job.directory / layout.CHECKPOINT).write_bytes(b"saved")
+    assert oracle.report(job.number, 1, {"score": 0.9}) is not None
+    oracle.close()
+    oracle = make_oracle(red_flags=flags, enqueue=[{"x": 0.9}])
+    again = oracle.ask()
+    answer = oracle.report(again.number, 1, {"score": 0.9})
+    stop(oracle, again, answer.reason)
+    assert oracle._study.trials[-1].user_attrs["hpo:outcome"]["flag"] == "high"
+
+
+def test_an_interruption_comes_first(make_oracle):
+    oracle = make_oracle(red_flags=[{"name": "high", "when": "score > 0.8"}])
+    job = oracle.ask()
+    oracle.interrupt("the study is being stopped")
+    assert oracle.report(job.number, 1, {"score": 0.9}).interrupted
+
+
+def test_several_metrics_have_red_flags_too(make_spec, tmp_path):
+    metrics = [{"name": name, "direction": "maximize"} for name in ("score", "other")]
+    study = optuna.create_study(directions=["maximize", "maximize"])
+    oracle = Oracle(make_spec(metrics=metrics, red_flags=[{"name": "high", "when": "other > 0.8"}]), study, tmp_path)
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": 0.1, "other": 0.7}) is None
+    stop(oracle, job, oracle.report(job.number, 2, {"score": 0.1, "other": 0.9}).reason)
+    assert study.trials[0].constraints == {"red_flag_high": 1.0}
+    oracle.close()
+
+
+FALLBACKS = {"fallbacks": [{"x": 0.25}, {"x": 0.75}], "red_flags": [{"name": "high", "when": "score > 0.8"}]}
+
+
+def end(oracle, cause):
+    job = oracle.ask()
+    state = "FAIL" if cause == EXCEPTION else "PRUNED" if cause else "COMPLETE"
+    if cause == RED_FLAG:
+        oracle.report(job.number, 1, {"score": 0.9})
+        cause = PRUNER
+    oracle.tell(Outcome(job.number, state, {} if cause else {"score": 0.5}, cause=cause, reason=cause and "told"))
+    return job.params["x"]
+
+
+@pytest.mark.parametrize("ill", [RED_FLAG, EXCEPTION, OUT_OF_MEMORY, OBJECTIVE])
+def test_fallbacks_are_due_while_trials_end_ill_and_none_passed(make_oracle, ill):
+    oracle = make_oracle(**FALLBACKS, enqueue=[{"x": 0.5}])
+    assert end(oracle, ill) == 0.5
+    assert end(oracle, ill) == 0.25
+    oracle = make_oracle(**FALLBACKS, enqueue=[{"x": 0.5}])  # over a restart
+    assert end(oracle, PRUNER) == 0.75  # healthy, but behind others
+    assert end(oracle, ill) not in (0.25, 0.75)
+
+
+def test_no_fallback_after_a_trial_that_the_pruner_stopped(make_oracle):
+    oracle = make_oracle(**FALLBACKS, enqueue=[{"x": 0.5}, {"x": 0.5001}])
+    end(oracle, PRUNER)
+    end(oracle, RED_FLAG)
+    assert end(oracle, "") not in (0.25, 0.75)
+
+
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_the_sampler_learns_from_what_red_flags_stop(make_spec, runs, engine):
+    """Half of the space is ill: a real run, in which TPE sees the trials that were stopped, and comes to avoid them."""
+    spec = make_spec(
+        "flagged",
+        engine={"name": engine, "workers": 1},
+        budget={"trials": 40},
+        sampler={"name": "tpe", "n_startup_trials": 10},
+        red_flags=[{"name": "ill", "when": "val_recall == 0", "from_epoch": 2}],
+    )
+    run(spec, runs)
+    trials = load_study(runs, "toy")[1].trials
+    ill = [trial for trial in trials if trial.params["x"] > 0.5]
+    assert {trial.user_attrs["hpo:outcome"]["cause"] for trial in ill} == {RED_FLAG}
+    assert all(trial.state == TrialState.PRUNED and trial.constraints == {"red_flag_ill": 1.0} for trial in ill)
+    assert all(trial.state == TrialState.COMPLETE for trial in trials if trial.params["x"] <= 0.5)
+    assert all(len(trial.intermediate_values) == 3 for trial in ill)  # epochs 0, 1, 2
+    # The score alone would draw it to x = 1.
+    late = [trial for trial in trials[20:] if trial.params["x"] > 0.5]
+    assert 0 < len(late) <= 10
+    assert sum(trial.params["x"] > 0.75 for trial in late) <= 2

@@ -11,6 +11,7 @@ import pytest
 from optuna.samplers import CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
 from hpo.errors import SpecError
+from hpo.kernel import KernelSampler
 from hpo.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler, warnings_for
 from hpo.spec import StudySpec, load_spec
 
@@ -49,7 +50,7 @@ def drawn(spec: StudySpec, finished: int, trials: int = 3) -> list[dict[str, Any
     ("name", "cls"),
     [
         *(("grid", RandomSampler), ("random", RandomSampler), ("tpe", TPESampler), ("nsga2", NSGAIISampler)),
-        ("qmc", QMCSampler),
+        *(("qmc", QMCSampler), ("kernel", KernelSampler)),
         ("optuna.samplers:NSGAIIISampler", optuna.samplers.NSGAIIISampler),
     ],
 )
@@ -163,6 +164,7 @@ FEW = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 8}\n"
     [
         ("nsga2", "median", NUMBERS, "", ["sampler nsga2 learns from completed trials only", "out of memory"]),
         ("tpe", "median", SPACE, TWO, ["pruner median looks at 'a', the first one, alone"]),
+        ("kernel", "none", SPACE, FEW, ["sampler kernel draws its first 16 trials at random: the whole budget of 8"]),
         ("tpe", "none", SPACE, FEW, ["draws its first 10 trials at random: the whole budget of 8"]),
         ("nsga2", "none", SPACE, FEW, ["draws a population of 50 at random", "out of memory"]),
         ("tpe", "{name: median, n_startup_trials: 8}", SPACE, FEW, ["waits for 8 trials", "first 10 trials"]),

@@ -83,7 +83,7 @@ def test_a_full_study(folder: Path) -> None:
 
 def test_the_defaults(folder: Path) -> None:
     spec = load(folder, MINIMAL)
-    assert spec.sampler.data() == {"name": "tpe", "multivariate": True, "group": True, "constant_liar": True}
+    assert spec.sampler.data() == {"name": "kernel"}
     assert spec.pruner.data() == {"name": "successive_halving", "min_resource": 1, "reduction_factor": 4}
     assert (spec.engine.name, spec.engine.workers, spec.engine.retries.lost) == ("local", None, 1)
     assert (spec.seed, spec.storage, spec.budget.failures, spec.constants) == (42, None, 5, {})
@@ -284,7 +284,7 @@ def test_dumped_data_is_read_back(data: Any) -> None:
     address=st.sampled_from([None, "auto", "head:6379"]),
     choices=st.lists(_texts | st.integers(), min_size=1, max_size=4, unique_by=str),
     low=st.floats(-1e300, 1e300),
-    sampler=st.sampled_from(["tpe", "random", "qmc", "nsga2"]),
+    sampler=st.sampled_from(["kernel", "tpe", "random", "qmc", "nsga2"]),
 )
 def test_a_spec_is_read_back_equal(tmp_path_factory: pytest.TempPathFactory, **given_: Any) -> None:
     folder = tmp_path_factory.mktemp("spec")
@@ -387,7 +387,7 @@ def test_the_plan_of_a_study(folder: Path) -> None:
     assert found.endless == ("lr", "weights", "loss.focal.gamma")
     assert all(sample["optimizer"] == "adam" for sample in found.samples)
     assert found.budget.startswith("10 trials or 0.5 hours")
-    assert found.first == "1 enqueued, then 1 fallbacks while nothing has worked"
+    assert found.first == "1 enqueued, then 1 fallbacks while trials end ill and none has passed the red flags"
     assert found.directory == str(folder / "runs" / "demo")
 
 
@@ -445,3 +445,71 @@ def test_check_imports_nothing_heavy(folder: Path) -> None:
         env=os.environ,
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+FLAGS = """\
+red_flags:
+  - non_finite
+  - {name: collapsed, margin: 0.1, from_epoch: 2, after: warmup}
+  - {name: late, rule: rising, metric: loss, epochs: 4, action: warn}
+  - {name: none_found, when: recall == 0 and epoch > lr, for_epochs: 2}
+"""
+
+
+def test_red_flags(folder: Path) -> None:
+    spec = load(folder, MINIMAL + FLAGS)
+    assert [(flag.name, flag.rule, flag.when) for flag in spec.red_flags] == [
+        ("non_finite", "non_finite", ""),
+        ("collapsed", "collapsed", ""),
+        ("late", "rising", ""),
+        ("none_found", "", "recall == 0 and epoch > lr"),
+    ]
+    collapsed, late = spec.red_flags[1:3]
+    assert (collapsed.options, collapsed.from_epoch, collapsed.after) == ({"margin": 0.1}, 2, ("warmup",))
+    assert (late.options, late.action, late.for_epochs) == ({"metric": "loss", "epochs": 4}, "warn", 1)
+    assert load(folder, spec.to_yaml()) == spec
+    assert "red_flags" not in spec.identity()
+    assert plan(spec).red_flags[3] == (
+        "none_found: recall == 0 and epoch > lr, 2 epochs in a row: stops the trial"
+    )
+
+
+def test_red_flags_by_default_and_none(folder: Path) -> None:
+    assert [flag.name for flag in load(folder, MINIMAL).red_flags] == ["non_finite"]
+    none = load(folder, MINIMAL + "red_flags: []\n")
+    assert none.red_flags == ()
+    assert load(folder, none.to_yaml()) == none
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "said"),
+    [
+        ("[collapsd]", "0.name", "'collapsd' is not a built-in rule; expected non_finite, "),
+        ("[collapsd]", "0.name", "Did you mean 'collapsed'?"),
+        ("[{name: a, when: recall == )}]", "0.when", "unexpected ')' at column 11 of 'recall == )'"),
+        ("[{name: a, when: 3}]", "0.when", "3 is not a condition; expected text, such as train_recall == 0"),
+        ("[{name: a b, when: x > 1}]", "0.name", "'a b' is not right; expected letters, digits"),
+        ("[{when: x > 1}]", "0", "has no name"),
+        ("[{name: a, rule: rising, when: x > 1}]", "0.when", "when and rule are both given"),
+        ("[{name: rising, metrc: x}]", "0.metrc", "is not a key of this red flag; expected name, "),
+        ("[{name: rising, metrc: x}]", "0.metrc", "Did you mean 'metric'?"),
+        ("[{name: rising, epochs: 0}]", "0.epochs", "0 is not right; expected a whole number of at least 1"),
+        ("[{name: rising, epochs: true}]", "0.epochs", "true is not right"),
+        ("[{name: rising, for_epochs: 0}]", "0.for_epochs", "0 is not right; expected a whole number of at least 1"),
+        ("[{name: rising, from_epoch: x}]", "0.from_epoch", "is not right; expected a whole number of at least 0"),
+        ("[{name: rising, action: halt}]", "0.action", "'halt' is not right; expected stop or warn"),
+        ("[{name: rising, after: 3}]", "0.after", "3 is not right; expected the name of a parameter"),
+        ("[{name: exploding_gradient, above: .inf}]", "0.above", "expected a number above 0"),
+        ("[too_slow]", "0", "the rule 'too_slow' has no limit; expected seconds or epoch_seconds"),
+        ("[rising, {name: rising, epochs: 2}]", "1", "a red flag 'rising' is given twice"),
+        ("[3]", "0", "3 is not a red flag; expected the name of a rule, or"),
+        ("rising", "", "'rising' is not a list; expected [non_finite, "),
+    ],
+)
+def test_what_is_wrong_with_red_flags(folder: Path, written: str, key: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(folder, MINIMAL + f"red_flags: {written}\n")
+    (problem,) = caught.value.problems
+    assert problem.key == f"red_flags.{key}".rstrip(".")
+    assert problem.line == 6
+    assert said in problem.message

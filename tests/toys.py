@@ -39,7 +39,7 @@ def raising(trial):
 
 
 def nan_at_end(trial):
-    trial.report(0, score=float("nan"))
+    trial.report(0, other=0.0)
     return {"score": float("nan")}
 
 
@@ -203,3 +203,11 @@ def waits(trial):
         time.sleep(0.02)
     trial.report(1, score=trial.params["x"])
     return {"score": trial.params["x"]}
+
+
+def flagged(trial):
+    """Above x = 0.5 it finds nothing, and scores best all the same."""
+    x = trial.params["x"]
+    for epoch in range(6):
+        trial.report(epoch, score=x, val_recall=0.0 if x > 0.5 else 0.5)
+    return {"score": x}

@@ -55,7 +55,7 @@ def alone(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
     sample and nothing to prune."""
     data: dict[str, Any] = dict(spec.data())
     space, weights = _fixed(spec, trial)
-    for key in ("fallbacks", "enqueue", "pruner", "sampler"):
+    for key in ("fallbacks", "enqueue", "warm_start", "pruner", "sampler"):
         data.pop(key, None)
     data |= {
         "name": f"{spec.name}-best",

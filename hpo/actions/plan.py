@@ -49,8 +49,10 @@ class Plan:
     endless: tuple[str, ...]
     sampler: str
     pruner: str
+    red_flags: tuple[str, ...]
     warnings: tuple[str, ...]
     first: str
+    warm_start: tuple[str, ...]
     budget: str
     engine: str
     directory: str
@@ -89,14 +91,24 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         endless=tuple(parameter.full_name for parameter, _ in spec.space.endless()),
         sampler=_component(spec.sampler),
         pruner=_component(spec.pruner),
+        red_flags=tuple(f"{flag.name}: {flag.words}" for flag in spec.red_flags),
         warnings=tuple(warnings_for(spec)),
         first=_first(spec),
+        warm_start=_warm_start(spec, runs),
         budget=_budget(spec),
         engine=_engine(spec),
         directory=str(layout.study_directory(runs, spec.name)),
         storage=redact(storage_url(spec, runs)),
         mlflow=_mlflow(spec, runs),
     )
+
+
+def _warm_start(spec: StudySpec, runs: Path) -> tuple[str, ...]:
+    if spec.warm_start is None:
+        return ()
+    from hpo.earlier import look  # optuna, which other plans need not wait for
+
+    return tuple(look(spec, runs, storage_url(spec, runs)))
 
 
 def _mlflow(spec: StudySpec, runs: Path) -> str:
@@ -117,7 +129,9 @@ def _first(spec: StudySpec) -> str:
         among = " that are not among them" if spec.enqueue else ""
         parts.append(f"the {spec.space.grid_size()} cells of the grid{among}")
     if spec.fallbacks:
-        parts.append(f"{len(spec.fallbacks)} fallbacks while nothing has worked")
+        parts.append(f"{len(spec.fallbacks)} fallbacks while trials end ill and none has passed the red flags")
+    if spec.warm_start is not None:
+        parts.append(f"up to {spec.warm_start.trials} of earlier studies, in turn with the sampler's own")
     return ", then ".join(parts) or "nothing enqueued"
 
 

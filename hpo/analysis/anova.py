@@ -126,7 +126,7 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
         "failed": len(study.in_state("FAIL")),
         "continuous": continuous,
         "conditional": conditional,
-        "sampler": _adaptive(study),
+        "sampler": adaptive(study),
     }
     values = [trial.values[metric.name] for trial in trials]
     if not names:
@@ -168,7 +168,8 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
     )
 
 
-def _adaptive(study: StudyRecord) -> str:
+def adaptive(study: StudyRecord) -> str:
+    """The name of a sampler that chooses trials by what earlier ones gave; empty of another."""
     name = study.spec.sampler.name if study.spec is not None else ""
     return "" if name in NOT_ADAPTIVE else name
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpo import trial as causes
+from hpo.analysis.notes import WARN
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.language import mark, tr
+
+if TYPE_CHECKING:
+    from hpo.red_flags import RedFlag
 
 UNKNOWN = ""
 
 # What a cause is called, and what it means.
 _WORDS = {
     causes.PRUNER: (mark("pruner"), mark("the pruner stopped it: behind other trials at the same step")),
+    causes.RED_FLAG: (mark("red flag"), mark("a rule of red_flags stopped it")),
     causes.OUT_OF_MEMORY: (mark("out of memory"), mark("it ran out of memory")),
     causes.OBJECTIVE: (mark("objective"), mark("the objective itself gave up")),
     causes.EXCEPTION: (mark("exception"), mark("the objective raised an error")),
@@ -33,19 +40,25 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Cause:
-    """All trials that ended in `state` for one cause, in the order tried."""
+    """All trials that ended in `state` for one cause, in the order tried. flag: the red flag that ended them, and
+    `rule` what study.yaml says of it, if it still does."""
 
     state: str
     cause: str
     trials: tuple[TrialRecord, ...]
+    flag: str = ""
+    rule: RedFlag | None = None
 
     @property
     def name(self) -> str:
-        return tr(_WORDS[self.cause][0]) if self.cause in _WORDS else self.cause
+        name = tr(_WORDS[self.cause][0]) if self.cause in _WORDS else self.cause
+        return tr("{cause}: {flag}", cause=name, flag=self.flag) if self.flag else name
 
     @property
     def meaning(self) -> str:
         meaning = tr(_WORDS[self.cause][1]) if self.cause in _WORDS else self.cause
+        if self.rule is not None:
+            meaning = tr("{meaning}: {rule}", meaning=meaning, rule=self.rule.meaning)
         return tr("{meaning}; tried again, not counted", meaning=meaning) if self.requeued else meaning
 
     @property
@@ -54,10 +67,28 @@ class Cause:
 
 
 def causes_of(study: StudyRecord) -> tuple[Cause, ...]:
-    """Failures first, then prunings, then attempts that were tried again; the most frequent first."""
-    found: dict[tuple[str, str, bool], list[TrialRecord]] = {}
+    """Failures first, then prunings, each red flag for itself, then attempts that were tried again; the most frequent
+    first."""
+    found: dict[tuple[str, str, str, bool], list[TrialRecord]] = {}
     for trial in study.trials:
         if trial.state in ("FAIL", "PRUNED"):
-            found.setdefault((trial.state, trial.cause, trial.requeued), []).append(trial)
-    counted = [Cause(state, cause, tuple(trials)) for (state, cause, _), trials in found.items()]
-    return tuple(sorted(counted, key=lambda c: (c.requeued, c.state != "FAIL", -len(c.trials), c.cause)))
+            found.setdefault((trial.state, trial.cause, trial.flag, trial.requeued), []).append(trial)
+    rules = rules_of(study)
+    counted = [
+        Cause(state, cause, tuple(trials), flag, rules.get(flag))
+        for (state, cause, flag, _), trials in found.items()
+    ]
+    return tuple(sorted(counted, key=lambda c: (c.requeued, c.state != "FAIL", -len(c.trials), c.cause, c.flag)))
+
+
+def warnings_of(study: StudyRecord) -> dict[str, int]:
+    """In how many trials each red flag only warned, those that run included; the most frequent first."""
+    counted = Counter(
+        flag.name for trial in study.trials if not trial.requeued for flag in trial.flags if flag.action == WARN
+    )
+    return dict(counted.most_common())
+
+
+def rules_of(study: StudyRecord) -> dict[str, RedFlag]:
+    """The red flags of study.yaml, as it ran last, by name."""
+    return {} if study.spec is None else {rule.name: rule for rule in study.spec.red_flags}

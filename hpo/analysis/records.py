@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.attributes import JOB, OUTCOME, params_of, requeued, started_of, values_of
+from hpo.analysis.notes import RaisedFlag, WarmOrigin, raised_flags, warm_origin
+from hpo.attributes import FLAGS, JOB, ORIGIN, OUTCOME, WARM_START, params_of, requeued, started_of, values_of
 from hpo.history import Step
 from hpo.history import read as read_history
 from hpo.redaction import redact
@@ -34,7 +35,8 @@ class TrialRecord:
     optuna_params and distributions as Optuna does. values: final metrics, of COMPLETE trials only.
     cause, reason: of a pruned or failed trial (empty when nobody noted them). seconds: how long it
     ran. started: seconds since the epoch. history: every reported step, ascending. requeued: lost or
-    interrupted, and tried again under another number, so that it is no finished trial."""
+    interrupted, and tried again under another number, so that it is no finished trial. flags: the red flags it
+    raised, in earlier attempts too; flag: the one that ended it. warm: the earlier trial it was started from."""
 
     number: int
     state: str
@@ -52,6 +54,9 @@ class TrialRecord:
     requeued: bool = False
     gpu_seconds: float = 0.0
     distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    flags: tuple[RaisedFlag, ...] = ()
+    flag: str = ""
+    warm: WarmOrigin | None = None
 
     @property
     def finished(self) -> bool:
@@ -82,7 +87,7 @@ class TrialRecord:
 @dataclass(frozen=True, eq=False)  # compared and hashed as the one it is: see `once`
 class StudyRecord:
     """A study as far as it got. `spec`: as it ran, None of one that has none. `storage` is the URL of its storage,
-    without a password."""
+    without a password. `warm_start`: its attribute of that name (hpo.warm_start), empty if it began from nothing."""
 
     name: str
     directory: Path
@@ -92,6 +97,7 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...]
     spec: StudySpec | None = None
     storage: str = ""
+    warm_start: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> tuple[TrialRecord, ...]:
@@ -131,7 +137,8 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
     source = directory if histories else None
     trials = tuple(_record(trial, spec, source) for trial in study.get_trials(deepcopy=False))
     storage = redact(storage_url(spec, directory.parent))
-    return StudyRecord(spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage)
+    warm = study.user_attrs.get(WARM_START) or {}
+    return StudyRecord(spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage, warm)
 
 
 def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | None) -> TrialRecord:
@@ -160,4 +167,7 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | 
         requeued=requeued(trial.user_attrs) and state == "FAIL",
         gpu_seconds=outcome.get("gpu_seconds") or 0.0,
         distributions=trial.distributions,
+        flags=raised_flags(trial.user_attrs.get(FLAGS) or ()),
+        flag=outcome.get("flag") or "",
+        warm=warm_origin(trial.user_attrs.get(ORIGIN) or {}),
     )

@@ -14,6 +14,7 @@ from typing import Any
 from hpo import layout
 from hpo.analysis.architecture import ALL_TRIALS, Group, groups_of
 from hpo.analysis.comparison import Comparison, GroupFinals
+from hpo.analysis.corrected import holm
 from hpo.analysis.curves import Trainings, epochs_to_best, trainings_of
 from hpo.analysis.pairwise import hedges_g, scaled, small_sample
 from hpo.analysis.power import ALPHA, needed_per_side
@@ -306,13 +307,11 @@ def g_interval(g: float, n: int, m: int) -> tuple[float, float]:
 
 
 def _holm(tests: Sequence[Test]) -> tuple[Test, ...]:
-    """Each p corrected for the number of tests (Holm, Scandinavian Journal of Statistics 6, 1979)."""
-    order = sorted((k for k, test in enumerate(tests) if test.method), key=lambda k: tests[k].p)
+    """Each p corrected for the number of tests."""
+    made = [k for k, test in enumerate(tests) if test.method]
     corrected = list(tests)
-    least = 0.0
-    for rank, k in enumerate(order):
-        least = max(least, min(1.0, (len(order) - rank) * tests[k].p))
-        corrected[k] = replace(tests[k], p=least)
+    for k, p in zip(made, holm([tests[k].p for k in made]), strict=True):
+        corrected[k] = replace(tests[k], p=p)
     return tuple(corrected)
 
 

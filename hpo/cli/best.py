@@ -23,7 +23,7 @@ Examples:
 @runs_option
 @json_option
 def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> None:
-    """Print the best configuration as a study that trains it alone.
+    """Print the best configuration, as a study of its own.
 
     Every parameter is fixed, the paths are absolute, the budget is one trial. With several metrics
     it is the one of the Pareto front that is best by the first metric. STUDY is a name in the runs

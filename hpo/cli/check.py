@@ -70,6 +70,7 @@ def _text(plan: Plan) -> str:
                 ("grid", cells),
                 ("sampler", plan.sampler),
                 ("pruner", plan.pruner),
+                *(("" if index else "red flags", words) for index, words in enumerate(plan.red_flags or ("none",))),
                 ("first", plan.first),
                 ("budget", plan.budget),
                 ("engine", plan.engine),
@@ -79,6 +80,8 @@ def _text(plan: Plan) -> str:
             ]
         ),
     ]
+    if plan.warm_start:
+        blocks.append("\n".join(plan.warm_start))
     if plan.warnings:
         blocks.append("\n".join(f"warning: {warning}" for warning in plan.warnings))
     return "\n\n".join(blocks)

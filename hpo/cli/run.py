@@ -86,6 +86,8 @@ def run(
     if verdict and (code or not quiet):
         click.echo(verdict, file=sys.stderr if code else out)
     if not quiet:
+        for sentence in _silent_flags(spec, runs):
+            click.echo(f"warning: {sentence}", file=out)
         click.echo(_ending(spec, runs, result), file=out)
     if as_json:
         emit(_document(result, code))
@@ -191,6 +193,16 @@ def _verdict(
         more = "" if spec.budget.trials is None else f"; `--trials {2 * spec.budget.trials}` would go on"
         return 0, f"{summary}\nnothing was left to run{more}"
     return 0, summary if progress is None else f"{summary}, in {duration(progress.elapsed)}"
+
+
+def _silent_flags(spec: StudySpec, runs: Path) -> list[str]:
+    from hpo.analysis.records import read_study
+    from hpo.cli.standing import silent_flags
+    from hpo.rules import asked_of
+
+    if not any(asked_of(flag) for flag in spec.red_flags):
+        return []
+    return silent_flags(read_study(runs, spec.name), spec)
 
 
 def _first_mishap(runs: Path, result: RunResult) -> str:

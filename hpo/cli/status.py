@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ from hpo.cli.common import aligned, emit, find_study, json_option, labelled, met
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord, TrialRecord
     from hpo.cli.standing import Standing
+
+# Regions of the space that are named; --json has some more.
+MOST_PLACES = 3
 
 
 @click.command(
@@ -34,13 +37,14 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     """Show where a study stands.
 
     Counts, the best trial so far, the trials that run now with their last epoch, the time spent,
-    and what ended trials early. STUDY is a name in the runs folder or a YAML; by default the study
-    last driven."""
+    what ended trials early, each red flag for itself, and where in the search space red flags are
+    raised. STUDY is a name in the runs folder or a YAML; by default the study last driven."""
     from hpo.analysis.records import records_of
     from hpo.budget import Span, span_of, wall_seconds
-    from hpo.cli.standing import standing
+    from hpo.cli.standing import silent_flags, standing
     from hpo.layout import study_directory
     from hpo.redaction import redact
+    from hpo.reports.sections.diseases import where_sentences
     from hpo.storage import driver_of, load_study, storage_url
 
     name = find_study(runs, study)
@@ -53,6 +57,8 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
         started = [trial.started for trial in now.running if trial.started is not None]
         spans += [Span(each, time.time(), (time.time() - each) * spec.engine.gpus) for each in started]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
+    where = where_sentences(record)
+    silent = silent_flags(record, spec)
     if as_json:
         emit(
             {
@@ -71,11 +77,14 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "pareto_front": [trial.number for trial in now.front] if len(record.metrics) > 1 else None,
                 "running": [_trial(trial) | _last(trial) for trial in now.running],
                 "deaths": now.deaths,
+                "warnings": now.warnings,
+                "red_flags_where": where,
+                "red_flags_silent": silent,
                 **spent,
             }
         )
     else:
-        click.echo(_text(record, now, driver, spent))
+        click.echo(_text(record, now, driver, spent, where[:MOST_PLACES], silent))
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:
@@ -87,7 +96,14 @@ def _last(trial: TrialRecord) -> dict[str, Any]:
     return {"step": last and last.step, "metrics": last.metrics if last else {}, "attempt": trial.attempt}
 
 
-def _text(record: StudyRecord, now: Standing, driver: Mapping[str, Any] | None, spent: Mapping[str, float]) -> str:
+def _text(
+    record: StudyRecord,
+    now: Standing,
+    driver: Mapping[str, Any] | None,
+    spent: Mapping[str, float],
+    where: Sequence[str],
+    silent: Sequence[str],
+) -> str:
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
     lines = [
         ("study", f"{record.name} ({record.directory})"),
@@ -110,6 +126,10 @@ def _text(record: StudyRecord, now: Standing, driver: Mapping[str, Any] | None, 
     lines.append(("time", f"{duration(spent['seconds'])}{gpu}"))
     if now.deaths:
         lines.append(("ended by", ", ".join(f"{cause} {n}" for cause, n in now.deaths.items())))
+    if now.warnings:
+        lines.append(("warned of", ", ".join(f"{flag} {n}" for flag, n in now.warnings.items())))
+    lines += [("" if place else "where", said) for place, said in enumerate(where)]
+    lines += [("" if place else "silent", said) for place, said in enumerate(silent)]
     text = labelled(lines)
     if not now.running:
         return text

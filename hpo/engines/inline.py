@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpo import worker_torch
+from hpo.host_memory import host_memory
 from hpo.oracle import Oracle
-from hpo.trial import INTERRUPTED, Outcome, Stop
+from hpo.trial import INTERRUPTED, Outcome, Stop, Usage
 from hpo.worker import Share, execute
 
 
@@ -16,7 +18,7 @@ class _Host:
     oracle: Oracle
 
     def report(self, number: int, step: int, metrics: dict[str, float]) -> Stop | None:
-        return self.oracle.report(number, step, metrics)
+        return self.oracle.report(number, step, metrics, Usage(worker_torch.gpu_memory(), host_memory()))
 
     def command_started(self, number: int, group: int) -> None:
         """The command dies with this process; nobody else needs to know."""

@@ -53,7 +53,7 @@ class LocalEngine:
                     said = self._listen(worker, worker.connection in ready)
                     if isinstance(said, Report):
                         self._sharing.reported(said)
-                        worker.answer(oracle.report(said.number, said.step, said.metrics))
+                        worker.answer(oracle.report(said.number, said.step, said.metrics, said.usage))
                     elif said is not None:
                         if worker.spent:
                             # A fresh one takes its place with the next job.

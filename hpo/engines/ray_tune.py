@@ -119,7 +119,7 @@ class Conversation:
             attempt.heard = True
             self._sharing.started(attempt.job, where, attempt.share)
         self._sharing.reported(report)
-        stop = self._guarded(lambda: self._oracle.report(report.number, report.step, report.metrics))
+        stop = self._guarded(lambda: self._oracle.report(report.number, report.step, report.metrics, report.usage))
         actor = attempt.tune_trial and attempt.tune_trial.temporary_state.ray_actor
         if stop is not None and actor:
             # An actor does what it is asked in order: this, and then the `train` that Tune asks for.

@@ -12,14 +12,17 @@ from hpo.analysis.anova import anova
 from hpo.analysis.architecture import best_per_group, heatmaps
 from hpo.analysis.comparison import comparison
 from hpo.analysis.curves import epochs_to_best
+from hpo.analysis.diseases import diseases
 from hpo.analysis.effects import effects
-from hpo.analysis.failures import causes_of
+from hpo.analysis.failures import Cause, causes_of
 from hpo.analysis.importance import importance
 from hpo.analysis.pairwise import pairwise
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.red_flags import FlagCount, flag_counts
 from hpo.analysis.stability import stabilities
 from hpo.analysis.verdict import verdicts
+from hpo.analysis.warm_trials import warm_trials
 from hpo.reports.sections.focal import focal_trainings
 from hpo.reports.sections.ghm import ghm_trainings
 from hpo.spec import Metric, StudySpec
@@ -42,7 +45,10 @@ def data_of(study: StudyRecord) -> dict[str, Any]:
         "pareto_front": [trial.number for trial in pareto_front(study)],
         "by_metric": {metric.name: _by_metric(study, metric) for metric in study.metrics},
         "stability": stabilities(study, study.metrics[0]),
-        "failures": [_cause(cause.state, cause.cause, cause.trials) for cause in causes_of(study)],
+        "failures": [_cause(cause) for cause in causes_of(study)],
+        "red_flags": [_flag(count) for count in flag_counts(study)],
+        "diseases": diseases(study),
+        "warm_start": warm_trials(study),
         "ghm": _recorded(ghm_trainings(study)),
         "focal": _recorded(focal_trainings(study)),
         "trials": [_trial(study, trial) for trial in study.trials],
@@ -81,8 +87,18 @@ def _recorded(found: Sequence[tuple[str, TrialRecord, Any]]) -> list[dict[str, A
     return [{"group": group, "trial": trial, "recorded": data} for group, trial, data in found]
 
 
-def _cause(state: str, cause: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    return {"state": state, "cause": cause, "trials": trials}
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {"state": cause.state, "cause": cause.cause, "flag": cause.flag, "trials": cause.trials}
+
+
+def _flag(count: FlagCount) -> dict[str, Any]:
+    return {
+        "flag": count.name,
+        "stopped": [one.trial for one in count.stopped],
+        "warned": [one.trial for one in count.warned],
+        "epochs": count.epochs,
+        "saved": count.saved,
+    }
 
 
 def _trial(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
@@ -95,6 +111,9 @@ def _trial(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
         "values": trial.values,
         "cause": trial.cause,
         "reason": trial.reason,
+        "flag": trial.flag,
+        "flags": trial.flags,
+        "warm": trial.warm,
         "seconds": trial.seconds,
         "epochs": trial.steps,
         "verdict": verdicts(study).get(trial.number),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hpo import layout
+from hpo.analysis.failures import causes_of, warnings_of
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.wording import goal
@@ -16,13 +17,14 @@ from hpo.language import LANGUAGES, file_stem, language, mark, tr, trn
 from hpo.reports import markdown
 from hpo.reports.blocks import Section, Table, Text
 from hpo.reports.sections.best import best_rows
+from hpo.reports.sections.diseases import where_sentences
 from hpo.reports.sections.pareto import front_table
 from hpo.reports.sections.summary import counts
 
 if TYPE_CHECKING:
     import optuna
 
-MOST_ROWS = 12
+MOST_ROWS, MOST_PLACES = 12, 3
 LAST_LINE = mark("*Written by hpo at the end of each run. What you write below this line is kept.*")
 
 
@@ -45,9 +47,25 @@ def note_of(study: StudyRecord) -> str:
         blocks += [Text(best), _cut(Table(columns, cells, frozenset({1, 2})))]
     if not study.in_state("COMPLETE"):
         blocks.append(Text(tr("No trial has completed yet.")))
+    blocks += _ended(study)
     blocks.append(Text(tr("Full report: {path}", path=study.directory / f"{file_stem(layout.REPORT)}.html")))
     lines = markdown.lines_of(Section("", "", blocks))
     return "\n".join([*lines, "---", "", tr(LAST_LINE)])
+
+
+def _ended(study: StudyRecord) -> list[Text | Table]:
+    """What ended trials early, one line a cause; what red flags warned of; where in the space they are raised."""
+    blocks: list[Text | Table] = []
+    causes = causes_of(study)
+    if causes:
+        rows = tuple((cause.name, str(len(cause.trials)), cause.meaning) for cause in causes)
+        columns = (tr("cause"), tr("trials"), tr("meaning"))
+        blocks += [Text(tr("Ended early:")), _cut(Table(columns, rows, frozenset({1})))]
+    warned = warnings_of(study)
+    if warned:
+        said = tr(", ").join(f"{name} {n}" for name, n in warned.items())
+        blocks.append(Text(tr("Red flags that only warned, in so many trials: {flags}.", flags=said)))
+    return [*blocks, *map(Text, where_sentences(study, MOST_PLACES))]
 
 
 def _cut(table: Table) -> Table:

@@ -22,9 +22,11 @@ from hpo.reports.sections.heatmaps import heatmap_section
 from hpo.reports.sections.history import history_section
 from hpo.reports.sections.importance import importance_section
 from hpo.reports.sections.pareto import pareto
+from hpo.reports.sections.red_flags import red_flags_section
 from hpo.reports.sections.significance import significance_section
 from hpo.reports.sections.stability import stability_section
 from hpo.reports.sections.summary import summary
+from hpo.reports.sections.warm_start import warm_start_section
 
 SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     summary,
@@ -41,6 +43,8 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     ghm_section,
     focal_section,
     history_section,
+    warm_start_section,
+    red_flags_section,
     failures,
     files,
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.attributes import JOB, ORIGIN, OUTCOME, params_of, requeued, started_of, values_of
+from hpo.attributes import FLAGS, JOB, ORIGIN, OUTCOME, params_of, requeued, started_of, values_of
 from hpo.budget import exhausted, span_of
 from hpo.history import Step
 
@@ -139,10 +139,27 @@ def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
             "hpo.retry_of": origin.get("retry_of"),
             "hpo.seed": job.get("seed"),
             "hpo.cause": outcome.get("cause"),
+            "hpo.flag": outcome.get("flag"),
             "hpo.reason": outcome.get("reason"),
+            "hpo.warnings": ", ".join(_warned(trial)),
+            "hpo.warm_start": _warm(origin),
             "hpo.requeued": "true" if outcome.get("requeued") else None,
         }
     )
+
+
+def _warned(trial: FrozenTrial) -> list[str]:
+    """The red flags that were raised in it and did not end it."""
+    ended_by = (trial.user_attrs.get(OUTCOME) or {}).get("flag")
+    return [flag["name"] for flag in trial.user_attrs.get(FLAGS) or () if flag["name"] != ended_by]
+
+
+def _warm(origin: Mapping[str, Any]) -> str | None:
+    """`study/number` of the earlier trial that it was started from."""
+    if origin.get("from") is None:
+        return None
+    number = origin.get("number")
+    return str(origin["from"]) if number is None else f"{origin['from']}/{number}"
 
 
 def final_points(trial: FrozenTrial, spec: StudySpec, reported: Iterable[str]) -> list[Point]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import optuna
 import yaml
+from optuna_dashboard import get_note
 
 from hpo.storage import load_study
 
@@ -46,6 +48,50 @@ def test_status_counts_what_ended_trials(hpo: Hpo, study_yaml):
     assert data["deaths"] == {"exception": data["failed"]}
     assert data["failed"] + data["complete"] == 6
     assert f"ended by   exception {data['failed']}" in hpo("status").out
+
+
+def test_red_flags_are_seen_everywhere(hpo: Hpo, study_yaml, runs: Path):
+    """`smooth` reports x as `other`: a rule stops the trials whose x is above 0.6, and no other."""
+    rules = [
+        {"name": "far", "when": "other > 0.6", "from_epoch": 2},
+        {"name": "low", "when": "score < -0.9", "action": "warn"},  # that of step 0 is, always
+    ]
+    said = hpo("run", study_yaml(red_flags=rules, budget={"trials": 20}), "-q")
+    assert said.code == 0, said.err
+    _, stored = load_study(runs, "toy")
+    far = [trial.number for trial in stored.trials if trial.params["x"] > 0.6]
+    p = 11 / math.comb(20, len(far))  # five bins make eleven regions; the best case of the test
+    assert 0.0005 < p < 0.05
+    place = f"far: {len(far)} of {len(far)} trials with x ≥ 0.6, against 0 of {20 - len(far)} elsewhere (p = {p:.3f})."
+    text = hpo("status").out
+    assert f"ended by   red flag far {len(far)}\n" in text
+    assert "warned of  low 20\n" in text
+    assert f"where      {place}\n" in text
+    data = json.loads(hpo("status", "--json").out)
+    assert data["deaths"] == {"red flag far": len(far)}
+    assert data["warnings"] == {"low": 20}
+    assert data["red_flags_where"] == [place]
+    assert place in (runs / "toy" / "report.md").read_text().replace("&lt;", "<")
+    told = json.loads((runs / "toy" / "report.json").read_text())
+    assert [(one["flag"], one["stopped"], len(one["warned"])) for one in told["red_flags"]] == [
+        ("far", far, 0), ("low", [], 20),
+    ]  # fmt: skip
+    # Ten epochs were planned; each stop came in the third.
+    assert told["red_flags"][0]["saved"] == 7 * len(far)
+    assert "far: " in get_note(stored)
+
+
+def test_the_report_says_how_an_earlier_study_helped(hpo: Hpo, finished, study_yaml, runs: Path):
+    best = json.loads(hpo("status", "toy", "--json").out)["best"]
+    said = hpo("run", study_yaml(name="second", warm_start="toy", budget={"trials": 8}), "-q")
+    assert said.code == 0, said.err
+    told = json.loads((runs / "second" / "report.json").read_text())["warm_start"]
+    assert told["studies"] == ["toy"]
+    assert told["trusted"]
+    first = told["trials"][0]
+    assert first["origin"] == {"study": "toy", "number": best["trial"], "value": best["values"]["score"]}
+    assert first["value"] == first["origin"]["value"]  # `smooth` gives the same x the same value
+    assert "## Warm start" in (runs / "second" / "report.md").read_text()
 
 
 def test_status_while_a_driver_runs_and_after_it_was_killed(hpo: Hpo, study_yaml, runs: Path):

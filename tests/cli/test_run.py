@@ -214,3 +214,23 @@ def test_the_best_study_runs(hpo: Hpo, finished, tmp_path: Path, runs: Path):
     assert alone.params == best.params
     assert alone.values == best.values
     assert yaml.safe_load(said.out)["search_space"] == dict(best.params)
+
+
+def test_red_flags_are_seen_while_it_runs_and_afterwards(hpo: Hpo, study_yaml):
+    flags = [
+        {"name": "ill", "when": "val_recall == 0", "from_epoch": 2},
+        {"name": "poor", "when": "score < 0.3", "action": "warn"},
+        {"name": "misspelt", "when": "val_recal == 0"},
+    ]
+    path = study_yaml("flagged", budget={"trials": 4}, red_flags=flags, enqueue=[{"x": 0.9}, {"x": 0.2}])
+    said = hpo("run", path)
+    assert said.code == 0
+    assert "trial 0 PRUNED red flag 'ill' at epoch 2: val_recall == 0 (val_recall 0)" in said.out
+    assert "trial 1 goes on with a warning: red flag 'poor' at epoch 0: score < 0.3 (score 0.2)" in said.out
+    silent = "red flag 'misspelt': no trial reported 'val_recal'; reported are score, val_recall."
+    silent += " Did you mean 'val_recall'?"
+    assert f"warning: {silent}" in said.out
+    status = json.loads(hpo("status", "--json").out)
+    assert status["red_flags_silent"] == [silent]
+    assert silent in hpo("status").out
+    assert "warning: " not in hpo("run", path, "--set", "red_flags=[]").out

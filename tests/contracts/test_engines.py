@@ -57,6 +57,22 @@ def test_a_budget_is_spent_exactly_and_every_report_is_kept(make_spec, runs, eng
         assert outcome(trial)["metrics"]["other"] == trial.params["x"]
 
 
+def test_a_red_flag_stops_a_trial_and_every_report_says_what_it_takes(make_spec, runs, engine):
+    flags = [
+        {"name": "too_much_memory", "gib": 0.001, "action": "warn"},
+        {"name": "patience", "when": "epoch == 3 and memory_gib > 0.001 and seconds >= 0"},
+    ]
+    run(make_spec("smooth", engine=engine, budget={"trials": 1}, red_flags=flags), runs)
+    (trial,) = trials_of(runs)
+    assert (trial.state.name, outcome(trial)["cause"], outcome(trial)["flag"]) == ("PRUNED", "red_flag", "patience")
+    assert outcome(trial)["reason"].startswith("red flag 'patience' at epoch 3: ")
+    assert [(flag["name"], flag["step"]) for flag in trial.user_attrs["hpo:flags"]] == [
+        ("too_much_memory", 0), ("patience", 3),
+    ]  # fmt: skip
+    steps = history.read(layout.trial_directory(runs / "toy", 0) / layout.HISTORY)
+    assert [step.step for step in steps] == [0, 1, 2, 3]
+
+
 def test_the_same_seed_gives_the_same_trials_on_every_engine(make_spec, tmp_path, ray_here):
     tables = []
     for name in ENGINES:

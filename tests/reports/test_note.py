@@ -38,6 +38,11 @@ def test_the_note_by_hand() -> None:
         "| ------------ | ----: | ----: | -------------------------------- |\n"
         "| unet         | 0.900 |     1 | learning_rate 2e-4, batch_size 8 |\n"
         "| resnet       |     — |     — | no complete trial                |\n\n"
+        "Ended early:\n\n"
+        "| cause     | trials | meaning                                                     |\n"
+        "| --------- | -----: | ----------------------------------------------------------- |\n"
+        "| exception |      1 | the objective raised an error                               |\n"
+        "| pruner    |      1 | the pruner stopped it: behind other trials at the same step |\n\n"
         "Full report: /runs/hand-made/report.html\n\n"
         f"---\n\n{LAST_LINE}"
     )

@@ -45,6 +45,6 @@ def test_a_program_finds_the_best_of_each_architecture() -> None:
     best = {row["group"]: row["best"] for row in data["by_metric"]["score"]["best"]}
     assert best == {"unet": 1, "resnet": 2}
     assert data["counts"] == {"complete": 3, "pruned": 1, "fail": 0, "running": 0}
-    assert data["failures"] == [{"state": "PRUNED", "cause": "pruner", "trials": [3]}]
+    assert data["failures"] == [{"state": "PRUNED", "cause": "pruner", "flag": "", "trials": [3]}]
     first = data["trials"][0]
     assert (first["values"], first["epochs"], first["epochs_to_best"]) == ({"score": 0.5}, 2, 2)

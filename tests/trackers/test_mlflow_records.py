@@ -83,6 +83,24 @@ def test_best_values_by_the_number_of_finished_trials(make_spec):
     assert [point.value for point in records.best_points(lower, trials)] == [-1.0, -3.0, -3.0]
 
 
+def test_a_trial_is_tagged_with_its_red_flags_and_where_it_came_from(make_spec):
+    flags = [{"name": "overfitting", "action": "warn"}, {"name": "collapsed", "action": "stop"}]
+    origin = {"source": "warm_start", "from": "old", "number": 3, "value": 0.5}
+    trial = ended(0, state="PRUNED", cause="red_flag", reason="recall is 0", flag="collapsed")
+    trial.set_user_attr("hpo:flags", flags)
+    trial.set_user_attr("hpo:origin", origin)
+    tags = records.trial_tags(trial, make_spec())
+    shown = {name: tags[name] for name in ("hpo.cause", "hpo.flag", "hpo.reason", "hpo.warnings", "hpo.warm_start")}
+    assert shown == {
+        "hpo.cause": "red_flag", "hpo.flag": "collapsed", "hpo.reason": "recall is 0", "hpo.warnings": "overfitting",
+        "hpo.warm_start": "old/3",
+    }  # fmt: skip
+    trial.set_user_attr("hpo:origin", {"from": "knowledge.json", "number": None})
+    assert records.trial_tags(trial, make_spec())["hpo.warm_start"] == "knowledge.json"
+    plain = records.trial_tags(ended(1, 0.5), make_spec())
+    assert {"hpo.flag", "hpo.warnings", "hpo.warm_start"} & plain.keys() == set()
+
+
 def test_a_study_is_finished_when_its_budget_is_spent(make_spec):
     spec = make_spec(budget={"trials": 2})
     assert records.study_status(spec, [ended(0, 1.0)]) == "KILLED"

@@ -19,6 +19,7 @@ from hpo.reports.blocks import Rows
 from hpo.reports.figures.comparison import comparison_figure, comparison_rows
 from hpo.reports.figures.curves import lines_figure, lines_rows, training_figure, training_rows
 from hpo.reports.figures.diagnosis import diagnosis_figure, diagnosis_rows
+from hpo.reports.figures.diseases import disease_figure, disease_rows
 from hpo.reports.figures.effects import effect_figure, effect_rows
 from hpo.reports.figures.focal import stacked_figure, stacked_rows
 from hpo.reports.figures.ghm import epoch_map_figure, epoch_map_rows, histograms_figure, histograms_rows
@@ -30,6 +31,7 @@ from hpo.reports.figures.pairwise import pairwise_figure, pairwise_rows
 from hpo.reports.figures.pareto import front_figure, front_rows
 from hpo.reports.figures.stability import stability_figure, stability_rows
 from hpo.reports.sections.curves import LinesChart, TrainingChart
+from hpo.reports.sections.diseases import DiseaseChart
 from hpo.reports.sections.effects import EffectChart
 from hpo.reports.sections.focal import StackedShares
 from hpo.reports.sections.ghm import EpochMap, GradientHistograms
@@ -50,6 +52,7 @@ _DRAWINGS: dict[type, Drawing] = {
     ColourScale: Drawing(scale_figure, None),
     Comparison: Drawing(comparison_figure, comparison_rows),
     DiagnosisChart: Drawing(diagnosis_figure, diagnosis_rows),
+    DiseaseChart: Drawing(disease_figure, disease_rows),
     EffectChart: Drawing(effect_figure, effect_rows),
     EpochMap: Drawing(epoch_map_figure, epoch_map_rows),
     Front: Drawing(front_figure, front_rows),

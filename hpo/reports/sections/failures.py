@@ -9,8 +9,8 @@ from hpo.analysis.failures import causes_of
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.wording import configuration, duration, numbers
 from hpo.language import tr
-from hpo.reports.blocks import Block, Cell, Link, Section, Table, Text
-from hpo.reports.sections.shared import capped
+from hpo.reports.blocks import Block, Section, Table, Text
+from hpo.reports.sections.shared import capped, trial_link
 
 
 def failures(study: StudyRecord) -> Section:
@@ -48,7 +48,7 @@ def _endings(study: StudyRecord, trials: Iterable[TrialRecord], **more: str) -> 
     columns = (tr("trial"), tr("reason"), tr("steps"), tr("time"), tr("configuration"))
     rows = tuple(
         (
-            _trial_link(study, trial),
+            trial_link(study, trial, layout.ERROR),
             _reason(trial),
             str(trial.steps),
             duration(trial.seconds),
@@ -62,12 +62,3 @@ def _endings(study: StudyRecord, trials: Iterable[TrialRecord], **more: str) -> 
 def _reason(trial: TrialRecord) -> str:
     reason = trial.reason or tr("none recorded")
     return tr("{reason} (tried again)", reason=reason) if trial.requeued else reason
-
-
-def _trial_link(study: StudyRecord, trial: TrialRecord) -> Cell:
-    """To the traceback where one was kept, else to the trial's folder, if there is one."""
-    folder = layout.trial_directory(study.directory, trial.number)
-    for path in (folder / layout.ERROR, folder):
-        if path.exists():
-            return Link(str(trial.number), path.relative_to(study.directory).as_posix())
-    return str(trial.number)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hpo import layout
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.wording import decimals, score
 from hpo.language import tr, trn
-from hpo.reports.blocks import Cell, Table
+from hpo.reports.blocks import Cell, Link, Table
 from hpo.spec import Metric
 
 # Longer tables end in a note of how many rows were left out.
@@ -31,6 +32,16 @@ def capped(
     left = len(rows) - MOST_ROWS
     note = trn("{n} more is left out here.", "{n} more are left out here.", left) if left > 0 else ""
     return Table(columns, rows[:MOST_ROWS], numeric, note=note, **more)
+
+
+def trial_link(study: StudyRecord, trial: TrialRecord, *names: str) -> Cell:
+    """The trial's number, leading to the first of these files of its folder that is there, else to the folder, if it
+    is there."""
+    folder = layout.trial_directory(study.directory, trial.number)
+    for path in (*(folder / name for name in names), folder):
+        if path.exists():
+            return Link(str(trial.number), path.relative_to(study.directory).as_posix())
+    return str(trial.number)
 
 
 def points_beyond_axis(n: int) -> str:

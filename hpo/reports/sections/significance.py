@@ -153,7 +153,7 @@ def _interactions(found: Anova) -> list[str]:
                 "them in the heatmaps.",
                 name=name,
                 group=group,
-                p=_stated(one.p),
+                p=stated(one.p),
             )
         else:
             text = tr(
@@ -161,13 +161,14 @@ def _interactions(found: Anova) -> list[str]:
                 "which is no proof that it does not.",
                 name=name,
                 group=group,
-                p=_stated(one.p),
+                p=stated(one.p),
             )
         texts.append(text)
     return texts
 
 
-def _stated(p: float) -> str:
+def stated(p: float) -> str:
+    """What follows the letter p: `= 0.012`, `< 0.001`."""
     return p_text(p) if p < 0.0005 else f"= {p_text(p)}"
 
 
@@ -177,7 +178,7 @@ def _checks(found: Anova) -> list[str]:
         texts = [tr("Whether the variances are equal could not be checked: that takes two levels of {name} with three "
                     "different values each.", name=name)]  # fmt: skip
     else:
-        values = {"name": name, "w": number(found.levene.w, 3), "p": _stated(found.levene.p)}
+        values = {"name": name, "w": number(found.levene.w, 3), "p": stated(found.levene.p)}
         if found.levene.unequal:
             texts = [tr("The variances differ between the levels of {name} (Levene's test about the median: W = {w}, "
                         "p {p}), against what the analysis assumes.", **values)]  # fmt: skip
@@ -203,7 +204,7 @@ def _checks(found: Anova) -> list[str]:
                 group=found.group_by,
                 h=number(found.kruskal.h, 3),
                 df=found.kruskal.df,
-                p=_stated(found.kruskal.p),
+                p=stated(found.kruskal.p),
             )
         )
     return texts

@@ -1,0 +1,217 @@
+"""What other samplers, pruners and red flags would have done with a study's own trainings."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
+
+from hpo import layout
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine
+from hpo.errors import ReplayError
+from hpo.history import Step
+from hpo.oracle import Oracle
+from hpo.samplers import make_pruner, make_sampler
+from hpo.spec import Budget, Component, StudySpec, load_spec
+from hpo.trackers.base import Tracker
+from hpo.trial import EXCEPTION, OBJECTIVE, Job, Outcome
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What there is to replay. complete: trials that ran to their end. cut: those that something ended before, so
+    that nobody knows how they would have gone on. left_out: finished trials without a history. steps: reports in
+    all. workers: how many trials ran at once. winner: the trial number of the best COMPLETE one, `best` its value."""
+
+    recordings: tuple[Recording, ...]
+    complete: int
+    cut: int
+    left_out: int
+    steps: int
+    workers: int
+    winner: int
+    best: float
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One replay. steps: reports of all trials; seconds: simulated wall time; found_steps: reports of all trials when
+    the best one ended (None: it was stopped); kept: whether the recorded winner ran to its end; best: the best final
+    value of a trial that ran to its end (None: there was none); rank: the place of that trial among the recorded ones,
+    1 is the winner."""
+
+    steps: int
+    seconds: float
+    found_steps: int | None
+    kept: bool
+    best: float | None
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A sampler, a pruner and red flags. shuffled: a random order takes the sampler's place."""
+
+    name: str
+    spec: StudySpec
+    shuffled: bool
+
+
+class ShuffledSampler(optuna.samplers.BaseSampler):
+    """Every recording that is left is as likely as any other."""
+
+    def __init__(self, recordings: Recordings, seed: int) -> None:
+        self._recordings = recordings
+        self._rng = np.random.default_rng(seed)
+        self._distributions = recordings.space.distributions()
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return dict(self._recordings.draw(trial.number, self._rng).params)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        raise ReplayError(f"a recorded trial has no value of '{param_name}', which its configuration needs")
+
+
+def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, overrides: Sequence[str]) -> Policy:
+    """The study `name` as it ran, with `sampler` and `pruner` (a name or a mapping, in YAML) in the place of its own,
+    and other keys as `key=value`. No sampler: a random order. Raises SpecError, StudyNotFound."""
+    given = [f"{role}={text}" for role, text in (("sampler", sampler), ("pruner", pruner)) if text is not None]
+    spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, [*overrides, *given], locate=False)
+    parts = [spec.sampler.name] if sampler is not None else []
+    return Policy(" + ".join([*parts, _in_words(spec.pruner)]), spec, sampler is None)
+
+
+def _in_words(pruner: Component) -> str:
+    if pruner.name == "none":
+        return "no pruner"
+    options = ", ".join(f"{key} {value}" for key, value in pruner.options.items())
+    return f"{pruner.name} ({options})" if options else pruner.name
+
+
+def recorded_of(study: StudyRecord) -> Recorded:
+    """The trainings of a study that can be replayed. Raises ReplayError when there are too few."""
+    metric = study.metrics[0]
+    finished = [trial for trial in study.trials if trial.finished]
+    usable = [trial for trial in finished if trial.history and trial.params]
+    complete = [trial for trial in usable if trial.completed(metric)]
+    if len(complete) < 2:
+        raise ReplayError(
+            f"study '{study.name}' has {len(complete)} trial(s) that ran to their end with a history; expected at "
+            "least 2 to replay. A study run with `pruner: none` and `red_flags: []` is what shows most"
+        )
+    winner = best_of(tuple(complete), metric)
+    assert winner is not None
+    return Recorded(
+        recordings=tuple(_recording(study, trial) for trial in usable),
+        complete=len(complete),
+        cut=len(usable) - len(complete),
+        left_out=len(finished) - len(usable),
+        steps=sum(trial.steps for trial in usable),
+        workers=_at_once(usable),
+        winner=winner.number,
+        best=winner.values[metric.name],
+    )
+
+
+def _recording(study: StudyRecord, trial: TrialRecord) -> Recording:
+    seconds = trial.seconds or 0.0
+    times = [step.time for step in trial.history]
+    # A resumed trial's steps were made on several days: what an epoch took is the time since the one before it, and
+    # where that is not known, an even share.
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    usual = statistics.median(gaps) if gaps else seconds
+    usual = max(usual, 0.0)
+    lengths = [usual, *(gap if 0 <= gap <= 10 * usual else usual for gap in gaps)]
+    ends = np.cumsum(lengths)
+    steps = tuple(
+        Step(step.step, float(end), 1, step.metrics) for step, end in zip(trial.history, ends, strict=True)
+    )
+    ended = float(ends[-1])
+    if trial.completed(study.metrics[0]):
+        outcome = Outcome(trial.number, "COMPLETE", metrics=dict(trial.values), seconds=ended)
+    elif trial.state == "FAIL":
+        outcome = Outcome(trial.number, "FAIL", cause=EXCEPTION, reason=trial.reason or "it failed", seconds=ended)
+    else:
+        reason = "nothing more of it was recorded"
+        outcome = Outcome(trial.number, "PRUNED", cause=OBJECTIVE, reason=reason, seconds=ended)
+    return Recording(trial.optuna_params, steps, outcome)
+
+
+def _at_once(trials: Sequence[TrialRecord]) -> int:
+    """The most trials that ran at one time."""
+    events = []
+    for trial in trials:
+        if trial.started is not None and trial.seconds is not None:
+            events += [(trial.started, 1), (trial.started + trial.seconds, -1)]
+    running = most = 0
+    for _, change in sorted(events):
+        running += change
+        most = max(most, running)
+    return max(1, most)
+
+
+class _Counter(Tracker):
+    def __init__(self) -> None:
+        self.steps = 0
+        self.ended: dict[int, int] = {}
+
+    def reported(self, number: int, step: int, metrics: Any) -> None:
+        self.steps += 1
+
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Any) -> None:
+        if outcome.state == "COMPLETE":
+            self.ended[job.number] = self.steps
+
+
+def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Replayed:
+    """One replay of all recordings under a policy. Raises ReplayError, SpecError."""
+    # Recordings are all there is to spend, and no file is to be touched.
+    budget = Budget(failures=len(recorded.recordings) + 1)
+    changes = {"seed": seed, "budget": budget, "enqueue": (), "fallbacks": (), "keep_checkpoints": None}
+    spec = policy.spec.model_copy(update=changes)
+    recordings = Recordings(spec.space, recorded.recordings)
+    drawn = ShuffledSampler(recordings, seed) if policy.shuffled else RecordedSampler(make_sampler(spec, 0), recordings)
+    directions = [metric.direction for metric in spec.metrics]
+    study = optuna.create_study(directions=directions, sampler=drawn, pruner=make_pruner(spec))
+    clock, counter = Clock(), _Counter()
+    oracle = Oracle(spec, study, Path(), counter, clock, NoHistory)
+    ReplayEngine(recordings, clock, workers).run(oracle)
+    taken = {recordings.taken(number).outcome.number: number for number in counter.ended}
+    return _result(recorded, spec, counter, clock.now, taken)
+
+
+def _result(
+    recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: float, ended: dict[int, int]
+) -> Replayed:
+    metric = spec.metrics[0]
+    sign = -1 if metric.direction == "maximize" else 1
+    values = {
+        recording.outcome.number: sign * recording.outcome.metrics[metric.name]
+        for recording in recorded.recordings
+        if recording.outcome.state == "COMPLETE"
+    }
+    best = min((number for number in ended), key=lambda number: (values[number], number), default=None)
+    return Replayed(
+        steps=counter.steps,
+        seconds=seconds,
+        found_steps=None if best is None else counter.ended[ended[best]],
+        kept=recorded.winner in ended,
+        best=None if best is None else sign * values[best],
+        rank=None if best is None else 1 + sum(value < values[best] for value in values.values()),
+    )

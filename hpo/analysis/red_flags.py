@@ -1,0 +1,88 @@
+"""Which red flags were raised, how often, when, and how many epochs their stops have saved."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from hpo.analysis.architecture import groups_of
+from hpo.analysis.failures import rules_of
+from hpo.analysis.notes import STOP, RaisedFlag
+from hpo.analysis.once import once
+from hpo.analysis.records import StudyRecord, TrialRecord
+
+
+@dataclass(frozen=True)
+class Raising:
+    """A trial and a flag that it raised."""
+
+    trial: TrialRecord
+    flag: RaisedFlag
+
+
+@dataclass(frozen=True)
+class FlagCount:
+    """One red flag. stopped: the trials it ended. warned: those in which it was raised and that went on. epochs: the
+    first, the median and the last epoch in which it was raised, as the objective counts them; None if it never was.
+    saved: epochs that the trials it stopped did not train (see `epochs_saved`), None if nobody can say."""
+
+    name: str
+    stopped: tuple[Raising, ...]
+    warned: tuple[Raising, ...]
+    epochs: tuple[int, float, int] | None
+    saved: float | None
+
+    @property
+    def raised(self) -> tuple[Raising, ...]:
+        return (*self.stopped, *self.warned)
+
+
+@once
+def flag_counts(study: StudyRecord) -> tuple[FlagCount, ...]:
+    """Every flag that was raised in a trial that was not tried again, and every rule of study.yaml; what stopped most
+    trials first, then what warned most."""
+    stopped: dict[str, list[Raising]] = {name: [] for name in rules_of(study)}
+    warned: dict[str, list[Raising]] = {name: [] for name in stopped}
+    for trial in study.trials:
+        if trial.requeued:
+            continue
+        for flag in trial.flags:
+            ended = flag.action == STOP and flag.name == trial.flag
+            for found in (stopped, warned):
+                found.setdefault(flag.name, [])
+            (stopped if ended else warned)[flag.name].append(Raising(trial, flag))
+    planned = planned_epochs(study)
+    made = [_count(name, tuple(stopped[name]), tuple(warned[name]), planned) for name in stopped]
+    return tuple(sorted(made, key=lambda one: (-len(one.stopped), -len(one.warned))))
+
+
+def _count(
+    name: str, stopped: tuple[Raising, ...], warned: tuple[Raising, ...], planned: dict[int, float]
+) -> FlagCount:
+    steps = [one.flag.step for one in (*stopped, *warned)]
+    epochs = (min(steps), statistics.median(steps), max(steps)) if steps else None
+    return FlagCount(name, stopped, warned, epochs, epochs_saved([one.trial for one in stopped], planned))
+
+
+def epochs_saved(stopped: list[TrialRecord], planned: dict[int, float]) -> float | None:
+    """The epochs that the stopped trials would have trained, `planned`, less those they did, summed; a trial that
+    trained longer counts 0. None if not one has a plan."""
+    saved = [max(0.0, planned[trial.number] - trial.steps) for trial in stopped if trial.number in planned]
+    return sum(saved) if saved else None
+
+
+def planned_epochs(study: StudyRecord) -> dict[int, float]:
+    """How many epochs each finished trial would have trained, had nothing ended it: the median of the COMPLETE trials
+    of its group or, if there are none, of the study. A trial without such a measure is not among them."""
+    of_study = _median_length(study.finished)
+    planned: dict[int, float] = {}
+    for group in groups_of(study):
+        usual = _median_length(group.trials) or of_study
+        if usual is not None:
+            planned |= {trial.number: usual for trial in group.trials}
+    return planned
+
+
+def _median_length(trials: tuple[TrialRecord, ...]) -> float | None:
+    lengths = [trial.steps for trial in trials if trial.state == "COMPLETE" and trial.steps]
+    return statistics.median(lengths) if lengths else None

@@ -1,0 +1,205 @@
+"""Replays recorded trainings in simulated time and in memory: the same Oracle, sampler, pruner and red flags decide,
+and an epoch costs what it once took.
+
+Only what was recorded can be replayed: what the sampler proposes is moved to the nearest configuration not tried yet,
+and the sampler is told of that one."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.history import Step
+from hpo.oracle import Oracle
+from hpo.space import SearchSpace
+from hpo.trial import PRUNER, Job, Outcome
+from hpo.unit_cube import UnitCube
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A training as it went. params: by Optuna's names. steps: ascending, `time` in seconds since it began.
+    outcome: how it ended, its number the one it had."""
+
+    params: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    outcome: Outcome
+
+
+class Clock:
+    """Simulated time, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class NoHistory:
+    """In place of a history file."""
+
+    def __init__(self, path: Path) -> None: ...
+
+    def append(self, step: Step) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Recordings:
+    """The recorded trainings of one study, each of which can be replayed once."""
+
+    def __init__(self, space: SearchSpace, recordings: Sequence[Recording]) -> None:
+        self.space = space
+        self._recordings = tuple(recordings)
+        self._cube = UnitCube(space)
+        self._points = np.array([self._cube.point(recording.params) for recording in recordings])
+        self._open = np.ones(len(recordings), dtype=bool)
+        self._taken: dict[int, Recording] = {}
+
+    def __len__(self) -> int:
+        """How many are left."""
+        return int(self._open.sum())
+
+    def take(self, number: int, params: Mapping[str, Any]) -> Recording:
+        """The recording nearest to `params` (Optuna's names) that no trial has, for trial `number`; the same one
+        when asked again. Distances are those of `UnitCube`. Raises ValueError when none is left."""
+        if number not in self._taken:
+            if not self._open.any():
+                raise ValueError("every recorded training was replayed")
+            distances = self._cube.squared_distances(self._cube.point(params)[None], self._points)[0]
+            self._give(number, int(np.where(self._open, distances, np.inf).argmin()))
+        return self._taken[number]
+
+    def draw(self, number: int, rng: np.random.Generator) -> Recording:
+        """One of those that are left, for trial `number`, each as likely. Raises ValueError when none is."""
+        self._give(number, int(rng.choice(np.flatnonzero(self._open))))
+        return self._taken[number]
+
+    def taken(self, number: int) -> Recording:
+        """What trial `number` took."""
+        return self._taken[number]
+
+    def _give(self, number: int, index: int) -> None:
+        self._open[index] = False
+        self._taken[number] = self._recordings[index]
+
+    def of(self, job: Job) -> Recording:
+        return self.take(job.number, self.space.to_optuna(job.params))
+
+
+class RecordedSampler(optuna.samplers.BaseSampler):
+    """Asks another sampler, and answers with the nearest recorded configuration that is left."""
+
+    def __init__(self, sampler: optuna.samplers.BaseSampler, recordings: Recordings) -> None:
+        self._sampler = sampler
+        self._recordings = recordings
+        self._distributions = recordings.space.distributions()
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        relative = self._sampler.infer_relative_search_space(study, trial)
+        drawn = self._sampler.sample_relative(study, trial, relative)
+        # Of an enqueued trial these are given.
+        drawn |= trial.system_attrs.get("fixed_params", {})
+        proposal = _Proposal(self._sampler, study, trial, drawn)
+        self._recordings.space.suggest(proposal)  # type: ignore[arg-type]  # it asks for nothing but suggest_*
+        return dict(self._recordings.take(trial.number, proposal.params).params)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        self._sampler.reseed_rng()
+
+
+class _Proposal:
+    """What a sampler would answer, by the names and the methods of optuna.Trial."""
+
+    def __init__(
+        self, sampler: optuna.samplers.BaseSampler, study: optuna.Study, trial: FrozenTrial, drawn: Mapping[str, Any]
+    ) -> None:
+        self.params: dict[str, Any] = {}
+        self._sampler, self._study, self._trial, self._drawn = sampler, study, trial, drawn
+
+    def _draw(self, name: str, distribution: BaseDistribution) -> Any:
+        if name in self._drawn:
+            self.params[name] = self._drawn[name]
+        else:
+            self.params[name] = self._sampler.sample_independent(self._study, self._trial, name, distribution)
+        return self.params[name]
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Any:
+        return self._draw(name, FloatDistribution(low, high, log=log, step=step))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any:
+        return self._draw(name, IntDistribution(low, high, log=log, step=step))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._draw(name, CategoricalDistribution(choices))
+
+
+class ReplayEngine:
+    """`workers` at a time, until the Oracle asks for no more, all is replayed, or `until` (seconds) is over; trials
+    that run then are left running."""
+
+    def __init__(
+        self, recordings: Recordings, clock: Clock, workers: int, until: float = float("inf")
+    ) -> None:
+        self._recordings, self._clock, self._workers, self._until = recordings, clock, workers, until
+
+    def run(self, oracle: Oracle) -> None:
+        order = itertools.count()  # of two events at one time the earlier made comes first
+        events: list[tuple[float, int, Job, Recording, float, int]] = []
+
+        def plan(job: Job, recording: Recording, began: float, index: int) -> None:
+            ends = index == len(recording.steps)
+            after = recording.outcome.seconds if ends else recording.steps[index].time
+            at = max(self._clock.now, began + after)
+            heapq.heappush(events, (at, next(order), job, recording, began, index))
+
+        while True:
+            while len(events) < self._workers and len(self._recordings) and (job := oracle.ask()) is not None:
+                plan(job, self._recordings.of(job), self._clock.now, 0)
+            if not events:
+                return
+            at, _, job, recording, began, index = heapq.heappop(events)
+            if at > self._until:
+                self._clock.now = self._until
+                return
+            self._clock.now = at
+            if index == len(recording.steps):
+                oracle.tell(replace(recording.outcome, number=job.number))
+                continue
+            step = recording.steps[index]
+            stop = oracle.report(job.number, step.step, step.metrics)
+            if stop is None:
+                plan(job, recording, began, index + 1)
+            else:
+                oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason=stop.reason, seconds=at - began))
+
+    def halt(self) -> None:
+        """It ends by itself, in no time."""

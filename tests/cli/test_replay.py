@@ -1,0 +1,62 @@
+"""`hpo replay` on a study that ran."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Hpo
+
+
+@pytest.fixture
+def ran(hpo: Hpo, study_yaml: Callable[..., Path]) -> None:
+    path = study_yaml("smooth", budget={"trials": 12}, engine="inline")
+    assert hpo("run", path, "--quiet").code == 0
+
+
+@pytest.mark.usefixtures("ran")
+def test_what_a_pruner_would_have_saved(hpo: Hpo) -> None:
+    said = hpo("replay", "toy", "--pruner", "none", "--pruner", "{name: successive_halving, min_resource: 1}")
+    assert (said.code, said.err) == (0, "")
+    assert "toy: 12 trials of 120 epochs in all, 1 worker at a time" in said.out
+    assert "no pruner would have saved 0% of the epochs and kept the winner in 20 of 20 replays." in said.out
+    data = json.loads(hpo("replay", "--json", "--pruner", "{name: successive_halving, min_resource: 1}").out)
+    (policy,) = data["policies"]
+    assert (data["trials"], data["complete"], data["cut"], data["steps"]) == (12, 12, 0, 120)
+    assert policy["pruner"] == {"name": "successive_halving", "min_resource": 1}
+    assert 0.3 < policy["saved"] < 0.95
+    # Values of smooth keep their order from the first step on: the winner is never stopped.
+    assert policy["kept_winner"] == len(policy["replays"]) == 20
+
+
+@pytest.mark.usefixtures("ran")
+def test_samplers_and_red_flags(hpo: Hpo) -> None:
+    said = hpo("replay", "--sampler", "kernel", "--sampler", "random", "--seeds", 3, "--json")
+    names = [policy["sampler"]["name"] for policy in json.loads(said.out)["policies"]]
+    assert names == ["kernel", "random"]
+    flags = "red_flags=[{name: far, when: other > 0.5, from_epoch: 2}]"
+    (policy,) = json.loads(hpo("replay", "--set", flags, "--seeds", 2, "--json").out)["policies"]
+    assert 0 < policy["saved"] < 1
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_mistake_is_answered_with_what_is_expected(hpo: Hpo) -> None:
+    said = hpo("replay", "toy", "--pruner", "medain")
+    assert said.code == 2
+    assert "'medain' is not a pruner" in said.err
+    assert "median" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_study_with_too_little(hpo: Hpo, study_yaml: Callable[..., Path]) -> None:
+    assert hpo("run", study_yaml("smooth", budget={"trials": 1}, engine="inline"), "--quiet").code == 0
+    said = hpo("replay")
+    assert said.code == 2
+    assert "has 1 trial(s) that ran to their end with a history; expected at least 2" in said.err
+
+
+def test_no_study(hpo: Hpo) -> None:
+    assert hpo("replay", "nothing").code == 2
