@@ -1,0 +1,427 @@
+"""How well search policies spend a budget, on recorded trainings: what hpo's defaults rest on.
+
+    python benchmarks/policies.py DATA --out rows.jsonl              # about an hour of CPU
+    python benchmarks/policies.py DATA --out rows.jsonl --table      # print what rows.jsonl holds
+    python benchmarks/policies.py DATA --out rows.jsonl --only default,asha --seeds 5
+
+DATA is a folder with taskset.npz (6 tasks of 1,000 configurations and 50 evaluations; Metz et al. 2020) and lcbench.npz
+(4 tasks of 2,000 configurations and 50 epochs, from the surrogate of LCBench; Zimmer et al. 2021). Rows are appended,
+and what is there already is not run again.
+
+Each policy drives hpo's own Oracle through its replay engine: 8 workers, and as much time as 20 full trainings take on
+average. A sampler's proposal is moved to the nearest recorded configuration that is left, and it is told of that one;
+a training that diverges is ended by the default red flag. Regret: the best value seen in any epoch, minus the best of
+the table, in percent of what separates the table's median configuration from its best. Differences are paired by task
+and seed; their 95 % intervals are percentiles of 10,000 bootstrap samples of a family's tasks.
+
+`warm start` begins from what the default found on the family's other tasks with the same seed (TaskSet's tasks share
+one data set, so that this is optimistic there). `misled` is given each task's worst configurations as if they were the
+best of an earlier study, `deceived` those that are good for four epochs and bad at the end."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import tried
+from bohb import BOHBSampler
+
+from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine
+from hpo.history import Step
+from hpo.oracle import Oracle
+from hpo.samplers import make_pruner, make_sampler
+from hpo.schema import WarmStartSpec
+from hpo.space import SearchSpace
+from hpo.spec import Budget, Metric, StudySpec
+from hpo.trackers.base import Tracker
+from hpo.trial import OBJECTIVE, Job, Outcome
+from hpo.warm_start import Source, WarmStart, candidates_of
+
+WORKERS = 8
+FULL_TRAININGS = 20
+MOMENTS = (0.25, 0.5, 0.9, 1.0)
+LOSS = Metric(name="loss", direction="minimize")
+INTEGERS = {"batch_size", "num_layers", "max_units"}
+# As they were drawn for LCBench; TaskSet's file says it of its own.
+LOG = {"batch_size", "learning_rate", "max_units"}
+FAMILIES = {"taskset": "valid", "lcbench": "valid_error"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """recordings: one a configuration. seconds: of an epoch of each. budget: in seconds of wall time. low, middle,
+    high: the best, the median and the worst of the configurations' best values."""
+
+    family: str
+    name: str
+    space: SearchSpace
+    recordings: tuple[Recording, ...]
+    seconds: tuple[float, ...]
+    budget: float
+    low: float
+    middle: float
+    high: float
+
+    def regret(self, value: float) -> float:
+        return 100 * (value - self.low) / (self.middle - self.low)
+
+
+@cache
+def tasks(data: Path, family: str) -> tuple[Task, ...]:
+    with np.load(data / f"{family}.npz") as file:
+        configurations, names = file["X"].astype(float), [str(name) for name in file["names"]]
+        log = dict(zip(names, file["log"].tolist(), strict=True)) if "log" in file else {n: n in LOG for n in names}
+        curves = file[FAMILIES[family]].astype(float)
+        shape = curves.shape[:2]
+        seconds = file["epoch_seconds"].astype(float) if "epoch_seconds" in file else np.ones(shape)
+        titles = [str(title) for title in file["tasks"]]
+    params = [
+        {n: int(v) if n in INTEGERS else float(v) for n, v in zip(names, row, strict=True)} for row in configurations
+    ]
+    declared: dict[str, Any] = {}
+    for name in names:
+        values = [one[name] for one in params]
+        declared[name] = {"low": min(values), "high": max(values), **({"log": True} if log[name] else {})}
+    space = SearchSpace.parse(declared)
+    return tuple(
+        _task(family, title, space, params, curves[t], seconds[t]) for t, title in enumerate(titles)
+    )
+
+
+def _task(
+    family: str,
+    name: str,
+    space: SearchSpace,
+    params: Sequence[Mapping[str, Any]],
+    curves: np.ndarray[Any, Any],
+    seconds: np.ndarray[Any, Any],
+) -> Task:
+    recordings = []
+    for number, (values, curve, epoch) in enumerate(zip(params, curves, seconds, strict=True)):
+        finite = list(itertools.takewhile(math.isfinite, curve.tolist()))
+        shown = finite if len(finite) == len(curve) else [*finite, math.nan]
+        steps = tuple(Step(k, k * float(epoch), 1, {"loss": value}) for k, value in enumerate(shown, start=1))
+        metrics = {"loss": min(finite)} if shown is finite else {}
+        took = len(shown) * float(epoch)
+        ended = Outcome(number, "COMPLETE", metrics, seconds=took) if metrics else _diverged(number, took)
+        recordings.append(Recording(values, steps, ended))
+    best = [recording.outcome.metrics["loss"] for recording in recordings if recording.outcome.metrics]
+    reached = (step.metrics["loss"] for recording in recordings for step in recording.steps)
+    low = min(value for value in reached if math.isfinite(value))
+    budget = FULL_TRAININGS * curves.shape[1] * float(seconds.mean()) / WORKERS
+    return Task(
+        family, name, space, tuple(recordings), tuple(seconds.tolist()), budget, low, float(np.median(best)), max(best)
+    )
+
+
+def _diverged(number: int, seconds: float) -> Outcome:
+    """For form's sake: the default red flag ends the training at its NaN, under every policy."""
+    return Outcome(number, "PRUNED", cause=OBJECTIVE, reason="it diverged", seconds=seconds)
+
+
+# --- the policies
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`sampler` of what is searched, with its seed, `pruner` of the longest training; `history`: what a warm start is
+    given."""
+
+    sampler: Callable[[StudySpec], optuna.samplers.BaseSampler]
+    pruner: Callable[[int], optuna.pruners.BasePruner]
+    history: Callable[[Path, str, int, int], list[Source]] | None = None
+
+
+def _spec(space: SearchSpace, seed: int) -> StudySpec:
+    return StudySpec(
+        name="replay",
+        objective="recorded:train",
+        root=Path(),
+        metrics=(LOSS,),
+        space=space,
+        budget=Budget(failures=10**9),
+        mlflow=None,
+        keep_checkpoints=None,
+        seed=seed,
+        source=Path(),
+    )
+
+
+def _our_pruner(epochs: int) -> optuna.pruners.BasePruner:
+    return make_pruner(_spec(SearchSpace(()), 0))
+
+
+def _ours(spec: StudySpec, **options: Any) -> optuna.samplers.BaseSampler:
+    sampler = spec.sampler.model_copy(update={"options": spec.sampler.options | options})
+    return make_sampler(spec.model_copy(update={"sampler": sampler}), 0)
+
+
+def _random(spec: StudySpec) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=spec.seed)
+
+
+def _tpe(spec: StudySpec) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=spec.seed)  # as Optuna has it
+
+
+def _no_pruner(epochs: int) -> optuna.pruners.BasePruner:
+    return optuna.pruners.NopPruner()
+
+
+def _halving(epochs: int) -> optuna.pruners.BasePruner:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=4)
+
+
+@cache
+def _complete(data: Path, family: str, index: int, seed: int) -> Source:
+    """What the default finds on a task."""
+    task = tasks(data, family)[index]
+    _, study = _study_of(task, POLICIES["default"], seed, ())
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    return Source(task.name, task.space, (LOSS,), [(trial.number, trial.params, trial.values) for trial in complete])
+
+
+def _by_three(epochs: int) -> optuna.pruners.BasePruner:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+
+
+def _other_tasks(data: Path, family: str, index: int, seed: int) -> list[Source]:
+    others = [other for other in range(len(tasks(data, family))) if other != index]
+    return [_complete(data, family, other, seed) for other in others]
+
+
+def _worst(data: Path, family: str, index: int, seed: int) -> list[Source]:
+    """The worst that ran to their end, said to be the best."""
+    task = tasks(data, family)[index]
+    complete = [r for r in task.recordings if r.outcome.metrics]
+    return _lie(task, sorted(complete, key=lambda r: -r.outcome.metrics["loss"]))
+
+
+def _deceptive(data: Path, family: str, index: int, seed: int) -> list[Source]:
+    """Worse at the end than the median, but then the best at the fourth epoch."""
+    task = tasks(data, family)[index]
+    bad = [r for r in task.recordings if r.outcome.metrics and r.outcome.metrics["loss"] > task.middle]
+    return _lie(task, sorted(bad, key=lambda r: r.steps[3].metrics["loss"]))
+
+
+def _lie(task: Task, recordings: Sequence[Recording]) -> list[Source]:
+    told = [(k, recording.params, [float(k)]) for k, recording in enumerate(recordings[:20])]
+    return [Source("adversary", task.space, (LOSS,), told)]
+
+
+PEERS = {
+    "random": Policy(_random, _no_pruner),
+    "Optuna's default": Policy(_tpe, lambda epochs: optuna.pruners.MedianPruner()),
+    "Hyperband": Policy(_tpe, lambda epochs: optuna.pruners.HyperbandPruner(1, epochs, 3)),
+    "Ray's ASHA": Policy(_random, tried.RayRule),
+    "TPE + halving": Policy(_tpe, _halving),
+    "random + halving": Policy(_random, _halving),
+}
+TRIED = {
+    "noise-aware": Policy(_ours, lambda epochs: tried.NoiseAware()),
+    "bound": Policy(_ours, lambda epochs: tried.Bound()),
+    "Sobol start": Policy(lambda spec: tried.qmc_start(_ours(spec), spec.seed), _halving),
+    "TPE/random + halving": Policy(lambda spec: tried.half_random(spec.seed), _halving),
+    "BOHB + halving": Policy(lambda spec: BOHBSampler(seed=spec.seed), _halving),
+    "half random": Policy(lambda spec: _ours(spec, random_fraction=0.5), _halving),
+    "factor 3": Policy(_ours, _by_three),
+}
+OURS = {
+    "default": Policy(_ours, _our_pruner),
+    "warm start": Policy(_ours, _our_pruner, _other_tasks),
+    "misled": Policy(_ours, _our_pruner, _worst),
+    "deceived": Policy(_ours, _our_pruner, _deceptive),
+}
+POLICIES = OURS | PEERS | TRIED
+NAMES = (*POLICIES, "promotion")
+
+
+class _Trace(Tracker):
+    """Every value with its moment, and how many trials there were."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.seen: list[tuple[float, float]] = []
+        self.trials = 0
+        self._clock = clock
+
+    def trial_started(self, job: Job) -> None:
+        self.trials += 1
+
+    def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
+        if math.isfinite(metrics["loss"]):
+            self.seen.append((self._clock.now, metrics["loss"]))
+
+
+def _study_of(task: Task, policy: Policy, seed: int, sources: Sequence[Source]) -> tuple[_Trace, optuna.Study]:
+    spec = _spec(task.space, seed)
+    recordings, clock = Recordings(task.space, task.recordings), Clock()
+    longest = max(len(recording.steps) for recording in task.recordings)
+    study = optuna.create_study(
+        sampler=RecordedSampler(policy.sampler(spec), recordings), pruner=policy.pruner(longest)
+    )
+    trace = _Trace(clock)
+    warm = None
+    if sources:
+        spec = spec.model_copy(update={"warm_start": WarmStartSpec()})
+        warm = WarmStart(candidates_of(spec, sources), spec.warm_start.guard, maximize=False)
+    oracle = Oracle(spec, study, Path(), trace, clock, NoHistory, warm)
+    ReplayEngine(recordings, clock, WORKERS, task.budget).run(oracle)
+    return trace, study
+
+
+def _row(data: Path, name: str, family: str, index: int, seed: int) -> dict[str, Any]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    task = tasks(data, family)[index]
+    row = {"policy": name, "family": family, "task": task.name, "seed": seed}
+    if name == "promotion":
+        curves = [
+            [step.metrics["loss"] for step in recording.steps if math.isfinite(step.metrics["loss"])]
+            for recording in task.recordings
+        ]
+        return row | _regrets(task, tried.promotion(curves, task.seconds, WORKERS, task.budget, seed))
+    policy = POLICIES[name]
+    sources = policy.history(data, family, index, seed) if policy.history else []
+    trace, study = _study_of(task, policy, seed, sources)
+    row |= _regrets(task, trace.seen) | {"trials": trace.trials}
+    return row | ({"warm_share": _warm_share(task, study)} if sources else {})
+
+
+def _regrets(task: Task, seen: Iterable[tuple[float, float]]) -> dict[str, Any]:
+    seen = list(seen)
+    best = [min((value for at, value in seen if at <= part * task.budget), default=task.high) for part in MOMENTS]
+    return {"regret": [task.regret(value) for value in best]}
+
+
+def _warm_share(task: Task, study: optuna.Study) -> float:
+    """Of the budget, what went into configurations of an earlier study."""
+    spent = 0.0
+    for trial in study.get_trials(deepcopy=False):
+        if trial.user_attrs.get("hpo:origin", {}).get("source") == "warm_start":
+            job, outcome = trial.user_attrs["hpo:job"], trial.user_attrs.get("hpo:outcome")
+            spent += (outcome["finished"] if outcome else task.budget) - job["started"]
+    return spent / (task.budget * WORKERS)
+
+
+# --- the tables
+
+
+def _means(rows: Sequence[Mapping[str, Any]], name: str, family: str, moment: float) -> dict[str, dict[int, float]]:
+    """Regret by task and seed."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if (row["policy"], row["family"]) == (name, family):
+            found.setdefault(row["task"], {})[row["seed"]] = row["regret"][MOMENTS.index(moment)]
+    return found
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % of the means of bootstrap samples."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(np.array(values), size=(10_000, len(values))).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _paired(
+    one: Mapping[str, Mapping[int, float]], other: Mapping[str, Mapping[int, float]]
+) -> list[float]:
+    """Of each task the mean difference over the seeds that both have."""
+    return [
+        float(np.mean([one[task][seed] - other[task][seed] for seed in one[task].keys() & other[task].keys()]))
+        for task in one
+    ]
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = []
+    for family in FAMILIES:
+        lines += [
+            f"{family}: regret at 25, 50 and 100 % of the budget, and default minus policy with its 95 % interval\n",
+            "| policy | seeds | 25 % | 50 % | 100 % | difference at 25 % | at 50 % | at 100 % |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        for name in NAMES:
+            cells = []
+            differences = []
+            seeds = 0
+            for moment in (0.25, 0.5, 1.0):
+                own, ours = _means(rows, name, family, moment), _means(rows, "default", family, moment)
+                if not own or own.keys() != ours.keys():
+                    break
+                seeds = min(len(values) for values in own.values())
+                cells.append(f"{np.mean([np.mean(list(values.values())) for values in own.values()]):.1f}")
+                paired = _paired(ours, own)
+                low, high = _interval(paired)
+                differences.append("" if name == "default" else f"{np.mean(paired):+.1f} ({low:+.1f} to {high:+.1f})")
+            else:
+                lines.append(f"| {name} | {seeds} | {' | '.join(cells)} | {' | '.join(differences)} |")
+        lines.append("")
+        for name in ("misled", "deceived"):
+            lines += _misled(rows, name, family)
+    return "\n".join(lines)
+
+
+def _misled(rows: Sequence[Mapping[str, Any]], name: str, family: str) -> list[str]:
+    """The whole budget misled, against nine tenths of it without any history."""
+    whole, part = _means(rows, name, family, 1.0), _means(rows, "default", family, 0.9)
+    shares = [row["warm_share"] for row in rows if (row["policy"], row["family"]) == (name, family)]
+    if not whole or whole.keys() != part.keys():
+        return []
+    paired = _paired(whole, part)
+    low, high = _interval(paired)
+    return [
+        f"{family}, {name}: {np.mean(shares):.1%} of the budget (at most {max(shares):.1%}) went into the earlier "
+        f"study's configurations; regret minus that of the default after 90 % of the budget {np.mean(paired):+.1f} "
+        f"({low:+.1f} to {high:+.1f})\n"
+    ]
+
+
+def _compute(data: Path, job: tuple[str, str, int, int]) -> dict[str, Any]:
+    return _row(data, *job)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--only", default=",".join(NAMES), help="policies, with commas between")
+    parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    given = parser.parse_args()
+    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    if not given.table:
+        known = {(row["policy"], row["family"], row["task"], row["seed"]) for row in rows}
+        jobs = [
+            (name, family, index, seed)
+            for seed in range(given.first, given.first + given.seeds)
+            for name in given.only.split(",")
+            for family in FAMILIES
+            for index, task in enumerate(tasks(given.data, family))
+            if (name, family, task.name, seed) not in known
+        ]
+        with multiprocessing.Pool(given.jobs) as pool, given.out.open("a") as file:
+            for done, row in enumerate(pool.imap_unordered(partial(_compute, given.data), jobs), start=1):
+                rows.append(row)
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                print(f"\r{done} of {len(jobs)}", end="", flush=True)
+        print()
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
