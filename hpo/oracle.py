@@ -72,6 +72,7 @@ class Oracle:
         self._maximize = spec.metrics[0].direction == "maximize"
         self._running: dict[int, _Running] = {}
         self._interrupting = ""
+        self._warned: set[str] = set()  # the red flags that this run has spoken of
         self._warm = warm or WarmStart((), 0, self._maximize)
         self._queue = Queue(spec, study, self._warm)
         self._recover()
@@ -278,8 +279,10 @@ class Oracle:
             return
         running.trial.set_user_attr(FLAGS, [flag.data() for flag in running.watch.raised])
         for flag in raised:
-            if not flag.stops:
-                self._tracker.message(f"trial {running.job.number} goes on with a warning: {flag.reason}")
+            if not flag.stops and flag.name not in self._warned:
+                self._warned.add(flag.name)
+                said = f"trial {running.job.number} goes on with a warning: {flag.reason}"
+                self._tracker.message(f"{said} (said of the first such trial; `hpo status` counts them)")
 
     def _resume(self, origin: Mapping[str, Any], directory: Path) -> list[history.Step]:
         """A retry takes over the lost attempt's checkpoint, files and history, if it has saved one."""

@@ -236,9 +236,15 @@ def test_a_red_flag_stops_a_trial_and_keeps_its_evidence(make_oracle):
     assert "flag" not in other.user_attrs["hpo:outcome"]
     assert [outcome.cause for outcome in said.finished] == [RED_FLAG, ""]
     assert said.messages == [
-        "trial 0 goes on with a warning: red flag 'middling' at epoch 1: score > 0.5 (score 0.9)"
+        "trial 0 goes on with a warning: red flag 'middling' at epoch 1: score > 0.5 (score 0.9) "
+        "(said of the first such trial; `hpo status` counts them)"
     ]
     assert oracle.progress.pruned == 1
+    again = oracle.ask({"x": 0.7})
+    oracle.report(again.number, 1, {"score": 0.7})
+    assert len(said.messages) == 1
+    assert [flag["name"] for flag in oracle._study.trials[again.number].user_attrs["hpo:flags"]] == ["middling"]
+    complete(oracle, again)
 
 
 def test_a_trial_that_returned_is_complete_whatever_was_raised(make_oracle):
