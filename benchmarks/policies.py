@@ -46,7 +46,7 @@ from hpo.space import SearchSpace
 from hpo.spec import Budget, Metric, StudySpec
 from hpo.trackers.base import Tracker
 from hpo.trial import OBJECTIVE, Job, Outcome
-from hpo.warm_start import Source, WarmStart, candidates_of
+from hpo.warm_start import Source, WarmStart, candidates_of, guard_of
 
 WORKERS = 8
 FULL_TRAININGS = 20
@@ -274,7 +274,7 @@ def _study_of(task: Task, policy: Policy, seed: int, sources: Sequence[Source]) 
     warm = None
     if sources:
         spec = spec.model_copy(update={"warm_start": WarmStartSpec()})
-        warm = WarmStart(candidates_of(spec, sources), spec.warm_start.guard, maximize=False)
+        warm = WarmStart(candidates_of(spec, sources), guard_of(spec), maximize=False)
     oracle = Oracle(spec, study, Path(), trace, clock, NoHistory, warm)
     ReplayEngine(recordings, clock, WORKERS, task.budget).run(oracle)
     return trace, study

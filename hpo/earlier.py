@@ -16,7 +16,7 @@ from hpo.knowledge import objective_mark
 from hpo.schema import Metric, StudySpec
 from hpo.space import SearchSpace
 from hpo.storage import close_storage, load_study, open_storage
-from hpo.warm_start import Choice, Source, WarmStart, choose
+from hpo.warm_start import Choice, Source, WarmStart, choose, guard_of
 
 # An earlier study is of the same space if it has at least this part of the parameters that are searched today.
 SHARED = 0.5
@@ -37,7 +37,7 @@ def warm_start_of(
     if first:
         for line in described(choice):
             say(line)
-    return WarmStart(choice.candidates, spec.warm_start.guard, spec.metrics[0].direction == "maximize")
+    return WarmStart(choice.candidates, guard_of(spec), spec.metrics[0].direction == "maximize")
 
 
 def described(choice: Choice) -> list[str]:

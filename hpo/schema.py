@@ -123,11 +123,12 @@ class MlflowSpec(_Model):
 
 class WarmStartSpec(_Model):
     """Which earlier studies to begin from. sources (`from` in YAML): auto, or names of studies and knowledge files.
-    trials: so many of their configurations. guard: for so many reports the pruner does not end these."""
+    trials: so many of their configurations. guard: for so many reports the pruner does not end these
+    (None: see `hpo.warm_start.guard_of`)."""
 
     sources: Literal["auto"] | tuple[Text, ...] = Field(default="auto", alias="from")
     trials: Count = 5
-    guard: Number = 4
+    guard: Number | None = None
 
 
 KERNEL = Component(name="kernel")
@@ -218,7 +219,7 @@ class StudySpec(_Model):
             | {"name": self.engine.name},
         }
         if self.warm_start is not None:
-            written["warm_start"] = self.warm_start.model_dump(mode="json", by_alias=True)
+            written["warm_start"] = self.warm_start.model_dump(mode="json", by_alias=True, exclude_none=True)
         if self.storage is not None:
             written["storage"] = redact(self.storage)
         written["mlflow"] = False

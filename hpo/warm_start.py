@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpo import components
 from hpo.attributes import WARM
 from hpo.parameter import Parameter, finite, show
 from hpo.schema import Metric, StudySpec, WarmStartSpec
@@ -24,6 +25,8 @@ from hpo.space import SearchSpace
 NEAR = 0.05
 # The step under which final values are compared, of objectives that report nothing on the way.
 FINAL = sys.maxsize
+# Reports that are spared the pruner, at least.
+GUARD = 4
 # History is judged where so many of its configurations and so many of the sampler's have come.
 FEWEST_WARM, FEWEST_OWN = 2, 3
 # It misleads if its trials fall behind so far that chance alone would do it at most so often.
@@ -62,6 +65,16 @@ class Choice:
 
     candidates: tuple[Candidate, ...]
     left_out: Mapping[str, int]
+
+
+def guard_of(spec: StudySpec) -> int:
+    """For how many reports the pruner does not end a warm trial: as `warm_start.guard` says, else 4, or until it is
+    past the pruner's `min_resource`, counted from 0 or from 1."""
+    given = (spec.warm_start or WarmStartSpec()).guard
+    if given is not None:
+        return given
+    first = components.with_defaults(spec.pruner.name, spec.pruner.options).get("min_resource")
+    return max(GUARD, first + 1) if isinstance(first, int) else GUARD
 
 
 def candidates_of(spec: StudySpec, sources: Sequence[Source]) -> list[Candidate]:

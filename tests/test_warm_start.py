@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpo.schema import Metric
 from hpo.space import SearchSpace
-from hpo.warm_start import FINAL, Candidate, Source, WarmStart, candidates_of, choose, fit, in_turn
+from hpo.warm_start import FINAL, Candidate, Source, WarmStart, candidates_of, choose, fit, guard_of, in_turn
 
 SCORE = Metric(name="score", direction="maximize")
 LOSS = Metric(name="loss", direction="minimize")
@@ -231,6 +231,23 @@ def test_a_history_that_grew_meanwhile_does_not_make_more_of_them():
     again = warm_start(3)
     again.resume([{"source": "warm_start", "from": "other", "number": n} for n in (7, 8)])
     assert [again.next() is not None for _ in range(4)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("pruner", "given", "guard"),
+    [
+        ({"name": "successive_halving"}, None, 4),  # the rungs 1 and 4
+        ({"name": "successive_halving", "min_resource": 10, "reduction_factor": 2}, None, 11),  # counted from 0 too
+        ({"name": "successive_halving", "min_resource": "auto"}, None, 4),
+        ({"name": "median"}, None, 4),
+        ({"name": "successive_halving", "min_resource": 10}, 2, 2),
+        ({"name": "none"}, 0, 0),
+    ],
+)
+def test_the_guard_lasts_through_the_first_rung(make_spec, pruner, given, guard):
+    spec = make_spec(pruner=pruner, warm_start={"from": "auto", **({} if given is None else {"guard": given})})
+    assert guard_of(spec) == guard
+    assert spec.warm_start.guard == given
 
 
 def test_the_guard_is_for_warm_trials_and_for_their_first_reports():

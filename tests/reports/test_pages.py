@@ -7,13 +7,15 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from browser import measure
-from reading import LOSS, SCORE, epochs, study, trial, with_distributions
+from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributions
 
+from hpo.analysis.notes import WarmOrigin
 from hpo.analysis.records import StudyRecord
 from hpo.errors import ReportError
 from hpo.language import LANGUAGES, language
@@ -94,6 +96,17 @@ def many_groups() -> StudyRecord:
     return study(trials, space=space)
 
 
+def flagged_and_warm() -> StudyRecord:
+    """Trials that a red flag stopped where rates are high, and some that an earlier study proposed."""
+    high, low = {**UNET, "learning_rate": 5e-3}, {**UNET, "learning_rate": 2e-4}
+    trials = [ended_by(k, high, "collapsed", 4, since=2, train_recall=0.0) for k in range(9)]
+    trials += [trial(k, low, 0.5 + k / 100, history=epochs(score=[0.4, 0.5] * 5)) for k in range(9, 20)]
+    earlier = WarmOrigin("an-earlier-study-of-the-same-space", 12, 0.91)
+    trials += [trial(20, UNET, 0.85, history=epochs(score=[0.6, 0.85]), warm=earlier)]
+    told = {"studies": [earlier.study], "offered": 5, "started": 1, "trusted": False, "why": "they mislead"}
+    return replace(study(trials), warm_start=told)
+
+
 STUDIES: dict[str, Callable[[], StudyRecord]] = {
     "searched": searched,
     "empty": study,
@@ -107,6 +120,7 @@ STUDIES: dict[str, Callable[[], StudyRecord]] = {
     "single": lambda: study([trial(0, UNET, 0.5)]),
     "two-metrics": two_metrics,
     "two-metrics-empty": lambda: study(metrics=(SCORE, LOSS)),
+    "flagged-and-warm": flagged_and_warm,
     "without-groups": lambda: study([trial(0, UNET, 0.5)], group_by=None),
     "fixed-space": lambda: study([trial(0, {"lr": 0.1}, 0.5)], space={"lr": 0.1}, group_by=None),
     "one-parameter": lambda: study([trial(0, {"x": 0.1}, 1e9)], space={"x": {"low": 0.0, "high": 1.0}}, group_by=None),
