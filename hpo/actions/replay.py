@@ -11,17 +11,23 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial
 
 from hpo import layout
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine
+from hpo.engines.replay import (
+    Clock,
+    NoHistory,
+    RecordedSampler,
+    Recording,
+    Recordings,
+    ReplayEngine,
+    ShuffledSampler,
+)
 from hpo.errors import ReplayError
 from hpo.history import Step
 from hpo.oracle import Oracle
 from hpo.samplers import make_pruner, make_sampler
-from hpo.spec import Budget, Component, StudySpec, load_spec
+from hpo.spec import Budget, Component, EngineSpec, StudySpec, load_spec
 from hpo.trackers.base import Tracker
 from hpo.trial import EXCEPTION, OBJECTIVE, Job, Outcome
 
@@ -64,28 +70,6 @@ class Policy:
     name: str
     spec: StudySpec
     shuffled: bool
-
-
-class ShuffledSampler(optuna.samplers.BaseSampler):
-    """Every recording that is left is as likely as any other."""
-
-    def __init__(self, recordings: Recordings, seed: int) -> None:
-        self._recordings = recordings
-        self._rng = np.random.default_rng(seed)
-        self._distributions = recordings.space.distributions()
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._distributions
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return dict(self._recordings.draw(trial.number, self._rng).params)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        raise ReplayError(f"a recorded trial has no value of '{param_name}', which its configuration needs")
 
 
 def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, overrides: Sequence[str]) -> Policy:
@@ -184,6 +168,8 @@ def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Repla
     # Recordings are all there is to spend, and no file is to be touched.
     budget = Budget(failures=len(recorded.recordings) + 1)
     changes = {"seed": seed, "budget": budget, "enqueue": (), "fallbacks": (), "keep_checkpoints": None}
+    # What failed fails again; and the cells of a grid would be queued beside the random order.
+    changes |= {"engine": EngineSpec()} | ({"sampler": Component(name="random")} if policy.shuffled else {})
     spec = policy.spec.model_copy(update=changes)
     recordings = Recordings(spec.space, recorded.recordings)
     drawn = ShuffledSampler(recordings, seed) if policy.shuffled else RecordedSampler(make_sampler(spec, 0), recordings)

@@ -136,6 +136,19 @@ class RecordedSampler(optuna.samplers.BaseSampler):
         self._sampler.reseed_rng()
 
 
+class ShuffledSampler(RecordedSampler):
+    """Every recording that is left is as likely as any other."""
+
+    def __init__(self, recordings: Recordings, seed: int) -> None:
+        super().__init__(optuna.samplers.RandomSampler(seed=seed), recordings)
+        self._rng = np.random.default_rng(seed)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return dict(self._recordings.draw(trial.number, self._rng).params)
+
+
 class _Proposal:
     """What a sampler would answer, by the names and the methods of optuna.Trial."""
 

@@ -11,9 +11,9 @@ from hpo.actions.replay import Policy, recorded_of, replay
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.errors import ReplayError
 from hpo.history import Step
-from hpo.schema import HALVING
+from hpo.schema import HALVING, Retries
 from hpo.space import SearchSpace
-from hpo.spec import Component
+from hpo.spec import Component, EngineSpec
 
 SPACE = {"x": {"low": 0.0, "high": 20.0}}
 PARSED = SearchSpace.parse(SPACE)
@@ -64,6 +64,20 @@ def test_without_a_pruner_nothing_is_saved_and_the_winner_is_kept() -> None:
         assert found.seconds == 16.0  # 8 trials of 4 s on two workers
         assert found.found_steps is not None
         assert found.found_steps <= 16
+
+
+def test_what_failed_fails_once_and_a_grid_is_shuffled_too() -> None:
+    failed = curve(3, [0.8, 0.7], state="FAIL", values={})
+    recorded = recorded_of(of(curve(0, [0.5, 0.3]), curve(1, [0.6, 0.2]), failed))
+    engine = EngineSpec(retries=Retries(exception=3))
+    grid = SearchSpace.parse({"x": {"low": 0.0, "high": 20.0, "step": 1.0}})
+    spec = spec_of(grid, engine=engine, sampler=Component(name="grid"), pruner=Component(name="none"))
+    orders = set()
+    for seed in range(6):
+        found = replay(recorded, Policy("grid", spec, shuffled=True), 1, seed)
+        assert (found.steps, found.kept, found.seconds) == (6, True, 12.0)
+        orders.add(found.found_steps)
+    assert len(orders) > 1
 
 
 def test_a_pruner_that_looks_at_the_end_saves_and_keeps() -> None:
