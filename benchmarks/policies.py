@@ -2,7 +2,7 @@
 
     python benchmarks/policies.py DATA --out rows.jsonl              # about an hour of CPU
     python benchmarks/policies.py DATA --out rows.jsonl --table      # print what rows.jsonl holds
-    python benchmarks/policies.py DATA --out rows.jsonl --only default,asha --seeds 5
+    python benchmarks/policies.py DATA --out rows.jsonl --only 'default,random + halving' --seeds 5
 
 DATA is a folder with taskset.npz (6 tasks of 1,000 configurations and 50 evaluations; Metz et al. 2020) and lcbench.npz
 (4 tasks of 2,000 configurations and 50 epochs, from the surrogate of LCBench; Zimmer et al. 2021). Rows are appended,
@@ -183,6 +183,10 @@ def _halving(epochs: int) -> optuna.pruners.BasePruner:
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=4)
 
 
+def _by_three(epochs: int) -> optuna.pruners.BasePruner:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+
+
 @cache
 def _complete(data: Path, family: str, index: int, seed: int) -> Source:
     """What the default finds on a task."""
@@ -190,10 +194,6 @@ def _complete(data: Path, family: str, index: int, seed: int) -> Source:
     _, study = _study_of(task, POLICIES["default"], seed, ())
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     return Source(task.name, task.space, (LOSS,), [(trial.number, trial.params, trial.values) for trial in complete])
-
-
-def _by_three(epochs: int) -> optuna.pruners.BasePruner:
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
 
 
 def _other_tasks(data: Path, family: str, index: int, seed: int) -> list[Source]:
@@ -396,7 +396,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--only", default=",".join(NAMES), help="policies, with commas between")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())

@@ -131,7 +131,7 @@ class WarmStartSpec(_Model):
     guard: Number | None = None
 
 
-KERNEL = Component(name="kernel")
+KERNEL = Component(name="kernel", options={"n_startup_trials": 16, "random_fraction": 0.2})
 HALVING = Component(name="successive_halving", options={"min_resource": 1, "reduction_factor": 4})
 
 
