@@ -14,6 +14,7 @@ import optuna
 
 from hpo import layout
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.analysis.wording import component
 from hpo.engines.replay import (
     Clock,
     NoHistory,
@@ -78,14 +79,8 @@ def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, ov
     given = [f"{role}={text}" for role, text in (("sampler", sampler), ("pruner", pruner)) if text is not None]
     spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, [*overrides, *given], locate=False)
     parts = [spec.sampler.name] if sampler is not None else []
-    return Policy(" + ".join([*parts, _in_words(spec.pruner)]), spec, sampler is None)
-
-
-def _in_words(pruner: Component) -> str:
-    if pruner.name == "none":
-        return "no pruner"
-    options = ", ".join(f"{key} {value}" for key, value in pruner.options.items())
-    return f"{pruner.name} ({options})" if options else pruner.name
+    parts += ["no pruner"] if spec.pruner.name == "none" else [component(spec.pruner.name, spec.pruner.options)]
+    return Policy(" + ".join(parts), spec, sampler is None)
 
 
 def recorded_of(study: StudyRecord) -> Recorded:
@@ -192,7 +187,7 @@ def _result(
         for recording in recorded.recordings
         if recording.outcome.state == "COMPLETE"
     }
-    best = min((number for number in ended), key=lambda number: (values[number], number), default=None)
+    best = min(ended, key=lambda number: (values[number], number), default=None)
     return Replayed(
         steps=counter.steps,
         seconds=seconds,

@@ -66,6 +66,10 @@ class Recordings:
         self._open = np.ones(len(recordings), dtype=bool)
         self._taken: dict[int, Recording] = {}
 
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        return self._cube.distributions
+
     def __len__(self) -> int:
         """How many are left."""
         return int(self._open.sum())
@@ -103,10 +107,9 @@ class RecordedSampler(optuna.samplers.BaseSampler):
     def __init__(self, sampler: optuna.samplers.BaseSampler, recordings: Recordings) -> None:
         self._sampler = sampler
         self._recordings = recordings
-        self._distributions = recordings.space.distributions()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._distributions
+        return self._recordings.distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
