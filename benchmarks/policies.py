@@ -41,7 +41,7 @@ from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Rec
 from hpo.history import Step
 from hpo.oracle import Oracle
 from hpo.samplers import make_pruner, make_sampler
-from hpo.schema import WarmStartSpec
+from hpo.schema import Checkpoints, WarmStartSpec
 from hpo.space import SearchSpace
 from hpo.spec import Budget, Metric, StudySpec
 from hpo.trackers.base import Tracker
@@ -152,7 +152,7 @@ def _spec(space: SearchSpace, seed: int) -> StudySpec:
         space=space,
         budget=Budget(failures=10**9),
         mlflow=None,
-        keep_checkpoints=None,
+        checkpoints=Checkpoints(keep_best=None),
         seed=seed,
         source=Path(),
     )

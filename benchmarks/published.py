@@ -27,7 +27,7 @@ def trained(name: str, seed: int, runs: Path, overrides: Sequence[str]) -> Study
     enqueued = len(load_spec(path, overrides).enqueue)
     own = [
         f"name={name}_seed_{seed}", f"seed={seed}", f"budget={{trials: {enqueued}}}", "sampler=random", "pruner=none",
-        "fallbacks=[]", "keep_checkpoints=1", "mlflow=false",
+        "fallbacks=[]", "checkpoints=1", "mlflow=false",
     ]  # fmt: skip
     spec = load_spec(path, [*overrides, *own])
     if run(spec, runs).interrupted:

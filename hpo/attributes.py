@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hpo.trial import KILLED
+
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
@@ -19,6 +21,8 @@ OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, 
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity()
 WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted, why (hpo.warm_start)
+
+ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"
 
 # Where a configuration came from.
 SAMPLER, ENQUEUE, GRID, FALLBACK, RETRY = "sampler", "enqueue", "grid", "fallback", "retry"
@@ -48,6 +52,15 @@ def started_of(trial: FrozenTrial) -> float | None:
     if noted is not None:
         return noted
     return trial.datetime_start.timestamp() if trial.datetime_start else None
+
+
+def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
+    """What was noted of a trial's end; of one that somebody failed while it ran, on which Optuna takes no notes any
+    more, its cause and reason."""
+    noted: Mapping[str, Any] | None = trial.user_attrs.get(OUTCOME)
+    if noted is None and trial.state.name == "FAIL" and JOB in trial.user_attrs:
+        return {"cause": KILLED, "reason": ENDED_OUTSIDE}
+    return noted or {}
 
 
 def requeued(attributes: Mapping[str, Any]) -> bool:

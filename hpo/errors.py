@@ -6,6 +6,8 @@ HpoError                    shown as a message, never as a traceback
 ├── StudyChanged            study.yaml was edited in a way its finished trials forbid
 ├── StudyNotFound           no study of that name in the runs folder
 ├── StudyLocked             another driver is at work on the study
+├── StudyPaused             a job of a queue finds its study paused
+├── SteeringError           a study at work cannot be told what was asked
 ├── StorageError            the storage cannot be opened, read or repaired
 ├── ResourceError           more workers or GPUs asked for than the machine or the cluster has
 ├── NotComparable           what was to be compared has nothing to compare
@@ -46,6 +48,14 @@ class StudyNotFound(HpoError):
 
 class StudyLocked(HpoError):
     exit_code = 3
+
+
+class StudyPaused(HpoError):
+    exit_code = 4
+
+
+class SteeringError(HpoError):
+    pass
 
 
 class StorageError(HpoError):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo import layout
+from hpo.atomic import write_atomically
 from hpo.errors import HpoError, Problem, SpecError, listing, nearest
 from hpo.parameter import quote
 from hpo.schema import Metric
@@ -102,11 +102,9 @@ def write(runs: Path, entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
             old = None  # damaged since: written anew
         fresh = old is None or (entry.ended, entry.counts["complete"]) > (old.ended, old.counts["complete"])
         if fresh:
-            partial = path.with_suffix(".partial")
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                partial.write_text(dump([entry]), encoding="utf-8")
-                os.replace(partial, path)
+                write_atomically(path, dump([entry]))
             except OSError as error:
                 raise HpoError(f"{path} cannot be written: {error.strerror}") from None
         done.append((entry, fresh))

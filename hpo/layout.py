@@ -5,6 +5,11 @@ runs/mlflow.db, mlartifacts/          the MLflow runs of all studies and their f
 runs/knowledge/<study>-<mark>.json    what studies of elsewhere found (hpo import-knowledge)
 runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
 runs/<study>/driver.lock              who is driving it now
+runs/<study>/driver.log               what its drivers said, run after run
+runs/<study>/requests/                what `hpo stop` and others ask of the driver, and its answers
+runs/<study>/steering.json            what must outlive the driver: that it is paused, a budget that was extended
+runs/<study>/jobs/                    scripts and logs of its jobs in a queue; jobs.jsonl lists them
+runs/<study>/lost+found/              what `hpo doctor --fix` set aside
 runs/<study>/report.html, .md, .json  the report; report.zh-TW.html and .md are in that language
 runs/<study>/report-images/           the figures of report.md, if wanted
 runs/<study>/mlflow.json              by what the study's MLflow runs are known, and where they are
@@ -45,8 +50,12 @@ DATA = "data.json"
 MPS = "mps"
 SPEC = "study.yaml"
 LOCK = "driver.lock"
+DRIVER_LOG = "driver.log"
+REQUESTS = "requests"
+STEERING = "steering.json"
+JOBS = "jobs"
+LOST_AND_FOUND = "lost+found"
 REPORT = "report"
-DIAGNOSIS = "diagnosis"
 REPORTS = ("report.html", "report.md", "report.json", "report.zh-TW.html", "report.zh-TW.md")
 DIAGNOSIS = "diagnosis"
 DIAGNOSES = ("diagnosis.html", "diagnosis.md", "diagnosis.json", "diagnosis.zh-TW.html", "diagnosis.zh-TW.md")

@@ -4,34 +4,51 @@ Everything it must know after a kill is in the storage and the history files; wh
 is rebuilt from them. A study's directory, a clock and what keeps histories are passed in: a replay passes its own.
 
 The order of writes makes every moment a safe one to die at: a retry is queued before the lost attempt
-is failed, and an outcome is noted before the trial is told, so that `_recover` can finish either."""
+is failed, and an outcome is noted before the trial is told, so that `hpo.recovery` can finish either."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from hpo import attributes, history, layout
-from hpo.attributes import ENQUEUE, FALLBACK, FLAGS, JOB, ORIGIN, OUTCOME, SAMPLER
+from hpo import history, layout
+from hpo.attributes import ENDED_OUTSIDE, ENQUEUE, FALLBACK, FLAGS, JOB, ORIGIN, SAMPLER
 from hpo.budget import Span, exhausted, span_of
 from hpo.checkpoints import Shelf, inherit
 from hpo.pruning import pruning_for
 from hpo.queueing import Queue
+from hpo.recovery import end, lost_attempts, note_of, recover, seed_of
 from hpo.rules import Raised, Watch, watch_of
+from hpo.schema import Budget
 from hpo.spec import StudySpec
 from hpo.tally import Tally
 from hpo.trackers.base import Progress, Tracker
-from hpo.trial import INNOCENT, INTERRUPTED, INVALID, OUT_OF_MEMORY, PRUNER, RED_FLAG, Job, Outcome, Stop, Usage
-from hpo.warm_start import FINAL, WarmStart, is_warm
+from hpo.trial import (
+    EXCEPTION,
+    INNOCENT,
+    INTERRUPTED,
+    INVALID,
+    KILLED,
+    LOST,
+    PRUNER,
+    RED_FLAG,
+    Job,
+    Outcome,
+    Stop,
+    Usage,
+)
+from hpo.warm_start import FINAL, WarmStart
+
+# How often the storage is asked whether somebody else has ended a running trial.
+_LOOK_SECONDS = 2.0
 
 
 @dataclass
@@ -47,7 +64,10 @@ class _Running:
 
 class Oracle:
     """`done` is why no further trial will start (empty while more may); `stopped` is the same when
-    it is not the budget but a mishap."""
+    it is not the budget but a mishap.
+
+    What steers a run (`interrupt`, `pause`, `resume`, `kill`, `extend`) may be called by any thread, and by signal
+    handlers; all else by the thread that runs the engine."""
 
     def __init__(
         self,
@@ -72,25 +92,32 @@ class Oracle:
         self._maximize = spec.metrics[0].direction == "maximize"
         self._running: dict[int, _Running] = {}
         self._interrupting = ""
+        self._paused = self._pausing = self._extended = False
+        self._doomed: dict[int, str] = {}
+        self._look = time.monotonic() + _LOOK_SECONDS
+        self._planned = spec.planned_trials()
         self._warned: set[str] = set()  # the red flags that this run has spoken of
         self._warm = warm or WarmStart((), 0, self._maximize)
         self._queue = Queue(spec, study, self._warm)
-        self._recover()
+        recover(spec, study, directory, self._queue, clock, self._tracker.message)
         # From here on, counted in memory.
         trials = study.get_trials(deepcopy=False)
         self._tally = Tally(spec, trials)
         self._spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
         self._pruning = pruning_for(spec, study, directory)
-        self._shelf = Shelf(spec, directory, trials)
-        self._warm_up(trials)
-        self._queue.open(trials)
+        self._shelf = Shelf(spec, directory, trials, self._tracker.message)
+        self._shelf.tidy()
+        self._queue.open(trials, directory)
 
     # --- the three questions an engine asks
 
     def ask(self, fixed: Mapping[str, Any] | None = None) -> Job | None:
         """The next job, or None: nothing now. `fixed` queues a configuration that has some parameters
         (by the objective's names) at given values, behind those that wait already."""
-        if self._interrupting or self._finished():
+        if self._extended:
+            self._extended = False  # before the budget is looked at, which may grow again just then
+            self._tracker.study_extended(self.spec, self.progress)
+        if self._interrupting or self._finished() or self._paused:
             return None
         if fixed is not None:
             self._queue.put(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
@@ -103,7 +130,7 @@ class Oracle:
             self._queue.taken()
         params = self.spec.space.suggest(trial)
         directory = layout.trial_directory(self._directory, trial.number)
-        seed = origin.get("seed", _seed(self.spec.seed, trial.number))
+        seed = origin.get("seed", seed_of(self.spec.seed, trial.number))
         started = self._clock()
         earlier = self._resume(origin, directory)
         job = Job(
@@ -139,11 +166,15 @@ class Oracle:
         self._tracker.reported(number, step, metrics)
         if self._interrupting:
             return Stop(self._interrupting, interrupted=True)
+        if self._pausing and number not in self._doomed:
+            return Stop("the study was paused at once", interrupted=True)
         try:
             new = self._to_optuna(running, step, metrics)
             if new:
                 self._compare(running, step, metrics[self._names[0]])
             self._keep_flags(running, running.watch.see(step, metrics, self._clock(), usage or Usage()))
+            if (reason := self.doomed().get(number)) is not None:
+                return Stop(reason)
             if running.watch.stopping is not None:
                 return Stop(running.watch.stopping.reason)
             if not new:
@@ -155,7 +186,7 @@ class Oracle:
             if number in self._warm.misled:
                 return Stop(f"the earlier study '{running.origin['from']}', whose configuration it tries, misleads")
         except UpdateFinishedTrialError:
-            return Stop("it was ended from outside (optuna-dashboard)")
+            return Stop(self._doomed.setdefault(number, ENDED_OUTSIDE))
         return None
 
     def tell(self, outcome: Outcome, gpu: float | None = None) -> None:
@@ -163,7 +194,7 @@ class Oracle:
         lost is queued again: always if it was not the trial's doing, else as often as `engine.retries` says."""
         running = self._running.pop(outcome.number)
         running.history.close()
-        outcome = self._checked(outcome)
+        outcome = self._checked(outcome, running)
         flag = running.watch.stopping if outcome.cause == PRUNER else None
         if flag is not None:  # a worker only knows that it was told to stop
             outcome = replace(outcome, cause=RED_FLAG, reason=flag.reason)
@@ -176,32 +207,85 @@ class Oracle:
             spent = _spent(running.origin, outcome.cause)
             self._queue.put_again(outcome.number, running.job.seed, running.origin, spent, running.trial.params)
             self._warm.forget(outcome.number)
-        note = self._note(outcome, finished, again, self.spec.engine.gpus if gpu is None else gpu)
+        note = note_of(outcome, finished, again, self.spec.engine.gpus if gpu is None else gpu)
         if flag is not None:
             note["flag"] = flag.name
         try:
-            self._end(running.trial, note)
+            end(self._study, running.trial, note, self._names)
         except UpdateFinishedTrialError:
-            reason = "it was ended from outside (optuna-dashboard)"
-            outcome = Outcome(outcome.number, "FAIL", cause=INVALID, reason=reason, seconds=outcome.seconds)
+            outcome, again = _ended(outcome, KILLED, ENDED_OUTSIDE), False
         self._pruning.finished(running.trial, outcome)
         self._spans.append(Span(running.started, finished, note["gpu_seconds"]))
         self._tally.add(outcome, again)
         self._tally.running(len(self._running))
         if outcome.state == "COMPLETE":
             self._compare(running, FINAL, outcome.metrics[self._names[0]])
-            self._shelf.completed(outcome.number, running.job.params, [outcome.metrics[name] for name in self._names])
-        elif outcome.state == "PRUNED":
-            self._shelf.pruned(outcome.number)
+        self._shelf.told(running.job, outcome, again, self._running)
         self._tracker.trial_finished(running.job, outcome, self.progress)
         if again:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")
 
-    # --- what the runner asks
+    # --- what an engine obeys besides
+
+    @property
+    def over(self) -> bool:
+        """Of an Oracle that has just had no job: whether none will come. If not, the study is paused, and an engine
+        that runs nothing waits a moment and asks again."""
+        return bool(self._interrupting or self.done or self.stopped)
+
+    def doomed(self) -> Mapping[int, str]:
+        """The running trials that are to be ended now, each with the reason, to be told as KILLED. To be asked in
+        every turn of an engine: the storage is asked at most every two seconds who was ended there."""
+        now = time.monotonic()
+        if self._running and now >= self._look:
+            self._look = now + _LOOK_SECONDS
+            alive = {trial.number for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
+            for number in self._running.keys() - alive:
+                self._doomed.setdefault(number, ENDED_OUTSIDE)
+        return {number: reason for number, reason in tuple(self._doomed.items()) if number in self._running}
+
+    # --- what steers it
 
     def interrupt(self, reason: str) -> None:
         """Start nothing more, and end running trials at their next report; they are queued again."""
         self._interrupting = reason
+
+    def pause(self, now: bool = False) -> None:
+        """Start nothing more until `resume`. Running trials go to their end; with `now` they end at their next report
+        and are queued again."""
+        self._paused, self._pausing = True, now or self._pausing
+
+    def resume(self) -> None:
+        self._paused = self._pausing = False
+
+    def kill(self, number: int, reason: str) -> bool:
+        """End a running trial: it fails, counts, and is not tried again. False if it does not run (any more)."""
+        if number not in self._running:
+            return False
+        self._doomed.setdefault(number, reason)
+        return True
+
+    def extend(self, budget: Budget) -> None:
+        """From now on this is the study's budget."""
+        self.spec = self.spec.model_copy(update={"budget": budget})
+        self._planned = self.spec.planned_trials()
+        self._extended = True
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """The numbers of the trials that run, ascending."""
+        return tuple(sorted(self._running))
+
+    @property
+    def extended(self) -> bool:
+        """Whether the budget has grown since the last `ask`, so that there may be more to run."""
+        return self._extended and not (self._interrupting or self.stopped)
+
+    # --- what the runner asks
 
     def close(self) -> None:
         """Close the files of trials that were never told; they are recovered by the next Oracle."""
@@ -214,7 +298,7 @@ class Oracle:
 
     @property
     def progress(self) -> Progress:
-        return self._tally.progress
+        return replace(self._tally.progress, budget=self._planned)
 
     # --- the queue
 
@@ -223,8 +307,10 @@ class Oracle:
         running = [Span(r.started, self._clock(), self._gpu_seconds(r)) for r in self._running.values()]
         limits = self.spec.budget
         self.done = exhausted(limits, progress.finished + progress.running, [*self._spans, *running])
-        if progress.failed >= limits.failures and progress.failed == progress.finished:
-            self.stopped = f"the first {progress.failed} trials all failed (budget.failures = {limits.failures})"
+        # What a person has ended says nothing of the others.
+        failed = progress.failed - self._tally.killed
+        if failed >= limits.failures and progress.failed == progress.finished:
+            self.stopped = f"the first {failed} trials all failed (budget.failures = {limits.failures})"
         return bool(self.done or self.stopped)
 
     def _gpu_seconds(self, running: _Running) -> float:
@@ -237,24 +323,6 @@ class Oracle:
         return not any(running.origin["source"] == FALLBACK for running in self._running.values())
 
     # --- earlier studies
-
-    def _warm_up(self, trials: list[FrozenTrial]) -> None:
-        """Tell the warm start how the study's earlier runs went."""
-        known = self._study.user_attrs.get(attributes.WARM_START, {})
-        origins = {trial.number: trial.user_attrs.get(ORIGIN, {}) for trial in trials}
-        self._warm.resume(origins.values(), known.get("trusted", True), known.get("why", ""))
-        if not self._warm.facts()["offered"]:
-            return
-        counted = [trial for trial in trials if not attributes.requeued(trial.user_attrs)]
-        for trial in counted if any(map(is_warm, origins.values())) else ():
-            steps = history.read(layout.trial_directory(self._directory, trial.number) / layout.HISTORY)
-            values = {step.step: step.metrics.get(self._names[0], math.nan) for step in steps}
-            if trial.state == TrialState.COMPLETE:
-                values[FINAL] = trial.values[0]
-            for step, value in values.items():
-                if math.isfinite(value):
-                    self._warm.seen(trial.number, origins[trial.number], step, value)
-        self._queue.keep_warm()
 
     def _compare(self, running: _Running, step: int, value: float) -> None:
         why = self._warm.seen(running.job.number, running.origin, step, value)
@@ -288,99 +356,37 @@ class Oracle:
         """A retry takes over the lost attempt's checkpoint, files and history, if it has saved one."""
         if origin.get("retry_of") is None:
             return []
-        lost = (layout.trial_directory(self._directory, number) for number in self._lost_attempts(origin))
-        inherit(lost, directory)
+        attempts = lost_attempts(origin, self._study.get_trials(deepcopy=False))
+        inherit((layout.trial_directory(self._directory, number) for number in attempts), directory)
         return history.read(directory / layout.HISTORY)
 
-    def _lost_attempts(self, origin: Mapping[str, Any]) -> Iterator[int]:
-        """Numbers of the earlier attempts, the latest first."""
-        trials = self._study.get_trials(deepcopy=False)
-        number = origin.get("retry_of")
-        while number is not None:
-            yield number
-            number = trials[number].user_attrs.get(ORIGIN, {}).get("retry_of")
-
-    def _checked(self, outcome: Outcome) -> Outcome:
-        missing = [name for name in self._names if name not in outcome.metrics]
-        if outcome.state != "COMPLETE" or not missing:
-            return outcome
-        return Outcome(outcome.number, "FAIL", cause=INVALID, reason=f"the objective returned no metric '{missing[0]}'")
+    def _checked(self, outcome: Outcome, running: _Running) -> Outcome:
+        """The outcome as it counts."""
+        killed = self._doomed.pop(outcome.number, None)
+        if outcome.state == "COMPLETE":
+            missing = [name for name in self._names if name not in outcome.metrics]
+            reason = f"the objective returned no metric '{missing[0]}'" if missing else ""
+            return _ended(outcome, INVALID, reason) if missing else outcome
+        if killed is not None:
+            return _ended(outcome, KILLED, killed)
+        if outcome.cause in (LOST, EXCEPTION) and self._interrupting:
+            # A queue sends the signal that ends a job to each of its processes: to trials and commands too.
+            outcome = _ended(outcome, INTERRUPTED, f"{outcome.reason}, while the study was being stopped")
+        if self._again(running, outcome):
+            # Before it is queued again: was it ended from outside since somebody last looked?
+            there = self._study._storage.get_trial(running.trial._trial_id)
+            return _ended(outcome, KILLED, ENDED_OUTSIDE) if there.state.is_finished() else outcome
+        return outcome
 
     def _again(self, running: _Running, outcome: Outcome) -> bool:
         """Whether the configuration is tried again after this attempt."""
         spent = running.origin.get("spent", {}).get(outcome.cause, 0)
         return outcome.cause in INNOCENT or spent < self.spec.engine.retries.of(outcome.cause)
 
-    def _end(self, trial: optuna.Trial, note: Mapping[str, Any]) -> None:
-        trial.set_user_attr(OUTCOME, note)
-        # Where nothing is said Optuna takes a trial as feasible. Said of a COMPLETE one it would have GPSampler
-        # model a constraint that never varies, and refuse a study some of whose trials were told without it.
-        constraint = OUT_OF_MEMORY if note["cause"] == OUT_OF_MEMORY else ""
-        if note["cause"] == RED_FLAG:
-            constraint = f"{RED_FLAG}_{note['flag']}"
-        if constraint and constraint not in trial.constraints:
-            trial.set_constraint(constraint, 1.0)
-        if note["state"] == "COMPLETE":
-            self._study.tell(trial, [note["metrics"][name] for name in self._names])
-        else:
-            self._study.tell(trial, state=TrialState[note["state"]])
 
-    def _note(self, outcome: Outcome, finished: float, requeued: bool, gpu: float) -> dict[str, Any]:
-        """What is kept of an outcome in the trial's attributes."""
-        return {
-            "state": outcome.state,
-            "cause": outcome.cause,
-            "reason": outcome.reason,
-            "metrics": dict(outcome.metrics),
-            "finished": finished,
-            "seconds": round(outcome.seconds, 3),
-            "gpu_seconds": round(outcome.seconds * gpu, 3),
-            "peak_gpu_bytes": outcome.peak_gpu_bytes,
-            "requeued": requeued,
-        }
-
-    # --- after a kill
-
-    def _recover(self) -> None:
-        """The trials that a dead driver left running: finish those whose outcome was noted, queue
-        the others again and fail the lost attempt, which does not count."""
-        trials = self._study.get_trials(deepcopy=False)
-        requeued = {t.user_attrs.get(ORIGIN, {}).get("retry_of") for t in trials}
-        for frozen in trials:
-            if frozen.state != TrialState.RUNNING:
-                continue
-            trial = optuna.Trial(self._study, frozen._trial_id)
-            note = frozen.user_attrs.get(OUTCOME)
-            if note is None:
-                if frozen.number not in requeued:
-                    self._requeue(frozen)
-                note = self._lost_note(frozen)
-            self._end(trial, note)
-
-    def _requeue(self, frozen: FrozenTrial) -> None:
-        origin = frozen.user_attrs.get(ORIGIN, {})
-        job = frozen.user_attrs.get(JOB, {})
-        seed = job.get("seed", origin.get("seed", _seed(self.spec.seed, frozen.number)))
-        # Killed while it was being asked: what was fixed is kept, the rest will be sampled.
-        params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-        self._queue.put_again(frozen.number, seed, origin, origin.get("spent", {}), params)
-        self._tracker.message(f"trial {frozen.number} was running when its driver died; it goes back in the queue")
-
-    def _lost_note(self, frozen: FrozenTrial) -> dict[str, Any]:
-        now = self._clock()
-        started = frozen.user_attrs.get(JOB, {}).get("started", now)
-        steps = history.read(layout.trial_directory(self._directory, frozen.number) / layout.HISTORY)
-        # The last sign of life; the time until this restart was nobody's work.
-        finished = max([started, *(step.time for step in steps)])
-        reason = "its driver died"
-        lost = Outcome(frozen.number, "FAIL", cause=INTERRUPTED, reason=reason, seconds=finished - started)
-        return self._note(lost, finished, requeued=True, gpu=self.spec.engine.gpus)
-
-
-def _seed(study_seed: int, number: int) -> int:
-    """A trial's own seed, below 2^31: every attempt at it has the same, no two trials share one by
-    design (NumPy's SeedSequence mixes the two numbers)."""
-    return int(np.random.SeedSequence([study_seed, number]).generate_state(1)[0] >> 1)
+def _ended(outcome: Outcome, cause: str, reason: str) -> Outcome:
+    """The attempt as one that failed for this cause."""
+    return replace(outcome, state="FAIL", metrics={}, cause=cause, reason=reason)
 
 
 def _spent(origin: Mapping[str, Any], cause: str) -> dict[str, int]:

@@ -4,15 +4,18 @@ configurations of earlier studies, cells of a grid. It waits in the storage, so 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START
+from hpo import history, layout
+from hpo.attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START, requeued
 from hpo.spec import StudySpec
-from hpo.warm_start import WarmStart, passed_on
+from hpo.warm_start import FINAL, WarmStart, is_warm, passed_on
 
 
 class Queue:
@@ -26,8 +29,10 @@ class Queue:
         self._fallbacks: list[tuple[int, dict[str, Any]]] = []
         self._cells: Iterator[dict[str, Any]] | None = None
 
-    def open(self, trials: list[FrozenTrial]) -> None:
-        """Take up what `trials`, those of earlier runs, have left, and queue what study.yaml has to be tried first."""
+    def open(self, trials: list[FrozenTrial], directory: Path) -> None:
+        """Take up what `trials`, those of earlier runs, have left, and queue what study.yaml has to be tried first.
+        `directory`: the study's."""
+        self._warm_up(trials, directory)
         self.waiting = sum(trial.state == TrialState.WAITING for trial in trials)
         self._cells = self._open_cells(trials) if self._spec.sampler.name == "grid" else None
         self._fallbacks = self._open_fallbacks(trials)
@@ -71,6 +76,25 @@ class Queue:
     def keep_warm(self) -> None:
         """Note in the study how its warm start stands."""
         self._study.set_user_attr(WARM_START, self.warm.facts())
+
+    def _warm_up(self, trials: list[FrozenTrial], directory: Path) -> None:
+        """Tell the warm start how the study's earlier runs went."""
+        known = self._study.user_attrs.get(WARM_START, {})
+        origins = {trial.number: trial.user_attrs.get(ORIGIN, {}) for trial in trials}
+        self.warm.resume(origins.values(), known.get("trusted", True), known.get("why", ""))
+        if not self.warm.facts()["offered"]:
+            return
+        metric = self._spec.metrics[0].name
+        counted = [trial for trial in trials if not requeued(trial.user_attrs)]
+        for trial in counted if any(map(is_warm, origins.values())) else ():
+            steps = history.read(layout.trial_directory(directory, trial.number) / layout.HISTORY)
+            values = {step.step: step.metrics.get(metric, math.nan) for step in steps}
+            if trial.state == TrialState.COMPLETE:
+                values[FINAL] = trial.values[0]
+            for step, value in values.items():
+                if math.isfinite(value):
+                    self.warm.seen(trial.number, origins[trial.number], step, value)
+        self.keep_warm()
 
     def _enqueue(self, trials: list[FrozenTrial]) -> None:
         """Queue the YAML's `enqueue` entries that no earlier run queued."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +15,12 @@ from types import FrameType
 import optuna
 
 from hpo import attributes, layout
+from hpo.driver import driver_lock
 from hpo.earlier import warm_start_of
 from hpo.engines.base import Engine
 from hpo.engines.process import Limits
 from hpo.engines.sharing import Measured, Sharing
-from hpo.errors import ResourceError, StorageError, StudyChanged
+from hpo.errors import ResourceError, StorageError, StudyChanged, StudyPaused
 from hpo.language import chosen, language
 from hpo.mps import mps
 from hpo.oracle import Oracle
@@ -28,15 +30,18 @@ from hpo.reports.dashboard import DashboardTracker
 from hpo.resources import Slot, slots, visible_gpus
 from hpo.samplers import make_pruner, make_sampler
 from hpo.spec import EngineSpec, StudySpec, identity_difference
-from hpo.storage import close_storage, driver_lock, open_storage, stop_waiting, storage_url
+from hpo.steering import Pause, effective, read_steering, record
+from hpo.steering_driver import Helm
+from hpo.storage import close_storage, open_storage, stop_waiting, storage_url
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.variables import variables
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """`done`: the budget is spent. `stopped`: why the study ended before that, or empty.
-    `reports`: the report files. `storage`: its URL, without a password."""
+    """`done`: the budget is spent. `stopped`: why the study ended before that, or empty. `stopped_by`: who ended it
+    with `hpo stop`, or empty. `paused`: it was interrupted while it was paused. `reports`: the report files.
+    `storage`: its URL, without a password."""
 
     study: str
     directory: Path
@@ -46,33 +51,50 @@ class RunResult:
     stopped: str
     reports: tuple[Path, ...]
     storage: str
+    stopped_by: str = ""
+    paused: bool = False
 
 
 def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunResult:
     """Start or resume a study and drive it until its budget is spent or it is interrupted.
 
     SIGINT or SIGTERM once: running trials end at their next report and are queued again; twice:
-    they end at once and are queued again. Running the same spec again resumes.
-    The report is in the language of $HPO_LANG. Raises StudyLocked, StudyChanged, StorageError, ResourceError,
-    LanguageError; no finished trial is lost."""
+    they end at once and are queued again. Running the same spec again resumes. Meanwhile `hpo pause` and others steer
+    it (hpo.steering); a budget that was extended so is larger than the spec's, and a study that was paused waits.
+    The report is in the language of $HPO_LANG. Raises StudyLocked, StudyPaused (in a queue), StudyChanged,
+    StorageError, ResourceError, LanguageError, SteeringError; no finished trial is lost."""
     code = chosen()
     directory = layout.study_directory(runs, spec.name)
     url = storage_url(spec, runs)
     shown = Trackers(trackers)
     # First, so that what it says while it closes is still shown.
     tracker = Trackers([*_mlflow(spec, runs, url, shown), *trackers])
-    with driver_lock(directory), _storage_errors(url):
+    with (
+        driver_lock(directory, tracker.message),
+        _storage_errors(url),
+        contextlib.closing(Helm(directory, tracker.message)) as helm,
+    ):
+        steering = read_steering(directory)
+        _refuse_to_wait(spec, runs, steering.paused)
+        spec = effective(spec, steering)
         _share_trials(spec, directory)
         engine = make_engine(spec, directory, tracker.message)
         storage = open_storage(url, tracker.message)
         try:
             study = _open_study(spec, storage)
-            directory.joinpath(layout.SPEC).write_text(spec.to_yaml(), encoding="utf-8")
+            record(spec, directory)
             with language(code):
                 dashboard = DashboardTracker(study, spec, directory, tracker.message)
             warm = warm_start_of(spec, study, storage, runs, tracker.message)
             oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]), warm=warm)
+            if steering.paused is not None:
+                oracle.pause()
             tracker.study_started(oracle.progress)
+            if steering.paused is not None:
+                tracker.message(
+                    f"study '{spec.name}' is paused {steering.paused}: nothing starts until "
+                    f"`{_command('resume', spec, runs)}`"
+                )
             if spec.engine.gpu == 0 and (gpus := visible_gpus()):
                 tracker.message(
                     f"engine.gpu is 0: trials see none of this machine's {len(gpus)} GPU(s) (--set engine.gpu=1)"
@@ -80,14 +102,17 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
             with (
                 contextlib.closing(oracle),
                 _signals(oracle, engine, storage, tracker),
+                helm.at_work(oracle),
                 _mps(spec, directory, tracker.message),
                 contextlib.closing(dashboard),
             ):
                 engine.run(oracle)
+                while not helm.over():
+                    engine.run(oracle)
             from hpo.reports.closing import close_study  # plotly and more, which a start need not wait for
 
             with language(code):
-                reports = close_study(spec, study, directory, tracker.message)
+                reports = close_study(oracle.spec, study, directory, tracker.message)
         finally:
             tracker.close()
             close_storage(storage)
@@ -100,7 +125,22 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
         stopped=oracle.stopped,
         reports=reports,
         storage=redact(url),
+        stopped_by=helm.stopped_by,
+        paused=oracle.interrupted and oracle.paused,
     )
+
+
+def _refuse_to_wait(spec: StudySpec, runs: Path, paused: Pause | None) -> None:
+    """A job of a queue must not wait while others could have its machines."""
+    if paused is not None and any(name in os.environ for name in ("SLURM_JOB_ID", "PBS_JOBID")):
+        raise StudyPaused(
+            f"study '{spec.name}' is paused {paused}, and a job of a queue does not wait; "
+            f"`{_command('resume', spec, runs)}`, and submit it again"
+        )
+
+
+def _command(command: str, spec: StudySpec, runs: Path) -> str:
+    return f"hpo {command} {shlex.quote(spec.name)}{layout.runs_argument(runs)}"
 
 
 def _mlflow(spec: StudySpec, runs: Path, url: str, shown: Tracker) -> Iterator[Tracker]:

@@ -16,7 +16,7 @@ from hpo.space import SearchSpace
 from hpo.trial import ObjectiveRef
 from hpo.yaml_source import dump
 
-__all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "WarmStartSpec"]
+__all__ = ["Budget", "Checkpoints", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "WarmStartSpec"]
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -113,6 +113,18 @@ class EngineSpec(_Model):
         return f"{self.gpu:g} GPU each" if self.gpu else ""
 
 
+class Checkpoints(_Model):
+    """Whose checkpoints and weights stay on disk. keep_best: of the best so many trials of each group (None: of all).
+    max_gb: so many GB (10^9 bytes) of them at most (None: no limit)."""
+
+    keep_best: Count | None = 3
+    max_gb: Amount | None = None
+
+    def data(self) -> dict[str, Any]:
+        limit = {} if self.max_gb is None else {"max_gb": self.max_gb}
+        return {"keep_best": "all" if self.keep_best is None else self.keep_best, **limit}
+
+
 class MlflowSpec(_Model):
     """Where MLflow keeps the runs. tracking_uri None: $MLFLOW_TRACKING_URI, else a SQLite file in the
     runs folder. experiment None: one named after the study."""
@@ -140,8 +152,7 @@ class StudySpec(_Model):
 
     Either `objective` or `command` is set. `root` is the folder put first on sys.path, where a
     command runs and from where file names count: the YAML's own unless it says otherwise.
-    `storage` None is the journal of the runs folder, `mlflow` None is no tracking. `keep_checkpoints`:
-    the best so many trials of each group keep their weights and checkpoints (None: all). `source` is
+    `storage` None is the journal of the runs folder, `mlflow` None is no tracking. `source` is
     the YAML it was read from, and is not part of what makes two specs equal."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -162,7 +173,7 @@ class StudySpec(_Model):
     engine: EngineSpec = EngineSpec()
     storage: Text | None = None
     mlflow: MlflowSpec | None = MlflowSpec()
-    keep_checkpoints: Count | None = 3
+    checkpoints: Checkpoints = Checkpoints()
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 42
     source: Path
 
@@ -226,7 +237,7 @@ class StudySpec(_Model):
         if self.mlflow is not None:
             given = self.mlflow.model_dump(exclude_none=True)
             written["mlflow"] = {key: redact(text) for key, text in given.items()}
-        written["keep_checkpoints"] = "all" if self.keep_checkpoints is None else self.keep_checkpoints
+        written["checkpoints"] = self.checkpoints.data()
         return written | {"seed": self.seed}
 
     def to_yaml(self) -> str:

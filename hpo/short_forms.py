@@ -55,10 +55,8 @@ def rewrite(values: dict[str, Any], source: Path, locate: bool, wrong: Wrong) ->
         values["red_flags"], problems = read_flags(values["red_flags"])
         for where, message in problems:
             wrong(("red_flags", *where), message)
-    if isinstance(kept := values.get("keep_checkpoints"), str):
-        values["keep_checkpoints"] = None
-        if kept != "all":
-            wrong(("keep_checkpoints",), f"{quote(kept)} is not right; expected a number from 1, or all")
+    if "checkpoints" in values:
+        values["checkpoints"] = _checkpoints(values["checkpoints"], wrong)
 
 
 def _command(written: Any, wrong: Wrong) -> Any:
@@ -150,6 +148,24 @@ def _mlflow(written: Any, folder: Path, wrong: Wrong) -> Any:
         # A folder of files is refused by MLflow itself since 3.13.
         wrong(path, f"'{redact(uri)}' is no tracking URI; expected http://HOST:PORT, sqlite:///FILE or false")
     return written
+
+
+def _checkpoints(written: Any, wrong: Wrong) -> Any:
+    """A number, `all`, or a mapping, as the mapping."""
+    short = isinstance(written, (int, str)) and not isinstance(written, bool)
+    if not short and not isinstance(written, dict):
+        wrong(("checkpoints",), f"{quote(written)} is not right; expected {{keep_best: 3, max_gb: 20}}, or a number")
+        return {}
+    values = {"keep_best": written} if short else dict(written)
+    kept = values.get("keep_best")
+    if isinstance(kept, str):
+        values["keep_best"] = None
+        if kept != "all":
+            path: KeyPath = ("checkpoints",) if short else ("checkpoints", "keep_best")
+            wrong(path, f"{quote(kept)} is not right; expected a number from 1, or all")
+    elif kept is None:
+        values.pop("keep_best", None)  # left out; None is for all
+    return values
 
 
 def _warm_start(written: Any, folder: Path, wrong: Wrong) -> Any:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from hpo import components, objective_ref, overrides
 from hpo.errors import ObjectiveError, Problem, SpecError, listing, nearest
 from hpo.parameter import quote, show
-from hpo.schema import Budget, Component, EngineSpec, Metric, MlflowSpec, Retries, StudySpec, WarmStartSpec
+from hpo.schema import Budget, Checkpoints, Component, EngineSpec, Metric, MlflowSpec, Retries, StudySpec, WarmStartSpec
 from hpo.short_forms import rewrite
 from hpo.space import SearchSpace
 from hpo.yaml_source import Document, KeyPath, read_yaml
@@ -23,8 +23,9 @@ __all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySp
 KEYS = (
     *("name", "objective", "command", "root", "metrics", "group_by", "search_space", "constants", "sampler", "pruner"),
     *("red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
-    *("keep_checkpoints", "seed"),
+    *("checkpoints", "seed"),
 )
+_OLD_KEYS = {"keep_checkpoints": "checkpoints"}  # of studies that ran with earlier versions
 _MODELS: dict[str, type[BaseModel]] = {
     "metrics": Metric,
     "budget": Budget,
@@ -32,6 +33,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "engine.retries": Retries,
     "mlflow": MlflowSpec,
     "warm_start": WarmStartSpec,
+    "checkpoints": Checkpoints,
 }
 _REQUIRED = {
     "name": "a name for the study, of letters, digits, '.', '_' and '-'",
@@ -90,6 +92,9 @@ class _Reader:
             raise SpecError([*self.document.problems, *self.problems])
         overrides.merge(self.document, self.source, settings)
         self.problems += self.document.problems
+        for old, new in _OLD_KEYS.items():
+            if old in self.document.data:
+                self.document.data.setdefault(new, self.document.data.pop(old))
         data = {key: value for key, value in self.document.data.items() if value is not None}
         for key in self.document.data:
             if key not in KEYS:

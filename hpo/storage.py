@@ -1,4 +1,4 @@
-"""From a URL to Optuna's storage; the lock of the driver; the repair of a torn journal.
+"""From a URL to Optuna's storage; the repair of a torn journal.
 
 URLs: `journal:/path/file.log` (or a bare path), `sqlite:///file.db`, and any other that SQLAlchemy
 opens, such as `postgresql://user@host/db`. A password in a URL is used, but neither written nor
@@ -10,16 +10,15 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.storages.journal import JournalFileSymlinkLock
 
 from hpo import layout
-from hpo.errors import StorageError, StudyLocked, StudyNotFound, listing, nearest
+from hpo.errors import StorageError, StudyNotFound, listing, nearest
 from hpo.redaction import redact
 
 if TYPE_CHECKING:
@@ -41,10 +40,13 @@ def dashboard_argument(url: str) -> str:
     return url.removeprefix(JOURNAL_SCHEME)
 
 
-def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storages.BaseStorage:
+def open_storage(
+    url: str, say: Any = None, keep: bool = True, repair: bool = True
+) -> optuna.storages.BaseStorage:
     """Opens or creates the storage. `keep` keeps the connections of a database open between uses, until
     `close_storage`; a short look needs none. `say(text)`, which a driver gives, is told of a repair, and of a
-    database server that goes away later and is waited for (see ReconnectingStorage).
+    database server that goes away later and is waited for (see ReconnectingStorage). Without `repair` a torn journal
+    is left as it is, and what was torn is not seen: for reading only.
 
     Raises StorageError, without the password, when it cannot be opened."""
     import optuna
@@ -53,7 +55,7 @@ def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storage
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if url.startswith(JOURNAL_SCHEME):
-            return _open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say)
+            return _open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say, repair)
         if url.startswith("sqlite:"):
             return _open_sqlite(url)
         return _open_server(url, say, keep)
@@ -157,22 +159,29 @@ class _JournalLock(JournalFileSymlinkLock):
                 self._kernel = None
 
 
-def _open_journal(path: Path, say: Any) -> optuna.storages.JournalStorage:
+@contextlib.contextmanager
+def journal_lock(path: Path) -> Iterator[None]:
+    """Held while nobody else may write the journal. Not for long: drivers wait for it."""
+    lock = _JournalLock(path)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _open_journal(path: Path, say: Any, repair: bool) -> optuna.storages.JournalStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _JournalLock(path)
-    if path.exists():
-        lock.acquire()
-        try:
+    if repair and path.exists():
+        with journal_lock(path):
             repaired = repair_journal(path)
-        finally:
-            lock.release()
         if repaired and say is not None:
             say(repaired)
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=_JournalLock(path)))
     except ValueError as error:
         raise StorageError(
             f"{path}:{_damaged_line(path)}: this line of the journal is not JSON ({error}); the lines before it are "
@@ -180,36 +189,47 @@ def _open_journal(path: Path, say: Any) -> optuna.storages.JournalStorage:
         ) from error
 
 
+def torn_line(path: Path) -> bytes:
+    """The journal's last line if it is no whole one: without its line end, or no JSON, as a power cut leaves it. Empty
+    if nothing is wrong; without the journal's lock it may be what another process is writing."""
+    with path.open("rb") as file:
+        size = start = file.seek(0, os.SEEK_END)
+        # A journal line is short: the line end before it is found within the last blocks.
+        tail = b""
+        while b"\n" not in tail[:-1] and start > 0:
+            start = max(0, start - 65536)
+            file.seek(start)
+            tail = file.read(size - start)
+    last = tail[tail.rfind(b"\n", 0, -1) + 1 :]
+    return b"" if last.endswith(b"\n") and _is_json(last) else last
+
+
 def repair_journal(path: Path) -> str:
     """Ends the journal with a whole line (call it under the journal's lock): a last line that
     a power cut tore is cut off, or given its line end if only that is missing. Returns what was
     done, or an empty string."""
+    torn = torn_line(path)
+    if not torn:
+        return ""
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
-        if size == 0:
-            return ""
-        file.seek(size - 1)
-        if file.read(1) == b"\n":
-            return ""
-        # A journal line is short: the last line end is found within the last blocks.
-        start = size
-        tail = b""
-        while b"\n" not in tail and start > 0:
-            start = max(0, start - 65536)
-            file.seek(start)
-            tail = file.read(size - start)
-        torn = tail[tail.rfind(b"\n") + 1 :]
-        try:
-            json.loads(torn)
-            file.seek(size)
+        if _is_json(torn):
             file.write(b"\n")
             done = "its last line lacked the line end, which was added"
-        except ValueError:
+        else:
             file.truncate(size - len(torn))
             done = f"its last line was torn by a power cut or a kill ({len(torn)} bytes) and was cut off"
         file.flush()
         os.fsync(file.fileno())
     return f"repaired {path}: {done}; every line before it is whole"
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _damaged_line(path: Path) -> int:
@@ -220,56 +240,6 @@ def _damaged_line(path: Path) -> int:
             except ValueError:
                 return number
     return 0
-
-
-# --- the driver of a study
-
-
-@contextlib.contextmanager
-def driver_lock(study_directory: Path) -> Iterator[None]:
-    """Held while a study is driven. Raises StudyLocked with the host, pid and start time of the
-    driver that is at work. The kernel drops the lock when its holder dies, however it dies."""
-    study_directory.mkdir(parents=True, exist_ok=True)
-    with (study_directory / layout.LOCK).open("a+", encoding="utf-8") as file:
-        if not _try_lock(file):
-            driver = _read_driver(file)
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
-            raise StudyLocked(
-                f"study '{study_directory.name}' is being driven by process {driver.get('pid', '?')} on host "
-                f"{driver.get('host', '?')} since {since}; wait for it, stop it with `kill {driver.get('pid', '?')}` "
-                "there, or run under another name with --new-name"
-            )
-        file.truncate(0)
-        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}))
-        file.flush()
-        yield
-        file.truncate(0)
-
-
-def driver_of(study_directory: Path) -> dict[str, Any] | None:
-    """host, pid and started (seconds since the epoch) of the driver at work on a study, or None."""
-    path = study_directory / layout.LOCK
-    if not path.exists():
-        return None
-    with path.open("r+", encoding="utf-8") as file:
-        return None if _try_lock(file) else _read_driver(file)
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _read_driver(file: IO[str]) -> dict[str, Any]:
-    file.seek(0)
-    try:
-        driver = json.loads(file.read())
-    except ValueError:
-        return {}
-    return driver if isinstance(driver, dict) else {}
 
 
 # --- reading a study that has run

@@ -7,20 +7,21 @@ from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.attributes import OUTCOME, requeued
+from hpo.attributes import outcome_of, requeued
 from hpo.spec import StudySpec
 from hpo.trackers.base import Progress
-from hpo.trial import OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome
+from hpo.trial import KILLED, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome
 
 
 class Tally:
     """Over the trials of earlier runs, and those that are counted since.
 
     passed: a trial was healthy: it completed, or was stopped only for being behind others. ill: something was wrong
-    with one itself."""
+    with one itself. killed: how many a person ended."""
 
     def __init__(self, spec: StudySpec, trials: Iterable[FrozenTrial]) -> None:
         self.passed = self.ill = False
+        self.killed = 0
         self._name = spec.metrics[0].name
         self._maximize = spec.metrics[0].direction == "maximize"
         self.progress = Progress(spec.planned_trials(), 0, 0, 0, 0, 0, None, None)
@@ -28,7 +29,7 @@ class Tally:
             if requeued(trial.user_attrs):
                 self.progress = replace(self.progress, requeued=self.progress.requeued + 1)
             elif trial.state.is_finished():
-                cause = trial.user_attrs.get(OUTCOME, {}).get("cause", "")
+                cause = outcome_of(trial).get("cause", "")
                 value = trial.values[0] if trial.state == TrialState.COMPLETE else None
                 self._add(trial.number, trial.state.name, cause, value)
 
@@ -44,7 +45,9 @@ class Tally:
 
     def _add(self, number: int, state: str, cause: str, value: float | None) -> None:
         self.passed = self.passed or state == "COMPLETE" or cause == PRUNER
-        self.ill = self.ill or state == "FAIL" or cause in (RED_FLAG, OUT_OF_MEMORY, OBJECTIVE)
+        killed = cause == KILLED
+        self.killed += killed
+        self.ill = self.ill or (state == "FAIL" and not killed) or cause in (RED_FLAG, OUT_OF_MEMORY, OBJECTIVE)
         progress = self.progress
         if state == "PRUNED":
             self.progress = replace(progress, pruned=progress.pruned + 1)

@@ -19,13 +19,15 @@ State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
 # Why a trial failed. "interrupted" (the study was stopped) and "preempted" (its node was taken away or died)
 # attempts are put back in the queue and do not count as finished trials; "lost" (its worker died), "exception" and
-# "timeout" ones as often as `engine.retries` says; "invalid" ones never.
+# "timeout" ones as often as `engine.retries` says; "invalid" ones, and those that a person ended ("killed": `hpo kill`,
+# optuna-dashboard's Fail), never.
 LOST = "lost"
 INTERRUPTED = "interrupted"
 PREEMPTED = "preempted"
 EXCEPTION = "exception"
 INVALID = "invalid"
 TIMEOUT = "timeout"
+KILLED = "killed"
 # Why a trial was pruned.
 PRUNER = "pruner"
 RED_FLAG = "red_flag"
@@ -35,7 +37,7 @@ OBJECTIVE = "objective"
 CAUSES: dict[State, frozenset[str]] = {
     "COMPLETE": frozenset({""}),
     "PRUNED": frozenset({PRUNER, RED_FLAG, OUT_OF_MEMORY, OBJECTIVE}),
-    "FAIL": frozenset({LOST, INTERRUPTED, PREEMPTED, EXCEPTION, INVALID, TIMEOUT}),
+    "FAIL": frozenset({LOST, INTERRUPTED, PREEMPTED, EXCEPTION, INVALID, TIMEOUT, KILLED}),
 }
 # Attempts that ended through no doing of the configuration: they are always tried again.
 INNOCENT = frozenset({INTERRUPTED, PREEMPTED})

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
@@ -206,6 +207,10 @@ def main() -> None:
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
     # Ctrl-C on a terminal is for the driver alone, which tells the trials at their next report.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # So is the SIGTERM that a queue sends to every process of a job. A handler is not passed on to programs, as SIG_IGN
+    # would be; a forked child is one that the objective may want to end.
+    signal.signal(signal.SIGTERM, _deaf)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     driver = _Driver(connection)
 
     def watch() -> None:
@@ -222,6 +227,10 @@ def main() -> None:
             worker_torch.release()
             driver.group = None
             connection.send((OUTCOME, outcome))
+
+
+def _deaf(number: int, frame: FrameType | None) -> None:
+    """Goes on: the driver ends trials, at their next report."""
 
 
 @contextlib.contextmanager

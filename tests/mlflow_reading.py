@@ -141,7 +141,7 @@ def check_all_is_there(runs: Path, study: str, found: list[Read]) -> dict[int, R
     trials = load_study(runs, study)[1].trials
     children, parent = children_of(found), parent_of(found)
     assert sorted(children) == [trial.number for trial in trials if trial.state.is_finished()]
-    for trial in trials:
+    for trial in (trial for trial in trials if trial.state.is_finished()):
         run, outcome = children[trial.number], trial.user_attrs["hpo:outcome"]
         assert run.status == ("KILLED" if outcome["requeued"] else STATUS[trial.state.name])
         assert run.tags["mlflow.parentRunId"] == parent.id

@@ -89,8 +89,17 @@ TABLE: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
         *("seed: 1", "mlflow: {tracking_url: 'http://host'}", "mlflow:", "mlflow.tracking_url"),
         ("not a key of mlflow", "Did you mean 'tracking_uri'?"),
     ),
-    "no checkpoints at all": ("seed: 1", "keep_checkpoints: 0", "keep_", "keep_checkpoints", ("at least 1",)),
-    "checkpoints in words": ("seed: 1", "keep_checkpoints: best", "keep_", "keep_checkpoints", ("'best'", "all")),
+    "no checkpoints at all": ("seed: 1", "checkpoints: 0", "checkpoints", "checkpoints.keep_best", ("at least 1",)),
+    "checkpoints in words": ("seed: 1", "checkpoints: best", "checkpoints", "checkpoints", ("'best'", "all")),
+    "a list of checkpoints": ("seed: 1", "checkpoints: [3]", "checkpoints", "checkpoints", ("[3]", "keep_best: 3")),
+    "no disk for checkpoints": (
+        *("seed: 1", "checkpoints: {max_gb: 0}", "checkpoints", "checkpoints.max_gb"),
+        ("0 is out of range", "more than 0"),
+    ),
+    "a misspelt key of checkpoints": (
+        *("seed: 1", "checkpoints: {max_gib: 9}", "checkpoints", "checkpoints.max_gib"),
+        ("not a key of checkpoints", "Did you mean 'max_gb'?"),
+    ),
     "unknown key of budget": ("{trials: 10}", "{trails: 10}", "trails", "budget.trails", ("Did you mean 'trials'?",)),
     "missing name": ("name: demo\n", "", "objective", "name", ("missing", "expected")),
     "missing metrics": (

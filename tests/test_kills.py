@@ -12,6 +12,8 @@ import pytest
 from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
 from mlflow_reading import check_all_is_there, in_file, parent_of
 
+from hpo import layout
+
 MOMENTS = 20
 FAST_MOMENTS = 5
 STORAGES = [None, "sqlite:///study.db"]
@@ -58,6 +60,27 @@ def test_workers_killed_at_random_moments_cost_no_trial(study_yaml, runs, moment
     assert driver.returncode == 0, output
     check_books(runs, TRIALS)
     assert not psutil.wait_procs(processes_of(runs), timeout=10)[1]
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_a_queue_that_ends_every_process_of_a_job_at_once_costs_no_attempt(study_yaml, runs, moment):
+    path = study_yaml(
+        "slow", engine={"workers": 2, "retries": 0}, budget={"trials": TRIALS}, constants={"seconds": 0.1}, **TPE
+    )
+    driver = start(path, runs)
+    first = runs / "toy" / "trials" / "0" / layout.HISTORY
+    while not first.exists():
+        time.sleep(0.02)
+    time.sleep(random.Random(moment).uniform(0.0, 1.0))
+    for process in processes_of(runs):
+        process.terminate()
+    output = driver.communicate(timeout=60)[0]
+    assert driver.returncode == 130, output
+    assert not psutil.wait_procs(processes_of(runs), timeout=10)[1]
+    finish(path, runs)
+    trials, finished = check_books(runs, TRIALS)
+    again = [trial for trial in trials if trial not in finished]
+    assert {trial.user_attrs["hpo:outcome"]["cause"] for trial in again} == {"interrupted"}
 
 
 TRACKED_MOMENTS = 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import optuna
 import pytest
@@ -10,11 +11,26 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from hpo import history, layout
+from hpo.analysis.records import records_of
 from hpo.oracle import Oracle
 from hpo.runner import run
+from hpo.schema import Budget
 from hpo.storage import load_study
 from hpo.trackers.base import Tracker
-from hpo.trial import EXCEPTION, LOST, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome, Usage
+from hpo.trial import (
+    EXCEPTION,
+    INTERRUPTED,
+    INVALID,
+    LOST,
+    OBJECTIVE,
+    OUT_OF_MEMORY,
+    PREEMPTED,
+    PRUNER,
+    RED_FLAG,
+    TIMEOUT,
+    Outcome,
+    Usage,
+)
 
 
 class Clock:
@@ -385,3 +401,139 @@ def test_the_sampler_learns_from_what_red_flags_stop(make_spec, runs, engine):
     late = [trial for trial in trials[20:] if trial.params["x"] > 0.5]
     assert 0 < len(late) <= 10
     assert sum(trial.params["x"] > 0.75 for trial in late) <= 2
+
+
+# --- steering
+
+
+def test_a_paused_study_is_not_over_until_its_budget_is_spent(make_oracle):
+    oracle = make_oracle(budget={"trials": 2})
+    first = oracle.ask()
+    oracle.pause()
+    assert oracle.ask() is None
+    assert (oracle.over, oracle.done, oracle.running) == (False, "", (first.number,))
+    complete(oracle, first)
+    assert oracle.ask() is None
+    assert not oracle.over
+    oracle.resume()
+    second = oracle.ask()
+    assert oracle.ask() is None  # both trials are taken
+    oracle.pause()
+    # A trial that goes back in the queue while it is paused leaves one to be run.
+    oracle.tell(Outcome(second.number, "FAIL", cause=LOST, reason="the worker process was killed"))
+    assert oracle.ask() is None
+    assert not oracle.over
+    oracle.resume()
+    complete(oracle, oracle.ask())
+    oracle.pause()
+    assert oracle.ask() is None
+    assert oracle.over
+    assert oracle.done == "the budget of 2 trials is spent"
+
+
+@pytest.mark.parametrize("cause", [LOST, EXCEPTION, INTERRUPTED, PREEMPTED, TIMEOUT])
+def test_a_killed_trial_fails_counts_and_is_not_tried_again_however_its_attempt_ended(make_oracle, cause):
+    oracle = make_oracle(budget={"trials": 1}, engine={"retries": 3})
+    job = oracle.ask()
+    assert not oracle.kill(job.number + 1, "killed")
+    assert oracle.kill(job.number, "killed by alice@node7 with `hpo kill`")
+    assert oracle.doomed() == {job.number: "killed by alice@node7 with `hpo kill`"}
+    oracle.tell(Outcome(job.number, "FAIL", cause=cause, reason="something else", error="a traceback", seconds=2.0))
+    (trial,) = oracle._study.trials
+    note = trial.user_attrs["hpo:outcome"]
+    assert (trial.state.name, note["cause"], note["requeued"]) == ("FAIL", "killed", False)
+    assert (note["reason"], note["seconds"]) == ("killed by alice@node7 with `hpo kill`", 2.0)
+    assert (oracle.progress.failed, oracle.progress.requeued) == (1, 0)
+    assert oracle.ask() is None
+    assert oracle.done
+
+
+def test_a_killed_trial_that_is_told_to_stop_at_its_report_is_killed_not_pruned(make_oracle):
+    oracle = make_oracle()
+    job = oracle.ask()
+    oracle.kill(job.number, "killed by alice@node7")
+    stop = oracle.report(job.number, 0, {"score": 0.5})
+    assert (stop.reason, stop.interrupted) == ("killed by alice@node7", False)
+    oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason=stop.reason))
+    assert oracle._study.trials[0].user_attrs["hpo:outcome"]["cause"] == "killed"
+
+
+@pytest.mark.parametrize("outcome", ["COMPLETE", "FAIL", "PRUNED"])
+def test_a_trial_ended_from_outside_is_noticed_and_never_tried_again(make_oracle, outcome):
+    oracle = make_oracle(engine={"retries": 3})
+    job = oracle.ask()
+    oracle._study._storage.set_trial_state_values(oracle._running[job.number].trial._trial_id, TrialState.FAIL)
+    until = time.monotonic() + 4
+    while not oracle.doomed():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert oracle.doomed() == {job.number: "it was ended from outside (optuna-dashboard)"}
+    ends = {
+        "COMPLETE": Outcome(job.number, "COMPLETE", {"score": 0.5}),
+        "FAIL": Outcome(job.number, "FAIL", cause=LOST, reason="the worker process was killed"),
+        "PRUNED": Outcome(job.number, "PRUNED", cause=PRUNER, reason="it was told to"),
+    }
+    oracle.tell(ends[outcome])
+    assert (oracle.progress.failed, oracle.progress.complete, oracle.progress.requeued) == (1, 0, 0)
+    assert [trial.state.name for trial in oracle._study.trials] == ["FAIL"]
+    # Who reads it later is told what Optuna would take no note of.
+    (record,) = records_of(oracle._study, oracle.spec, oracle._directory).trials
+    assert (record.cause, record.reason) == ("killed", "it was ended from outside (optuna-dashboard)")
+
+
+def test_a_trial_ended_from_outside_just_before_its_worker_died_is_not_tried_again(make_oracle):
+    oracle = make_oracle(engine={"retries": 3})
+    job = oracle.ask()
+    oracle._study._storage.set_trial_state_values(oracle._running[job.number].trial._trial_id, TrialState.FAIL)
+    oracle.tell(Outcome(job.number, "FAIL", cause=LOST, reason="the worker process was killed"))
+    assert len(oracle._study.trials) == 1
+    assert (oracle.progress.failed, oracle.progress.requeued) == (1, 0)
+
+
+@pytest.mark.parametrize(("cause", "again"), [(LOST, True), (EXCEPTION, True), (TIMEOUT, False)])
+def test_what_the_end_of_a_job_kills_goes_back_in_the_queue(make_oracle, cause, again):
+    """A queue sends SIGTERM to every process of a job; without retries only the interrupt saves these trials."""
+    oracle = make_oracle(engine={"retries": 0})
+    job = oracle.ask()
+    oracle.interrupt("the study is being stopped")
+    oracle.tell(Outcome(job.number, "FAIL", cause=cause, reason="the worker process 7 was killed by SIGTERM"))
+    note = oracle._study.trials[0].user_attrs["hpo:outcome"]
+    assert (note["requeued"], note["cause"]) == (again, "interrupted" if again else cause)
+    if again:
+        assert note["reason"] == "the worker process 7 was killed by SIGTERM, while the study was being stopped"
+        assert [trial.state.name for trial in oracle._study.trials] == ["FAIL", "WAITING"]
+
+
+def test_an_extended_budget_is_the_next_questions(make_oracle, make_spec):
+    class Told(Tracker):
+        budgets = ()
+
+        def study_extended(self, spec, progress):
+            self.budgets += ((spec.budget.trials, progress.budget),)
+
+    oracle = make_oracle(budget={"trials": 1})
+    oracle._tracker = told = Told()
+    complete(oracle, oracle.ask())
+    assert oracle.ask() is None
+    assert oracle.over
+    oracle.extend(Budget(trials=2))
+    assert (oracle.extended, oracle.progress.budget, told.budgets) == (True, 2, ())
+    job = oracle.ask()
+    assert job is not None
+    assert (oracle.extended, told.budgets) == (False, ((2, 2),))
+    complete(oracle, job)
+
+
+def test_trials_that_people_kill_do_not_end_a_study_that_fails_from_the_start(make_oracle):
+    oracle = make_oracle(budget={"trials": 9, "failures": 2}, fallbacks=[{"x": 0.5}])
+    for _ in range(3):
+        job = oracle.ask()
+        assert job.params != {"x": 0.5}
+        oracle.kill(job.number, "killed")
+        oracle.tell(Outcome(job.number, "FAIL", cause=INTERRUPTED, reason="it was ended"))
+    assert (oracle.progress.failed, oracle.stopped) == (3, "")
+    for _ in range(2):
+        job = oracle.ask()
+        oracle.tell(Outcome(job.number, "FAIL", cause=INVALID, reason="no metric"))
+    assert oracle.ask() is None
+    assert oracle.stopped == "the first 2 trials all failed (budget.failures = 2)"

@@ -186,11 +186,17 @@ def test_mlflow_can_be_off_and_a_file_of_it_counts_from_the_study(folder: Path) 
 
 
 def test_how_many_checkpoints_are_kept(folder: Path) -> None:
-    assert load(folder, MINIMAL).keep_checkpoints == 3
-    assert load(folder, MINIMAL + "keep_checkpoints: 1\n").keep_checkpoints == 1
-    everything = load(folder, MINIMAL + "keep_checkpoints: all\n")
-    assert everything.keep_checkpoints is None
-    assert load(folder, everything.to_yaml()) == everything
+    def kept(text: str) -> tuple[int | None, float | None]:
+        spec = load(folder, MINIMAL + text)
+        assert load(folder, spec.to_yaml()) == spec
+        return spec.checkpoints.keep_best, spec.checkpoints.max_gb
+
+    assert kept("") == (3, None)
+    assert kept("checkpoints: 1\n") == (1, None)
+    assert kept("checkpoints: all\n") == (None, None)
+    assert kept("checkpoints: {keep_best: all, max_gb: 2.5}\n") == (None, 2.5)
+    assert kept("checkpoints: {max_gb: 20}\n") == (3, 20)
+    assert kept("keep_checkpoints: 2\n") == (2, None)  # its name in earlier versions
 
 
 def test_choices_by_name_of_several_families_are_joined(folder: Path) -> None:

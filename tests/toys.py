@@ -1,6 +1,7 @@
 """Small objectives for the tests; each is a fault or a behaviour that real ones have."""
 
 import os
+import pickle
 import signal
 import sys
 import time
@@ -168,6 +169,18 @@ def keeps(trial):
     (trial.directory / "weights.pt").write_text(str(trial.params["x"]))
     trial.save(trial.params["x"])
     trial.report(0, score=trial.params["x"])
+    return {"score": trial.params["x"]}
+
+
+def keeps_large(trial):
+    """As `keeps_or_ends`, with files of 10,000 bytes in all."""
+    (trial.directory / "weights.pt").write_bytes(bytes(10_000 - len(pickle.dumps(trial.params["x"], 5))))
+    trial.save(trial.params["x"])
+    trial.report(0, score=trial.params["x"])
+    if trial.params["x"] < 0.3:
+        raise Pruned("too small")
+    if trial.params["x"] < 0.5:
+        raise ValueError("in between")
     return {"score": trial.params["x"]}
 
 

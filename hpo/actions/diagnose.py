@@ -62,7 +62,7 @@ def of_trial(runs: Path, name: str, number: int | None) -> Training:
 
 
 def _run(run_id: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> ReadLog:
-    from hpo.trackers.mlflow import read_run
+    from hpo.trackers.mlflow_client import read_run
 
     uri = tracking_uri or os.environ.get(ENVIRONMENT) or f"sqlite:///{runs / layout.MLFLOW_STORE}"
     file = re.fullmatch(r"sqlite:///([^?]+).*", uri)

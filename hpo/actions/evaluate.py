@@ -106,9 +106,9 @@ def _nothing_kept(study: StudyRecord, spec: StudySpec, trial: TrialRecord) -> st
             f"no trial of study '{study.name}' has kept weights; expected the objective to write {layout.WEIGHTS} into "
             "trial.directory, or to call trial.save"
         )
-    rule = f"the best {spec.keep_checkpoints}" + (f" of each {spec.group_by}" if spec.group_by else "")
+    rule = f"the best {spec.checkpoints.keep_best}" + (f" of each {spec.group_by}" if spec.group_by else "")
     numbers = ", ".join(str(number) for number in kept)
     return (
-        f"the weights of trial {trial.number} were not kept (keep_checkpoints keeps those of {rule}); kept are those "
-        f"of trials {numbers}. `hpo best {study.name} --trial {trial.number}` prints a study that trains it again"
+        f"the weights of trial {trial.number} were not kept (checkpoints.keep_best keeps those of {rule}); kept are "
+        f"those of trials {numbers}. `hpo best {study.name} --trial {trial.number}` prints a study that trains it again"
     )

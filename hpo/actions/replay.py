@@ -28,6 +28,7 @@ from hpo.errors import ReplayError
 from hpo.history import Step
 from hpo.oracle import Oracle
 from hpo.samplers import make_pruner, make_sampler
+from hpo.schema import Checkpoints
 from hpo.spec import Budget, Component, EngineSpec, StudySpec, load_spec
 from hpo.trackers.base import Tracker
 from hpo.trial import EXCEPTION, OBJECTIVE, Job, Outcome
@@ -162,7 +163,8 @@ def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Repla
     """One replay of all recordings under a policy. Raises ReplayError, SpecError."""
     # Recordings are all there is to spend, and no file is to be touched.
     budget = Budget(failures=len(recorded.recordings) + 1)
-    changes = {"seed": seed, "budget": budget, "enqueue": (), "fallbacks": (), "keep_checkpoints": None}
+    changes = {"seed": seed, "budget": budget, "enqueue": (), "fallbacks": ()}
+    changes |= {"checkpoints": Checkpoints(keep_best=None)}
     # What failed fails again; and the cells of a grid would be queued beside the random order.
     changes |= {"engine": EngineSpec()} | ({"sampler": Component(name="random")} if policy.shuffled else {})
     spec = policy.spec.model_copy(update=changes)

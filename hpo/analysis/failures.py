@@ -29,6 +29,7 @@ _WORDS = {
     ),
     causes.TIMEOUT: (mark("timeout"), mark("it took longer than allowed")),
     causes.LOST: (mark("lost"), mark("its worker died")),
+    causes.KILLED: (mark("killed"), mark("somebody ended it by hand")),
     causes.INTERRUPTED: (mark("interrupted"), mark("the study was stopped while it ran")),
     causes.PREEMPTED: (mark("preempted"), mark("its node was taken away or died")),
     UNKNOWN: (

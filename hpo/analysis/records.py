@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from hpo import layout
 from hpo.analysis.notes import RaisedFlag, WarmOrigin, raised_flags, warm_origin
-from hpo.attributes import FLAGS, JOB, ORIGIN, OUTCOME, WARM_START, params_of, requeued, started_of, values_of
+from hpo.attributes import (
+    FLAGS,
+    JOB,
+    ORIGIN,
+    WARM_START,
+    outcome_of,
+    params_of,
+    requeued,
+    started_of,
+    values_of,
+)
 from hpo.history import Step
 from hpo.history import read as read_history
 from hpo.redaction import redact
@@ -145,7 +155,7 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | 
     job = trial.user_attrs.get(JOB) or {}
     state = trial.state.name
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
-    outcome = (trial.user_attrs.get(OUTCOME) or {}) if state in FINISHED else {}
+    outcome = outcome_of(trial) if state in FINISHED else {}
     seconds = outcome.get("seconds")
     if seconds is None and trial.duration is not None:
         seconds = trial.duration.total_seconds()

@@ -30,7 +30,7 @@ LARGE_DIFFERENCE = 2.0
 NOTHING = Stability(None, 0)
 WELCH, MANN_WHITNEY = "Welch", "Mann-Whitney"
 # Keys of study.yaml that say where and how a study ran, not what it did.
-NOT_COMPARED = ("name", "root", "engine", "storage", "mlflow", "keep_checkpoints", "constants", "search_space")
+NOT_COMPARED = ("name", "root", "engine", "storage", "mlflow", "checkpoints", "constants", "search_space")
 
 
 @dataclass(frozen=True)

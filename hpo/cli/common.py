@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hpo import layout
 from hpo.analysis.wording import number
-from hpo.errors import HpoError, StudyNotFound, listing, nearest
+from hpo.errors import HpoError, SteeringError, StudyNotFound, listing, nearest
+
+if TYPE_CHECKING:
+    from hpo.steering import Answer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,6 +128,19 @@ def _where_to_look(first: str) -> str:
 def follow_up(command: str, runs: Path) -> str:
     """`hpo <command>` as it has to be typed here: with --runs unless it is the default."""
     return f"hpo {command}{layout.runs_argument(runs)}"
+
+
+def obeyed(answer: Answer) -> str:
+    """What the driver said to a request. Raises SteeringError with it if it did not do what was asked."""
+    if not answer.ok:
+        raise SteeringError(answer.said)
+    return answer.said
+
+
+def go_on(runs: Path, name: str) -> str:
+    """How to go on with a study that nobody drives."""
+    recorded = shlex.quote(str(layout.study_directory(runs, name) / layout.SPEC))
+    return f"`{follow_up(f'run {recorded}', runs)}` goes on with it, as does `hpo submit`"
 
 
 def emit(data: Any) -> None:

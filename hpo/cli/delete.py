@@ -30,7 +30,7 @@ def delete(study: str, yes: bool, runs: Path) -> None:
     Nothing of it is kept, checkpoints included; its runs in MLflow go to MLflow's trash, which
     `mlflow gc` empties. A study that is being driven is refused. STUDY is a name in the runs folder
     or a YAML."""
-    from hpo.storage import driver_lock
+    from hpo.driver import driver_lock
 
     name = find_study(runs, study)
     directory = layout.study_directory(runs, name)

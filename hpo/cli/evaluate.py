@@ -24,7 +24,7 @@ Examples:
 
 \b
 The objective's module has a function evaluate(trial, folder); the built-in
-tasks have one. Weights are kept of the best trials (keep_checkpoints).
+tasks have one. Weights are kept of the best trials (checkpoints.keep_best).
 Exit code: 0 evaluated, 1 nothing is kept of the trial, 2 there is no such
 study, trial or function, or it failed.
 """

@@ -52,9 +52,10 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
 
     from hpo.analysis.records import records_of
     from hpo.cli.standing import standing
+    from hpo.driver import driver_of
     from hpo.redaction import redact
     from hpo.spec import load_spec
-    from hpo.storage import driver_of, open_storage, storage_url
+    from hpo.storage import open_storage, storage_url
 
     directory = layout.study_directory(runs, name)
     recorded = directory / layout.SPEC

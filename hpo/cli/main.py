@@ -16,7 +16,14 @@ from hpo.errors import HpoError, nearest
 COMMANDS = {
     "run": ("hpo.cli.run:run", "Run a study, or go on with it."),
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
+    "submit": ("hpo.cli.submit:submit", "Submit a study to SLURM or PBS."),
     "status": ("hpo.cli.status:status", "Show where a study stands."),
+    "logs": ("hpo.cli.logs:logs", "Show what a study or a trial has printed."),
+    "pause": ("hpo.cli.pause:pause", "Let a study start no new trials."),
+    "resume": ("hpo.cli.resume:resume", "Let a paused study go on."),
+    "stop": ("hpo.cli.stop:stop", "End a run of a study, as Ctrl-C does."),
+    "kill": ("hpo.cli.kill:kill", "End trials that run, and try them no more."),
+    "extend": ("hpo.cli.extend:extend", "Give a study a larger budget, also while it runs."),
     "report": ("hpo.cli.report:report", "Write the report of a study again."),
     "compare": ("hpo.cli.compare:compare", "Compare studies, or trials, with each other."),
     "diagnose": ("hpo.cli.diagnose:diagnose", "Say what went well or wrong in one training."),
@@ -28,6 +35,7 @@ COMMANDS = {
     "import-knowledge": ("hpo.cli.import_knowledge:import_knowledge", "Keep what studies of elsewhere found."),
     "dashboard": ("hpo.cli.dashboard:dashboard", "Serve optuna-dashboard on the storage of a study."),
     "mlflow": ("hpo.cli.mlflow:mlflow", "Show the runs of a study in MLflow."),
+    "doctor": ("hpo.cli.doctor:doctor", "Say what is wrong with studies, and mend it."),
     "delete": ("hpo.cli.delete:delete", "Delete a study: its trials, its files, its report."),
 }
 
@@ -70,6 +78,7 @@ Examples:
   hpo run study.yaml                       search; the same command again goes on
   hpo run study.yaml --trials 3 --set constants.epochs=2
   hpo status                               of the study last driven
+  hpo logs --follow                        of a study that runs elsewhere
   hpo best > best.yaml && hpo run best.yaml
   hpo evaluate --data DIR                  the winner on data it has not seen
   hpo dashboard                            http://127.0.0.1:8080
@@ -100,7 +109,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line `args` (default: the process's) and return the exit code.
 
     Exit codes: 0 success, 1 the study or command failed, 2 wrong usage or input, 3 the study is
-    locked by another driver, 130 interrupted."""
+    locked by another driver, 4 it was stopped (`hpo stop`) or is paused, 130 interrupted."""
     given = list(sys.argv[1:] if args is None else args)
     try:
         code = _invoke(given)

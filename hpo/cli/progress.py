@@ -42,8 +42,8 @@ class Running:
 class StudyProgress(Tracker):
     """Where a run stands, kept up by the Oracle's calls; its subclasses show it.
 
-    seconds_left: asked once, when the run starts, for what is left of the budget's hours; None
-    without such."""
+    seconds_left: asked when the run starts, and when its budget has grown, for what is left of the budget's hours;
+    None without such."""
 
     def __init__(
         self,
@@ -68,6 +68,11 @@ class StudyProgress(Tracker):
         self._progress = progress
         self._finished_before = progress.finished
         self._seconds_left = self._ask_seconds_left()
+
+    def study_extended(self, spec: StudySpec, progress: Progress) -> None:
+        self._progress = progress
+        left = self._ask_seconds_left()
+        self._seconds_left = None if left is None else left + self.elapsed  # counted from the start of this run
 
     def trial_started(self, job: Job) -> None:
         self.started_trials += 1
@@ -111,8 +116,29 @@ class StudyProgress(Tracker):
         return f"{start} {outcome.reason}{error}"
 
 
-class PlainProgress(StudyProgress):
-    """One line a finished trial, for logs and pipes."""
+class LineProgress(StudyProgress):
+    """One line a finished trial, given to `say`."""
+
+    def say(self, line: str) -> None:
+        raise NotImplementedError
+
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        again = progress.requeued > self._progress.requeued
+        super().trial_finished(job, outcome, progress)
+        if again:
+            return  # the Oracle's message says so
+        best = "none complete yet"
+        if progress.best is not None:
+            best = f"best {number(progress.best)}, trial {progress.best_number}"
+        left = "" if not self.remaining else f", about {about(self.remaining)} left"
+        self.say(f"[{self.count}] {self.ended(job, outcome)} ({best}) {exact(outcome.seconds)}{left}")
+
+    def message(self, text: str) -> None:
+        self.say(text)
+
+
+class PlainProgress(LineProgress):
+    """For logs and pipes."""
 
     def __init__(
         self,
@@ -124,21 +150,7 @@ class PlainProgress(StudyProgress):
         super().__init__(spec, seconds_left, clock)
         self._stream = stream
 
-    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
-        again = progress.requeued > self._progress.requeued
-        super().trial_finished(job, outcome, progress)
-        if again:
-            return  # the Oracle's message says so
-        best = "none complete yet"
-        if progress.best is not None:
-            best = f"best {number(progress.best)}, trial {progress.best_number}"
-        left = "" if not self.remaining else f", about {about(self.remaining)} left"
-        self._say(f"[{self.count}] {self.ended(job, outcome)} ({best}) {exact(outcome.seconds)}{left}")
-
-    def message(self, text: str) -> None:
-        self._say(text)
-
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
         # Whoever read the lines may stop reading (`| head`): no reason to end hours of training.
         with contextlib.suppress(BrokenPipeError):
             # Flushed a line at a time: whoever follows a log sees a trial when it ends.

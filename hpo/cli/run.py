@@ -15,6 +15,8 @@ import click
 from hpo import layout
 from hpo.analysis.wording import component, count, duration, number
 from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
+from hpo.errors import HpoError
+from hpo.redaction import redact
 from hpo.trackers.base import Tracker
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from hpo.runner import RunResult
     from hpo.spec import StudySpec
 
-INTERRUPTED = 130
+INTERRUPTED, STOPPED = 130, 4
 
 
 @click.command(
@@ -39,9 +41,11 @@ Examples:
 
 \b
 Ctrl-C once ends the running trials at their next report and keeps them for
-the next run, twice stops at once; the same command again goes on.
+the next run, twice stops at once; the same command again goes on. From
+elsewhere: hpo status, logs, pause, resume, stop, kill, extend.
 Exit code: 0 the budget is spent and a trial completed, 1 it failed,
-2 the study is wrong, 3 another driver runs it, 130 interrupted.
+2 the study is wrong, 3 another driver runs it, 4 ended by hpo stop, or
+interrupted while paused, 130 interrupted.
 """,
 )
 @click.argument("study", metavar="STUDY.yaml")
@@ -67,22 +71,31 @@ def run(
     """Run a study, or go on with it.
 
     What finished stays finished: the same command again goes on to the same total of trials."""
+    from hpo.cli.driver_log import DriverLog
     from hpo.runner import run as drive
     from hpo.spec import load_spec
+    from hpo.steering import effective, read_steering
 
     spec = load_spec(study, [*overrides, *_shorthands(trials, workers, new_name)])
+    directory = layout.study_directory(runs, spec.name)
+    spec = effective(spec, read_steering(directory))  # as it is to be shown; the driver looks for itself
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
     if not quiet:
         click.echo(_header(spec, runs), file=out)
     progress = None if quiet else _progress(spec, runs, out)
     shown: Tracker = progress or _Complaints()
+    log = DriverLog(spec, directory, _command(context), lambda: _seconds_left(spec, runs))
     try:
-        result = drive(spec, runs, [shown])
+        result = drive(spec, runs, [shown, log])
+    except HpoError as error:
+        log.ends(redact(str(error)))
+        raise
     finally:
         # An error must not leave the terminal in the state of the live display.
         shown.close()
     code, verdict = _verdict(spec, runs, result, progress, context)
+    log.ends(f"{verdict} (exit code {code})")
     if verdict and (code or not quiet):
         click.echo(verdict, file=sys.stderr if code else out)
     if not quiet:
@@ -125,15 +138,21 @@ def _progress(spec: StudySpec, runs: Path, out: IO[str]) -> StudyProgress:
 
 
 def _seconds_left(spec: StudySpec, runs: Path) -> float | None:
-    """What is left of budget.hours after the earlier runs of the study."""
+    """What is left of budget.hours after what the study has run by now."""
     if spec.budget.hours is None:
         return None
     from hpo.budget import span_of, wall_seconds
     from hpo.storage import load_study
 
-    _, study = load_study(runs, spec.name)
+    recorded, study = load_study(runs, spec.name)  # as it runs: the hours may have been extended
+    hours = recorded.budget.hours or spec.budget.hours
     spans = [span for trial in study.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
-    return max(0.0, spec.budget.hours * 3600 - wall_seconds(spans))
+    return max(0.0, hours * 3600 - wall_seconds(spans))
+
+
+def _command(context: click.Context) -> str:
+    """The command line as it was given, for giving it again."""
+    return redact(shlex.join(context.obj or ("hpo", *sys.argv[1:])))
 
 
 def _header(spec: StudySpec, runs: Path) -> str:
@@ -162,8 +181,6 @@ def _verdict(
     spec: StudySpec, runs: Path, result: RunResult, progress: StudyProgress | None, context: click.Context
 ) -> tuple[int, str]:
     """The exit code, and the sentences that say how the run ended."""
-    from hpo.redaction import redact
-
     trials = result.progress
     counts = [
         f"{n} {word}"
@@ -177,9 +194,16 @@ def _verdict(
     ]
     total = count(trials.finished, "trial") if trials.budget is None else f"{trials.finished} of {trials.budget} trials"
     summary = f"\n{total} finished" + (f": {', '.join(counts)}" if counts else "")
+    if result.stopped_by:
+        said = f"stopped by {result.stopped_by} with `hpo stop`"
+        return STOPPED, f"{summary}\n{said}; to go on, give the same command again: {_command(context)}"
+    if result.paused:
+        resume = follow_up(f"resume {shlex.quote(spec.name)}", runs)
+        said = f"interrupted while it was paused; to go on, `{resume}`, and give the same command again"
+        return STOPPED, f"{summary}\n{said}: {_command(context)}"
     if result.interrupted:
-        command = redact(shlex.join(context.obj or ("hpo", *sys.argv[1:])))
-        return INTERRUPTED, f"{summary}\ninterrupted; to go on, give the same command again: {command}"
+        said = "interrupted; to go on, give the same command again"
+        return INTERRUPTED, f"{summary}\n{said}: {_command(context)}"
     if trials.complete == 0:
         said = result.stopped or "no trial completed"
         lines = [f"{said}. {_first_mishap(runs, result)}".rstrip()]

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpo.analysis.wording import configuration, count, duration, numbers
-from hpo.cli.common import aligned, emit, find_study, json_option, labelled, metrics_text, runs_option, study_argument
+from hpo.cli.common import (
+    aligned,
+    emit,
+    find_study,
+    follow_up,
+    json_option,
+    labelled,
+    metrics_text,
+    runs_option,
+    study_argument,
+)
+from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord, TrialRecord
     from hpo.cli.standing import Standing
+    from hpo.queues import Job
 
 # Regions of the space that are named; --json has some more.
 MOST_PLACES = 3
@@ -42,12 +56,22 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.analysis.records import records_of
     from hpo.budget import Span, span_of, wall_seconds
     from hpo.cli.standing import silent_flags, standing
+    from hpo.driver import driver_of
     from hpo.layout import study_directory
+    from hpo.queues import jobs_of, states_of
     from hpo.redaction import redact
     from hpo.reports.sections.diseases import where_sentences
-    from hpo.storage import driver_of, load_study, storage_url
+    from hpo.steering import read_steering
+    from hpo.storage import load_study, storage_url
 
-    name = find_study(runs, study)
+    try:
+        name = find_study(runs, study)
+    except StudyNotFound:
+        jobs = jobs_of(study_directory(runs, study)) if study else []
+        if not jobs:
+            raise
+        _not_started(str(study), jobs, states_of(jobs), as_json)
+        return
     spec, stored = load_study(runs, name)
     record = records_of(stored, spec, study_directory(runs, name))
     now = standing(record, spec)
@@ -59,6 +83,9 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     where = where_sentences(record)
     silent = silent_flags(record, spec)
+    jobs = jobs_of(record.directory)
+    states = states_of(jobs)
+    paused = read_steering(record.directory).paused
     if as_json:
         emit(
             {
@@ -66,6 +93,8 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "directory": record.directory,
                 "storage": redact(storage_url(spec, runs)),
                 "driver": driver,
+                "jobs": _jobs(jobs, states),
+                "paused": paused and asdict(paused),
                 "budget": {"trials": now.budget, "hours": spec.budget.hours, "gpu_hours": spec.budget.gpu_hours},
                 "finished": now.finished,
                 "complete": now.complete,
@@ -84,7 +113,8 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
             }
         )
     else:
-        click.echo(_text(record, now, driver, spent, where[:MOST_PLACES], silent))
+        resume = f"{paused}; `{follow_up(f'resume {shlex.quote(name)}', runs)}` goes on" if paused else ""
+        click.echo(_text(record, now, driver, _queue(jobs, states), resume, spent, where[:MOST_PLACES], silent))
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:
@@ -100,6 +130,8 @@ def _text(
     record: StudyRecord,
     now: Standing,
     driver: Mapping[str, Any] | None,
+    queue: str,
+    paused: str,
     spent: Mapping[str, float],
     where: Sequence[str],
     silent: Sequence[str],
@@ -108,6 +140,8 @@ def _text(
     lines = [
         ("study", f"{record.name} ({record.directory})"),
         ("driver", _driver(driver)),
+        *([("queue", queue)] if queue else []),
+        *([("paused", paused)] if paused else []),
         ("finished", f"{now.total} trials: {counts}"),
     ]
     if now.requeued:
@@ -144,7 +178,29 @@ def _driver(driver: Mapping[str, Any] | None) -> str:
     if driver is None:
         return "none at work"
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
-    return f"process {driver.get('pid', '?')} on {driver.get('host', '?')} since {since}"
+    job = f", {driver['job']}," if "job" in driver else ""
+    return f"process {driver.get('pid', '?')} on {driver.get('host', '?')}{job} since {since}"
+
+
+def _queue(jobs: Sequence[Job], states: Mapping[str, str]) -> str:
+    """The jobs that wait or run, else the last one; empty if none was submitted."""
+    if not jobs:
+        return ""
+    shown = [job for job in jobs if job.id in states] or jobs[-1:]
+    said = ", ".join(f"{job.label}: {states.get(job.id, 'not seen in the queue')}" for job in shown)
+    return f"{said} ({count(len(jobs), 'job')} submitted)"
+
+
+def _jobs(jobs: Sequence[Job], states: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"queue": job.queue, "id": job.id, "state": states.get(job.id)} for job in jobs]
+
+
+def _not_started(name: str, jobs: Sequence[Job], states: Mapping[str, str], as_json: bool) -> None:
+    """Of a study that was submitted, and of which no job has run yet."""
+    if as_json:
+        emit({"study": name, "driver": None, "jobs": _jobs(jobs, states)})
+    else:
+        click.echo(labelled([("study", f"{name} has not started yet"), ("queue", _queue(jobs, states))]))
 
 
 def _row(trial: TrialRecord) -> tuple[str, str, str, str, str]:

@@ -10,9 +10,11 @@ from hpo.oracle import Oracle
 class Engine(Protocol):
     """Places jobs on processes and decides nothing.
 
-    It drains `ask` (None means: nothing now; ask again after a `tell`, and end when nothing runs),
-    delivers every report and obeys its answer, tells exactly one Outcome a job, and survives a
-    worker that dies. All calls of the Oracle come from the thread that called `run`."""
+    It drains `ask` (None means: nothing now; ask again after a `tell`, and when nothing runs end if the Oracle is
+    `over`, else, for it is paused, ask again a moment later), delivers every report and obeys its answer, ends the
+    trials that are `doomed` within a moment, also those that report nothing (inline: at their next report), tells
+    exactly one Outcome a job, and survives a worker that dies. While it is paused and nothing runs, it holds no GPU.
+    All calls of the Oracle come from the thread that called `run`, which may be called again after it has ended."""
 
     def run(self, oracle: Oracle) -> None:
         """Until the Oracle has no more jobs and nothing runs. Leaves no process behind, however it

@@ -4,6 +4,7 @@ It knows no timeouts, and a crash of the objective is a crash of the driver."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from hpo import worker_torch
@@ -11,6 +12,9 @@ from hpo.host_memory import host_memory
 from hpo.oracle import Oracle
 from hpo.trial import INTERRUPTED, Outcome, Stop, Usage
 from hpo.worker import Share, execute
+
+# How often a paused study is asked whether it goes on.
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,13 @@ class InlineEngine:
 
     def run(self, oracle: Oracle) -> None:
         host = _Host(oracle)
-        while (job := oracle.ask()) is not None:
+        while True:
+            job = oracle.ask()
+            if job is None:
+                if oracle.over:
+                    return
+                time.sleep(_POLL_SECONDS)
+                continue
             try:
                 self._executing = True
                 outcome = execute(job, host, self._share)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hpo.engines.process import POLL_SECONDS, Limits, WorkerProcess
 from hpo.engines.sharing import Sharing
 from hpo.oracle import Oracle
 from hpo.resources import Slot
-from hpo.trial import INTERRUPTED, Job, Outcome, Report
+from hpo.trial import INTERRUPTED, KILLED, Job, Outcome, Report
 
 _AT_ONCE = "the study was stopped at once"
 
@@ -44,13 +45,18 @@ class LocalEngine:
                 waiting = self._feed(oracle, workers, waiting)
                 busy = [worker for worker in workers if worker is not None and worker.job is not None]
                 if not busy:
-                    return
+                    if self._halted or oracle.over:
+                        return
+                    _dismiss(workers)
+                    time.sleep(POLL_SECONDS)
+                    continue
                 patience = min(POLL_SECONDS, *(worker.overdue_in() for worker in busy))
                 ready = wait([worker.connection for worker in busy], timeout=max(0.0, patience))
+                doomed = oracle.doomed()
                 for place, worker in enumerate(workers):
                     if worker is None or worker.job is None:
                         continue
-                    said = self._listen(worker, worker.connection in ready)
+                    said = self._listen(worker, worker.connection in ready, doomed)
                     if isinstance(said, Report):
                         self._sharing.reported(said)
                         worker.answer(oracle.report(said.number, said.step, said.metrics, said.usage))
@@ -61,18 +67,15 @@ class LocalEngine:
                             workers[place] = None
                         oracle.tell(*self._sharing.ended(said))
         finally:
-            left = [worker for worker in workers if worker is not None]
-            for worker in left:
-                worker.leave()
-            for worker in left:
-                worker.kill()
+            _dismiss(workers)
 
     def _feed(self, oracle: Oracle, workers: list[WorkerProcess | None], waiting: Job | None) -> Job | None:
         """Starts jobs while there are free places and jobs for them; returns the job that has to wait."""
         while free := [place for place, worker in enumerate(workers) if worker is None or worker.job is None]:
+            if waiting is not None and (end := self._end_of(waiting, oracle)):
+                oracle.tell(Outcome(waiting.number, "FAIL", cause=end[0], reason=end[1]))
+                waiting = None
             if self._halted:
-                if waiting is not None:
-                    oracle.tell(Outcome(waiting.number, "FAIL", cause=INTERRUPTED, reason=_AT_ONCE))
                 return None
             job = waiting if waiting is not None else oracle.ask()
             if job is None:
@@ -84,6 +87,13 @@ class LocalEngine:
             place, share = fitting
             self._start(workers, place, job, share)
         return waiting
+
+    def _end_of(self, waiting: Job, oracle: Oracle) -> tuple[str, str] | None:
+        """Cause and reason, if a job that was not begun is not to be begun."""
+        if self._halted:
+            return INTERRUPTED, _AT_ONCE
+        reason = oracle.doomed().get(waiting.number)
+        return None if reason is None else (KILLED, reason)
 
     def _fitting(self, job: Job, free: Sequence[int]) -> Iterator[tuple[int, float]]:
         for place in free:
@@ -101,7 +111,19 @@ class LocalEngine:
         self._sharing.started(job, ",".join(slot.gpus), share)
         worker.start(job, share)
 
-    def _listen(self, worker: WorkerProcess, ready: bool) -> Report | Outcome | None:
+    def _listen(self, worker: WorkerProcess, ready: bool, doomed: Mapping[int, str]) -> Report | Outcome | None:
         if self._halted:
             return worker.give_up(INTERRUPTED, _AT_ONCE)
+        if worker.job is not None and worker.job.number in doomed:
+            return worker.give_up(KILLED, doomed[worker.job.number])
         return worker.listen(ready)
+
+
+def _dismiss(workers: list[WorkerProcess | None]) -> None:
+    """Ends all workers."""
+    left = [worker for worker in workers if worker is not None]
+    for worker in left:
+        worker.leave()
+    for worker in left:
+        worker.kill()
+    workers[:] = [None] * len(workers)

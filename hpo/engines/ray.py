@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,8 @@ from hpo.variables import variables
 _MOST_FAILURES = 3
 # How many trials may wait for their place at once, which is also how many places a growing cluster is asked for.
 _MOST_PENDING = 16
+# How often a paused study is asked whether it goes on.
+_POLL_SECONDS = 0.2
 # Of Ray's store of objects, through which no data of ours go; the least that it takes.
 _STORE_BYTES = 80 * 2**20
 _SETTINGS = {
@@ -93,8 +96,12 @@ class RayEngine:
                     oracle, self._place, self._workers, self._sharing, lambda: self._halted, own
                 )
                 trouble = self._drive(conversation, folder)
-                if not trouble or conversation.stopping:
+                while not (trouble or oracle.over or conversation.stopping) and oracle.paused:
+                    time.sleep(_POLL_SECONDS)
+                if conversation.stopping or (oracle.over and not trouble):
                     return
+                if not trouble:  # it was paused, and goes on
+                    continue
                 failures = 0 if conversation.told else failures + 1
                 if failures == _MOST_FAILURES:
                     raise EngineError(

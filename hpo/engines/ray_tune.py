@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from hpo.engines.ray_worker import JOB, PLACE, SAID, WHERE, Place
 from hpo.engines.sharing import Sharing
 from hpo.oracle import Oracle
-from hpo.trial import INTERRUPTED, LOST, OUT_OF_MEMORY, PREEMPTED, Job, Outcome, Report, State
+from hpo.trial import INTERRUPTED, KILLED, LOST, OUT_OF_MEMORY, PREEMPTED, Job, Outcome, Report, State
 
 # How Ray's messages (texts of its C++ side; there are no classes for it) say that it was not the actor's doing, and
 # that the host's memory was full.
@@ -40,6 +40,7 @@ class _Attempt:
     tune_trial: TuneTrial | None = None  # from when Tune has made it
     heard: bool = False
     error: BaseException | None = None
+    killed: str = ""
 
 
 class EndTune(BaseException):
@@ -131,19 +132,36 @@ class Conversation:
         if attempt is not None and trial.pickled_error_file:
             with open(trial.pickled_error_file, "rb") as file:
                 error = pickle.load(file)
-            attempt.error = error if self.over else _final(error, trial.temporary_state.ray_actor)
+            ended = self.over or attempt.killed
+            attempt.error = error if ended else _final(error, trial.temporary_state.ray_actor)
 
-    def tick(self) -> None:
-        """Called by Tune in every turn of its loop."""
+    def tick(self, stop: Callable[[TuneTrial], None]) -> None:
+        """Called by Tune in every turn of its loop. `stop` is Tune's, for trials that it has not begun."""
         if ray_died():
             raise EndTune
+        if not self.end():
+            self._kill(stop)
+
+    def end(self) -> bool:
+        """Whether all is to end at once. Called by Tune before it would wait for actors that wait for a trial."""
         if not self.over:
-            return
-        # Tune would wait for actors that wait for a trial.
+            return False
         for attempt in self._attempts.values():
             actor = attempt.tune_trial and attempt.tune_trial.temporary_state.ray_actor
             if actor:
                 ray.kill(actor)
+        return True
+
+    def _kill(self, stop: Callable[[TuneTrial], None]) -> None:
+        doomed: Mapping[int, str] = self._guarded(self._oracle.doomed) or {}
+        for attempt in [attempt for attempt in self._attempts.values() if attempt.job.number in doomed]:
+            if attempt.killed or attempt.tune_trial is None:
+                continue
+            attempt.killed = doomed[attempt.job.number]
+            if actor := attempt.tune_trial.temporary_state.ray_actor:
+                ray.kill(actor)
+            else:
+                stop(attempt.tune_trial)
 
     # ---
 
@@ -189,6 +207,8 @@ class Conversation:
 
     def _fate(self, attempt: _Attempt) -> tuple[State, str, str]:
         error = attempt.error
+        if attempt.killed:
+            return "FAIL", KILLED, attempt.killed
         if self.over or self.stopping:
             return "FAIL", INTERRUPTED, "the study was stopped at once"
         if error is None or ray_died():
@@ -249,7 +269,7 @@ class OracleScheduler(TrialScheduler):
         """The Searcher hears of it."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        self._conversation.tick()
+        self._conversation.tick(tune_controller.stop_trial)
 
     def debug_string(self) -> str:
         return "the Oracle decides"
@@ -265,7 +285,7 @@ class Stopped(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        return self._conversation.over
+        return self._conversation.end()
 
 
 def ray_died() -> bool:

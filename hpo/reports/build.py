@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from hpo import layout
 from hpo.analysis.records import StudyRecord, read_study
+from hpo.atomic import write_atomically
 from hpo.errors import ReportError
 from hpo.language import ENGLISH, file_stem, language
 from hpo.reports import html, markdown
@@ -68,9 +68,7 @@ def write_pages(
 
 def _write(path: Path, text: str) -> Path:
     # Whoever has the old report open never sees half of the new one.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, text)
     return path
 
 

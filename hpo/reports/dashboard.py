@@ -79,6 +79,9 @@ class DashboardTracker(Tracker):
         self._failure = ""
         self._said = False
 
+    def study_extended(self, spec: StudySpec, progress: Progress) -> None:
+        self._spec = spec
+
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         if self._thread is not None and self._thread.is_alive():
             return

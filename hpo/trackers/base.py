@@ -8,8 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpo.trial import Job, Outcome
+
+if TYPE_CHECKING:
+    from hpo.schema import StudySpec
 
 _log = logging.getLogger("hpo")
 
@@ -37,6 +41,9 @@ class Progress:
 class Tracker:
     def study_started(self, progress: Progress) -> None:
         """Once, before the first trial of this run; `progress` counts earlier runs."""
+
+    def study_extended(self, spec: StudySpec, progress: Progress) -> None:
+        """The budget has grown while the study runs; `spec` has the new one."""
 
     def trial_started(self, job: Job) -> None: ...
 
@@ -69,6 +76,9 @@ class Trackers(Tracker):
 
     def study_started(self, progress: Progress) -> None:
         self._each("study_started", progress)
+
+    def study_extended(self, spec: StudySpec, progress: Progress) -> None:
+        self._each("study_extended", spec, progress)
 
     def trial_started(self, job: Job) -> None:
         self._each("trial_started", job)

@@ -1,4 +1,4 @@
-"""A study in MLflow: a parent run, and a child run for each of its trials. The one module that imports mlflow.
+"""A study in MLflow: a parent run, and a child run for each of its trials.
 
 Runs are found by their tags (`hpo.key` of the study, `hpo.trial`), not by ids that were noted, and the run
 of a trial is closed last. So this may die at any line, and done again it finishes what is missing
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,29 +22,22 @@ from sqlalchemy.engine import Engine
 
 from hpo import history, layout
 from hpo.attributes import JOB, OUTCOME, params_of
-from hpo.errors import HpoError
-from hpo.redaction import redact
 from hpo.trackers import mlflow_records as records
+from hpo.trackers.mlflow_client import (
+    Metric,
+    MlflowException,
+    Param,
+    RunTag,
+    client_of,
+    ranked,
+    reason,
+    search,
+)
 from hpo.trackers.mlflow_place import artifact_folder, is_server
-
-# Read when mlflow is imported. Retries are the caller's: a request that is repeated unseen could double a run.
-# Nothing is sent to anyone but the store.
-_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-for _name, _value in _SETTINGS.items():
-    os.environ.setdefault(_name, _value)
-
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
+from hpo.trackers.mlflow_store import make_store
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from optuna.trial import FrozenTrial
 
     from hpo.spec import StudySpec
@@ -55,7 +45,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("hpo")
 # MLflow's pages then show runs and charts, not those for language models.
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}
-_PAGE = 1000
 # Of one request: MLflow takes 1000 metrics, 100 parameters, 100 tags and a million bytes.
 _METRICS, _PARAMS, _TAGS = 1000, 25, 20
 _MOST_FAULTS = 3
@@ -64,13 +53,14 @@ T = TypeVar("T")
 
 @dataclass
 class _Child:
-    """ended: closed, or deleted by a user in MLflow. tags, points: what this process wrote to it, points
-    as (name, step, time). size: of the history file when it was read last, in bytes. diagnosed: the mark of the
-    diagnosis that it has."""
+    """ended: closed, or deleted by a user in MLflow. parent: the run it is shown below. tags, points: what this process
+    wrote to it, points as (name, step, time). size: of the history file when it was read last, in bytes. diagnosed:
+    the mark of the diagnosis that it has."""
 
     run_id: str
     ended: bool = False
     deleted: bool = False
+    parent: str = ""
     diagnosed: str = ""
     has_params: bool = False
     size: int = -1
@@ -84,6 +74,7 @@ class Mirror:
     key: the study's own (see mlflow_place). began: when the study did, for a parent that is made now.
     since: trials started from then on get the tags `provenance`; None of none. Both are seconds since the
     epoch. say: gets sentences for the user. between: called between runs; what it raises ends the work.
+    artifacts_refused: why the store took no artifacts, if it did not.
 
     Opening it makes or finds the experiment and the parent. Everything may raise MlflowException or
     what the store's libraries raise: open a new Mirror then, as an answer that was lost may hide a
@@ -112,21 +103,19 @@ class Mirror:
         self._between = between
         self._faults: dict[int, int] = {}
         self._said: set[str] = set()
+        self.artifacts_refused = ""
         self._bests = 0
         self._noted: Mapping[str, str] = {}
-        if not is_server(uri):
-            # MLflow would try for two minutes to open a database, deaf to the driver.
-            from mlflow.store.db import utils
-
-            utils.MAX_RETRY_COUNT = 1
         if uri.startswith("sqlite:////"):
+            make_store(Path(uri.removeprefix("sqlite:///")))
             _write_ahead(Path(uri.removeprefix("sqlite:///")))
-        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self._client = client_of(uri)
         folder = None if is_server(uri) else artifact_folder(uri, runs)
         self._experiment = self._find_experiment(experiment, folder)
         self._children: dict[int, _Child] = {}
         self._stale = False
         self._parent = self._find_runs() or self._create_parent()
+        self._adopt()
 
     # --- what the writer asks
 
@@ -194,36 +183,40 @@ class Mirror:
         """Reads which children there are; returns the parent's id, or an empty string."""
         parents: list[Run] = []
         children: dict[int, list[Run]] = {}
-        for run in _search(self._client, self._experiment, self._key):
-            tags = run.data.tags
-            if tags.get(records.KIND) == records.STUDY_KIND:
+        for run in search(self._client, self._experiment, self._key):
+            number = records.trial_of(run.data.tags)
+            if run.data.tags.get(records.KIND) == records.STUDY_KIND:
                 parents.append(run)
-            elif tags.get(records.KIND) == records.TRIAL_KIND:
-                children.setdefault(int(tags[records.TRIAL]), []).append(run)
+            elif number is not None:
+                children.setdefault(number, []).append(run)
         self._children = {}
         for number, found in children.items():
             run = self._only(found)
             deleted = run.info.lifecycle_stage == "deleted"
             ended = deleted or run.info.status != "RUNNING"
-            mark = run.data.tags.get(records.DIAGNOSED, "")
-            self._children[number] = _Child(run.info.run_id, ended, deleted, mark)
+            mark, parent_id = (run.data.tags.get(tag, "") for tag in (records.DIAGNOSED, records.PARENT))
+            self._children[number] = _Child(run.info.run_id, ended, deleted, parent_id, mark)
         if not parents:
             return ""
-        parent = self._only(parents)
+        parent = self._only(parents, [child.parent for child in self._children.values()])
         if parent.info.lifecycle_stage == "deleted":
             self._client.restore_run(parent.info.run_id)
         return str(parent.info.run_id)
 
-    def _only(self, found: Sequence[Run]) -> Run:
-        """The run that stays, where a lost answer made two of one trial; a closed one rather than an open one."""
-        ranked = sorted(
-            found,
-            key=lambda run: (run.info.lifecycle_stage == "deleted", run.info.status == "RUNNING", run.info.run_id),
-        )
-        for run in ranked[1:]:
+    def _only(self, found: Sequence[Run], named: Sequence[str] = ()) -> Run:
+        """The run that stays, where a lost answer made two of one; see `ranked`."""
+        first, *others = ranked(found, named)
+        for run in others:
             if run.info.lifecycle_stage != "deleted":
                 self._client.delete_run(run.info.run_id)
-        return ranked[0]
+        return first
+
+    def _adopt(self) -> None:
+        """Puts children below the parent that belonged to one which is no more."""
+        for child in self._children.values():
+            if not child.deleted and child.parent != self._parent:
+                self._client.set_tag(child.run_id, records.PARENT, self._parent)
+                child.parent = self._parent
 
     def _create_parent(self) -> str:
         tags = {records.KEY: self._key, **records.study_tags(self._spec, ())}
@@ -268,7 +261,7 @@ class Mirror:
             self._upload(child.run_id, records.artifacts(folder, records.ARTIFACTS))
             ended = records.milliseconds(records.finished(trial))
             self._client.set_terminated(child.run_id, records.status(trial), end_time=ended)
-            self._children[trial.number] = _Child(child.run_id, ended=True)
+            self._children[trial.number] = _Child(child.run_id, ended=True, parent=child.parent)
 
     def _create(self, trial: FrozenTrial, tags: Mapping[str, str]) -> _Child:
         started = records.started(trial)
@@ -284,7 +277,7 @@ class Mirror:
             },
             run_name=records.run_name(trial, self._spec),
         )
-        return _Child(run.info.run_id, tags=tags)
+        return _Child(run.info.run_id, parent=self._parent, tags=tags)
 
     # --- requests
 
@@ -310,10 +303,19 @@ class Mirror:
             try:
                 self._client.log_artifact(run_id, str(file))
             except Exception as error:
-                self._client.get_run(run_id)  # raises when the whole store is away
+                self._ask(run_id)
+                self.artifacts_refused = reason(error)
                 self._say_once(f"MLflow takes no artifacts ({reason(error)}); runs are written without them")
                 return False
         return True
+
+    def _ask(self, run_id: str) -> None:
+        """Raises when the whole store is away. A server that fails at an upload may close the connection, which is
+        told by the next request on it."""
+        with contextlib.suppress(Exception):
+            self._client.get_run(run_id)
+            return
+        self._client.get_run(run_id)
 
     def _upload_diagnoses(self) -> None:
         """Those that were written since their trial's run was closed."""
@@ -335,80 +337,14 @@ class Mirror:
 
 def discard(uri: str, experiment: str, key: str) -> int:
     """Puts the runs of a study into MLflow's trash; returns how many."""
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client = client_of(uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return 0
-    runs = [run for run in _search(client, found.experiment_id, key) if run.info.lifecycle_stage != "deleted"]
+    runs = [run for run in search(client, found.experiment_id, key) if run.info.lifecycle_stage != "deleted"]
     for run in runs:
         client.delete_run(run.info.run_id)
     return len(runs)
-
-
-@dataclass(frozen=True)
-class RunRead:
-    """A run as it was logged. metrics: (step, value) of each in the order of the steps; infinities, for which MLflow
-    keeps the largest number, are infinities again."""
-
-    name: str
-    status: str
-    params: Mapping[str, str]
-    metrics: Mapping[str, tuple[tuple[int, float], ...]]
-
-
-def read_run(uri: str, run_id: str) -> RunRead:
-    """Any run of any experiment. Raises HpoError if there is none, or if the store cannot be read."""
-    place = redact(uri)
-    if not is_server(uri):
-        from mlflow.store.db import utils
-
-        utils.MAX_RETRY_COUNT = 1  # it would try for two minutes to open a database
-    try:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        run = client.get_run(run_id)
-        metrics = {name: client.get_metric_history(run_id, name) for name in run.data.metrics}
-    except Exception as error:
-        if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise HpoError(
-                f"MLflow at {place} has no run '{run_id}'; a run's page shows its ID. --tracking-uri names another "
-                "store"
-            ) from error
-        raise HpoError(f"MLflow at {place} cannot be read: {reason(error)}") from error
-    return RunRead(
-        run.info.run_name or run_id,
-        run.info.status,
-        dict(run.data.params),
-        {
-            name: tuple((point.step, _infinite(point.value)) for point in sorted(points, key=_order))
-            for name, points in metrics.items()
-        },
-    )
-
-
-def _order(point: Metric) -> tuple[int, int]:
-    return point.step, point.timestamp
-
-
-def _infinite(value: float) -> float:
-    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
-
-
-def _search(client: MlflowClient, experiment: str, key: str) -> Iterator[Run]:
-    """All runs of a study, deleted ones too."""
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment],
-            f"tags.`{records.KEY}` = '{key}'",
-            run_view_type=ViewType.ALL,
-            max_results=_PAGE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _settled(steps: Sequence[history.Step], trial: FrozenTrial) -> list[history.Step]:
@@ -424,10 +360,9 @@ def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _write_ahead(path: Path) -> None:
-    """Makes the store, if need be, in a mode in which MLflow's pages can be read while runs are written, and
+    """Puts the store into a mode in which MLflow's pages can be read while runs are written, and
     in which a write does not wait for the disk, as the driver's own writes would wait for it too. A
     power cut may cost the last runs, never the file; the next run of the study writes them again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     # Of all connections of this process, as MLflow shows none of its own.
@@ -438,37 +373,3 @@ def _write_ahead(path: Path) -> None:
 def _do_not_wait(connection: Any, _: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def reason(error: BaseException) -> str:
-    """Why MLflow failed, in a few words: its own messages hold tracebacks and repeat themselves."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    said = " ".join(f"{type(cause).__name__} {cause}" for cause in causes)
-    for sign, words in _SIGNS.items():
-        if sign in said:
-            return words
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return records.cut(redact(first), 300)
-
-
-_SIGNS: Mapping[str, str] = {
-    "filesystem tracking backend": "MLflow writes to folders of files no more; expected sqlite:///FILE or http://HOST:PORT",
-    "Connection refused": "connection refused",
-    "the database system is": "the database is starting or stopping",
-    "terminating connection": "connection lost",
-    "server closed the connection": "connection lost",
-    "connection is lost": "connection lost",
-    "Timeout": "no answer",
-    "timed out": "no answer",
-    "Name or service not known": "unknown host",
-    "Temporary failure in name resolution": "unknown host",
-    "No route to host": "no route to host",
-    "Connection reset": "connection lost",
-    "Remote end closed": "connection lost",
-    "No space left": "the disk is full",
-    "database is locked": "the database is locked",
-}

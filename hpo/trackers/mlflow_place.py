@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hpo import layout
+from hpo.atomic import write_atomically
 from hpo.redaction import redact
 from hpo.spec import MlflowSpec, StudySpec
 
@@ -53,6 +54,12 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+def is_missing_file(uri: str) -> bool:
+    """Whether the store is a SQLite file that is not there."""
+    file = re.fullmatch(r"sqlite:///(/[^?]+).*", uri)
+    return file is not None and not Path(file[1]).exists()
+
+
 def experiment_name(spec: StudySpec) -> str:
     return (spec.mlflow or MlflowSpec()).experiment or spec.name
 
@@ -75,15 +82,18 @@ def read_place(study: Path) -> Place | None:
 def keep_place(study: Path, uri: str, experiment: str) -> Place:
     """Notes where the study's runs are about to be written, under the key that it has or now gets."""
     known = read_place(study)
-    place = Place(known.key if known else uuid.uuid4().hex, redact(uri), experiment)
+    place = Place(known.key if known else new_key(), redact(uri), experiment)
     if place != known:
-        partial = study / f"{layout.MLFLOW}.partial"
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(asdict(place), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(study / layout.MLFLOW)
+        write_place(study, place)
     return place
+
+
+def new_key() -> str:
+    return uuid.uuid4().hex
+
+
+def write_place(study: Path, place: Place) -> None:
+    write_atomically(study / layout.MLFLOW, json.dumps(asdict(place)))
 
 
 @contextlib.contextmanager

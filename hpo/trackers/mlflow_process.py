@@ -116,7 +116,9 @@ def _follow(order: Order, channel: _Channel) -> None:
     key = place.keep_place(layout.study_directory(runs, order.study), order.tracking_uri, order.experiment).key
     tags = provenance(Path(order.root), Path(order.source))
     where = f"MLflow at {redact(order.tracking_uri)}"
+    recorded = layout.study_directory(runs, order.study) / layout.SPEC
     loaded: tuple[StudySpec, Study] | None = None
+    written: int | None = None
     mirror: Mirror | None = None
     failures, left = 0, [0]
     trouble, said = "", False
@@ -127,6 +129,9 @@ def _follow(order: Order, channel: _Channel) -> None:
             until = min(until, time.monotonic() + _LAST_PATIENCE)
         reading = True
         try:
+            if (now := recorded.stat().st_mtime_ns) != written:
+                # Its budget may grow while it runs (`hpo extend`).
+                written, loaded, mirror = now, None, None
             loaded = loaded or load_study(runs, order.study, order.storage)
             spec, study = loaded
             trials = study.get_trials(deepcopy=False)
@@ -146,7 +151,7 @@ def _follow(order: Order, channel: _Channel) -> None:
                 channel.say(f"{where} can be written again; what was missing is being written")
             failures, trouble, said = 0, "", False
         except Exception as error:
-            from hpo.trackers.mlflow import reason
+            from hpo.trackers.mlflow_client import reason
 
             traceback.print_exc()
             failures += 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.attributes import FLAGS, JOB, ORIGIN, OUTCOME, params_of, requeued, started_of, values_of
+from hpo.attributes import FLAGS, JOB, ORIGIN, OUTCOME, outcome_of, params_of, requeued, started_of, values_of
 from hpo.budget import exhausted, span_of
 from hpo.history import Step
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from hpo.spec import Component, StudySpec
 
 KEY, KIND, TRIAL = "hpo.key", "hpo.kind", "hpo.trial"
+STUDY = "hpo.study"
 STUDY_KIND, TRIAL_KIND = "study", "trial"
+# The key of the study that a run was taken out of.
+ORPHAN = "hpo.orphan_of"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS, layout.EPOCHS)
 STUDY_ARTIFACTS = (layout.SPEC, *layout.REPORTS)
 DIAGNOSED = "hpo.diagnosis"
+ADDED = SECONDS, PEAK = "seconds", "peak_gpu_mib"
 MAX_ARTIFACT_BYTES = 20 * 2**20
 
 # MLflow's limits (mlflow.utils.validation): longer values are refused, or cut by some of its stores only.
@@ -93,6 +97,13 @@ def points_of(steps: Iterable[Step]) -> list[Point]:
 # --- a trial
 
 
+def trial_of(tags: Mapping[str, str]) -> int | None:
+    """The number of the trial that a run with these tags is of; None of a parent, and of a run whose tags were
+    changed to what hpo does not write."""
+    number = tags.get(TRIAL, "")
+    return int(number) if tags.get(KIND) == TRIAL_KIND and number.isascii() and number.isdigit() else None
+
+
 def started(trial: FrozenTrial) -> float:
     """Seconds since the epoch; 0 of a trial that never was."""
     return started_of(trial) or 0.0
@@ -126,12 +137,12 @@ def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
     job = trial.user_attrs.get(JOB) or {}
     origin = trial.user_attrs.get(ORIGIN) or {}
     ended = trial.state.is_finished()
-    outcome = (trial.user_attrs.get(OUTCOME) or {}) if ended else {}
+    outcome = outcome_of(trial) if ended else {}
     return tags_of(
         {
             KIND: TRIAL_KIND,
             TRIAL: trial.number,
-            "hpo.study": spec.name,
+            STUDY: spec.name,
             "hpo.state": trial.state.name,
             "hpo.group": params_of(trial, spec.space).get(spec.group_by) if spec.group_by else None,
             "hpo.source": job.get("source"),
@@ -169,9 +180,9 @@ def final_points(trial: FrozenTrial, spec: StudySpec, reported: Iterable[str]) -
     values = values_of(trial, [metric.name for metric in spec.metrics])
     own = {f"final/{name}": value for name, value in values.items()}
     if "seconds" in outcome:
-        own["seconds"] = outcome["seconds"]
+        own[SECONDS] = outcome["seconds"]
     if outcome.get("peak_gpu_bytes"):
-        own["peak_gpu_mib"] = outcome["peak_gpu_bytes"] / 2**20
+        own[PEAK] = outcome["peak_gpu_bytes"] / 2**20
     taken, time = set(reported), milliseconds(finished(trial))
     return [Point(name_of(name), value, time, 0) for name, value in own.items() if name_of(name) not in taken]
 
@@ -207,7 +218,7 @@ def study_tags(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, str]
     return tags_of(
         {
             KIND: STUDY_KIND,
-            "hpo.study": spec.name,
+            STUDY: spec.name,
             "hpo.sampler": _component(spec.sampler),
             "hpo.pruner": _component(spec.pruner),
             "hpo.budget": ", ".join(f"{key} {value:g}" for key, value in budget.items()),

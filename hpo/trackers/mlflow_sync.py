@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpo import layout
+from hpo.driver import driver_of
 from hpo.errors import HpoError
 from hpo.redaction import redact
 from hpo.spec import StudySpec
-from hpo.storage import driver_of, load_study
+from hpo.storage import load_study
 from hpo.trackers import mlflow_place as place
 from hpo.trackers.mlflow_records import began, study_status
+
+if TYPE_CHECKING:
+    from optuna import Study
 
 
 def sync(runs: Path, name: str, say: Callable[[str], None]) -> str:
@@ -28,21 +33,32 @@ def sync(runs: Path, name: str, say: Callable[[str], None]) -> str:
         raise HpoError(f"the process that runs study '{name}' is writing it to MLflow now; nothing needs to be done")
 
     with place.writer_lock(directory, refuse):
-        from hpo.trackers.mlflow import Mirror, reason
-
-        experiment = place.experiment_name(spec)
-        key = place.keep_place(directory, uri, experiment).key
-        trials = study.get_trials(deepcopy=False)
-        status = "RUNNING" if driver_of(directory) else study_status(spec, trials)
-        try:
-            mirror = Mirror(spec, runs, uri, experiment, key, began(trials, time.time()), {}, None, say)
-            left = mirror.update(trials, last=status != "RUNNING")
-            mirror.close(trials, status)
-        except Exception as error:  # each store raises its own classes
-            raise HpoError(f"MLflow at {redact(uri)} cannot be written: {reason(error)}") from error
-    if left:
-        raise HpoError(f"MLflow at {redact(uri)} refused trials {', '.join(map(str, left))} of study '{name}'")
+        write(runs, spec, study, uri, place.experiment_name(spec), driver_of(directory) is not None, say)
     return uri
+
+
+def write(
+    runs: Path, spec: StudySpec, study: Study, uri: str, experiment: str, driven: bool, say: Callable[[str], None]
+) -> str:
+    """Writes what the store at `uri` lacks of a study, and ends its parent unless the study is `driven`; to be called
+    under the writer's lock. Returns why the store takes no artifacts; empty if it does.
+
+    Raises HpoError when MLflow cannot be written, or refuses a trial."""
+    from hpo.trackers.mlflow import Mirror
+    from hpo.trackers.mlflow_client import reason
+
+    key = place.keep_place(layout.study_directory(runs, spec.name), uri, experiment).key
+    trials = study.get_trials(deepcopy=False)
+    status = "RUNNING" if driven else study_status(spec, trials)
+    try:
+        mirror = Mirror(spec, runs, uri, experiment, key, began(trials, time.time()), {}, None, say)
+        left = mirror.update(trials, last=not driven)
+        mirror.close(trials, status)
+    except Exception as error:  # each store raises its own classes
+        raise HpoError(f"MLflow at {redact(uri)} cannot be written: {reason(error)}") from error
+    if left:
+        raise HpoError(f"MLflow at {redact(uri)} refused trials {', '.join(map(str, left))} of study '{spec.name}'")
+    return mirror.artifacts_refused
 
 
 def discard(runs: Path, spec: StudySpec) -> int:
@@ -52,10 +68,11 @@ def discard(runs: Path, spec: StudySpec) -> int:
     known = place.read_place(layout.study_directory(runs, spec.name))
     if known is None:
         return 0
-    from hpo.trackers import mlflow
+    from hpo.trackers.mlflow import discard as throw_away
+    from hpo.trackers.mlflow_client import reason
 
     uri = place.written_uri(spec, runs, known)
     try:
-        return mlflow.discard(uri, known.experiment, known.key)
+        return throw_away(uri, known.experiment, known.key)
     except Exception as error:  # each store raises its own classes
-        raise HpoError(f"MLflow at {redact(uri)} cannot be written: {mlflow.reason(error)}") from error
+        raise HpoError(f"MLflow at {redact(uri)} cannot be written: {reason(error)}") from error

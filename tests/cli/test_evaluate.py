@@ -18,7 +18,7 @@ TRIALS = [{"x": x} for x in (0.2, 0.8, 0.4, 0.6)]
 @pytest.fixture
 def study(hpo: Hpo, study_yaml: Write) -> Callable[..., Path]:
     def run(objective: str = "keeps", **keys: object) -> Path:
-        path = study_yaml(objective, **({"enqueue": TRIALS, "keep_checkpoints": 2, "engine": "inline"} | keys))
+        path = study_yaml(objective, **({"enqueue": TRIALS, "checkpoints": 2, "engine": "inline"} | keys))
         hpo("run", path, "--quiet")
         return path
 
@@ -51,7 +51,7 @@ def test_weights_that_were_not_kept(hpo: Hpo, study: Write) -> None:
     study()
     said = hpo("evaluate", "toy", 0)
     assert said.code == 1
-    assert "the weights of trial 0 were not kept (keep_checkpoints keeps those of the best 2)" in said.err
+    assert "the weights of trial 0 were not kept (checkpoints.keep_best keeps those of the best 2)" in said.err
     assert "kept are those of trials 1, 3. `hpo best toy --trial 0` prints a study that trains it again" in said.err
 
 

@@ -7,13 +7,16 @@ import os
 import signal
 import sys
 import textwrap
+import threading
 import time
 
 import optuna
 import psutil
 import pytest
+from books import check_books
 
-from hpo import history, layout
+from hpo import history, layout, runner
+from hpo.actions import steering as steer
 from hpo.runner import run
 from hpo.storage import load_study
 from hpo.trackers.base import Tracker
@@ -411,3 +414,224 @@ def test_retries_are_counted_by_cause(make_spec, runs, apart, cause):
     assert {outcome(trial)["cause"] for trial in lost} == {cause}
     result = run(make_spec(objective, name="never", engine={**apart, **limit}, budget={"trials": 1}), runs)
     assert (result.progress.failed, result.progress.requeued) == (1, 0)
+
+
+# --- steering: what is asked of a run from elsewhere, through files
+
+
+class Steers(Tracker):
+    """At the report number `at` it begins to do something from another thread, as another process would."""
+
+    def __init__(self, at, what):
+        self.left = at
+        self.ended = {}
+        self.failures = []
+        self._thread = threading.Thread(target=self._do, args=(what,))
+
+    def _do(self, what):
+        try:
+            what()
+        except BaseException as error:
+            self.failures.append(error)
+
+    def reported(self, number, step, metrics):
+        self.left -= 1
+        if self.left == 0:
+            self._thread.start()
+
+    def trial_finished(self, job, outcome, progress):
+        self.ended[job.number] = time.monotonic()
+
+    def check(self):
+        self._thread.join()
+        if self.failures:
+            raise self.failures[0]
+
+
+def in_state(runs, *states):
+    return [trial.number for trial in trials_of(runs) if trial.state.name in states]
+
+
+def wait_until(condition, seconds=20.0):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.05)
+
+
+def test_while_a_study_is_paused_nothing_starts_and_no_worker_stays(make_spec, runs, engine):
+    seen = []
+
+    def pause_and_resume():
+        answer, driven = steer.pause(runs / "toy")
+        assert (answer.ok, driven) == (True, True)
+        assert "trial 0 is running to the end" in answer.said
+        wait_until(lambda: not in_state(runs, "RUNNING"))
+        wait_until(lambda: not workers_alive())
+        time.sleep(1.0)
+        seen.append([trial.state.name for trial in trials_of(runs)])
+        assert steer.resume(runs / "toy")[0].ok
+
+    steers = Steers(3, pause_and_resume)
+    result = run(make_spec("slow", engine=engine, budget={"trials": 3}, constants={"seconds": 0.1}), runs, [steers])
+    steers.check()
+    assert seen == [["COMPLETE"]]
+    assert (result.done, result.progress.complete, result.progress.requeued) == (True, 3, 0)
+    check_books(runs, 3)
+
+
+def test_a_study_paused_at_once_takes_its_trials_up_again_from_where_they_were(make_spec, runs, engine):
+    def pause_and_resume():
+        assert steer.pause(runs / "toy", now=True)[0].ok
+        wait_until(lambda: not in_state(runs, "RUNNING"))
+        assert [trial.state.name for trial in trials_of(runs)] == ["FAIL", "WAITING"]
+        assert steer.resume(runs / "toy")[0].ok
+
+    steers = Steers(3, pause_and_resume)
+    result = run(make_spec("slow", engine=engine, budget={"trials": 2}, constants={"seconds": 0.2}), runs, [steers])
+    steers.check()
+    assert (result.done, result.progress.complete, result.progress.requeued) == (True, 2, 1)
+    trials, _ = check_books(runs, 2)
+    assert outcome(trials[0])["reason"] == "the study was paused at once"
+    trained = (layout.trial_directory(runs / "toy", 1) / "trained.txt").read_text().split()[1::2]
+    assert trained == [str(step) for step in range(10)]
+
+
+def test_a_paused_study_can_be_stopped_and_starts_paused(make_spec, runs, engine):
+    def pause_and_stop():
+        assert steer.pause(runs / "toy")[0].ok
+        wait_until(lambda: not in_state(runs, "RUNNING"))
+        assert steer.stop(runs / "toy").ok
+
+    spec = make_spec("slow", engine=engine, budget={"trials": 2}, constants={"seconds": 0.05})
+    steers = Steers(2, pause_and_stop)
+    result = run(spec, runs, [steers])
+    steers.check()
+    assert (result.interrupted, result.paused, result.progress.complete) == (True, True, 1)
+    assert result.stopped_by.count("@") == 1
+
+    class Resumes(Tracker):
+        said = ()
+
+        def message(self, text):
+            self.said += (text,)
+            if "nothing starts until `hpo resume toy" in text:
+                threading.Timer(1.0, steer.resume, [runs / "toy"]).start()
+
+    resumes = Resumes()
+    result = run(spec, runs, [resumes])
+    assert (result.done, result.paused, result.progress.complete) == (True, False, 2), resumes.said
+    check_books(runs, 2)
+
+
+def test_a_killed_trial_ends_and_is_not_tried_again(make_spec, runs, engine):
+    def kill():
+        assert steer.kill(runs / "toy", [0]).ok
+
+    steers = Steers(3, kill)
+    spec = make_spec(
+        "slow", engine={**engine, "retries": 3}, budget={"trials": 3, "failures": 1}, constants={"seconds": 0.15}
+    )
+    result = run(spec, runs, [steers])
+    steers.check()
+    assert (result.progress.failed, result.progress.complete, result.progress.requeued) == (1, 2, 0)
+    note = outcome(trials_of(runs)[0])
+    assert note["cause"] == "killed"
+    assert note["reason"].endswith(" with `hpo kill`")
+    check_books(runs, 3)
+
+
+def test_trials_that_say_nothing_are_killed_at_once(make_spec, runs, apart):
+    asked = {}
+
+    def kill():
+        for number in (0, 1):
+            wait_until(lambda: in_state(runs, "RUNNING") == [number])  # noqa: B023
+            wait_until(lambda: history.read(layout.trial_directory(runs / "toy", number) / layout.HISTORY))  # noqa: B023
+            asked[number] = time.monotonic()
+            assert steer.kill(runs / "toy", [number]).ok
+
+    steers = Steers(1, kill)
+    spec = make_spec("hangs", engine={**apart, "retries": 3}, budget={"trials": 2, "failures": 1})
+    result = run(spec, runs, [steers])
+    steers.check()
+    assert all(steers.ended[number] - asked[number] < 3 for number in (0, 1))
+    assert (result.progress.failed, result.progress.requeued, result.stopped) == (2, 0, "")
+    assert {outcome(trial)["cause"] for trial in trials_of(runs)} == {"killed"}
+    wait_until(lambda: not workers_alive())
+
+
+def test_a_trial_that_says_nothing_and_is_failed_in_the_dashboard_is_ended(make_spec, runs, apart):
+    pressed = []
+
+    def fail():
+        study = load_study(runs, "toy")[1]
+        study._storage.set_trial_state_values(study.trials[0]._trial_id, optuna.trial.TrialState.FAIL)
+        pressed.append(time.monotonic())
+
+    steers = Steers(1, fail)
+    result = run(make_spec("hangs", engine={**apart, "retries": 3}, budget={"trials": 1}), runs, [steers])
+    steers.check()
+    assert steers.ended[0] - pressed[0] < 4
+    assert (result.progress.failed, result.progress.requeued) == (1, 0)
+    assert len(trials_of(runs)) == 1
+    wait_until(lambda: not workers_alive())
+
+
+def test_a_study_stopped_at_once_ends_in_the_middle_of_a_step(make_spec, runs, engine):
+    asked = []
+
+    def stop():
+        asked.append(time.monotonic())
+        assert steer.stop(runs / "toy", now=True).ok
+
+    steers = Steers(1, stop)
+    # After its first report a trial sleeps for five seconds.
+    result = run(make_spec("slow", engine=engine, budget={"trials": 2}, constants={"seconds": 5.0, "steps": 2}),
+                 runs, [steers])  # fmt: skip
+    steers.check()
+    assert time.monotonic() - asked[0] < 4.5
+    assert (result.interrupted, result.progress.requeued) == (True, 1)
+    assert "@" in result.stopped_by
+    assert in_state(runs, "RUNNING") == []
+
+
+def test_a_budget_can_be_extended_while_it_is_spent_and_afterwards(make_spec, runs, engine):
+    class ExtendsAtTheEnd(Tracker):
+        """While the driver's own thread waits: it is another that answers."""
+
+        def trial_finished(self, job, outcome, progress):
+            if progress.finished == 2:
+                assert steer.extend(runs / "toy", {"trials": "+1"})[0].ok
+
+    spec = make_spec("slow", engine=engine, budget={"trials": 2})
+    result = run(spec, runs, [ExtendsAtTheEnd()])
+    assert (result.done, result.progress.complete, result.progress.budget) == (True, 3, 3)
+    answer, driven = steer.extend(runs / "toy", {"trials": "4"})
+    assert (answer.ok, driven) == (True, False)
+    assert answer.said == "the budget of study 'toy' is now 4 trials (was 3); no driver is at work on it"
+    assert load_study(runs, "toy")[0].budget.trials == 4
+    result = run(spec, runs)  # whose own budget is of 2 trials
+    assert (result.done, result.progress.complete) == (True, 4)
+    check_books(runs, 4)
+
+
+def test_an_extension_that_comes_as_the_engine_ends_is_not_forgotten(make_spec, runs, engine, monkeypatch):
+    made = runner.make_engine
+
+    def make_engine(*arguments):
+        engine = made(*arguments)
+        drive, times = engine.run, []
+
+        def run(oracle):
+            drive(oracle)
+            times.append(oracle.progress.finished)
+            if len(times) == 1:
+                assert steer.extend(runs / "toy", {"trials": "+1"})[0].ok
+
+        engine.run = run
+        return engine
+
+    monkeypatch.setattr(runner, "make_engine", make_engine)
+    result = run(make_spec("slow", engine=engine, budget={"trials": 1}), runs)
+    assert (result.done, result.progress.complete) == (True, 2)

@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from hpo import history, layout
+from hpo.driver import driver_of
 from hpo.errors import StudyLocked
 from hpo.resources import kernel_kills
 from hpo.runner import run
-from hpo.storage import driver_of, load_study
+from hpo.storage import load_study
 from hpo.trackers.base import Tracker
 
 

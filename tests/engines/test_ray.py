@@ -9,8 +9,10 @@ import time
 import psutil
 import pytest
 from books import check_books, finish, processes_of, start
+from ray_cluster import RayCluster
 
 from hpo import history, layout
+from hpo.actions import steering as steer
 from hpo.errors import ResourceError
 from hpo.runner import run
 from hpo.storage import load_study
@@ -96,6 +98,31 @@ def test_nothing_is_left_of_a_killed_driver_or_ray(study_yaml, runs, who):
     assert not psutil.wait_procs(processes_of(runs), timeout=20)[1]
     finish(path, runs)
     check_books(runs, 6)
+
+
+@pytest.mark.slow
+def test_a_trial_that_waits_for_a_node_can_be_killed(study_yaml, runs, tmp_path):
+    cluster = RayCluster(tmp_path)
+    try:
+        cluster.add(1)
+        engine = {"name": "ray", "address": cluster.address, "workers": 2, "cpu": 1}
+        path = study_yaml("slow", engine=engine, budget={"trials": 3}, constants={"seconds": 1.0})
+        driver = start(path, runs, cluster.environment)
+        wait_for_reports(runs, driver)
+        assert [trial.state.name for trial in trials_of(runs)] == ["RUNNING", "RUNNING"]
+        assert steer.kill(runs / "toy", [1]).ok
+        until = time.monotonic() + 3
+        while trials_of(runs)[1].state.name == "RUNNING":
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert trials_of(runs)[0].state.name == "RUNNING"
+        output = driver.communicate(timeout=120)[0]
+        assert driver.returncode == 0, output
+        _, finished = check_books(runs, 3)
+        assert [trial.number for trial in finished if trial.state.name == "FAIL"] == [1]
+        assert trials_of(runs)[1].user_attrs["hpo:outcome"]["cause"] == "killed"
+    finally:
+        cluster.close()
 
 
 def test_shares_of_gpus_and_other_resources(study_yaml, runs, monkeypatch):

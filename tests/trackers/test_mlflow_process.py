@@ -15,6 +15,7 @@ import psutil
 import pytest
 from mlflow_reading import check_all_is_there, children_of, in_file, over_http, parent_of
 
+from hpo.actions import steering as steer
 from hpo.storage import load_study
 
 SLOW = {"engine": {"workers": 2}, "budget": {"trials": 6}}
@@ -219,6 +220,25 @@ def test_an_interrupted_study_is_killed_in_mlflow_until_it_goes_on(study_yaml, r
     found = in_file(default_store)
     assert parent_of(found).status == "FINISHED"
     check_all_is_there(runs, "toy", found)
+
+
+@pytest.mark.slow
+def test_an_extension_while_it_runs_is_known_in_mlflow(study_yaml, runs, default_store, drive):
+    driver = drive(study_yaml("slow", mlflow=True, constants={"seconds": 0.2}, **SLOW | {"budget": {"trials": 4}}))
+    # It waits until its writer has read the budget that it began with.
+    while not (runs / "toy" / "requests").is_dir():
+        time.sleep(0.1)
+    assert steer.pause(runs / "toy")[1]
+    while not (default_store.exists() and children_of(in_file(default_store))):
+        assert driver.poll() is None, driver.communicate()[0]
+        time.sleep(0.1)
+    assert steer.extend(runs / "toy", {"trials": "+1"})[1]
+    assert steer.resume(runs / "toy")[1]
+    assert "[5/5]" in output_of(driver)
+    found = in_file(default_store)
+    check_all_is_there(runs, "toy", found)
+    assert parent_of(found).status == "FINISHED"
+    assert "5 of 5 trials" in parent_of(found).tags["mlflow.note.content"]
 
 
 @pytest.mark.slow

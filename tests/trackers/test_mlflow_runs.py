@@ -311,11 +311,11 @@ def test_a_running_trial_shows_what_no_retry_will_replace(ran):
 
 
 def test_runs_are_read_page_by_page(mirror_of, server, ran, monkeypatch):
-    from hpo.trackers import mlflow
+    from hpo.trackers import mlflow_client
 
     spec, trials = ran(budget={"trials": 5})
     write(mirror_of(spec), trials)
-    monkeypatch.setattr(mlflow, "_PAGE", 2)
+    monkeypatch.setattr(mlflow_client, "_PAGE", 2)
     first = over_http(server.url, mirror_of.experiment)
     write(mirror_of(spec), trials)
     assert over_http(server.url, mirror_of.experiment) == first

@@ -1,0 +1,37 @@
+"""`hpo kill`: end trials at once, for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hpo import layout
+from hpo.cli.common import find_study, go_on, obeyed, runs_option
+from hpo.errors import HpoError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo kill quickstart 7             `hpo status` says which run
+  hpo kill quickstart 7 9
+
+\b
+What the trials reported is kept. So does the Fail button of optuna-dashboard.
+"""
+)
+@click.argument("study")
+@click.argument("trials", metavar="N...", nargs=-1, required=True, type=click.IntRange(min=0))
+@runs_option
+def kill(study: str, trials: tuple[int, ...], runs: Path) -> None:
+    """End trials that run, and try them no more.
+
+    They fail (cause: killed) and count against the budget. With the inline engine a trial ends at its next report."""
+    from hpo.actions.steering import kill as ask
+
+    name = find_study(runs, study)
+    answer = ask(layout.study_directory(runs, name), sorted(set(trials)))
+    if answer is None:
+        raise HpoError(f"no driver is at work on study '{name}', so no trial runs. {go_on(runs, name)}")
+    click.echo(obeyed(answer))

@@ -1,0 +1,169 @@
+"""`hpo logs`: what the drivers of a study said, or what a trial printed."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from hpo import layout
+from hpo.cli.common import find_study, follow_up, runs_option, study_argument
+from hpo.errors import HpoError, listing
+
+# How often a file is looked at, and how often whether more may come.
+_LOOK_SECONDS, _ENDED_SECONDS = 0.25, 1.0
+# After the end, what is said last comes a moment later.
+_LAST_SECONDS = 0.5
+_BLOCK = 65536
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo logs                              of the study last driven
+  hpo logs quickstart --follow          until its driver ends
+  hpo logs quickstart --trial 7         what the trial printed
+  hpo logs quickstart --trial 7 -f -n 0
+  hpo logs quickstart --lines 1000 | grep ' FAIL '
+"""
+)
+@study_argument
+@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="What trial N printed.")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing until the driver, or the trial, ends.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, metavar="N", help="The last N lines."
+)
+@runs_option
+def logs(study: str | None, trial: int | None, follow: bool, lines: int, runs: Path) -> None:
+    """Show what a study or a trial has printed.
+
+    Of a study: every finished trial and all that its drivers said, run after run, whatever their terminals showed.
+    Of a trial: its own output, and on stderr where its error is. The study may run on any machine that sees the
+    folder."""
+    name = find_study(runs, study)
+    directory = layout.study_directory(runs, name)
+    try:
+        if trial is None:
+            _of_drivers(directory, runs, follow, lines)
+        else:
+            _of_trial(directory, runs, trial, follow, lines)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+
+
+def _of_drivers(directory: Path, runs: Path, follow: bool, lines: int) -> None:
+    from hpo.driver import driver_of
+
+    def ended() -> bool:
+        return driver_of(directory) is None
+
+    path = directory / layout.DRIVER_LOG
+    if not path.exists() and not (follow and not ended()):
+        _note(f"no driver of study '{directory.name}' has left a log ({path}); `hpo run` writes one")
+        return
+    _print(path, lines, ended if follow else None)
+    if follow:
+        status = follow_up(f"status {shlex.quote(directory.name)}", runs)
+        _note(f"no driver is at work; `{status}` says where it stands")
+
+
+def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int) -> None:
+    from hpo.driver import driver_of
+    from hpo.storage import load_study
+
+    name = directory.name
+    _, study = load_study(runs, name)
+    numbers = [trial.number for trial in study.get_trials(deepcopy=False)]
+    if number not in numbers:
+        there = f"its trials are 0 to {numbers[-1]}" if numbers else "it has none yet"
+        raise HpoError(f"study '{name}' has no trial {number}; {there}")
+
+    def state() -> str:
+        return str(study.get_trials(deepcopy=False)[number].state.name)
+
+    def ended() -> bool:
+        # Nobody waits for a trial that waits for a driver.
+        return state() not in ("RUNNING", "WAITING") or driver_of(directory) is None
+
+    folder = layout.trial_directory(directory, number)
+    path = folder / layout.OUTPUT
+    if not path.exists() and not (follow and not ended()):
+        where = _elsewhere(directory)
+        _note(f"trial {number} of study '{name}' ({state()}) has printed nothing ({path}){where}")
+    else:
+        _print(path, lines, ended if follow else None)
+    _note_error(folder, number, state())
+    origin = study.get_trials(deepcopy=False)[number].user_attrs.get("hpo:origin", {})
+    if (earlier := origin.get("retry_of")) is not None:
+        command = follow_up(f"logs {shlex.quote(name)} --trial {earlier}", runs)
+        _note(f"it is a further attempt at trial {earlier}: `{command}`")
+
+
+def _elsewhere(directory: Path) -> str:
+    """Between trials a worker prints into a file of its own."""
+    workers = layout.workers_directory(directory)
+    found = sorted(path.name for path in workers.glob("*.log") if path.stat().st_size) if workers.is_dir() else []
+    return f"; what workers printed outside of trials: {workers} ({listing(found)})" if found else ""
+
+
+def _note_error(folder: Path, number: int, state: str) -> None:
+    for name, what in ((layout.ERROR, "traceback"), (layout.CRASH, "Python stacks")):
+        path = folder / name
+        if path.exists() and path.stat().st_size:
+            last = (path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""])[-1]
+            _note(f"trial {number} is {state}; its {what}: {path} ({last.strip()})")
+            return
+
+
+def _print(path: Path, lines: int, ended: Callable[[], bool] | None) -> None:
+    """The last lines of a file, and with `ended` what comes to it until that is so."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    position = _start_of_last(path, lines) if path.exists() else 0
+    looked, last = float("-inf"), float("inf")
+    while True:
+        position = _print_from(path, position, decoder)
+        now = time.monotonic()
+        if ended is None or now > last:
+            return
+        if last == float("inf") and now - looked > _ENDED_SECONDS:
+            looked = now
+            if ended():
+                last = now + _LAST_SECONDS
+        time.sleep(_LOOK_SECONDS)
+
+
+def _print_from(path: Path, position: int, decoder: codecs.IncrementalDecoder) -> int:
+    """Returns where the file ends now. One that has become shorter was begun anew."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(position if position <= size else 0)
+            while block := file.read(_BLOCK):
+                click.echo(decoder.decode(block), nl=False)
+            return file.tell()
+    except FileNotFoundError:
+        return position
+
+
+def _start_of_last(path: Path, lines: int) -> int:
+    """Where the last `lines` lines of a file begin; its last line may lack the end."""
+    with path.open("rb") as file:
+        start = size = file.seek(0, os.SEEK_END)
+        tail = b""
+        while start > 0 and tail.count(b"\n") <= lines:
+            start = max(0, start - _BLOCK)
+            file.seek(start)
+            tail = file.read(size - start)
+    end = 1 if tail.endswith(b"\n") else 0
+    rows = tail[: len(tail) - end].split(b"\n")
+    return size - (len(b"\n".join(rows[-lines:])) + end if lines else 0)
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)

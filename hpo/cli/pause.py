@@ -1,0 +1,38 @@
+"""`hpo pause`: no new trials, until `hpo resume`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from hpo import layout
+from hpo.cli.common import find_study, follow_up, obeyed, runs_option
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo pause quickstart              running trials go to their end
+  hpo pause quickstart --now        they end at their next report, and are tried again
+  hpo resume quickstart             and it goes on
+
+\b
+The driver stays where it is and waits; its GPUs are free once no trial runs.
+It stays paused when its driver ends: `hpo run` waits too, and a job of a
+queue ends at once (exit code 4).
+"""
+)
+@click.argument("study")
+@click.option("--now", is_flag=True, help="Running trials end at their next report and are tried again later.")
+@runs_option
+def pause(study: str, now: bool, runs: Path) -> None:
+    """Let a study start no new trials.
+
+    STUDY is a name in the runs folder or a YAML. The study may run on any machine that sees the folder."""
+    from hpo.actions.steering import pause as ask
+
+    name = find_study(runs, study)
+    answer, _ = ask(layout.study_directory(runs, name), now)
+    click.echo(f"{obeyed(answer)}. `{follow_up(f'resume {shlex.quote(name)}', runs)}` goes on")

@@ -1,0 +1,85 @@
+"""`hpo stop`: end a run of a study from elsewhere."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from hpo import layout
+from hpo.analysis.wording import count
+from hpo.cli.common import find_study, go_on, obeyed, runs_option
+from hpo.errors import HpoError, StudyNotFound
+
+_LOOK_SECONDS = 0.25
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo stop quickstart               trials end at their next report
+  hpo stop quickstart --now         they end at once
+  hpo stop quickstart --wait        returns when the report is written
+
+\b
+As Ctrl-C once or twice: what ran is tried again by the next `hpo run`.
+The driver exits with code 4, and a queue does not start its job again.
+Exit code: 0 it is being stopped, or nothing runs; 1 a job still waits in a
+queue (the command that cancels it is named), or the driver does not answer.
+"""
+)
+@click.argument("study")
+@click.option("--now", is_flag=True, help="End running trials at once, not at their next report.")
+@click.option("--wait", is_flag=True, help="Return when the run has ended, and say where the study stands.")
+@runs_option
+def stop(study: str, now: bool, wait: bool, runs: Path) -> None:
+    """End a run of a study, as Ctrl-C does.
+
+    STUDY is a name in the runs folder or a YAML. The study may run on any machine that sees the folder."""
+    from hpo.actions.steering import stop as ask
+    from hpo.driver import driver_of
+
+    try:
+        name = find_study(runs, study)
+    except StudyNotFound:
+        # It may have been submitted, and not have begun yet.
+        if not layout.study_directory(runs, study).joinpath(layout.JOBS).is_dir():
+            raise
+        _nobody(layout.study_directory(runs, study), study)
+        return
+    directory = layout.study_directory(runs, name)
+    driver = driver_of(directory)
+    answer = ask(directory, now)
+    if answer is None:
+        _nobody(directory, name)
+        return
+    click.echo(obeyed(answer))
+    if wait:
+        # Not whoever comes after it: a further job may have waited for its end.
+        while (there := driver_of(directory)) is not None and there == driver:
+            time.sleep(_LOOK_SECONDS)
+        click.echo(_standing(runs, name))
+    click.echo(go_on(runs, name))
+
+
+def _nobody(directory: Path, name: str) -> None:
+    """No driver; perhaps one will come from a queue."""
+    from hpo.queues.jobs import alive, jobs_of
+
+    nobody = f"no driver is at work on study '{name}'"
+    if jobs := alive(jobs_of(directory)):
+        lines = [f"{job.label} is {state}; `{job.cancel_command}` cancels it" for job, state in jobs]
+        raise HpoError("\n".join([f"{nobody}, but:", *lines]))
+    click.echo(f"{nobody}: there is nothing to stop")
+
+
+def _standing(runs: Path, name: str) -> str:
+    from hpo.analysis.records import records_of
+    from hpo.cli.standing import standing
+    from hpo.storage import load_study
+
+    spec, stored = load_study(runs, name)
+    now = standing(records_of(stored, spec, layout.study_directory(runs, name), histories=False), spec)
+    said = f"{now.total} trials finished: {now.complete} complete, {now.pruned} pruned, {now.failed} failed"
+    return f"{said}; {count(now.waiting, 'trial')} in the queue" if now.waiting else said

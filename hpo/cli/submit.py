@@ -1,0 +1,153 @@
+"""`hpo submit`: a study as a job of SLURM or PBS."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
+
+if TYPE_CHECKING:
+    from hpo.actions.submit import Submission
+    from hpo.queues import Job
+    from hpo.queues.wishes import Wishes
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hpo submit study.yaml --time 12:00:00 --gpus 2 --cpus 16 --partition gpu
+  hpo submit study.yaml --pbs --time 12h --nodes 4 --gpus 4 --partition batch
+  hpo submit study.yaml --time 24h --extra '--qos=long' --extra '--mail-type=END'
+  hpo submit study.yaml --trials 200 --set constants.epochs=80
+  hpo submit study.yaml --dry-run                 print the script, submit nothing
+
+\b
+The job runs `hpo run study.yaml`. Shortly before its time limit running trials
+end at their next report and are saved; the job then goes back in the queue,
+until the budget is spent. `hpo stop` ends it for good. Jobs of one study wait
+for each other.
+
+\b
+Site file, for what is the same every time: $HPO_SITE, else
+~/.config/hpo/site.yaml. Its keys are queue (slurm or pbs), setup (a list of
+shell lines before hpo, such as module load), and the long options above.
+
+\b
+Exit code: 0 submitted, 1 the queue refused it, 2 the study or an option is wrong.
+""",
+)
+@click.argument("study", metavar="STUDY.yaml")
+@click.option("--slurm", "queue", flag_value="slurm", help="Submit with sbatch.")
+@click.option("--pbs", "queue", flag_value="pbs", help="Submit with qsub.  [default: the one that is here]")
+@click.option("--nodes", type=int, metavar="N", help="Nodes; with several, Ray runs over them.  [default: 1]")
+@click.option("--gpus", type=int, metavar="N", help="GPUs of each node.")
+@click.option("--cpus", type=int, metavar="N", help="CPUs of each node.  [default: what engine.workers need]")
+@click.option("--mem", metavar="SIZE", help="Memory of each node, such as 64G.")
+@click.option("--time", metavar="TIME", help="Time limit: 12:00:00, 1-12:00:00, 90m, 12h.")
+@click.option("--partition", metavar="NAME", help="Partition; with PBS, the queue.")
+@click.option("--account", metavar="NAME", help="Account that pays.")
+@click.option("--extra", multiple=True, metavar="OPTION", help="Option of the queue itself, such as '--qos=long'.")
+@click.option("--grace", type=int, metavar="SECONDS", help="Time to save before the limit.  [default: a tenth of it]")
+@click.option("--requeues", type=int, metavar="N", help="Times it goes back in the queue at most.  [default: 100]")
+@set_option
+@trials_option
+@runs_option
+@click.option("--dry-run", is_flag=True, help="Print the script and change nothing.")
+@json_option
+@click.pass_context
+def submit(
+    context: click.Context,
+    /,
+    study: str,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    runs: Path,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Submit a study to SLURM or PBS.
+
+    The study is checked first. The job is put in the queue again until its budget is spent."""
+    from hpo.actions import submit as action
+
+    settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
+    submission = action.prepare(study, settings, _wishes(given), runs)
+    for sentence in submission.warnings:
+        click.echo(f"warning: {sentence}", err=True)
+    if dry_run:
+        if as_json:
+            emit(_document(submission, None) | {"script_text": submission.script.text})
+        else:
+            click.echo(submission.script.text, nl=False)
+        return 0
+    job = action.submit(submission, shlex.join(context.obj or ("hpo", *sys.argv[1:])))
+    if as_json:
+        emit(_document(submission, job))
+    else:
+        click.echo(_text(submission, job, runs))
+    return 0
+
+
+def _wishes(given: dict[str, Any]) -> Wishes:
+    """The site file's, but for what the command line gives."""
+    from hpo.queues.site import site_wishes
+    from hpo.queues.wishes import WrongWishes, read
+
+    asked = {}
+    for name, value in given.items():
+        if value is not None and value != ():
+            try:
+                asked[name] = read(name, value)
+            except ValueError as error:
+                raise WrongWishes(f"--{name}: {error}") from None
+    return site_wishes().with_(asked)
+
+
+def _text(submission: Submission, job: Job, runs: Path) -> str:
+    from hpo.queues.wishes import hours
+
+    wishes = submission.wishes
+    asked = [
+        "1 node" if wishes.nodes == 1 else f"{wishes.nodes} nodes",
+        f"{wishes.cpus} CPUs" if wishes.cpus else "",
+        f"{wishes.gpus} GPUs" if wishes.gpus else "",
+        wishes.mem or "",
+        hours(wishes.time) if wishes.time else "",
+    ]
+    study = shlex.quote(submission.study)
+    lines = [("submitted", f"{job.label} ({', '.join(filter(None, asked))})")]
+    if submission.earlier:
+        waited = ", ".join(f"{one.label} ({state})" for one, state in submission.earlier)
+        lines.append(("waits", f"for {waited}, submitted earlier for this study"))
+    lines += [
+        ("script", job.script),
+        ("log", str(submission.script.log)),
+        ("watch", follow_up(f"status {study}", runs)),
+        ("", follow_up(f"logs {study} --follow", runs)),
+        ("", job.watch_command),
+        ("stop", follow_up(f"stop {study}", runs)),
+    ]
+    return labelled(lines)
+
+
+def _document(submission: Submission, job: Job | None) -> dict[str, Any]:
+    return {
+        "study": submission.study,
+        "queue": submission.wishes.queue,
+        "job": job and job.id,
+        "script": submission.script.path,
+        "log": submission.script.log,
+        "nodes": submission.wishes.nodes,
+        "cpus": submission.wishes.cpus,
+        "gpus": submission.wishes.gpus,
+        "time": submission.wishes.time,
+        "grace": submission.wishes.seconds_of_grace,
+        "waits_for": [{"job": one.id, "state": state} for one, state in submission.earlier],
+        "warnings": list(submission.warnings),
+    }

@@ -1,0 +1,113 @@
+"""What is wrong with the states and weights that trials keep on disk."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo import layout
+from hpo.analysis.wording import count
+from hpo.attributes import ORIGIN
+from hpo.checkpoints import Shelf
+from hpo.doctor.case import Case, Check
+from hpo.doctor.finding import Finding
+from hpo.doctor.set_aside import free_name
+from hpo.recovery import lost_attempts
+
+
+def broken_checkpoints(case: Case) -> Iterator[Finding]:
+    """States that a trial in the queue is to go on from, and cannot. They are not unpickled: that may run anything."""
+    if case.driver is not None:
+        return
+    trials = list(case.trials)
+    for trial in trials:
+        if trial.state != TrialState.WAITING:
+            continue
+        path = next((path for path in _states(case, trial, trials) if path.exists()), None)
+        if path is not None and not _is_whole(path):
+            yield Finding(
+                "checkpoint-broken", case.name, trial.number,
+                f"{path}, from which trial {trial.number} is to go on, is cut off", "certain",
+                f"set it aside as {path.name}.damaged; the trial then starts afresh", partial(_set_aside, path),
+            )  # fmt: skip
+
+
+def broken_weights(case: Case) -> Iterator[Finding]:
+    """Weights that torch cannot open: its files are zip archives. What is no archive at all is an objective's own."""
+    for trial in case.trials:
+        path = case.folder(trial.number) / layout.WEIGHTS
+        if trial.state.is_finished() and path.is_file() and _is_broken_archive(path):
+            yield Finding(
+                "weights-broken", case.name, trial.number, f"{path} is cut off: torch cannot open it", "certain",
+                f"set it aside as {path.name}.damaged; `hpo best {case.name}` makes a study that trains it again",
+                partial(_set_aside, path),
+            )  # fmt: skip
+
+
+def surplus(case: Case) -> Iterator[Finding]:
+    """Files that `checkpoints:` of study.yaml does not keep, and a driver that died did not come to remove."""
+    if case.driver is not None:
+        return
+    files = _surplus(case)
+    if files:
+        yield Finding(
+            "checkpoints-surplus", case.name, None,
+            f"{count(len(files), 'file')} of checkpoints and weights ({surplus_bytes(case) / 1e9:.3g} GB) are beyond "
+            "what `checkpoints:` in study.yaml keeps",
+            "certain", "remove them, as `hpo run` does", partial(_remove, files),
+        )  # fmt: skip
+
+
+def surplus_bytes(case: Case) -> int:
+    return sum(path.stat().st_size for path in _surplus(case))
+
+
+def _surplus(case: Case) -> list[Path]:
+    return Shelf(case.spec, case.directory, case.trials).surplus()
+
+
+def _states(case: Case, trial: FrozenTrial, trials: list[FrozenTrial]) -> Iterator[Path]:
+    """Where the state of a trial that waits may be: its own (if its driver died as it took over), its attempts'."""
+    yield case.folder(trial.number) / layout.CHECKPOINT
+    for number in lost_attempts(trial.user_attrs.get(ORIGIN, {}), trials):
+        yield case.folder(number) / layout.CHECKPOINT
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether it ends as a pickle does. `Trial.save` replaces the file at once, so only a disk or a copy cuts it."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == pickle.STOP
+
+
+def _is_broken_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start and not start.startswith(b"PK"):
+        return False
+    try:
+        with zipfile.ZipFile(path):
+            return False
+    except zipfile.BadZipFile:
+        return True
+
+
+def _set_aside(path: Path) -> None:
+    if path.exists():
+        path.rename(free_name(path.with_name(f"{path.name}.damaged")))
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)
+
+
+CHECKS: tuple[Check, ...] = (broken_checkpoints, broken_weights, surplus)

@@ -1,0 +1,136 @@
+"""Files in a study's folder that belong to nobody: what kills left half written, and what Optuna does not know."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from hpo import layout
+from hpo.analysis.wording import count
+from hpo.doctor.case import Case, Check
+from hpo.doctor.finding import Finding
+from hpo.doctor.set_aside import set_aside
+
+# Seconds after which nobody waits for an answer any more.
+_UNANSWERED = 60.0
+_NAMES = {
+    *(layout.HISTORY, layout.WEIGHTS, layout.STEPS, layout.EPOCHS, layout.DATA),
+    *(layout.SPEC, layout.MLFLOW, layout.STEERING, Path(layout.CHECKPOINT).stem),
+}
+_HALF = re.compile(r"(?P<name>.+?)\.partial$")
+# Others are written by commands too, which hold no lock: by the process whose number is in the name.
+_NUMBERED = re.compile(r"\.(\d+)\.partial(-journal|-wal|-shm)?$")
+
+
+def trials_away(case: Case) -> Iterator[Finding]:
+    """The trials' folders are on a file system that is not there."""
+    trials = layout.trials_directory(case.directory)
+    if away(case):
+        yield Finding(
+            "trials-away", case.name, None, f"{trials} is a link to {os.readlink(trials)}, which is not there",
+            "certain", "bring that folder back (is it mounted here?); without it the histories cannot be looked at",
+        )  # fmt: skip
+
+
+def unknown_trials(case: Case) -> Iterator[Finding]:
+    """Folders of trials that Optuna has not heard of: another study's, or those of a storage that was replaced. Optuna
+    hears of a trial before its folder is made."""
+    trials = layout.trials_directory(case.directory)
+    if case.driver is not None or not trials.is_dir():
+        return
+    known = {str(trial.number) for trial in case.trials}
+    for folder in sorted(trials.iterdir()):
+        if folder.is_dir() and folder.name.isdecimal() and folder.name not in known:
+            below = f"trials/{folder.name}"
+            yield Finding(
+                "trial-unknown", case.name, None, f"{folder}: Optuna knows no trial {folder.name} of this study",
+                "certain", f"move it to {layout.LOST_AND_FOUND}/{below}",
+                partial(_move, case.directory, folder, below),
+            )  # fmt: skip
+
+
+def half_written(case: Case) -> Iterator[Finding]:
+    """Files that were to take the place of others, and whose writer died before. What they would have replaced is
+    whole. Those of names that hpo does not give may be somebody's results."""
+    if case.driver is not None:
+        return
+    folders = [case.directory, case.directory / layout.REQUESTS, *(case.folder(trial.number) for trial in case.trials)]
+    for folder in folders:
+        for path in sorted(folder.glob("*.partial")):
+            if not path.is_file() or _being_written(path):
+                continue
+            said = f"{path} was never finished: its writer died"
+            half = _HALF.match(path.name)
+            if (half and half["name"] in _NAMES) or _NUMBERED.search(path.name) or folder.name == layout.REQUESTS:
+                yield Finding(
+                    "half-written", case.name, None, said, "certain",
+                    "remove it; the file that it was to replace is as it was", partial(path.unlink, missing_ok=True),
+                )  # fmt: skip
+            else:
+                below = str(path.relative_to(case.directory))
+                yield Finding(
+                    "half-written", case.name, None, said, "likely", f"move it to {layout.LOST_AND_FOUND}/{below}",
+                    partial(_move, case.directory, path, below),
+                )  # fmt: skip
+
+
+def left_in(runs: Path) -> Iterator[Finding]:
+    """The same of what is no study's: MLflow's store, while it was made."""
+    for path in sorted(runs.glob(f"{layout.MLFLOW_STORE}.*.partial*")):
+        if _NUMBERED.search(path.name) and not _being_written(path):
+            yield Finding(
+                "half-written", "", None, f"{path} was never finished: its writer died", "certain", "remove it",
+                partial(path.unlink, missing_ok=True),
+            )  # fmt: skip
+
+
+def unanswered_requests(case: Case) -> Iterator[Finding]:
+    """What was asked of a driver that did not answer; whoever asked has gone."""
+    files = [path for path in sorted((case.directory / layout.REQUESTS).glob("*.json")) if _age(path) > _UNANSWERED]
+    if not files:
+        return
+    what = f"{count(len(files), 'request')} in {case.directory / layout.REQUESTS}"
+    if case.driver is None:
+        yield Finding(
+            "requests-left", case.name, None, f"{what} for a driver that is gone", "certain",
+            "remove them: they were asked of that driver", partial(_remove, files),
+        )  # fmt: skip
+    else:
+        yield Finding(
+            "requests-left", case.name, None, f"{what}, unanswered for more than {_UNANSWERED:.0f} s by the driver",
+            "possible", "look whether the driver hangs (`hpo logs`); the next driver removes them",
+        )  # fmt: skip
+
+
+def away(case: Case) -> bool:
+    trials = layout.trials_directory(case.directory)
+    return trials.is_symlink() and not trials.exists()
+
+
+def _being_written(path: Path) -> bool:
+    numbered = _NUMBERED.search(path.name)
+    return numbered is not None and Path(f"/proc/{numbered[1]}").exists() and _age(path) < _UNANSWERED
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # answered just now
+        return 0.0
+
+
+def _move(study: Path, path: Path, below: str) -> None:
+    if path.exists():
+        set_aside(study, path, below)
+
+
+def _remove(files: list[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)
+
+
+CHECKS: tuple[Check, ...] = (trials_away, unknown_trials, half_written, unanswered_requests)

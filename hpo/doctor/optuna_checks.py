@@ -1,0 +1,144 @@
+"""What is wrong with the trials of a study, as its storage has them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.attributes import JOB, ORIGIN, OUTCOME, requeued
+from hpo.doctor.case import Case, Check
+from hpo.doctor.finding import Finding
+from hpo.queueing import Queue
+from hpo.recovery import end, note_of, put_again, recover
+from hpo.trial import INNOCENT, INTERRUPTED, Outcome
+from hpo.warm_start import WarmStart
+
+
+def left_running(case: Case) -> Iterator[Finding]:
+    """Trials that are RUNNING while nobody drives the study. They repel the sampler from where they are."""
+    if case.driver is not None:
+        return
+    for trial in case.trials:
+        if trial.state != TrialState.RUNNING:
+            continue
+        note = trial.user_attrs.get(OUTCOME)
+        if note is None:
+            yield Finding(
+                "left-running", case.name, trial.number,
+                f"trial {trial.number} is RUNNING in Optuna, and nobody drives the study: its driver died",
+                "certain", "end this attempt as lost and put its configuration back in the queue",
+                partial(_recover, case),
+            )  # fmt: skip
+        else:
+            yield Finding(
+                "half-ended", case.name, trial.number,
+                f"trial {trial.number} ended as {note['state']}, and is RUNNING in Optuna: its driver died before it "
+                "could say so",
+                "certain", f"end it as {note['state']} there too", partial(_recover, case),
+            )  # fmt: skip
+
+
+def not_tried_again(case: Case) -> Iterator[Finding]:
+    """Attempts that were to be tried again, and of which no further attempt exists: they count nowhere."""
+    retries = _retries(case)
+    for trial in case.trials:
+        if trial.state.is_finished() and _goes_on(trial) and not retries.get(trial.number):
+            yield Finding(
+                "not-tried-again", case.name, trial.number,
+                f"trial {trial.number} was lost and noted to be tried again, and no further attempt at it exists",
+                "certain", "put its configuration back in the queue", partial(_try_again, case, trial),
+            )  # fmt: skip
+
+
+def waits_twice(case: Case) -> Iterator[Finding]:
+    """Further attempts at a trial beyond the one that it is to have."""
+    for number, attempts in _retries(case).items():
+        # The one that got furthest stays; of those that wait, the first.
+        staying = min(attempts, key=lambda trial: (trial.state == TrialState.WAITING, trial.number))
+        for trial in attempts:
+            if trial is not staying and trial.state == TrialState.WAITING:
+                yield Finding(
+                    "waits-twice", case.name, trial.number,
+                    f"trial {trial.number} waits to try trial {number} again, and trial {staying.number} already does",
+                    "certain", f"withdraw trial {trial.number}: it is noted as an attempt that does not count",
+                    partial(_withdraw, case, trial, staying.number),
+                )  # fmt: skip
+
+
+def odd_times(case: Case) -> Iterator[Finding]:
+    """Trials whose times cannot be, as clocks that are apart, or were set back, leave them."""
+    now = time.time()
+    for trial in case.trials:
+        job, note = trial.user_attrs.get(JOB), trial.user_attrs.get(OUTCOME)
+        if not job or not note:
+            continue
+        if (lead := job["started"] - note["finished"]) > SLACK:
+            said = f"trial {trial.number} finished {lead:.0f} s before it started"
+        elif (lead := note["finished"] - now) > SLACK:
+            said = f"trial {trial.number} finished {lead:.0f} s in the future of this host's clock"
+        else:
+            continue
+        yield Finding(
+            "odd-times", case.name, trial.number, f"{said}: the clocks of hosts are apart, or one was set",
+            "likely", "set the hosts' clocks by NTP; what is noted stays, and times in the report may be odd",
+        )  # fmt: skip
+
+
+# Seconds by which clocks may be apart.
+SLACK = 2.0
+
+
+def _retries(case: Case) -> dict[int, list[FrozenTrial]]:
+    """The further attempts at each trial; of those that were withdrawn, none."""
+    found: dict[int, list[FrozenTrial]] = {}
+    for trial in case.trials:
+        number = trial.user_attrs.get(ORIGIN, {}).get("retry_of")
+        if number is not None and not _withdrawn(trial.user_attrs):
+            found.setdefault(number, []).append(trial)
+    return found
+
+
+def _withdrawn(attributes: Mapping[str, Any]) -> bool:
+    return "withdrawn_for" in attributes.get(OUTCOME, {})
+
+
+def _goes_on(trial: FrozenTrial) -> bool:
+    return requeued(trial.user_attrs) and not _withdrawn(trial.user_attrs)
+
+
+def _queue(case: Case) -> Queue:
+    return Queue(case.spec, case.study, WarmStart((), 0, case.spec.metrics[0].direction == "maximize"))
+
+
+def _recover(case: Case) -> None:
+    recover(case.spec, case.study, case.directory, _queue(case), time.time, lambda _: None)
+
+
+def _try_again(case: Case, trial: FrozenTrial) -> None:
+    cause = trial.user_attrs[OUTCOME]["cause"]
+    if cause in INNOCENT:
+        put_again(case.spec, _queue(case), trial)
+        return
+    origin = trial.user_attrs.get(ORIGIN, {})
+    spent = dict(origin.get("spent", {}))
+    spent[cause] = spent.get(cause, 0) + 1
+    _queue(case).put_again(trial.number, trial.user_attrs[JOB]["seed"], origin, spent, trial.params)
+
+
+def _withdraw(case: Case, trial: FrozenTrial, staying: int) -> None:
+    # As a trial that started and was lost at once: Optuna has no word for one that never was.
+    if not case.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+        return
+    reason = f"trial {staying} tries the same again"
+    now = time.time()
+    note = note_of(Outcome(trial.number, "FAIL", cause=INTERRUPTED, reason=reason), now, requeued=True, gpu=0.0)
+    names = [metric.name for metric in case.spec.metrics]
+    end(case.study, optuna.Trial(case.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
+
+
+CHECKS: tuple[Check, ...] = (left_running, not_tried_again, waits_twice, odd_times)

@@ -1,0 +1,176 @@
+"""What all that reads or writes MLflow begins with: its client, runs found by their tags, and why it failed. The one
+module that imports mlflow."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from hpo.errors import HpoError
+from hpo.redaction import redact
+from hpo.trackers import mlflow_records as records
+from hpo.trackers.mlflow_place import is_server
+
+# Read when mlflow is imported. Retries are the caller's: a request that is repeated unseen could double a run.
+# Nothing is sent to anyone but the store.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+__all__ = [
+    "Metric",
+    "MlflowException",
+    "Param",
+    "RunRead",
+    "RunTag",
+    "client_of",
+    "files_of",
+    "infinite",
+    "ranked",
+    "read_run",
+    "reason",
+    "search",
+]
+
+_PAGE = 1000
+
+
+def client_of(uri: str) -> MlflowClient:
+    if not is_server(uri):
+        # MLflow would try for two minutes to open a database, deaf to the driver.
+        from mlflow.store.db import utils
+
+        utils.MAX_RETRY_COUNT = 1
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def ranked(found: Iterable[Run], named: Sequence[str] = ()) -> list[Run]:
+    """Runs of one trial, or parents of one study, first the one that stays: not a deleted one, the parent that most
+    children have (`named` are the parents of all), and a closed one rather than an open one."""
+
+    def place(run: Run) -> tuple[bool, int, bool, str]:
+        info = run.info
+        return info.lifecycle_stage == "deleted", -named.count(info.run_id), info.status == "RUNNING", info.run_id
+
+    return sorted(found, key=place)
+
+
+def search(
+    client: MlflowClient, experiment: str | Sequence[str], value: str, tag: str = records.KEY, trial: int | None = None
+) -> Iterator[Run]:
+    """All runs of a study, or of one trial of it, deleted ones too: those whose `tag` is `value`, in one experiment or
+    several."""
+    asked = f"tags.`{tag}` = '{value}'" + ("" if trial is None else f" and tags.`{records.TRIAL}` = '{trial}'")
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment] if isinstance(experiment, str) else list(experiment),
+            asked,
+            run_view_type=ViewType.ALL,
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def files_of(uri: str, run: Run) -> dict[str, int | None]:
+    """The sizes in bytes of a run's artifacts, without those in folders; None where the store does not tell."""
+    store = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
+    return {file.path: file.file_size for file in store.list_artifacts() if not file.is_dir}
+
+
+@dataclass(frozen=True)
+class RunRead:
+    """A run as it was logged. metrics: (step, value) of each in the order of the steps; infinities, for which MLflow
+    keeps the largest number, are infinities again."""
+
+    name: str
+    status: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, tuple[tuple[int, float], ...]]
+
+
+def read_run(uri: str, run_id: str) -> RunRead:
+    """Any run of any experiment. Raises HpoError if there is none, or if the store cannot be read."""
+    place = redact(uri)
+    try:
+        client = client_of(uri)
+        run = client.get_run(run_id)
+        metrics = {name: client.get_metric_history(run_id, name) for name in run.data.metrics}
+    except Exception as error:
+        if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise HpoError(
+                f"MLflow at {place} has no run '{run_id}'; a run's page shows its ID. --tracking-uri names another "
+                "store"
+            ) from error
+        raise HpoError(f"MLflow at {place} cannot be read: {reason(error)}") from error
+    return RunRead(
+        run.info.run_name or run_id,
+        run.info.status,
+        dict(run.data.params),
+        {
+            name: tuple((point.step, infinite(point.value)) for point in sorted(points, key=_order))
+            for name, points in metrics.items()
+        },
+    )
+
+
+def _order(point: Metric) -> tuple[int, int]:
+    return point.step, point.timestamp
+
+
+def infinite(value: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
+
+
+def reason(error: BaseException) -> str:
+    """Why MLflow failed, in a few words: its own messages hold tracebacks and repeat themselves."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    said = " ".join(f"{type(cause).__name__} {cause}" for cause in causes)
+    for sign, words in _SIGNS.items():
+        if sign in said:
+            return words
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return records.cut(redact(first), 300)
+
+
+_SIGNS: Mapping[str, str] = {
+    "filesystem tracking backend": "MLflow writes to folders of files no more; expected sqlite:///FILE or http://HOST:PORT",
+    "Connection refused": "connection refused",
+    "the database system is": "the database is starting or stopping",
+    "terminating connection": "connection lost",
+    "server closed the connection": "connection lost",
+    "connection is lost": "connection lost",
+    "Timeout": "no answer",
+    "timed out": "no answer",
+    "Name or service not known": "unknown host",
+    "Temporary failure in name resolution": "unknown host",
+    "No route to host": "no route to host",
+    "Connection reset": "connection lost",
+    "Remote end closed": "connection lost",
+    "No space left": "the disk is full",
+    "database is locked": "the database is locked",
+}

@@ -1,0 +1,46 @@
+"""A SQLite file as MLflow's store: made whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+
+def make_store(path: Path) -> None:
+    """Makes MLflow's tables, unless the file is there. They take MLflow a second and dozens of migrations, and a file
+    on which it died at that is of no more use to it: so it works on a file beside it, which then takes its name."""
+    if path.exists():
+        return
+    from hpo.trackers.mlflow_client import client_of
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    unfinished.unlink(missing_ok=True)
+    client = client_of(f"sqlite:///{unfinished}")
+    client.search_experiments()  # which opens it
+    client._tracking_client.store.engine.dispose()
+    # Another study may have been faster; its runs must not be replaced.
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            unfinished.replace(path)
+    unfinished.unlink(missing_ok=True)
+
+
+def is_half_made(path: Path) -> bool:
+    """Whether MLflow died while it made the tables in this file: then it cannot open it, and there are no runs yet."""
+    if not path.exists():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+            if not any(name.startswith("_alembic_tmp_") for name in tables):
+                return False
+            return "runs" not in tables or connection.execute("select 1 from runs limit 1").fetchone() is None
+    except sqlite3.Error:
+        return False

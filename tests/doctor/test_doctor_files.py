@@ -1,0 +1,257 @@
+"""What the doctor mends of files and processes, and what it says of the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from hpo import layout
+from hpo.doctor.visit import visit
+from hpo.driver import driver_lock
+from hpo.runner import run
+
+
+def test_a_folder_of_a_trial_that_optuna_does_not_know_is_set_aside(planted):
+    for number in (4, 17):
+        shutil.copytree(planted.folder(0), planted.folder(number))
+    planted.mend("trial-unknown", "trial-unknown")
+    kept = planted.directory / layout.LOST_AND_FOUND / "trials"
+    assert (kept / "17" / layout.HISTORY).read_bytes() == planted.history(0).read_bytes()
+    shutil.copytree(planted.folder(0), planted.folder(17))
+    planted.mend("trial-unknown")
+    assert sorted(path.name for path in kept.iterdir()) == ["17", "17.2", "4"]
+    planted.finish(6)
+
+
+def test_half_written_files_go(planted):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    own = [
+        planted.folder(1) / "checkpoint.partial",
+        planted.folder(2) / "weights.pt.partial",
+        planted.directory / "mlflow.json.partial",
+        planted.directory / f"steering.json.0badcafe.{dead.pid}.partial",
+        planted.directory / f"study.yaml.0badcafe.{dead.pid}.partial",
+        planted.directory / f"report.html.{dead.pid}.partial",
+    ]
+    foreign = planted.folder(3) / "model.partial"
+    for path in (*own, foreign):
+        path.write_text("half")
+    written = planted.directory / f"report.md.{os.getpid()}.partial"
+    written.write_text("another command writes it just now")
+    found = planted.mend(*["half-written"] * 7)
+    assert sorted(one.sure for one in found) == ["certain"] * 6 + ["likely"]
+    assert not any(path.exists() for path in (*own, foreign))
+    assert (planted.directory / "lost+found/trials/3/model.partial").read_text() == "half"
+    assert written.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x05\x95\x10\x00"])
+def test_a_broken_checkpoint_of_a_trial_to_be_tried_again_is_set_aside(planted, content):
+    number = planted.left_by_a_dead_driver(save=True)
+    checkpoint = planted.folder(number) / layout.CHECKPOINT
+    checkpoint.write_bytes(content)
+    mended = visit(planted.runs, (), fix=True)
+    assert [(one.finding.check, one.fate) for one in mended] == [
+        ("left-running", "mended"),
+        ("checkpoint-broken", "mended"),
+    ]
+    assert planted.look() == []
+    assert not checkpoint.exists()
+    assert checkpoint.with_name("checkpoint.pkl.damaged").read_bytes() == content
+    planted.finish(5)
+    retried = (planted.folder(number + 1) / "trained.txt").read_text().split("\n")
+    assert retried[0] == "2 0"  # the second attempt, from its first step on
+
+
+def test_a_whole_checkpoint_is_gone_on_from(planted):
+    number = planted.left_by_a_dead_driver(save=True)
+    planted.mend("left-running")
+    planted.finish(5)
+    assert (planted.folder(number + 1) / "trained.txt").read_text().startswith("2 3\n")
+
+
+def test_weights_that_torch_cannot_open_are_set_aside(ran):
+    planted = ran(checkpoints={"keep_best": 4})
+    torch = pytest.importorskip("torch")
+    whole, broken, own = (planted.folder(number) / layout.WEIGHTS for number in (0, 1, 2))
+    torch.save({"model": torch.zeros(1000)}, whole)
+    assert zipfile.is_zipfile(whole)
+    broken.write_bytes(whole.read_bytes()[:-500])
+    own.write_text("an objective's own format")
+    (found,) = planted.mend("weights-broken")
+    assert found.trial == 1
+    assert whole.exists()
+    assert own.exists()
+    assert broken.with_name("weights.pt.damaged").exists()
+
+
+def test_surplus_checkpoints_are_removed_and_no_others(ran, runs):
+    planted = ran("keeps", checkpoints={"keep_best": 2})
+    kept = sorted(runs.glob("toy/trials/*/weights.pt"))
+    assert len(kept) == 2
+    extra = next(folder for folder in sorted(runs.glob("toy/trials/*")) if not (folder / layout.WEIGHTS).exists())
+    (extra / layout.WEIGHTS).write_text("0.5")
+    (extra / layout.CHECKPOINT).write_bytes(b"x")
+    (found,) = planted.mend("checkpoints-surplus")
+    assert "2 files" in found.said
+    assert sorted(runs.glob("toy/trials/*/weights.pt")) == kept
+
+
+def test_requests_that_nobody_answered_are_removed(planted):
+    requests = planted.directory / layout.REQUESTS
+    requests.mkdir(exist_ok=True)
+    (requests / "old.json").write_text("{}")
+    os.utime(requests / "old.json", (time.time() - 100, time.time() - 100))
+    (requests / "new.json").write_text("{}")
+    planted.mend("requests-left")
+    assert [path.name for path in requests.iterdir()] == ["new.json"]
+
+
+def test_the_name_of_a_dead_driver_is_cleared(planted):
+    lock = planted.directory / layout.LOCK
+    lock.write_text(json.dumps({"host": socket.gethostname(), "pid": 4711, "started": 1.0}))
+    (found,) = planted.mend("driver-died")
+    assert "process 4711" in found.said
+    assert lock.read_text() == ""
+
+
+def test_a_folder_that_cannot_be_looked_at_is_a_finding(planted):
+    """Made by somebody else, say. (A folder in the place of the lock: the user who runs this may be root.)"""
+    lock = planted.directory / layout.LOCK
+    lock.unlink()
+    lock.mkdir()
+    for fix in (False, True):
+        (one,) = visit(planted.runs, (), fix=fix)
+        assert (one.finding.check, one.fate) == ("folder-unreadable", "left")
+        assert str(lock) in one.finding.said
+
+
+def test_trials_on_a_disk_that_is_not_there_are_one_finding(planted, tmp_path):
+    trials = layout.trials_directory(planted.directory)
+    trials.rename(tmp_path / "unmounted")
+    trials.symlink_to(tmp_path / "shared")
+    (one,) = visit(planted.runs, (), fix=True)
+    assert (one.finding.check, one.fate) == ("trials-away", "left")
+    (tmp_path / "unmounted").rename(tmp_path / "shared")
+    assert planted.look() == []
+
+
+def test_without_mlflow_a_damaged_study_yaml_is_said_and_left(planted):
+    (planted.directory / layout.SPEC).write_text("name: toy\nobjective: [")
+    (one,) = visit(planted.runs, (), fix=True)
+    assert (one.finding.check, one.fate) == ("spec-unreadable", "left")
+    assert "study.yaml:3" in one.finding.said
+    run(planted.spec, planted.runs)  # what it says to do
+    assert planted.look() == []
+
+
+# --- processes
+
+
+@pytest.fixture
+def hanging(planted):
+    """A worker of a driver that died, stopped, so that it does not notice."""
+    theirs, ours = socket.socketpair()
+    with (planted.folder(1) / layout.OUTPUT).open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hpo.worker", str(theirs.fileno()), str(theirs.fileno())],
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+    os.kill(process.pid, signal.SIGSTOP)
+    yield process
+    process.kill()
+    process.wait()
+    ours.close()
+    theirs.close()
+
+
+def test_a_worker_without_a_driver_is_ended(planted, hanging):
+    (found,) = planted.look()
+    assert (found.finding.check, found.finding.sure) == ("process-left", "certain")
+    assert f"process {hanging.pid} on this host, a worker" in found.finding.said
+    (one,) = visit(planted.runs, (), fix=True)
+    assert one.fate == "mended"
+    assert hanging.wait(5) == -signal.SIGKILL
+    assert planted.look() == []
+
+
+def test_a_worker_whose_driver_lives_is_left(planted, hanging):
+    with driver_lock(planted.directory):
+        assert visit(planted.runs, (), fix=True) == []
+    assert hanging.poll() is None
+
+
+def test_what_a_trial_left_behind_is_ended_alone(planted):
+    with (planted.folder(0) / layout.OUTPUT).open("ab") as output:
+        left = subprocess.Popen(["sleep", "600"], stderr=output)
+    reader = subprocess.Popen(["tail", "-f", planted.folder(0) / layout.OUTPUT], stdout=subprocess.DEVNULL)
+    try:
+        (one,) = visit(planted.runs, (), fix=True)
+        assert (one.finding.check, one.finding.sure, one.fate) == ("process-left", "likely", "mended")
+        assert left.wait(5) == -signal.SIGKILL
+        assert reader.poll() is None
+    finally:
+        for process in (left, reader):
+            process.kill()
+            process.wait()
+
+
+# --- times and the machine
+
+
+def test_odd_times_are_said(planted):
+    number = planted.left_by_a_dead_driver()
+    trial = planted.study.trials[number]
+    note = planted.study.trials[0].user_attrs["hpo:outcome"]
+    study = planted.study
+    study._storage.set_trial_user_attr(trial._trial_id, "hpo:outcome", note | {"finished": time.time() + 100})
+    study.tell(number, 0.5)
+    (one,) = [one for one in planted.look() if one.finding.check == "odd-times"]
+    assert (one.finding.trial, one.finding.sure) == (number, "likely")
+    assert "100 s in the future" in one.finding.said or "99 s in the future" in one.finding.said
+
+
+def test_a_full_disk_is_said_with_what_takes_most(planted, monkeypatch):
+    total = 100 * 2**30
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(total, total - 2**29, 2**29))
+    (one,) = visit(planted.runs, (), fix=False)
+    assert (one.finding.check, one.finding.sure) == ("disk-full", "certain")
+    assert "0.537 GB of 107 GB left" in one.finding.said
+    assert "toy " in one.finding.said
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(total, total - 2**32, 2**32))
+    assert visit(planted.runs, (), fix=False) == []
+
+
+@pytest.mark.parametrize(("by", "how"), [(10.0, "behind"), (-10.0, "ahead of")])
+def test_a_clock_that_is_apart_from_the_file_servers_is_said(planted, monkeypatch, by, how):
+    here = time.time
+    monkeypatch.setattr(time, "time", lambda: here() + by)
+    found = [one.finding for one in visit(planted.runs, (), fix=False) if one.finding.check == "clocks-apart"]
+    assert len(found) == 1
+    assert f"is 10 s {how} that of this host" in found[0].said
+
+
+def test_the_clock_of_a_driver_elsewhere_is_compared_with_its_files(planted):
+    number = planted.left_by_a_dead_driver()
+    path = planted.history(number)
+    with driver_lock(planted.directory):
+        assert visit(planted.runs, (), fix=True) == []
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(row | {"time": row["time"] + 60}) + "\n" for row in rows))
+        (one,) = visit(planted.runs, (), fix=True)
+    assert (one.finding.check, one.finding.sure, one.fate) == ("clocks-apart", "likely", "left")
+    assert "ahead of that of the file server" in one.finding.said
