@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from hpo.atomic import write_atomically
+
 
 @dataclass(frozen=True)
 class Step:
@@ -40,13 +42,22 @@ class HistoryWriter:
             self._file.write("\n")
 
     def append(self, step: Step) -> None:
-        metrics = {name: value if math.isfinite(value) else str(value) for name, value in step.metrics.items()}
-        row = {"step": step.step, "time": round(step.time, 3), "attempt": step.attempt, "metrics": metrics}
-        self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
+        self._file.write(_row(step))
         self._file.flush()
 
     def close(self) -> None:
         self._file.close()
+
+
+def write(path: Path, steps: Iterable[Step]) -> None:
+    """A whole history, in place of what is there."""
+    write_atomically(path, "".join(map(_row, steps)))
+
+
+def _row(step: Step) -> str:
+    metrics = {name: value if math.isfinite(value) else str(value) for name, value in step.metrics.items()}
+    row = {"step": step.step, "time": round(step.time, 3), "attempt": step.attempt, "metrics": metrics}
+    return json.dumps(row, separators=(",", ":")) + "\n"
 
 
 def read(path: Path) -> list[Step]:

@@ -145,7 +145,7 @@ def _command(command: str, spec: StudySpec, runs: Path) -> str:
 
 def _mlflow(spec: StudySpec, runs: Path, url: str, shown: Tracker) -> Iterator[Tracker]:
     if spec.mlflow is not None:
-        from hpo.trackers.mlflow_tracker import MlflowTracker
+        from hpo.trackers.mlflow.tracker import MlflowTracker
 
         yield MlflowTracker(spec, runs, url, shown.message)
 

@@ -15,7 +15,7 @@ import pytest
 from mlflow_reading import Read, children_of, parent_of
 
 from hpo import layout
-from hpo.trackers import mlflow_place as place
+from hpo.trackers.mlflow import place
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hpo.analysis.records import records_of
 from hpo.analysis.training_log import log_of
 from hpo.redaction import redact
 from hpo.storage import load_study
-from hpo.trackers.mlflow_place import ENVIRONMENT, is_server
+from hpo.trackers.mlflow.place import ENVIRONMENT, is_server
 
 RUN = "mlflow:"
 # What a folder of a training may hold, the first that is there.
@@ -62,7 +62,7 @@ def of_trial(runs: Path, name: str, number: int | None) -> Training:
 
 
 def _run(run_id: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> ReadLog:
-    from hpo.trackers.mlflow_client import read_run
+    from hpo.trackers.mlflow.client import read_run
 
     uri = tracking_uri or os.environ.get(ENVIRONMENT) or f"sqlite:///{runs / layout.MLFLOW_STORE}"
     file = re.fullmatch(r"sqlite:///([^?]+).*", uri)

@@ -12,7 +12,7 @@ from hpo.parameter import show
 from hpo.redaction import redact
 from hpo.samplers import warnings_for
 from hpo.storage import storage_url
-from hpo.trackers.mlflow_place import experiment_name, tracking_uri
+from hpo.trackers.mlflow.place import experiment_name, tracking_uri
 
 if TYPE_CHECKING:
     from hpo.spec import Component, StudySpec

@@ -79,7 +79,7 @@ def _forget(runs: Path, name: str) -> None:
 def _forget_runs(runs: Path, name: str) -> str:
     """What became of its runs in MLflow. A server that is away does not keep a study from being deleted."""
     from hpo.spec import load_spec
-    from hpo.trackers.mlflow_sync import discard
+    from hpo.trackers.mlflow.sync import discard
 
     spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, locate=False)
     try:

@@ -56,12 +56,12 @@ def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> N
     that is an MLflow server, it prints the address. STUDY is a name in the runs folder or a YAML; by
     default the study last driven. Ctrl-C ends it."""
     from hpo.storage import load_study
-    from hpo.trackers import mlflow_place as place
+    from hpo.trackers.mlflow import place
 
     name = find_study(runs, study)
     spec, _ = load_study(runs, name)
     if sync:
-        from hpo.trackers.mlflow_sync import sync as write
+        from hpo.trackers.mlflow.sync import sync as write
 
         write(runs, name, lambda text: click.echo(text, err=True))
     known = place.read_place(layout.study_directory(runs, name))
@@ -188,7 +188,7 @@ def _last_line(log: IO[str]) -> str:
 def _view(key: str, spec: StudySpec) -> str:
     """The part of an address that makes MLflow show the trials of a study side by side, the best first. (In
     its own order they would hide behind their parent.)"""
-    from hpo.trackers.mlflow_records import name_of
+    from hpo.trackers.mlflow.records import name_of
 
     metric = spec.metrics[0]
     chosen = {

@@ -275,7 +275,7 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
 
 
 def _mlflow(spec: StudySpec, runs: Path) -> Iterator[tuple[str, str]]:
-    from hpo.trackers.mlflow_place import is_server, read_place
+    from hpo.trackers.mlflow.place import is_server, read_place
 
     known = read_place(layout.study_directory(runs, spec.name))
     if spec.mlflow is not None and known is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,10 +16,10 @@ from hpo.atomic import write_atomically
 from hpo.attributes import JOB, OUTCOME, requeued
 from hpo.doctor.case import Case, Check
 from hpo.doctor.finding import Finding
+from hpo.doctor.mlflow_checks import steps_in_mlflow
 from hpo.doctor.set_aside import keep_damaged
 from hpo.errors import HpoError
-from hpo.history import HistoryWriter, Step
-from hpo.trackers.mlflow_place import read_place
+from hpo.history import Step
 
 
 def garbled(case: Case) -> Iterator[Finding]:
@@ -99,22 +98,16 @@ class _Tracked:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._nowhere = read_place(case.directory) is None
         self._away = False
 
     def of(self, number: int) -> Sequence[Step] | None:
         """Nothing where MLflow has none; None where it cannot be read: then it is not asked again."""
-        if self._nowhere:
-            return ()
-        if self._away:
-            return None
-        from hpo.trackers.mlflow_restore import metrics_of
-
-        try:
-            return metrics_of(self._case.runs, self._case.spec, number) or ()
-        except HpoError:
-            self._away = True
-            return None
+        if not self._away:
+            try:
+                return steps_in_mlflow(self._case, number) or ()
+            except HpoError:
+                self._away = True
+        return None
 
 
 def _restore(trial: FrozenTrial, path: Path, name: str, tracked: Sequence[Step]) -> None:
@@ -124,7 +117,7 @@ def _restore(trial: FrozenTrial, path: Path, name: str, tracked: Sequence[Step])
     steps |= {step.step: step for step in history.read(path)}
     if path.is_file():
         keep_damaged(path)
-    write_history(path, [steps[number] for number in sorted(steps)])
+    history.write(path, [steps[number] for number in sorted(steps)])
 
 
 def _from_optuna(trial: FrozenTrial, name: str) -> Iterator[tuple[int, Step]]:
@@ -141,16 +134,6 @@ def _keep_rows(path: Path) -> None:
     rows = [line for line in path.read_bytes().splitlines() if _is_row(line)]
     keep_damaged(path)
     write_atomically(path, b"".join(row + b"\n" for row in rows))
-
-
-def write_history(path: Path, steps: Sequence[Step]) -> None:
-    partial_file = path.with_name(f"{path.name}.partial")
-    partial_file.unlink(missing_ok=True)
-    writer = HistoryWriter(partial_file)
-    for step in steps:
-        writer.append(step)
-    writer.close()
-    os.replace(partial_file, path)
 
 
 def _is_row(line: bytes) -> bool:

@@ -16,10 +16,10 @@ from hpo.doctor.set_aside import keep_damaged
 from hpo.errors import HpoError
 from hpo.history import Step
 from hpo.redaction import redact
-from hpo.trackers import mlflow_place as place
+from hpo.trackers.mlflow import place
 
 if TYPE_CHECKING:
-    from hpo.trackers.mlflow_audit import Fault
+    from hpo.trackers.mlflow.audit import Fault
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ def lost_place(case: Case) -> Iterator[Finding]:
     if not damaged and case.spec.mlflow is None:
         return
     what = f"{noted} cannot be read" if damaged else f"{noted} is gone"
-    from hpo.trackers import mlflow_restore
-    from hpo.trackers.mlflow_repair import Repair, put_place
+    from hpo.trackers.mlflow import restore
+    from hpo.trackers.mlflow.repair import Repair, put_place
 
     try:
-        found = mlflow_restore.find_place(case.runs, case.spec, case.trials)
+        found = restore.find_place(case.runs, case.spec, case.trials)
     except HpoError as error:
         yield _finding(case, "mlflow-lost", f"{what}, and {error}", "certain", _WORDS["unreachable"].remedy)
         return
@@ -138,7 +138,7 @@ def runs(case: Case) -> Iterator[Finding]:
     """What MLflow's runs have otherwise than the study."""
     if place.read_place(case.directory) is None:
         return
-    from hpo.trackers.mlflow_audit import audit
+    from hpo.trackers.mlflow.audit import audit
 
     for fault in audit(case.runs, case.spec, case.study, case.driver is not None):
         words = _WORDS[fault.kind]
@@ -155,7 +155,7 @@ def steps_in_mlflow(case: Case, number: int) -> Sequence[Step] | None:
     Raises HpoError when MLflow cannot be read."""
     if place.read_place(case.directory) is None:
         return None  # and need not load mlflow to see it
-    from hpo.trackers.mlflow_restore import metrics_of
+    from hpo.trackers.mlflow.restore import metrics_of
 
     return metrics_of(case.runs, case.spec, number)
 
@@ -181,8 +181,6 @@ def _said(template: str, fault: Fault) -> str:
 
 def _add_steps(case: Case, trials: Sequence[int]) -> None:
     """What the history has stays as it is."""
-    from hpo.doctor.history_checks import write_history
-
     for number in trials:
         path = case.folder(number) / layout.HISTORY
         own = {step.step: step for step in history.read(path)}
@@ -193,7 +191,7 @@ def _add_steps(case: Case, trials: Sequence[int]) -> None:
         if steps != own:
             if path.is_file():
                 keep_damaged(path)
-            write_history(path, [steps[step] for step in sorted(steps)])
+            history.write(path, [steps[step] for step in sorted(steps)])
 
 
 CHECKS: tuple[Check, ...] = (lost_place, runs)

@@ -20,7 +20,7 @@ from hpo.doctor.finding import Finding
 
 _PROC = Path("/proc")
 # What hpo starts, and goes with its driver by itself within moments.
-_OWN = {"hpo.worker": "a worker", "hpo.trackers.mlflow_process": "the process that writes to MLflow"}
+_OWN = {"hpo.worker": "a worker", "hpo.trackers.mlflow.process": "the process that writes to MLflow"}
 _GRACE_SECONDS = 3.0
 
 

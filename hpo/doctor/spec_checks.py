@@ -17,8 +17,8 @@ from hpo.doctor.finding import Finding, Sure
 from hpo.doctor.set_aside import keep_damaged
 from hpo.errors import HpoError, SpecError
 from hpo.spec import StudySpec, identity_difference, load_spec
-from hpo.trackers.mlflow_files import KeptSpec, kept_spec
-from hpo.trackers.mlflow_place import read_place, write_place
+from hpo.trackers.mlflow.files import KeptSpec, kept_spec
+from hpo.trackers.mlflow.place import read_place, write_place
 
 
 def folders(runs: Path) -> list[str]:

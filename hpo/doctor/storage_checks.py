@@ -16,8 +16,8 @@ from hpo.doctor.set_aside import free_name
 from hpo.errors import StorageError, listing
 from hpo.redaction import redact
 from hpo.storage import JOURNAL_SCHEME, journal_lock, open_storage, repair_journal, torn_line
-from hpo.trackers.mlflow_place import read_place, tracking_uri
-from hpo.trackers.mlflow_store import is_half_made
+from hpo.trackers.mlflow.place import read_place, tracking_uri
+from hpo.trackers.mlflow.store import is_half_made
 
 # Seconds that MLflow may take for it on a slow machine.
 _BEING_MADE = 60.0

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from hpo.doctor.visit import visit
-from hpo.trackers.mlflow_store import is_half_made, make_store
+from hpo.trackers.mlflow.store import is_half_made, make_store
 
 # MLflow's own tables use it.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:s
 MAKE = """
 import sys
 from pathlib import Path
-from hpo.trackers.mlflow_store import make_store
+from hpo.trackers.mlflow.store import make_store
 make_store(Path(sys.argv[1]))
 """
 

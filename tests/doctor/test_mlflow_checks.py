@@ -23,8 +23,8 @@ from hpo.doctor.case import Case
 from hpo.errors import HpoError
 from hpo.spec import load_spec
 from hpo.storage import load_study
-from hpo.trackers import mlflow_place as place
-from hpo.trackers.mlflow_sync import sync
+from hpo.trackers.mlflow import place
+from hpo.trackers.mlflow.sync import sync
 
 # MLflow 3.17's own tables use it; SQLAlchemy 2.1 says so when it first meets them.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
@@ -63,7 +63,7 @@ def case(study_yaml, runs, once, monkeypatch):
     monkeypatch.delenv(place.ENVIRONMENT, raising=False)
     empty = once.parent / "empty.db"
     if not once.exists():
-        from hpo.trackers.mlflow_client import client_of
+        from hpo.trackers.mlflow.client import client_of
 
         client_of(f"sqlite:///{empty}").search_experiments()
         runner.run(load_spec(study_yaml(budget={"trials": 3})), once)
@@ -83,7 +83,7 @@ def case_of(runs, name="toy", driver=None):
 
 @pytest.fixture
 def store(case):
-    from hpo.trackers.mlflow_client import client_of
+    from hpo.trackers.mlflow.client import client_of
 
     uri = f"sqlite:///{case.runs / layout.MLFLOW_STORE}"
     client = client_of(uri)

@@ -15,8 +15,8 @@ from hpo import history, layout, runner
 from hpo.errors import HpoError
 from hpo.spec import load_spec
 from hpo.storage import load_study
-from hpo.trackers import mlflow_place as place
-from hpo.trackers.mlflow_sync import sync
+from hpo.trackers.mlflow import place
+from hpo.trackers.mlflow.sync import sync
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def store(ran, runs, server):
 
 
 def audit(runs, driven=False):
-    from hpo.trackers import mlflow_audit
+    from hpo.trackers.mlflow.audit import audit as compare
 
-    return mlflow_audit.audit(runs, *load_study(runs, "toy"), driven)
+    return compare(runs, *load_study(runs, "toy"), driven)
 
 
 def own_runs(store):
@@ -137,7 +137,7 @@ def test_a_server_that_is_away_is_one_fault_and_neither_mended_nor_read(study_ya
     sync(runs, "toy", pytest.fail)
     from mlflow.tracking import MlflowClient
 
-    from hpo.trackers.mlflow_restore import find_place, metrics_of
+    from hpo.trackers.mlflow.restore import find_place, metrics_of
 
     MlflowClient(own_server.url).update_run(parent_of(over_http(own_server.url, "toy")).id, status="RUNNING")
     (planted,) = audit(runs)
@@ -173,7 +173,7 @@ def test_artifacts_that_are_taken_no_more_are_said_to_be_refused(store, server):
 
 @pytest.mark.parametrize("with_artifact", [True, False])
 def test_a_history_comes_back_as_it_was(store, with_artifact):
-    from hpo.trackers.mlflow_restore import metrics_of
+    from hpo.trackers.mlflow.restore import metrics_of
 
     path = layout.trial_directory(store.runs / "toy", 1) / layout.HISTORY
     was = history.read(path)
@@ -191,7 +191,7 @@ def test_a_history_comes_back_as_it_was(store, with_artifact):
 
 
 def test_odd_names_and_values_come_back_or_not_at_all(study_yaml, runs, server, request):
-    from hpo.trackers.mlflow_restore import metrics_of
+    from hpo.trackers.mlflow.restore import metrics_of
 
     tracked = {"tracking_uri": server.url, "experiment": request.node.name}
     spec = load_spec(study_yaml("odd", budget={"trials": 2}, red_flags=[], mlflow=False))
@@ -282,7 +282,7 @@ def _write_study(runs, trials):
 
 
 def test_two_folders_with_one_key_are_told_apart_and_each_gets_its_own_runs(store):
-    from hpo.trackers import mlflow_audit
+    from hpo.trackers.mlflow.audit import audit as compare
 
     copy = store.runs / "copied"
     shutil.copytree(store.runs / "toy", copy)
@@ -297,15 +297,15 @@ def test_two_folders_with_one_key_are_told_apart_and_each_gets_its_own_runs(stor
     optuna.copy_study(from_study_name="toy", from_storage=opened, to_storage=opened, to_study_name="copied")
     assert audit(store.runs) == []  # the original
     spec, study = load_study(store.runs, "copied")
-    (fault,) = mlflow_audit.audit(store.runs, spec, study, driven=False)
+    (fault,) = compare(store.runs, spec, study, driven=False)
     assert (fault.kind, fault.detail) == ("shared-key", "'toy'")
     fault.mend()
     fault.mend()
     key = place.read_place(copy).key
     assert key != store.key
-    for fault in mlflow_audit.audit(store.runs, spec, study, driven=False):
+    for fault in compare(store.runs, spec, study, driven=False):
         fault.mend()
-    assert mlflow_audit.audit(store.runs, spec, study, driven=False) == []
+    assert compare(store.runs, spec, study, driven=False) == []
     found = over_http(store.uri, store.experiment)
     check_all_is_there(store.runs, "copied", [run for run in found if run.tags["hpo.key"] == key])
     check_mended(store)

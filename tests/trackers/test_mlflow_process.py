@@ -32,7 +32,7 @@ def writers(runs):
     found = []
     for process in psutil.process_iter():
         try:
-            if "hpo.trackers.mlflow_process" in process.cmdline() and any(
+            if "hpo.trackers.mlflow.process" in process.cmdline() and any(
                 file.path.startswith(str(runs)) for file in process.open_files()
             ):
                 found.append(process)

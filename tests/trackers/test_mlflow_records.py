@@ -11,9 +11,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
 from hpo import __version__
-from hpo.trackers import mlflow_place as place
-from hpo.trackers import mlflow_records as records
-from hpo.trackers.provenance import provenance
+from hpo.trackers.mlflow import place, records
+from hpo.trackers.mlflow.provenance import provenance
 
 
 def ended(number, value=None, state="COMPLETE", finished=0.0, requeued=False, **outcome):

@@ -10,7 +10,7 @@ from mlflow_reading import LARGEST, check_all_is_there, children_of, in_file, ov
 from hpo import runner
 from hpo.spec import load_spec
 from hpo.storage import load_study
-from hpo.trackers import mlflow_place as place
+from hpo.trackers.mlflow import place
 
 PROVENANCE = {"mlflow.source.git.commit": "abc"}
 
@@ -30,7 +30,7 @@ def ran(study_yaml, runs):
 @pytest.fixture
 def mirror_of(runs, server, request):
     """Opens a mirror of a study on the server, in an experiment of the test's own."""
-    from hpo.trackers.mlflow import Mirror
+    from hpo.trackers.mlflow.mirror import Mirror
 
     experiment = request.node.name
 
@@ -300,7 +300,7 @@ def test_provenance_is_of_the_trials_that_ran_under_it_alone(ran, mirror_of, ser
 
 def test_a_running_trial_shows_what_no_retry_will_replace(ran):
     from hpo.history import Step
-    from hpo.trackers.mlflow import _settled
+    from hpo.trackers.mlflow.mirror import _settled
 
     _, trials = ran(budget={"trials": 1})
     trial = replace_note(trials[0], trials[0].user_attrs["hpo:job"] | {"attempt": 2})
@@ -311,11 +311,11 @@ def test_a_running_trial_shows_what_no_retry_will_replace(ran):
 
 
 def test_runs_are_read_page_by_page(mirror_of, server, ran, monkeypatch):
-    from hpo.trackers import mlflow_client
+    from hpo.trackers.mlflow import client
 
     spec, trials = ran(budget={"trials": 5})
     write(mirror_of(spec), trials)
-    monkeypatch.setattr(mlflow_client, "_PAGE", 2)
+    monkeypatch.setattr(client, "_PAGE", 2)
     first = over_http(server.url, mirror_of.experiment)
     write(mirror_of(spec), trials)
     assert over_http(server.url, mirror_of.experiment) == first

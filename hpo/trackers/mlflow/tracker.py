@@ -16,9 +16,9 @@ from pathlib import Path
 import hpo
 from hpo import layout
 from hpo.spec import StudySpec
-from hpo.trackers import mlflow_place as place
 from hpo.trackers.base import Progress, Tracker
-from hpo.trackers.mlflow_process import MOST_BYTES, Order
+from hpo.trackers.mlflow import place
+from hpo.trackers.mlflow.process import MOST_BYTES, Order
 from hpo.trial import Job, Outcome
 
 # Seconds of waiting at the end: before it is said, and without a sign of life before it is given up.
@@ -50,7 +50,7 @@ class MlflowTracker(Tracker):
         with theirs, (directory / layout.MLFLOW_LOG).open("ab") as log:
             self._process = subprocess.Popen(
                 # -P: nothing in the current folder may stand in for a module.
-                [sys.executable, "-P", "-m", "hpo.trackers.mlflow_process", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "hpo.trackers.mlflow.process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

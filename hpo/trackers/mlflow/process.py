@@ -1,4 +1,4 @@
-"""The process that keeps MLflow up to date while a study runs: `python -m hpo.trackers.mlflow_process FD`.
+"""The process that keeps MLflow up to date while a study runs: `python -m hpo.trackers.mlflow.process FD`.
 
 It reads what the driver has written (the Optuna study, the history files) every two seconds, so the
 driver pays nothing for a trial and waits for no server. FD is a socket to the driver. From it comes
@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.redaction import redact
 from hpo.storage import load_study
-from hpo.trackers import mlflow_place as place
-from hpo.trackers.mlflow_records import began, study_status
-from hpo.trackers.provenance import provenance
+from hpo.trackers.mlflow import place
+from hpo.trackers.mlflow.provenance import provenance
+from hpo.trackers.mlflow.records import began, study_status
 
 if TYPE_CHECKING:
     from optuna import Study
 
     from hpo.spec import StudySpec
-    from hpo.trackers.mlflow import Mirror
+    from hpo.trackers.mlflow.mirror import Mirror
 
 PERIOD = 2.0
 _LONGEST_WAIT = 30.0
@@ -137,7 +137,7 @@ def _follow(order: Order, channel: _Channel) -> None:
             trials = study.get_trials(deepcopy=False)
             reading = False
             if mirror is None:
-                from hpo.trackers.mlflow import Mirror
+                from hpo.trackers.mlflow.mirror import Mirror
 
                 mirror = Mirror(
                     spec, runs, order.tracking_uri, order.experiment, key, began(trials, order.since),
@@ -151,7 +151,7 @@ def _follow(order: Order, channel: _Channel) -> None:
                 channel.say(f"{where} can be written again; what was missing is being written")
             failures, trouble, said = 0, "", False
         except Exception as error:
-            from hpo.trackers.mlflow_client import reason
+            from hpo.trackers.mlflow.client import reason
 
             traceback.print_exc()
             failures += 1

@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from hpo import history, layout
-from hpo.trackers import mlflow_records as records
-from hpo.trackers.mlflow_place import is_server
+from hpo.trackers.mlflow import records
+from hpo.trackers.mlflow.place import is_server
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

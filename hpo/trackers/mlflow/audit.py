@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 from hpo import layout
 from hpo.attributes import params_of
 from hpo.redaction import redact
-from hpo.trackers import mlflow_place as place
-from hpo.trackers import mlflow_records as records
-from hpo.trackers.mlflow_artifacts import Listed, lacking
-from hpo.trackers.mlflow_client import client_of, ranked, reason, search
-from hpo.trackers.mlflow_points import Truth, counts_of, difference, looks_the_same, truth_of
-from hpo.trackers.mlflow_repair import Repair
+from hpo.trackers.mlflow import place, records
+from hpo.trackers.mlflow.artifacts import Listed, lacking
+from hpo.trackers.mlflow.client import client_of, ranked, reason, search
+from hpo.trackers.mlflow.points import Truth, counts_of, difference, looks_the_same, truth_of
+from hpo.trackers.mlflow.repair import Repair
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run

@@ -13,8 +13,8 @@ from hpo.errors import HpoError
 from hpo.redaction import redact
 from hpo.spec import StudySpec
 from hpo.storage import load_study
-from hpo.trackers import mlflow_place as place
-from hpo.trackers.mlflow_records import began, study_status
+from hpo.trackers.mlflow import place
+from hpo.trackers.mlflow.records import began, study_status
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -44,8 +44,8 @@ def write(
     under the writer's lock. Returns why the store takes no artifacts; empty if it does.
 
     Raises HpoError when MLflow cannot be written, or refuses a trial."""
-    from hpo.trackers.mlflow import Mirror
-    from hpo.trackers.mlflow_client import reason
+    from hpo.trackers.mlflow.client import reason
+    from hpo.trackers.mlflow.mirror import Mirror
 
     key = place.keep_place(layout.study_directory(runs, spec.name), uri, experiment).key
     trials = study.get_trials(deepcopy=False)
@@ -68,8 +68,8 @@ def discard(runs: Path, spec: StudySpec) -> int:
     known = place.read_place(layout.study_directory(runs, spec.name))
     if known is None:
         return 0
-    from hpo.trackers.mlflow import discard as throw_away
-    from hpo.trackers.mlflow_client import reason
+    from hpo.trackers.mlflow.client import reason
+    from hpo.trackers.mlflow.mirror import discard as throw_away
 
     uri = place.written_uri(spec, runs, known)
     try:

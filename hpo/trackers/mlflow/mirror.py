@@ -22,8 +22,8 @@ from sqlalchemy.engine import Engine
 
 from hpo import history, layout
 from hpo.attributes import JOB, OUTCOME, params_of
-from hpo.trackers import mlflow_records as records
-from hpo.trackers.mlflow_client import (
+from hpo.trackers.mlflow import records
+from hpo.trackers.mlflow.client import (
     Metric,
     MlflowException,
     Param,
@@ -33,8 +33,8 @@ from hpo.trackers.mlflow_client import (
     reason,
     search,
 )
-from hpo.trackers.mlflow_place import artifact_folder, is_server
-from hpo.trackers.mlflow_store import make_store
+from hpo.trackers.mlflow.place import artifact_folder, is_server
+from hpo.trackers.mlflow.store import make_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -71,7 +71,7 @@ class _Child:
 class Mirror:
     """The runs of one study, as the truth has them.
 
-    key: the study's own (see mlflow_place). began: when the study did, for a parent that is made now.
+    key: the study's own (see hpo.trackers.mlflow.place). began: when the study did, for a parent that is made now.
     since: trials started from then on get the tags `provenance`; None of none. Both are seconds since the
     epoch. say: gets sentences for the user. between: called between runs; what it raises ends the work.
     artifacts_refused: why the store took no artifacts, if it did not.

@@ -10,7 +10,7 @@ from pathlib import Path
 from hpo import layout
 from hpo.errors import HpoError
 from hpo.redaction import redact
-from hpo.trackers import mlflow_place as place
+from hpo.trackers.mlflow import place
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ def kept_spec(runs: Path, name: str) -> KeptSpec | None:
     # A client would make the file.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return None
-    from hpo.trackers import mlflow_records as records
-    from hpo.trackers.mlflow_client import client_of, reason, search
+    from hpo.trackers.mlflow import records
+    from hpo.trackers.mlflow.client import client_of, reason, search
 
     value, tag = (known.key, records.KEY) if known else (name, "hpo.study")
     try:

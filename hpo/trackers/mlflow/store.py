@@ -13,7 +13,7 @@ def make_store(path: Path) -> None:
     on which it died at that is of no more use to it: so it works on a file beside it, which then takes its name."""
     if path.exists():
         return
-    from hpo.trackers.mlflow_client import client_of
+    from hpo.trackers.mlflow.client import client_of
 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from hpo.errors import HpoError
 from hpo.redaction import redact
-from hpo.trackers import mlflow_records as records
-from hpo.trackers.mlflow_place import is_server
+from hpo.trackers.mlflow import records
+from hpo.trackers.mlflow.place import is_server
 
 # Read when mlflow is imported. Retries are the caller's: a request that is repeated unseen could double a run.
 # Nothing is sent to anyone but the store.

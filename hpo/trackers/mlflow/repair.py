@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from hpo import layout
 from hpo.errors import HpoError
 from hpo.redaction import redact
-from hpo.trackers import mlflow_place as place
-from hpo.trackers import mlflow_records as records
-from hpo.trackers.mlflow_client import client_of, reason
-from hpo.trackers.mlflow_sync import write
+from hpo.trackers.mlflow import place, records
+from hpo.trackers.mlflow.client import client_of, reason
+from hpo.trackers.mlflow.sync import write
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from hpo import history, layout
 from hpo.errors import HpoError
 from hpo.redaction import redact
-from hpo.trackers import mlflow_place as place
-from hpo.trackers import mlflow_records as records
-from hpo.trackers.mlflow_client import client_of, infinite, ranked, reason, search
-from hpo.trackers.mlflow_points import points_in
+from hpo.trackers.mlflow import place, records
+from hpo.trackers.mlflow.client import client_of, infinite, ranked, reason, search
+from hpo.trackers.mlflow.points import points_in
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import layout
-from hpo.trackers.mlflow_client import files_of
+from hpo.trackers.mlflow.client import files_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
