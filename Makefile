@@ -14,7 +14,7 @@ run: setup  ## set up, run the quickstart study (or STUDY=...) and print where i
 	@$(BIN)/hpo run $(STUDY)
 
 test: check  ## set up, then lint, types, floors and the fast tests
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 test-slow: setup  ## the tests that take minutes: kills at random moments, builds
 	@$(BIN)/python -m pytest -m slow

@@ -51,6 +51,7 @@ class HistoryWriter:
 
 def write(path: Path, steps: Iterable[Step]) -> None:
     """A whole history, in place of what is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "".join(map(_row, steps)))
 
 

@@ -18,6 +18,15 @@ TOYS = Path(__file__).parent / "toys.py"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in parallel (`pytest -n 3 --dist loadgroup`): files, and where a file tests each engine, those of one
+    engine. Fixtures of a module or a session are so made once, or a few times."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        engine = parameters.get("engine", parameters.get("apart", ""))
+        item.add_marker(pytest.mark.xdist_group(f"{item.path} {engine}" if isinstance(engine, str) else str(item.path)))
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"

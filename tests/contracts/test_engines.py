@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -381,7 +382,12 @@ def test_a_hanging_trial_fails_and_says_where_it_hung(make_spec, runs, apart, ti
 
 def workers_alive():
     """The worker processes that this process keeps, itself or through Ray."""
-    return [child for child in psutil.Process().children(recursive=True) if "hpo.worker" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "hpo.worker" in child.cmdline():
+                found.append(child)
+    return found
 
 
 class PressTwice(Tracker):

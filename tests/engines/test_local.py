@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -32,7 +33,12 @@ def file_of(runs, number, name):
 
 
 def workers_of(pid):
-    return [child for child in psutil.Process(pid).children() if "hpo.worker" in child.cmdline()]
+    found = []
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "hpo.worker" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_a_worker_keeps_its_process_over_trials(make_spec, runs):
