@@ -109,7 +109,7 @@ def test_at_the_time_limit_slurm_puts_it_back(commands, job, tmp_path):
     assert "requeued for the time that is left of the budget (number 1 of at most 100)" in said
     assert commands.calls("scontrol") == ["requeue 17"]
     assert len(notes.read_text().splitlines()) == 1
-    assert process.returncode == 130
+    assert process.returncode == 130, said
 
 
 def test_at_the_time_limit_pbs_gets_its_script_again(commands, job, tmp_path):
@@ -187,7 +187,7 @@ def test_what_ends_the_whole_job_reaches_the_driver_once(commands, job, tmp_path
     assert "the job is being ended from outside" in said
     assert len(notes.read_text().splitlines()) == 1
     assert commands.calls("scontrol") == []
-    assert process.returncode == 130
+    assert process.returncode == 130, said
 
 
 @pytest.mark.slow

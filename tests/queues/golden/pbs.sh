@@ -56,8 +56,7 @@ while kill -0 "$pid" 2> /dev/null; do
         kill -KILL "$pid"
         told=3
     fi
-    sleep 1 &
-    wait "$!"
+    sleep 1  # not `wait`: a signal that comes as the driver ends would cost bash its exit code
 done
 wait "$pid"
 code=$?
