@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ class _Doctor:
                     stack.enter_context(driver_lock(directory))
                 except StudyLocked:
                     fix, left = False, None
-            # Taking the lock and leaving it again empties it.
+            # `fix`: it is taken already, and empty when it is left.
             done = [Treated(left, "mended" if fix else "left")] if left else []
             return [*done, *(self._rounds(name, spec, storage) if fix else self._look(name, spec, storage))]
 
@@ -277,8 +278,13 @@ def _left_lock(directory: Path) -> Finding | None:
         who = "a driver"
     return Finding(
         "driver-died", directory.name, None, f"{who} drove the study and died: it, or its host, was killed", "certain",
-        f"clear {layout.LOCK}; `hpo run` goes on",
+        f"clear {layout.LOCK}; `hpo run` goes on", partial(_clear, directory),
     )  # fmt: skip
+
+
+def _clear(directory: Path) -> None:
+    with driver_lock(directory):
+        pass  # who leaves it leaves it empty
 
 
 def _not_in_storage(name: str, spec: StudySpec, runs: Path) -> Finding:

@@ -281,6 +281,18 @@ def _write_study(runs, trials):
     study.add_trials(made)
 
 
+def test_a_report_that_was_written_later_is_no_fault(store):
+    later = store.runs / "toy" / "report.zh-TW.html"
+    assert not later.exists()
+    later.write_text("<p>報告")
+    assert audit(store.runs) == []
+    for name in layout.REPORTS:
+        (store.artifacts(store.parent) / name).unlink(missing_ok=True)
+    (fault,) = audit(store.runs)
+    assert fault.kind == "study-artifacts"
+    assert "report.zh-TW.html" in fault.detail
+
+
 def test_two_folders_with_one_key_are_told_apart_and_each_gets_its_own_runs(store):
     from hpo.trackers.mlflow.audit import audit as compare
 

@@ -36,11 +36,13 @@ def lacking(uri: str, wanted: Sequence[Listed]) -> Iterator[tuple[Listed, list[s
 
     def names(listed: Listed) -> list[str]:
         there = files_of(uri, listed.run)
+        # A report that was written anew, in another language perhaps, comes to MLflow with the next run.
+        later = set(layout.REPORTS) if there.keys() & set(layout.REPORTS) else set()
         return [
             file.name
             for file in listed.files
-            if file.name not in there
-            or (file.name in _COMPLETE and there[file.name] not in (None, file.stat().st_size))
+            if (file.name not in there and file.name not in later)
+            or (file.name in _COMPLETE and there.get(file.name) not in (None, file.stat().st_size))
         ]
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
