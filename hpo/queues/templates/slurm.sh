@@ -62,7 +62,7 @@ requeued=${SLURM_RESTART_COUNT:-0}
 if ((requeued >= requeues)); then
     say "the time limit has come, and the job was requeued $requeued times already (--requeues): it is not again." \
         "What was finished is kept; hpo submit goes on"
-elif scontrol requeue "$SLURM_JOB_ID"; then
+elif scontrol requeue "$SLURM_JOB_ID" || ((ended)); then  # it may end this job before its command has said so
     say "requeued for the time that is left of the budget (number $((requeued + 1)) of at most $requeues)"
 else
     say "the time limit has come, and the queue did not take the job back. What was finished is kept; hpo submit goes on"
