@@ -133,7 +133,7 @@ def _await_silence(study_directory: Path, before: dict[str, Any], say: Callable[
 def _locked(study_directory: Path, driver: dict[str, Any]) -> StudyLocked:
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
     job = f", {driver['job']}," if "job" in driver else ""
-    stop = f"hpo stop {shlex.quote(study_directory.name)}{layout.runs_argument(study_directory.parent)}"
+    stop = layout.follow_up(f"stop {shlex.quote(study_directory.name)}", study_directory.parent)
     return StudyLocked(
         f"study '{study_directory.name}' is being driven by process {driver.get('pid', '?')} on host "
         f"{driver.get('host', '?')}{job} since {since}; wait for it, stop it with `{stop}`, or run under "

@@ -77,6 +77,11 @@ def runs_argument(runs: Path) -> str:
     return "" if runs == runs_folder() else f" --runs {shlex.quote(str(runs))}"
 
 
+def follow_up(command: str, runs: Path) -> str:
+    """`hpo <command>` as it has to be typed here: with --runs unless it is the default."""
+    return f"hpo {command}{runs_argument(runs)}"
+
+
 def knowledge_directory(runs: Path) -> Path:
     return runs / KNOWLEDGE
 

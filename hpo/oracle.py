@@ -25,7 +25,7 @@ from hpo.budget import Span, exhausted, span_of
 from hpo.checkpoints import Shelf, inherit
 from hpo.pruning import pruning_for
 from hpo.queueing import Queue
-from hpo.recovery import end, lost_attempts, note_of, recover, seed_of
+from hpo.recovery import end, lost_attempts, note_of, recover, seed_of, spent_with
 from hpo.rules import Raised, Watch, watch_of
 from hpo.schema import Budget
 from hpo.spec import StudySpec
@@ -204,7 +204,7 @@ class Oracle:
             error = layout.trial_directory(self._directory, outcome.number) / layout.ERROR
             error.write_text(outcome.error, encoding="utf-8")
         if again:
-            spent = _spent(running.origin, outcome.cause)
+            spent = spent_with(running.origin, outcome.cause)
             self._queue.put_again(outcome.number, running.job.seed, running.origin, spent, running.trial.params)
             self._warm.forget(outcome.number)
         note = note_of(outcome, finished, again, self.spec.engine.gpus if gpu is None else gpu)
@@ -387,10 +387,3 @@ class Oracle:
 def _ended(outcome: Outcome, cause: str, reason: str) -> Outcome:
     """The attempt as one that failed for this cause."""
     return replace(outcome, state="FAIL", metrics={}, cause=cause, reason=reason)
-
-
-def _spent(origin: Mapping[str, Any], cause: str) -> dict[str, int]:
-    """How often the configuration was tried again so far, by cause, with this time in it."""
-    spent: dict[str, int] = dict(origin.get("spent", {}))
-    spent[cause] = spent.get(cause, 0) + 1
-    return spent

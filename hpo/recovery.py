@@ -92,6 +92,13 @@ def lost_attempts(origin: Mapping[str, Any], trials: list[FrozenTrial]) -> Itera
         number = trials[number].user_attrs.get(ORIGIN, {}).get("retry_of")
 
 
+def spent_with(origin: Mapping[str, Any], cause: str) -> dict[str, int]:
+    """How often the configuration was tried again so far, by cause, with this time in it."""
+    spent: dict[str, int] = dict(origin.get("spent", {}))
+    spent[cause] = spent.get(cause, 0) + 1
+    return spent
+
+
 def seed_of(study_seed: int, number: int) -> int:
     """A trial's own seed, below 2^31: every attempt at it has the same, no two trials share one by
     design (NumPy's SeedSequence mixes the two numbers)."""

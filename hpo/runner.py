@@ -140,7 +140,7 @@ def _refuse_to_wait(spec: StudySpec, runs: Path, paused: Pause | None) -> None:
 
 
 def _command(command: str, spec: StudySpec, runs: Path) -> str:
-    return f"hpo {command} {shlex.quote(spec.name)}{layout.runs_argument(runs)}"
+    return layout.follow_up(f"{command} {shlex.quote(spec.name)}", runs)
 
 
 def _mlflow(spec: StudySpec, runs: Path, url: str, shown: Tracker) -> Iterator[Tracker]:

@@ -125,9 +125,7 @@ def _where_to_look(first: str) -> str:
     return f"{first}; {other}" if first else other
 
 
-def follow_up(command: str, runs: Path) -> str:
-    """`hpo <command>` as it has to be typed here: with --runs unless it is the default."""
-    return f"hpo {command}{layout.runs_argument(runs)}"
+follow_up = layout.follow_up
 
 
 def obeyed(answer: Answer) -> str:

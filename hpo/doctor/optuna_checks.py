@@ -14,7 +14,7 @@ from hpo.attributes import JOB, ORIGIN, OUTCOME, requeued
 from hpo.doctor.case import Case, Check
 from hpo.doctor.finding import Finding
 from hpo.queueing import Queue
-from hpo.recovery import end, note_of, put_again, recover
+from hpo.recovery import end, note_of, put_again, recover, spent_with
 from hpo.trial import INNOCENT, INTERRUPTED, Outcome
 from hpo.warm_start import WarmStart
 
@@ -125,8 +125,7 @@ def _try_again(case: Case, trial: FrozenTrial) -> None:
         put_again(case.spec, _queue(case), trial)
         return
     origin = trial.user_attrs.get(ORIGIN, {})
-    spent = dict(origin.get("spent", {}))
-    spent[cause] = spent.get(cause, 0) + 1
+    spent = spent_with(origin, cause)
     _queue(case).put_again(trial.number, trial.user_attrs[JOB]["seed"], origin, spent, trial.params)
 
 

@@ -112,4 +112,4 @@ def writer_lock(study: Path, wait: Callable[[], None]) -> Iterator[None]:
 
 def sync_command(runs: Path, name: str) -> str:
     """The command that writes what is missing, as it has to be typed here."""
-    return f"hpo mlflow {shlex.quote(name)} --sync{layout.runs_argument(runs)}"
+    return layout.follow_up(f"mlflow {shlex.quote(name)} --sync", runs)
