@@ -31,10 +31,10 @@ check: setup  ## lint, types and floors only
 
 messages: setup  ## bring the catalogues of the report's languages up to date with the source
 	@$(BIN)/pybabel -q extract --no-default-keywords -k tr -k trn:1,2 -k mark --no-location --sort-output --width 120 \
-	  --project hpo --output-file hpo/languages/messages.pot hpo
+	  --project hpo --output-file hpo/translation/messages.pot hpo
 	@$(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 120 \
-	  --locale zh_Hant_TW --input-file hpo/languages/messages.pot --output-file hpo/languages/zh_Hant_TW.po
-	@rm hpo/languages/messages.pot
+	  --locale zh_Hant_TW --input-file hpo/translation/messages.pot --output-file hpo/translation/zh_Hant_TW.po
+	@rm hpo/translation/messages.pot
 
 setup: $(INSTALLED)  ## make the virtual environment with the tested versions
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.analysis.training_log import TrainingLog
-from hpo.analysis.verdict import VERDICTS, judge
-from hpo.history import Step
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.analysis.training.verdict import VERDICTS, judge
+from hpo.storage.history import Step
 
 Values = NDArray[np.float64]
 # What is known of one training, by name.

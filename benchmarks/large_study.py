@@ -25,10 +25,11 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from hpo import layout
-from hpo.attributes import JOB, OUTCOME
-from hpo.history import HistoryWriter, Step
-from hpo.spec import StudySpec, load_spec
-from hpo.storage import open_storage, storage_url
+from hpo.spec.load import load_spec
+from hpo.spec.models import StudySpec
+from hpo.storage.history import HistoryWriter, Step
+from hpo.storage.open import open_storage, storage_url
+from hpo.storage.trial_attributes import JOB, OUTCOME
 
 STUDY = """
 name: large

@@ -28,11 +28,11 @@ from pathlib import Path
 import optuna
 
 from hpo import Pruned, Trial
-from hpo.attributes import OUTCOME
 from hpo.engines.inline import InlineEngine
-from hpo.oracle import Oracle
-from hpo.samplers import make_pruner, make_sampler
-from hpo.spec import load_spec
+from hpo.oracle.oracle import Oracle
+from hpo.search.samplers import make_pruner, make_sampler
+from hpo.spec.load import load_spec
+from hpo.storage.trial_attributes import OUTCOME
 from hpo.trial import EXCEPTION, OBJECTIVE, OUT_OF_MEMORY
 
 # What is told, and the cause that the Oracle then notes.

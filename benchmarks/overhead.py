@@ -35,14 +35,15 @@ from noop import study_yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from todays_stack import Seconds
-from tracking import Watch
+from tracking import RedFlagMonitor
 
-from hpo.oracle import Oracle
+from hpo.oracle.oracle import Oracle
 from hpo.runner import make_engine
 from hpo.runner import run as run_study
-from hpo.samplers import make_pruner, make_sampler
-from hpo.spec import StudySpec, load_spec
-from hpo.storage import open_storage, storage_url
+from hpo.search.samplers import make_pruner, make_sampler
+from hpo.spec.load import load_spec
+from hpo.spec.models import StudySpec
+from hpo.storage.open import open_storage, storage_url
 
 
 def plain_optuna(spec: StudySpec, folder: Path) -> float:
@@ -117,7 +118,7 @@ def _plain(trials: int, folder: Path) -> Seconds:
 def _engine(name: str, trials: int, folder: Path) -> Seconds:
     """`trials` begins with the first `ask`: before it come the tables of MLflow's process, the storage and, if it is
     the engine's, Ray; after it the start of the workers, which is the engine's own business."""
-    watch = Watch()
+    watch = RedFlagMonitor()
     began = time.perf_counter()
     result = run_study(_spec(folder, trials, tracked=True, engine=name), folder / "runs", [watch])
     done = time.perf_counter()

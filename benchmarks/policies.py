@@ -38,15 +38,15 @@ import tried
 from bohb import BOHBSampler
 
 from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine
-from hpo.history import Step
-from hpo.oracle import Oracle
-from hpo.samplers import make_pruner, make_sampler
-from hpo.schema import Checkpoints, WarmStartSpec
-from hpo.space import SearchSpace
-from hpo.spec import Budget, Metric, StudySpec
+from hpo.oracle.oracle import Oracle
+from hpo.search.samplers import make_pruner, make_sampler
+from hpo.space.search_space import SearchSpace
+from hpo.spec.models import Budget, Checkpoints, Metric, StudySpec, WarmStartSpec
+from hpo.storage.history import Step
 from hpo.trackers.base import Tracker
 from hpo.trial import OBJECTIVE, Job, Outcome
-from hpo.warm_start import Source, WarmStart, candidates_of, guard_of
+from hpo.warm_start.candidates import Source, candidates_of
+from hpo.warm_start.trust import WarmStart, guard_of
 
 WORKERS = 8
 FULL_TRAININGS = 20

@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from hpo.analysis.formatting import configuration
 from hpo.analysis.records import StudyRecord, read_study
-from hpo.analysis.wording import configuration
 from hpo.runner import run
-from hpo.spec import find_study_file, load_spec
+from hpo.spec.load import find_study_file, load_spec
 
 
 def trained(name: str, seed: int, runs: Path, overrides: Sequence[str]) -> StudyRecord:

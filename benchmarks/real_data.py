@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hpo.actions.evaluate import evaluate
 from hpo.runner import run
-from hpo.spec import load_spec
+from hpo.spec.load import load_spec
 
 STUDIES = {path.stem: path for path in sorted((Path(__file__).parent / "real").glob("*.yaml"))}
 

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.analysis.records import StudyRecord, TrialRecord, read_study
-from hpo.attributes import FLAGS
-from hpo.curves import above_chance
+from hpo.curves.predicates import above_chance
 from hpo.runner import run
-from hpo.spec import load_spec
-from hpo.storage import load_study
+from hpo.spec.load import load_spec
+from hpo.storage.load_study import load_study
+from hpo.storage.trial_attributes import FLAGS
 
 STUDY = Path(__file__).resolve().parent.parent / "studies" / "glaucoma_small.yaml"
 METRIC = "val_pauc"

@@ -21,8 +21,8 @@ import optuna
 from noop import study_yaml
 
 from hpo.engines.ray import local_ray
-from hpo.samplers import make_sampler
-from hpo.spec import load_spec
+from hpo.search.samplers import make_sampler
+from hpo.spec.load import load_spec
 
 STEPS = 10
 
@@ -58,7 +58,7 @@ def run(trials: int, reuse: bool, folder: Path) -> Seconds:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    class Watch(tune.Callback):
+    class RedFlagMonitor(tune.Callback):
         last = 0.0
         ended = 0
 
@@ -70,7 +70,7 @@ def run(trials: int, reuse: bool, folder: Path) -> Seconds:
     path.write_text(study_yaml("overhead", trials))
     tracking = f"sqlite:///{folder / 'mlflow.db'}"
     MlflowClient(tracking_uri=tracking).search_experiments()
-    watch = Watch()
+    watch = RedFlagMonitor()
     began = time.perf_counter()
     with local_ray({"CPU": 2, "GPU": 0}):  # on loopback
         ready = time.perf_counter()

@@ -19,12 +19,12 @@ from pathlib import Path
 from noop import study_yaml
 
 from hpo.runner import run
-from hpo.spec import load_spec
+from hpo.spec.load import load_spec
 from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
 
 
-class Watch(Tracker):
+class RedFlagMonitor(Tracker):
     """When the first trial started, the last was told, and the run was over."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ def measure(tracked: bool, trials: int) -> Mapping[str, float]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
         path.write_text(study_yaml("tracking", trials, tracked))
-        watch = Watch()
+        watch = RedFlagMonitor()
         run(load_spec(path), Path(name) / "runs", [watch])
         return {"trial": 1000 * (watch.last - watch.first) / trials, "after": time.perf_counter() - watch.last}
 

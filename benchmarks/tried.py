@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.schedulers.async_hyperband import _Bracket
 from ray.tune.schedulers.trial_scheduler import TrialScheduler
 
-from hpo.curves import noise_of
+from hpo.curves.shape import noise_of
 
 
 class RayRule(optuna.pruners.BasePruner):

@@ -1,90 +1,118 @@
-"""Every error hpo raises on purpose, and the sentence helpers they share.
+"""Every error that hpo raises on purpose.
 
 HpoError                    shown as a message, never as a traceback
 ├── SpecError               study.yaml is wrong (all its problems at once)
 ├── ObjectiveError          the objective cannot be found, imported or called
 ├── StudyChanged            study.yaml was edited in a way its finished trials forbid
 ├── StudyNotFound           no study of that name in the runs folder
-├── StudyLocked             another driver is at work on the study
-├── StudyPaused             a job of a queue finds its study paused
-├── SteeringError           a study at work cannot be told what was asked
+├── StudyLocked             another driver runs the study
+├── StudyPaused             the job of a queue finds its study paused
+├── ControlError            a request to a running study cannot be sent or obeyed
 ├── StorageError            the storage cannot be opened, read or repaired
-├── ResourceError           more workers or GPUs asked for than the machine or the cluster has
-├── NotComparable           what was to be compared has nothing to compare
-├── ReplayError             a study has too little recorded to be replayed
-├── EngineError             what runs the trials fails again and again
+├── ResourceError           more workers or GPUs requested than the machine or the cluster has
+├── InvalidJobRequest       a resource or option of a cluster job is not valid
+├── NotComparable           the two sides of a comparison have nothing in common
+├── ReplayError             the study recorded too little to be replayed
+├── EngineError             the engine that runs the trials fails again and again
+├── LogError                a training log cannot be read
 ├── ReportError             the report cannot be written
-└── LanguageError           reports are not written in the language asked for
+└── LanguageError           the report does not exist in that language
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class HpoError(Exception):
-    """A mistake or a mishap that the user can act on; `str()` is the whole message."""
+    """A mistake or a mishap that the user can act on. `str()` is the whole message, `exit_code` that of the command."""
 
     exit_code = 1
 
 
 class ObjectiveError(HpoError):
+    """The objective cannot be found, imported or called."""
+
     exit_code = 2
 
 
 class StudyChanged(HpoError):
+    """study.yaml was edited in a way its finished trials forbid."""
+
     exit_code = 2
 
 
 class LanguageError(HpoError):
+    """The report does not exist in the language asked for."""
+
     exit_code = 2
 
 
 class StudyNotFound(HpoError):
+    """The runs folder has no study of that name."""
+
     exit_code = 2
 
 
 class StudyLocked(HpoError):
+    """Another driver runs the study."""
+
     exit_code = 3
 
 
 class StudyPaused(HpoError):
+    """A cluster job finds its study paused."""
+
     exit_code = 4
 
 
-class SteeringError(HpoError):
-    pass
+class ControlError(HpoError):
+    """A request to a running study cannot be sent or obeyed."""
 
 
 class StorageError(HpoError):
-    pass
+    """The storage cannot be opened, read or repaired."""
 
 
 class ResourceError(HpoError):
+    """More workers or GPUs were requested than there are."""
+
     exit_code = 2
 
 
 class NotComparable(HpoError):
+    """The two sides of a comparison have nothing in common."""
+
     exit_code = 2
 
 
 class ReplayError(HpoError):
+    """The study recorded too little to be replayed."""
+
     exit_code = 2
 
 
 class EngineError(HpoError):
-    pass
+    """The engine fails again and again."""
 
 
 class ReportError(HpoError):
-    pass
+    """The report cannot be written."""
+
+
+KeyPath = tuple[Any, ...]  # the keys from the root of a document down to a value
+
+
+def dotted(path: KeyPath) -> str:
+    """Return `('metrics', 0, 'name')` as `metrics.0.name`."""
+    return ".".join(str(part) for part in path)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a file: where, and the sentence that says what and what to do."""
+    """One problem in a file: its place, and a sentence that says what is wrong and what was expected."""
 
     file: str
     line: int | None
@@ -97,7 +125,7 @@ class Problem:
 
 
 class SpecError(HpoError):
-    """All problems of one study.yaml, one a line."""
+    """All problems of one study.yaml, one per line."""
 
     exit_code = 2
 
@@ -106,20 +134,13 @@ class SpecError(HpoError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def nearest(word: object, options: Iterable[object]) -> str:
-    """` Did you mean 'x'?` for the option spelled most like `word`, else an empty string."""
-    names = [str(option) for option in options]
-    match = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    return f" Did you mean '{match[0]}'?" if match else ""
+class LogError(HpoError):
+    """A training log that cannot be read."""
+
+    exit_code = 2
 
 
-def one_line(error: BaseException) -> str:
-    """What an error says, without line ends; `no message` of one that says nothing."""
-    return " ".join(str(error).split()) or "no message"
+class InvalidJobRequest(HpoError):
+    """A resource or option of a cluster job that is not valid."""
 
-
-def listing(options: Iterable[object], limit: int = 12) -> str:
-    """`a, b, c` with the tail cut at `limit`."""
-    names = [str(option) for option in options]
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
+    exit_code = 2

@@ -14,27 +14,29 @@ from types import FrameType
 
 import optuna
 
-from hpo import attributes, layout
-from hpo.driver import driver_lock
-from hpo.earlier import warm_start_of
+from hpo import layout
+from hpo.control.requests import Pause, effective, read_steering, record
+from hpo.control.server import ControlServer
 from hpo.engines.base import Engine
-from hpo.engines.process import Limits
-from hpo.engines.sharing import Measured, Sharing
+from hpo.engines.gpu_packing import LEVELS, Packer
+from hpo.engines.gpu_sharing import Measured, Sharing
+from hpo.engines.worker_process import Limits
 from hpo.errors import ResourceError, StorageError, StudyChanged, StudyPaused
-from hpo.language import chosen, language
-from hpo.mps import mps
-from hpo.oracle import Oracle
-from hpo.packing import LEVELS, Packer
-from hpo.redaction import redact
+from hpo.machine.environment import variables
+from hpo.machine.mps import mps
+from hpo.machine.resources import Slot, slots, visible_gpus
+from hpo.oracle.oracle import Oracle
 from hpo.reports.dashboard import DashboardTracker
-from hpo.resources import Slot, slots, visible_gpus
-from hpo.samplers import make_pruner, make_sampler
-from hpo.spec import EngineSpec, StudySpec, identity_difference
-from hpo.steering import Pause, effective, read_steering, record
-from hpo.steering_driver import Helm
-from hpo.storage import close_storage, open_storage, stop_waiting, storage_url
+from hpo.search.samplers import make_pruner, make_sampler
+from hpo.spec.load import identity_difference
+from hpo.spec.models import EngineSpec, StudySpec
+from hpo.storage import trial_attributes
+from hpo.storage.driver_lock import driver_lock
+from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
+from hpo.text import redact
 from hpo.trackers.base import Progress, Tracker, Trackers
-from hpo.variables import variables
+from hpo.translation.catalogue import chosen, language
+from hpo.warm_start.sources import warm_start_of
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
 
     SIGINT or SIGTERM once: running trials end at their next report and are queued again; twice:
     they end at once and are queued again. Running the same spec again resumes. Meanwhile `hpo pause` and others steer
-    it (hpo.steering); a budget that was extended so is larger than the spec's, and a study that was paused waits.
+    it (hpo.control.requests); a budget that was extended so is larger than the spec's, and a study that was paused waits.
     The report is in the language of $HPO_LANG. Raises StudyLocked, StudyPaused (in a queue), StudyChanged,
-    StorageError, ResourceError, LanguageError, SteeringError; no finished trial is lost."""
+    StorageError, ResourceError, LanguageError, ControlError; no finished trial is lost."""
     code = chosen()
     directory = layout.study_directory(runs, spec.name)
     url = storage_url(spec, runs)
@@ -72,7 +74,7 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
     with (
         driver_lock(directory, tracker.message),
         _storage_errors(url),
-        contextlib.closing(Helm(directory, tracker.message)) as helm,
+        contextlib.closing(ControlServer(directory, tracker.message)) as helm,
     ):
         steering = read_steering(directory)
         _refuse_to_wait(spec, runs, steering.paused)
@@ -109,7 +111,7 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
                 engine.run(oracle)
                 while not helm.over():
                     engine.run(oracle)
-            from hpo.reports.closing import close_study  # plotly and more, which a start need not wait for
+            from hpo.reports.end_of_run import close_study  # plotly and more, which a start need not wait for
 
             with language(code):
                 reports = close_study(oracle.spec, study, directory, tracker.message)
@@ -159,7 +161,7 @@ def make_engine(spec: StudySpec, directory: Path, say: Callable[[str], None]) ->
     shares = [] if engine.address else _slots(engine)
     if engine.name == "inline":
         from hpo.engines.inline import InlineEngine
-        from hpo.worker import Share
+        from hpo.worker.execute import Share
 
         return InlineEngine(Share(shares[0].cpu, shares[0].gpu_share))
     if engine.name == "local":
@@ -235,7 +237,7 @@ def _open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna
 
 def _refuse_changes(spec: StudySpec, study: optuna.Study, has_trials: bool) -> None:
     identity = spec.identity()
-    recorded = study.user_attrs.get(attributes.IDENTITY)
+    recorded = study.user_attrs.get(trial_attributes.IDENTITY)
     if recorded == identity:
         return
     if has_trials:
@@ -250,7 +252,7 @@ def _refuse_changes(spec: StudySpec, study: optuna.Study, has_trials: bool) -> N
             "Trials of two different searches cannot be compared. Undo the change, or start a study of its own with "
             f"--new-name {spec.name}-2. (Budget, workers, engine, sampler and pruner may change.)"
         )
-    study.set_user_attr(attributes.IDENTITY, identity)
+    study.set_user_attr(trial_attributes.IDENTITY, identity)
     with warnings.catch_warnings():
         # Experimental in Optuna since 3.2; optuna-dashboard shows the names.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

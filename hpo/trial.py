@@ -40,7 +40,7 @@ CAUSES: dict[State, frozenset[str]] = {
     "FAIL": frozenset({LOST, INTERRUPTED, PREEMPTED, EXCEPTION, INVALID, TIMEOUT, KILLED}),
 }
 # Attempts that ended through no doing of the configuration: they are always tried again.
-INNOCENT = frozenset({INTERRUPTED, PREEMPTED})
+EXTERNAL_CAUSES = frozenset({INTERRUPTED, PREEMPTED})
 
 
 class Pruned(Exception):

@@ -8,8 +8,9 @@ import sys
 
 import psutil
 
-from hpo import history, layout
-from hpo.storage import load_study
+from hpo import layout
+from hpo.storage import history
+from hpo.storage.load_study import load_study
 
 TRIALS = 10
 GRID = {"search_space": {"x": {"choices": [round(0.1 * k, 1) for k in range(TRIALS)]}}, "sampler": {"name": "grid"}}

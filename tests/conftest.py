@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hpo.spec import StudySpec, load_spec
+from hpo.spec.load import load_spec
+from hpo.spec.models import StudySpec
 
 TOYS = Path(__file__).parent / "toys.py"
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import psycopg
 
-from hpo import history, layout
-from hpo.storage import load_study
+from hpo import layout
+from hpo.storage import history
+from hpo.storage.load_study import load_study
 
 LARGEST = 1.7976931348623157e308  # what MLflow makes of an infinity
 

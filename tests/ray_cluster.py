@@ -83,7 +83,7 @@ class RayCluster:
                 for process in psutil.Process(node.pid).children(recursive=True):
                     with contextlib.suppress(psutil.Error):
                         command = " ".join(process.cmdline())
-                        if "WorkerTrainable" in command or "hpo.worker" in command:
+                        if "WorkerTrainable" in command or "hpo.worker.main" in command:
                             found.append(process)
         return found
 

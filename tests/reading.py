@@ -10,10 +10,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from hpo.analysis.notes import RaisedFlag
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.history import Step
-from hpo.parameter import Parameter
-from hpo.space import SearchSpace
-from hpo.spec import Budget, Metric, StudySpec
+from hpo.space.parameter import Parameter
+from hpo.space.search_space import SearchSpace
+from hpo.spec.models import Budget, Metric, StudySpec
+from hpo.storage.history import Step
 
 SCORE = Metric(name="score", direction="maximize")
 LOSS = Metric(name="loss", direction="minimize")

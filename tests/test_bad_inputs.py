@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import SpecError
-from hpo.spec import identity_difference, load_spec
+from hpo.spec.load import identity_difference, load_spec
 
 GOOD = """\
 name: demo

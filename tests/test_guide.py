@@ -12,7 +12,7 @@ import optuna
 import pytest
 import torch
 
-from hpo.storage import load_study
+from hpo.storage.load_study import load_study
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "bring-your-own-task.md"
 

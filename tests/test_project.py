@@ -15,9 +15,10 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from hpo.samplers import PRUNERS, SAMPLERS
-from hpo.space import SearchSpace
-from hpo.spec import KEYS, Budget, EngineSpec, MlflowSpec, load_spec
+from hpo.search.samplers import PRUNERS, SAMPLERS
+from hpo.space.search_space import SearchSpace
+from hpo.spec.load import KEYS, load_spec
+from hpo.spec.models import Budget, EngineSpec, MlflowSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpo import yaml_source
+from hpo.analysis.formatting import listed, number, numbers
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.analysis.wording import listed, number, numbers
 from hpo.errors import HpoError, StudyNotFound
-from hpo.objective_ref import placeholders
-from hpo.spec import StudySpec
+from hpo.objective.command_line import placeholders
+from hpo.spec import yaml_document
+from hpo.spec.models import StudySpec
 
 
 @dataclass(frozen=True)
@@ -106,4 +106,4 @@ def as_yaml(spec: StudySpec, choice: Choice) -> str:
     head = [f"# Trial {trial.number} of study '{spec.name}', {trial.state}{': ' + values if values else ''}."]
     if choice.front:
         head.append(f"# Trials that none beats in every metric: {numbers(choice.front)}.")
-    return "\n".join(head) + "\n" + yaml_source.dump(alone(spec, trial))
+    return "\n".join(head) + "\n" + yaml_document.dump(alone(spec, trial))

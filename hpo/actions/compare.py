@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpo import layout
+from hpo.analysis.formatting import listed, with_direction
 from hpo.analysis.records import read_study
-from hpo.analysis.versus import Side, Versus, common_metrics, versus
-from hpo.analysis.wording import listed, with_direction
+from hpo.analysis.study_comparison import Side, Versus, common_metrics, versus
 from hpo.errors import NotComparable, StudyNotFound
-from hpo.reports.build import Written, write_pages
-from hpo.reports.versus import versus_data, versus_report
+from hpo.reports.comparison_report import versus_data, versus_report
+from hpo.reports.write import Written, write_pages
 
 
 def read_sides(runs: Path, given: Sequence[tuple[str, int | None]]) -> tuple[Side, ...]:

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hpo import history, layout
+from hpo import layout
 from hpo.actions.best import choose
-from hpo.analysis.log_files import LogError, ReadLog, log_of_run, read_log
 from hpo.analysis.records import records_of
-from hpo.analysis.training_log import log_of
-from hpo.redaction import redact
-from hpo.storage import load_study
+from hpo.analysis.training.log_files import ReadLog, log_of_run, read_log
+from hpo.analysis.training.training_log import log_of
+from hpo.errors import LogError
+from hpo.storage import history
+from hpo.storage.load_study import load_study
+from hpo.text import redact
 from hpo.trackers.mlflow.place import ENVIRONMENT, is_server
 
 RUN = "mlflow:"

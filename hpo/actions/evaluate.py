@@ -9,12 +9,13 @@ from pathlib import Path
 from hpo import layout
 from hpo.actions.best import choose
 from hpo.analysis.records import StudyRecord, TrialRecord, records_of
-from hpo.errors import HpoError, ObjectiveError, one_line
-from hpo.objective_ref import load
-from hpo.spec import StudySpec
-from hpo.storage import load_study
+from hpo.errors import HpoError, ObjectiveError
+from hpo.objective.load import load
+from hpo.spec.models import StudySpec
+from hpo.storage.load_study import load_study
+from hpo.text import one_line
 from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_number
-from hpo.worker import Share, prepare
+from hpo.worker.execute import Share, prepare
 
 FUNCTION = "evaluate"
 

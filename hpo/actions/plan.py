@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo import layout, objective_ref
-from hpo.parameter import show
-from hpo.redaction import redact
-from hpo.samplers import warnings_for
-from hpo.storage import storage_url
+from hpo import layout
+from hpo.objective import load, locate
+from hpo.search.samplers import warnings_for
+from hpo.storage.open import storage_url
+from hpo.text import redact, show
 from hpo.trackers.mlflow.place import experiment_name, tracking_uri
 
 if TYPE_CHECKING:
-    from hpo.spec import Component, StudySpec
+    from hpo.spec.models import Component, StudySpec
 
 SAMPLES = 3
 
@@ -70,10 +70,10 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
     `import_objective` imports the objective too, which runs its module's code. Raises
     ObjectiveError when it is not where the spec says, or cannot be imported."""
     ref = spec.objective_ref()
-    location = objective_ref.locate(ref)
+    location = locate.locate(ref)
     imported = import_objective and not ref.command
     if imported:
-        objective_ref.load(ref)
+        load.load(ref)
     rng = random.Random(spec.seed)
     runs = layout.runs_folder(runs)
     return Plan(
@@ -106,7 +106,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
 def _warm_start(spec: StudySpec, runs: Path) -> tuple[str, ...]:
     if spec.warm_start is None:
         return ()
-    from hpo.earlier import look  # optuna, which other plans need not wait for
+    from hpo.warm_start.sources import look  # optuna, which other plans need not wait for
 
     return tuple(look(spec, runs, storage_url(spec, runs)))
 

@@ -13,23 +13,15 @@ import numpy as np
 import optuna
 
 from hpo import layout
+from hpo.analysis.formatting import component
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.analysis.wording import component
-from hpo.engines.replay import (
-    Clock,
-    NoHistory,
-    RecordedSampler,
-    Recording,
-    Recordings,
-    ReplayEngine,
-    ShuffledSampler,
-)
+from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine, ShuffledSampler
 from hpo.errors import ReplayError
-from hpo.history import Step
-from hpo.oracle import Oracle
-from hpo.samplers import make_pruner, make_sampler
-from hpo.schema import Checkpoints
-from hpo.spec import Budget, Component, EngineSpec, StudySpec, load_spec
+from hpo.oracle.oracle import Oracle
+from hpo.search.samplers import make_pruner, make_sampler
+from hpo.spec.load import load_spec
+from hpo.spec.models import Budget, Checkpoints, Component, EngineSpec, StudySpec
+from hpo.storage.history import Step
 from hpo.trackers.base import Tracker
 from hpo.trial import EXCEPTION, OBJECTIVE, Job, Outcome
 

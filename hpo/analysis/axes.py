@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.analysis.wording import label, listed, number
-from hpo.language import mark, tr
-from hpo.parameter import Parameter, same
-from hpo.space import SearchSpace
+from hpo.analysis.formatting import label, listed, number
+from hpo.space.parameter import Parameter, same
+from hpo.space.search_space import SearchSpace
+from hpo.translation.catalogue import mark, tr
 
 LEARNING_RATE = ("learning_rate", "lr")
 BATCH_SIZE = ("batch_size",)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo.analysis.architecture import groups_of
+from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.samples import Range, Spread, spread, usual_range
-from hpo.spec import Metric
+from hpo.analysis.summary_statistics import Range, Spread, spread, usual_range
+from hpo.spec.models import Metric
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo.analysis.architecture import Group, groups_of
 from hpo.analysis.axes import Axis, axis_of, in_order, searched
+from hpo.analysis.groups import Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.analysis.samples import Range, deviation, mean, usual_range
-from hpo.spec import Metric
+from hpo.analysis.summary_statistics import Range, deviation, mean, usual_range
+from hpo.spec.models import Metric
 
 MOST_PARAMETERS = 6
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from hpo import trial as causes
 from hpo.analysis.notes import WARN
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.language import mark, tr
+from hpo.translation.catalogue import mark, tr
 
 if TYPE_CHECKING:
-    from hpo.red_flags import RedFlag
+    from hpo.red_flags.definitions import RedFlag
 
 UNKNOWN = ""
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import optuna
 
-from hpo.analysis.once import once
+from hpo.analysis.cache import once
 from hpo.analysis.records import StudyRecord
-from hpo.language import tr
-from hpo.spec import Metric
+from hpo.spec.models import Metric
+from hpo.translation.catalogue import tr
 
 METHOD = "PED-ANOVA"
 # PED-ANOVA compares the best 10 % of trials (at least 2) with all of them: below 10 trials there is

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo.analysis.once import once
+from hpo.analysis.cache import once
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.spec import Metric
+from hpo.spec.models import Metric
 
 
 @once

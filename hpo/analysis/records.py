@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpo import layout
 from hpo.analysis.notes import RaisedFlag, WarmOrigin, raised_flags, warm_origin
-from hpo.attributes import (
+from hpo.spec.models import Metric, StudySpec
+from hpo.storage.history import Step
+from hpo.storage.history import read as read_history
+from hpo.storage.load_study import load_study
+from hpo.storage.open import storage_url
+from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
     ORIGIN,
@@ -22,17 +27,13 @@ from hpo.attributes import (
     started_of,
     values_of,
 )
-from hpo.history import Step
-from hpo.history import read as read_history
-from hpo.redaction import redact
-from hpo.spec import Metric, StudySpec
-from hpo.storage import load_study, storage_url
+from hpo.text import redact
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-    from hpo.space import SearchSpace
+    from hpo.space.search_space import SearchSpace
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
@@ -97,7 +98,7 @@ class TrialRecord:
 @dataclass(frozen=True, eq=False)  # compared and hashed as the one it is: see `once`
 class StudyRecord:
     """A study as far as it got. `spec`: as it ran, None of one that has none. `storage` is the URL of its storage,
-    without a password. `warm_start`: its attribute of that name (hpo.warm_start), empty if it began from nothing."""
+    without a password. `warm_start`: its attribute of that name (hpo.warm_start.candidates), empty if it began from nothing."""
 
     name: str
     directory: Path

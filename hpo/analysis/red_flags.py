@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from hpo.analysis.architecture import groups_of
+from hpo.analysis.cache import once
 from hpo.analysis.failures import rules_of
+from hpo.analysis.groups import groups_of
 from hpo.analysis.notes import STOP, RaisedFlag
-from hpo.analysis.once import once
 from hpo.analysis.records import StudyRecord, TrialRecord
 
 

@@ -9,13 +9,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo.analysis.architecture import groups_of
-from hpo.analysis.once import once
+from hpo.analysis.cache import once
+from hpo.analysis.formatting import listed
+from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.analysis.samples import Spread, deviation, spread
-from hpo.analysis.wording import listed
-from hpo.language import mark, tr, trn
-from hpo.spec import Metric
+from hpo.analysis.summary_statistics import Spread, deviation, spread
+from hpo.spec.models import Metric
+from hpo.translation.catalogue import mark, tr, trn
 
 WINDOW = 10
 # The largest deviation, inclusive, that still has the name.

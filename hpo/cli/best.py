@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hpo.analysis.wording import numbers
+from hpo.analysis.formatting import numbers
 from hpo.cli.common import emit, find_study, json_option, runs_option, study_argument
 
 
@@ -31,7 +31,7 @@ def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> Non
     from hpo.actions.best import alone, as_yaml, choose
     from hpo.analysis.records import records_of
     from hpo.layout import study_directory
-    from hpo.storage import load_study
+    from hpo.storage.load_study import load_study
 
     name = find_study(runs, study)
     spec, stored = load_study(runs, name)

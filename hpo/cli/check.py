@@ -41,7 +41,7 @@ def check(
 
     The objective is located, but not imported unless told."""
     from hpo.actions.plan import plan
-    from hpo.spec import load_spec
+    from hpo.spec.load import load_spec
 
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
     found = plan(load_spec(study, settings), import_objective, runs)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hpo import layout
-from hpo.analysis.wording import number
-from hpo.errors import HpoError, SteeringError, StudyNotFound, listing, nearest
+from hpo.analysis.formatting import number
+from hpo.errors import ControlError, HpoError, StudyNotFound
+from hpo.text import listing, nearest
 
 if TYPE_CHECKING:
-    from hpo.steering import Answer
+    from hpo.control.requests import Answer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,7 +84,7 @@ def find_study(runs: Path, given: str | None) -> str:
         return given
     name = given
     if given.endswith((".yaml", ".yml")):
-        from hpo.spec import load_spec
+        from hpo.spec.load import load_spec
 
         name = load_spec(given, locate=False).name
         if name in names:
@@ -129,9 +130,9 @@ follow_up = layout.follow_up
 
 
 def obeyed(answer: Answer) -> str:
-    """What the driver said to a request. Raises SteeringError with it if it did not do what was asked."""
+    """What the driver said to a request. Raises ControlError with it if it did not do what was asked."""
     if not answer.ok:
-        raise SteeringError(answer.said)
+        raise ControlError(answer.said)
     return answer.said
 
 
@@ -143,7 +144,7 @@ def go_on(runs: Path, name: str) -> str:
 
 def emit(data: Any) -> None:
     """Print the one JSON document of `--json`."""
-    from hpo.reports.plain import plain
+    from hpo.reports.to_json import plain
 
     click.echo(json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False))
 

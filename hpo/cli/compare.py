@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.wording import count, number
+from hpo.analysis.formatting import count, number
 from hpo.cli.common import aligned, emit, find_study, hand_over, json_option, page_options, runs_option
 
 if TYPE_CHECKING:
-    from hpo.analysis.versus import Versus
+    from hpo.analysis.study_comparison import Versus
 
 
 @click.command(
@@ -46,8 +46,8 @@ def compare(
     A, B, ... are studies by name or YAML, or trials as STUDY/NUMBER; the first is what the others
     are compared with. Written to comparison-with-B.html, .md and .json in the folder of study A."""
     from hpo.actions.compare import read_sides, write_comparison
-    from hpo.language import ENGLISH, chosen, language
-    from hpo.reports.versus import versus_data
+    from hpo.reports.comparison_report import versus_data
+    from hpo.translation.catalogue import ENGLISH, chosen, language
 
     code = chosen(lang)
     sides = read_sides(runs, [_meant(runs, one) for one in given])
@@ -72,7 +72,7 @@ def _meant(runs: Path, given: str) -> tuple[str, int | None]:
 def _summary(found: Versus) -> str:
     """What a terminal has room for: the ranges, the tests, whether the data are the same."""
     from hpo.reports.sections.significance import p_text
-    from hpo.reports.sections.versus import data_warnings
+    from hpo.reports.sections.study_comparison import data_warnings
 
     lines: list[str] = []
     for one in found.metrics:

@@ -41,8 +41,9 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     a YAML; by default the study last driven. Ctrl-C ends it."""
     from optuna_dashboard import wsgi
 
-    from hpo.redaction import redact
-    from hpo.storage import dashboard_argument, load_study, open_storage, storage_url
+    from hpo.storage.load_study import load_study
+    from hpo.storage.open import dashboard_argument, open_storage, storage_url
+    from hpo.text import redact
 
     name = find_study(runs, study)
     spec, _ = load_study(runs, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.analysis.wording import count
+from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, runs_option
 from hpo.errors import HpoError, StudyNotFound
 
@@ -30,7 +30,7 @@ def delete(study: str, yes: bool, runs: Path) -> None:
     Nothing of it is kept, checkpoints included; its runs in MLflow go to MLflow's trash, which
     `mlflow gc` empties. A study that is being driven is refused. STUDY is a name in the runs folder
     or a YAML."""
-    from hpo.driver import driver_lock
+    from hpo.storage.driver_lock import driver_lock
 
     name = find_study(runs, study)
     directory = layout.study_directory(runs, name)
@@ -54,7 +54,7 @@ def delete(study: str, yes: bool, runs: Path) -> None:
 
 def _trials(runs: Path, name: str) -> int:
     """How many trials its storage has of it: none if it was deleted there before."""
-    from hpo.storage import load_study
+    from hpo.storage.load_study import load_study
 
     try:
         return len(load_study(runs, name)[1].get_trials(deepcopy=False))
@@ -65,8 +65,8 @@ def _trials(runs: Path, name: str) -> int:
 def _forget(runs: Path, name: str) -> None:
     import optuna
 
-    from hpo.spec import load_spec
-    from hpo.storage import open_storage, storage_url
+    from hpo.spec.load import load_spec
+    from hpo.storage.open import open_storage, storage_url
 
     spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, locate=False)
     storage = open_storage(storage_url(spec, runs))
@@ -78,7 +78,7 @@ def _forget(runs: Path, name: str) -> None:
 
 def _forget_runs(runs: Path, name: str) -> str:
     """What became of its runs in MLflow. A server that is away does not keep a study from being deleted."""
-    from hpo.spec import load_spec
+    from hpo.spec.load import load_spec
     from hpo.trackers.mlflow.sync import discard
 
     spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, locate=False)

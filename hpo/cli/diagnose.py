@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo.cli.common import emit, find_study, hand_over, json_option, page_options, runs_option
-from hpo.errors import StudyNotFound, listing
+from hpo.errors import StudyNotFound
+from hpo.text import listing
 
 if TYPE_CHECKING:
     from hpo.actions.diagnose import Training
-    from hpo.analysis.training import Diagnosis
+    from hpo.analysis.training.diagnosis import Diagnosis
 
 WIDTH = 100
 
@@ -88,9 +89,9 @@ def diagnose(
     And what to do about it. SOURCE is a trial (STUDY/N), a study (its best trial), an MLflow run
     (mlflow:RUN_ID), or a log: a CSV or JSON-lines file. By default the best trial of the study last
     driven."""
-    from hpo.analysis.training import diagnose as judge
-    from hpo.language import chosen, language
-    from hpo.reports.diagnosis import diagnosis_data, write_diagnosis
+    from hpo.analysis.training.diagnosis import diagnose as judge
+    from hpo.reports.training_report import diagnosis_data, write_diagnosis
+    from hpo.translation.catalogue import chosen, language
 
     code = chosen(lang)
     training = _training(source, trial, runs, columns, tracking_uri)
@@ -139,10 +140,10 @@ def _training(
 
 
 def _text(training: Training, found: Diagnosis) -> Iterator[str]:
-    from hpo.analysis.wording import configuration, number
-    from hpo.language import tr
+    from hpo.analysis.formatting import configuration, number
     from hpo.reports.sections.training import facts
-    from hpo.reports.sections.training_words import reason, recommendation, verdict_name
+    from hpo.reports.sections.verdict_text import reason, recommendation, verdict_name
+    from hpo.translation.catalogue import tr
 
     log = found.log
     yield f"{log.name}: {verdict_name(found.judgement.verdict)}"
@@ -171,8 +172,8 @@ def _text(training: Training, found: Diagnosis) -> Iterator[str]:
 
 
 def _component(first: float | None, last: float | None, share: float | None) -> Iterator[str]:
-    from hpo.analysis.wording import number
-    from hpo.language import tr
+    from hpo.analysis.formatting import number
+    from hpo.translation.catalogue import tr
 
     if first is not None and last is not None:
         yield tr("train {first} to {last}", first=number(first), last=number(last))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo import layout
-from hpo.analysis.wording import count
+from hpo.analysis.formatting import count
 from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option
 from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
-    from hpo.doctor.finding import Treated
+    from hpo.doctor.finding import CheckedFinding
 
 # Of one kind in one study; --json lists all.
 _MOST = 8
@@ -48,8 +48,8 @@ def doctor(studies: tuple[str, ...], fix: bool, runs: Path, as_json: bool) -> in
     how sure it is, and what --fix does about it. What --fix takes away it moves to the study's
     lost+found folder, or keeps as FILE.damaged. A study that is being driven is looked at, not mended.
     STUDY is a name in the runs folder or a YAML; by default all studies."""
+    from hpo.doctor.examine import visit
     from hpo.doctor.spec_checks import folders
-    from hpo.doctor.visit import visit
 
     known = folders(runs)
     if not known and not (runs / layout.JOURNAL).exists():
@@ -75,12 +75,12 @@ def doctor(studies: tuple[str, ...], fix: bool, runs: Path, as_json: bool) -> in
     return 1 if left else 0
 
 
-def _document(one: Treated) -> dict[str, Any]:
+def _document(one: CheckedFinding) -> dict[str, Any]:
     finding = {field.name: getattr(one.finding, field.name) for field in fields(one.finding) if field.name != "mend"}
     return {**finding, "fixable": one.finding.mend is not None, "fate": one.fate, "why": one.why}
 
 
-def _text(treated: Sequence[Treated], fix: bool) -> Iterator[str]:
+def _text(treated: Sequence[CheckedFinding], fix: bool) -> Iterator[str]:
     for study in dict.fromkeys(one.finding.study for one in treated):
         yield f"study {study}" if study else "machine and storages"
         own = sorted((one for one in treated if one.finding.study == study), key=_rank)
@@ -89,12 +89,12 @@ def _text(treated: Sequence[Treated], fix: bool) -> Iterator[str]:
         yield ""
 
 
-def _rank(one: Treated) -> tuple[bool, str]:
+def _rank(one: CheckedFinding) -> tuple[bool, str]:
     """What is left comes last: it is read first."""
     return one.fate != "mended", one.finding.check
 
 
-def _kind(kind: Sequence[Treated], fix: bool) -> Iterator[str]:
+def _kind(kind: Sequence[CheckedFinding], fix: bool) -> Iterator[str]:
     """Findings of one kind and fate."""
     shown = kind if len(kind) <= _MOST + 1 else kind[:_MOST]
     for one in shown:
@@ -112,7 +112,7 @@ def _kind(kind: Sequence[Treated], fix: bool) -> Iterator[str]:
         yield f"  ... and {len(kind) - len(shown)} more of {kind[0].finding.check} (--json lists all)"
 
 
-def _summary(treated: Sequence[Treated], studies: int, fix: bool, given: Iterable[str], runs: Path) -> str:
+def _summary(treated: Sequence[CheckedFinding], studies: int, fix: bool, given: Iterable[str], runs: Path) -> str:
     looked = f"looked at {count(studies, 'study') if studies == 1 else f'{studies} studies'}"
     if not treated:
         return f"{looked}: nothing is wrong"

@@ -14,7 +14,7 @@ from hpo.cli.progress import LineProgress
 from hpo.trackers.base import Progress
 
 if TYPE_CHECKING:
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 
 class DriverLog(LineProgress):

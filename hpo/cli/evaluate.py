@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.analysis.wording import configuration, duration, number
+from hpo.analysis.formatting import configuration, duration, number
 from hpo.cli.common import aligned, emit, find_study, json_option, labelled, runs_option, study_argument
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.analysis.wording import count
+from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, runs_option
 from hpo.errors import HpoError, StudyNotFound
 
@@ -41,8 +41,8 @@ def export_knowledge(studies: tuple[str, ...], output: Path | None, trials: int,
 
     It holds their search spaces and best configurations, no paths, no constants and no passwords. STUDY is a name in
     the runs folder or a YAML; by default all studies that have a complete trial."""
-    from hpo.actions.knowledge import entry_of
-    from hpo.knowledge import dump
+    from hpo.warm_start.export import entry_of
+    from hpo.warm_start.knowledge_file import dump
 
     names = [find_study(runs, study) for study in dict.fromkeys(studies)] or layout.studies_in(runs)
     if not names:

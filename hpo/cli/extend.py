@@ -31,7 +31,7 @@ def extend(study: str, trials: str | None, hours: str | None, gpu_hours: str | N
     """Give a study a larger budget, also while it runs.
 
     A study that has finished can be extended too, and goes on with the next `hpo run`."""
-    from hpo.actions.steering import extend as ask
+    from hpo.control.client import extend as ask
 
     name = find_study(runs, study)
     given = {"trials": trials, "hours": hours, "gpu_hours": gpu_hours}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hpo.analysis.wording import count
+from hpo.analysis.formatting import count
 from hpo.cli.common import runs_option
 
 
@@ -28,7 +28,7 @@ def import_knowledge(file: Path, runs: Path) -> None:
 
     FILE is one that `hpo export-knowledge` wrote. It is data alone: nothing in it is run. The same file again changes
     nothing; a later one of the same study takes the place of the earlier."""
-    from hpo.knowledge import read, write
+    from hpo.warm_start.knowledge_file import read, write
 
     for entry, fresh in write(runs, read(file)):
         found = count(len(entry.source.trials), "configuration")

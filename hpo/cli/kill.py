@@ -28,7 +28,7 @@ def kill(study: str, trials: tuple[int, ...], runs: Path) -> None:
     """End trials that run, and try them no more.
 
     They fail (cause: killed) and count against the budget. With the inline engine a trial ends at its next report."""
-    from hpo.actions.steering import kill as ask
+    from hpo.control.client import kill as ask
 
     name = find_study(runs, study)
     answer = ask(layout.study_directory(runs, name), sorted(set(trials)))

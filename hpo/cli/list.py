@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo import layout
-from hpo.analysis.wording import number
+from hpo.analysis.formatting import number
 from hpo.cli.common import aligned, emit, json_option, runs_option
 from hpo.errors import HpoError
 
@@ -51,11 +51,11 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
     import optuna
 
     from hpo.analysis.records import records_of
-    from hpo.cli.standing import standing
-    from hpo.driver import driver_of
-    from hpo.redaction import redact
-    from hpo.spec import load_spec
-    from hpo.storage import open_storage, storage_url
+    from hpo.cli.study_status import standing
+    from hpo.spec.load import load_spec
+    from hpo.storage.driver_lock import driver_of
+    from hpo.storage.open import open_storage, storage_url
+    from hpo.text import redact
 
     directory = layout.study_directory(runs, name)
     recorded = directory / layout.SPEC

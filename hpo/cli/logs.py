@@ -13,7 +13,8 @@ import click
 
 from hpo import layout
 from hpo.cli.common import find_study, follow_up, runs_option, study_argument
-from hpo.errors import HpoError, listing
+from hpo.errors import HpoError
+from hpo.text import listing
 
 # How often a file is looked at, and how often whether more may come.
 _LOOK_SECONDS, _ENDED_SECONDS = 0.25, 1.0
@@ -58,7 +59,7 @@ def logs(study: str | None, trial: int | None, follow: bool, lines: int, runs: P
 
 
 def _of_drivers(directory: Path, runs: Path, follow: bool, lines: int) -> None:
-    from hpo.driver import driver_of
+    from hpo.storage.driver_lock import driver_of
 
     def ended() -> bool:
         return driver_of(directory) is None
@@ -74,8 +75,8 @@ def _of_drivers(directory: Path, runs: Path, follow: bool, lines: int) -> None:
 
 
 def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int) -> None:
-    from hpo.driver import driver_of
-    from hpo.storage import load_study
+    from hpo.storage.driver_lock import driver_of
+    from hpo.storage.load_study import load_study
 
     name = directory.name
     _, study = load_study(runs, name)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import click
 
 from hpo import __version__
-from hpo.errors import HpoError, nearest
+from hpo.errors import HpoError
+from hpo.text import nearest
 
 # name -> (where its click command is, the line `hpo --help` shows: its help's first sentence)
 COMMANDS = {
@@ -99,7 +100,7 @@ def cli() -> None:
 def complain(message: str) -> None:
     """`hpo: message` on stderr, further lines aligned with the first, without any URL's password."""
     if "://" in message:
-        from hpo.redaction import redact
+        from hpo.text import redact
 
         message = redact(message)
     click.echo("hpo: " + message.replace("\n", "\n     "), err=True)

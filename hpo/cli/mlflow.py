@@ -29,7 +29,7 @@ from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, run
 from hpo.errors import HpoError
 
 if TYPE_CHECKING:
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 _START_SECONDS = 120.0
 
@@ -55,7 +55,7 @@ def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> N
     Serves MLflow's pages on the store that holds the runs, also while they are written; of a store
     that is an MLflow server, it prints the address. STUDY is a name in the runs folder or a YAML; by
     default the study last driven. Ctrl-C ends it."""
-    from hpo.storage import load_study
+    from hpo.storage.load_study import load_study
     from hpo.trackers.mlflow import place
 
     name = find_study(runs, study)
@@ -85,7 +85,7 @@ def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> N
 
 
 def _serve(uri: str, artifacts: Path, page: Callable[[str], str], host: str, port: int) -> None:
-    from hpo.redaction import redact
+    from hpo.text import redact
 
     port = _free_port(host, port)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -203,7 +203,7 @@ def _view(key: str, spec: StudySpec) -> str:
 def _experiment_page(server: str, experiment: str, view: str, sync: str) -> str:
     """The address of the experiment's runs, shown as `view` says. Raises HpoError when the server does
     not answer, or has no such experiment, which the command `sync` makes."""
-    from hpo.redaction import redact
+    from hpo.text import redact
 
     parts = urllib.parse.urlsplit(server.rstrip("/"))
     base = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

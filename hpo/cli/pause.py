@@ -31,7 +31,7 @@ def pause(study: str, now: bool, runs: Path) -> None:
     """Let a study start no new trials.
 
     STUDY is a name in the runs folder or a YAML. The study may run on any machine that sees the folder."""
-    from hpo.actions.steering import pause as ask
+    from hpo.control.client import pause as ask
 
     name = find_study(runs, study)
     answer, _ = ask(layout.study_directory(runs, name), now)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.analysis.wording import configuration, number
-from hpo.analysis.wording import duration as exact
+from hpo.analysis.formatting import configuration, number
+from hpo.analysis.formatting import duration as exact
 from hpo.cli.common import about, metrics_text
 from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 _REFRESH_PER_SECOND = 4
 # Lines of the live display that are not running trials, and one for the shell's cursor.

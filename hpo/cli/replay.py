@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.wording import count, duration, number
+from hpo.analysis.formatting import count, duration, number
 from hpo.cli.common import about, aligned, emit, find_study, json_option, runs_option, set_option, study_argument
 
 if TYPE_CHECKING:
     from hpo.actions.replay import Policy, Recorded, Replayed
-    from hpo.spec import Metric
+    from hpo.spec.models import Metric
 
 
 @click.command(

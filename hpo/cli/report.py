@@ -30,8 +30,8 @@ def report(study: str | None, lang: str | None, images: str | None, show: bool, 
     It goes into the study's folder: report.html, report.md and, for programs, report.json. A study
     that is still running may be reported on too. STUDY is a name in the runs folder or a YAML; by
     default the study last driven."""
-    from hpo.language import chosen, language
-    from hpo.reports.build import write_report
+    from hpo.reports.write import write_report
+    from hpo.translation.catalogue import chosen, language
 
     code = chosen(lang)
     name = find_study(runs, study)

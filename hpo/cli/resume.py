@@ -23,7 +23,7 @@ def resume(study: str, runs: Path) -> None:
     """Let a paused study go on.
 
     If no driver is at work on it, the next `hpo run` or `hpo submit` no longer waits."""
-    from hpo.actions.steering import resume as ask
+    from hpo.control.client import resume as ask
 
     name = find_study(runs, study)
     answer, driven = ask(layout.study_directory(runs, name))

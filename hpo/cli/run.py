@@ -13,16 +13,16 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.wording import component, count, duration, number
+from hpo.analysis.formatting import component, count, duration, number
 from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
 from hpo.errors import HpoError
-from hpo.redaction import redact
+from hpo.text import redact
 from hpo.trackers.base import Tracker
 
 if TYPE_CHECKING:
     from hpo.cli.progress import StudyProgress
     from hpo.runner import RunResult
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 INTERRUPTED, STOPPED = 130, 4
 
@@ -72,9 +72,9 @@ def run(
 
     What finished stays finished: the same command again goes on to the same total of trials."""
     from hpo.cli.driver_log import DriverLog
+    from hpo.control.requests import effective, read_steering
     from hpo.runner import run as drive
-    from hpo.spec import load_spec
-    from hpo.steering import effective, read_steering
+    from hpo.spec.load import load_spec
 
     spec = load_spec(study, [*overrides, *_shorthands(trials, workers, new_name)])
     directory = layout.study_directory(runs, spec.name)
@@ -141,8 +141,8 @@ def _seconds_left(spec: StudySpec, runs: Path) -> float | None:
     """What is left of budget.hours after what the study has run by now."""
     if spec.budget.hours is None:
         return None
-    from hpo.budget import span_of, wall_seconds
-    from hpo.storage import load_study
+    from hpo.storage.budget import span_of, wall_seconds
+    from hpo.storage.load_study import load_study
 
     recorded, study = load_study(runs, spec.name)  # as it runs: the hours may have been extended
     hours = recorded.budget.hours or spec.budget.hours
@@ -221,8 +221,8 @@ def _verdict(
 
 def _silent_flags(spec: StudySpec, runs: Path) -> list[str]:
     from hpo.analysis.records import read_study
-    from hpo.cli.standing import silent_flags
-    from hpo.rules import asked_of
+    from hpo.cli.study_status import silent_flags
+    from hpo.red_flags.monitor import asked_of
 
     if not any(asked_of(flag) for flag in spec.red_flags):
         return []
@@ -255,7 +255,7 @@ def _evidence(study: Path, number: int) -> str:
 
 def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
     """Where everything is."""
-    from hpo.storage import dashboard_argument
+    from hpo.storage.open import dashboard_argument
 
     study, best = shlex.quote(result.study), result.progress.best
     lines = []

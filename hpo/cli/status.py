@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.wording import configuration, count, duration, numbers
+from hpo.analysis.formatting import configuration, count, duration, numbers
 from hpo.cli.common import (
     aligned,
     emit,
@@ -27,8 +27,8 @@ from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord, TrialRecord
-    from hpo.cli.standing import Standing
-    from hpo.queues import Job
+    from hpo.cli.study_status import Standing
+    from hpo.cluster.jobs import Job
 
 # Regions of the space that are named; --json has some more.
 MOST_PLACES = 3
@@ -54,15 +54,16 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     what ended trials early, each red flag for itself, and where in the search space red flags are
     raised. STUDY is a name in the runs folder or a YAML; by default the study last driven."""
     from hpo.analysis.records import records_of
-    from hpo.budget import Span, span_of, wall_seconds
-    from hpo.cli.standing import silent_flags, standing
-    from hpo.driver import driver_of
+    from hpo.cli.study_status import silent_flags, standing
+    from hpo.cluster.jobs import jobs_of, states_of
+    from hpo.control.requests import read_steering
     from hpo.layout import study_directory
-    from hpo.queues import jobs_of, states_of
-    from hpo.redaction import redact
-    from hpo.reports.sections.diseases import where_sentences
-    from hpo.steering import read_steering
-    from hpo.storage import load_study, storage_url
+    from hpo.reports.sections.red_flag_regions import where_sentences
+    from hpo.storage.budget import Span, span_of, wall_seconds
+    from hpo.storage.driver_lock import driver_of
+    from hpo.storage.load_study import load_study
+    from hpo.storage.open import storage_url
+    from hpo.text import redact
 
     try:
         name = find_study(runs, study)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.analysis.wording import count
+from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, go_on, obeyed, runs_option
 from hpo.errors import HpoError, StudyNotFound
 
@@ -37,8 +37,8 @@ def stop(study: str, now: bool, wait: bool, runs: Path) -> None:
     """End a run of a study, as Ctrl-C does.
 
     STUDY is a name in the runs folder or a YAML. The study may run on any machine that sees the folder."""
-    from hpo.actions.steering import stop as ask
-    from hpo.driver import driver_of
+    from hpo.control.client import stop as ask
+    from hpo.storage.driver_lock import driver_of
 
     try:
         name = find_study(runs, study)
@@ -65,7 +65,7 @@ def stop(study: str, now: bool, wait: bool, runs: Path) -> None:
 
 def _nobody(directory: Path, name: str) -> None:
     """No driver; perhaps one will come from a queue."""
-    from hpo.queues.jobs import alive, jobs_of
+    from hpo.cluster.jobs import alive, jobs_of
 
     nobody = f"no driver is at work on study '{name}'"
     if jobs := alive(jobs_of(directory)):
@@ -76,8 +76,8 @@ def _nobody(directory: Path, name: str) -> None:
 
 def _standing(runs: Path, name: str) -> str:
     from hpo.analysis.records import records_of
-    from hpo.cli.standing import standing
-    from hpo.storage import load_study
+    from hpo.cli.study_status import standing
+    from hpo.storage.load_study import load_study
 
     spec, stored = load_study(runs, name)
     now = standing(records_of(stored, spec, layout.study_directory(runs, name), histories=False), spec)

@@ -12,9 +12,9 @@ import click
 from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
 
 if TYPE_CHECKING:
-    from hpo.actions.submit import Submission
-    from hpo.queues import Job
-    from hpo.queues.wishes import Wishes
+    from hpo.cluster.job_request import JobRequest
+    from hpo.cluster.jobs import Job
+    from hpo.cluster.submit import Submission
 
 
 @click.command(
@@ -74,7 +74,7 @@ def submit(
     """Submit a study to SLURM or PBS.
 
     The study is checked first. The job is put in the queue again until its budget is spent."""
-    from hpo.actions import submit as action
+    from hpo.cluster import submit as action
 
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
     submission = action.prepare(study, settings, _wishes(given), runs)
@@ -94,10 +94,11 @@ def submit(
     return 0
 
 
-def _wishes(given: dict[str, Any]) -> Wishes:
+def _wishes(given: dict[str, Any]) -> JobRequest:
     """The site file's, but for what the command line gives."""
-    from hpo.queues.site import site_wishes
-    from hpo.queues.wishes import WrongWishes, read
+    from hpo.cluster.job_request import read
+    from hpo.cluster.site import site_wishes
+    from hpo.errors import InvalidJobRequest
 
     asked = {}
     for name, value in given.items():
@@ -105,12 +106,12 @@ def _wishes(given: dict[str, Any]) -> Wishes:
             try:
                 asked[name] = read(name, value)
             except ValueError as error:
-                raise WrongWishes(f"--{name}: {error}") from None
+                raise InvalidJobRequest(f"--{name}: {error}") from None
     return site_wishes().with_(asked)
 
 
 def _text(submission: Submission, job: Job, runs: Path) -> str:
-    from hpo.queues.wishes import hours
+    from hpo.cluster.job_request import hours
 
     wishes = submission.wishes
     asked = [

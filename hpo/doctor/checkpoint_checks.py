@@ -12,13 +12,13 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
-from hpo.analysis.wording import count
-from hpo.attributes import ORIGIN
-from hpo.checkpoints import Shelf
-from hpo.doctor.case import Case, Check
+from hpo.analysis.formatting import count
+from hpo.doctor.context import Case, Check
 from hpo.doctor.finding import Finding
-from hpo.doctor.set_aside import free_name
-from hpo.recovery import lost_attempts
+from hpo.doctor.quarantine import free_name
+from hpo.oracle.checkpoint_retention import CheckpointRetention
+from hpo.oracle.recovery import lost_attempts
+from hpo.storage.trial_attributes import ORIGIN
 
 
 def broken_checkpoints(case: Case) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def surplus_bytes(case: Case) -> int:
 
 
 def _surplus(case: Case) -> list[Path]:
-    return Shelf(case.spec, case.directory, case.trials).surplus()
+    return CheckpointRetention(case.spec, case.directory, case.trials).surplus()
 
 
 def _states(case: Case, trial: FrozenTrial, trials: list[FrozenTrial]) -> Iterator[Path]:

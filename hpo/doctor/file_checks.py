@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from hpo import layout
-from hpo.analysis.wording import count
-from hpo.doctor.case import Case, Check
+from hpo.analysis.formatting import count
+from hpo.doctor.context import Case, Check
 from hpo.doctor.finding import Finding
-from hpo.doctor.set_aside import set_aside
+from hpo.doctor.quarantine import set_aside
 
 # Seconds after which nobody waits for an answer any more.
 _UNANSWERED = 60.0

@@ -31,7 +31,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Treated:
+class CheckedFinding:
     """A finding and what became of it; `why` it could not be mended."""
 
     finding: Finding

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from hpo import history, layout
-from hpo.analysis.wording import count, numbers
-from hpo.atomic import write_atomically
-from hpo.attributes import JOB, OUTCOME, requeued
-from hpo.doctor.case import Case, Check
+from hpo import layout
+from hpo.analysis.formatting import count, numbers
+from hpo.doctor.context import Case, Check
 from hpo.doctor.finding import Finding
 from hpo.doctor.mlflow_checks import steps_in_mlflow
-from hpo.doctor.set_aside import keep_damaged
+from hpo.doctor.quarantine import keep_damaged
 from hpo.errors import HpoError
-from hpo.history import Step
+from hpo.files import write_atomically
+from hpo.storage import history
+from hpo.storage.history import Step
+from hpo.storage.trial_attributes import JOB, OUTCOME, requeued
 
 
 def garbled(case: Case) -> Iterator[Finding]:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from hpo import history, layout
-from hpo.doctor.case import Case, Check
+from hpo import layout
+from hpo.doctor.context import Case, Check
 from hpo.doctor.finding import Finding
 from hpo.doctor.optuna_checks import SLACK
+from hpo.storage import history
 
 # A disk is full below either: a checkpoint may take a GB, and file systems get slow above 98 %.
 LEAST_BYTES = 2**30

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hpo import history, layout
-from hpo.analysis.wording import count, numbers
-from hpo.doctor.case import Case, Check
+from hpo import layout
+from hpo.analysis.formatting import count, numbers
+from hpo.doctor.context import Case, Check
 from hpo.doctor.finding import Finding, Sure
-from hpo.doctor.set_aside import keep_damaged
+from hpo.doctor.quarantine import keep_damaged
 from hpo.errors import HpoError
-from hpo.history import Step
-from hpo.redaction import redact
+from hpo.storage import history
+from hpo.storage.history import Step
+from hpo.text import redact
 from hpo.trackers.mlflow import place
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.attributes import JOB, ORIGIN, OUTCOME, requeued
-from hpo.doctor.case import Case, Check
+from hpo.doctor.context import Case, Check
 from hpo.doctor.finding import Finding
-from hpo.queueing import Queue
-from hpo.recovery import end, note_of, put_again, recover, spent_with
-from hpo.trial import INNOCENT, INTERRUPTED, Outcome
-from hpo.warm_start import WarmStart
+from hpo.oracle.queue import Queue
+from hpo.oracle.recovery import count_attempt, end, note_of, put_again, recover
+from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, requeued
+from hpo.trial import EXTERNAL_CAUSES, INTERRUPTED, Outcome
+from hpo.warm_start.trust import WarmStart
 
 
 def left_running(case: Case) -> Iterator[Finding]:
@@ -121,11 +121,11 @@ def _recover(case: Case) -> None:
 
 def _try_again(case: Case, trial: FrozenTrial) -> None:
     cause = trial.user_attrs[OUTCOME]["cause"]
-    if cause in INNOCENT:
+    if cause in EXTERNAL_CAUSES:
         put_again(case.spec, _queue(case), trial)
         return
     origin = trial.user_attrs.get(ORIGIN, {})
-    spent = spent_with(origin, cause)
+    spent = count_attempt(origin, cause)
     _queue(case).put_again(trial.number, trial.user_attrs[JOB]["seed"], origin, spent, trial.params)
 
 

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from hpo import layout
-from hpo.command import end_group
-from hpo.doctor.case import Case, Check
+from hpo.doctor.context import Case, Check
 from hpo.doctor.finding import Finding
+from hpo.worker.command import end_group
 
 _PROC = Path("/proc")
 # What hpo starts, and goes with its driver by itself within moments.
-_OWN = {"hpo.worker": "a worker", "hpo.trackers.mlflow.process": "the process that writes to MLflow"}
+_OWN = {"hpo.worker.main": "a worker", "hpo.trackers.mlflow.process": "the process that writes to MLflow"}
 _GRACE_SECONDS = 3.0
 
 

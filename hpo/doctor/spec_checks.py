@@ -11,12 +11,14 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
-from hpo import attributes, layout
-from hpo.atomic import write_atomically
+from hpo import layout
 from hpo.doctor.finding import Finding, Sure
-from hpo.doctor.set_aside import keep_damaged
+from hpo.doctor.quarantine import keep_damaged
 from hpo.errors import HpoError, SpecError
-from hpo.spec import StudySpec, identity_difference, load_spec
+from hpo.files import write_atomically
+from hpo.spec.load import identity_difference, load_spec
+from hpo.spec.models import StudySpec
+from hpo.storage import trial_attributes
 from hpo.trackers.mlflow.files import KeptSpec, kept_spec
 from hpo.trackers.mlflow.place import read_place, write_place
 
@@ -48,7 +50,7 @@ def read_spec(runs: Path, name: str) -> StudySpec | Finding:
 def without_folder(runs: Path, storage: BaseStorage, where: str) -> Iterator[Finding]:
     """Studies that hpo made in a storage which lies in the runs folder, and that have no folder there."""
     for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
-        identity = study.user_attrs.get(attributes.IDENTITY)
+        identity = study.user_attrs.get(trial_attributes.IDENTITY)
         directory = layout.study_directory(runs, study.study_name)
         if identity is None or directory.exists():
             continue

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from optuna.storages import BaseStorage
 
-from hpo.doctor.case import Case
+from hpo.doctor.context import Case
 from hpo.doctor.finding import Finding
-from hpo.doctor.set_aside import free_name
-from hpo.errors import StorageError, listing
-from hpo.redaction import redact
-from hpo.storage import JOURNAL_SCHEME, journal_lock, open_storage, repair_journal, torn_line
+from hpo.doctor.quarantine import free_name
+from hpo.errors import StorageError
+from hpo.storage.journal import JOURNAL_SCHEME, journal_lock, repair_journal, torn_line
+from hpo.storage.open import open_storage
+from hpo.text import listing, redact
 from hpo.trackers.mlflow.place import read_place, tracking_uri
 from hpo.trackers.mlflow.store import is_half_made
 

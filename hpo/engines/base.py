@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from hpo.oracle import Oracle
+from hpo.oracle.oracle import Oracle
 
 
 class Engine(Protocol):

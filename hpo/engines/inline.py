@@ -7,11 +7,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from hpo import worker_torch
-from hpo.host_memory import host_memory
-from hpo.oracle import Oracle
+from hpo.machine.memory import host_memory
+from hpo.oracle.oracle import Oracle
 from hpo.trial import INTERRUPTED, Outcome, Stop, Usage
-from hpo.worker import Share, execute
+from hpo.worker import torch_runtime
+from hpo.worker.execute import Share, execute
 
 # How often a paused study is asked whether it goes on.
 _POLL_SECONDS = 0.2
@@ -22,7 +22,7 @@ class _Host:
     oracle: Oracle
 
     def report(self, number: int, step: int, metrics: dict[str, float]) -> Stop | None:
-        return self.oracle.report(number, step, metrics, Usage(worker_torch.gpu_memory(), host_memory()))
+        return self.oracle.report(number, step, metrics, Usage(torch_runtime.gpu_memory(), host_memory()))
 
     def command_started(self, number: int, group: int) -> None:
         """The command dies with this process; nobody else needs to know."""

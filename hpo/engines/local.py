@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from hpo.engines.process import POLL_SECONDS, Limits, WorkerProcess
-from hpo.engines.sharing import Sharing
-from hpo.oracle import Oracle
-from hpo.resources import Slot
+from hpo.engines.gpu_sharing import Sharing
+from hpo.engines.worker_process import POLL_SECONDS, Limits, WorkerProcess
+from hpo.machine.resources import Slot
+from hpo.oracle.oracle import Oracle
 from hpo.trial import INTERRUPTED, KILLED, Job, Outcome, Report
 
 _AT_ONCE = "the study was stopped at once"

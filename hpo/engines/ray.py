@@ -20,20 +20,21 @@ from ray import tune
 from ray._private import ray_constants, services
 from ray.exceptions import RayError
 
+from hpo.engines.gpu_sharing import Sharing
 from hpo.engines.ray_tune import (
-    Conversation,
     EndTune,
     OracleScheduler,
     OracleSearcher,
     Stopped,
+    TuneBridge,
     resources_of_nodes,
     room,
 )
 from hpo.engines.ray_worker import Place, WorkerTrainable
-from hpo.engines.sharing import Sharing
-from hpo.errors import EngineError, ResourceError, one_line
-from hpo.oracle import Oracle
-from hpo.variables import variables
+from hpo.errors import EngineError, ResourceError
+from hpo.machine.environment import variables
+from hpo.oracle.oracle import Oracle
+from hpo.text import one_line
 
 # How many times Tune may end in an error without a trial told in between.
 _MOST_FAILURES = 3
@@ -92,7 +93,7 @@ class RayEngine:
             self._check_room()
             failures = 0
             while True:
-                conversation = Conversation(
+                conversation = TuneBridge(
                     oracle, self._place, self._workers, self._sharing, lambda: self._halted, own
                 )
                 trouble = self._drive(conversation, folder)
@@ -110,7 +111,7 @@ class RayEngine:
                     )
                 self._say(f"Ray Tune failed and is started again; its trials go back in the queue ({trouble})")
 
-    def _drive(self, conversation: Conversation, folder: str) -> str:
+    def _drive(self, conversation: TuneBridge, folder: str) -> str:
         """Ray Tune until there is nothing more to do. Returns what went wrong with it, or an empty text."""
         trouble = ""
         try:
@@ -145,7 +146,7 @@ class RayEngine:
     def _remote_ray(self) -> Iterator[None]:
         with _own_signals():
             try:
-                _knock(self._address or "auto")
+                _check_reachable(self._address or "auto")
                 ray.init(address=self._address, **_options(self._runtime_env))
             except (OSError, ValueError, RuntimeError, RayError) as error:
                 raise ResourceError(
@@ -200,7 +201,7 @@ def local_ray(holds: Mapping[str, float], runtime_env: Mapping[str, Any] | None 
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raises OSError where nothing listens: Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if host:

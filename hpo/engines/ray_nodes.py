@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from hpo.errors import one_line
+from hpo.text import one_line
 
 
 def main(address: str, nodes: int, seconds: float) -> int:

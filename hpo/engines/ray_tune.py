@@ -1,4 +1,4 @@
-"""The two adapters between Ray Tune and the Oracle, and what they share: a Conversation."""
+"""The two adapters between Ray Tune and the Oracle, and what they share: a TuneBridge."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from hpo.engines.gpu_sharing import Sharing
 from hpo.engines.ray_worker import JOB, PLACE, SAID, WHERE, Place
-from hpo.engines.sharing import Sharing
-from hpo.oracle import Oracle
+from hpo.oracle.oracle import Oracle
 from hpo.trial import INTERRUPTED, KILLED, LOST, OUT_OF_MEMORY, PREEMPTED, Job, Outcome, Report, State
 
 # How Ray's messages (texts of its C++ side; there are no classes for it) say that it was not the actor's doing, and
@@ -48,7 +48,7 @@ class EndTune(BaseException):
     `kill` and queues end a whole group of processes), wait a minute for that and then take this process down."""
 
 
-class Conversation:
+class TuneBridge:
     """What passes between one run of Tune and the Oracle; every call comes from the thread that runs Tune.
 
     Tune turns an exception inside it into text: those of the Oracle are kept in `failure`, and nothing more is done.
@@ -226,7 +226,7 @@ class Conversation:
 class OracleSearcher(Searcher):
     """Asks the Oracle for configurations, and tells it the outcomes."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: TuneBridge) -> None:
         super().__init__()
         self._conversation = conversation
 
@@ -248,7 +248,7 @@ class OracleScheduler(TrialScheduler):
     """Passes reports on to the Oracle. It never stops a trial itself: one that is to stop is told so, unwinds, and
     says its outcome."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: TuneBridge) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._conversation = conversation
 
@@ -278,7 +278,7 @@ class OracleScheduler(TrialScheduler):
 class Stopped(Stopper):
     """Ends Tune when all is to end at once."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: TuneBridge) -> None:
         self._conversation = conversation
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:

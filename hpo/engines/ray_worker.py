@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.tune import PlacementGroupFactory, Trainable
 
-from hpo.engines.process import Limits, WorkerProcess
+from hpo.engines.worker_process import Limits, WorkerProcess
 from hpo.trial import LOST, Job, Outcome, Report, Stop
 
 JOB, PLACE, SAID, WHERE = "job", "place", "said", "where"

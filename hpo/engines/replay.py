@@ -18,11 +18,11 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.history import Step
-from hpo.oracle import Oracle
-from hpo.space import SearchSpace
+from hpo.oracle.oracle import Oracle
+from hpo.space.encoding import UnitCube
+from hpo.space.search_space import SearchSpace
+from hpo.storage.history import Step
 from hpo.trial import PRUNER, Job, Outcome
-from hpo.unit_cube import UnitCube
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.language import current, language
-from hpo.redaction import redact
+from hpo.text import redact
 from hpo.trackers.base import Progress, Tracker
+from hpo.translation.catalogue import current, language
 from hpo.trial import Job, Outcome
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from hpo.analysis.records import StudyRecord
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 # Each heatmap has the number of its group, from 1 in the order declared, so that it keeps its id.
 HEATMAP, IMPORTANCE = "hpo-heatmap", "hpo-importance"
@@ -32,7 +32,7 @@ PERIOD, PART, PATIENCE = 600.0, 0.01, 30.0
 
 def figures_of(record: StudyRecord) -> dict[str, go.Figure]:
     """The figures by their ids, of the study's first metric; what there is nothing to show of yet is left out."""
-    from hpo.analysis.architecture import heatmaps
+    from hpo.analysis.heatmaps import heatmaps
     from hpo.analysis.importance import importance
     from hpo.reports.figures.dashboard import heatmap_graph, importance_graph
 
@@ -99,7 +99,7 @@ class DashboardTracker(Tracker):
 
     def _update(self) -> None:
         from hpo.analysis.records import records_of
-        from hpo.reports.note import save_note
+        from hpo.reports.dashboard_note import save_note
 
         began = self._clock()
         try:

@@ -12,11 +12,11 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from hpo.analysis.wording import columns_of
-from hpo.language import current, tr
+from hpo.analysis.formatting import columns_of
 from hpo.reports import figures
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text
 from hpo.reports.csv import file_name, to_csv
+from hpo.translation.catalogue import current, tr
 
 # Nothing may be fetched or sent, whatever stands in the data.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"

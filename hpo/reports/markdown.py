@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from hpo.analysis.wording import columns_of
-from hpo.language import tr
+from hpo.analysis.formatting import columns_of
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Section, Table, Text
+from hpo.translation.catalogue import tr
 
 
 def render(report: Report, images: Sequence[str] = ()) -> str:

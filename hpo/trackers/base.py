@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hpo.trial import Job, Outcome
 
 if TYPE_CHECKING:
-    from hpo.schema import StudySpec
+    from hpo.spec.models import StudySpec
 
 _log = logging.getLogger("hpo")
 

@@ -9,7 +9,8 @@ import pytest
 from hpo.actions.best import alone, as_yaml, choose
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.errors import HpoError, StudyNotFound
-from hpo.spec import StudySpec, load_spec
+from hpo.spec.load import load_spec
+from hpo.spec.models import StudySpec
 
 METRICS = [{"name": "score", "direction": "maximize"}, {"name": "cost", "direction": "minimize"}]
 

@@ -10,10 +10,9 @@ from reading import LOSS, spec_of, study, trial, with_distributions
 from hpo.actions.replay import Policy, recorded_of, replay
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.errors import ReplayError
-from hpo.history import Step
-from hpo.schema import HALVING, Retries
-from hpo.space import SearchSpace
-from hpo.spec import Component, EngineSpec
+from hpo.space.search_space import SearchSpace
+from hpo.spec.models import HALVING, Component, EngineSpec, Retries
+from hpo.storage.history import Step
 
 SPACE = {"x": {"low": 0.0, "high": 20.0}}
 PARSED = SearchSpace.parse(SPACE)

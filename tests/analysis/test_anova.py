@@ -15,9 +15,9 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from hpo.analysis.anova import Anova, Cells, anova
 from hpo.analysis.axes import axis_of, searched
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.statistics.anova import Anova, Cells, anova
 
 GRID = {
     "architecture": {"choices": ["unet", "resnet", "dense"]},

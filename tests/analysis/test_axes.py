@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.analysis.axes import Axis, axis_of, choose_axes, in_order, searched
-from hpo.space import SearchSpace
+from hpo.space.search_space import SearchSpace
 
 
 def axis(name: str, space: dict[str, Any]) -> Axis:

@@ -6,7 +6,7 @@ import pytest
 from reading import SCORE, study, trial
 
 from hpo.analysis.comparison import comparison
-from hpo.analysis.samples import Range
+from hpo.analysis.summary_statistics import Range
 
 
 def of(name: str) -> dict[str, object]:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import LOSS, SCORE, epochs, study, trial
 
-from hpo.analysis.curves import (
+from hpo.analysis.summary_statistics import Range
+from hpo.analysis.training.curves import (
     FEWEST_POINTS,
     MOST_IN_ALL,
     MOST_LINES,
@@ -20,7 +21,6 @@ from hpo.analysis.curves import (
     epochs_to_best,
     trainings,
 )
-from hpo.analysis.samples import Range
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 RESNET = {**UNET, "architecture": "resnet"}

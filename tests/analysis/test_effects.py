@@ -10,8 +10,8 @@ from reading import SCORE, study, trial
 from hpo.analysis.axes import axis_of, searched
 from hpo.analysis.effects import MOST_PARAMETERS, Level, effects
 from hpo.analysis.records import TrialRecord
-from hpo.analysis.samples import Range
-from hpo.space import SearchSpace
+from hpo.analysis.summary_statistics import Range
+from hpo.space.search_space import SearchSpace
 
 SPACE = {
     "architecture": {"choices": ["unet", "resnet"]},

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from reading import epochs
 
-from hpo.analysis.focal import focal_of, weight
-from hpo.analysis.training_log import TrainingLog
-from hpo.spec import Metric
+from hpo.analysis.training.focal import focal_of, weight
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.spec.models import Metric
 
 
 def sums(negatives: dict[int, float], positives: dict[int, float]) -> np.ndarray:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from reading import epochs
 
-from hpo.analysis.ghm import GhmTraining, ghm_of
-from hpo.analysis.training_log import TrainingLog
-from hpo.spec import Metric
+from hpo.analysis.training.ghm import GhmTraining, ghm_of
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.spec.models import Metric
 
 ACCURACY = Metric(name="val_pair_accuracy", direction="maximize")
 # Two bins: even at first, then more and more in the first.

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import epochs
 
-from hpo.analysis.log_files import LogError, log_of_run, read_log
-from hpo.history import HistoryWriter, Step
+from hpo.analysis.training.log_files import log_of_run, read_log
+from hpo.errors import LogError
+from hpo.storage.history import HistoryWriter, Step
 
 
 def written(path: Path, text: str) -> Path:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from reading import SCORE, study, trial
 from scipy import stats
 
-from hpo.analysis.pairwise import (
+from hpo.analysis.records import StudyRecord
+from hpo.analysis.statistics.pairwise import (
     GAMES_HOWELL,
     MOST_GROUPS,
     TUKEY_KRAMER,
@@ -19,7 +20,6 @@ from hpo.analysis.pairwise import (
     scaled,
     small_sample,
 )
-from hpo.analysis.records import StudyRecord
 
 
 def compared(*groups: list[float]) -> StudyRecord:

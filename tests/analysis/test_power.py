@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from statsmodels.stats.power import FTestAnovaPower, TTestIndPower
 
-from hpo.analysis.power import needed, needed_per_side, power_of, smallest_found
+from hpo.analysis.statistics.power import needed, needed_per_side, power_of, smallest_found
 
 
 @pytest.mark.parametrize("groups", [2, 3, 6])

@@ -9,8 +9,8 @@ import pytest
 from hpo import layout
 from hpo.analysis.records import read_study, records_of
 from hpo.errors import StudyNotFound
-from hpo.history import HistoryWriter, Step
-from hpo.spec import StudySpec
+from hpo.spec.models import StudySpec
+from hpo.storage.history import HistoryWriter, Step
 
 SPACE = {
     "x": {"low": 0.0, "high": 1.0},

@@ -11,8 +11,8 @@ from hpo.analysis.failures import causes_of, warnings_of
 from hpo.analysis.notes import RaisedFlag, WarmOrigin
 from hpo.analysis.records import records_of
 from hpo.analysis.red_flags import flag_counts
-from hpo.attributes import FLAGS, ORIGIN, OUTCOME, WARM_START
-from hpo.spec import StudySpec
+from hpo.spec.models import StudySpec
+from hpo.storage.trial_attributes import FLAGS, ORIGIN, OUTCOME, WARM_START
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 RESNET = {**UNET, "architecture": "resnet"}

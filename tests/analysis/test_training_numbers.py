@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import epochs
 
-from hpo import curves
-from hpo.analysis.training import Convergence, coefficient, diagnose, percent_less, within
-from hpo.analysis.training_log import TrainingLog
+from hpo.analysis.training.diagnosis import Convergence, coefficient, diagnose, percent_less, within
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.curves import predicates
 from hpo.reports import markdown
-from hpo.reports.diagnosis import diagnosis_data, report_of
-from hpo.spec import Metric
+from hpo.reports.training_report import diagnosis_data, report_of
+from hpo.spec.models import Metric
 
 SCORE = Metric(name="val_score", direction="maximize")
 
@@ -149,7 +149,7 @@ def test_what_still_falls_fast_at_the_end_may_have_a_low_rate() -> None:
     values = [10 - 0.1 * k for k in range(30)]
     found = diagnose(log(train_loss=values, val_loss=values))
     assert [one.code for one in found.advice] == ["more_epochs", "rate_low"]
-    assert isinstance(found.judgement.evidence, curves.Improving)
+    assert isinstance(found.judgement.evidence, predicates.Improving)
 
 
 def test_the_metric_that_was_to_be_reached_says_which_epoch_is_best() -> None:

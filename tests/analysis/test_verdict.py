@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import epochs
 
-from hpo import curves
-from hpo.analysis.training_log import TrainingLog
-from hpo.analysis.verdict import VERDICTS, judge
-from hpo.spec import Metric
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.analysis.training.verdict import VERDICTS, judge
+from hpo.curves import predicates
+from hpo.spec.models import Metric
 
 FALLING = [math.exp(-k / 8) for k in range(24)]
 
@@ -48,7 +48,7 @@ def test_of_200_generated_trainings_19_in_20_are_judged_right(generator: ModuleT
 def test_a_loss_that_becomes_nan_has_diverged_and_one_bad_epoch_has_not() -> None:
     found = judge(log(train_loss=[*FALLING[:10], math.nan, math.nan], val_loss=FALLING[:12]))
     assert (found.verdict, found.series) == ("diverged", "train_loss")
-    assert isinstance(found.evidence, curves.NonFinite)
+    assert isinstance(found.evidence, predicates.NonFinite)
     assert found.epoch(found.evidence.at) == 11
     once = list(FALLING)
     once[5] = math.nan
@@ -66,7 +66,7 @@ def test_a_flat_curve_gets_no_verdict() -> None:
     values = [0.6931 + 0.0001 * (k % 3) for k in range(30)]
     found = judge(log(train_loss=values, val_loss=values))
     assert found.verdict == "none"
-    assert isinstance(found.evidence, curves.Flat)
+    assert isinstance(found.evidence, predicates.Flat)
     # One and the same number from the first epoch to the last is as flat as can be; once it had moved, it is stuck.
     assert judge(log(train_loss=[0.7] * 20, val_loss=[0.7] * 20)).verdict == "none"
     moved = [0.9, 0.8, *[1.5] * 18]
@@ -101,7 +101,7 @@ def test_a_metric_alone_is_judged_by_its_direction() -> None:
     assert judge(log(score, score=rising)).verdict == "healthy"
     found = judge(log(score, score=[*rising[:16], *[rising[15] - 0.05 * k for k in range(1, 9)]]))
     assert (found.verdict, found.series, found.sign) == ("overfitting", "score", -1)
-    assert isinstance(found.evidence, curves.Overfitting)
+    assert isinstance(found.evidence, predicates.Overfitting)
     assert found.epoch(found.evidence.since) == 16
 
 
@@ -112,7 +112,7 @@ def test_validation_every_few_epochs_is_held_beside_the_training_of_those() -> N
         history[k] = type(history[k])(k + 1, 0.0, 1, metrics)
     found = judge(TrainingLog("x", tuple(history)))
     assert (found.verdict, found.train) == ("overfitting", "train_loss")
-    assert isinstance(found.evidence, curves.Overfitting)
+    assert isinstance(found.evidence, predicates.Overfitting)
     assert found.epoch(found.evidence.since) == 25
 
 

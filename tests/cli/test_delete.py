@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import StudyNotFound
-from hpo.storage import load_study
+from hpo.storage.load_study import load_study
 
 from .conftest import Hpo, environment
 

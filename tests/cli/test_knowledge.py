@@ -12,7 +12,7 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from hpo.storage import load_study
+from hpo.storage.load_study import load_study
 
 from .conftest import Hpo
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from mlflow_reading import check_all_is_there, in_file
 
-from hpo.storage import load_study
+from hpo.storage.load_study import load_study
 
 from .conftest import Hpo, environment
 

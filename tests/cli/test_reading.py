@@ -14,7 +14,7 @@ import optuna
 import yaml
 from optuna_dashboard import get_note
 
-from hpo.storage import load_study
+from hpo.storage.load_study import load_study
 
 from .conftest import Hpo, environment
 from .test_run import _wait_for

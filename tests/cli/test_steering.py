@@ -18,12 +18,13 @@ import psutil
 import pytest
 from books import check_books, finish, processes_of, start
 
-from hpo import history, layout
-from hpo.actions import steering as steer
+from hpo import layout
 from hpo.cli.logs import _start_of_last
-from hpo.driver import driver_lock, driver_of
-from hpo.errors import SteeringError
-from hpo.storage import load_study
+from hpo.control import client as steer
+from hpo.errors import ControlError
+from hpo.storage import history
+from hpo.storage.driver_lock import driver_lock, driver_of
+from hpo.storage.load_study import load_study
 
 from .conftest import Hpo, environment
 
@@ -223,7 +224,7 @@ def test_without_a_driver_there_is_nothing_to_stop_or_kill(hpo, finished, runs):
 
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_job_that_waits_in_a_queue_is_named_with_what_cancels_it(hpo, study_yaml, runs, tmp_path, monkeypatch, begun):
-    """`squeue` is a stand-in here; tests/test_slurm.py has the real one."""
+    """`squeue` is a stand-in here; tests/cluster/test_slurm.py has the real one."""
     if begun:
         hpo("run", study_yaml(), "--quiet")
     jobs = runs / "toy" / layout.JOBS
@@ -256,7 +257,7 @@ def test_a_finished_study_is_extended_and_its_recorded_yaml_goes_on(hpo, finishe
 
 
 def test_whoever_holds_the_study_without_answering_is_named(hpo, finished, runs, monkeypatch):
-    monkeypatch.setattr("hpo.steering.PATIENCE", 0.5)
+    monkeypatch.setattr("hpo.control.requests.PATIENCE", 0.5)
     with driver_lock(runs / "toy"):
         began = time.monotonic()
         said = hpo("pause", "toy")
@@ -379,7 +380,7 @@ def test_requests_at_random_moments_while_drivers_come_and_go(study_yaml, runs, 
             way = own.choices(list(ways), [4, 12, 1, 4, 1])[0]
             try:
                 answered.append((way, ways[way]()))
-            except SteeringError as error:
+            except ControlError as error:
                 silent.append((way, str(error)))
             except Exception as error:
                 failures.append((way, error))

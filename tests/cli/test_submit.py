@@ -9,10 +9,9 @@ import socket
 import pytest
 from queue_commands import Commands
 
-from hpo.driver import driver_lock
-from hpo.queues import Job
-from hpo.queues.jobs import note
-from hpo.steering import Pause, Steering, write_steering
+from hpo.cluster.jobs import Job, note
+from hpo.control.requests import Pause, Steering, write_steering
+from hpo.storage.driver_lock import driver_lock
 
 from .conftest import Said
 

@@ -16,10 +16,11 @@ import psutil
 import pytest
 from books import check_books
 
-from hpo import history, layout, runner
-from hpo.actions import steering as steer
+from hpo import layout, runner
+from hpo.control import client as steer
 from hpo.runner import run
-from hpo.storage import load_study
+from hpo.storage import history
+from hpo.storage.load_study import load_study
 from hpo.trackers.base import Tracker
 
 ENGINES = ["inline", "local", "ray"]
@@ -385,7 +386,7 @@ def workers_alive():
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            if "hpo.worker" in child.cmdline():
+            if "hpo.worker.main" in child.cmdline():
                 found.append(child)
     return found
 

@@ -12,13 +12,14 @@ import pytest
 from books import check_books
 
 from hpo import layout
-from hpo.doctor.visit import visit
-from hpo.oracle import Oracle
-from hpo.queueing import Queue
+from hpo.doctor.examine import visit
+from hpo.oracle.oracle import Oracle
+from hpo.oracle.queue import Queue
 from hpo.runner import run
-from hpo.spec import load_spec
-from hpo.storage import load_study, open_storage, storage_url
-from hpo.warm_start import WarmStart
+from hpo.spec.load import load_spec
+from hpo.storage.load_study import load_study
+from hpo.storage.open import open_storage, storage_url
+from hpo.warm_start.trust import WarmStart
 
 
 class Planted:

@@ -15,9 +15,9 @@ import zipfile
 import pytest
 
 from hpo import layout
-from hpo.doctor.visit import visit
-from hpo.driver import driver_lock
+from hpo.doctor.examine import visit
 from hpo.runner import run
+from hpo.storage.driver_lock import driver_lock
 
 
 def test_a_folder_of_a_trial_that_optuna_does_not_know_is_set_aside(planted):
@@ -164,7 +164,7 @@ def hanging(planted):
     theirs, ours = socket.socketpair()
     with (planted.folder(1) / layout.OUTPUT).open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hpo.worker", str(theirs.fileno()), str(theirs.fileno())],
+            [sys.executable, "-m", "hpo.worker.main", str(theirs.fileno()), str(theirs.fileno())],
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,

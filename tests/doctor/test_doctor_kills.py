@@ -14,8 +14,9 @@ import pytest
 from books import TPE, TRIALS, check_books, finish, processes_of, start
 from mlflow_reading import check_all_is_there, in_file, parent_of
 
-from hpo import history, layout
-from hpo.storage import load_study
+from hpo import layout
+from hpo.storage import history
+from hpo.storage.load_study import load_study
 
 STORAGES = [None, "sqlite:///study.db"]
 

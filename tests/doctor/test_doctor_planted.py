@@ -10,8 +10,9 @@ import pytest
 from books import check_books
 from optuna.trial import TrialState, create_trial
 
-from hpo import history, layout
-from hpo.doctor.visit import visit
+from hpo import layout
+from hpo.doctor.examine import visit
+from hpo.storage import history
 
 
 def test_a_whole_study_has_nothing_wrong(planted_anywhere):

@@ -10,8 +10,9 @@ import sys
 import pytest
 from books import check_books
 
-from hpo import history, layout
-from hpo.doctor.visit import visit
+from hpo import layout
+from hpo.doctor.examine import visit
+from hpo.storage import history
 
 # MLflow's own tables use it.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hpo.doctor.visit import visit
+from hpo.doctor.examine import visit
 from hpo.trackers.mlflow.store import is_half_made, make_store
 
 # MLflow's own tables use it.

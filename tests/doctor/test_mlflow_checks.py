@@ -17,12 +17,13 @@ from books import TPE, TRIALS, check_books, finish, processes_of, start
 from mlflow_plants import PLANTS, Store, a_metric_that_the_history_lost, open_run, plants
 from mlflow_reading import check_all_is_there, in_file, parent_of
 
-from hpo import history, layout, runner
+from hpo import layout, runner
 from hpo.doctor import mlflow_checks
-from hpo.doctor.case import Case
+from hpo.doctor.context import Case
 from hpo.errors import HpoError
-from hpo.spec import load_spec
-from hpo.storage import load_study
+from hpo.spec.load import load_spec
+from hpo.storage import history
+from hpo.storage.load_study import load_study
 from hpo.trackers.mlflow import place
 from hpo.trackers.mlflow.sync import sync
 

@@ -11,12 +11,13 @@ import time
 import psutil
 import pytest
 
-from hpo import history, layout
-from hpo.driver import driver_of
+from hpo import layout
 from hpo.errors import StudyLocked
-from hpo.resources import kernel_kills
+from hpo.machine.resources import kernel_kills
 from hpo.runner import run
-from hpo.storage import load_study
+from hpo.storage import history
+from hpo.storage.driver_lock import driver_of
+from hpo.storage.load_study import load_study
 from hpo.trackers.base import Tracker
 
 
@@ -36,7 +37,7 @@ def workers_of(pid):
     found = []
     for child in psutil.Process(pid).children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            if "hpo.worker" in child.cmdline():
+            if "hpo.worker.main" in child.cmdline():
                 found.append(child)
     return found
 
@@ -95,7 +96,7 @@ def test_what_a_trial_prints_is_kept_with_it(make_spec, runs):
 def test_a_worker_killed_by_the_kernel_for_want_of_memory_is_no_lost_one(make_spec, runs, monkeypatch):
     """What the kernel counts cannot be made to rise here without filling the machine's memory."""
     counts = iter([3, 4])
-    monkeypatch.setattr("hpo.engines.process.kernel_kills", lambda: next(counts))
+    monkeypatch.setattr("hpo.engines.worker_process.kernel_kills", lambda: next(counts))
     result = run(make_spec("dies_once", budget={"trials": 1}), runs)
     assert (result.progress.pruned, result.progress.requeued) == (1, 0)
     (trial,) = trials_of(runs)

@@ -11,11 +11,12 @@ import pytest
 from books import check_books, finish, processes_of, start
 from ray_cluster import RayCluster
 
-from hpo import history, layout
-from hpo.actions import steering as steer
+from hpo import layout
+from hpo.control import client as steer
 from hpo.errors import ResourceError
 from hpo.runner import run
-from hpo.storage import load_study
+from hpo.storage import history
+from hpo.storage.load_study import load_study
 from hpo.trackers.base import Tracker
 
 

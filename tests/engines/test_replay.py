@@ -12,11 +12,11 @@ import pytest
 from reading import spec_of
 
 from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine
-from hpo.history import Step
-from hpo.history import read as read_history
-from hpo.oracle import Oracle
-from hpo.space import SearchSpace
-from hpo.spec import Component
+from hpo.oracle.oracle import Oracle
+from hpo.space.search_space import SearchSpace
+from hpo.spec.models import Component
+from hpo.storage.history import Step
+from hpo.storage.history import read as read_history
 from hpo.trackers.base import Tracker
 from hpo.trial import OBJECTIVE, Outcome
 
@@ -140,7 +140,7 @@ def test_conditional_configurations_are_asked_for_whole() -> None:
 
 @pytest.mark.parametrize("sampler", ["kernel", "tpe", "random", "qmc"])
 def test_every_recording_is_replayed_once_whatever_proposes(sampler: str) -> None:
-    from hpo.samplers import make_sampler
+    from hpo.search.samplers import make_sampler
 
     recordings = [recording(k, {"x": k / 4}, [0.5 + k / 100]) for k in range(40)]
     table, clock = Recordings(LINE, recordings), Clock()

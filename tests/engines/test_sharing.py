@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from hpo.engines.sharing import Measured, Sharing
-from hpo.history import read
+from hpo.engines.gpu_packing import Packer
+from hpo.engines.gpu_sharing import Measured, Sharing
 from hpo.layout import HISTORY, trial_directory
-from hpo.packing import Packer
 from hpo.runner import run
-from hpo.storage import load_study
+from hpo.storage.history import read
+from hpo.storage.load_study import load_study
 from hpo.trial import OUT_OF_MEMORY, PREEMPTED, Job, ObjectiveRef, Outcome, Report
 
 

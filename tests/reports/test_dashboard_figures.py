@@ -14,13 +14,14 @@ from optuna_dashboard._custom_plot_data import SYSTEM_ATTR_PLOT_DATA, get_plotly
 from reading import SCORE, study, trial, with_distributions
 
 from hpo.analysis.records import StudyRecord
-from hpo.language import language
 from hpo.reports.dashboard import IMPORTANCE, PART, PERIOD, DashboardTracker, figures_of, save_figures
 from hpo.reports.figures.dashboard import HEIGHT
 from hpo.runner import run
-from hpo.spec import StudySpec
-from hpo.storage import close_storage, load_study, open_storage
+from hpo.spec.models import StudySpec
+from hpo.storage.load_study import load_study
+from hpo.storage.open import close_storage, open_storage
 from hpo.trackers.base import Progress
+from hpo.translation.catalogue import language
 from hpo.trial import Job, ObjectiveRef, Outcome
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}

@@ -12,15 +12,15 @@ import pytest
 from reading import LOSS, epochs, study, trial
 
 from hpo.analysis.records import TrialRecord
-from hpo.analysis.training import diagnose
-from hpo.analysis.training_log import TrainingLog
-from hpo.language import language
+from hpo.analysis.training.diagnosis import diagnose
+from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports import figures
 from hpo.reports.blocks import Link, Table, Text
-from hpo.reports.diagnosis import diagnosis_report, write_diagnosis
 from hpo.reports.sections.diagnosis import diagnosis_section
 from hpo.reports.sections.training import DiagnosisChart, diagnosis_chart
-from hpo.reports.sections.training_words import reason
+from hpo.reports.sections.verdict_text import reason
+from hpo.reports.training_report import diagnosis_report, write_diagnosis
+from hpo.translation.catalogue import language
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 RESNET = {**UNET, "architecture": "resnet"}

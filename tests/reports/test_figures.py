@@ -10,10 +10,10 @@ import pytest
 from reading import SCORE, epochs, study, trial
 
 from hpo.analysis.comparison import comparison
-from hpo.analysis.curves import all_curves, trainings
 from hpo.analysis.effects import Effect, effects
 from hpo.analysis.records import TrialRecord
 from hpo.analysis.stability import stabilities
+from hpo.analysis.training.curves import all_curves, trainings
 from hpo.reports import figures
 from hpo.reports.sections.curves import LinesChart, TrainingChart
 from hpo.reports.sections.effects import EffectChart

@@ -9,7 +9,7 @@ from reading import study, trial
 
 from hpo.analysis.records import StudyRecord
 from hpo.errors import ReportError
-from hpo.reports.build import write_study
+from hpo.reports.write import write_study
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 

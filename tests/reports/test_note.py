@@ -9,10 +9,10 @@ from optuna_dashboard import save_note as save_by_hand
 from reading import LOSS, SCORE, study, trial
 
 from hpo.analysis.records import StudyRecord
-from hpo.reports.note import LAST_LINE, MOST_ROWS, joined, note_of, save_note
+from hpo.reports.dashboard_note import LAST_LINE, MOST_ROWS, joined, note_of, save_note
 from hpo.runner import run
-from hpo.spec import StudySpec
-from hpo.storage import load_study
+from hpo.spec.models import StudySpec
+from hpo.storage.load_study import load_study
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 RESNET = {"architecture": "resnet", "learning_rate": 2e-3, "batch_size": 16}

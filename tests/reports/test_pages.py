@@ -18,12 +18,12 @@ from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributi
 from hpo.analysis.notes import WarmOrigin
 from hpo.analysis.records import StudyRecord
 from hpo.errors import ReportError
-from hpo.language import LANGUAGES, language
 from hpo.reports import html, markdown
 from hpo.reports.blocks import Link, Report, Section, Table, Text
-from hpo.reports.build import write_study
-from hpo.reports.report import report_of
-from hpo.spec import Metric
+from hpo.reports.study_report import report_of
+from hpo.reports.write import write_study
+from hpo.spec.models import Metric
+from hpo.translation.catalogue import LANGUAGES, language
 
 NASTY = "<script>alert(1)</script>&|`*_x_*$y$</script><!--\n# head"
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from reading import SCORE, SPACE, study, trial
 
-from hpo.analysis.samples import Spread
-from hpo.reports.data import data_of
-from hpo.reports.plain import plain
+from hpo.analysis.summary_statistics import Spread
+from hpo.reports.study_json import data_of
+from hpo.reports.to_json import plain
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 

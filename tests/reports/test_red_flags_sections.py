@@ -15,11 +15,11 @@ from hpo.analysis.notes import RaisedFlag, WarmOrigin
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.reports import figures
 from hpo.reports.blocks import Link, Row, Section, Table, Text
-from hpo.reports.data import data_of
-from hpo.reports.note import note_of
-from hpo.reports.plain import plain
-from hpo.reports.report import report_of
-from hpo.reports.sections.diseases import DiseaseChart, where_sentences
+from hpo.reports.dashboard_note import note_of
+from hpo.reports.sections.red_flag_regions import DiseaseChart, where_sentences
+from hpo.reports.study_json import data_of
+from hpo.reports.study_report import report_of
+from hpo.reports.to_json import plain
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 FAST = {**UNET, "learning_rate": 5e-3}

@@ -12,7 +12,7 @@ from reading import epochs, study, trial
 
 from hpo import layout
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.training_log import TrainingLog
+from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports import figures, html, markdown
 from hpo.reports.blocks import Block, Chart, Facts, Report, Row, Section, Table, Text
 from hpo.reports.sections.focal import StackedShares, focal_blocks, focal_section

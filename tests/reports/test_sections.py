@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from reading import LOSS, SCORE, epochs, study, trial
 
-from hpo.analysis.architecture import heatmaps
+from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.records import TrialRecord
 from hpo.reports.blocks import Chart, Facts, Link, Row, Section, Table, Text
-from hpo.reports.report import report_of
 from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
 from hpo.reports.sections.shared import MOST_ROWS
-from hpo.spec import StudySpec
+from hpo.reports.study_report import report_of
+from hpo.spec.models import StudySpec
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 RESNET = {"architecture": "resnet", "learning_rate": 2e-3, "batch_size": 16}

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from reading import LOSS, SCORE, study, trial
 
-from hpo.analysis.pairwise import pairwise
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.statistics.pairwise import pairwise
 from hpo.reports import figures, markdown
 from hpo.reports.blocks import Chart, Section, Table, Text
-from hpo.reports.report import report_of
 from hpo.reports.sections.significance import p_text, significance_section
+from hpo.reports.study_report import report_of
 
 # Each architecture's mean by learning rate: averaged over both, the middle one is best (0.80 against 0.50).
 PLANTED = {"unet": {2e-4: 0.90, 2e-3: 0.80, 5e-3: 0.10}, "resnet": {2e-4: 0.10, 2e-3: 0.80, 5e-3: 0.90}}

@@ -10,11 +10,11 @@ import pytest
 from reading import LOSS, SCORE, epochs, study, trial
 
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.versus import Side, Versus, versus
+from hpo.analysis.study_comparison import Side, Versus, versus
 from hpo.reports import html, markdown
-from hpo.reports.plain import plain
-from hpo.reports.sections.versus import data_warnings
-from hpo.reports.versus import versus_data, versus_report
+from hpo.reports.comparison_report import versus_data, versus_report
+from hpo.reports.sections.study_comparison import data_warnings
+from hpo.reports.to_json import plain
 
 CURVE = {"train_loss": [0.9, 0.5, 0.4], "val_loss": [1.0, 0.6, 0.7], "score": [0.2, 0.7, 0.6]}
 

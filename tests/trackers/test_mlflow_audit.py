@@ -11,10 +11,11 @@ from mlflow_plants import PLANTS, Store, plants
 from mlflow_reading import check_all_is_there, children_of, in_postgresql, over_http, parent_of
 from servers import PostgreSQL
 
-from hpo import history, layout, runner
+from hpo import layout, runner
 from hpo.errors import HpoError
-from hpo.spec import load_spec
-from hpo.storage import load_study
+from hpo.spec.load import load_spec
+from hpo.storage import history
+from hpo.storage.load_study import load_study
 from hpo.trackers.mlflow import place
 from hpo.trackers.mlflow.sync import sync
 
@@ -256,7 +257,7 @@ def _write_study(runs, trials):
     from optuna.distributions import FloatDistribution
     from optuna.trial import create_trial
 
-    from hpo.storage import open_storage
+    from hpo.storage.open import open_storage
 
     study = optuna.create_study(
         storage=open_storage(f"journal:{runs / layout.JOURNAL}"), study_name="toy", direction="maximize"
@@ -303,7 +304,7 @@ def test_two_folders_with_one_key_are_told_apart_and_each_gets_its_own_runs(stor
     storage = f"journal:{store.runs / layout.JOURNAL}"
     import optuna
 
-    from hpo.storage import open_storage
+    from hpo.storage.open import open_storage
 
     opened = open_storage(storage)
     optuna.copy_study(from_study_name="toy", from_storage=opened, to_storage=opened, to_study_name="copied")

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from mlflow_reading import check_all_is_there, children_of, in_file, over_http, parent_of
 
-from hpo.actions import steering as steer
-from hpo.storage import load_study
+from hpo.control import client as steer
+from hpo.storage.load_study import load_study
 
 SLOW = {"engine": {"workers": 2}, "budget": {"trials": 6}}
 
@@ -244,7 +244,7 @@ def test_an_extension_while_it_runs_is_known_in_mlflow(study_yaml, runs, default
 @pytest.mark.slow
 def test_the_driver_imports_no_mlflow(study_yaml, runs, default_store):
     code = (
-        "import sys; from pathlib import Path; from hpo import runner; from hpo.spec import load_spec; "
+        "import sys; from pathlib import Path; from hpo import runner; from hpo.spec.load import load_spec; "
         "runner.run(load_spec(sys.argv[1]), Path(sys.argv[2])); "
         "print([name for name in sys.modules if name.partition('.')[0] == 'mlflow'])"
     )

@@ -8,8 +8,8 @@ import pytest
 from mlflow_reading import LARGEST, check_all_is_there, children_of, in_file, over_http, parent_of
 
 from hpo import runner
-from hpo.spec import load_spec
-from hpo.storage import load_study
+from hpo.spec.load import load_spec
+from hpo.storage.load_study import load_study
 from hpo.trackers.mlflow import place
 
 PROVENANCE = {"mlflow.source.git.commit": "abc"}
@@ -299,7 +299,7 @@ def test_provenance_is_of_the_trials_that_ran_under_it_alone(ran, mirror_of, ser
 
 
 def test_a_running_trial_shows_what_no_retry_will_replace(ran):
-    from hpo.history import Step
+    from hpo.storage.history import Step
     from hpo.trackers.mlflow.mirror import _settled
 
     _, trials = ran(budget={"trials": 1})

@@ -11,15 +11,14 @@ import plotly.offline
 
 from hpo.analysis.comparison import Comparison
 from hpo.analysis.importance import Importance
-from hpo.analysis.pairwise import Pairwise
+from hpo.analysis.optimization_history import History
 from hpo.analysis.pareto import Front
-from hpo.analysis.progress import History
 from hpo.analysis.stability import Stabilities
+from hpo.analysis.statistics.pairwise import Pairwise
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.comparison import comparison_figure, comparison_rows
 from hpo.reports.figures.curves import lines_figure, lines_rows, training_figure, training_rows
 from hpo.reports.figures.diagnosis import diagnosis_figure, diagnosis_rows
-from hpo.reports.figures.diseases import disease_figure, disease_rows
 from hpo.reports.figures.effects import effect_figure, effect_rows
 from hpo.reports.figures.focal import stacked_figure, stacked_rows
 from hpo.reports.figures.ghm import epoch_map_figure, epoch_map_rows, histograms_figure, histograms_rows
@@ -29,14 +28,15 @@ from hpo.reports.figures.importance import importance_figure, importance_rows
 from hpo.reports.figures.line_panels import line_panels_figure, line_panels_rows
 from hpo.reports.figures.pairwise import pairwise_figure, pairwise_rows
 from hpo.reports.figures.pareto import front_figure, front_rows
+from hpo.reports.figures.red_flag_regions import disease_figure, disease_rows
 from hpo.reports.figures.stability import stability_figure, stability_rows
 from hpo.reports.sections.curves import LinesChart, TrainingChart
-from hpo.reports.sections.diseases import DiseaseChart
 from hpo.reports.sections.effects import EffectChart
 from hpo.reports.sections.focal import StackedShares
 from hpo.reports.sections.ghm import EpochMap, GradientHistograms
 from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart
 from hpo.reports.sections.line_panels import LinePanels
+from hpo.reports.sections.red_flag_regions import DiseaseChart
 from hpo.reports.sections.training import DiagnosisChart
 
 

@@ -5,21 +5,11 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from hpo.analysis.comparison import Comparison, GroupFinals
-from hpo.analysis.samples import Spread
-from hpo.analysis.wording import number
-from hpo.language import tr
+from hpo.analysis.formatting import number
+from hpo.analysis.summary_statistics import Spread
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import (
-    STRIP_HEIGHT,
-    axis,
-    color_of,
-    group_strips,
-    layout,
-    padded,
-    plain,
-    scatter,
-    short,
-)
+from hpo.reports.figures.shared import STRIP_HEIGHT, axis, color_of, group_strips, layout, padded, plain, scatter, short
+from hpo.translation.catalogue import tr
 
 
 def comparison_figure(data: Comparison) -> go.Figure:

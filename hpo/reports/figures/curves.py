@@ -8,9 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.analysis.curves import Curve, Line, Panel, drawn
-from hpo.analysis.wording import number
-from hpo.language import mark, tr
+from hpo.analysis.formatting import number
+from hpo.analysis.training.curves import Curve, Line, Panel, drawn
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import (
     OKABE_ITO,
@@ -27,6 +26,7 @@ from hpo.reports.figures.shared import (
     whole_ticks,
 )
 from hpo.reports.sections.curves import LinesChart, TrainingChart
+from hpo.translation.catalogue import mark, tr
 
 PANEL_HEIGHT = 170
 LONGEST_TITLE = 22  # characters beside a panel

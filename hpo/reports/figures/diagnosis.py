@@ -7,11 +7,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.analysis.curves import Curve, drawn
-from hpo.language import mark, tr
+from hpo.analysis.training.curves import Curve, drawn
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, cut, layout, legend, star, value_at_epoch, whole_ticks
 from hpo.reports.sections.training import DiagnosisChart, DiagnosisPanel
+from hpo.translation.catalogue import mark, tr
 
 PANEL_HEIGHT = 170
 GAP = 0.12  # between panels, as a share of one

@@ -8,12 +8,12 @@ import plotly.graph_objects as go
 
 from hpo.analysis.axes import Axis
 from hpo.analysis.effects import Effect, Level
-from hpo.analysis.samples import Range
-from hpo.analysis.wording import label, number
-from hpo.language import tr, trn
+from hpo.analysis.formatting import label, number
+from hpo.analysis.summary_statistics import Range
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import axis, color_of, layout, padded, plain, scatter, ticks
 from hpo.reports.sections.effects import EffectChart
+from hpo.translation.catalogue import tr, trn
 
 HEIGHT = 250
 ASIDE = 0.16  # how far dots of one value are put aside, in cells

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from hpo.language import tr
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import OKABE_ITO, axis, layout, legend, plain
 from hpo.reports.sections.focal import StackedShares
+from hpo.translation.catalogue import tr
 
 BAR = 44  # pixels of one
 # By the number of segments: the last is what the eye should find.

@@ -8,11 +8,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import get_colorscale
 
-from hpo.analysis.wording import number
-from hpo.language import tr
+from hpo.analysis.formatting import number
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import OKABE_ITO, axis, layout, plain, whole_ticks
 from hpo.reports.sections.ghm import EpochMap, GradientHistograms
+from hpo.translation.catalogue import tr
 
 PANEL_HEIGHT = 110
 GAP = 0.14  # between panels, as a share of one

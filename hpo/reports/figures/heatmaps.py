@@ -8,13 +8,13 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import get_colorscale, sample_colorscale
 
-from hpo.analysis.architecture import Heatmap, Heatmaps
 from hpo.analysis.axes import Axis
-from hpo.analysis.wording import number, numbers, score
-from hpo.language import tr
+from hpo.analysis.formatting import number, numbers, score
+from hpo.analysis.heatmaps import Heatmap, Heatmaps
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import FAINT, LONGEST_TICK, OUTLINE, axis, layout, plain, ticks
 from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart, cell_lines, cell_places
+from hpo.translation.catalogue import tr
 
 CELL_WIDTH, CELL_HEIGHT, LINE_HEIGHT = 64, 56, 15  # pixels that a cell and a line in it need
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.analysis.progress import History, Point
-from hpo.analysis.wording import number
-from hpo.language import tr, trn
+from hpo.analysis.formatting import number
+from hpo.analysis.optimization_history import History, Point
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import (
     NEUTRAL,
@@ -22,6 +21,7 @@ from hpo.reports.figures.shared import (
     symbol_of,
     whole_ticks,
 )
+from hpo.translation.catalogue import tr, trn
 
 
 def history_figure(data: History) -> go.Figure:

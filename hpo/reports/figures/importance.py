@@ -5,9 +5,9 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from hpo.analysis.importance import Importance
-from hpo.language import tr
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import OKABE_ITO, axis, layout, plain, short
+from hpo.translation.catalogue import tr
 
 
 def importance_figure(data: Importance) -> go.Figure:

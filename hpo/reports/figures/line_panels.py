@@ -6,8 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.analysis.curves import drawn
-from hpo.language import tr
+from hpo.analysis.training.curves import drawn
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, plain, whole_ticks
 from hpo.reports.sections.line_panels import (
@@ -21,6 +20,7 @@ from hpo.reports.sections.line_panels import (
     LinePanels,
     NamedLine,
 )
+from hpo.translation.catalogue import tr
 
 PANEL_HEIGHT = 150
 GAP = 0.12  # between panels, as a share of one

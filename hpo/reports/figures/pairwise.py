@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from hpo.analysis.pairwise import Pair, Pairwise
-from hpo.analysis.wording import number
-from hpo.language import tr
+from hpo.analysis.formatting import number
+from hpo.analysis.statistics.pairwise import Pair, Pairwise
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, plain, short, strips
+from hpo.translation.catalogue import tr
 
 ROW_HEIGHT = 46  # pixels, for two lines of text
 LONGEST_GROUP = 20

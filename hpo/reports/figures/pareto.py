@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from hpo.analysis.formatting import number, with_direction
 from hpo.analysis.pareto import Front
-from hpo.analysis.wording import number, with_direction
-from hpo.language import tr
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, legend, plain
+from hpo.translation.catalogue import tr
 
 
 def front_figure(data: Front) -> go.Figure:

@@ -13,9 +13,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo.analysis.axes import Axis
-from hpo.analysis.samples import Range
-from hpo.analysis.wording import label, number
-from hpo.language import tr
+from hpo.analysis.formatting import label, number
+from hpo.analysis.summary_statistics import Range
+from hpo.translation.catalogue import tr
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon")

@@ -7,10 +7,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.analysis.samples import Range, usual_range
+from hpo.analysis.formatting import number
 from hpo.analysis.stability import BANDS, WORST, Dot, Stabilities
-from hpo.analysis.wording import number
-from hpo.language import tr
+from hpo.analysis.summary_statistics import Range, usual_range
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import (
     NEUTRAL,
@@ -23,6 +22,7 @@ from hpo.reports.figures.shared import (
     plain,
     scatter,
 )
+from hpo.translation.catalogue import tr
 
 DOT = {"color": NEUTRAL, "size": 7}
 STAR = {"color": OKABE_ITO[0], "symbol": "star", "size": 13}

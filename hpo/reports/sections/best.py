@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from hpo.analysis.architecture import best_per_group
-from hpo.analysis.curves import epochs_to_best
+from hpo.analysis.formatting import configuration, duration, number
+from hpo.analysis.groups import best_per_group
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.stability import Stability, loss_series, stability_of
-from hpo.analysis.wording import configuration, duration, number
-from hpo.language import sentences, tr
+from hpo.analysis.training.curves import epochs_to_best
 from hpo.reports.blocks import Block, Cell, Section, Table, Text
 from hpo.reports.sections.shared import scores
-from hpo.spec import Metric
+from hpo.spec.models import Metric
+from hpo.translation.catalogue import sentences, tr
 
 
 def best_configurations(study: StudyRecord) -> Section:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hpo.analysis.comparison import Comparison, comparison
+from hpo.analysis.formatting import decimals, score
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import decimals, score
-from hpo.language import sentences, tr
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
 from hpo.reports.sections.shared import values_beyond_axis
+from hpo.translation.catalogue import sentences, tr
 
 
 def comparison_section(study: StudyRecord) -> Section | None:

@@ -6,13 +6,22 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hpo.analysis.curves import AllCurves, BestTraining, GroupLines, Panel, Trainings, all_curves, best_step, trainings
+from hpo.analysis.formatting import decimals, listed, number, score
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import decimals, listed, number, score
-from hpo.language import sentences, tr, trn, whole
+from hpo.analysis.training.curves import (
+    AllCurves,
+    BestTraining,
+    GroupLines,
+    Panel,
+    Trainings,
+    all_curves,
+    best_step,
+    trainings,
+)
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
 from hpo.reports.sections.shared import capped, for_each, points_beyond_axis
-from hpo.spec import Metric
+from hpo.spec.models import Metric
+from hpo.translation.catalogue import sentences, tr, trn, whole
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import math
 from collections import Counter
 
 from hpo import layout
-from hpo.analysis.architecture import best_per_group, groups_of
+from hpo.analysis.formatting import number
+from hpo.analysis.groups import best_per_group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.training import Diagnosis, diagnose
-from hpo.analysis.training_log import log_of
-from hpo.analysis.verdict import VERDICTS, verdicts
-from hpo.analysis.wording import number
-from hpo.language import sentences, tr, trn
+from hpo.analysis.training.diagnosis import Diagnosis, diagnose
+from hpo.analysis.training.training_log import log_of
+from hpo.analysis.training.verdict import VERDICTS, verdicts
 from hpo.reports.blocks import Block, Cell, Link, Section, Table, Text
-from hpo.reports.sections.training_words import reason, recommendation, verdict_name
+from hpo.reports.sections.verdict_text import reason, recommendation, verdict_name
+from hpo.translation.catalogue import sentences, tr, trn
 
 
 def diagnosis_section(study: StudyRecord) -> Section | None:

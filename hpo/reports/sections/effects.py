@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpo.analysis.effects import Effect, GroupEffect, effects
+from hpo.analysis.formatting import decimals, listed, score
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import decimals, listed, score
-from hpo.language import sentences, tr, trn
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
 from hpo.reports.sections.shared import capped, for_each, values_beyond_axis
+from hpo.translation.catalogue import sentences, tr, trn
 
 
 @dataclass(frozen=True)

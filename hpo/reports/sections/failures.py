@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from hpo import layout
 from hpo.analysis.failures import causes_of
+from hpo.analysis.formatting import configuration, duration, numbers
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.wording import configuration, duration, numbers
-from hpo.language import tr
 from hpo.reports.blocks import Block, Section, Table, Text
 from hpo.reports.sections.shared import capped, trial_link
+from hpo.translation.catalogue import tr
 
 
 def failures(study: StudyRecord) -> Section:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hpo import layout
 from hpo.analysis.records import StudyRecord
-from hpo.language import file_stem, tr
 from hpo.reports.blocks import Cell, Facts, Link, Section
+from hpo.translation.catalogue import file_stem, tr
 
 
 def files(study: StudyRecord) -> Section:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hpo.analysis.curves import Curve
-from hpo.analysis.focal import EASY, HARD, FocalEpoch, FocalTraining, Shares, focal_of, weight
-from hpo.analysis.once import once
+from hpo.analysis.cache import once
+from hpo.analysis.formatting import number
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.training_log import TrainingLog
-from hpo.analysis.wording import number
-from hpo.language import mark, sentences, tr
+from hpo.analysis.training.curves import Curve
+from hpo.analysis.training.focal import EASY, HARD, FocalEpoch, FocalTraining, Shares, focal_of, weight
+from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
 from hpo.reports.sections.line_panels import CROSS_ENTROPY, FOCAL, SAMPLES, LinePanel, LinePanels, NamedLine
 from hpo.reports.sections.recorded import best_recorded, titled, whose
+from hpo.translation.catalogue import mark, sentences, tr
 
 UNWEIGHTED = mark("focal loss, alpha left out")
 BANDS = (mark("easy"), mark("between"), mark("hard"))

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from hpo.analysis.architecture import groups_of
-from hpo.analysis.curves import Curve
-from hpo.analysis.ghm import INERT_SHARE, STATISTICS, Array, GhmTraining, Spread, ghm_of
-from hpo.analysis.once import once
+from hpo.analysis.cache import once
+from hpo.analysis.formatting import configuration, label, listed, number
+from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.training_log import TrainingLog
-from hpo.analysis.wording import configuration, label, listed, number
-from hpo.language import sentences, tr
+from hpo.analysis.training.curves import Curve
+from hpo.analysis.training.ghm import INERT_SHARE, STATISTICS, Array, GhmTraining, Spread, ghm_of
+from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Row, Section, Table, Text
 from hpo.reports.sections.line_panels import CHANGED, PLAIN, TRAIN, VALIDATION, LinePanel, LinePanels, NamedLine
 from hpo.reports.sections.recorded import best_recorded, titled, whose
 from hpo.reports.sections.shared import capped
+from hpo.translation.catalogue import sentences, tr
 
 # Losses that span more than this factor are drawn on a logarithmic axis.
 WIDE = 30.0

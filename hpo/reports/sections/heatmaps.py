@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hpo.analysis.architecture import Heatmap, Heatmaps, heatmaps
 from hpo.analysis.axes import Axis
+from hpo.analysis.formatting import decimals, listed, score, with_direction
+from hpo.analysis.heatmaps import Heatmap, Heatmaps, heatmaps
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import decimals, listed, score, with_direction
-from hpo.language import mark, sentences, tr, trn
 from hpo.reports.blocks import Block, Chart, Row, Section, Table, Text
 from hpo.reports.sections.shared import for_each
+from hpo.translation.catalogue import mark, sentences, tr, trn
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hpo.analysis.progress import History, optimization_history
+from hpo.analysis.formatting import decimals, score
+from hpo.analysis.optimization_history import History, optimization_history
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import decimals, score
-from hpo.language import sentences, tr, trn
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
 from hpo.reports.sections.shared import capped, points_beyond_axis
+from hpo.translation.catalogue import sentences, tr, trn
 
 
 def history_section(study: StudyRecord) -> Section:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hpo.analysis.importance import METHOD, STEADY, Importance, importance
 from hpo.analysis.records import StudyRecord
-from hpo.language import sentences, tr
 from hpo.reports.blocks import Block, Chart, Section, Table, Text
+from hpo.translation.catalogue import sentences, tr
 
 
 def importance_section(study: StudyRecord) -> Section:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo.analysis.curves import Curve
-from hpo.language import mark
+from hpo.analysis.training.curves import Curve
+from hpo.translation.catalogue import mark
 
 # What a line is of; its look and its name in the legend are the same in every figure.
 TRAIN, VALIDATION = mark("train"), mark("validation")

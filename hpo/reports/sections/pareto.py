@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from hpo.analysis.formatting import configuration, duration, listed, with_direction
 from hpo.analysis.pareto import front_of, pareto_front
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import configuration, duration, listed, with_direction
-from hpo.language import sentences, tr, trn
 from hpo.reports.blocks import Chart, Section, Table, Text
 from hpo.reports.sections.shared import capped, scores
+from hpo.translation.catalogue import sentences, tr, trn
 
 
 def pareto(study: StudyRecord) -> Section | None:

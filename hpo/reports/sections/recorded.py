@@ -7,10 +7,10 @@ from itertools import islice
 from typing import TypeVar
 
 from hpo import layout
-from hpo.analysis.architecture import Group, groups_of
+from hpo.analysis.groups import Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.training_log import TrainingLog, read_arrays
-from hpo.language import tr
+from hpo.analysis.training.training_log import TrainingLog, read_arrays
+from hpo.translation.catalogue import tr
 
 T = TypeVar("T")
 # Files of a group that are opened, from its best trial on.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from hpo import layout
 from hpo.analysis.failures import rules_of
+from hpo.analysis.formatting import label, number
 from hpo.analysis.notes import RaisedFlag
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.red_flags import FlagCount, Raising, flag_counts
-from hpo.analysis.wording import label, number
-from hpo.language import sentences, tr, whole
 from hpo.reports.blocks import Block, Section, Table, Text
-from hpo.reports.sections.diseases import disease_blocks
+from hpo.reports.sections.red_flag_regions import disease_blocks
 from hpo.reports.sections.shared import capped, trial_link
+from hpo.translation.catalogue import sentences, tr, whole
 
 
 def red_flags_section(study: StudyRecord) -> Section | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hpo import layout
+from hpo.analysis.formatting import decimals, score
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.wording import decimals, score
-from hpo.language import tr, trn
 from hpo.reports.blocks import Cell, Link, Table
-from hpo.spec import Metric
+from hpo.spec.models import Metric
+from hpo.translation.catalogue import tr, trn
 
 # Longer tables end in a note of how many rows were left out.
 MOST_ROWS = 60

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hpo.analysis.anova import Anova, Tested, Untested, anova
-from hpo.analysis.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
-from hpo.analysis.power import ALPHA
+from hpo.analysis.formatting import listed, number, numbers
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.wording import listed, number, numbers
-from hpo.language import sentences, tr, trn
+from hpo.analysis.statistics.anova import Anova, Tested, Untested, anova
+from hpo.analysis.statistics.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
+from hpo.analysis.statistics.power import ALPHA
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
 from hpo.reports.sections.shared import capped
+from hpo.translation.catalogue import sentences, tr, trn
 
 
 def significance_section(study: StudyRecord) -> Section | None:

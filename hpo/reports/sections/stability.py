@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from hpo.analysis.formatting import listed, number
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.stability import BANDS, WINDOW, WORDS, WORST, Stabilities, Stability, stabilities
-from hpo.analysis.wording import listed, number
-from hpo.language import sentences, tr, trn
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
+from hpo.translation.catalogue import sentences, tr, trn
 
 
 def stability_section(study: StudyRecord) -> Section:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from hpo.analysis.formatting import component, configuration, decimals, duration, listed, number, score, trials
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
-from hpo.analysis.samples import spread
-from hpo.analysis.wording import component, configuration, decimals, duration, listed, number, score, trials
-from hpo.budget import Span, wall_seconds
-from hpo.language import moment, tr, trn, whole
+from hpo.analysis.summary_statistics import spread
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
 from hpo.reports.sections.shared import scores
-from hpo.spec import Budget, Metric, StudySpec
+from hpo.spec.models import Budget, Metric, StudySpec
+from hpo.storage.budget import Span, wall_seconds
+from hpo.translation.catalogue import moment, tr, trn, whole
 
 
 def summary(study: StudyRecord) -> Section:

@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hpo import curves
-from hpo.analysis.curves import Curve
-from hpo.analysis.training import WINDOW, Component, Diagnosis, Epoch
-from hpo.analysis.training_log import TrainingLog
-from hpo.analysis.verdict import Judgement, stem
-from hpo.analysis.wording import number
-from hpo.language import mark, sentences, tr, trn
+from hpo.analysis.formatting import number
+from hpo.analysis.training.curves import Curve
+from hpo.analysis.training.diagnosis import WINDOW, Component, Diagnosis, Epoch
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.analysis.training.verdict import Judgement, stem
+from hpo.curves import predicates
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Section, Table, Text
-from hpo.reports.sections.training_words import percent, reason, recommendation, verdict_name
+from hpo.reports.sections.verdict_text import percent, reason, recommendation, verdict_name
+from hpo.translation.catalogue import mark, sentences, tr, trn
 
 RISKS = {"low": mark("low"), "moderate": mark("moderate"), "high": mark("high")}
 MOST_EPOCHS = 40
@@ -142,7 +142,7 @@ def diagnosis_chart(found: Diagnosis) -> DiagnosisChart | None:
         log = is_loss and min(values) > 0 and max(values) > 30 * min(values)
         level = None
         of = found.judgement.evidence
-        if isinstance(of, (curves.Overfitting, curves.Diverged)) and stem(found.judgement.series) == name:
+        if isinstance(of, (predicates.Overfitting, predicates.Diverged)) and stem(found.judgement.series) == name:
             level = found.judgement.sign * of.low
         panels.append(DiagnosisPanel(name, tuple(own), log, level))
     if not panels:
@@ -153,11 +153,11 @@ def diagnosis_chart(found: Diagnosis) -> DiagnosisChart | None:
 
 def _since(found: Judgement) -> int | None:
     of = found.evidence
-    if isinstance(of, (curves.Overfitting, curves.Plateau, curves.Collapsed)):
+    if isinstance(of, (predicates.Overfitting, predicates.Plateau, predicates.Collapsed)):
         return found.epoch(of.since)
-    if isinstance(of, curves.Diverged):
+    if isinstance(of, predicates.Diverged):
         return found.epoch(of.low_at)
-    return found.epoch(of.at) if isinstance(of, curves.NonFinite) else None
+    return found.epoch(of.at) if isinstance(of, predicates.NonFinite) else None
 
 
 def _curve(log: TrainingLog, name: str) -> Curve:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hpo.analysis.formatting import listed, number
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.warm_trials import Rank, WarmTrials, warm_trials
-from hpo.analysis.wording import listed, number
-from hpo.language import sentences, tr, trn
+from hpo.analysis.warm_start import Rank, WarmTrials, warm_trials
 from hpo.reports.blocks import Block, Cell, Section, Table, Text
 from hpo.reports.sections.shared import capped, scores, trial_link
+from hpo.translation.catalogue import sentences, tr, trn
 
 
 def warm_start_section(study: StudyRecord) -> Section | None:

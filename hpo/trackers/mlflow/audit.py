@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import layout
-from hpo.attributes import params_of
-from hpo.redaction import redact
+from hpo.storage.trial_attributes import params_of
+from hpo.text import redact
 from hpo.trackers.mlflow import place, records
 from hpo.trackers.mlflow.artifacts import Listed, lacking
 from hpo.trackers.mlflow.client import client_of, ranked, reason, search
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 # Clocks are read once for a start and an end, and MLflow keeps milliseconds: more than this is another moment.
 _SAME_MOMENT = 1000

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.errors import HpoError
-from hpo.redaction import redact
+from hpo.text import redact
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.place import is_server
 

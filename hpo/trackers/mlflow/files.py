@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.errors import HpoError
-from hpo.redaction import redact
+from hpo.text import redact
 from hpo.trackers.mlflow import place
 
 

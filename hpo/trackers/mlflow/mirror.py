@@ -20,19 +20,11 @@ from urllib.parse import quote
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from hpo import history, layout
-from hpo.attributes import JOB, OUTCOME, params_of
+from hpo import layout
+from hpo.storage import history
+from hpo.storage.trial_attributes import JOB, OUTCOME, params_of
 from hpo.trackers.mlflow import records
-from hpo.trackers.mlflow.client import (
-    Metric,
-    MlflowException,
-    Param,
-    RunTag,
-    client_of,
-    ranked,
-    reason,
-    search,
-)
+from hpo.trackers.mlflow.client import Metric, MlflowException, Param, RunTag, client_of, ranked, reason, search
 from hpo.trackers.mlflow.place import artifact_folder, is_server
 from hpo.trackers.mlflow.store import make_store
 
@@ -40,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from optuna.trial import FrozenTrial
 
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 _log = logging.getLogger("hpo")
 # MLflow's pages then show runs and charts, not those for language models.

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hpo import layout
-from hpo.atomic import write_atomically
-from hpo.redaction import redact
-from hpo.spec import MlflowSpec, StudySpec
+from hpo.files import write_atomically
+from hpo.spec.models import MlflowSpec, StudySpec
+from hpo.text import redact
 
 ENVIRONMENT = "MLFLOW_TRACKING_URI"
 

@@ -16,7 +16,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from hpo import history, layout
+from hpo import layout
+from hpo.storage import history
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.place import is_server
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
     from optuna.trial import FrozenTrial
 
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 # name, step, and the value as `_kept` spells it. Not the time: of steps that were brought back it may be a guess.
 Written = tuple[str, int, str]

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.redaction import redact
-from hpo.storage import load_study
+from hpo.storage.load_study import load_study
+from hpo.text import redact
 from hpo.trackers.mlflow import place
 from hpo.trackers.mlflow.provenance import provenance
 from hpo.trackers.mlflow.records import began, study_status
@@ -31,7 +31,7 @@ from hpo.trackers.mlflow.records import began, study_status
 if TYPE_CHECKING:
     from optuna import Study
 
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
     from hpo.trackers.mlflow.mirror import Mirror
 
 PERIOD = 2.0

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpo import __version__
-from hpo.resources import cores, nvidia_smi
+from hpo.machine.resources import cores, nvidia_smi
 
 _PACKAGES = ("torch", "optuna")
 

@@ -12,14 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.attributes import FLAGS, JOB, ORIGIN, OUTCOME, outcome_of, params_of, requeued, started_of, values_of
-from hpo.budget import exhausted, span_of
-from hpo.history import Step
+from hpo.storage.budget import exhausted, span_of
+from hpo.storage.history import Step
+from hpo.storage.trial_attributes import (
+    FLAGS,
+    JOB,
+    ORIGIN,
+    OUTCOME,
+    outcome_of,
+    params_of,
+    requeued,
+    started_of,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from hpo.spec import Component, StudySpec
+    from hpo.spec.models import Component, StudySpec
 
 KEY, KIND, TRIAL = "hpo.key", "hpo.kind", "hpo.trial"
 STUDY = "hpo.study"

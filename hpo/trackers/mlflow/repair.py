@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hpo import layout
 from hpo.errors import HpoError
-from hpo.redaction import redact
+from hpo.text import redact
 from hpo.trackers.mlflow import place, records
 from hpo.trackers.mlflow.client import client_of, reason
 from hpo.trackers.mlflow.sync import write
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
     from optuna import Study
 
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 
 class Repair:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo import history, layout
+from hpo import layout
 from hpo.errors import HpoError
-from hpo.redaction import redact
+from hpo.storage import history
+from hpo.text import redact
 from hpo.trackers.mlflow import place, records
 from hpo.trackers.mlflow.client import client_of, infinite, ranked, reason, search
 from hpo.trackers.mlflow.points import points_in
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
     from optuna.trial import FrozenTrial
 
-    from hpo.spec import StudySpec
+    from hpo.spec.models import StudySpec
 
 
 def find_place(runs: Path, spec: StudySpec, trials: Iterable[FrozenTrial]) -> place.Place | None:

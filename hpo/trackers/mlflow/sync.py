@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import layout
-from hpo.driver import driver_of
 from hpo.errors import HpoError
-from hpo.redaction import redact
-from hpo.spec import StudySpec
-from hpo.storage import load_study
+from hpo.spec.models import StudySpec
+from hpo.storage.driver_lock import driver_of
+from hpo.storage.load_study import load_study
+from hpo.text import redact
 from hpo.trackers.mlflow import place
 from hpo.trackers.mlflow.records import began, study_status
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import hpo
 from hpo import layout
-from hpo.spec import StudySpec
+from hpo.spec.models import StudySpec
 from hpo.trackers.base import Progress, Tracker
 from hpo.trackers.mlflow import place
 from hpo.trackers.mlflow.process import MOST_BYTES, Order

@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 
 from hpo.actions.evaluate import evaluate as score
 from hpo.runner import run
-from hpo.spec import load_spec
+from hpo.spec.load import load_spec
 from hpo.trial import Interrupted, Job, ObjectiveRef, Trial
 from objectives.abr import data, evaluate, models, train
 from objectives.abr.losses import TASKS

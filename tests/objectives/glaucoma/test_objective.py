@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hpo.actions.evaluate import evaluate as score
 from hpo.runner import run
-from hpo.spec import load_spec
+from hpo.spec.load import load_spec
 from hpo.trial import Interrupted, Job, ObjectiveRef, Pruned, Trial
 from objectives.glaucoma import data, evaluate, models, train
 from objectives.glaucoma.objective import (

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hpo.actions.evaluate import evaluate as score
 from hpo.runner import run
-from hpo.spec import load_spec
+from hpo.spec.load import load_spec
 from hpo.trial import Interrupted, Job, ObjectiveRef, Trial
 from objectives.losses.dice import dice_loss
 from objectives.losses.focal import binary_focal_loss

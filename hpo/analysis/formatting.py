@@ -1,0 +1,141 @@
+"""Values as people read them: numbers, durations, configurations. One place, so that a figure, a
+table and a sentence never spell the same value differently."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpo.translation.catalogue import mark, tr, trn
+
+if TYPE_CHECKING:
+    from hpo.spec.models import Metric
+
+_LISTED = {
+    "and": mark("{words} and {last}"),
+    "or": mark("{words} or {last}"),
+    "and no": mark("{words} and no {last}"),
+}
+
+
+def number(value: float, significant: int = 4) -> str:
+    """`0.001`, `5e-4`, `12.5`, `1.2e6`: at most `significant` digits, no padding."""
+    if not math.isfinite(value):
+        return tr("nan") if math.isnan(value) else (tr("infinity") if value > 0 else tr("-infinity"))
+    if value == 0:
+        return "0"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return str(int(value))
+    if 1e-3 <= abs(value) < 1e6:
+        short = f"{value:.{significant}g}"
+        return f"{value:.0f}" if "e" in short else short
+    mantissa, exponent = f"{value:.{significant - 1}e}".split("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def label(value: Any) -> str:
+    """A parameter's value, spelled as in YAML where YAML has a short spelling."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {label(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(label(part) for part in value)
+    return str(value)
+
+
+def configuration(params: Mapping[str, Any], without: Iterable[str | None] = ()) -> str:
+    """`learning_rate 5e-4, batch_size 16`, leaving out the names in `without`."""
+    left_out = set(without)
+    parts = []
+    for name, value in params.items():
+        if name not in left_out:
+            parts.append(f"{name} ({label(value)})" if isinstance(value, Mapping) else f"{name} {label(value)}")
+    return ", ".join(parts) or tr("no other parameter")
+
+
+def component(name: str, options: Mapping[str, Any]) -> str:
+    """A sampler or pruner: `tpe (multivariate true, group true)`."""
+    return f"{name} ({', '.join(f'{key} {label(value)}' for key, value in options.items())})" if options else name
+
+
+def duration(seconds: float | None) -> str:
+    """`0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`; an em dash when unknown."""
+    if seconds is None:
+        return "—"
+    if seconds < 59.95:
+        return tr("{seconds} s", seconds=f"{seconds:.2f}" if seconds < 1 else f"{seconds:.1f}")
+    whole = round(seconds)
+    if whole < 3600:
+        return tr("{minutes} min {seconds} s", minutes=whole // 60, seconds=f"{whole % 60:02d}")
+    minutes = round(seconds / 60)
+    return tr("{hours} h {minutes} min", hours=minutes // 60, minutes=f"{minutes % 60:02d}")
+
+
+def decimals(values: Iterable[float]) -> int:
+    """Decimals that tell values of this spread apart to about a hundredth of it (0 to 6)."""
+    known = [value for value in values if math.isfinite(value)]
+    spread = max(known) - min(known) if known else 0.0
+    if spread <= 0 or not math.isfinite(spread):
+        return 3
+    return min(6, max(0, 2 - math.floor(math.log10(spread))))
+
+
+def score(value: float, places: int) -> str:
+    """A metric with `places` decimals, or in scientific notation where those would not show it."""
+    if value != 0 and (abs(value) >= 1e6 or abs(value) < 10.0 ** -(places + 1)):
+        return number(value)
+    return f"{value:.{places}f}"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 trial`, `3 trials`, in English: what a report shows is counted by `trn`."""
+    return f"{n} {noun if n == 1 else noun + 's'}"
+
+
+def trials(n: int) -> str:
+    """`1 trial`, `3 trials`."""
+    return trn("{n} trial", "{n} trials", n)
+
+
+def listed(words: Iterable[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`; `last` is "and", "or" or "and no"."""
+    items = list(words)
+    if len(items) < 2:
+        return "".join(items)
+    return tr(_LISTED[last], words=tr(", ").join(items[:-1]), last=items[-1])
+
+
+def goal(metric: Metric) -> str:
+    """`maximize val_auc`."""
+    if metric.direction == "maximize":
+        return tr("maximize {metric}", metric=metric.name)
+    return tr("minimize {metric}", metric=metric.name)
+
+
+def with_direction(metric: Metric) -> str:
+    """`val_auc (maximize)`."""
+    if metric.direction == "maximize":
+        return tr("{metric} (maximize)", metric=metric.name)
+    return tr("{metric} (minimize)", metric=metric.name)
+
+
+def numbers(trials: Iterable[int], limit: int = 12) -> str:
+    """Trial numbers `3, 7, 12`, the tail cut at `limit`."""
+    all_of_them = list(trials)
+    shown = ", ".join(str(n) for n in all_of_them[:limit])
+    left = len(all_of_them) - limit
+    return shown if left <= 0 else tr("{numbers} and {n} more", numbers=shown, n=left)
+
+
+def columns_of(text: str) -> int:
+    """How wide `text` is, in columns of a terminal: East Asian wide characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -1,0 +1,82 @@
+"""What each architecture (each value of `group_by`) did best, and where: its best configuration, and
+a heatmap of two parameters.
+
+Nothing here averages over groups. An average names a cell that may be no group's best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.analysis.axes import searched
+from hpo.analysis.cache import once
+from hpo.analysis.formatting import label
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.space.parameter import same
+from hpo.spec.models import Metric
+from hpo.translation.catalogue import mark, tr
+
+ALL_TRIALS = mark("all trials")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished trials of one value of `group_by`."""
+
+    label: str
+    trials: tuple[TrialRecord, ...]
+
+    def in_state(self, state: str) -> int:
+        return sum(trial.state == state for trial in self.trials)
+
+
+@once
+def groups_of(study: StudyRecord) -> tuple[Group, ...]:
+    """One group a value of `group_by`, in the order declared, also those not tried yet; without
+    `group_by` one group of all. Trials in which the parameter was not active form a last group."""
+    if study.group_by is None:
+        return (Group(tr(ALL_TRIALS), study.finished),)
+    values: list[Any] = [
+        choice for parameter in searched(study.space).get(study.group_by, ()) for choice in parameter.choices
+    ]
+    for trial in study.finished:
+        if study.group_by in trial.params and not any(same(trial.params[study.group_by], known) for known in values):
+            values.append(trial.params[study.group_by])
+    groups = [
+        Group(
+            label(value),
+            tuple(t for t in study.finished if study.group_by in t.params and same(t.params[study.group_by], value)),
+        )
+        for value in values
+    ]
+    without = tuple(trial for trial in study.finished if study.group_by not in trial.params)
+    if without:
+        groups.append(Group(tr("no {parameter}", parameter=study.group_by), without))
+    return tuple(groups)
+
+
+# --- the best configuration of each group
+
+
+@dataclass(frozen=True)
+class GroupBest:
+    """`best` is None while no trial of the group is COMPLETE; counts are of finished trials."""
+
+    group: str
+    best: TrialRecord | None
+    complete: int
+    pruned: int
+    failed: int
+
+
+def best_per_group(study: StudyRecord, metric: Metric) -> tuple[GroupBest, ...]:
+    return tuple(
+        GroupBest(
+            group.label,
+            best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric),
+            group.in_state("COMPLETE"),
+            group.in_state("PRUNED"),
+            group.in_state("FAIL"),
+        )
+        for group in groups_of(study)
+    )

@@ -1,0 +1,72 @@
+"""The optimization's course: every trial's final value in the order tried, and the best so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo.analysis.groups import groups_of
+from hpo.analysis.records import StudyRecord, better
+from hpo.analysis.summary_statistics import Range, usual_range
+from hpo.spec.models import Metric
+
+
+@dataclass(frozen=True)
+class Point:
+    """`value`: the final value of a COMPLETE trial; of a PRUNED one the last value it reported."""
+
+    number: int
+    state: str
+    group: str
+    value: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class History:
+    """`best`: (trial number, best final value so far) at every COMPLETE trial. `silent`: pruned trials
+    that reported no value; `failed`: failed ones. `shown`: the range that has all but extreme bad
+    values; `beyond`: how many points lie outside of it."""
+
+    metric: Metric
+    group_by: str | None
+    groups: tuple[str, ...]
+    points: tuple[Point, ...]
+    best: tuple[tuple[int, float], ...]
+    silent: int
+    failed: int
+    shown: Range
+    beyond: int
+
+
+def optimization_history(study: StudyRecord, metric: Metric) -> History:
+    groups = groups_of(study)
+    group_of = {trial.number: group.label for group in groups for trial in group.trials}
+    points: list[Point] = []
+    best: list[tuple[int, float]] = []
+    silent = 0
+    for trial in sorted(study.finished, key=lambda t: t.number):
+        if trial.completed(metric):
+            value: float | None = trial.values[metric.name]
+        elif trial.state == "PRUNED":
+            value = trial.last(metric.name)
+            silent += value is None
+        else:
+            continue
+        if value is None:
+            continue
+        points.append(Point(trial.number, trial.state, group_of[trial.number], value, trial.steps))
+        if trial.state == "COMPLETE":
+            best.append((trial.number, value if not best or better(metric, value, best[-1][1]) else best[-1][1]))
+    values = [point.value for point in points]
+    shown = usual_range(values, metric.direction)
+    return History(
+        metric,
+        study.group_by,
+        tuple(group.label for group in groups),
+        tuple(points),
+        tuple(best),
+        silent,
+        len(study.in_state("FAIL")),
+        shown,
+        shown.beyond(values),
+    )

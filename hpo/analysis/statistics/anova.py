@@ -1,0 +1,371 @@
+"""Which factors the final values of a study differ by: analysis of variance with type II sums of squares.
+
+Factors: `group_by`, learning rate, batch size, and every other categorical parameter that all trials have. A
+continuous learning rate or batch size enters by the bins of the heatmaps. COMPLETE trials only. A factor is tested
+where there are enough trials to find a large effect, and otherwise is not in the model (`hpo.analysis.statistics.power`), but for
+`group_by`, which always is: no other effect is ever that of other groups."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.analysis.axes import BATCH_SIZE, LEARNING_RATE, Axis, axis_of, in_order, searched
+from hpo.analysis.cache import once
+from hpo.analysis.formatting import listed
+from hpo.analysis.groups import groups_of
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.statistics.pairwise import Levene, levene, scaled
+from hpo.analysis.statistics.power import Need, needed, smallest_found
+from hpo.analysis.summary_statistics import usual_range
+from hpo.spec.models import Metric
+from hpo.translation.catalogue import tr
+
+# Trials of these samplers do not depend on what earlier ones gave.
+NOT_ADAPTIVE = ("random", "grid", "qmc")
+MOST_COEFFICIENTS = 200  # a fit of more takes long
+FAR = 3.0  # interquartile ranges beyond the quartile: Tukey's far fence
+
+Codes = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One factor, or the interaction of two: `names`. `eta`: partial eta squared, SS / (SS + residual SS), so that
+    F = eta / (1 - eta) x residual df / df. `least`: the partial eta squared of the smallest effect that these trials
+    would have found with 80 %. `sum_of_squares`: type II, in the square of the metric's unit."""
+
+    names: tuple[str, ...]
+    levels: int
+    df: int
+    sum_of_squares: float
+    f: float
+    p: float
+    eta: float
+    least: float
+
+
+@dataclass(frozen=True)
+class Untested:
+    """What is not in the model and `why_not`; `need` where it is for too few trials."""
+
+    names: tuple[str, ...]
+    why_not: str
+    need: Need | None = None
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The combinations of the levels of all factors in the model: how many there are, and the fewest and the most
+    COMPLETE trials in one of them."""
+
+    n: int
+    fewest: int
+    most: int
+
+    @property
+    def balanced(self) -> bool:
+        return self.fewest == self.most
+
+
+@dataclass(frozen=True)
+class Kruskal:
+    """Kruskal and Wallis's test of the groups, by ranks: values far outside have no more weight than others. Groups
+    that differ in scatter alone may differ by it too."""
+
+    h: float
+    df: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Anova:
+    """`n`: COMPLETE trials. `tested`: the factors of the model, then interactions. `continuous`, `conditional`:
+    searched parameters that are no factor, for that reason. `residual_df`, `residual`: degrees of freedom and sum of
+    squares of what no factor explains. `levene`: over the levels of the first factor. `odd`: numbers of trials whose
+    value lies beyond Tukey's far fence on the bad side; if none does, of those whose residual lies beyond either.
+    `held`: whether `group_by` is in the model for the others' sake, without being tested. `kruskal`: over the
+    groups, where the assumptions fail. `sampler`: its name if it is adaptive. Without a test
+    `why_not` says why, unless each factor says its own or there is none."""
+
+    metric: Metric
+    group_by: str | None
+    n: int
+    pruned: int
+    failed: int
+    tested: tuple[Tested, ...] = ()
+    untested: tuple[Untested, ...] = ()
+    continuous: tuple[str, ...] = ()
+    conditional: tuple[str, ...] = ()
+    held: bool = False
+    cells: Cells | None = None
+    residual_df: int = 0
+    residual: float = 0.0
+    levene: Levene | None = None
+    odd: tuple[int, ...] = ()
+    kruskal: Kruskal | None = None
+    sampler: str = ""
+    why_not: str = ""
+
+
+@once
+def anova(study: StudyRecord, metric: Metric) -> Anova:
+    names, continuous, conditional = _factors(study)
+    trials = [t for t in study.complete(metric) if all(name in t.params for name in names)]
+    said: dict[str, Any] = {
+        "metric": metric,
+        "group_by": study.group_by,
+        "n": len(trials),
+        "pruned": len(study.in_state("PRUNED")),
+        "failed": len(study.in_state("FAIL")),
+        "continuous": continuous,
+        "conditional": conditional,
+        "sampler": adaptive(study),
+    }
+    values = [trial.values[metric.name] for trial in trials]
+    if not names:
+        return Anova(**said)
+    if not trials:
+        return Anova(**said, why_not=tr("no trial has completed"))
+    y, scale = scaled(values)
+    if float(np.ptp(y)) == 0:
+        return Anova(**said, why_not=tr("all {n} complete trials have the same {metric}", n=len(y), metric=metric.name))
+    codes = _codes(study, names, trials)
+    model = _Model(len(trials), codes)
+    untested: list[Untested] = []
+    for name in names:
+        untested += model.try_factor(name, held=name == study.group_by)
+    for name in _interacting(study, model):
+        untested += model.try_interaction((str(study.group_by), name))
+    untested = [*model.held_only(), *untested]
+    if not model.shown:
+        return Anova(**said, untested=tuple(untested))
+    fitted = _fit(model, y, scale)
+    if fitted is None:
+        why_not = tr("the factors explain every value exactly, which leaves no scatter to hold their effects against")
+        return Anova(**said, untested=tuple(untested), why_not=why_not)
+    first = codes[model.terms[0][0]]
+    spread = levene([y[first == level] for level in np.unique(first)])
+    odd = _odd(trials, values, metric, fitted.residuals)
+    unsound = bool(odd) or (spread is not None and spread.unequal)
+    return Anova(
+        **said,
+        tested=tuple(one for one in fitted.tested if one.names in model.shown),
+        untested=tuple(untested),
+        held=bool(model.held_only()),
+        cells=model.cells(),
+        residual_df=len(y) - model.parameters,
+        residual=fitted.residual,
+        levene=spread,
+        odd=odd,
+        kruskal=_kruskal(study, metric) if unsound else None,
+    )
+
+
+def adaptive(study: StudyRecord) -> str:
+    """The name of a sampler that chooses trials by what earlier ones gave; empty of another."""
+    name = study.spec.sampler.name if study.spec is not None else ""
+    return "" if name in NOT_ADAPTIVE else name
+
+
+def _factors(study: StudyRecord) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:
+    """Names of factors in the order in which they enter; of what is no factor for being continuous, or conditional."""
+    declared = searched(study.space)
+    binned = {name for known in (LEARNING_RATE, BATCH_SIZE) for name in [n for n in known if n in declared][:1]}
+    usual = [name for name in in_order(study.space, study.group_by) if name in binned]
+    group = [study.group_by] if study.group_by in declared else []
+    factors, continuous, conditional = [], [], []
+    for name in dict.fromkeys([*group, *usual, *declared]):
+        if any(parameter.condition for parameter in declared[name]):
+            conditional.append(name)
+        elif name in usual or all(parameter.kind == "categorical" for parameter in declared[name]):
+            factors.append(name)
+        else:
+            continuous.append(name)
+    return factors, tuple(continuous), tuple(conditional)
+
+
+def _codes(study: StudyRecord, names: Iterable[str], trials: Sequence[TrialRecord]) -> dict[str, Codes]:
+    """The level of each trial, 0 to levels - 1, of levels that are there."""
+    declared = searched(study.space)
+    codes: dict[str, Codes] = {}
+    for name in names:
+        axis: Axis = axis_of(name, declared[name])
+        # A value in no cell of its own was tried before the space was edited: a level like any other.
+        places = [axis.place(trial.params[name]) for trial in trials]
+        codes[name] = np.unique([-1 if place is None else place for place in places], return_inverse=True)[1]
+    return codes
+
+
+def _interacting(study: StudyRecord, model: _Model) -> list[str]:
+    """What each group may want its own value of, as far as both are in the model."""
+    inside = [term[0] for term in model.terms]
+    if study.group_by not in inside:
+        return []
+    wanted = (*LEARNING_RATE, *BATCH_SIZE)
+    return [name for name in wanted if name in inside and name != study.group_by]
+
+
+class _Model:
+    """Grows by one term after the other, as long as every effect can be told apart from the others and found."""
+
+    def __init__(self, n: int, codes: Mapping[str, Codes]) -> None:
+        self.n = n
+        self.codes = codes
+        self.terms: list[tuple[str, ...]] = []
+        self._held: tuple[str, ...] | None = None
+        self.design = np.ones((n, 1))
+
+    @property
+    def parameters(self) -> int:
+        return self.design.shape[1]
+
+    def levels(self, name: str) -> int:
+        return int(self.codes[name].max()) + 1
+
+    def df(self, term: tuple[str, ...]) -> int:
+        return math.prod(self.levels(name) - 1 for name in term)
+
+    @property
+    def shown(self) -> list[tuple[str, ...]]:
+        """The terms that there are enough trials for: all, but perhaps the held one."""
+        return [term for term in self.terms if term != self._held or self.n >= self._need(term).n]
+
+    def held_only(self) -> list[Untested]:
+        """The held factor, if there are too few trials to test it."""
+        if self._held is None or self._held in self.shown:
+            return []
+        return [self._too_few(self._held, self._need(self._held))]
+
+    def try_factor(self, name: str, held: bool) -> list[Untested]:
+        """`held`: it is in the model whether there are enough trials to test it or not."""
+        if self.levels(name) < 2:
+            return [Untested((name,), tr("all complete trials have the same value of it"))]
+        if held:
+            self._held = (name,)
+        return self._try((name,))
+
+    def try_interaction(self, names: tuple[str, str]) -> list[Untested]:
+        first, second = names
+        counts = Counter(zip(self.codes[first].tolist(), self.codes[second].tolist(), strict=True))
+        cells = self.levels(first) * self.levels(second)
+        fewest = min(counts.values()) if len(counts) == cells else 0
+        if fewest == 0:
+            why_not = tr("{empty} of {cells} cells have no complete trial", empty=cells - len(counts), cells=cells)
+        elif fewest == 1 and max(counts.values()) == 1:
+            why_not = tr("n = 1 a cell, at least 2 needed")
+        elif fewest == 1:
+            why_not = tr("n = 1 in the smallest cell, at least 2 needed")
+        else:
+            return self._try(names)
+        return [Untested(names, why_not)]
+
+    def _try(self, term: tuple[str, ...]) -> list[Untested]:
+        """Takes the term into the model, or says why not."""
+        coefficients = self.parameters + self.df(term)
+        if coefficients > MOST_COEFFICIENTS:
+            most = MOST_COEFFICIENTS
+            why_not = tr("the model would have {n} coefficients, at most {most}", n=coefficients, most=most)
+            return [Untested(term, why_not)]
+        columns = np.ones((self.n, 1))
+        for name in term:
+            own = (self.codes[name][:, None] == np.arange(1, self.levels(name))).astype(float)
+            columns = (columns[:, :, None] * own[:, None, :]).reshape(self.n, -1)
+        larger = np.hstack([self.design, columns])
+        # The rank of the design: of its products, which are whole numbers and far fewer than its rows.
+        if np.linalg.matrix_rank(larger.T @ larger, hermitian=True) < larger.shape[1]:
+            others = listed(name for one in self.terms if len(one) == 1 for name in one)
+            return [Untested(term, tr("it cannot be told apart from {others} in these trials", others=others))]
+        # What needs most decides for all: a term that cost the others their power would explain nothing.
+        need = max((needed(self.df(one), larger.shape[1]) for one in (*self.shown, term)), key=lambda need: need.n)
+        if self.n < need.n and term != self._held:
+            return [self._too_few(term, need)]
+        self.terms.append(term)
+        self.design = larger
+        return []
+
+    def _need(self, term: tuple[str, ...]) -> Need:
+        return needed(self.df(term), self.parameters)
+
+    def _too_few(self, term: tuple[str, ...], need: Need) -> Untested:
+        return Untested(term, tr("n = {n}, about {needed} needed", n=self.n, needed=need.n), need)
+
+    def cells(self) -> Cells:
+        names = [term[0] for term in self.terms if len(term) == 1]
+        counts = Counter(zip(*(self.codes[name].tolist() for name in names), strict=True))
+        all_of_them = math.prod(self.levels(name) for name in names)
+        fewest = min(counts.values()) if len(counts) == all_of_them else 0
+        return Cells(all_of_them, fewest, max(counts.values()))
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    tested: tuple[Tested, ...]
+    residual: float
+    residuals: NDArray[np.float64]
+
+
+def _fit(model: _Model, y: NDArray[np.float64], scale: float) -> _Fitted | None:
+    """Least squares; None where nothing is left between the values and what the factors say."""
+    import pandas as pd
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    # The user's names are no formula.
+    names = {name: f"f{index}" for index, name in enumerate(model.codes)}
+    terms = [":".join(names[name] for name in term) for term in model.terms]
+    table = pd.DataFrame({names[name]: pd.Categorical(code) for name, code in model.codes.items()} | {"y": y})
+    fit = ols(f"y ~ {' + '.join(terms)}", table).fit()
+    if fit.ssr <= 1e-20 * float(((y - y.mean()) ** 2).sum()):
+        return None
+    found = anova_lm(fit, typ=2)
+    tested = []
+    for term, name in zip(model.terms, terms, strict=True):
+        squares = float(found.loc[name, "sum_sq"])
+        df = model.df(term)
+        levels = math.prod(model.levels(one) for one in term)
+        tested.append(
+            Tested(
+                names=term,
+                levels=levels,
+                df=df,
+                sum_of_squares=squares * scale * scale,
+                f=float(found.loc[name, "F"]),
+                p=float(found.loc[name, "PR(>F)"]),
+                eta=squares / (squares + float(fit.ssr)),
+                least=smallest_found(df, model.parameters, len(y)),
+            )
+        )
+    return _Fitted(tuple(tested), float(fit.ssr) * scale * scale, np.asarray(fit.resid))
+
+
+def _odd(
+    trials: Sequence[TrialRecord], values: Sequence[float], metric: Metric, residuals: NDArray[np.float64]
+) -> tuple[int, ...]:
+    # A diverged trial bends the fit to itself, so that the residuals of its neighbours are far out and not its own.
+    shown = usual_range(values, metric.direction)
+    diverged = tuple(t.number for t, value in zip(trials, values, strict=True) if shown.beyond([value]))
+    if diverged:
+        return diverged
+    lower, upper = np.quantile(residuals, [0.25, 0.75])
+    reach = FAR * (upper - lower)
+    far = (residuals < lower - reach) | (residuals > upper + reach)
+    return tuple(trial.number for trial, beyond in zip(trials, far.tolist(), strict=True) if beyond and reach > 0)
+
+
+def _kruskal(study: StudyRecord, metric: Metric) -> Kruskal | None:
+    """None without two groups of two COMPLETE trials."""
+    from scipy.stats import kruskal
+
+    finals = [[t.values[metric.name] for t in group.trials if t.completed(metric)] for group in groups_of(study)]
+    samples = [values for values in finals if len(values) > 1]
+    if len(samples) < 2 or len({value for values in samples for value in values}) < 2:
+        return None
+    found = kruskal(*samples)
+    return Kruskal(float(found.statistic), len(samples) - 1, float(found.pvalue))

@@ -1,0 +1,316 @@
+"""Training curves: the losses and the metric of each group's best trial by epoch, and the metric of
+every trial. Plain data on common axes, rounded and thinned to what a figure can show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hpo.analysis.cache import once
+from hpo.analysis.groups import groups_of
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
+from hpo.analysis.summary_statistics import Range, usual_range
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.spec.models import Metric
+
+MOST_LOSSES = 2
+MOST_METRICS = 2
+# Points of one curve, and of all curves of a metric together.
+MOST_POINTS = 200
+MOST_IN_ALL = 30_000
+FEWEST_POINTS = 20
+# Curves of a metric that are drawn: more would be a grey cloud.
+MOST_LINES = 600
+# A loss that spans more than this factor is drawn on a logarithmic axis. A linear axis leaves extreme
+# values out if with them it would be longer than this many times the usual values.
+WIDE = 30.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one trial: `values[i]` at `steps[i]`, None where it was not finite."""
+
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[float | None, ...]
+
+    @property
+    def finite(self) -> tuple[tuple[int, float], ...]:
+        return tuple((s, v) for s, v in zip(self.steps, self.values, strict=True) if v is not None)
+
+
+def curve_of(trial: TrialRecord | TrainingLog, name: str) -> Curve:
+    """Every reported step, as it was reported."""
+    points = trial.series(name)
+    return Curve(name, tuple(step for step, _ in points), tuple(v if math.isfinite(v) else None for _, v in points))
+
+
+def best_step(curve: Curve, direction: str) -> tuple[int, float] | None:
+    """(step, value) of the best value; of equals the first; None without a finite one."""
+    sign = -1 if direction == "maximize" else 1
+    return min(curve.finite, key=lambda point: sign * point[1], default=None)
+
+
+def best_epoch(log: TrainingLog) -> int | None:
+    """In which the training's own metric was best; None if it has none, or never reported it."""
+    found = None if log.metric is None else best_step(curve_of(log, log.metric.name), log.metric.direction)
+    return None if found is None else found[0]
+
+
+@once
+def counted_from(study: StudyRecord) -> int:
+    """0 if epochs are counted from 0 in this study, else 1. A resumed trial may start anywhere, so
+    all trials are asked."""
+    return 0 if any(trial.history and trial.history[0].step <= 0 for trial in study.trials) else 1
+
+
+def epochs_to_best(study: StudyRecord, trial: TrialRecord, metric: Metric) -> tuple[int, int] | None:
+    """After how many epochs the reported metric was best, and how many there were: 1 is the first
+    epoch, whether the trial counts from 0 or from 1. None if the metric was never reported."""
+    found = best_step(curve_of(trial, metric.name), metric.direction)
+    if found is None:
+        return None
+    shift = 1 - counted_from(study)
+    return found[0] + shift, trial.history[-1].step + shift
+
+
+def _range(values: Sequence[float], direction: str) -> Range:
+    """All values: a curve's first epochs are far from its last, and are no outliers for that. Only
+    where the extreme ones would press the others flat, all but those."""
+    if not values:
+        return Range()
+    usual, low, high = usual_range(values, direction), min(values), max(values)
+    if usual.low is None or usual.high is None:
+        return Range(low, high)
+    size = max(usual.high - usual.low, abs(usual.low), abs(usual.high))
+    return Range(low, high) if high - low <= WIDE * size else usual
+
+
+def drawn(curve: Curve, limit: int = MOST_POINTS, keep: Iterable[int] = ()) -> Curve:
+    """At most about `limit` points, evenly spaced, the first and last and the steps `keep` among
+    them; values rounded to 5 digits."""
+    n = len(curve.steps)
+    kept = set(range(n)) if n <= limit else {round(k * (n - 1) / (limit - 1)) for k in range(limit)}
+    wanted = set(keep)
+    kept |= {index for index, step in enumerate(curve.steps) if step in wanted}
+    chosen = sorted(kept)
+    values = (curve.values[index] for index in chosen)
+    return Curve(
+        curve.name,
+        tuple(curve.steps[index] for index in chosen),
+        tuple(None if value is None else float(f"{value:.5g}") for value in values),
+    )
+
+
+# --- the best trial of each group
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is drawn together: `names` are the metrics (train before val), `direction` says which values
+    are good, `shown` is the range of all groups but for extreme bad values."""
+
+    title: str
+    names: tuple[str, ...]
+    direction: str
+    log: bool
+    shown: Range
+
+
+@dataclass(frozen=True)
+class BestTraining:
+    """`curves[i]` are those of panel i. `best`: the step at which the metric was best, or None.
+    `beyond`: points outside of the panels' ranges."""
+
+    group: str
+    trial: TrialRecord
+    curves: tuple[tuple[Curve, ...], ...]
+    best: int | None
+    beyond: int
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The best trials, each with a history, on common axes; steps run from `first` to `last`.
+    `left_out`: further pairs of train and validation metrics."""
+
+    metric: Metric
+    group_by: str | None
+    panels: tuple[Panel, ...]
+    groups: tuple[BestTraining, ...]
+    first: int
+    last: int
+    left_out: tuple[str, ...]
+
+
+def trainings(study: StudyRecord, metric: Metric) -> Trainings | None:
+    """The curves of each group's best COMPLETE trial by `metric`: its losses and the study's metrics,
+    each beside its training or validation partner (`train_X` and `val_X`). None where none of these was reported."""
+    found = []
+    for group in groups_of(study):
+        best = best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric)
+        if best is not None and best.history:
+            found.append((group.label, best))
+    return trainings_of(found, metric, study.metrics, study.group_by)
+
+
+def trainings_of(
+    found: Sequence[tuple[str, TrialRecord]], metric: Metric, metrics: Sequence[Metric], group_by: str | None
+) -> Trainings | None:
+    """The curves of these trials, each with a history and under a name of its own: losses and `metrics`. None where
+    none of these was reported, or of no trial."""
+    if not found:
+        return None
+    trials = [trial for _, trial in found]
+    stems = _stems(trials)
+    of_metrics = {_stem(m.name): m for m in metrics if _stem(m.name) in stems}
+    losses = [stem for stem in stems if "loss" in stem.lower() and stem not in of_metrics]
+    losses.sort(key=lambda stem: stem != "loss")  # the rest as reported
+    shown = [*losses[:MOST_LOSSES], *list(of_metrics)[:MOST_METRICS]]
+    if not shown:
+        return None
+    panels = tuple(
+        _panel(trials, stem, stems[stem], of_metrics[stem].direction if stem in of_metrics else "minimize")
+        for stem in shown
+    )
+    return Trainings(
+        metric,
+        group_by,
+        panels,
+        tuple(_best_training(label, trial, metric, panels) for label, trial in found),
+        min(trial.history[0].step for trial in trials),
+        max(trial.history[-1].step for trial in trials),
+        tuple(stem for stem, names in stems.items() if stem not in shown and len(names) > 1),
+    )
+
+
+def _stem(name: str) -> str:
+    for prefix in ("train_", "val_"):
+        if name.startswith(prefix) and name != prefix:
+            return name.removeprefix(prefix)
+    return name
+
+
+def _stems(trials: Sequence[TrialRecord]) -> dict[str, tuple[str, ...]]:
+    """What was reported, without `train_` and `val_`, in the order reported -> its metrics."""
+    names = dict.fromkeys(name for trial in trials for step in trial.history for name in step.metrics)
+    stems = dict.fromkeys(_stem(name) for name in names)
+    return {stem: tuple(name for name in (f"train_{stem}", stem, f"val_{stem}") if name in names) for stem in stems}
+
+
+def _panel(trials: Sequence[TrialRecord], stem: str, names: tuple[str, ...], direction: str) -> Panel:
+    values = [value for trial in trials for name in names for _, value in curve_of(trial, name).finite]
+    is_loss = "loss" in stem.lower()
+    log = is_loss and bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
+    title = stem if len(names) > 1 else names[0]
+    shown = Range(min(values), max(values)) if log else _range(values, direction)
+    return Panel(title, names, direction, log, shown)
+
+
+def _best_training(label: str, trial: TrialRecord, metric: Metric, panels: Sequence[Panel]) -> BestTraining:
+    found = best_step(curve_of(trial, metric.name), metric.direction)
+    best = None if found is None else found[0]
+    curves = tuple(tuple(curve_of(trial, name) for name in panel.names) for panel in panels)
+    beyond = sum(
+        panel.shown.beyond(value for curve in own for _, value in curve.finite)
+        for panel, own in zip(panels, curves, strict=True)
+    )
+    return BestTraining(label, trial, curves, best, beyond)
+
+
+# --- all trials
+
+
+@dataclass(frozen=True)
+class Line:
+    """The metric of one finished trial, thinned; it ends where the trial ended."""
+
+    number: int
+    state: str
+    curve: Curve
+
+
+@dataclass(frozen=True)
+class GroupLines:
+    """`best`: the number of the group's best COMPLETE trial. `peak`: the best value that any line of
+    the group reached, as (value, trial number, step). `silent`: finished trials that reported none."""
+
+    group: str
+    lines: tuple[Line, ...]
+    best: int | None
+    peak: tuple[float, int, int] | None
+    shortest: int
+    longest: int
+    silent: int
+
+    def in_state(self, state: str) -> int:
+        return sum(line.state == state for line in self.lines)
+
+    def drawn(self, every: int) -> tuple[Line, ...]:
+        """Every `every`-th line, and the best."""
+        return tuple(line for k, line in enumerate(self.lines) if k % every == 0 or line.number == self.best)
+
+
+@dataclass(frozen=True)
+class AllCurves:
+    """Every trial's curve of `metric` on common axes. `shown`: the range that has all but extreme bad
+    values, of which there are `beyond`; `thinned`: whether points were left out; `every`: one line in so
+    many is drawn, and the best of each group."""
+
+    metric: Metric
+    group_by: str | None
+    groups: tuple[GroupLines, ...]
+    first: int
+    last: int
+    shown: Range
+    beyond: int
+    thinned: bool
+    every: int = 1
+
+
+def all_curves(study: StudyRecord, metric: Metric) -> AllCurves | None:
+    """None if no finished trial reported `metric`."""
+    full = {trial.number: curve_of(trial, metric.name) for trial in study.finished}
+    full = {number: curve for number, curve in full.items() if curve.finite}
+    if not full:
+        return None
+    limit = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // min(len(full), MOST_LINES)))
+    groups = []
+    for group in groups_of(study):
+        reporting = [trial for trial in group.trials if trial.number in full]
+        best = best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric)
+        peak: tuple[float, int, int] | None = None
+        lines = []
+        for trial in reporting:
+            found = best_step(full[trial.number], metric.direction)
+            if found is None:
+                continue
+            if peak is None or better(metric, found[1], peak[0]):
+                peak = (found[1], trial.number, found[0])
+            lines.append(Line(trial.number, trial.state, drawn(full[trial.number], limit, [found[0]])))
+        lengths = [trial.steps for trial in reporting]
+        groups.append(
+            GroupLines(
+                group.label,
+                tuple(lines),
+                None if best is None else best.number,
+                peak,
+                min(lengths, default=0),
+                max(lengths, default=0),
+                len(group.trials) - len(lines),
+            )
+        )
+    values = [value for curve in full.values() for _, value in curve.finite]
+    shown = _range(values, metric.direction)
+    return AllCurves(
+        metric,
+        study.group_by,
+        tuple(groups),
+        min(curve.steps[0] for curve in full.values()),
+        max(curve.steps[-1] for curve in full.values()),
+        shown,
+        shown.beyond(values),
+        any(len(curve.steps) > limit for curve in full.values()),
+        math.ceil(len(full) / MOST_LINES),
+    )

@@ -1,0 +1,355 @@
+"""The diagnosis of one training: the verdict, what the losses and their components did by epoch and within epochs, and
+what to do about it. Plain data; `hpo.reports.sections.verdict_text` has the words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.analysis.summary_statistics import deviation, mean
+from hpo.analysis.training.advice import Advice, advise
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.analysis.training.verdict import (
+    Judgement,
+    Points,
+    best_point,
+    broken,
+    finite,
+    judge_losses,
+    judge_series,
+    main_metric,
+    series_of,
+    shape_of_points,
+    stem,
+    total_of,
+)
+from hpo.curves import predicates, shape
+
+WINDOW = 10
+# The share of validation's gain that was lost again, up to which the risk of overfitting has the name.
+RISKS = (("low", 0.05), ("moderate", 0.2))
+CONVERGED = 0.9
+NOT_INSIDE = 1e-5  # what adds less to the loss than this share of it, where it adds most, is no component
+_NO_LOSS = ("learning_rate", "gradient_norm", "epoch")
+
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The epoch (counted from 1 as the first) in which the running median had done 90 % of its whole fall; speed: that
+    share in percent by the epochs it took, `90 / epochs`."""
+
+    epochs: int
+    speed: float
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Of overfitting: `share` of validation's gain that was lost again at the end, 0 to infinity. gap: last validation
+    minus last training loss (levels), then at the best epoch."""
+
+    share: float
+    gap: float | None
+    gap_at_best: float | None
+
+    @property
+    def word(self) -> str:
+        return next((name for name, limit in RISKS if self.share <= limit), "high")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One loss: the total, or a part of it. Values of train and val are None where they are not known; improvement: of
+    train, first to last, in percent; mean, deviation: of train over all epochs."""
+
+    name: str
+    train_first: float | None
+    train_last: float | None
+    val_first: float | None
+    val_last: float | None
+    improvement: float | None
+    mean: float | None
+    deviation: float | None
+    judgement: Judgement
+    weight: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Within:
+    """One loss over the steps of one epoch. improvement: mean of the first tenth of the steps to that of the last
+    tenth, in percent; volatility: standard deviation / mean, in percent. None where a mean is not above 0 (or there
+    are fewer than 2 steps)."""
+
+    improvement: float | None
+    volatility: float | None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """steps: None where they were not recorded. values: loss -> (train, val). within: loss -> over the steps."""
+
+    epoch: int
+    steps: int | None
+    values: Mapping[str, tuple[float | None, float | None]]
+    within: Mapping[str, Within]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """loss: what the total is called, without `train_` and `val_`; empty if none was reported. metric, best_epoch,
+    best: what says which epoch is best, and which that was. weights: how the weights in `components` are known:
+    `given`, `recovered` from the steps, or empty; then shares are of the components as they are."""
+
+    log: TrainingLog
+    judgement: Judgement
+    loss: str
+    epochs: int
+    reduction: float | None
+    convergence: Convergence | None
+    stability: float | None
+    risk: Risk | None
+    metric: str
+    best_epoch: int | None
+    best: float | None
+    components: tuple[Component, ...]
+    dominant: predicates.Dominant | None
+    weights: str
+    by_epoch: tuple[Epoch, ...]
+    advice: tuple[Advice, ...]
+
+
+def diagnose(log: TrainingLog) -> Diagnosis:
+    """Of any log, also of an empty one."""
+    series = series_of(log)
+    loss = total_of(series)
+    judgement = judge_series(log, series, loss)
+    parts = _parts(log, series, loss)
+    weights, known = _weights(log, series, parts, loss)
+    # What was recorded beside the loss without being part of it, such as a loss to compare by, dominates nothing.
+    inside = [name for name in parts if not weights or name in weights]
+    contributions = {name: weights.get(name, 1.0) * _last_level(series[_train_or_val(series, name)]) for name in inside}
+    whole = sum(abs(value) for value in contributions.values())
+    shares = {name: abs(value) / whole for name, value in contributions.items() if 0 < whole < math.inf}
+    components = tuple(
+        _component(series, name, weights.get(name), shares.get(name)) for name in ([loss] if loss else []) + parts
+    )
+    dominant = predicates.dominant(contributions)
+    metric, direction = main_metric(log, series, loss)
+    best = best_point(series.get(metric, ()), direction)
+    val = shape_of_points(series.get(f"val_{loss}", ()))
+    train = shape_of_points(series.get(f"train_{loss}", ()))
+    judged = series.get(f"train_{loss}") or series.get(f"val_{loss}") or series.get(loss) or ()
+    main = train or val or shape_of_points(judged)
+    last = [value for _, value in (series.get(f"val_{loss}") or judged)][-WINDOW:]
+    return Diagnosis(
+        log=log,
+        judgement=judgement,
+        loss=loss,
+        epochs=len(log.history),
+        reduction=_reduction(judged),
+        convergence=_convergence(main),
+        stability=coefficient(last),
+        risk=_risk(val, train),
+        metric=metric,
+        best_epoch=None if best is None else best[0],
+        best=None if best is None else best[1],
+        components=components,
+        dominant=dominant,
+        weights=known,
+        by_epoch=_by_epoch(log, series, [loss, *parts] if loss else parts),
+        advice=advise(log, series, judgement, loss, metric, direction, dominant, weights, train or val),
+    )
+
+
+def _parts(log: TrainingLog, series: Mapping[str, Points], loss: str) -> list[str]:
+    """Components of the loss: what was recorded of each step as a loss; where no steps were, other losses by name."""
+    names = [name for name in log.steps if name not in _NO_LOSS and not name.startswith("val_")]
+    if not names:
+        names = list(dict.fromkeys(stem(name) for name in series if "loss" in stem(name).lower()))
+    names = [name for name in names if name != loss and any(f"{kind}_{name}" in series for kind in ("train", "val"))]
+    return [name for name in names if not any(name.startswith(f"{other}_") for other in names)]
+
+
+def _val_or_bare(series: Mapping[str, Points], name: str) -> str:
+    return f"val_{name}" if f"val_{name}" in series else name
+
+
+def _train_or_val(series: Mapping[str, Points], name: str) -> str:
+    return f"train_{name}" if f"train_{name}" in series else f"val_{name}"
+
+
+# --- numbers
+
+
+def percent_less(first: float, last: float) -> float | None:
+    """By how many percent `last` is below `first`; None unless both are finite, the first above 0 and the last not
+    below: a share of a loss that may be negative means nothing."""
+    if not (math.isfinite(first) and math.isfinite(last)) or first <= 0 or last < 0:
+        return None
+    share = 100 * (1 - last / first)
+    return share if math.isfinite(share) else None
+
+
+def coefficient(values: Sequence[float]) -> float | None:
+    """Sample standard deviation / mean; None for fewer than 2 values, and unless all are finite and above 0."""
+    if len(values) < 2 or not all(math.isfinite(value) and value > 0 for value in values):
+        return None
+    spread, middle = deviation(values), mean(values)
+    share = math.inf if spread is None else spread / middle
+    return share if math.isfinite(share) else None
+
+
+def _reduction(points: Points) -> float | None:
+    known = finite(points)
+    return percent_less(known[0][1], known[-1][1]) if len(known) > 1 else None
+
+
+def _convergence(curve: shape.Shape | None) -> Convergence | None:
+    """None of a curve that has not clearly fallen."""
+    if curve is None or curve.n < 2 or not curve.moved:
+        return None
+    limit = curve.start - CONVERGED * curve.gain
+    epochs = 1 + next(k for k in range(curve.n) if curve.smooth[k] <= limit)
+    return Convergence(epochs, 100 * CONVERGED / epochs)
+
+
+def _risk(val: shape.Shape | None, train: shape.Shape | None) -> Risk | None:
+    if val is None or val.n < 2:
+        return None
+    rise = max(val.end - val.low, 0.0)
+    # What the noise alone would do is no risk.
+    rise = rise if rise > 2 * val.error else 0.0
+    share = 0.0 if rise == 0 else (rise / val.gain if val.gain > 0 else math.inf)
+    paired = train is not None and train.n == val.n
+    return Risk(
+        share,
+        val.end - train.end if paired and train is not None else None,
+        val.low - train.smooth[val.low_at] if paired and train is not None else None,
+    )
+
+
+def _last_level(points: Points) -> float:
+    known = [value for _, value in points if math.isfinite(value)]
+    return shape.median(known[-WINDOW:]) if known else math.nan
+
+
+def _component(series: Mapping[str, Points], name: str, weight: float | None, share: float | None) -> Component:
+    train, val = finite(series.get(f"train_{name}", ())), finite(series.get(f"val_{name}", ()))
+    if not train and not val:
+        val = finite(series.get(name, ()))
+    found = broken(series.get(f"train_{name}", ()), f"train_{name}")
+    found = found or broken(series.get(f"val_{name}", ()), f"val_{name}")
+    found = found or judge_losses(train, val, f"train_{name}", f"val_{name}" if f"val_{name}" in series else name)
+    assert found is not None
+    values = [value for _, value in train]
+    return Component(
+        name,
+        values[0] if values else None,
+        values[-1] if values else None,
+        val[0][1] if val else None,
+        val[-1][1] if val else None,
+        percent_less(values[0], values[-1]) if len(values) > 1 else None,
+        mean(values) if values else None,
+        deviation(values),
+        found,
+        weight,
+        share,
+    )
+
+
+def _weights(
+    log: TrainingLog, series: Mapping[str, Points], parts: Sequence[str], loss: str
+) -> tuple[dict[str, float], str]:
+    """The weight of each component in the total, and how it is known (see Diagnosis)."""
+    if len(parts) < 2:
+        return {}, ""
+    for value in log.params.values():
+        if isinstance(value, Mapping) and set(value) == set(parts):
+            return {name: float(value[name]) for name in parts}, "given"
+    for form in ("weight_{}", "{}_weight", "loss_weight_{}", "lambda_{}"):
+        names = [form.format(name) for name in parts]
+        given = [log.params.get(name) for name in names]
+        if all(isinstance(value, (int, float)) for value in given):
+            return {name: float(value) for name, value in zip(parts, given, strict=True) if value is not None}, "given"
+        learned = [series.get(f"train_{name}", ()) for name in names]
+        if all(learned):
+            return {name: points[-1][1] for name, points in zip(parts, learned, strict=True)}, "given"
+    recovered = _recovered(log.steps, loss, parts)
+    return (recovered, "recovered") if recovered else ({}, "")
+
+
+def _recovered(steps: Mapping[str, NDArray[np.generic]], loss: str, parts: Sequence[str]) -> dict[str, float]:
+    """Weights such that the total of each step is the weighted sum of its components, by least squares; none unless
+    they explain it to a thousandth. One that adds next to nothing is no component, and left out."""
+    if loss not in steps or any(name not in steps or len(steps[name]) != len(steps[loss]) for name in parts):
+        return {}
+    columns = np.stack([steps[name].astype(float) for name in parts], axis=1)
+    total = steps[loss].astype(float)
+    if columns.ndim != 2 or total.ndim != 1:
+        return {}
+    kept = np.isfinite(total) & np.isfinite(columns).all(axis=1)
+    columns, total = columns[kept], total[kept]
+    sizes = np.abs(columns).max(axis=0, initial=0.0)
+    if len(total) < 3 * len(parts) or not (sizes > 0).all() or not np.abs(total).max(initial=0.0) > 0:
+        return {}
+    found, _, rank, _ = np.linalg.lstsq(columns / sizes, total, rcond=1e-6)
+    left = np.abs(columns / sizes @ found - total).max()
+    whole = np.abs(total).max()
+    if rank < len(parts) or left > 1e-3 * whole:
+        return {}
+    # `found` is what a component adds where it is largest.
+    recovered = zip(parts, found, (found / sizes).tolist(), strict=True)
+    return {name: weight for name, most, weight in recovered if abs(most) > NOT_INSIDE * whole}
+
+
+# --- by epoch
+
+
+def _by_epoch(log: TrainingLog, series: Mapping[str, Points], losses: Sequence[str]) -> tuple[Epoch, ...]:
+    values = {name: dict(points) for name, points in series.items()}
+    within = _within(log, losses)
+
+    def value(name: str, epoch: int) -> float | None:
+        return values.get(name, {}).get(epoch)
+
+    found = []
+    for step in log.history:
+        own = {
+            name: (value(f"train_{name}", step.step), value(_val_or_bare(series, name), step.step)) for name in losses
+        }
+        steps, parts = within.get(step.step, (None, {}))
+        found.append(Epoch(step.step, steps, own, parts))
+    return tuple(found)
+
+
+def _within(log: TrainingLog, losses: Sequence[str]) -> dict[int, tuple[int, dict[str, Within]]]:
+    """Epoch -> (its steps, loss -> what it did in them)."""
+    index = log.steps.get("epoch")
+    if index is None or index.ndim != 1:
+        return {}
+    order = np.argsort(index, kind="stable")
+    epochs, starts = np.unique(index[order], return_index=True)
+    ends = [*starts[1:].tolist(), len(index)]
+    known = [name for name in losses if name in log.steps and log.steps[name].shape == index.shape]
+    arrays = {name: log.steps[name][order].astype(float) for name in known}
+    return {
+        int(epoch): (end - start, {name: within(array[start:end]) for name, array in arrays.items()})
+        for epoch, start, end in zip(epochs.tolist(), starts.tolist(), ends, strict=True)
+    }
+
+
+def within(values: NDArray[np.float64]) -> Within:
+    """Of the values of one loss in the steps of one epoch."""
+    n = len(values)
+    if n < 2 or not np.isfinite(values).all():
+        return Within(None, None)
+    tenth = max(1, n // 10)
+    first, last, middle = (float(part.mean()) for part in (values[:tenth], values[-tenth:], values))
+    spread = float(values.std(ddof=1))
+    volatile = 100 * spread / middle if middle > 0 and (values > 0).all() else None
+    return Within(percent_less(first, last), volatile)

@@ -1,0 +1,71 @@
+"""One training as it was written down, whoever wrote it: a trial of a study, an MLflow run, a log file.
+What diagnoses a training reads this and nothing else."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo import layout
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.spec.models import Metric
+from hpo.storage.history import Step
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """`history`: every epoch, ascending, its metrics named `train_X` and `val_X` where they are of a split.
+    `params`: what it was trained with, as far as known. `metric`: what it was to reach, if known. `state`:
+    COMPLETE, PRUNED, FAIL, RUNNING, or empty where nobody says. `steps`: arrays of steps.npz, one value a training
+    step, beside `epoch` (the epoch of each); `val_X` one value a validation batch, beside `val_epoch`. `epochs`:
+    arrays of epochs.npz, (epochs, ...), beside `epoch`. Both empty where there are none."""
+
+    name: str
+    history: tuple[Step, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metric: Metric | None = None
+    state: str = ""
+    steps: Arrays = field(default_factory=dict)
+    epochs: Arrays = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every metric, in the order in which they appeared."""
+        return tuple(dict.fromkeys(name for step in self.history for name in step.metrics))
+
+    def series(self, metric: str) -> tuple[tuple[int, float], ...]:
+        """(epoch, value) wherever `metric` was written down, ascending; values may be NaN or infinite."""
+        return tuple((step.step, step.metrics[metric]) for step in self.history if metric in step.metrics)
+
+
+def log_of(study: StudyRecord, trial: TrialRecord) -> TrainingLog:
+    """The training of a trial, with its arrays as far as they are there and can be read."""
+    folder = layout.trial_directory(study.directory, trial.number)
+    return TrainingLog(
+        name=f"{study.name}/{trial.number}",
+        history=trial.history,
+        params=trial.params,
+        metric=study.metrics[0],
+        state=trial.state,
+        steps=read_arrays(folder / layout.STEPS, "epoch"),
+        epochs=read_arrays(folder / layout.EPOCHS, "epoch"),
+    )
+
+
+def read_arrays(path: Path, index: str) -> dict[str, NDArray[Any]]:
+    """The numeric arrays of an npz file; none if there is no such file, if it is torn, or if it lacks `index`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {}
+    found = {name: array for name, array in arrays.items() if array.dtype.kind in "biuf"}
+    return found if index in found else {}

@@ -1,0 +1,97 @@
+"""How the configurations of earlier studies did in this one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hpo.analysis.notes import WarmOrigin
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
+from hpo.spec.models import Metric
+
+
+@dataclass(frozen=True)
+class Rank:
+    """`place` (from 1, the best) among the `of` trials that have a value at `step`; equals share the better place. step
+    None: among the final values."""
+
+    place: int
+    of: int
+    step: int | None
+
+
+@dataclass(frozen=True)
+class WarmTrial:
+    """A trial whose configuration came from `origin`. value: the final one of the first metric, of a COMPLETE trial.
+    rank: at the last step in which it reported the metric, among all that reported it there, or of its final value if
+    it reported none; None without either."""
+
+    trial: TrialRecord
+    origin: WarmOrigin
+    value: float | None
+    rank: Rank | None
+
+
+@dataclass(frozen=True)
+class WarmTrials:
+    """trials: in the order tried, without attempts that were tried again. best, best_own: the best COMPLETE trial from
+    earlier studies, and of the others. offered, started: configurations there were, and how many have been tried.
+    trusted: whether history was to the end; `why` not."""
+
+    metric: Metric
+    trials: tuple[WarmTrial, ...]
+    best: TrialRecord | None
+    best_own: TrialRecord | None
+    studies: tuple[str, ...]
+    offered: int
+    started: int
+    trusted: bool
+    why: str
+
+
+def warm_trials(study: StudyRecord) -> WarmTrials | None:
+    """None of a study that began from no earlier one."""
+    metric = study.metrics[0]
+    counted = [trial for trial in study.trials if not trial.requeued]
+    warm = [(trial, trial.warm) for trial in counted if trial.warm is not None]
+    noted = study.warm_start
+    if not warm and not noted.get("offered"):
+        return None
+    complete = study.complete(metric)
+    return WarmTrials(
+        metric,
+        tuple(_warm(trial, origin, counted, metric) for trial, origin in warm if trial.state != "WAITING"),
+        best_of(tuple(trial for trial in complete if trial.warm is not None), metric),
+        best_of(tuple(trial for trial in complete if trial.warm is None), metric),
+        tuple(noted.get("studies") or dict.fromkeys(origin.study for _, origin in warm)),
+        noted.get("offered", len(warm)),
+        noted.get("started", len(warm)),
+        noted.get("trusted", True),
+        noted.get("why") or "",
+    )
+
+
+def _warm(trial: TrialRecord, origin: WarmOrigin, others: list[TrialRecord], metric: Metric) -> WarmTrial:
+    value = trial.values[metric.name] if trial.completed(metric) else None
+    return WarmTrial(trial, origin, value, _rank(trial, others, metric))
+
+
+def _rank(trial: TrialRecord, others: list[TrialRecord], metric: Metric) -> Rank | None:
+    reported = [(step, value) for step, value in trial.series(metric.name) if math.isfinite(value)]
+    if reported:
+        step, own = reported[-1]
+        values = [value for other in others if (value := _at(other, step, metric)) is not None]
+        return Rank(1 + sum(better(metric, value, own) for value in values), len(values), step)
+    if not trial.completed(metric):
+        return None
+    own = trial.values[metric.name]
+    finals = [other.values[metric.name] for other in others if other.completed(metric)]
+    return Rank(1 + sum(better(metric, value, own) for value in finals), len(finals), None)
+
+
+def _at(trial: TrialRecord, step: int, metric: Metric) -> float | None:
+    for one in trial.history:
+        if one.step == step:
+            value = one.metrics.get(metric.name)
+            return value if value is not None and math.isfinite(value) else None
+    return None

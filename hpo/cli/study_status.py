@@ -1,0 +1,71 @@
+"""Where a recorded study stands: what `status` and `list` count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from hpo.analysis.failures import warnings_of
+from hpo.analysis.pareto import pareto_front
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of
+from hpo.red_flags.monitor import unheard
+from hpo.spec.models import StudySpec
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Counts of finished trials (complete, pruned, failed) and of attempts that were tried again
+    (requeued); `best` is that of the first metric; `front` the Pareto front, of one metric the best
+    alone; `deaths` how many trials each cause ended, each red flag for itself; `warnings` on how many trials
+    each red flag only warned."""
+
+    budget: int | None
+    complete: int
+    pruned: int
+    failed: int
+    requeued: int
+    running: tuple[TrialRecord, ...]
+    waiting: int
+    best: TrialRecord | None
+    front: tuple[TrialRecord, ...]
+    deaths: dict[str, int]
+    warnings: dict[str, int]
+
+    @property
+    def finished(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+    @property
+    def total(self) -> str:
+        """`12 of 48`, or `12` without a budget of trials."""
+        return f"{self.finished}" if self.budget is None else f"{self.finished} of {self.budget}"
+
+
+def silent_flags(record: StudyRecord, spec: StudySpec) -> list[str]:
+    """A sentence for each red flag that names what no trial of the study ever had."""
+    reported = dict.fromkeys(name for trial in record.trials for step in trial.history for name in step.metrics)
+    known = {*spec.constants, *(parameter.name for parameter in spec.space.walk())}
+    return unheard(spec.red_flags, reported, known)
+
+
+def standing(record: StudyRecord, spec: StudySpec) -> Standing:
+    best = best_of(record.complete(record.metrics[0]), record.metrics[0])
+    one = () if best is None else (best,)
+    deaths = Counter(_cause(trial) for trial in record.trials if trial.state in ("PRUNED", "FAIL"))
+    return Standing(
+        budget=spec.planned_trials(),
+        complete=len(record.in_state("COMPLETE")),
+        pruned=len(record.in_state("PRUNED")),
+        failed=len(record.in_state("FAIL")),
+        requeued=sum(trial.requeued for trial in record.trials),
+        running=record.in_state("RUNNING"),
+        waiting=len(record.in_state("WAITING")),
+        best=best,
+        front=pareto_front(record) if len(record.metrics) > 1 else one,
+        deaths=dict(deaths.most_common()),
+        warnings=warnings_of(record),
+    )
+
+
+def _cause(trial: TrialRecord) -> str:
+    return f"red flag {trial.flag}" if trial.flag else trial.cause or "unknown"

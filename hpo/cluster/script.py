@@ -1,0 +1,103 @@
+"""The job script, from the templates of the queues."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from hpo import layout
+from hpo.cluster import job_request as wish
+from hpo.cluster.job_request import JobRequest
+from hpo.errors import InvalidJobRequest
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Script:
+    """`path` and `log`: where it is to lie, and where what it says goes. `text`: the whole script."""
+
+    path: Path
+    log: Path
+    text: str
+
+
+def write(
+    wishes: JobRequest,
+    name: str,
+    directory: Path,
+    stamp: str,
+    arguments: Sequence[str],
+    cwd: Path,
+    python: str,
+    needs_gpu: bool,
+) -> Script:
+    """The script of a job called `name` that calls `hpo run` with `arguments` in the folder `cwd`, for the study of
+    `directory`; `stamp` names its files. Nothing is written to disk. Raises InvalidJobRequest."""
+    jobs = directory / layout.JOBS
+    path, log, token, ray_log = (jobs / f"{stamp}{suffix}" for suffix in (".sh", ".log", ".token", ".ray"))
+    for written in (path, cwd):
+        if not str(written).isprintable():
+            raise InvalidJobRequest(f"the folder {str(written)!r} has a name that cannot be written into a job script")
+    if wishes.queue == "pbs":
+        if wishes.time is None:
+            raise InvalidJobRequest(
+                "--time is missing: PBS gives no notice before it ends a job, so the job must know its limit itself; "
+                "expected --time 12:00:00, or time: 12:00:00 in the site file"
+            )
+        if shlex.quote(str(log)) != str(log):
+            raise InvalidJobRequest(f"PBS takes no path such as {log}; expected a runs folder without spaces and quotes")
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # `{#` is in "${#hosts[@]}".
+        comment_start_string="{##",
+        comment_end_string="##}",
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "quote": lambda value: shlex.quote(str(value)),
+        "directive": _directive,
+        "days": wish.days,
+        "hours": wish.hours,
+    }
+    templates.filters |= filters
+    record = json.dumps({"queue": wishes.queue, "script": str(path), "command": "requeued by its script"})
+    gpus = f" --num-gpus={wishes.gpus}" if wishes.gpus or not needs_gpu else ""
+    text = templates.get_template(f"{wishes.queue}.sh").render(
+        wishes=wishes,
+        grace=wishes.seconds_of_grace,
+        study=directory.name,
+        name=name,
+        script=path,
+        log=log,
+        token=token,
+        ray_log=ray_log,
+        record=record.removesuffix("}") + ", ",
+        jobs_file=jobs / "jobs.jsonl",
+        arguments=shlex.join(arguments),
+        cwd=cwd,
+        python=python,
+        ray_gpus=gpus,
+        limit_by_signal=wishes.queue == "slurm",
+        job_id={"slurm": "$SLURM_JOB_ID", "pbs": "$PBS_JOBID"}[wishes.queue or ""],
+    )
+    return Script(path, log, "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
+def _directive(path: Path) -> str:
+    """A path after #SBATCH: `%` stands for itself, and spaces do not end it."""
+    text = str(path).replace("%", "%%")
+    if shlex.quote(text.replace("%", "")) == text.replace("%", ""):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+

@@ -1,0 +1,178 @@
+"""A study as a job of a queueing system: checked, written as a script, submitted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from types import ModuleType
+
+from hpo import layout
+from hpo.cluster import pbs, slurm
+from hpo.cluster.job_request import JobRequest
+from hpo.cluster.jobs import Job, alive, jobs_of, note
+from hpo.cluster.script import Script, write
+from hpo.control.requests import read_steering
+from hpo.errors import HpoError, InvalidJobRequest, StudyChanged
+from hpo.spec.load import identity_difference, load_spec
+from hpo.spec.models import StudySpec
+from hpo.storage import trial_attributes
+from hpo.storage.driver_lock import driver_of
+from hpo.storage.load_study import load_study
+from hpo.text import redact
+
+_QUEUES: dict[str, ModuleType] = {"slurm": slurm, "pbs": pbs}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that is ready to be submitted. `wishes`: with all that was left open, but what the queue decides.
+    `warnings`: what is likely not meant. `earlier`: jobs of the study that wait or run, with their states."""
+
+    study: str
+    directory: Path
+    cwd: Path
+    wishes: JobRequest
+    script: Script
+    warnings: tuple[str, ...]
+    earlier: tuple[tuple[Job, str], ...]
+
+
+def prepare(study: str, overrides: Sequence[str], wishes: JobRequest, runs: Path) -> Submission:
+    """Checks the study and what is asked for, and writes the script, but not to disk.
+    Raises SpecError, StudyChanged, InvalidJobRequest, HpoError."""
+    spec = load_spec(study, overrides)
+    wishes = replace(wishes, queue=wishes.queue or _queue_here())
+    if wishes.cpus is None and spec.engine.workers is not None:
+        wishes = replace(wishes, cpus=ceil(spec.engine.workers / wishes.nodes) * (spec.engine.cpu or 1))
+    for override in overrides:
+        if redact(override) != override:
+            raise InvalidJobRequest(
+                f"--set {redact(override)}: a password would be written into the job script; leave it out, and give it "
+                "where the database client looks for it ($PGPASSWORD, ~/.pgpass)"
+            )
+    if wishes.nodes > 1:
+        if spec.engine.address is not None:
+            raise InvalidJobRequest(
+                f"engine.address is {spec.engine.address}, a Ray that runs already, so {wishes.nodes} nodes would be "
+                "idle; leave it out to start Ray over them, or give --nodes 1 for the driver alone"
+            )
+        # The engine that the job will have, with the keys of this one.
+        load_spec(study, [*overrides, "engine.name=ray", "engine.address=127.0.0.1:6379"])
+    directory = layout.study_directory(runs, spec.name)
+    _refuse_changes(spec, runs)
+    cwd = Path.cwd()
+    script = write(
+        wishes,
+        name=job_name(directory),
+        directory=directory,
+        stamp=_stamp(directory),
+        arguments=_arguments(spec, overrides, runs),
+        cwd=cwd,
+        python=sys.executable,
+        needs_gpu=bool(spec.engine.gpu),
+    )
+    earlier = tuple(alive(jobs_of(directory)))
+    warnings = (*_warnings(spec, wishes), *_in_the_way(spec.name, directory, earlier))
+    return Submission(spec.name, directory, cwd, wishes, script, warnings, earlier)
+
+
+def submit(submission: Submission, command: str) -> Job:
+    """Writes the script and gives it to the queue; `command` is what is noted of where it comes from.
+    Raises HpoError if the queue refuses it; then the script is removed."""
+    script, queue = submission.script, submission.wishes.queue or ""
+    try:
+        script.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(script.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "w", encoding="utf-8") as file:
+            file.write(script.text)
+    except OSError as error:
+        raise HpoError(f"{script.path} cannot be written ({error.strerror}), so nothing was submitted") from None
+    same = [job for job, _ in submission.earlier if job.queue == queue]
+    try:
+        number = _QUEUES[queue].submit(script.path, submission.cwd, same[-1].id if same else None)
+    except HpoError:
+        script.path.unlink()
+        raise
+    job = Job(queue, number, time.time(), str(script.path), redact(command))
+    note(submission.directory, job)
+    return job
+
+
+def _in_the_way(name: str, directory: Path, earlier: Sequence[tuple[Job, str]]) -> Iterator[str]:
+    """What may end the job as soon as it starts."""
+    if read_steering(directory).paused:
+        yield f"the study is paused, and its jobs end at once; `hpo resume {name}` goes on"
+    driver = driver_of(directory)
+    if driver is not None and not earlier:
+        where = f"process {driver.get('pid', '?')} on {driver.get('host', '?')}"
+        yield f"{where} is at work on the study; a job that starts before it has ended ends at once"
+
+
+def job_name(directory: Path) -> str:
+    """`hpo-<study>-<mark>`; the mark tells runs folders apart that have studies of one name."""
+    mark = hashlib.sha256(os.fsencode(directory.parent.resolve())).hexdigest()[:6]
+    return f"hpo-{directory.name}-{mark}"
+
+
+def _queue_here() -> str:
+    here = [name for name, queue in _QUEUES.items() if shutil.which(queue.COMMAND)]
+    if len(here) == 1:
+        return here[0]
+    commands = " and ".join(queue.COMMAND for queue in _QUEUES.values())
+    found = "both are here" if here else "neither is here"
+    raise InvalidJobRequest(
+        f"which queue? Of the commands {commands} {found}; expected --slurm or --pbs, or queue: in the site file"
+    )
+
+
+def _arguments(spec: StudySpec, overrides: Sequence[str], runs: Path) -> list[str]:
+    settings = [word for override in overrides for word in ("--set", override)]
+    return [os.path.abspath(spec.source), "--runs", str(runs), *settings]
+
+
+def _stamp(directory: Path) -> str:
+    """Of the time, and not yet taken."""
+    now = time.strftime("%Y%m%d-%H%M%S")
+    names = [now, *(f"{now}-{number}" for number in range(2, 1000))]
+    return next(name for name in names if not (directory / layout.JOBS / f"{name}.sh").exists())
+
+
+def _refuse_changes(spec: StudySpec, runs: Path) -> None:
+    """Raises StudyChanged if the study has trials of another search, which the job would refuse to go on with."""
+    try:
+        stored = load_study(runs, spec.name)[1]
+    except HpoError:
+        return  # a new study, or one whose storage is not seen from here
+    recorded = stored.user_attrs.get(trial_attributes.IDENTITY)
+    changes = identity_difference(recorded, spec.identity()) if recorded else []
+    if changes and stored.get_trials(deepcopy=False):
+        raise StudyChanged(
+            f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  "
+            + "\n  ".join(changes)
+            + f"\nUndo the change, or give it another name: --set name={spec.name}-2"
+        )
+
+
+def _warnings(spec: StudySpec, wishes: JobRequest) -> Iterator[str]:
+    gpu = spec.engine.gpu
+    typed = any("gpu" in option for option in wishes.extra)  # asked for in the queue's own words
+    if (wishes.gpus or typed) and not gpu:
+        yield "the job asks for GPUs, but engine.gpu is 0, so no trial sees one (--set engine.gpu=1)"
+    if gpu and not wishes.gpus and not typed:
+        yield f"engine.gpu is {gpu}, but the job asks for no GPU (--gpus 1)"
+    if wishes.nodes > 1 and spec.engine.name == "inline":
+        yield "engine is inline, which is for one process; on several nodes the study runs on Ray nevertheless"
+    if wishes.time is None:
+        yield "no --time is given, so the job has the limit of its partition"
+    if wishes.nodes == 1 and spec.engine.workers is not None and wishes.cpus is not None:
+        needed = spec.engine.workers * (spec.engine.cpu or 1)
+        if wishes.cpus < needed:
+            yield f"the engine's workers need {needed} CPUs, and the job asks for {wishes.cpus} (--cpus {needed})"
+
+

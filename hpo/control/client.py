@@ -1,0 +1,107 @@
+"""What `hpo pause` and others do: ask the driver of a study, or where none is at work, note it for the next one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo import layout
+from hpo.control import requests
+from hpo.control.requests import Answer, Pause
+from hpo.errors import ControlError, StudyLocked
+from hpo.spec.load import load_spec
+from hpo.storage.driver_lock import driver_lock, driver_of
+
+# How often a driver may begin or end between a look at it and what is done then.
+_MOST_CHANGES = 5
+
+
+def pause(directory: Path, now: bool = False) -> tuple[Answer, bool]:
+    """Of the study in `directory`; also returns whether a driver was asked. Raises ControlError."""
+    return _steer(directory, "pause", {"now": now}, lambda _: _note_pause(directory))
+
+
+def resume(directory: Path) -> tuple[Answer, bool]:
+    """As `pause`."""
+    return _steer(directory, "resume", {}, lambda _: _note_resume(directory))
+
+
+def stop(directory: Path, now: bool = False) -> Answer | None:
+    """None: no driver is at work. Raises ControlError."""
+    return _ask(directory, "stop", {"now": now}, requests.new_id())
+
+
+def kill(directory: Path, numbers: list[int]) -> Answer | None:
+    """None: no driver is at work. Raises ControlError."""
+    return _ask(directory, "kill", {"trials": numbers}, requests.new_id())
+
+
+def extend(directory: Path, wanted: Mapping[str, str]) -> tuple[Answer, bool]:
+    """As `pause`. `wanted`: see `hpo.control.requests.extended`."""
+    return _steer(directory, "extend", wanted, lambda id: _note_extension(directory, wanted, id))
+
+
+def _steer(
+    directory: Path, action: str, arguments: Mapping[str, Any], alone: Callable[[str], Answer]
+) -> tuple[Answer, bool]:
+    id = requests.new_id()
+    for _ in range(_MOST_CHANGES):
+        if (answer := _ask(directory, action, arguments, id)) is not None:
+            return answer, True
+        try:
+            with driver_lock(directory):
+                return alone(id), False
+        except StudyLocked:
+            continue  # one has begun just now
+        except OSError as error:
+            raise ControlError(
+                f"nothing can be noted in {directory}: {error.strerror}. Who may write there may steer the study"
+            ) from error
+    raise ControlError(f"drivers of study '{directory.name}' begin and end all the time; try again")
+
+
+def _ask(directory: Path, action: str, arguments: Mapping[str, Any], id: str) -> Answer | None:
+    for _ in range(_MOST_CHANGES):
+        try:
+            if driver_of(directory) is None:
+                return None
+        except OSError as error:
+            raise ControlError(
+                f"{directory / layout.LOCK} cannot be opened: {error.strerror}. Who may write there may steer the study"
+            ) from error
+        if (answer := requests.ask(directory, action, arguments, id=id)) is not None:
+            return answer
+    raise ControlError(f"drivers of study '{directory.name}' begin and end all the time; try again")
+
+
+# --- under the driver's lock, for the next driver
+
+
+def _note_pause(directory: Path) -> Answer:
+    kept = requests.read_steering(directory)
+    if kept.paused is not None:
+        return Answer(f"study '{directory.name}' is paused already, {kept.paused}; no driver is at work on it")
+    requests.write_steering(directory, replace(kept, paused=Pause(time.time(), requests.oneself())))
+    return Answer(f"study '{directory.name}' is paused; no driver is at work on it, and the next one will wait")
+
+
+def _note_resume(directory: Path) -> Answer:
+    kept = requests.read_steering(directory)
+    if kept.paused is None:
+        return Answer(f"study '{directory.name}' is not paused; no driver is at work on it")
+    requests.write_steering(directory, replace(kept, paused=None))
+    return Answer(f"study '{directory.name}' is no longer paused (it was {kept.paused}); no driver is at work on it")
+
+
+def _note_extension(directory: Path, wanted: Mapping[str, str], id: str) -> Answer:
+    kept = requests.read_steering(directory)
+    if id in kept.answered:  # a driver did it, and died before it said so
+        return Answer(kept.answered[id])
+    spec = load_spec(directory / layout.SPEC, locate=False)
+    after = requests.extended(directory.name, spec.budget, wanted)
+    requests.write_steering(directory, requests.extend_steering(kept, after))
+    requests.record(requests.with_budget(spec, after), directory)
+    return Answer(f"{requests.extension_said(directory.name, spec.budget, after)}; no driver is at work on it")

@@ -1,0 +1,361 @@
+"""Predicates on training curves: what diagnoses a finished training, and what watches a running one.
+
+A predicate takes the values of one metric in the order of its epochs, or their `Shape`, and returns the numbers that
+led to it, or None. Places are indices into the values. All of them are robust to noise, and none changes when a loss
+is multiplied by a constant: a rise or a fall counts only if it stands out from the noise and is a sizeable part of
+what the curve gained, or of its level.
+
+Noise is estimated from second differences, in which a trend cancels: with independent noise of standard deviation s
+they have 6 s^2 as variance (Gasser, Sroka and Jennen-Steinmetz 1986). A level is the median of a few epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hpo.curves.shape import CLEAR, NOTHING, Shape, median, noise_of
+
+# Fewer epochs than this say nothing about a shape.
+FEWEST = 8
+# A difference of two levels must also be this share of what was gained, or of the level.
+RISE = 0.1
+# Training lost at least this share of what it had gained.
+LOST = 0.5
+# Noise in shares of what was gained, and of the level.
+NOISY = 0.15
+NOISY_LEVEL = 0.05
+# A plateau is at least this share of the epochs, in which less than that share of the gain was made.
+FLAT_EPOCHS = 0.6
+FLAT_GAIN = 0.03
+# Where noise could hide a fall by this share of the gain, a plateau cannot be told.
+HIDDEN_GAIN = 0.1
+# Still improving: at least this share of the gain in the last third of the epochs.
+LATE_GAIN = 0.1
+# A metric that is one number for so many epochs at the end is stuck.
+STUCK_EPOCHS = 4
+CHANCE_TOLERANCE = 0.02
+# Levels of an answer that knows nothing, by the end of a metric's name.
+CHANCE = {"auc": 0.5, "pair_accuracy": 0.5, "kendall_tau": 0.0, "mcc": 0.0, "kappa": 0.0, "correlation": 0.0}
+# A component of a loss dominates above this share, and this multiple of an even share.
+DOMINANT = 0.5
+DOMINANT_MULTIPLE = 1.5
+
+
+# --- what is wrong with a loss
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """The first value that is NaN or infinite."""
+
+    at: int
+    value: float
+
+
+def non_finite(values: Sequence[float]) -> NonFinite | None:
+    return next((NonFinite(at, value) for at, value in enumerate(values) if not math.isfinite(value)), None)
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """The loss rose from `low` (at `low_at`) to `end`, having started at `start`; `lost`: the rise in shares of what
+    had been gained, infinite if nothing had."""
+
+    start: float
+    low: float
+    low_at: int
+    end: float
+    lost: float
+
+    @property
+    def exploded(self) -> bool:
+        """Far beyond where it began, not just back to it."""
+        return self.end > 2 * abs(self.start) and self.end - self.start > self.start - self.low
+
+
+def diverged(curve: Shape) -> Diverged | None:
+    """A training loss that lost half of what it had gained, or whose last values leave all earlier ones far below."""
+    rise = curve.end - curve.low
+    if curve.n < FEWEST:
+        return None
+    # Swings that grow are noise to the first, but not to the second.
+    part = max(5, curve.n // 5)
+    clear = rise > CLEAR * curve.error or min(curve.values[-part:]) > max(curve.values[:part])
+    if clear and rise >= max(LOST * curve.gain, RISE / 2 * abs(curve.low)) > 0:
+        return _diverged(curve, curve.end)
+    last, before = curve.values[-1], max(curve.values[:-1])
+    if last - curve.low > 10 * (before - curve.low) and last - before > 10 * CLEAR * curve.error:
+        return _diverged(curve, last)
+    return None
+
+
+def _diverged(curve: Shape, end: float) -> Diverged:
+    lost = (end - curve.low) / curve.gain if curve.gain > 0 else math.inf
+    return Diverged(curve.start, curve.low, curve.low_at, end, lost)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Nothing was gained that stands out from the noise: `gain` and `noise` in the unit of the curve."""
+
+    gain: float
+    noise: float
+    level: float
+
+
+def flat(curve: Shape) -> Flat | None:
+    if curve.n < FEWEST or curve.moved:
+        return None
+    return Flat(curve.gain, curve.noise, curve.level)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """noise: standard deviation from epoch to epoch in the second half; of_gain, of_level: its shares of what the
+    curve gained (infinite if nothing), and of its level."""
+
+    noise: float
+    of_gain: float
+    of_level: float
+
+
+def noisy(curve: Shape) -> Noisy | None:
+    if curve.n < FEWEST:
+        return None
+    # A curve may calm down; of few epochs the half is too few.
+    noise = noise_of(curve.values[curve.n // 2 :]) if curve.n >= 3 * FEWEST else curve.noise
+    level = curve.level
+    of_gain = noise / curve.gain if curve.gain > 0 else math.inf
+    of_level = noise / level if level > 0 else math.inf
+    return Noisy(noise, of_gain, of_level) if noise > 0 and of_gain >= NOISY and of_level >= NOISY_LEVEL else None
+
+
+@dataclass(frozen=True)
+class Overfitting:
+    """The loss on data not trained on rose from `low` at `since` to `end`, by `of_gain` of what it had gained
+    (infinite if nothing), in `epochs` epochs; meanwhile the training loss went from `train_then` to `train_end` (None
+    if it is not known)."""
+
+    since: int
+    low: float
+    end: float
+    of_gain: float
+    epochs: int
+    train_then: float | None = None
+    train_end: float | None = None
+
+
+def overfitting(val: Shape, train: Shape | None = None) -> Overfitting | None:
+    """`train`: of the same epochs as `val`. Where it rises too, the training is to blame, not the data."""
+    since, epochs = val.low_at, val.n - 1 - val.low_at
+    rise = val.end - val.low
+    sizeable = rise >= RISE * max(val.gain, 0.0) or rise >= RISE * abs(val.low)
+    if val.n < FEWEST or epochs < 3 or rise <= CLEAR * val.error or not sizeable or rise <= NOTHING * abs(val.low):
+        return None
+    of_gain = rise / val.gain if val.gain > 0 else math.inf
+    if train is None or train.n != val.n:
+        return Overfitting(since, val.low, val.end, of_gain, epochs)
+    then = train.smooth[since]
+    if train.end - then > 3 * train.error + RISE / 2 * train.gain:
+        return None
+    return Overfitting(since, val.low, val.end, of_gain, epochs, then, train.end)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """From `since` on, `epochs` epochs long, the curve is at its last level. In the last `tested` epochs it fell by
+    `fall`, which is `of_gain` of all it gained."""
+
+    since: int
+    epochs: int
+    tested: int
+    fall: float
+    of_gain: float
+
+
+def plateau(curve: Shape) -> Plateau | None:
+    """A curve that fell, and then stood still for at least FLAT_EPOCHS of its epochs.
+
+    The fall there is that of the least-squares line, with its standard error."""
+    length = round(FLAT_EPOCHS * curve.n)
+    if curve.n < FEWEST or length < FEWEST or not curve.moved:
+        return None
+    part = curve.values[-length:]
+    fall, error = _fall(part, curve.noise)
+    if fall + error > HIDDEN_GAIN * curve.gain or fall > FLAT_GAIN * curve.gain:
+        return None
+    # A loss may fall by decades: what is little of the gain may be much of what is left.
+    if fall > 2 * error and fall > RISE * abs(median(part)):
+        return None
+    since = next(k for k in range(curve.n) if curve.smooth[k] <= curve.end + 2 * curve.error + FLAT_GAIN * curve.gain)
+    return Plateau(since, curve.n - since, length, fall, fall / curve.gain)
+
+
+def _fall(values: Sequence[float], noise: float) -> tuple[float, float]:
+    """By how much the least-squares line falls from the first to the last value, and the standard error of that."""
+    n = len(values)
+    middle = (n - 1) / 2
+    squares = n * (n * n - 1) / 12
+    slope = sum((k - middle) * value for k, value in enumerate(values)) / squares
+    return -slope * (n - 1), noise * (n - 1) / math.sqrt(squares)
+
+
+@dataclass(frozen=True)
+class Improving:
+    """In the last `epochs` epochs the curve fell by `fall`, `of_gain` of all it gained."""
+
+    epochs: int
+    fall: float
+    of_gain: float
+
+
+def improving(curve: Shape) -> Improving | None:
+    """The curve still falls clearly in its last third."""
+    length = max(4, curve.n // 3)
+    if curve.n < FEWEST or not curve.moved:
+        return None
+    fall, error = _fall(curve.values[-length:], curve.noise)
+    if fall <= 3 * error or fall < LATE_GAIN * curve.gain:
+        return None
+    return Improving(length, fall, fall / curve.gain)
+
+
+@dataclass(frozen=True)
+class Rising:
+    """Each of the last `epochs` values is above the one before it; from `low` to `end`."""
+
+    epochs: int
+    low: float
+    end: float
+
+
+def rising(values: Sequence[float], epochs: int) -> Rising | None:
+    """The last `epochs` changes are rises, together by more than the noise before them."""
+    if epochs < 1 or len(values) <= epochs:
+        return None
+    last = values[-epochs - 1 :]
+    if any(not after > before for before, after in pairwise(last)):
+        return None
+    if last[-1] - last[0] <= 2 * noise_of(values[: -epochs or None]):
+        return None
+    return Rising(epochs, last[0], last[-1])
+
+
+@dataclass(frozen=True)
+class Unimproved:
+    """No value is below the `first` by more than the noise; `best` is the lowest since."""
+
+    first: float
+    best: float
+
+
+def unimproved(values: Sequence[float]) -> Unimproved | None:
+    """Of finite values in which less is better, three at least. Unlike `flat`, one good value is enough to be none."""
+    if len(values) < 3:
+        return None
+    best = min(values[1:])
+    return None if best < values[0] - noise_of(values) else Unimproved(values[0], best)
+
+
+@dataclass(frozen=True)
+class Jump:
+    """At `at` a single value lies far above its neighbours, `size` above their median."""
+
+    at: int
+    size: float
+
+
+def jumps(curve: Shape) -> tuple[Jump, ...]:
+    """Single epochs in which the curve was thrown back, by 6 standard deviations of its noise or more and a tenth of
+    its gain, and recovered."""
+    limit = max(6 * curve.noise, RISE * curve.gain)
+    if curve.n < FEWEST or not limit > 0:
+        return ()
+    found = []
+    for k in range(1, curve.n - 1):
+        size = curve.values[k] - max(curve.values[k - 1], curve.values[k + 1])
+        if size > limit:
+            found.append(Jump(k, size))
+    return tuple(found)
+
+
+# --- what is wrong with a metric
+
+
+@dataclass(frozen=True)
+class Collapsed:
+    """The metric is `value` from `since` to the end, `epochs` epochs, and knows nothing. kind: `zero` (a recall or
+    the like of 0), `stuck` (one and the same number, no better than at the start or far below the best), `chance` (as
+    good as guessing). best: what it once was."""
+
+    kind: str
+    value: float
+    since: int
+    epochs: int
+    best: float
+
+
+def collapsed(name: str, values: Sequence[float], maximize: bool = True) -> Collapsed | None:
+    """`name` says what a value that knows nothing is: 0 of a recall, 0.5 of an AUC.
+
+    An untrained network may answer one class for a few epochs, and a rare class is found late: what is stuck must have
+    been so for at least STUCK_EPOCHS epochs and a fifth of all."""
+    n = len(values)
+    least = max(STUCK_EPOCHS, math.ceil(n / 5))
+    if n < FEWEST or not all(math.isfinite(value) for value in values):
+        return None
+    last = values[-1]
+    best = max(values) if maximize else min(values)
+    tail = _tail(values, lambda value: math.isclose(value, last, rel_tol=1e-6, abs_tol=1e-12))
+    if tail >= least:
+        if last == 0 and maximize and any(word in name for word in ("recall", "sens", "f1", "precision", "jaccard")):
+            return Collapsed("zero", last, n - tail, tail, best)
+        gained, kept = abs(best - values[0]), (last - values[0]) * (1 if maximize else -1)
+        perfect = last == (1.0 if maximize else 0.0)
+        if kept <= LOST * gained and not perfect:
+            return Collapsed("stuck", last, n - tail, tail, best)
+    if above_chance(name, last) is not None and maximize:
+        tail = _tail(values, lambda value: abs(above_chance(name, value) or 0.0) <= CHANCE_TOLERANCE)
+        if tail >= least:
+            return Collapsed("chance", median(values[-tail:]), n - tail, tail, best)
+    return None
+
+
+def _tail(values: Sequence[float], holds: Callable[[float], bool]) -> int:
+    """How many values at the end fulfil `holds`, without a gap."""
+    return next((count for count, value in enumerate(reversed(values)) if not holds(value)), len(values))
+
+
+def above_chance(name: str, value: float) -> float | None:
+    """How far a metric is above what guessing gives; None of one whose name tells no such level."""
+    chance = next((level for word, level in CHANCE.items() if name.endswith(word)), None)
+    return None if chance is None else value - chance
+
+
+# --- several losses
+
+
+@dataclass(frozen=True)
+class Dominant:
+    """`name` makes up `share` of the loss; `factor` times its weight, it would weigh as much as the others do on
+    average."""
+
+    name: str
+    share: float
+    factor: float
+
+
+def dominant(contributions: Mapping[str, float]) -> Dominant | None:
+    """`contributions`: what each component adds to the loss, weighted. Shares are of their absolute values."""
+    sizes = {name: abs(value) for name, value in contributions.items() if math.isfinite(value)}
+    total = sum(sizes.values())
+    if len(sizes) < 2 or len(sizes) < len(contributions) or not 0 < total < math.inf:
+        return None
+    name = max(sizes, key=sizes.__getitem__)
+    share = sizes[name] / total
+    if share <= max(DOMINANT, min(0.9, DOMINANT_MULTIPLE / len(sizes))):
+        return None
+    others = (total - sizes[name]) / (len(sizes) - 1)
+    return Dominant(name, share, others / sizes[name])

@@ -1,0 +1,109 @@
+"""The shape of a training curve: its levels, its noise and its gain.
+
+Noise is estimated from second differences, in which a trend cancels. With independent noise of standard deviation s
+they have a variance of 6 s^2 (Gasser, Sroka and Jennen-Steinmetz 1986). A level is the median of a few epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+# A difference of two levels must be this many of its standard errors.
+CLEAR = 4.0
+# Below this share of the level a change is none.
+NOTHING = 0.005
+
+_NORMAL_MAD = 1.4826  # standard deviation of a normal variable in median absolute deviations
+_MEDIAN = 1.2533  # standard error of a median in that of a mean, for a normal variable
+
+
+# --- a curve in a few numbers
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A curve of n >= 1 finite values in which less is better.
+
+    smooth: running medians over `window` epochs. noise: standard deviation from epoch to epoch, around the trend.
+    error: standard error of the difference of two levels. start: the first value (or level, if that is worse). low,
+    low_at: the best level, and where in that window the best value is. end: the last level. gain: start - low, what
+    was achieved, >= 0."""
+
+    values: tuple[float, ...]
+    smooth: tuple[float, ...]
+    window: int
+    noise: float
+    error: float
+    start: float
+    low: float
+    low_at: int
+    end: float
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def gain(self) -> float:
+        return self.start - self.low
+
+    @property
+    def level(self) -> float:
+        """How large the values are at the end, whatever their sign."""
+        return median([abs(value) for value in self.values[-(self.n + 1) // 2 :]])
+
+    @property
+    def moved(self) -> bool:
+        """Whether the curve has clearly fallen at all."""
+        return self.gain > CLEAR * self.error and self.gain > NOTHING * max(abs(self.start), abs(self.low))
+
+
+def shape_of(values: Sequence[float]) -> Shape:
+    """Of at least one finite value; of a metric to be maximised give the negatives."""
+    n = len(values)
+    window = min(11, max(3, (n // 12) | 1))
+    smooth = running_median(values, window)
+    noise = noise_of(values)
+    low = min(smooth)
+    near, half = smooth.index(low), window // 2
+    low_at = min(range(max(0, near - half), min(n, near + half + 1)), key=values.__getitem__)
+    return Shape(
+        values=tuple(values),
+        smooth=tuple(smooth),
+        window=window,
+        noise=noise,
+        error=_MEDIAN * noise * math.sqrt(2 / window),
+        start=max(values[0], smooth[0]),
+        low=low,
+        low_at=low_at,
+        end=median(values[-window:]),
+    )
+
+
+def median(values: Sequence[float]) -> float:
+    """Of at least one number."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else ordered[middle - 1] / 2 + ordered[middle] / 2
+
+
+def running_median(values: Sequence[float], window: int) -> list[float]:
+    """Centred; at the ends of what there is. `window` is odd."""
+    half, n = window // 2, len(values)
+    if n < window:
+        return [median(values[max(0, k - half) : k + half + 1]) for k in range(n)]
+    # NumPy for the most of them: a study may have ten thousand trials.
+    inner = np.sort(sliding_window_view(np.asarray(values, dtype=float), window), axis=1)[:, half].tolist()
+    first = [median(values[: k + half + 1]) for k in range(half)]
+    last = [median(values[k - half :]) for k in range(n - half, n)]
+    return [*first, *inner, *last]
+
+
+def noise_of(values: Sequence[float]) -> float:
+    """The standard deviation of the noise around a trend; 0 for fewer than 3 values."""
+    bends = [abs(a / 2 - b + c / 2) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
+    return 2 * _NORMAL_MAD * median(bends) / math.sqrt(6) if bends else 0.0

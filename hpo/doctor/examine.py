@@ -1,0 +1,297 @@
+"""The doctor's round: looks at the machine, the storages and each study, mends what can be mended, and looks again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from hpo import layout
+from hpo.doctor import (
+    checkpoint_checks,
+    file_checks,
+    history_checks,
+    machine_checks,
+    mlflow_checks,
+    optuna_checks,
+    process_checks,
+    spec_checks,
+    storage_checks,
+)
+from hpo.doctor.context import Case, Check
+from hpo.doctor.finding import CheckedFinding, Finding
+from hpo.errors import HpoError, StudyLocked
+from hpo.spec.models import StudySpec
+from hpo.storage.driver_lock import driver_lock, driver_of
+from hpo.storage.open import close_storage, storage_url
+from hpo.text import one_line, redact
+
+# Mending Optuna makes MLflow differ, so it is looked at again; what is still found then comes back by itself.
+_ROUNDS = 3
+# In this order: processes write files, histories tell when a lost attempt ended, MLflow mirrors all of it.
+_GROUPS: tuple[tuple[Check, ...], ...] = (
+    process_checks.CHECKS,
+    (file_checks.trials_away,),
+    history_checks.CHECKS[:1],
+    optuna_checks.CHECKS,
+    history_checks.CHECKS[1:],
+    (*file_checks.CHECKS[1:], *checkpoint_checks.CHECKS, *machine_checks.CHECKS),
+    (storage_checks.half_made_mlflow, *mlflow_checks.CHECKS),
+)
+
+
+def visit(
+    runs: Path, names: Sequence[str], fix: bool, looking: Callable[[str], None] = lambda name: None
+) -> list[CheckedFinding]:
+    """Everything that is wrong with these studies of a runs folder (none given: with all of them), and what became of
+    it. `fix`: mend what can be mended, under the lock of each study's driver; of a study that is being driven nothing
+    is mended. `looking` is called with the name of each study that is looked at.
+
+    Without `fix` nothing is changed."""
+    doctor = _Doctor(runs, fix, looking)
+    try:
+        return doctor.visit(names)
+    finally:
+        doctor.close()
+
+
+@dataclass
+class _Doctor:
+    runs: Path
+    fix: bool
+    looking: Callable[[str], None]
+    storages: dict[str, BaseStorage] = field(default_factory=dict)
+
+    def close(self) -> None:
+        for storage in self.storages.values():
+            close_storage(storage)
+
+    def visit(self, names: Sequence[str]) -> list[CheckedFinding]:
+        everything = not names
+        chosen = list(names) or spec_checks.folders(self.runs)
+        done, specs = self._specs(chosen)
+        urls: dict[str, list[str]] = {}
+        for name, spec in specs.items():
+            urls.setdefault(storage_url(spec, self.runs), []).append(name)
+        if everything and (journal := self.runs / layout.JOURNAL).exists():
+            urls.setdefault(f"journal:{journal}", [])
+        sound = set()
+        for url, its in urls.items():
+            treated = self._storage(url, its)
+            done += treated
+            if all(one.fate == "mended" for one in treated):
+                sound.add(url)
+        for found in self._lost_folders(urls) if everything else ():
+            done.append(found)
+            name = found.finding.study
+            if found.fate == "mended" and isinstance(read := spec_checks.read_spec(self.runs, name), StudySpec):
+                specs[name] = read
+        for name, spec in specs.items():
+            url = storage_url(spec, self.runs)
+            if url in self.storages:
+                self.looking(name)
+                try:
+                    done += self._study(name, spec, self.storages[url], self.fix and url in sound)
+                except OSError as error:
+                    directory = layout.study_directory(self.runs, name)
+                    said = f"{directory} cannot be looked at: {one_line(error)}"
+                    remedy = "run it as the user who owns the folder"
+                    done.append(CheckedFinding(Finding("folder-unreadable", name, None, said, "certain", remedy), "left"))
+        # Last: what wrote there has been ended by then, and mending may have freed room.
+        done += [self._mended(finding, self.fix) for finding in file_checks.left_in(self.runs)]
+        return [*done, *(CheckedFinding(finding, "left") for finding in self._machine(specs))]
+
+    def _machine(self, specs: Mapping[str, StudySpec]) -> Iterator[Finding]:
+        def surplus(name: str) -> int:
+            storage = self.storages.get(storage_url(specs[name], self.runs))
+            if storage is None or driver_of(layout.study_directory(self.runs, name)):
+                return 0
+            return checkpoint_checks.surplus_bytes(self._case(name, specs[name], storage, None))
+
+        if self.runs.is_dir():
+            yield from machine_checks.clocks_apart(self.runs)
+            yield from machine_checks.full_disks(self.runs, list(specs), surplus)
+
+    # --- before a study can be looked at
+
+    def _specs(self, names: Iterable[str]) -> tuple[list[CheckedFinding], dict[str, StudySpec]]:
+        done, specs = [], {}
+        for name in names:
+            read = spec_checks.read_spec(self.runs, name)
+            if isinstance(read, Finding):
+                treated = self._alone(read, layout.study_directory(self.runs, name))
+                done.append(treated)
+                if treated.fate == "mended":
+                    read = spec_checks.read_spec(self.runs, name)
+            if isinstance(read, StudySpec):
+                specs[name] = read
+        return done, specs
+
+    def _storage(self, url: str, names: Sequence[str]) -> list[CheckedFinding]:
+        done = [self._mended(finding, self.fix) for finding in storage_checks.torn_journal(url)]
+        found = storage_checks.opened(url, names)
+        if isinstance(found, Finding):
+            # Where the last line is torn it may be that alone which cannot be read.
+            return [*done, *([] if any(one.fate == "left" for one in done) else [CheckedFinding(found, "left")])]
+        self.storages[url] = found
+        return done
+
+    def _lost_folders(self, urls: Iterable[str]) -> Iterator[CheckedFinding]:
+        """Only of storages in the runs folder: one elsewhere may hold the studies of other runs folders."""
+        for url in urls:
+            path = storage_checks.file_of(url)
+            if url in self.storages and path is not None and path.is_relative_to(self.runs):
+                for finding in list(spec_checks.without_folder(self.runs, self.storages[url], redact(str(path)))):
+                    yield self._alone(finding, layout.study_directory(self.runs, finding.study))
+
+    def _alone(self, finding: Finding, directory: Path) -> CheckedFinding:
+        """Mends one thing of a study that cannot be opened yet."""
+        if not self.fix or finding.mend is None:
+            return CheckedFinding(finding, "left")
+        try:
+            with driver_lock(directory):
+                return self._mended(finding, True)
+        except (StudyLocked, OSError) as error:
+            return CheckedFinding(finding, "failed", one_line(error))
+
+    # --- a study
+
+    def _study(self, name: str, spec: StudySpec, storage: BaseStorage, fix: bool) -> list[CheckedFinding]:
+        directory = layout.study_directory(self.runs, name)
+        left = _left_lock(directory)
+        with ExitStack() as stack:
+            if fix:
+                try:
+                    stack.enter_context(driver_lock(directory))
+                except StudyLocked:
+                    fix, left = False, None
+            # `fix`: it is taken already, and empty when it is left.
+            done = [CheckedFinding(left, "mended" if fix else "left")] if left else []
+            return [*done, *(self._rounds(name, spec, storage) if fix else self._look(name, spec, storage))]
+
+    def _look(self, name: str, spec: StudySpec, storage: BaseStorage) -> list[CheckedFinding]:
+        directory = layout.study_directory(self.runs, name)
+        for _ in range(_ROUNDS):
+            driver = driver_of(directory)
+            found = list(self._findings(name, spec, storage, driver))
+            # One that came or went meanwhile makes nonsense of what was seen.
+            if (driver is None) == (driver_of(directory) is None):
+                break
+        if driver is not None:
+            found = [replace(one, mend=None, remedy=f"{one.remedy} (once its driver has ended)") for one in found]
+        return [CheckedFinding(one, "left") for one in found]
+
+    def _rounds(self, name: str, spec: StudySpec, storage: BaseStorage) -> list[CheckedFinding]:
+        """The driver's lock is held. What is mended, and found once more in the end, was not mended."""
+        done: dict[tuple[str, int | None, str], CheckedFinding] = {}
+        left: list[CheckedFinding] = []
+        for number in range(_ROUNDS + 1):
+            left, changed = [], False
+            for group in _GROUPS:
+                for finding in self._asked(name, spec, storage, None, group):
+                    treated = self._mended(finding, number < _ROUNDS)
+                    if treated.fate == "mended":
+                        done[_key(finding)] = treated
+                        changed = True
+                    elif done.pop(_key(finding), None) is not None:
+                        left.append(CheckedFinding(finding, "failed", "it came back after it was mended"))
+                    else:
+                        left.append(treated)
+            if not changed:
+                break
+        return [*done.values(), *left]
+
+    def _mended(self, finding: Finding, fix: bool) -> CheckedFinding:
+        if not fix or finding.mend is None:
+            return CheckedFinding(finding, "left")
+        try:
+            finding.mend()
+        except (HpoError, OSError, optuna.exceptions.OptunaError, ValueError, KeyError) as error:
+            if os.environ.get("HPO_DEBUG") == "1":
+                raise
+            return CheckedFinding(finding, "failed", one_line(error))
+        return CheckedFinding(finding, "mended")
+
+    def _findings(
+        self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None
+    ) -> Iterator[Finding]:
+        for group in _GROUPS:
+            yield from self._asked(name, spec, storage, driver, group)
+
+    def _asked(
+        self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None, group: Sequence[Check]
+    ) -> list[Finding]:
+        """What a group of checks finds in the study as it is now. One that stumbles hides no other."""
+        found: list[Finding] = []
+        try:
+            case = self._case(name, spec, storage, driver)
+        except KeyError:
+            if group is _GROUPS[0]:
+                found.append(_not_in_storage(name, spec, self.runs))
+            return found
+        if file_checks.away(case) and group is not _GROUPS[1]:
+            return found
+        for check in group:
+            try:
+                found += check(case)
+            except Exception as error:  # whatever lies in a folder
+                if os.environ.get("HPO_DEBUG") == "1":
+                    raise
+                said = f"{check.__name__} stumbled: {type(error).__name__}: {one_line(error)}"
+                remedy = "HPO_DEBUG=1 shows where"
+                found.append(Finding("check-failed", name, None, said, "certain", remedy))
+        return found
+
+    def _case(
+        self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None
+    ) -> Case:
+        study = optuna.load_study(study_name=name, storage=storage)
+        trials = study.get_trials(deepcopy=False)
+        directory = layout.study_directory(self.runs, name)
+        return Case(self.runs, name, directory, spec, study, storage, trials, driver)
+
+
+def _key(finding: Finding) -> tuple[str, int | None, str]:
+    return finding.check, finding.trial, finding.said
+
+
+def _left_lock(directory: Path) -> Finding | None:
+    """The driver's name in a lock that nobody holds: it did not come to take it out."""
+    try:
+        content = (directory / layout.LOCK).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    if not content or driver_of(directory) is not None:
+        return None
+    try:
+        driver = json.loads(content)
+        who = f"process {driver['pid']} on host {driver['host']}"
+    except (ValueError, KeyError, TypeError):
+        who = "a driver"
+    return Finding(
+        "driver-died", directory.name, None, f"{who} drove the study and died: it, or its host, was killed", "certain",
+        f"clear {layout.LOCK}; `hpo run` goes on", partial(_clear, directory),
+    )  # fmt: skip
+
+
+def _clear(directory: Path) -> None:
+    with driver_lock(directory):
+        pass  # who leaves it leaves it empty
+
+
+def _not_in_storage(name: str, spec: StudySpec, runs: Path) -> Finding:
+    url = redact(storage_url(spec, runs))
+    return Finding(
+        "study-missing", name, None,
+        f"{layout.study_directory(runs, name)} has a study that is not in its storage {url}: it was deleted there, or "
+        "the storage was replaced",
+        "certain", f"bring the storage back from a backup, or give the study up with `hpo delete {name}`",
+    )  # fmt: skip

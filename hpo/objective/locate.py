@@ -1,0 +1,204 @@
+"""The place of an objective, found without importing it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from hpo.errors import ObjectiveError
+from hpo.text import listing, nearest
+from hpo.trial import ObjectiveRef
+
+PYTHON = ("python", "python3")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an objective stands: the file and the line of its definition (None: not known), or the
+    program of a command."""
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+def locate(ref: ObjectiveRef) -> Location:
+    """Finds the objective without importing it: nothing of the user's runs.
+
+    Raises ObjectiveError when the module, file, function or program is not there, the file does
+    not parse, or the function does not take exactly one argument."""
+    if ref.command:
+        return Location(_find_program(ref.command[0], ref.root))
+    place, function = split_target(ref.target)
+    file = _python_file(place, ref.root) if place.endswith(".py") else _module_file(place, ref.root)
+    if file is None or file.suffix != ".py":
+        return Location(str(file or place))  # compiled: only importing can tell
+    return Location(str(file), _find_function(file, function))
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """`module:function` or `file.py:function` as its two halves; ObjectiveError if it is neither."""
+    place, colon, function = target.rpartition(":")
+    if colon and place and function.isidentifier() and (place.endswith(".py") or _is_module(place)):
+        return place, function
+    guess = ""
+    if not colon and target.endswith(".py"):
+        guess = f" Did you mean '{target}:train'?"
+    elif not colon and "." in target and _is_module(target):
+        guess = f" Did you mean '{':'.join(target.rsplit('.', 1))}'?"
+    raise ObjectiveError(f"'{target}' names no objective; expected module:function or file.py:function.{guess}")
+
+
+def _python_file(place: str, root: str) -> Path:
+    file = Path(root, place)
+    if not os.path.isfile(file):
+        raise ObjectiveError(f"there is no file {file}.{nearest_file(file)}")
+    return file.absolute()
+
+
+def _module_file(name: str, root: str) -> Path | None:
+    """The file a module would be imported from; None for one built in. Imports no parent package."""
+    importlib.invalidate_caches()
+    parts = name.split(".")
+    searched: list[str] | None = None
+    spec: ModuleSpec | None = None
+    for depth, part in enumerate(parts, start=1):
+        dotted_name = ".".join(parts[:depth])
+        if depth == 1:
+            spec = PathFinder.find_spec(part, [root]) or _installed(part)
+        else:
+            spec = PathFinder.find_spec(dotted_name, searched) if searched is not None else None
+        if spec is None:
+            within = f"'{'.'.join(parts[: depth - 1])}'" if depth > 1 else f"{root} nor among the installed packages"
+            near = nearest(part, _modules_in(searched if searched is not None else [root]))
+            raise ObjectiveError(f"there is no module '{dotted_name}' in {within}.{near}")
+        searched = list(spec.submodule_search_locations) if spec.submodule_search_locations is not None else None
+    if spec is not None and spec.origin is not None and spec.has_location:
+        return Path(spec.origin)
+    if searched:
+        modules = listing(_modules_in(searched)) or "it has none"
+        raise ObjectiveError(f"'{name}' is a folder without __init__.py; expected one of its modules: {modules}")
+    return None
+
+
+def _installed(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except ValueError:  # a module such as __main__, which was not imported from anywhere
+        return None
+
+
+def _modules_in(folders: list[str]) -> list[str]:
+    names = set()
+    for folder in map(Path, folders):
+        for path in folder.iterdir() if os.path.isdir(folder) else ():
+            if path.suffix == ".py" or (
+                os.path.isdir(path) and path.name.isidentifier() and path.name != "__pycache__"
+            ):
+                names.add(path.stem)
+    return sorted(names - {"__init__"})
+
+
+def _find_function(file: Path, name: str) -> int | None:
+    """The line of the definition of `name` at the top level of a file."""
+    try:
+        tree = ast.parse(file.read_bytes(), str(file))
+    except OSError as error:
+        raise ObjectiveError(f"{file} cannot be read: {error.strerror}") from error
+    except (SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ObjectiveError(f"{file}{line}: this is not valid Python: {said}") from error
+    functions: dict[str, ast.stmt] = {}
+    others: dict[str, int] = {}
+    star = False
+    for statement in _top_level(tree.body):
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            functions[statement.name] = statement
+        elif isinstance(statement, ast.ClassDef):
+            others[statement.name] = statement.lineno
+        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+            for alias in statement.names:
+                star |= alias.name == "*"
+                others[alias.asname or alias.name.split(".")[0]] = statement.lineno
+        elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            others.update({target.id: statement.lineno for target in targets if isinstance(target, ast.Name)})
+    if name in functions:
+        _check_arguments(functions[name], file)
+        return functions[name].lineno
+    if name in others:
+        return others[name]
+    if star or "__getattr__" in functions:
+        return None
+    public = [function for function in functions if not function.startswith("_")]
+    there = f" It has {listing(public)}." if public else " It has no functions."
+    raise ObjectiveError(f"{file} has no function '{name}'.{nearest(name, functions)}{there}")
+
+
+def _top_level(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements of a module, those under `if`, `try` and `with` too."""
+    found = []
+    for statement in body:
+        found.append(statement)
+        for block in ("body", "orelse", "finalbody"):
+            if isinstance(statement, (ast.If, ast.Try, ast.With)):
+                found += _top_level(getattr(statement, block, []))
+        if isinstance(statement, ast.Try):
+            for handler in statement.handlers:
+                found += _top_level(handler.body)
+    return found
+
+
+def _check_arguments(function: ast.stmt, file: Path) -> None:
+    assert isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+    where = f"{file}:{function.lineno}: '{function.name}'"
+    if isinstance(function, ast.AsyncFunctionDef):
+        raise ObjectiveError(f"{where} is async; expected a plain function of one trial")
+    if function.decorator_list:
+        return  # what a decorator makes of the arguments is not known before it runs
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = positional[: len(positional) - len(arguments.defaults)]
+    needed = [a.arg for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
+    if len(required) > 1 or needed or not (positional or arguments.vararg):
+        said = ", ".join([*(argument.arg for argument in required), *needed]) or "none"
+        raise ObjectiveError(f"{where} needs other arguments ({said}) than one trial; expected {function.name}(trial)")
+
+
+def _find_program(program: str | tuple[str, ...], root: str) -> str:
+    if not isinstance(program, str):
+        raise ObjectiveError("the command begins with a list; expected the program, such as python")
+    if program in PYTHON:
+        return sys.executable
+    if os.sep in program:
+        file = Path(root, program)
+        if not os.path.isfile(file):
+            raise ObjectiveError(f"there is no program {file}.{nearest_file(file)}")
+        if not os.access(file, os.X_OK):
+            raise ObjectiveError(f"the program {file} may not be executed; chmod +x makes it so")
+        return str(file)
+    found = shutil.which(program)
+    if found is None:
+        here = f" Did you mean './{program}'?" if os.path.isfile(Path(root, program)) else ""
+        raise ObjectiveError(f"the program '{program}' is not on $PATH; expected one that is, or a path.{here}")
+    return found
+
+
+def _is_module(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def nearest_file(file: Path) -> str:
+    if not os.path.isdir(file.parent):
+        return f" The folder {file.parent} does not exist."
+    return nearest(file.name, [other.name for other in file.parent.iterdir() if os.path.isfile(other)])

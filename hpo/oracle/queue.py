@@ -1,0 +1,126 @@
+"""What is to be tried besides what the sampler proposes: enqueued configurations, attempts that were lost, fallbacks,
+configurations of earlier studies, cells of a grid. It waits in the storage, so that a killed driver loses none."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo import layout
+from hpo.spec.models import StudySpec
+from hpo.storage import history
+from hpo.storage.trial_attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START, requeued
+from hpo.warm_start.trust import FINAL, WarmStart, inherited_origin, is_warm
+
+
+class Queue:
+    """`waiting`: how many wait in the storage. `warm`: what earlier studies have to offer."""
+
+    def __init__(self, spec: StudySpec, study: optuna.Study, warm: WarmStart) -> None:
+        self.waiting = 0
+        self.warm = warm
+        self._spec = spec
+        self._study = study
+        self._fallbacks: list[tuple[int, dict[str, Any]]] = []
+        self._cells: Iterator[dict[str, Any]] | None = None
+
+    def open(self, trials: list[FrozenTrial], directory: Path) -> None:
+        """Take up what `trials`, those of earlier runs, have left, and queue what study.yaml has to be tried first.
+        `directory`: the study's."""
+        self._warm_up(trials, directory)
+        self.waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        self._cells = self._open_cells(trials) if self._spec.sampler.name == "grid" else None
+        self._fallbacks = self._open_fallbacks(trials)
+        self._enqueue(trials)
+
+    def put(self, params: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+        """`params` by Optuna's names; those left out are sampled."""
+        self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: dict(origin)})
+        self.waiting += 1
+
+    def put_again(
+        self, number: int, seed: int, origin: Mapping[str, Any], spent: Mapping[str, int], params: Mapping[str, Any]
+    ) -> None:
+        """A further attempt at trial `number`, which has `origin`; `spent`: how often it was tried again by now."""
+        attempt = origin.get("attempt", 1) + 1
+        again = {"source": RETRY, "retry_of": number, "attempt": attempt, "seed": seed, "spent": dict(spent)}
+        self.put(params, again | inherited_origin(origin))
+
+    def taken(self) -> None:
+        """One of those that waited was started."""
+        self.waiting = max(0, self.waiting - 1)
+
+    def refill(self, fallback: bool) -> bool:
+        """Queue the next fallback (if one may run), configuration of an earlier study or grid cell, if one is due.
+        False when a grid has no cell left."""
+        if fallback and self._fallbacks:
+            index, params = self._fallbacks.pop(0)
+            self.put(params, {"source": FALLBACK, "index": index})
+            return True
+        if (offer := self.warm.next()) is not None:
+            self.put(*offer)
+            self.keep_warm()
+            return True
+        if self._cells is None:
+            return True
+        cell = next(self._cells, None)
+        if cell is not None:
+            self.put(cell, {"source": GRID})
+        return cell is not None
+
+    def keep_warm(self) -> None:
+        """Note in the study how its warm start stands."""
+        self._study.set_user_attr(WARM_START, self.warm.facts())
+
+    def _warm_up(self, trials: list[FrozenTrial], directory: Path) -> None:
+        """Tell the warm start how the study's earlier runs went."""
+        known = self._study.user_attrs.get(WARM_START, {})
+        origins = {trial.number: trial.user_attrs.get(ORIGIN, {}) for trial in trials}
+        self.warm.resume(origins.values(), known.get("trusted", True), known.get("why", ""))
+        if not self.warm.facts()["offered"]:
+            return
+        metric = self._spec.metrics[0].name
+        counted = [trial for trial in trials if not requeued(trial.user_attrs)]
+        for trial in counted if any(map(is_warm, origins.values())) else ():
+            steps = history.read(layout.trial_directory(directory, trial.number) / layout.HISTORY)
+            values = {step.step: step.metrics.get(metric, math.nan) for step in steps}
+            if trial.state == TrialState.COMPLETE:
+                values[FINAL] = trial.values[0]
+            for step, value in values.items():
+                if math.isfinite(value):
+                    self.warm.seen(trial.number, origins[trial.number], step, value)
+        self.keep_warm()
+
+    def _enqueue(self, trials: list[FrozenTrial]) -> None:
+        """Queue the YAML's `enqueue` entries that no earlier run queued."""
+        known = {_key(t.system_attrs.get("fixed_params")) for t in trials if _source(t) == ENQUEUE}
+        for params in self._spec.enqueue:
+            fixed = self._spec.space.to_optuna(params)
+            if _key(fixed) not in known:
+                self.put(fixed, {"source": ENQUEUE})
+
+    def _open_fallbacks(self, trials: Iterable[FrozenTrial]) -> list[tuple[int, dict[str, Any]]]:
+        used = {t.user_attrs[ORIGIN].get("index") for t in trials if _source(t) == FALLBACK}
+        fallbacks = [(index, self._spec.space.to_optuna(params)) for index, params in enumerate(self._spec.fallbacks)]
+        return [fallback for fallback in fallbacks if fallback[0] not in used]
+
+    def _open_cells(self, trials: Iterable[FrozenTrial]) -> Iterator[dict[str, Any]]:
+        """The grid's cells that no trial has tried, enqueued configurations included."""
+        tried = {_key(trial.params or trial.system_attrs.get("fixed_params")) for trial in trials}
+        enqueued = {_key(self._spec.space.to_optuna(params)) for params in self._spec.enqueue}
+        return (cell for cell in self._spec.space.grid() if _key(cell) not in tried | enqueued)
+
+
+def _key(params: Mapping[str, Any] | None) -> str:
+    return json.dumps(dict(params or {}), sort_keys=True)
+
+
+def _source(trial: FrozenTrial) -> str | None:
+    source: str | None = trial.user_attrs.get(ORIGIN, {}).get("source")
+    return source

@@ -1,0 +1,100 @@
+"""The note that optuna-dashboard shows on a study's page: the counts, the best configurations, where
+the report is. Short Markdown, kept in the study's storage as optuna-dashboard keeps notes.
+
+optuna-dashboard lets its user edit the note. What somebody wrote below our last line stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hpo import layout
+from hpo.analysis.failures import causes_of, warnings_of
+from hpo.analysis.formatting import goal
+from hpo.analysis.pareto import pareto_front
+from hpo.analysis.records import StudyRecord
+from hpo.reports import markdown
+from hpo.reports.blocks import Section, Table, Text
+from hpo.reports.sections.best import best_rows
+from hpo.reports.sections.pareto import front_table
+from hpo.reports.sections.red_flag_regions import where_sentences
+from hpo.reports.sections.summary import counts
+from hpo.translation.catalogue import LANGUAGES, file_stem, language, mark, tr, trn
+
+if TYPE_CHECKING:
+    import optuna
+
+MOST_ROWS, MOST_PLACES = 12, 3
+LAST_LINE = mark("*Written by hpo at the end of each run. What you write below this line is kept.*")
+
+
+def note_of(study: StudyRecord) -> str:
+    """The Markdown of the note, without what somebody else wrote."""
+    goals = tr(", ").join(goal(metric) for metric in study.metrics)
+    blocks: list[Text | Table] = [Text(tr("{counts}. Goal: {goals}.", counts=counts(study), goals=goals))]
+    if len(study.metrics) > 1:
+        front = pareto_front(study)
+        if front:
+            blocks.append(Text(tr("Trials that no other beats in every metric (the Pareto front):")))
+            blocks.append(_cut(front_table(study)))
+    elif study.complete(study.metrics[0]):
+        rows = best_rows(study, study.metrics[0])
+        columns = (study.group_by or tr("trials"), study.metrics[0].name, tr("trial"), tr("configuration"))
+        cells = tuple(row[:4] for row in rows)
+        best = tr("The best trial:")
+        if study.group_by:
+            best = tr("The best trial of each {group}:", group=study.group_by)
+        blocks += [Text(best), _cut(Table(columns, cells, frozenset({1, 2})))]
+    if not study.in_state("COMPLETE"):
+        blocks.append(Text(tr("No trial has completed yet.")))
+    blocks += _ended(study)
+    blocks.append(Text(tr("Full report: {path}", path=study.directory / f"{file_stem(layout.REPORT)}.html")))
+    lines = markdown.lines_of(Section("", "", blocks))
+    return "\n".join([*lines, "---", "", tr(LAST_LINE)])
+
+
+def _ended(study: StudyRecord) -> list[Text | Table]:
+    """What ended trials early, one line a cause; what red flags warned of; where in the space they are raised."""
+    blocks: list[Text | Table] = []
+    causes = causes_of(study)
+    if causes:
+        rows = tuple((cause.name, str(len(cause.trials)), cause.meaning) for cause in causes)
+        columns = (tr("cause"), tr("trials"), tr("meaning"))
+        blocks += [Text(tr("Ended early:")), _cut(Table(columns, rows, frozenset({1})))]
+    warned = warnings_of(study)
+    if warned:
+        said = tr(", ").join(f"{name} {n}" for name, n in warned.items())
+        blocks.append(Text(tr("Red flags that only warned, in so many trials: {flags}.", flags=said)))
+    return [*blocks, *map(Text, where_sentences(study, MOST_PLACES))]
+
+
+def _cut(table: Table) -> Table:
+    left = len(table.rows) - MOST_ROWS
+    note = trn("{n} more is in the report.", "{n} more are in the report.", left) if left > 0 else ""
+    return Table(table.columns, table.rows[:MOST_ROWS], table.numeric, note=note)
+
+
+def save_note(study: optuna.Study, record: StudyRecord) -> None:
+    """Writes the note into the study's storage, if it says anything new. Raises what the storage
+    raises."""
+    import optuna_dashboard  # takes a second, most of it scikit-learn
+
+    earlier = optuna_dashboard.get_note(study)
+    note = joined(note_of(record), earlier)
+    if note != earlier:
+        optuna_dashboard.save_note(study, note)
+
+
+def joined(ours: str, earlier: str) -> str:
+    """Our note, followed by what somebody wrote into the `earlier` one: below our last line, or all
+    of it where that line is not there, in whichever language the run before wrote it."""
+    for line in _last_lines():
+        if line in earlier:
+            return ours + earlier.partition(line)[2]
+    return f"{ours}\n\n{earlier}" if earlier.strip() else ours
+
+
+def _last_lines() -> Iterator[str]:
+    for code in LANGUAGES:
+        with language(code):
+            yield tr(LAST_LINE)

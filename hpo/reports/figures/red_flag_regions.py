@@ -1,0 +1,151 @@
+"""One flag in one group: a strip of cells for each parameter, coloured by the share of trials that raised it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.colors import get_colorscale, sample_colorscale
+
+from hpo.analysis.red_flag_regions import Region, Strip, where
+from hpo.reports.blocks import Rows
+from hpo.reports.figures.heatmaps import ink_on
+from hpo.reports.figures.shared import OUTLINE, cut, layout, plain, short, strips
+from hpo.reports.sections.red_flag_regions import DiseaseChart
+from hpo.reports.sections.significance import stated
+from hpo.translation.catalogue import tr
+
+STRIP_HEIGHT, LETTER, LEAST_CELL = 58, 7, 56  # pixels
+LONGEST_LABEL = 18
+HALF = 0.42  # of a strip's height
+# The end of the scale would hardly show on a dark page.
+MOST_COLOUR = 0.92
+
+
+def disease_figure(data: DiseaseChart) -> go.Figure:
+    """Each strip fills the width; the scale of colours is that of all such figures, from no trial to all. Outlined:
+    where the flag is significantly more frequent."""
+    shown = data.own.strips
+    rows = list(enumerate(shown))
+    height = STRIP_HEIGHT * len(shown) + 24
+    widest = max(len(strip.cells) * _cell_width(strip) for strip in shown)
+    return go.Figure(
+        _hovered(data),
+        layout(
+            height,
+            meta={"least_width": widest + 130},
+            xaxis={"range": [0, 1], "visible": False, "fixedrange": True},
+            yaxis=strips([short(strip.axis.name) for strip in shown]),
+            shapes=[shape for row, strip in rows for shape in (*_cells(strip, row), *_outline(strip, row))],
+            annotations=[note for row, strip in rows for note in _texts(strip, row)],
+        ),
+    )
+
+
+def _cell_width(strip: Strip) -> int:
+    """Pixels that the longest label needs."""
+    return max(LEAST_CELL, *(10 + LETTER * min(LONGEST_LABEL, len(label)) for label in strip.axis.labels))
+
+
+def _span(strip: Strip, first: int, last: int) -> tuple[float, float]:
+    """Where the cells begin and end across the figure."""
+    return first / len(strip.cells), (last + 1) / len(strip.cells)
+
+
+def colour(share: float) -> tuple[float, float, float]:
+    """Red, green, blue in 0 to 1: pale for none, dark for all."""
+    red, green, blue = sample_colorscale(get_colorscale("Cividis"), [1 - MOST_COLOUR * share], colortype="tuple")[0]
+    return red, green, blue
+
+
+def _cells(strip: Strip, row: int) -> list[dict[str, Any]]:
+    found = []
+    for cell, share in enumerate(strip.cells):
+        low, high = _span(strip, cell, cell)
+        look: dict[str, Any] = {"line": {"color": "rgba(128, 128, 128, 0.5)", "width": 1}}
+        if share.of_one is not None:
+            red, green, blue = (round(255 * part) for part in colour(share.of_one))
+            look["fillcolor"] = f"rgb({red}, {green}, {blue})"
+        place = {"x0": low, "x1": high, "y0": row - HALF, "y1": row + HALF}
+        found.append({"type": "rect", "layer": "below", **place, **look})
+    return found
+
+
+def _outline(strip: Strip, row: int) -> list[dict[str, Any]]:
+    if strip.region is None or not strip.region.significant:
+        return []
+    low, high = _span(strip, strip.region.first, strip.region.last)
+    place = {"x0": low, "x1": high, "y0": row - HALF, "y1": row + HALF}
+    return [{"type": "rect", **place, "line": {"color": OUTLINE, "width": 3}}]
+
+
+def _texts(strip: Strip, row: int) -> list[dict[str, Any]]:
+    """The value of each cell and, below, how many of its trials raised the flag."""
+    found = []
+    for cell, (label, share) in enumerate(zip(strip.axis.labels, strip.cells, strict=True)):
+        low, high = _span(strip, cell, cell)
+        lines, font = [plain(cut(label, LONGEST_LABEL))], {"size": 11}
+        if share.of_one is not None:
+            lines.append(f"<b>{tr('{n} of {all}', n=share.ill, all=share.n)}</b>")
+            font["color"] = ink_on(colour(share.of_one))  # type: ignore[assignment]
+        place = {"x": (low + high) / 2, "y": row, "showarrow": False}
+        found.append({"text": "<br>".join(lines), "font": font, **place})
+    return found
+
+
+def _hovered(data: DiseaseChart) -> go.Scatter:
+    """Unseen points that say what is in each cell."""
+    places: list[tuple[float, int]] = []
+    texts = []
+    for row, strip in enumerate(data.own.strips):
+        for cell, share in enumerate(strip.cells):
+            low, high = _span(strip, cell, cell)
+            places.append(((low + high) / 2, row))
+            said = [plain(f"{strip.axis.name} {strip.axis.labels[cell]}")]
+            if share.of_one is None:
+                said.append(tr("no trial came so far"))
+            else:
+                said.append(tr("{n} of {all} trials raised it ({share})", n=share.ill, all=share.n,
+                               share=f"{share.of_one:.0%}"))  # fmt: skip
+            if strip.region is not None and strip.region.first <= cell <= strip.region.last:
+                said.append(_said(strip, strip.region))
+            texts.append("<br>".join(said))
+    return go.Scatter(
+        x=[x for x, _ in places],
+        y=[y for _, y in places],
+        mode="markers",
+        marker={"size": 34, "opacity": 0},
+        customdata=texts,
+        hovertemplate="%{customdata}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _said(strip: Strip, region: Region) -> str:
+    inside, other = region.inside, region.elsewhere
+    return plain(
+        tr(
+            "{region}: {ill} of {n}, elsewhere {others} of {m}, p {p}",
+            region=where(strip.axis, region),
+            ill=inside.ill,
+            n=inside.n,
+            others=other.ill,
+            m=other.n,
+            p=stated(region.p),
+        )
+    )
+
+
+def disease_rows(data: DiseaseChart) -> Rows:
+    """A row a cell that trials were in, with the corrected p of the region it belongs to, where that is the parameter's
+    most enriched one."""
+    found = []
+    for strip in data.own.strips:
+        for cell, share in enumerate(strip.cells):
+            region = strip.region
+            p = region.p if region is not None and region.first <= cell <= region.last else None
+            if share.n:
+                place = (data.shared.flag, data.own.group, strip.axis.name, strip.axis.labels[cell])
+                found.append((*place, share.ill, share.n, share.of_one, p))
+    columns = ("flag", "group", "parameter", "value", "raised", "trials", "share", "p_of_region")
+    return Rows(columns, tuple(found))

@@ -1,0 +1,159 @@
+"""Where in the space each red flag is raised, in words and as strips of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from hpo.analysis.formatting import listed
+from hpo.analysis.records import StudyRecord
+from hpo.analysis.red_flag_regions import FEWEST, GroupEnrichment, RedFlagEnrichment, Region, Strip, diseases, where
+from hpo.analysis.statistics.anova import adaptive
+from hpo.reports.blocks import Block, Chart, Row, Table, Text
+from hpo.reports.sections.shared import capped
+from hpo.reports.sections.significance import stated
+from hpo.translation.catalogue import sentences, tr, trn
+
+# Sentences on one flag, and parameters of one figure.
+MOST_SENTENCES, MOST_STRIPS = 5, 6
+
+
+@dataclass(frozen=True)
+class DiseaseChart:
+    """One flag in one group, `own` with no more strips than are drawn."""
+
+    shared: RedFlagEnrichment
+    own: GroupEnrichment
+
+
+def disease_blocks(study: StudyRecord) -> Iterator[Block]:
+    found = diseases(study)
+    if not found:
+        return
+    yield Text(_how_to_read(study, found))
+    for disease in found:
+        yield Text(sentences(disease_sentences(disease)))
+        drawn = tuple(_charts(disease))
+        if drawn:
+            yield Row(drawn, tr("{flag}: the share of trials that raised it", flag=disease.flag))
+
+
+def where_sentences(study: StudyRecord, most: int = MOST_SENTENCES) -> list[str]:
+    """The regions that stand out, at most so many: first the one with the smallest p of every flag."""
+    found = [
+        (place, region.p, _region(disease, group, region))
+        for disease in diseases(study)
+        for place, (group, region) in enumerate(disease.regions[:most])
+    ]
+    return [said for *_, said in sorted(found)[:most]]
+
+
+def disease_sentences(disease: RedFlagEnrichment) -> list[str]:
+    """The regions that stand out, or that none does; groups with too few trials."""
+    said = [_region(disease, group, one) for group, one in disease.regions[:MOST_SENTENCES]]
+    tested = [group for group in disease.groups if group.needed is None]
+    if not said and disease.tests:
+        said.append(
+            trn(
+                "{flag}: no place stands out ({n} region tested).",
+                "{flag}: no place stands out ({n} regions tested).",
+                disease.tests,
+                flag=disease.flag,
+            )
+        )
+    said += [_too_few(disease, group) for group in disease.groups if group not in tested]
+    return said
+
+
+def _region(disease: RedFlagEnrichment, group: GroupEnrichment, region: Region) -> str:
+    axis = next(strip.axis for strip in group.strips if strip.axis.name == region.name)
+    values = {
+        "flag": disease.flag,
+        "ill": region.inside.ill,
+        "n": region.inside.n,
+        "region": where(axis, region),
+        "others": region.elsewhere.ill,
+        "m": region.elsewhere.n,
+        "p": stated(region.p),
+        "group": group.group,
+    }
+    if disease.group_by is not None and group is not disease.between:
+        return tr(
+            "{flag}, in {group}: {ill} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).",
+            **values,
+        )
+    return tr("{flag}: {ill} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).", **values)
+
+
+def _too_few(disease: RedFlagEnrichment, group: GroupEnrichment) -> str:
+    if not group.share.n:
+        return tr("{flag}, in {group}: no trial came so far.", flag=disease.flag, group=group.group)
+    return tr(
+        "{flag}, in {group}: not tested ({ill} of {n} trials raised it; needed are about {needed} trials, {fewest} of "
+        "them with it and {fewest} without it).",
+        flag=disease.flag,
+        group=group.group,
+        ill=group.share.ill,
+        n=group.share.n,
+        needed=group.needed,
+        fewest=FEWEST,
+    )
+
+
+def _how_to_read(study: StudyRecord, found: tuple[RedFlagEnrichment, ...]) -> str:
+    texts = [
+        tr(
+            "Where in the space: of the trials that trained until the epoch in which a flag was first raised, or "
+            "longer, the share that raised it (a stop or a warning). A cell or, of a numeric parameter, all below or "
+            "above an edge of a cell is held against all other trials that have the parameter, by Fisher's exact test "
+            "(one-sided: is it more frequent inside?); p is corrected for the number of regions of a flag (Holm)."
+        )
+    ]
+    if study.group_by is not None:
+        texts.append(tr("Every value of {group} is tested for itself.", group=study.group_by))
+    if any(disease.tests for disease in found):
+        texts.append(tr("Yellow is none of the trials of a cell, dark is all; what stands out is outlined."))
+    if any(disease.tests for disease in found) and (sampler := adaptive(study)):
+        texts.append(
+            tr(
+                "Trials that {samplers} chose by what earlier ones gave are not independent, as the tests assume: p "
+                "is a hint and no proof.",
+                samplers=sampler,
+            )
+        )
+    return sentences(texts)
+
+
+# --- strips
+
+
+def _charts(disease: RedFlagEnrichment) -> Iterator[Chart]:
+    """A chart a group that was tested, after that of the groups against each other."""
+    groups = [group for group in disease.groups if group.needed is None]
+    if disease.between is not None and disease.between.needed is None:
+        groups.insert(0, disease.between)
+    for group in groups:
+        known = [strip for strip in group.strips if strip.region is not None]
+        if not known:
+            continue
+        left = listed(strip.axis.name for strip in known[MOST_STRIPS:])
+        caption = tr("Not drawn: {parameters}.", parameters=left) if left else ""
+        data = DiseaseChart(disease, replace(group, strips=tuple(known[:MOST_STRIPS])))
+        yield Chart(_title(disease, group), data, _table(group, known), caption)
+
+
+def _title(disease: RedFlagEnrichment, group: GroupEnrichment) -> str:
+    if disease.group_by is None or group is disease.between:
+        return group.group
+    return tr("{parameter}: {value}", parameter=disease.group_by, value=group.group)
+
+
+def _table(group: GroupEnrichment, strips: list[Strip]) -> Table:
+    rows = tuple(
+        (strip.axis.name, strip.axis.labels[cell], str(share.ill), str(share.n), f"{share.of_one:.0%}")
+        for strip in strips
+        for cell, share in enumerate(strip.cells)
+        if share.of_one is not None
+    )
+    columns = (tr("parameter"), tr("value"), tr("raised it"), tr("trials"), tr("share"))
+    return capped(columns, rows, frozenset({2, 3, 4}), folded=tr("The numbers as a table"))

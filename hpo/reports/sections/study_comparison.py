@@ -1,0 +1,339 @@
+"""Studies or trials beside each other, section by section."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from hpo.analysis.axes import BATCH_SIZE, LEARNING_RATE
+from hpo.analysis.formatting import configuration, decimals, duration, label, listed, number, score
+from hpo.analysis.stability import WINDOW
+from hpo.analysis.statistics.anova import NOT_ADAPTIVE
+from hpo.analysis.statistics.power import ALPHA
+from hpo.analysis.study_comparison import (
+    LARGE_DIFFERENCE,
+    MANN_WHITNEY,
+    GroupVersus,
+    MetricVersus,
+    SplitData,
+    Test,
+    Versus,
+)
+from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
+from hpo.reports.sections.curves import TrainingChart, training_table
+from hpo.reports.sections.shared import capped, points_beyond_axis, values_beyond_axis
+from hpo.reports.sections.significance import p_text
+from hpo.translation.catalogue import sentences, tr, whole
+
+
+def overview_section(data: Versus) -> Section:
+    blocks: list[Block] = [Text(text) for text in data_warnings(data)]
+    blocks += [Text(text) for text in _metric_warnings(data)]
+    for one in data.metrics:
+        blocks.append(_ranges_table(one, data.whole))
+    if data.whole and any(row.finals for row in data.metrics[0].comparison.groups):
+        blocks.append(_ranges_chart(data.metrics[0]))
+    blocks.append(_samples_table(data))
+    return Section(tr("Overview"), "overview", blocks)
+
+
+def data_warnings(data: Versus) -> list[str]:
+    """What is known of whether all had the same data; what was validated on first."""
+    train, val = data.data
+    texts = [_data_warning(val, validated=True)]
+    if train.same is not val.same:
+        texts.append(_data_warning(train, validated=False))
+    elif val.same:
+        texts = [tr("Trained and validated on the same data (equal fingerprints).")]
+    return texts
+
+
+def _data_warning(split: SplitData, validated: bool) -> str:
+    if validated:
+        if split.same is None:
+            return tr("Whether all were validated on the same data was not recorded.")
+        if split.same:
+            return tr("Validated on the same data (equal fingerprints).")
+        return tr(
+            "Warning: validated on other data (the fingerprints differ). Differences below may be those of the data."
+        )
+    if split.same is None:
+        return tr("Whether all were trained on the same data was not recorded.")
+    return tr("Trained on the same data (equal fingerprints).") if split.same else tr("Trained on other data.")
+
+
+def _metric_warnings(data: Versus) -> list[str]:
+    texts = []
+    for side, names in zip(data.sides, data.other_metrics, strict=True):
+        if names:
+            texts.append(tr("Not compared, since not all have it: {names} of {side}.", names=listed(names), side=side))
+    if data.whole and data.group_by is None and len(data.metrics[0].groups) == 1:
+        texts.append(tr("The studies have no group_by in common: all trials of a study are compared as one group."))
+    return texts
+
+
+def _ranges_table(one: MetricVersus, whole_studies: bool) -> Table:
+    highest = one.metric.direction == "maximize"
+    write = _writer(one)
+    rows: list[tuple[Cell, ...]] = []
+    for own in one.finals:
+        found = own.spread
+        success = "—" if own.success is None else f"{own.success:.0%}"
+        counts = (str(own.finished), "0" if found is None else str(found.n), success)
+        if found is None:
+            rows.append((own.side, *counts, "—", "—", "—", "—"))
+            continue
+        best, worst = (found.high, found.low) if highest else (found.low, found.high)
+        deviation = "—" if found.deviation is None else write(found.deviation)
+        rows.append((own.side, *counts, write(best), write(found.mean), deviation, write(worst)))
+    columns = (one.metric.name, tr("finished"), "n", tr("success"), tr("best"), tr("mean"), tr("sd"), tr("worst"))
+    if not whole_studies:
+        return Table((one.metric.name, tr("final value")), tuple((row[0], row[4]) for row in rows), frozenset({1}))
+    note = tr(
+        "n: complete trials, which all other numbers are of. success: their share of the finished ones. sd: sample "
+        "standard deviation (N - 1)."
+    )
+    return Table(columns, tuple(rows), frozenset(range(1, 8)), note)
+
+
+def _writer(one: MetricVersus) -> Callable[[float], str]:
+    places = decimals(value for row in one.comparison.groups for _, value in row.finals)
+    return lambda value: score(value, places)
+
+
+def _ranges_chart(one: MetricVersus) -> Chart:
+    text = tr(
+        "A dot is a complete trial, the diamond the mean; its bar is one sample standard deviation to either side."
+    )
+    caption = sentences([text, values_beyond_axis(one.comparison.beyond)])
+    return Chart(tr("Final {metric}", metric=one.metric.name), one.comparison, None, caption)
+
+
+def _samples_table(data: Versus) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for k, side in enumerate(data.sides):
+        counts = (split.samples[k] for split in data.data)
+        rows.append((side, *("—" if n is None else whole(n) for n in counts)))
+    note = tr("As recorded for the best trials; a dash: not recorded, or not the same in all of them.")
+    return Table(("", tr("training samples"), tr("validation samples")), tuple(rows), frozenset({1, 2}), note)
+
+
+# --- configuration
+
+
+def differences_section(data: Versus) -> Section:
+    title = tr("Differences of configuration")
+    if not data.differences:
+        return Section(title, "differences", [Text(tr("None was found."))])
+    rows = tuple((one.key, *one.values) for one in data.differences)
+    text = tr("What is not listed is the same. Where and how they ran is not compared.")
+    return Section(title, "differences", [Text(text), capped((tr("key"), *data.sides), rows, frozenset())])
+
+
+# --- the best
+
+
+def best_section(data: Versus) -> Section:
+    blocks: list[Block] = []
+    for one in data.metrics:
+        if len(data.metrics) > 1:
+            blocks.append(Text(tr("By {metric}:", metric=one.metric.name)))
+        blocks.append(_best_table(data, one))
+    if not data.whole:
+        return Section(tr("The trials"), "best", blocks)
+    title = tr("Best configuration")
+    if data.group_by:
+        title = tr("Best configuration of each {group}", group=data.group_by)
+    text = tr("Each score is that of one run, and the best of many runs looks better than it is, the more so the more "
+              "were tried.")  # fmt: skip
+    return Section(title, "best", [*blocks, Text(text)])
+
+
+def _without_value(state: str) -> str:
+    """Why a trial has no final value of a metric."""
+    words = {"PRUNED": tr("pruned"), "FAIL": tr("failed"), "RUNNING": tr("running")}
+    return words.get(state, "—")
+
+
+def _best_table(data: Versus, one: MetricVersus) -> Table:
+    write = _writer(one)
+    factors = _factors(one)
+    dashes = ["—"] * len(factors)
+    rows: list[tuple[Cell, ...]] = []
+    for group in one.groups:
+        for own in group.sides:
+            if own.best is None:
+                rows.append((group.group, own.side, "—", "—", *dashes, tr("no complete trial"), "—", "—"))
+                continue
+            best = own.best
+            shown = write(best.values[one.metric.name]) if own.finals else _without_value(best.state)
+            settings = configuration(best.params, without=[*factors, data.group_by if data.whole else None])
+            won = (label(best.params[name]) if name in best.params else "—" for name in factors)
+            epochs = "—"
+            if own.epochs is not None:
+                epochs = tr("{epoch} of {epochs}", epoch=own.epochs[0], epochs=own.epochs[1])
+            times = (duration(best.seconds), epochs)
+            rows.append((group.group, own.side, shown, str(best.number), *won, settings, *times))
+    others = tr("other parameters") if factors else tr("configuration")
+    head = (data.group_by or tr("trials"), tr("study"), one.metric.name, tr("trial"), *factors, others)
+    head = (*head, tr("time"), tr("epochs to best"))
+    left = {0, 1, len(head) - 3}
+    if not data.whole:  # a trial's name has its number
+        rows = [(row[1], *row[2:3], *row[4:]) for row in rows]
+        head, left = (tr("trial"), head[2], *head[4:]), {0, len(head) - 5}
+    elif len(one.groups) == 1:
+        rows, head, left = [row[1:] for row in rows], head[1:], {0, len(head) - 4}
+    return capped(head, tuple(rows), frozenset(range(len(head))) - left)
+
+
+def _factors(one: MetricVersus) -> tuple[str, ...]:
+    """Learning rate and batch size, as far as a best trial has them."""
+    params = [own.best.params for group in one.groups for own in group.sides if own.best is not None]
+    return tuple(name for name in (*LEARNING_RATE, *BATCH_SIZE) if any(name in own for own in params))
+
+
+# --- tests
+
+
+def tests_section(data: Versus) -> Section | None:
+    """None of single trials: one run says nothing of how far runs scatter."""
+    if not data.whole:
+        return None
+    blocks: list[Block] = []
+    for one in data.metrics:
+        if one.tests:
+            if len(data.metrics) > 1:
+                blocks.append(Text(tr("By {metric}:", metric=one.metric.name)))
+            blocks.append(_tests_table(one))
+    if not blocks:
+        blocks.append(Text(tr("Not shown: no group has complete trials on both sides.")))
+        return Section(tr("Is the difference more than scatter?"), "tests", blocks)
+    return Section(tr("Is the difference more than scatter?"), "tests", [Text(_how_to_read(data)), *blocks])
+
+
+def _how_to_read(data: Versus) -> str:
+    every = [test for one in data.metrics for test in one.tests]
+    texts = [
+        tr(
+            "The final values of all complete trials of a group, {first} against the others. Welch's t test, since two "
+            "searches have no reason to scatter alike; the difference and Hedges' g, in standard deviations, with "
+            "their 95 % intervals; p is corrected for the number of tests (Holm).",
+            first=data.sides[0],
+        )
+    ]
+    if any(test.method == MANN_WHITNEY for test in every):
+        texts.append(
+            tr(
+                "Where a value lies far outside of the others, or none differs within a side, ranks are compared "
+                "instead (Mann-Whitney); A is then the probability that the one is above the other (Vargha-Delaney)."
+            )
+        )
+    need = next((test.needed for test in every if test.needed), 0)
+    if need:
+        texts.append(
+            tr(
+                "Needed on each side: {n} values, with which a difference of {d} standard deviations is found at p = "
+                "{alpha} with a probability of 80 % (noncentral t distribution).",
+                n=need,
+                d=number(LARGE_DIFFERENCE),
+                alpha=number(ALPHA),
+            )
+        )
+    adaptive = [name for name in dict.fromkeys(data.samplers) if name and name not in NOT_ADAPTIVE]
+    if adaptive:
+        texts.append(
+            tr(
+                "Trials that {samplers} chose by what earlier ones gave are not independent, as the tests assume: p "
+                "is a hint and no proof.",
+                samplers=listed(adaptive),
+            )
+        )
+    texts.append(tr("It compares what the searches tried, not their best configurations: for that train the two best "
+                    "with several seeds."))  # fmt: skip
+    return sentences(texts)
+
+
+def _tests_table(one: MetricVersus) -> Table:
+    rows = tuple((t.group, tr("{a} less {b}", a=t.after, b=t.before), *_test_cells(t)) for t in one.tests)
+    columns = (tr("difference"), tr("95 % interval"), tr("corrected p"), tr("effect size (95 % interval)"), tr("test"))
+    return capped((tr("group"), tr("compared"), "n₁", "n₂", *columns), rows, frozenset({2, 3, 4, 5, 6, 7}))
+
+
+def _test_cells(test: Test) -> tuple[str, ...]:
+    sizes = (str(test.n_after), str(test.n_before))
+    if test.needed:
+        n = min(test.n_before, test.n_after)
+        why = tr("not shown (n = {n}, about {needed} needed)", n=n, needed=test.needed)
+        return (*sizes, "—", "—", "—", "—", why)
+    if test.method == MANN_WHITNEY:
+        above = "—" if test.a is None else f"A = {test.a:.2f}"
+        return (*sizes, number(test.difference, 3), "—", p_text(test.p), above, test.method)
+    g = "—"
+    if test.g is not None and test.g_low is not None and test.g_high is not None:
+        interval = tr("{low} to {high}", low=f"{test.g_low:.2f}", high=f"{test.g_high:.2f}")
+        g = tr("{value} ({word})", value=f"g = {test.g:.2f}", word=interval)
+    span = tr("{low} to {high}", low=number(test.low, 3), high=number(test.high, 3))
+    return (*sizes, number(test.difference, 3), span, p_text(test.p), g, test.method)
+
+
+# --- training
+
+
+def curves_section(data: Versus) -> Section:
+    title = tr("Training curves")
+    found = data.trainings
+    if found is None:
+        text = tr("The trials that are compared reported no loss and no metric of the study while they trained.")
+        return Section(title, "curves", [Text(text)])
+    texts = [tr("The best trials side by side, on the same axes.") if data.whole else tr("On the same axes.")]
+    if any(own.best is not None for own in found.groups):
+        star = tr("The star is the epoch with the best {metric}, and the dotted line marks that epoch.",
+                  metric=found.metric.name)  # fmt: skip
+        texts.append(star)
+    charts = tuple(
+        Chart(tr("{group} (trial {n})", group=own.group, n=own.trial.number), TrainingChart(found, own))
+        for own in found.groups
+    )
+    beyond = points_beyond_axis(sum(own.beyond for own in found.groups))
+    blocks: list[Block] = [Text(sentences(texts))]
+    # A row a group, so that before and after stand beside each other.
+    drawn = [sum(1 for own in group.sides if own.best and own.best.history) for group in data.metrics[0].groups]
+    ends = [end for end, n in zip(itertools.accumulate(drawn), drawn, strict=True) if n]
+    for first, end in itertools.pairwise([0, *ends]):
+        last = end == len(charts)
+        blocks.append(Row(charts[first:end], "", training_table(found) if last else None, beyond if last else ""))
+    return Section(title, "curves", blocks)
+
+
+# --- stability
+
+
+def stability_section(data: Versus) -> Section:
+    title = tr("Training stability")
+    if not data.series:
+        text = tr("Not shown: no validation loss was reported, or not the same one by all.")
+        return Section(title, "stability", [Text(text)])
+    groups = data.metrics[0].groups
+    rows = tuple(_stability_row(group) for group in groups)
+    text = tr(
+        "The sample standard deviation (N - 1) of {series} over the last {n} epochs of each trial above, or over all "
+        "if it has fewer. Deviations of different losses do not compare.",
+        series=data.series,
+        n=WINDOW,
+    )
+    columns = (data.group_by or tr("trials"), *data.sides)
+    if len(groups) == 1:
+        columns, rows = columns[1:], tuple(row[1:] for row in rows)
+    right = frozenset(range(len(columns) - len(data.sides), len(columns)))
+    return Section(title, "stability", [Text(text), capped(columns, rows, right)])
+
+
+def _stability_row(group: GroupVersus) -> tuple[Cell, ...]:
+    cells = []
+    for own in group.sides:
+        found = own.stability
+        if found.deviation is None:
+            cells.append("—" if not found.why_not else tr("not shown ({why})", why=found.why_not))
+        else:
+            cells.append(tr("{value} ({word})", value=number(found.deviation, 2), word=tr(found.word)))
+    return (group.group, *cells)

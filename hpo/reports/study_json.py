@@ -1,0 +1,122 @@
+"""What the report of a study says, for programs: `report.json`. Names are those of the dataclasses in
+`hpo.analysis`, numbers are not rounded, texts are English. `format` counts up when a name changes its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import hpo
+from hpo.analysis.comparison import comparison
+from hpo.analysis.effects import effects
+from hpo.analysis.failures import Cause, causes_of
+from hpo.analysis.groups import best_per_group
+from hpo.analysis.heatmaps import heatmaps
+from hpo.analysis.importance import importance
+from hpo.analysis.pareto import pareto_front
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.red_flag_regions import diseases
+from hpo.analysis.red_flags import FlagCount, flag_counts
+from hpo.analysis.stability import stabilities
+from hpo.analysis.statistics.anova import anova
+from hpo.analysis.statistics.pairwise import pairwise
+from hpo.analysis.training.curves import epochs_to_best
+from hpo.analysis.training.verdict import verdicts
+from hpo.analysis.warm_start import warm_trials
+from hpo.reports.sections.focal import focal_trainings
+from hpo.reports.sections.ghm import ghm_trainings
+from hpo.spec.models import Metric, StudySpec
+
+FORMAT = 1
+
+
+def heading(kind: str) -> dict[str, Any]:
+    """What every such file begins with."""
+    return {"kind": kind, "format": FORMAT, "hpo": hpo.__version__, "written": datetime.now().astimezone().isoformat()}
+
+
+def data_of(study: StudyRecord) -> dict[str, Any]:
+    return heading("study") | {
+        "study": study.name,
+        "metrics": study.metrics,
+        "group_by": study.group_by,
+        "setup": _setup(study.spec),
+        "counts": {state.lower(): len(study.in_state(state)) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
+        "pareto_front": [trial.number for trial in pareto_front(study)],
+        "by_metric": {metric.name: _by_metric(study, metric) for metric in study.metrics},
+        "stability": stabilities(study, study.metrics[0]),
+        "failures": [_cause(cause) for cause in causes_of(study)],
+        "red_flags": [_flag(count) for count in flag_counts(study)],
+        "diseases": diseases(study),
+        "warm_start": warm_trials(study),
+        "ghm": _recorded(ghm_trainings(study)),
+        "focal": _recorded(focal_trainings(study)),
+        "trials": [_trial(study, trial) for trial in study.trials],
+    }
+
+
+def _setup(spec: StudySpec | None) -> dict[str, Any]:
+    """What was decided about the study, but for its search space."""
+    if spec is None:
+        return {}
+    return {
+        "objective": spec.objective_ref().label,
+        "sampler": {"name": spec.sampler.name, "options": spec.sampler.options},
+        "pruner": {"name": spec.pruner.name, "options": spec.pruner.options},
+        "budget": spec.budget.model_dump(),
+        "constants": spec.constants,
+        "seed": spec.seed,
+    }
+
+
+def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
+    found = importance(study, metric)
+    ranking = [name for name, _ in found.shares]
+    return {
+        "best": best_per_group(study, metric),
+        "comparison": comparison(study, metric),
+        "heatmaps": heatmaps(study, metric, ranking),
+        "effects": effects(study, metric, ranking),
+        "anova": anova(study, metric),
+        "pairwise": pairwise(study, metric) if study.group_by is not None else None,
+        "importance": found,
+    }
+
+
+def _recorded(found: Sequence[tuple[str, TrialRecord, Any]]) -> list[dict[str, Any]]:
+    return [{"group": group, "trial": trial, "recorded": data} for group, trial, data in found]
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {"state": cause.state, "cause": cause.cause, "flag": cause.flag, "trials": cause.trials}
+
+
+def _flag(count: FlagCount) -> dict[str, Any]:
+    return {
+        "flag": count.name,
+        "stopped": [one.trial for one in count.stopped],
+        "warned": [one.trial for one in count.warned],
+        "epochs": count.epochs,
+        "saved": count.saved,
+    }
+
+
+def _trial(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
+    found = epochs_to_best(study, trial, study.metrics[0])
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "requeued": trial.requeued,
+        "params": trial.params,
+        "values": trial.values,
+        "cause": trial.cause,
+        "reason": trial.reason,
+        "flag": trial.flag,
+        "flags": trial.flags,
+        "warm": trial.warm,
+        "seconds": trial.seconds,
+        "epochs": trial.steps,
+        "verdict": verdicts(study).get(trial.number),
+        "epochs_to_best": None if found is None else found[0],
+    }

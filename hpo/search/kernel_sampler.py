@@ -1,0 +1,153 @@
+"""The default sampler: kernel regression over everything that every trial has reached so far.
+
+Under successive halving most trials end after a few epochs. TPE ranks them by how far they came, so that the first
+ones, which had no rivals and ran to their end, count as the good ones. Here a trial counts by the best value that it
+has reached, wherever it stands: one that is better after 4 epochs than another after 50 is better. Of some candidates,
+half of them random and half of them mutations of the best trials, the one is taken whose estimated rank is best; the
+estimate is the mean of the ranks of all trials, weighted by a Gaussian kernel of the distance (Nadaraya, "On estimating
+regression", 1964; Watson, "Smooth regression analysis", 1964). Ranks make it blind to the scale of the metric and to
+single values that are far off. It was chosen on recorded trainings: `benchmarks/policies.py`."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.space.encoding import Points, UnitCube
+from hpo.space.search_space import SearchSpace
+
+# The part of the trials that are parents, and how many there are at least.
+PARENTS, FEWEST_PARENTS = 0.05, 4
+# The kernel's standard deviation in a cube of d dimensions is this times the root of d, as distances grow with it.
+BANDWIDTH = 0.055
+# What a trial far from everything is given by: the mean over all.
+FLOOR = 1e-12
+
+
+class KernelSampler(optuna.samplers.BaseSampler):
+    """Random for the first `n_startup_trials` that have reported, and for `random_fraction` of those after them.
+
+    n_candidates: how many are compared. mutation: the standard deviation by which a candidate differs from its parent
+    in a numeric parameter, in parts of its range, and the probability with which a choice is drawn anew. A trial that
+    broke a constraint (a red flag, out of memory), or was pruned before it reported anything, ranks last. Optuna has
+    no intermediate values in a study of several objectives: there it is TPE. Raises ValueError for options out of
+    range."""
+
+    def __init__(
+        self,
+        space: SearchSpace | None = None,
+        n_startup_trials: int = 16,
+        random_fraction: float = 0.2,
+        n_candidates: int = 24,
+        mutation: float = 0.12,
+        seed: int | None = None,
+    ) -> None:
+        if n_startup_trials < 2:
+            raise ValueError(f"n_startup_trials is {n_startup_trials}; expected at least 2")
+        if not 0 <= random_fraction <= 1:
+            raise ValueError(f"random_fraction is {random_fraction}; expected a number from 0 to 1")
+        if n_candidates < 2:
+            raise ValueError(f"n_candidates is {n_candidates}; expected at least 2")
+        if not 0 < mutation <= 1:
+            raise ValueError(f"mutation is {mutation}; expected a number above 0, up to 1")
+        self._space = space or SearchSpace(())
+        self._cube = UnitCube(self._space)
+        self._startup, self._random_fraction = n_startup_trials, random_fraction
+        self._candidates, self._mutation = n_candidates, mutation
+        self._rng = random.Random(seed)
+        self._independent = optuna.samplers.RandomSampler(seed=seed)
+        with warnings.catch_warnings():
+            # Of Optuna's, on an argument that its authors recommend for conditional spaces.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._joint = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+        self._points: dict[int, Points] = {}
+        self._costs: dict[int, float] = {}  # of finished trials
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        if len(study.directions) > 1:
+            return self._joint.infer_relative_search_space(study, trial)
+        return self._cube.distributions
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if len(study.directions) > 1:
+            return self._joint.sample_relative(study, trial, search_space)
+        fixed = trial.system_attrs.get("fixed_params", {})
+        known = self._known(study)
+        if len(known) < self._startup or self._rng.random() < self._random_fraction:
+            return self._candidate(fixed)
+        parents = known[: max(FEWEST_PARENTS, int(PARENTS * len(known)))]
+        half = self._candidates // 2
+        candidates = [self._candidate(fixed) for _ in range(self._candidates - half)]
+        candidates += [self._candidate(fixed, self._rng.choice(parents).params) for _ in range(half)]
+        return candidates[self._most_promising(candidates, known)]
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        sampler = self._joint if len(study.directions) > 1 else self._independent
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        self._rng.seed()
+        self._independent.reseed_rng()
+        self._joint.reseed_rng()
+
+    def _candidate(self, fixed: Mapping[str, Any], parent: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What is not `fixed` is a mutation of the parent's, or random where it has none."""
+
+        def value_of(name: str, draw: Callable[[], Any]) -> Any:
+            if name in fixed:
+                return fixed[name]
+            if parent is None or name not in parent:
+                return draw()
+            distribution = self._cube.distributions[name]
+            if isinstance(distribution, CategoricalDistribution):
+                return draw() if self._rng.random() < self._mutation else parent[name]
+            at = self._cube.place(name, parent[name]) + self._rng.gauss(0.0, self._mutation)
+            return self._cube.value(name, at)
+
+        return self._space.assemble(value_of, self._rng)
+
+    def _most_promising(self, candidates: list[dict[str, Any]], known: list[FrozenTrial]) -> int:
+        points = np.array([self._cube.point(candidate) for candidate in candidates])
+        there = np.array([self._points[trial.number] for trial in known])
+        # Of the ranks from 0 (best) to 1 the root, in which the best differ most.
+        ranks = np.sqrt(np.arange(len(known)) / len(known))
+        width = BANDWIDTH**2 * max(1, len(self._cube.distributions))
+        weights = np.exp(-self._cube.squared_distances(points, there) / (2 * width)) + FLOOR
+        return int(np.argmin(weights @ ranks / weights.sum(axis=1)))
+
+    def _known(self, study: optuna.Study) -> list[FrozenTrial]:
+        """The trials that say something, best first; those that are ill last."""
+        sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
+        found: list[tuple[float, int, FrozenTrial]] = []
+        for trial in study.get_trials(deepcopy=False):
+            cost = self._costs.get(trial.number)
+            if cost is None:
+                if trial.state == TrialState.FAIL or not (trial.intermediate_values or trial.state.is_finished()):
+                    continue
+                cost = _cost(trial, sign)
+                self._points.setdefault(trial.number, self._cube.point(trial.params))
+                if trial.state.is_finished():
+                    self._costs[trial.number] = cost
+            found.append((cost, trial.number, trial))
+        found.sort(key=lambda one: one[:2])
+        return [trial for _, _, trial in found]
+
+
+def _cost(trial: FrozenTrial, sign: float) -> float:
+    """The best it has reached, less being better; infinite of one that is ill."""
+    values = [sign * value for value in trial.intermediate_values.values()]
+    if trial.state == TrialState.COMPLETE:
+        values.append(sign * (trial.value or 0.0))
+    ill = trial.state == TrialState.PRUNED and any(value > 0 for value in trial.constraints.values())
+    return float("inf") if ill or not values else min(values)

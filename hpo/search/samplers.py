@@ -1,0 +1,141 @@
+"""The study's sampler and pruner, built from its spec, and where they do not fit the study."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from hpo.errors import Problem, SpecError
+from hpo.spec import algorithms
+from hpo.spec.algorithms import PRUNERS, SAMPLERS
+from hpo.text import listing
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hpo.spec.models import Component, StudySpec
+
+__all__ = ["PRUNERS", "SAMPLERS", "make_pruner", "make_sampler", "warnings_for"]
+
+# These read COMPLETE trials only (seen in Optuna 5.0), so a pruned trial teaches them nothing.
+_COMPLETE_ONLY = {"gp", "nsga2"}
+_IGNORE_CONSTRAINTS = {"random", "qmc", "cmaes"}
+
+
+def mixed_seed(seed: int, finished: int) -> int:
+    """`seed` itself for a new study; another for each number of finished trials, so that a resumed
+    study does not draw its first configurations again."""
+    if finished == 0:
+        return seed
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{finished}".encode(), digest_size=4).digest(), "big")
+
+
+def make_sampler(spec: StudySpec, finished: int) -> optuna.samplers.BaseSampler:
+    """The sampler for a driver that finds `finished` trials in the storage. Raises SpecError."""
+    import optuna
+
+    name, options = spec.sampler.name, dict(spec.sampler.options)
+    seed = mixed_seed(spec.seed, finished)
+    if name == "qmc":
+        # The place in the sequence is kept in the storage, and the sequence is the seed's: it stays.
+        options |= {"seed": spec.seed, "independent_sampler": optuna.samplers.RandomSampler(seed=seed)}
+    elif name in SAMPLERS or _takes_seed(spec):
+        options["seed"] = seed
+    if name == "kernel":
+        options["space"] = spec.space
+    sampler: optuna.samplers.BaseSampler = _build("sampler", spec, options)
+    return sampler
+
+
+def make_pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
+    """The pruner; Optuna's NopPruner for `none`. Raises SpecError."""
+    pruner: optuna.pruners.BasePruner = _build("pruner", spec, dict(spec.pruner.options))
+    return pruner
+
+
+def warnings_for(spec: StudySpec) -> list[str]:
+    """Sentences about what runs but does not fit together: sampler, pruner, space, budget."""
+    found = [*_sampler_and_space(spec), *_sampler_and_budget(spec)]
+    sampler, pruner = spec.sampler.name, spec.pruner.name
+    if pruner != "none":
+        if sampler in _COMPLETE_ONLY or (sampler == "cmaes" and not spec.sampler.options.get("consider_pruned_trials")):
+            found.append(
+                f"sampler {sampler} learns from completed trials only: what pruner {pruner} stops teaches it nothing. "
+                "Take sampler kernel or tpe, or pruner none"
+            )
+        if len(spec.metrics) > 1:
+            found.append(
+                f"with several metrics pruner {pruner} looks at '{spec.metrics[0].name}', the first one, alone"
+            )
+        if pruner in ("median", "percentile") and spec.budget.trials is not None:
+            startup = _option(spec.pruner, "n_startup_trials", 5)
+            if startup >= spec.budget.trials:
+                found.append(f"pruner {pruner} waits for {startup} trials, the whole budget: it never prunes")
+    if sampler in _IGNORE_CONSTRAINTS | _COMPLETE_ONLY:
+        found.append(f"sampler {sampler} does not avoid regions where trials ran out of memory or met a red flag")
+    return found
+
+
+def _sampler_and_space(spec: StudySpec) -> list[str]:
+    sampler, found = spec.sampler.name, []
+    searched = [parameter for parameter in spec.space.walk() if parameter.kind != "fixed"]
+    conditional = [parameter.full_name for parameter in searched if parameter.condition]
+    categorical = [parameter.name for parameter in searched if parameter.kind == "categorical"]
+    if sampler == "cmaes":
+        if categorical:
+            found.append(f"sampler cmaes draws choices at random: {listing(categorical)}")
+        if conditional:
+            found.append(f"sampler cmaes draws conditional parameters at random: {listing(conditional)}")
+        if sum(len(p.optuna_names) for p in searched if p.kind != "categorical" and not p.condition) < 2:
+            found.append("sampler cmaes needs two numeric parameters that are always active; with fewer it is random")
+    elif sampler in ("gp", "qmc") and conditional:
+        found.append(f"sampler {sampler} draws conditional parameters at random: {listing(conditional)}")
+    elif sampler == "tpe" and conditional:
+        options = algorithms.with_defaults("tpe", spec.sampler.options)
+        if options["multivariate"] and not options["group"]:
+            found.append(f"sampler tpe without group draws conditional parameters one by one: {listing(conditional)}")
+    if sampler == "tpe" and spec.sampler.options.get("constant_liar") is False and spec.engine.workers != 1:
+        found.append("sampler tpe without constant_liar gives parallel workers nearly the same configuration")
+    return found
+
+
+def _sampler_and_budget(spec: StudySpec) -> list[str]:
+    sampler, trials, found = spec.sampler.name, spec.budget.trials, []
+    if sampler == "grid":
+        cells = spec.space.grid_size()
+        if cells is not None and trials is not None and trials < cells:
+            found.append(f"the grid has {cells} cells, the budget ends after {trials}")
+    if trials is None:
+        return found
+    startup = {"kernel": 16, "tpe": 10, "gp": 10, "cmaes": 1}.get(sampler)
+    if startup is not None:
+        startup = _option(spec.sampler, "n_startup_trials", startup)
+        if startup >= trials:
+            found.append(f"sampler {sampler} draws its first {startup} trials at random: the whole budget of {trials}")
+    if sampler == "nsga2":
+        population = _option(spec.sampler, "population_size", 50)
+        if population >= trials:
+            found.append(f"sampler nsga2 draws a population of {population} at random: the whole budget of {trials}")
+    return found
+
+
+def _option(component: Component, name: str, default: int) -> int:
+    value = component.options.get(name, default)
+    return value if isinstance(value, int) else default
+
+
+def _takes_seed(spec: StudySpec) -> bool:
+    try:
+        cls = algorithms.find_class("sampler", spec.sampler.name, spec.root)
+    except ValueError:
+        return False
+    return "seed" in inspect.signature(cls).parameters
+
+
+def _build(role: algorithms.Role, spec: StudySpec, options: dict[str, Any]) -> Any:
+    component = spec.sampler if role == "sampler" else spec.pruner
+    try:
+        return algorithms.build(role, component.name, options, spec.root)
+    except (ValueError, TypeError, ImportError) as error:
+        raise SpecError([Problem(str(spec.source), None, role, f"'{component.name}': {error}")]) from error

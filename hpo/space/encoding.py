@@ -1,0 +1,71 @@
+"""Configurations as points: each parameter from 0 (its low) to 1 (its high), on its logarithm if it is sampled so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Points = NDArray[np.float64]
+
+
+class UnitCube:
+    """`distributions`: Optuna's, by Optuna's names; a column of a point each, in their order. A choice is its index, a
+    parameter that is not active NaN."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        from optuna.distributions import CategoricalDistribution
+
+        self.distributions: dict[str, BaseDistribution] = space.distributions()
+        kinds = [isinstance(one, CategoricalDistribution) for one in self.distributions.values()]
+        self._categorical = np.array(kinds, dtype=bool)
+
+    def point(self, params: Mapping[str, Any]) -> Points:
+        """Of parameters by Optuna's names; those of another space are passed over."""
+        return np.array([self.place(name, params[name]) if name in params else np.nan for name in self.distributions])
+
+    def place(self, name: str, value: Any) -> float:
+        """Where a value of a parameter is."""
+        return _place(self.distributions[name], value)
+
+    def squared_distances(self, points: Points, others: Points) -> Points:
+        """(n, columns), (m, columns) -> (n, m). Another choice is 1 away, and so is a parameter that only one of the
+        two has; one that neither has is no distance."""
+        apart = points[:, None] - others[None]
+        known = ~np.isnan(points)[:, None], ~np.isnan(others)[None]
+        apart[..., self._categorical] = apart[..., self._categorical] != 0
+        squares: Points = np.where(known[0] & known[1], apart**2, known[0] != known[1]).sum(axis=2)
+        return squares
+
+    def value(self, name: str, at: float) -> Any:
+        """Of a numeric parameter the value that it takes at `at`, which is brought into [0, 1]."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        distribution = self.distributions[name]
+        assert isinstance(distribution, (FloatDistribution, IntDistribution))
+        low, high = float(distribution.low), float(distribution.high)
+        at = min(max(at, 0.0), 1.0)
+        value = float(np.exp(np.log(low) + at * np.log(high / low))) if distribution.log else low + at * (high - low)
+        if distribution.step is not None:
+            value = low + round((value - low) / distribution.step) * distribution.step
+        value = min(max(value, low), high)
+        return round(value) if isinstance(distribution, IntDistribution) else value
+
+
+def _place(distribution: BaseDistribution, value: Any) -> float:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return float(distribution.to_internal_repr(value))
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        return float(np.log(value / low) / np.log(high / low))
+    return (float(value) - low) / (high - low)

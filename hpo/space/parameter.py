@@ -1,0 +1,174 @@
+"""Parameter: one declared parameter, the values it takes, and how values are written in messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+from hpo.text import Scalar, label, nearest, quote, show
+from hpo.translation.catalogue import tr
+
+Kind = Literal["float", "int", "categorical", "simplex", "fixed"]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two scalars are one choice: 8 and 8.0 are, 1 and True are not."""
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. `name` is the objective's, `full_name` Optuna's.
+
+    low, high, step: bounds, both inclusive, of kind float or int (step None: any float).
+    log: sampled uniformly in the logarithm. choices: of kind categorical the values, of kind
+    simplex the names of the weights. children: the parameters that a choice brings along.
+    value: of kind fixed. structural: it shapes the model (what is compiled, packed, grouped).
+    condition: the (name, choice) pairs under which the parameter is active."""
+
+    name: str
+    kind: Kind
+    full_name: str = ""
+    low: float | int = 0
+    high: float | int = 0
+    step: float | int | None = None
+    log: bool = False
+    choices: tuple[Scalar, ...] = ()
+    children: Mapping[Scalar, tuple[Parameter, ...]] = field(default_factory=dict)
+    value: Scalar = None
+    structural: bool = False
+    condition: tuple[tuple[str, Scalar], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.full_name:
+            object.__setattr__(self, "full_name", self.name)
+
+    @property
+    def optuna_names(self) -> tuple[str, ...]:
+        """Names in Optuna: none of a fixed parameter, k - 1 of a simplex of k weights."""
+        if self.kind == "simplex":
+            return tuple(f"{self.full_name}.{i}" for i in range(len(self.choices) - 1))
+        return () if self.kind == "fixed" else (self.full_name,)
+
+    @property
+    def distribution(self) -> str:
+        """In words: `0.0001 to 0.005, log`, `8 | 16 | 32`."""
+        if self.kind == "fixed":
+            return tr("always {value}", value=show(self.value))
+        if self.kind == "simplex":
+            return " + ".join(str(choice) for choice in self.choices) + " = 1"
+        if self.kind == "categorical":
+            return " | ".join(show(choice) for choice in self.choices)
+        texts = [tr("{low} to {high}", low=self.low, high=self.high)]
+        if self.step not in (None, 1):
+            texts.append(tr("step {step}", step=self.step))
+        return tr(", ").join([*texts, tr("log")] if self.log else texts)
+
+    @property
+    def condition_text(self) -> str:
+        return tr(" and ").join(f"{name} = {show(choice)}" for name, choice in self.condition)
+
+    @property
+    def count(self) -> int | None:
+        """How many values it can take, those of children not counted; None when endlessly many."""
+        if self.kind in ("fixed", "categorical"):
+            return max(1, len(self.choices))
+        if self.kind == "simplex" or self.step is None:
+            return None
+        return int((Decimal(str(self.high)) - Decimal(str(self.low))) / Decimal(str(self.step))) + 1
+
+    def nth(self, index: int) -> float | int:
+        """The `index`-th value of a stepped range, free of the rounding of repeated addition."""
+        if self.kind == "int":
+            return int(self.low + index * int(self.step or 1))
+        return float(Decimal(str(self.low)) + index * Decimal(str(self.step)))
+
+    def clean(self, value: Any) -> Any:
+        """Optuna's value as the objective gets it: 0.3 for the 0.30000000000000004 of a step 0.1."""
+        if self.kind == "float" and self.step is not None:
+            return self.nth(round((value - self.low) / self.step))
+        return value
+
+    def accept(self, given: Any) -> Any:
+        """`given`, by a user, as a value of this parameter; ValueError with a sentence if it is none."""
+        if self.kind == "categorical":
+            for choice in self.choices:
+                if same(choice, given):
+                    return choice
+            hint = nearest(given, self.choices)
+            raise ValueError(f"{quote(given)} is not a choice; expected {self.distribution}.{hint}")
+        if self.kind == "fixed":
+            if same(self.value, given):
+                return self.value
+            raise ValueError(f"{quote(given)} cannot be set; search_space fixes it to {show(self.value)}")
+        if self.kind == "simplex":
+            return self._accept_weights(given)
+        whole = self.kind == "int"
+        kind = "an integer" if whole else "a number"
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not finite(given):
+            raise ValueError(f"{quote(given)} is not {kind}; expected {self.distribution}")
+        if whole and given != int(given):
+            raise ValueError(f"{quote(given)} is not {kind}; expected {self.distribution}")
+        if not self.low <= given <= self.high:
+            raise ValueError(f"{quote(given)} is out of range; expected {self.distribution}")
+        value = int(given) if whole else float(given)
+        if self.step is None:
+            return value
+        on_step = self.nth(round((value - self.low) / self.step))
+        if abs(on_step - value) > 1e-8 * self.step:
+            raise ValueError(f"{quote(given)} is not on a step; expected {self.distribution}, such as {show(on_step)}")
+        return on_step
+
+    def _accept_weights(self, given: Any) -> dict[str, float]:
+        names = [str(choice) for choice in self.choices]
+        expected = f"expected the weights {', '.join(names)}, each at least 0, that sum to 1"
+        if not isinstance(given, Mapping) or set(given) != set(names):
+            raise ValueError(f"{quote(given)} is not a set of weights; {expected}")
+        for weight in given.values():
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1 + 1e-6:
+                raise ValueError(f"{quote(weight)} is not a weight; {expected}")
+        total = math.fsum(given.values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the weights sum to {total:g}; {expected}")
+        return {name: given[name] / total for name in names}
+
+
+def break_stick(uniform: Sequence[float]) -> list[float]:
+    """k - 1 independent uniform numbers in [0, 1] -> k weights, uniform on the simplex.
+
+    Of the stick that is left, weight i takes v = 1 - (1 - u)^(1 / (k - 1 - i)), which is
+    Beta(1, k - 1 - i) distributed (Devroye 1986, Non-Uniform Random Variate Generation, V.3)."""
+    left, weights = 1.0, []
+    for i, u in enumerate(uniform):
+        kept = (1.0 - u) ** (1.0 / (len(uniform) - i))
+        weights.append(left * (1.0 - kept))
+        left *= kept
+    return [*weights, left]
+
+
+def join_stick(weights: Sequence[float]) -> list[float]:
+    """The inverse of `break_stick`; a number that no weight depends on (the stick is used up) is 0."""
+    uniform = []
+    for i in range(len(weights) - 1):
+        # Summed from the tail rather than 1 minus the head, so that small weights keep their digits.
+        left, after = math.fsum(weights[i:]), math.fsum(weights[i + 1 :])
+        uniform.append(1.0 - (after / left) ** (len(weights) - 1 - i) if left > 0 else 0.0)
+    return uniform
+
+
+def finite(number: float) -> bool:
+    """Neither infinite nor NaN; unlike math.isfinite, of integers beyond a double's range too."""
+    return isinstance(number, int) or math.isfinite(number)
+
+
+def placed(parameter: Parameter, parent: Parameter, choice: Scalar) -> Parameter:
+    """`parameter` (and its children) as one that is active where `parent` takes `choice`."""
+    return replace(
+        parameter,
+        full_name=f"{parent.name}.{label(choice)}.{parameter.full_name}",
+        condition=((parent.name, choice), *parameter.condition),
+        children={key: tuple(placed(c, parent, choice) for c in group) for key, group in parameter.children.items()},
+    )

@@ -1,0 +1,294 @@
+"""SearchSpace: the parameters that study.yaml declares, and their way to Optuna and back.
+
+A parameter has two names. The objective sees `gamma`, in one flat dict of the active parameters;
+Optuna sees `loss.focal.gamma`, which says of which choice it is a parameter. Weights that sum to 1
+(`simplex`) are k - 1 uniform numbers in Optuna (`weights.0`, ...) and a dict for the objective.
+A fixed parameter is not in Optuna at all."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hpo.space.parameter import Parameter, break_stick, join_stick
+from hpo.space.parse import Locate, parse
+from hpo.text import nearest
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The declared parameters, in their order. Immutable."""
+
+    parameters: tuple[Parameter, ...]
+
+    @classmethod
+    def parse(cls, data: object, locate: Locate | None = None) -> SearchSpace:
+        """The space that plain data (the YAML's `search_space`, families already merged) declares.
+
+        `locate(path, message)` makes the Problem for what stands at `path` (keys from
+        `search_space` down); without it problems carry no file. Raises SpecError with all of them."""
+        return cls(parse(data, locate))
+
+    def walk(self) -> Iterator[Parameter]:
+        """All parameters, a conditional one right after the one it depends on."""
+        return _walk(self.parameters)
+
+    def find(self, name: str) -> list[Parameter]:
+        """The parameters of that name, the objective's or Optuna's; several when choices share a name."""
+        return [parameter for parameter in self.walk() if name in (parameter.name, parameter.full_name)]
+
+    def always_active(self) -> frozenset[str]:
+        """Names that are in the objective's parameters in every trial."""
+        return _always(self.parameters)
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        """Draws every active parameter by `trial.suggest_*`; returns them as the objective sees them."""
+        return _collect(self.parameters, lambda parameter: _suggest(trial, parameter))
+
+    def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """Optuna's distributions by Optuna's names, those of conditional parameters too."""
+        from optuna.trial import FixedTrial
+
+        found: dict[str, optuna.distributions.BaseDistribution] = {}
+        for parameter in self.walk():
+            if parameter.kind != "fixed":
+                first = 0.5 if parameter.kind == "simplex" else next(iter(parameter.choices), parameter.low)
+                lowest = FixedTrial(dict.fromkeys(parameter.optuna_names, first))
+                _suggest(lowest, parameter)
+                found |= lowest.distributions
+        return found
+
+    def resolve(self, optuna_params: Mapping[str, Any]) -> dict[str, Any]:
+        """Optuna's parameters of a trial as the objective sees them: what `suggest` returned.
+        A parameter that is not there (the trial still waits) is left out."""
+        return _collect(
+            self.parameters,
+            lambda parameter: [optuna_params[n] for n in parameter.optuna_names if n in optuna_params],
+        )
+
+    def to_optuna(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters given by a user, by the objective's or Optuna's names, as Optuna's. Those not
+        given are left out, for the sampler to choose; a conditional one needs the choice it
+        belongs to. Raises ValueError with a sentence for each that does not fit."""
+        result, problems = self.translate(params)
+        if problems:
+            raise ValueError("; ".join(f"{name}: {message}" for name, message in problems))
+        return result
+
+    def translate(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """`to_optuna`, with the (name given, sentence) pairs in place of an exception."""
+        result: dict[str, Any] = {}
+        problems: list[tuple[str, str]] = []
+        used: set[Any] = set()
+
+        def visit(parameters: tuple[Parameter, ...]) -> None:
+            for parameter in parameters:
+                keys = [key for key in dict.fromkeys((parameter.full_name, parameter.name)) if key in params]
+                used.update(keys)
+                if not keys:
+                    continue
+                if len(keys) == 2:
+                    problems.append((keys[1], f"given twice, as '{keys[0]}' too; keep one of them"))
+                try:
+                    value = parameter.accept(params[keys[0]])
+                except ValueError as error:
+                    problems.append((keys[0], str(error)))
+                    # What depends on a wrong choice is not a second mistake.
+                    for child in _walk(_all_children(parameter)):
+                        used.update((child.name, child.full_name))
+                    continue
+                if parameter.kind == "simplex":
+                    result.update(zip(parameter.optuna_names, join_stick(list(value.values())), strict=True))
+                elif parameter.kind != "fixed":
+                    result[parameter.full_name] = value
+                visit(parameter.children.get(value, ()) if parameter.kind == "categorical" else ())
+
+        visit(self.parameters)
+        known = {name for parameter in self.walk() for name in (parameter.name, parameter.full_name)}
+        for name in params:
+            if name in used:
+                continue
+            homes = self.find(name)
+            if homes:
+                where = " or ".join(home.condition_text for home in homes)
+                problems.append((str(name), f"is a parameter only where {where}; give that too, or leave this out"))
+            else:
+                problems.append((str(name), f"is not a parameter of search_space.{nearest(name, sorted(known))}"))
+        return result, problems
+
+    def grid_problems(self) -> list[str]:
+        """Why the space cannot be enumerated, a sentence for each parameter; empty if it can."""
+        return [message for _, message in self.endless()]
+
+    def endless(self) -> list[tuple[Parameter, str]]:
+        """The parameters with endlessly many values, each with the sentence that says so."""
+        return [
+            (
+                parameter,
+                f"'{parameter.full_name}' are weights, which a grid cannot enumerate; use another sampler"
+                if parameter.kind == "simplex"
+                else f"'{parameter.full_name}' is any number from {parameter.low} to {parameter.high}, which a grid "
+                "cannot enumerate; give it a step or choices, or use another sampler",
+            )
+            for parameter in self.walk()
+            if parameter.count is None
+        ]
+
+    def grid_size(self) -> int | None:
+        """The number of cells of `grid`; None when the space cannot be enumerated."""
+        return None if self.endless() else _size(self.parameters)
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Every cell once, as Optuna's parameters, conditional ones only where they are active, the
+        last parameter varying fastest. Raises ValueError when the space cannot be enumerated."""
+        if problems := self.grid_problems():
+            raise ValueError("; ".join(problems))
+        return _cells(self.parameters)
+
+    def sample(self, rng: random.Random) -> dict[str, Any]:
+        """One uniform draw, as Optuna's parameters; for a look at the space without a study."""
+        return self.assemble(lambda _, draw: draw(), rng)
+
+    def assemble(self, value_of: Callable[[str, Callable[[], Any]], Any], rng: random.Random) -> dict[str, Any]:
+        """One configuration, as Optuna's parameters: of each that is active what `value_of` says, which is given its
+        name and a function that draws it uniformly."""
+        result: dict[str, Any] = {}
+
+        def visit(parameters: tuple[Parameter, ...]) -> None:
+            for parameter in parameters:
+                for name in parameter.optuna_names:
+                    result[name] = value_of(name, partial(_draw, parameter, rng))
+                if parameter.kind == "categorical":
+                    visit(parameter.children.get(result[parameter.full_name], ()))
+
+        visit(self.parameters)
+        return result
+
+    def data(self) -> dict[str, Any]:
+        """Plain data that `parse` takes back."""
+        return {parameter.name: _data(parameter) for parameter in self.parameters}
+
+
+def _walk(parameters: Sequence[Parameter]) -> Iterator[Parameter]:
+    for parameter in parameters:
+        yield parameter
+        yield from _walk(_all_children(parameter))
+
+
+def _all_children(parameter: Parameter) -> list[Parameter]:
+    return [child for group in parameter.children.values() for child in group]
+
+
+def _always(parameters: Sequence[Parameter]) -> frozenset[str]:
+    names: frozenset[str] = frozenset()
+    for parameter in parameters:
+        names |= {parameter.name}
+        branches = [_always(parameter.children.get(choice, ())) for choice in parameter.choices]
+        if parameter.kind == "categorical" and branches:
+            names |= frozenset.intersection(*branches)
+    return names
+
+
+def _collect(parameters: Sequence[Parameter], values_of: Any) -> dict[str, Any]:
+    """The objective's parameters, given a function from a parameter to its Optuna values."""
+    result: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.kind == "fixed":
+            result[parameter.name] = parameter.value
+            continue
+        values = values_of(parameter)
+        if len(values) < len(parameter.optuna_names):
+            continue
+        if parameter.kind == "simplex":
+            result[parameter.name] = dict(zip(map(str, parameter.choices), break_stick(values), strict=True))
+        else:
+            value = result[parameter.name] = parameter.clean(values[0])
+            if parameter.kind == "categorical":
+                result.update(_collect(parameter.children.get(value, ()), values_of))
+    return result
+
+
+def _suggest(trial: optuna.trial.BaseTrial, parameter: Parameter) -> list[Any]:
+    name = parameter.full_name
+    if parameter.kind == "simplex":
+        return [trial.suggest_float(each, 0.0, 1.0) for each in parameter.optuna_names]
+    if parameter.kind == "categorical":
+        return [trial.suggest_categorical(name, parameter.choices)]
+    if parameter.kind == "int":
+        step = int(parameter.step or 1)
+        return [trial.suggest_int(name, int(parameter.low), int(parameter.high), step=step, log=parameter.log)]
+    return [trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)]
+
+
+def _draw(parameter: Parameter, rng: random.Random) -> Any:
+    if parameter.kind == "simplex":
+        return rng.random()
+    if parameter.kind == "categorical":
+        return rng.choice(parameter.choices)
+    low, high = parameter.low, parameter.high
+    if parameter.log:
+        # An integer owns the half unit on either side of it, as in Optuna.
+        half = 0.5 if parameter.kind == "int" else 0.0
+        value = math.exp(rng.uniform(math.log(low - half), math.log(high + half)))
+        return min(max(round(value) if parameter.kind == "int" else value, low), high)
+    if parameter.count is not None:
+        return parameter.nth(rng.randrange(parameter.count))
+    return rng.uniform(low, high)
+
+
+def _size(parameters: Sequence[Parameter]) -> int:
+    total = 1
+    for parameter in parameters:
+        if parameter.kind == "categorical":
+            total *= sum(_size(parameter.children.get(choice, ())) for choice in parameter.choices)
+        else:
+            total *= parameter.count or 1
+    return total
+
+
+def _cells(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
+    if not parameters:
+        yield {}
+        return
+    for option in _options(parameters[0]):
+        for rest in _cells(parameters[1:]):
+            yield option | rest
+
+
+def _options(parameter: Parameter) -> Iterator[dict[str, Any]]:
+    if parameter.kind == "fixed":
+        yield {}
+    elif parameter.kind == "categorical":
+        for choice in parameter.choices:
+            for cell in _cells(parameter.children.get(choice, ())):
+                yield {parameter.full_name: choice, **cell}
+    else:
+        for index in range(parameter.count or 0):
+            yield {parameter.full_name: parameter.nth(index)}
+
+
+def _data(parameter: Parameter) -> Any:
+    if parameter.kind == "fixed":
+        return parameter.value
+    data: dict[str, Any]
+    if parameter.kind == "simplex":
+        data = {"simplex": list(parameter.choices)}
+    elif parameter.kind == "categorical" and any(parameter.children.values()):
+        children = {c: {p.name: _data(p) for p in parameter.children.get(c, ())} for c in parameter.choices}
+        data = {"choices": children}
+    elif parameter.kind == "categorical":
+        data = {"choices": list(parameter.choices)}
+    else:
+        data = {"low": parameter.low, "high": parameter.high}
+        if parameter.step is not None and not (parameter.kind == "int" and parameter.step == 1):
+            data["step"] = parameter.step
+        if parameter.log:
+            data["log"] = True
+    return data | ({"structural": True} if parameter.structural else {})

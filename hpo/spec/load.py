@@ -1,0 +1,325 @@
+"""study.yaml -> StudySpec, with all its problems at once; and what was edited between two."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from hpo.errors import KeyPath, ObjectiveError, Problem, SpecError
+from hpo.objective import command_line, locate
+from hpo.space.search_space import SearchSpace
+from hpo.spec import algorithms, includes
+from hpo.spec.models import (
+    Budget,
+    Checkpoints,
+    Component,
+    EngineSpec,
+    Metric,
+    MlflowSpec,
+    Retries,
+    StudySpec,
+    WarmStartSpec,
+)
+from hpo.spec.normalize import rewrite
+from hpo.spec.yaml_document import Document, read_yaml
+from hpo.text import listing, nearest, quote, show
+
+__all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "identity_difference", "load_spec"]
+
+KEYS = (
+    *("name", "objective", "command", "root", "metrics", "group_by", "search_space", "constants", "sampler", "pruner"),
+    *("red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
+    *("checkpoints", "seed"),
+)
+_OLD_KEYS = {"keep_checkpoints": "checkpoints"}  # of studies that ran with earlier versions
+_MODELS: dict[str, type[BaseModel]] = {
+    "metrics": Metric,
+    "budget": Budget,
+    "engine": EngineSpec,
+    "engine.retries": Retries,
+    "mlflow": MlflowSpec,
+    "warm_start": WarmStartSpec,
+    "checkpoints": Checkpoints,
+}
+_REQUIRED = {
+    "name": "a name for the study, of letters, digits, '.', '_' and '-'",
+    "metrics": "what the objective returns, [{name: val_loss, direction: minimize}]",
+    "search_space": "the parameters to search, such as learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}",
+    "budget": "when to stop, such as {trials: 50} or {hours: 8}",
+}
+# Stands in for what is wrong, so that the rest of the file can be checked in the same go.
+_STAND_INS: dict[str, Any] = {
+    "name": "unnamed",
+    "metrics": [{"name": "metric", "direction": "minimize"}],
+    "budget": {"trials": 1},
+    "root": ".",
+}
+
+
+def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, locate: bool = True) -> StudySpec:
+    """Reads and checks study.yaml. A path that does not exist is looked for among the studies that
+    come with hpo. `overrides` are `key.of.study=value` texts, the value in YAML.
+
+    With `locate` the objective (or program) and classes of the user's must be on this machine;
+    without, they are taken as written: for reading a study that ran elsewhere or long ago.
+    Raises SpecError with every problem: file, line, key, what was given and what is expected."""
+    return _Reader(find_study_file(path), locate).read(overrides)
+
+
+def find_study_file(path: str | os.PathLike[str]) -> Path:
+    """The study.yaml meant by `path`; SpecError with the nearest name when there is none."""
+    given = Path(path)
+    candidates = [given, *includes.packaged("studies", str(given)), *includes.packaged("studies", f"{given}.yaml")]
+    for candidate in candidates:
+        if os.path.isfile(candidate):
+            return candidate
+    if os.path.isdir(given):
+        raise SpecError([Problem(str(given), None, "", "is a folder; expected a study.yaml")])
+    folders = {candidate.parent for candidate in candidates if os.path.isdir(candidate.parent)}
+    names = sorted({file.name for folder in folders for file in folder.glob("*.y*ml")})
+    raise SpecError([Problem(str(given), None, "", f"there is no such file.{nearest(given.name, names)}")])
+
+
+class _Reader:
+    def __init__(self, source: Path, locate: bool) -> None:
+        self.source = source
+        self.locate = locate
+        self.problems: list[Problem] = []
+        self.document = Document(None)
+
+    def say(self, path: KeyPath, message: str) -> None:
+        self.problems.append(self.document.problem(path, message))
+
+    def read(self, settings: Sequence[str]) -> StudySpec:
+        self.document = read_yaml(self.source)
+        if not isinstance(self.document.data, dict):
+            what = "is empty" if self.document.data is None else f"holds {show(self.document.data)}"
+            self.say((), f"the file {what}; expected the keys of a study: {listing(KEYS, 20)}")
+            raise SpecError([*self.document.problems, *self.problems])
+        includes.merge(self.document, self.source, settings)
+        self.problems += self.document.problems
+        for old, new in _OLD_KEYS.items():
+            if old in self.document.data:
+                self.document.data.setdefault(new, self.document.data.pop(old))
+        data = {key: value for key, value in self.document.data.items() if value is not None}
+        for key in self.document.data:
+            if key not in KEYS:
+                self.say((key,), f"is not a key of a study; expected {listing(KEYS, 20)}.{nearest(key, KEYS)}")
+        bad = {problem.key.partition(".")[0] for problem in self.problems} & set(KEYS)
+        values = {key: data[key] for key in KEYS if key in data and key != "search_space"}
+        values["space"] = self.space(data, bad)
+
+        def wrong(path: KeyPath, message: str) -> None:
+            self.say(path, message)
+            bad.add(str(path[0]))
+
+        rewrite(values, self.source, self.locate, wrong)
+        spec = self.validate(values, bad)
+        self.cross_check(spec, bad)
+        if self.problems:
+            unique = dict.fromkeys(self.problems)
+            raise SpecError(sorted(unique, key=lambda p: (p.file != str(self.source), p.file, p.line or 0)))
+        return spec
+
+    def space(self, data: Mapping[str, Any], bad: set[str]) -> SearchSpace:
+        try:
+            if "search_space" in data:
+                return SearchSpace.parse(
+                    data["search_space"],
+                    lambda path, message: self.document.problem(("search_space", *path), message),
+                )
+            self.say(("search_space",), f"is missing; expected {_REQUIRED['search_space']}")
+        except SpecError as error:
+            self.problems += error.problems
+        bad.add("search_space")
+        return SearchSpace(())
+
+    def validate(self, values: dict[str, Any], bad: set[str]) -> StudySpec:
+        """The spec; with problems said, and stand-ins for the keys they are in, where it is wrong."""
+        usable = {key: value for key, value in values.items() if key not in bad}
+        usable |= {key: _STAND_INS[key] for key in bad & set(_STAND_INS)}
+        try:
+            return StudySpec.model_validate(usable)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            for each in found:
+                if any(other["loc"][: len(each["loc"])] == each["loc"] and other is not each for other in found):
+                    continue  # "too short", of a list whose entries are all wrong
+                path = tuple(part for part in each["loc"] if part not in ("options", "[key]"))
+                bad.add(str(path[0]))
+                self.say(path, _sentence(path, each))
+        return self.validate(values, bad)
+
+    def cross_check(self, spec: StudySpec, bad: set[str]) -> None:
+        def right(*keys: str) -> bool:
+            return not bad & set(keys)
+
+        names = [metric.name for metric in spec.metrics]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                self.say(("metrics", index, "name"), f"the metric '{name}' is given twice; keep one of them")
+        if (
+            right("budget")
+            and spec.sampler.name != "grid"
+            and not any((spec.budget.trials, spec.budget.hours, spec.budget.gpu_hours))
+        ):
+            self.say(("budget",), "says no end; expected trials, hours or gpu_hours, such as {trials: 50}")
+        if right("warm_start", "sampler") and spec.warm_start is not None and spec.sampler.name == "grid":
+            self.say(("warm_start",), "has nothing to add to the sampler grid, which tries every cell; leave it out")
+        if right("engine"):
+            self.of_ray_alone(spec.engine)
+        for role in ("sampler", "pruner"):
+            if right(role):
+                self.component(role, getattr(spec, role), spec.root)
+        if right("sampler", "metrics") and spec.sampler.name == "cmaes" and len(names) > 1:
+            message = f"'cmaes' takes one metric, there are {len(names)}; expected kernel, tpe, gp or nsga2"
+            self.say(("sampler", "name"), message)
+        if right("objective", "command"):
+            self.objective(spec, right("search_space", "constants"))
+        if right("search_space"):
+            self.in_space(spec, right)
+
+    def of_ray_alone(self, engine: EngineSpec) -> None:
+        if engine.name == "inline" and engine.gpu == "auto":
+            self.say(("engine", "gpu"), "auto is for several trials at once, and inline runs one; expected a number")
+        for key in ("address", "resources", "runtime_env", "checkpoint_dir"):
+            if engine.name != "ray" and getattr(engine, key):
+                self.say(("engine", key), f"is for the ray engine, and this one is {engine.name}; expected name: ray")
+        address = engine.address or ""
+        if address.startswith("ray://"):
+            self.say(
+                ("engine", "address"),
+                f"'{address}' is Ray Client, under which the study would be driven on the cluster's head, far from its "
+                "runs folder; expected auto, on a machine of the cluster, or HOST:PORT of its head (port 6379)",
+            )
+        elif address not in ("", "auto") and not re.fullmatch(r"[^\s/:]+:\d+", address):
+            self.say(("engine", "address"), f"'{address}' is no address; expected auto, or HOST:PORT of the head")
+
+    def component(self, role: Any, component: Component, root: Path) -> None:
+        if ":" in component.name and not self.locate:
+            return
+        for key, message in algorithms.option_problems(role, component.name, component.options, root):
+            self.say((role, key), message)
+
+    def objective(self, spec: StudySpec, placeholders: bool) -> None:
+        if (spec.objective is None) == (spec.command is None):
+            if any(nearest(key, ("objective", "command")) for key in self.document.data if key not in KEYS):
+                return  # the unknown key is most likely the one that is missing
+            both = "objective and command are both given; keep one of them"
+            neither = "is missing; expected module:function, file.py:function, or a command"
+            self.say(("objective",), both if spec.objective is not None else neither)
+            return
+        ref = spec.objective_ref()
+        if spec.command is not None:
+            if placeholders:
+                for path, message in command_line.command_problems(ref, spec.space, spec.constants):
+                    self.say(("command", *path), message)
+            if self.locate:
+                for path, message in command_line.program_problems(ref):
+                    self.say(("command", *path), message)
+            return
+        try:
+            if self.locate:
+                locate.locate(ref)
+            else:
+                locate.split_target(ref.target)
+        except ObjectiveError as error:
+            self.say(("objective",), str(error))
+
+    def in_space(self, spec: StudySpec, right: Any) -> None:
+        if spec.group_by is not None and right("group_by"):
+            can = [p.name for p in spec.space.parameters if p.kind == "categorical"]
+            if spec.group_by not in can:
+                expected = f"expected {listing(can)}" if can else "there is none"
+                self.say(
+                    ("group_by",),
+                    f"'{spec.group_by}' is not a parameter with choices that every trial has; {expected}."
+                    f"{nearest(spec.group_by, can)}",
+                )
+        if spec.sampler.name == "grid" and right("sampler"):
+            for parameter, message in spec.space.endless():
+                above = [part for name, choice in parameter.condition for part in (name, "choices", choice)]
+                self.say(("search_space", *above, parameter.name), message)
+        for key in ("enqueue", "fallbacks"):
+            for index, params in enumerate(getattr(spec, key) if right(key) else ()):
+                for name, message in spec.space.translate(params)[1]:
+                    self.say((key, index, name), message)
+
+
+_WANTED = {
+    "string_type": "text",
+    "string_too_short": "text that is not empty",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "tuple_type": "a list",
+    "too_short": "at least one entry",
+    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', a letter or digit first",
+    "path_type": "the path of a folder",
+}
+
+
+def _sentence(path: KeyPath, error: Any) -> str:
+    """What pydantic found, in a sentence with the value given and what is expected."""
+    kind, given, context = error["type"], quote(error["input"]), error.get("ctx", {})
+    owner = "engine.retries" if path[:2] == ("engine", "retries") and len(path) > 2 else str(path[0])
+    model = _MODELS.get(owner)
+    if kind == "missing":
+        fields = f"a {path[-1]}: {_literals(model, path[-1])}" if model else "a name"
+        return f"is missing; expected {_REQUIRED.get(str(path[0]), fields) if len(path) == 1 else fields}"
+    if kind == "extra_forbidden":
+        known = [field.alias or name for name, field in model.model_fields.items()] if model else []
+        return f"is not a key of {owner}; expected {listing(known)}.{nearest(path[-1], known)}"
+    if kind == "literal_error":
+        options = _options(model, path[-1])
+        return f"{given} is not right; expected {' or '.join(options)}.{nearest(error['input'], options)}"
+    for bound, words in (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most")):
+        if bound in context:
+            return f"{given} is out of range; expected {words} {context[bound]}"
+    return f"{given} is not right; expected {_WANTED.get(kind, error['msg'])}"
+
+
+def _options(model: type[BaseModel] | None, field: Any) -> list[str]:
+    annotation = model.model_fields[field].annotation if model and field in model.model_fields else None
+    return [str(option) for option in getattr(annotation, "__args__", ()) if isinstance(option, str)]
+
+
+def _literals(model: type[BaseModel] | None, field: Any) -> str:
+    return " or ".join(_options(model, field)) or "a value"
+
+
+def identity_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two `StudySpec.identity()`, a sentence for each: `search_space.lr.high
+    was 0.1, is 0.5`. The order of choices counts, for Optuna stores a choice by its index."""
+    return _difference((), old, new)
+
+
+def _difference(path: KeyPath, old: Any, new: Any) -> list[str]:
+    name = ".".join(str(part) for part in path)
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        if path[-1:] == ("choices",) and list(map(show, old)) != list(map(show, new)):
+            return [f"{name} was [{listing(old)}], is [{listing(new)}]"]
+        found = []
+        for key in [*old, *(key for key in new if key not in old)]:
+            here = ".".join(str(part) for part in (*path, key))
+            if key not in new:
+                found.append(f"{here} was {show(old[key])}, is gone")
+            elif key not in old:
+                found.append(f"{here} was not there, is {show(new[key])}")
+            else:
+                found += _difference((*path, key), old[key], new[key])
+        return found
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and path == ("metrics",):
+        return [line for i, (a, b) in enumerate(zip(old, new, strict=True)) for line in _difference((*path, i), a, b)]
+    # repr tells 1 from 1.0 and from True, and calls two NaN the same.
+    return [] if repr(old) == repr(new) else [f"{name} was {show(old)}, is {show(new)}"]

@@ -1,0 +1,250 @@
+"""The models of study.yaml: what a study is, once everything in it is right."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from hpo.red_flags.definitions import DEFAULT as NON_FINITE
+from hpo.red_flags.definitions import RedFlag
+from hpo.space.search_space import SearchSpace
+from hpo.spec.yaml_document import dump
+from hpo.text import redact
+from hpo.trial import ObjectiveRef
+
+__all__ = ["Budget", "Checkpoints", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "WarmStartSpec"]
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Number = Annotated[int, Field(strict=True, ge=0)]
+Amount = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+def _gpus(given: object) -> object:
+    if given == "auto" or (isinstance(given, (int, float)) and not isinstance(given, bool) and 0 <= given < math.inf):
+        return given if given == "auto" else float(given)
+    raise PydanticCustomError("gpus", "a number of GPUs from 0, such as 0.5, 1 or 2, or auto")
+
+
+Gpus = Annotated[float | Literal["auto"], PlainValidator(_gpus)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Metric(_Model):
+    """A number the objective returns, and which way is better. The first one is what a pruner sees."""
+
+    name: Text
+    direction: Literal["minimize", "maximize"]
+
+
+class Component(_Model):
+    """A sampler or a pruner: a short name or `package.module:Class`, and its arguments."""
+
+    name: Text
+    options: dict[str, Any] = {}
+
+    def data(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
+
+
+class Budget(_Model):
+    """When the study is done: the first of these that is reached, counted over all its runs.
+
+    trials: finished ones (complete, pruned, failed). hours: of wall time. gpu_hours: the sum over
+    trials of time x GPU share. failures: stop at once when so many first trials all failed."""
+
+    trials: Count | None = None
+    hours: Amount | None = None
+    gpu_hours: Amount | None = None
+    failures: Count = 5
+
+
+class Retries(_Model):
+    """How often a configuration is tried again, by what ended its attempt: the death of its worker, an exception
+    of its own, a timeout. What was not its doing (a stopped study, a lost node) is always tried again."""
+
+    lost: Number = 1
+    exception: Number = 0
+    timeout: Number = 0
+
+    def of(self, cause: str) -> int:
+        """For a cause of `hpo.trial`; 0 for those that are never tried again."""
+        return int(getattr(self, cause, 0))
+
+
+class EngineSpec(_Model):
+    """What runs the trials. workers: processes at a time (None: as many as fit). cpu: threads of
+    each (None: an even share). gpu: share of a GPU, or whole GPUs, of each; auto: as many trials beside each other
+    as fit and pay. trial_timeout, report_timeout: seconds (None: no limit).
+
+    Of ray alone: address: of a cluster that runs (None: one is started here). resources: more of Ray's resources
+    that a trial needs. runtime_env: Ray's, for code that the nodes lack. checkpoint_dir: a folder that every node
+    sees, for the trials' folders (None: the runs folder is one)."""
+
+    name: Literal["local", "ray", "inline"] = "local"
+    workers: Count | None = None
+    cpu: Count | None = None
+    gpu: Gpus = 0.0
+    trial_timeout: Amount | None = None
+    report_timeout: Amount | None = None
+    retries: Retries = Retries()
+    address: Text | None = None
+    resources: dict[Text, Amount] = {}
+    runtime_env: dict[str, Any] = {}
+    checkpoint_dir: Path | None = None
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a running trial, for the budget; a packed one counts as a whole until its end says what it held."""
+        return 1.0 if self.gpu == "auto" else self.gpu
+
+    @property
+    def gpu_text(self) -> str:
+        """`0.5 GPU each`; empty without GPUs."""
+        if self.gpu == "auto":
+            return "GPUs shared as measured"
+        return f"{self.gpu:g} GPU each" if self.gpu else ""
+
+
+class Checkpoints(_Model):
+    """Whose checkpoints and weights stay on disk. keep_best: of the best so many trials of each group (None: of all).
+    max_gb: so many GB (10^9 bytes) of them at most (None: no limit)."""
+
+    keep_best: Count | None = 3
+    max_gb: Amount | None = None
+
+    def data(self) -> dict[str, Any]:
+        limit = {} if self.max_gb is None else {"max_gb": self.max_gb}
+        return {"keep_best": "all" if self.keep_best is None else self.keep_best, **limit}
+
+
+class MlflowSpec(_Model):
+    """Where MLflow keeps the runs. tracking_uri None: $MLFLOW_TRACKING_URI, else a SQLite file in the
+    runs folder. experiment None: one named after the study."""
+
+    tracking_uri: Text | None = None
+    experiment: Text | None = None
+
+
+class WarmStartSpec(_Model):
+    """Which earlier studies to begin from. sources (`from` in YAML): auto, or names of studies and knowledge files.
+    trials: so many of their configurations. guard: for so many reports the pruner does not end these
+    (None: see `hpo.warm_start.trust.guard_of`)."""
+
+    sources: Literal["auto"] | tuple[Text, ...] = Field(default="auto", alias="from")
+    trials: Count = 5
+    guard: Number | None = None
+
+
+KERNEL = Component(name="kernel", options={"n_startup_trials": 16, "random_fraction": 0.2})
+HALVING = Component(name="successive_halving", options={"min_resource": 1, "reduction_factor": 4})
+
+
+class StudySpec(_Model):
+    """study.yaml. `hpo.spec.load.load_spec` makes one; what its fields mean is in their models.
+
+    Either `objective` or `command` is set. `root` is the folder put first on sys.path, where a
+    command runs and from where file names count: the YAML's own unless it says otherwise.
+    `storage` None is the journal of the runs folder, `mlflow` None is no tracking. `source` is
+    the YAML it was read from, and is not part of what makes two specs equal."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    objective: Text | None = None
+    command: tuple[str | tuple[str, ...], ...] | None = None
+    root: Path
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    group_by: Text | None = None
+    space: SearchSpace
+    constants: dict[str, Any] = {}
+    sampler: Component = KERNEL
+    pruner: Component = HALVING
+    red_flags: tuple[RedFlag, ...] = NON_FINITE
+    enqueue: tuple[dict[str, Any], ...] = ()
+    fallbacks: tuple[dict[str, Any], ...] = ()
+    warm_start: WarmStartSpec | None = None
+    budget: Budget
+    engine: EngineSpec = EngineSpec()
+    storage: Text | None = None
+    mlflow: MlflowSpec | None = MlflowSpec()
+    checkpoints: Checkpoints = Checkpoints()
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 42
+    source: Path
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StudySpec):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in StudySpec.model_fields if name != "source")
+
+    __hash__ = None  # type: ignore[assignment]  # it holds dicts
+
+    def objective_ref(self) -> ObjectiveRef:
+        """Where the objective is, file names made absolute."""
+        target = self.objective or ""
+        place, colon, function = target.rpartition(":")
+        if place.endswith(".py"):
+            target = f"{self.root / place}{colon}{function}"
+        return ObjectiveRef(target=target, command=self.command or (), root=str(self.root))
+
+    def planned_trials(self) -> int | None:
+        """Trials in all, if that is known: a grid without a budget has as many as it has cells."""
+        if self.budget.trials is None and self.sampler.name == "grid":
+            return self.space.grid_size()
+        return self.budget.trials
+
+    def identity(self) -> dict[str, Any]:
+        """What may not change once the study has trials: plain data for `identity_difference`."""
+        return {
+            "search_space": self.space.data(),
+            "metrics": [metric.model_dump() for metric in self.metrics],
+            "objective": self.objective if self.objective is not None else _lists(self.command),
+            "constants": self.constants,
+        }
+
+    def data(self) -> dict[str, Any]:
+        """Plain data with the keys of study.yaml, in their order; no password."""
+        written: dict[str, Any] = {"name": self.name, "root": str(self.root)}
+        if self.objective is not None:
+            written["objective"] = self.objective
+        else:
+            written["command"] = _lists(self.command)
+        written["metrics"] = [metric.model_dump() for metric in self.metrics]
+        if self.group_by is not None:
+            written["group_by"] = self.group_by
+        written |= {
+            "search_space": self.space.data(),
+            "constants": self.constants,
+            "sampler": self.sampler.data(),
+            "pruner": self.pruner.data(),
+            "red_flags": [flag.data() for flag in self.red_flags],
+            "enqueue": list(self.enqueue),
+            "fallbacks": list(self.fallbacks),
+            "budget": self.budget.model_dump(exclude_none=True),
+            "engine": self.engine.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+            | {"name": self.engine.name},
+        }
+        if self.warm_start is not None:
+            written["warm_start"] = self.warm_start.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if self.storage is not None:
+            written["storage"] = redact(self.storage)
+        written["mlflow"] = False
+        if self.mlflow is not None:
+            given = self.mlflow.model_dump(exclude_none=True)
+            written["mlflow"] = {key: redact(text) for key, text in given.items()}
+        written["checkpoints"] = self.checkpoints.data()
+        return written | {"seed": self.seed}
+
+    def to_yaml(self) -> str:
+        """Canonical YAML with absolute paths and without a password; `load_spec` reads it back to
+        an equal spec (but for the password)."""
+        return dump(self.data())
+
+
+def _lists(command: tuple[str | tuple[str, ...], ...] | None) -> list[Any]:
+    return [part if isinstance(part, str) else list(part) for part in command or ()]

@@ -1,0 +1,190 @@
+"""From what study.yaml may say to what the models of a study hold: short forms, absolute paths, commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.errors import KeyPath
+from hpo.red_flags.definitions import read_flags
+from hpo.spec import algorithms
+from hpo.text import listing, nearest, quote, redact, show
+
+# Says what is wrong with the value at a path of keys.
+Wrong = Callable[[KeyPath, str], None]
+_SCHEMES = ("journal", "sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
+
+
+def rewrite(values: dict[str, Any], source: Path, locate: bool, wrong: Wrong) -> None:
+    """Changes the values of a study's keys, in place, from what YAML may say to what the models hold. `source` is the
+    YAML, from whose folder paths count; with `locate` the root must be there."""
+    values["source"] = source.absolute()
+    folder = source.parent.absolute()
+    root = values.get("root", "")
+    if isinstance(root, str):
+        values["root"] = Path(os.path.normpath(folder / root))
+        if locate and not os.path.isdir(values["root"]):
+            wrong(("root",), f"there is no folder {values['root']}")
+    for role in ("sampler", "pruner"):
+        if isinstance(values.get(role), (str, dict)):
+            halves = algorithms.split(values[role])
+            values[role] = {key: value for key, value in halves.items() if value is not None}
+    if isinstance(values.get("engine"), str):
+        values["engine"] = {"name": values["engine"]}
+    if isinstance(values.get("engine"), dict):
+        values["engine"] = _engine(values["engine"], folder, wrong)
+    sampler = values.get("sampler")
+    if "budget" not in values and isinstance(sampler, dict) and sampler.get("name") == "grid":
+        values["budget"] = {}  # the grid itself is the budget
+    if "command" in values:
+        values["command"] = _command(values["command"], wrong)
+    if isinstance(values.get("storage"), str):
+        values["storage"] = _storage(values["storage"], folder, wrong)
+    if "mlflow" in values:
+        values["mlflow"] = _mlflow(values["mlflow"], folder, wrong)
+    if "warm_start" in values:
+        values["warm_start"] = _warm_start(values["warm_start"], folder, wrong)
+    if "red_flags" in values:
+        values["red_flags"], problems = read_flags(values["red_flags"])
+        for where, message in problems:
+            wrong(("red_flags", *where), message)
+    if "checkpoints" in values:
+        values["checkpoints"] = _checkpoints(values["checkpoints"], wrong)
+
+
+def _command(written: Any, wrong: Wrong) -> Any:
+    if isinstance(written, str):
+        wrong(("command",), f"{quote(written)} is text; expected a list: {show(_argument_list(written))}")
+    elif not isinstance(written, list) or not written:
+        example = "[python, train.py, --lr, '{lr}']"
+        wrong(("command",), f"{quote(written)} is no command; expected a list, such as {example}")
+    else:
+        parts: list[Any] = []
+        for index, part in enumerate(written):
+            path: KeyPath = ("command", index)
+            if isinstance(part, list):
+                parts.append(tuple(_argument(e, (*path, i), wrong) for i, e in enumerate(part)))
+            else:
+                parts.append(_argument(part, path, wrong))
+        return tuple(parts)
+    return None
+
+
+def _argument(value: Any, path: KeyPath, wrong: Wrong) -> str:
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value.values())) is None:
+        # `--lr, {lr}` without quotes: YAML reads the braces as a mapping.
+        name = next(iter(value))
+        wrong(path, f"a placeholder needs quotes in YAML; write '{{{name}}}' with quotes around it")
+    elif value is None or isinstance(value, (list, dict)):
+        wrong(path, f"{quote(value)} is not an argument; expected text or a number, or one list of them")
+    else:
+        return value if isinstance(value, str) else json.dumps(value)
+    return ""
+
+
+def _storage(url: str, folder: Path, wrong: Wrong) -> str:
+    """The URL with its path made absolute."""
+    scheme, colon, rest = url.partition(":")
+    dialect = scheme.partition("+")[0]
+    if colon and re.fullmatch(r"[A-Za-z][\w+.-]*", scheme):
+        if dialect not in _SCHEMES:
+            hint = nearest(dialect, _SCHEMES)
+            expected = f"journal:FILE, sqlite:///FILE or a database: {listing(_SCHEMES[2:])}"
+            shown = redact(url)
+            wrong(("storage",), f"'{shown}' has the unknown scheme '{scheme}'; expected {expected}.{hint}")
+        elif dialect == "sqlite" and not re.match(r"///(?!:memory:)[^?]", rest):  # a study outlives its process
+            wrong(("storage",), f"'{url}' is not the URL of a file; expected sqlite:///FILE")
+        elif dialect == "sqlite":
+            return f"{scheme}:///{os.path.normpath(folder / rest.removeprefix('///'))}"
+        elif dialect not in ("journal",) and not re.match(r"//[^/]", rest):
+            shown = redact(url)
+            wrong(("storage",), f"'{shown}' names no host; expected {scheme}://user@host/database")
+        elif dialect != "journal":
+            return url
+    path = re.sub(r"^//(?=/)", "", rest if dialect == "journal" and colon else url)
+    return f"journal:{os.path.normpath(folder / path)}"
+
+
+def _engine(written: Mapping[Any, Any], folder: Path, wrong: Wrong) -> dict[Any, Any]:
+    """The short form of `retries` as the long one, and absolute paths."""
+    values = dict(written)
+    retries = values.get("retries", {})
+    if isinstance(retries, int) and not isinstance(retries, bool):
+        values["retries"] = {"lost": retries}
+    elif not isinstance(retries, dict):
+        expected = "a number from 0, or several: {lost: 1, exception: 0, timeout: 0}"
+        wrong(("engine", "retries"), f"{quote(retries)} is not right; expected {expected}")
+    if isinstance(shared := values.get("checkpoint_dir"), str):
+        values["checkpoint_dir"] = Path(os.path.normpath(folder / shared))
+    environment: Any = values.get("runtime_env")
+    code = environment.get("working_dir") if isinstance(environment, dict) else None
+    if isinstance(code, str) and "://" not in code:
+        values["runtime_env"] = {**environment, "working_dir": os.path.normpath(folder / code)}
+    return values
+
+
+def _mlflow(written: Any, folder: Path, wrong: Wrong) -> Any:
+    """`false`, `true`, a URI or a mapping, as the mapping or None; a SQLite path is made absolute."""
+    if isinstance(written, bool):
+        return {} if written else None
+    path: KeyPath = ("mlflow",)
+    if isinstance(written, str):
+        written = {"tracking_uri": written}
+    elif isinstance(written, dict):
+        path = ("mlflow", "tracking_uri")
+    uri = written.get("tracking_uri") if isinstance(written, dict) else None
+    if not isinstance(uri, str):
+        return written
+    if uri.startswith("sqlite:///"):
+        return written | {"tracking_uri": f"sqlite:///{os.path.normpath(folder / uri.removeprefix('sqlite:///'))}"}
+    if not re.match(r"(https?|databricks|postgresql|mysql|mssql)([+:]|$)", uri):
+        # A folder of files is refused by MLflow itself since 3.13.
+        wrong(path, f"'{redact(uri)}' is no tracking URI; expected http://HOST:PORT, sqlite:///FILE or false")
+    return written
+
+
+def _checkpoints(written: Any, wrong: Wrong) -> Any:
+    """A number, `all`, or a mapping, as the mapping."""
+    short = isinstance(written, (int, str)) and not isinstance(written, bool)
+    if not short and not isinstance(written, dict):
+        wrong(("checkpoints",), f"{quote(written)} is not right; expected {{keep_best: 3, max_gb: 20}}, or a number")
+        return {}
+    values = {"keep_best": written} if short else dict(written)
+    kept = values.get("keep_best")
+    if isinstance(kept, str):
+        values["keep_best"] = None
+        if kept != "all":
+            path: KeyPath = ("checkpoints",) if short else ("checkpoints", "keep_best")
+            wrong(path, f"{quote(kept)} is not right; expected a number from 1, or all")
+    elif kept is None:
+        values.pop("keep_best", None)  # left out; None is for all
+    return values
+
+
+def _warm_start(written: Any, folder: Path, wrong: Wrong) -> Any:
+    """`auto`, a study, a list of them, or a mapping, as the mapping; `false` is None; paths are made absolute."""
+    if written is False:
+        return None
+    values = dict(written) if isinstance(written, dict) else {"from": written}
+    path: KeyPath = ("warm_start", "from") if isinstance(written, dict) else ("warm_start",)
+    sources = values.get("from", "auto")
+    sources = [sources] if isinstance(sources, str) and sources != "auto" else sources
+    if sources == "auto":
+        return values
+    if not isinstance(sources, list) or not sources or not all(isinstance(one, str) and one for one in sources):
+        expected = "expected auto, the name of a study, a knowledge file, or a list of them"
+        wrong(path, f"{quote(sources)} does not name earlier studies; {expected}")
+        return None
+    return values | {"from": [str(folder / one) if one.endswith(".json") else one for one in sources]}
+
+
+def _argument_list(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()

@@ -1,0 +1,231 @@
+"""YAML read safely, with the file and line of every key kept.
+
+Scalars are those of YAML 1.2: `1e-4` is a float, `on`, `yes` and `2020-01-01` are text. Duplicate
+keys, unknown tags, self-references and keys that are lists or mappings are refused. Nothing but
+SpecError is raised, whatever the text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpo.errors import KeyPath, Problem, SpecError, dotted
+
+# Aliases let a few lines stand for billions of values; no study.yaml comes near this many.
+MAX_VALUES = 100_000
+
+_TAG = "tag:yaml.org,2002:"
+_RESOLVERS: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), "~nN"),
+    ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
+    ("int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), "-+0123456789"),
+    (
+        "float",
+        re.compile(
+            r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+        ),
+        "-+.0123456789",
+    ),
+)
+
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}})
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that either YAML 1.1 (PyYAML's own resolvers) or `_RESOLVERS` would take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # PyYAML writes these line breaks as they are in single quotes, where they read back as spaces.
+    style = '"' if any(broken in text for broken in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar(_TAG + "str", text, style)
+
+
+_Dumper.add_representer(str, _represent_text)
+for _name, _pattern, _first in _RESOLVERS:
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(_TAG + _name, _pattern, [*_first, *([""] if _name == "null" else [])])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a key stands: a file (or the command line option) and its line, counted from 1."""
+
+    file: str
+    line: int | None = None
+
+
+@dataclass
+class Document:
+    """Plain data, and the Place of every key and list entry by its path from the root."""
+
+    data: Any
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, path: KeyPath) -> Place:
+        """Where `path` stands; a path that is not there stands where its nearest parent does."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        place = self.place(path)
+        return Problem(place.file, place.line, dotted(path), message)
+
+
+def read_yaml(path: Path) -> Document:
+    """The document of a file; SpecError when it cannot be read or is not YAML."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = f"0x{error.object[error.start]:02x}"
+        raise _error(str(path), line, f"byte {byte} is not UTF-8 text; save it as UTF-8") from error
+    except OSError as error:
+        raise _error(str(path), None, f"cannot be read: {error.strerror or error}") from error
+    return load_text(text, str(path))
+
+
+def load_text(text: str, file: str) -> Document:
+    """The document of `text`. Syntax errors are raised as SpecError; duplicate keys and values
+    that are not understood are collected in `Document.problems`."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        if error.context and re.search("flow|quoted", error.context):
+            mark = error.context_mark or mark  # where the bracket or quote opens, not where its end was missed
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        raise _error(file, mark.line + 1 if mark else None, f"this is not valid YAML: {said}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else None
+        raise _error(file, line, f"this is not valid YAML: {error.reason}") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise _error(file, None, f"this is not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise _error(file, None, "this is nested too deeply to be read") from error
+    document = Document(None, {(): Place(file, 1)})
+    if node is not None:
+        try:
+            document.data = _Builder(document, file).build(node, (), ())
+        except RecursionError as error:
+            raise _error(file, None, "this is nested too deeply to be read") from error
+    return document
+
+
+def dump(data: Any) -> str:
+    """`data` as YAML text that `load_text` reads back to equal data, keys in their order."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return text
+
+
+def _error(file: str, line: int | None, message: str) -> SpecError:
+    return SpecError([Problem(file, line, "", message)])
+
+
+class _Builder:
+    """Turns yaml nodes to plain data, noting where each key stands."""
+
+    def __init__(self, document: Document, file: str) -> None:
+        self.document = document
+        self.file = file
+        self.values = 0
+
+    def build(self, node: yaml.Node, path: KeyPath, parents: tuple[int, ...]) -> Any:
+        line = node.start_mark.line + 1
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise _error(self.file, line, f"more than {MAX_VALUES} values; aliases (&, *) multiply them")
+        if id(node) in parents:
+            self.say(path, line, "this alias (*) stands for a value that contains it")
+            return None
+        parents = (*parents, id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path, parents)
+        if isinstance(node, yaml.SequenceNode):
+            if node.tag != _TAG + "seq":
+                self.say(path, line, f"the tag {_shown(node.tag)} is not understood; leave it out")
+            result = []
+            for index, child in enumerate(node.value):
+                self.document.places[(*path, index)] = Place(self.file, child.start_mark.line + 1)
+                result.append(self.build(child, (*path, index), parents))
+            return result
+        return self.scalar(node, path, line)
+
+    def mapping(self, node: yaml.MappingNode, path: KeyPath, parents: tuple[int, ...]) -> dict[Any, Any]:
+        if node.tag != _TAG + "map":
+            self.say(path, node.start_mark.line + 1, f"the tag {_shown(node.tag)} is not understood; leave it out")
+        result: dict[Any, Any] = {}
+        lines: dict[Any, int] = {}
+        for key_node, child in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.say(path, line, "a key is a list or a mapping; expected text (quote it if it holds braces)")
+                continue
+            key = self.scalar(key_node, path, line)
+            if isinstance(key, float) and math.isnan(key):
+                self.say(path, line, "a key is .nan; expected text")
+                continue
+            if key in lines:
+                self.say((*path, key), line, f"this key is given twice, first on line {lines[key]}; keep one of them")
+                continue
+            lines[key] = line
+            self.document.places[(*path, key)] = Place(self.file, line)
+            result[key] = self.build(child, (*path, key), parents)
+        return result
+
+    def scalar(self, node: yaml.Node, path: KeyPath, line: int) -> Any:
+        text = str(node.value)
+        kind = node.tag.removeprefix(_TAG)
+        try:
+            if kind in _CONVERT:
+                text.encode("utf-8")
+                return _CONVERT[kind](text)
+        except (ValueError, OverflowError):
+            self.say(path, line, f"{text[:40]!r} cannot be read as {kind}")
+            return None
+        self.say(path, line, f"the tag {_shown(node.tag)} is not understood; leave it out")
+        return None
+
+    def say(self, path: KeyPath, line: int, message: str) -> None:
+        self.document.problems.append(Problem(self.file, line, dotted(path), message))
+
+
+def _shown(tag: str) -> str:
+    return f"!!{tag.removeprefix(_TAG)}" if tag.startswith(_TAG) else tag
+
+
+def _integer(text: str) -> int:
+    if text.startswith(("0o", "0x")):
+        return int(text[2:], 8 if text[1] == "o" else 16)
+    return int(text)
+
+
+def _float(text: str) -> float:
+    lower = text.lower()
+    return float(lower.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+_CONVERT: Mapping[str, Callable[[str], Any]] = {
+    "str": str,
+    "null": lambda text: None,
+    "bool": _bool,
+    "int": _integer,
+    "float": _float,
+}

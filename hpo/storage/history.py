@@ -1,0 +1,87 @@
+"""Append and read `trials/N/history.jsonl`: every metric of every step of a trial.
+
+A row is `{"step": 3, "time": 1763733600.0, "attempt": 1, "metrics": {"val_loss": 0.25}}`, time in
+seconds since the epoch. JSON has no NaN: non-finite values are the strings "nan", "inf", "-inf".
+Optuna keeps one float a step and none with several objectives, so this file is the truth."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from hpo.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Step:
+    step: int
+    time: float
+    attempt: int
+    metrics: Mapping[str, float]
+
+
+class Writer(Protocol):
+    def append(self, step: Step) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class HistoryWriter:
+    """Appends rows, one write and one flush each, so a killed driver loses at most the torn last."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+        if torn:
+            self._file.write("\n")
+
+    def append(self, step: Step) -> None:
+        self._file.write(_row(step))
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def write(path: Path, steps: Iterable[Step]) -> None:
+    """A whole history, in place of what is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "".join(map(_row, steps)))
+
+
+def _row(step: Step) -> str:
+    metrics = {name: value if math.isfinite(value) else str(value) for name, value in step.metrics.items()}
+    row = {"step": step.step, "time": round(step.time, 3), "attempt": step.attempt, "metrics": metrics}
+    return json.dumps(row, separators=(",", ":")) + "\n"
+
+
+def read(path: Path) -> list[Step]:
+    """The steps of a history file in ascending order; of a step reported twice (a resumed trial
+    repeats some) the later row wins; torn lines are passed over; no file, no steps."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        rows = json.loads(f"[{','.join(lines)}]")  # several times as fast as line by line
+    except ValueError:
+        rows = list(_whole(lines))
+    steps: dict[int, Step] = {}
+    for row in rows:
+        try:
+            metrics = {name: float(value) for name, value in row["metrics"].items()}
+            steps[row["step"]] = Step(row["step"], row["time"], row["attempt"], metrics)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return [steps[number] for number in sorted(steps)]
+
+
+def _whole(lines: Iterable[str]) -> Iterator[Any]:
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)

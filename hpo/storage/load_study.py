@@ -1,0 +1,42 @@
+"""A study that has run, for reading: its spec and its Optuna study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo import layout
+from hpo.errors import StudyNotFound
+from hpo.text import listing, nearest, redact
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hpo.spec.models import StudySpec
+
+from hpo.storage.open import open_storage, storage_url
+
+# --- reading a study that has run
+
+
+def load_study(runs: Path, name: str, url: str | None = None) -> tuple[StudySpec, optuna.Study]:
+    """The spec as it ran and the Optuna study, for reading. `url` is that of its storage with the
+    password, which the recorded spec lacks. Raises StudyNotFound."""
+    import optuna
+
+    from hpo.spec.load import load_spec
+
+    recorded = layout.study_directory(runs, name) / layout.SPEC
+    known = layout.studies_in(runs)
+    if not recorded.exists():
+        there = f"it holds {listing(known)}" if known else "it holds none; `hpo run study.yaml` makes the first"
+        raise StudyNotFound(f"no study '{name}' in {runs}: {there}.{nearest(name, known)}")
+    spec = load_spec(recorded, locate=False)
+    storage = open_storage(url or storage_url(spec, runs), keep=False)
+    try:
+        return spec, optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        raise StudyNotFound(
+            f"study '{name}' has a folder in {runs}, but is not in its storage {redact(storage_url(spec, runs))}: it "
+            "was deleted there, or the storage was moved"
+        ) from None

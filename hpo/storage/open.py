@@ -1,0 +1,120 @@
+"""From a URL to Optuna's storage; the repair of a torn journal.
+
+URLs: `journal:/path/file.log` (or a bare path), `sqlite:///file.db`, and any other that SQLAlchemy
+opens, such as `postgresql://user@host/db`. A password in a URL is used, but neither written nor
+printed: later commands take it from where the database client does ($PGPASSWORD, ~/.pgpass)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo import layout
+from hpo.errors import StorageError
+from hpo.storage.journal import JOURNAL_SCHEME, _open_journal
+from hpo.text import redact
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hpo.spec.models import StudySpec
+
+
+def storage_url(spec: StudySpec, runs: Path) -> str:
+    """The storage of a study: the one its YAML names (`load_spec` made its path absolute), else the
+    journal of the runs folder."""
+    return spec.storage or f"{JOURNAL_SCHEME}{runs / layout.JOURNAL}"
+
+
+def dashboard_argument(url: str) -> str:
+    """What `optuna-dashboard` takes for this storage (with the password, if any)."""
+    return url.removeprefix(JOURNAL_SCHEME)
+
+
+def open_storage(
+    url: str, say: Any = None, keep: bool = True, repair: bool = True
+) -> optuna.storages.BaseStorage:
+    """Opens or creates the storage. `keep` keeps the connections of a database open between uses, until
+    `close_storage`; a short look needs none. `say(text)`, which a driver gives, is told of a repair, and of a
+    database server that goes away later and is waited for (see ReconnectingStorage). Without `repair` a torn journal
+    is left as it is, and what was torn is not seen: for reading only.
+
+    Raises StorageError, without the password, when it cannot be opened."""
+    import optuna
+
+    # Optuna's log lines about studies it makes or loads are not for hpo's users.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        if url.startswith(JOURNAL_SCHEME):
+            return _open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say, repair)
+        if url.startswith("sqlite:"):
+            return _open_sqlite(url)
+        return _open_server(url, say, keep)
+    except StorageError:
+        raise
+    except ImportError as error:
+        raise StorageError(
+            f"the storage {redact(url)} needs a database driver that is not installed: {error.__cause__ or error}. "
+            "Install it beside hpo, for PostgreSQL with `pip install 'psycopg[binary]'`"
+        ) from error
+    except Exception as error:  # drivers raise their own classes; none of them may end in a traceback
+        cause = error.__cause__ or error  # Optuna's own words are of invalid data
+        said = redact(str(cause).replace(url, redact(url))).strip().splitlines() or [type(error).__name__]
+        raise StorageError(
+            f"the storage {redact(url)} cannot be opened: {said[0]}. Expected a running database and a right URL "
+            "(a password may come from $PGPASSWORD), or no `storage` key for a journal file in the runs folder"
+        ) from error
+
+
+def close_storage(storage: optuna.storages.BaseStorage) -> None:
+    """Closes the connections of a database; a journal has none."""
+    import optuna
+
+    if isinstance(storage, optuna.storages.RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def stop_waiting(storage: optuna.storages.BaseStorage) -> None:
+    """No longer waits for a database server that is away: what was asked of it raises at once. For signal handlers."""
+    stop = getattr(storage, "stop_waiting", None)
+    if stop is not None:
+        stop()
+
+
+def _open_server(url: str, say: Any, keep: bool) -> optuna.storages.RDBStorage:
+    import optuna
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+    from sqlalchemy.pool import NullPool
+
+    def opened() -> optuna.storages.RDBStorage:
+        if keep and say is not None:
+            from hpo.storage.reconnecting import ReconnectingStorage
+
+            return ReconnectingStorage(url, say)
+        options: dict[str, Any] = {"pool_pre_ping": True} if keep else {"poolclass": NullPool}
+        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+
+    # Of several that open an empty database at once, one makes its tables, and the others find them when they look
+    # again.
+    for pause in (0.2, 0.5, 1.0):
+        with contextlib.suppress(IntegrityError, ProgrammingError):
+            return opened()
+        time.sleep(pause)
+    return opened()
+
+
+def _open_sqlite(url: str) -> optuna.storages.RDBStorage:
+    import optuna
+    from sqlalchemy import event, text
+
+    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    with storage.engine.connect() as connection:
+        # Write-ahead log: readers (the dashboard) and the driver do not block each other.
+        connection.execute(text("PRAGMA journal_mode=WAL"))
+    event.listen(storage.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=NORMAL"))
+    storage.engine.dispose()
+    return storage

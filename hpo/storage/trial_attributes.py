@@ -1,0 +1,68 @@
+"""The notes that hpo keeps on Optuna's trials and studies: who writes them and what they hold.
+
+A trial's ORIGIN is written when it is put in the queue, JOB when it starts, OUTCOME before it ends;
+a study's IDENTITY when it is created. All are plain JSON, so that they can be read without hpo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpo.trial import KILLED
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from hpo.space.search_space import SearchSpace
+
+ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, blame
+JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), params
+OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued
+FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
+IDENTITY = "hpo:identity"  # StudySpec.identity()
+WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted, why (hpo.warm_start.candidates)
+
+ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"
+
+# Where a configuration came from.
+SAMPLER, ENQUEUE, GRID, FALLBACK, RETRY = "sampler", "enqueue", "grid", "fallback", "retry"
+WARM = "warm_start"  # with from (a study), number and value of the trial there, index
+
+
+def params_of(trial: FrozenTrial, space: SearchSpace) -> Mapping[str, Any]:
+    """As the objective sees them, also of a trial added by hand, with optuna-dashboard or another program."""
+    noted: Mapping[str, Any] | None = (trial.user_attrs.get(JOB) or {}).get("params")
+    if noted is not None:
+        return noted
+    return space.resolve(trial.params) if trial.params else {}
+
+
+def values_of(trial: FrozenTrial, names: Iterable[str]) -> dict[str, float]:
+    """The final values of a COMPLETE trial: the study's metrics, `names`, and what else was returned. None of
+    another trial: Optuna gives a pruned one its last intermediate value."""
+    if trial.state.name != "COMPLETE":
+        return {}
+    outcome = trial.user_attrs.get(OUTCOME) or {}
+    return {**(outcome.get("metrics") or {}), **dict(zip(names, trial.values or (), strict=False))}
+
+
+def started_of(trial: FrozenTrial) -> float | None:
+    """Seconds since the epoch."""
+    noted: float | None = (trial.user_attrs.get(JOB) or {}).get("started")
+    if noted is not None:
+        return noted
+    return trial.datetime_start.timestamp() if trial.datetime_start else None
+
+
+def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
+    """What was noted of a trial's end; of one that somebody failed while it ran, on which Optuna takes no notes any
+    more, its cause and reason."""
+    noted: Mapping[str, Any] | None = trial.user_attrs.get(OUTCOME)
+    if noted is None and trial.state.name == "FAIL" and JOB in trial.user_attrs:
+        return {"cause": KILLED, "reason": ENDED_OUTSIDE}
+    return noted or {}
+
+
+def requeued(attributes: Mapping[str, Any]) -> bool:
+    """Whether this attempt was lost or interrupted and tried again, so that it does not count."""
+    return bool(attributes.get(OUTCOME, {}).get("requeued"))

@@ -1,0 +1,62 @@
+"""How values, lists and errors are written in messages, and passwords kept out of them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+Scalar = str | int | float | bool | None
+
+# `://user:` not followed by a port. The password goes to the last @, as it may hold one itself.
+_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):(?!\d*(?:[/?\s]|$))\S*@")
+_OPTION = re.compile(r"([?&])(?:sslpassword|password|passwd)=[^&\s]*&?")
+_NO_OPTION_LEFT = re.compile(r"[?&](?=\s|$)")
+
+
+def redact(text: str) -> str:
+    """Remove the password of every URL in `text`.
+
+    `scheme://user:secret@host?password=x` becomes `scheme://user@host`. That URL still opens where the client finds
+    the password by itself.
+    """
+    text = _OPTION.sub(r"\1", _PASSWORD.sub(r"\1@", text))
+    return _NO_OPTION_LEFT.sub("", text)
+
+
+def nearest(word: object, options: Iterable[object]) -> str:
+    """Return ` Did you mean 'x'?` for the option spelled most like `word`, or an empty string if none is close."""
+    names = [str(option) for option in options]
+    match = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    return f" Did you mean '{match[0]}'?" if match else ""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error without line ends, or `no message` if it has none."""
+    return " ".join(str(error).split()) or "no message"
+
+
+def listing(options: Iterable[object], limit: int = 12) -> str:
+    """Return `a, b, c`, cut after `limit` entries."""
+    names = [str(option) for option in options]
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
+
+
+def label(choice: Scalar) -> str:
+    """Return a choice as it is written in Optuna's parameter names."""
+    return choice if isinstance(choice, str) else show(choice)
+
+
+def show(value: Any) -> str:
+    """Return a value as YAML writes it, cut to 60 characters."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    text = value if isinstance(value, str) and value.strip() else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def quote(value: Any) -> str:
+    """Return `show(value)`, with quotes around text: the form in which messages repeat what was given."""
+    return f"'{show(value)}'" if isinstance(value, str) else show(value)

@@ -1,0 +1,227 @@
+"""Warm start: the best configurations of earlier studies, mapped into today's space and tried among the sampler's own.
+
+All of it is pure: what was searched before comes in as `Source`s, what is handed out and what became of it goes
+through `WarmStart`, which the Oracle asks. A history may mislead (other data, another loss): it is believed only for
+as long as its configurations hold their own against those that the sampler drew."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.space.parameter import Parameter, finite
+from hpo.space.search_space import SearchSpace
+from hpo.spec.models import Metric, StudySpec, WarmStartSpec
+from hpo.text import show
+
+# Two configurations are one if no numeric parameter differs by more than this part of its range.
+NEAR = 0.05
+
+Tried = tuple[int, Mapping[str, Any], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An earlier study. `trials`: of COMPLETE ones the number, the parameters as the objective saw them and the
+    values of `metrics`, in their order."""
+
+    name: str
+    space: SearchSpace
+    metrics: Sequence[Metric]
+    trials: Sequence[Tried]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration to try: `params` by Optuna's names in today's space, those of them that the earlier one had.
+    `number` and `value` (of the first metric) are those of trial `number` of `study`; `changes` say in words what
+    was altered to fit."""
+
+    params: Mapping[str, Any]
+    study: str
+    number: int
+    value: float
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidates, best first, and how many better ones were left out, by the reason."""
+
+    candidates: tuple[Candidate, ...]
+    left_out: Mapping[str, int]
+
+
+def candidates_of(spec: StudySpec, sources: Sequence[Source]) -> list[Candidate]:
+    """See `choose`."""
+    return list(choose(spec, sources).candidates)
+
+
+def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
+    """At most `warm_start.trials` configurations: the best of each source in turn, and of each value of `group_by`
+    in turn, without near-duplicates of each other and of `enqueue`. With several metrics those that a source shares
+    decide: its Pareto front comes first, spread from end to end."""
+    limit = (spec.warm_start or WarmStartSpec()).trials
+    scales = _scales(spec.space)
+    kept = [spec.space.translate(params)[0] for params in spec.enqueue]
+    candidates: list[Candidate] = []
+    left_out: Counter[str] = Counter()
+    for source, (number, params, values) in round_robin(spec, sources):
+        if len(candidates) == limit:
+            break
+        try:
+            fitted, changes = fit(spec.space, params)
+        except ValueError as error:
+            left_out[str(error)] += 1
+            continue
+        if any(_near(fitted, other, scales) for other in kept):
+            left_out["nearly the same as a better one"] += 1
+            continue
+        kept.append(fitted)
+        value = values[list(source.metrics).index(spec.metrics[0])]
+        candidates.append(Candidate(fitted, source.name, number, value, changes))
+    return Choice(tuple(candidates), dict(left_out))
+
+
+# --- which ones
+
+
+def round_robin(spec: StudySpec, sources: Sequence[Source]) -> Iterator[tuple[Source, Tried]]:
+    """All trials of sources that have today's first metric: round robin over the values of `group_by`, the one with
+    the best trial first, and in each over the sources."""
+    usable = [source for source in sources if spec.metrics[0] in source.metrics]
+    lanes: dict[str, list[tuple[int, int, Source, Tried]]] = {}
+    first: dict[str, int] = {}
+    for index, source in enumerate(usable):
+        ranks: Counter[str] = Counter()
+        for place, trial in enumerate(_best_first(spec, source)):
+            group = json.dumps(trial[1].get(spec.group_by), default=str) if spec.group_by else ""
+            first[group] = min(place, first.get(group, place))
+            lanes.setdefault(group, []).append((ranks[group], index, source, trial))
+            ranks[group] += 1
+    groups = sorted(lanes, key=lambda group: first[group])
+    turns = []
+    for turn, group in enumerate(groups):
+        # Each group begins with another source, so that few candidates are still of many sources.
+        lane = sorted(lanes[group], key=lambda entry: (entry[0], (entry[1] - turn) % len(usable)))
+        turns += [(place, turn, source, trial) for place, (_, _, source, trial) in enumerate(lane)]
+    for _, _, source, trial in sorted(turns, key=lambda entry: entry[:2]):
+        yield source, trial
+
+
+def _best_first(spec: StudySpec, source: Source) -> list[Tried]:
+    known = list(source.metrics)
+    shared = [(known.index(m), -1.0 if m.direction == "maximize" else 1.0) for m in spec.metrics if m in known]
+    costs = [tuple(sign * trial[2][index] for index, sign in shared) for trial in source.trials]
+    order = sorted(range(len(costs)), key=lambda i: (costs[i], source.trials[i][0]))
+    if len(shared) > 1:
+        front = [i for i in order if not any(_dominates(costs[j], costs[i]) for j in order)]
+        rest = [i for i in order if i not in set(front)]
+        order = [front[place] for place in _ends_first(len(front))] + rest
+    return [source.trials[i] for i in order]
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def _ends_first(count: int) -> list[int]:
+    """0, count - 1, then the middles of what lies between, the widest gap first."""
+    order = [0, count - 1][: max(0, count)]
+    gaps = [(0, count - 1)]
+    while gaps:
+        low, high = gaps.pop(0)
+        if high - low > 1:
+            middle = (low + high) // 2
+            order.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    return list(dict.fromkeys(order))
+
+
+# --- into today's space
+
+
+def fit(space: SearchSpace, params: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Parameters of an earlier study, by the objective's names, as Optuna's of `space`, and in words what was altered.
+
+    Parameters that are gone are dropped, new ones are left to the sampler, numbers go to the nearest value that is
+    allowed today. Raises ValueError with the reason when a choice is gone or nothing is left."""
+    given: dict[str, Any] = {}
+    changes: list[str] = []
+
+    def visit(parameters: Iterable[Parameter]) -> None:
+        for parameter in parameters:
+            name = parameter.name
+            if name not in params:
+                continue
+            before = params[name]
+            if parameter.kind == "categorical":
+                try:
+                    given[name] = parameter.accept(before)
+                except ValueError:
+                    raise ValueError(f"{name} = {show(before)} is no longer a choice") from None
+                visit(parameter.children.get(given[name], ()))
+                continue
+            after = parameter.value if parameter.kind == "fixed" else _nearest(parameter, before)
+            if after is None and parameter.kind != "fixed":
+                changes.append(f"{name} = {show(before)} does not fit and is sampled")
+                continue
+            if not _same(before, after):
+                changes.append(f"{name} {_short(before)} -> {_short(after)}")
+            if parameter.kind != "fixed":
+                given[name] = after
+
+    visit(space.parameters)
+    fitted, problems = space.translate(given)
+    if problems or not fitted:
+        raise ValueError("no parameter of it is searched today")
+    return fitted, tuple(changes)
+
+
+def _nearest(parameter: Parameter, value: Any) -> Any:
+    """The allowed value nearest to `value`; None if it is none of this kind."""
+    if parameter.kind == "simplex":
+        try:
+            return parameter.accept(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not finite(value):
+        return None
+    inside = min(max(value, parameter.low), parameter.high)
+    if parameter.step is not None:
+        return parameter.nth(round((inside - parameter.low) / parameter.step))
+    return float(inside)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else show(value)
+
+
+def _same(before: Any, after: Any) -> bool:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return True
+    numbers = all(isinstance(value, (int, float)) and abs(value) < 2**53 for value in (before, after))
+    return math.isclose(before, after, rel_tol=1e-9, abs_tol=1e-12) if numbers else bool(before == after)
+
+
+def _scales(space: SearchSpace) -> dict[str, Parameter]:
+    return {name: parameter for parameter in space.walk() for name in parameter.optuna_names}
+
+
+def _near(one: Mapping[str, Any], other: Mapping[str, Any], scales: Mapping[str, Parameter]) -> bool:
+    return one.keys() == other.keys() and all(_apart(scales[name], one[name], other[name]) <= NEAR for name in one)
+
+
+def _apart(parameter: Parameter, one: Any, other: Any) -> float:
+    """As a part of the parameter's range."""
+    if parameter.kind == "categorical":
+        return 0.0 if one == other and isinstance(one, bool) == isinstance(other, bool) else 1.0
+    if parameter.kind == "simplex":
+        return float(abs(one - other))
+    if parameter.log:
+        return abs(math.log(one / other)) / math.log(parameter.high / parameter.low)
+    return float(abs(one - other) / (parameter.high - parameter.low))

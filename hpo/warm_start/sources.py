@@ -1,0 +1,214 @@
+"""Where the earlier studies are that a warm start begins from: in the study's storage, in the runs folder, and in
+knowledge that came from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from hpo import layout
+from hpo.errors import HpoError, Problem, SpecError
+from hpo.space.search_space import SearchSpace
+from hpo.spec.models import Metric, StudySpec
+from hpo.storage import trial_attributes
+from hpo.storage.load_study import load_study
+from hpo.storage.open import close_storage, open_storage
+from hpo.text import listing, nearest
+from hpo.warm_start import knowledge_file
+from hpo.warm_start.candidates import Choice, Source, choose
+from hpo.warm_start.knowledge_file import objective_mark
+from hpo.warm_start.trust import WarmStart, guard_of
+
+# An earlier study is of the same space if it has at least this part of the parameters that are searched today.
+SHARED = 0.5
+
+
+def warm_start_of(
+    spec: StudySpec, study: optuna.Study, storage: optuna.storages.BaseStorage, runs: Path, say: Callable[[str], None]
+) -> WarmStart | None:
+    """What `spec.warm_start` asks for; says what was taken from where, when it is first asked.
+
+    Raises SpecError when a study or file that it names is not there, or was not after the same metric."""
+    first = trial_attributes.WARM_START not in study.user_attrs
+    if spec.warm_start is None:
+        if first and not study.get_trials(deepcopy=False) and (hint := _hint(spec, storage, runs)):
+            say(hint)
+        return None
+    choice = choose(spec, sources_of(spec, storage, runs, say))
+    if first:
+        for line in described(choice):
+            say(line)
+    return WarmStart(choice.candidates, guard_of(spec), spec.metrics[0].direction == "maximize")
+
+
+def described(choice: Choice) -> list[str]:
+    """What was taken from where, what was altered to fit, and what was left out."""
+    if not choice.candidates:
+        out = "; ".join(f"{count} left out: {reason}" for reason, count in choice.left_out.items())
+        return [f"warm start: no earlier study has a configuration for this one{f' ({out})' if out else ''}"]
+    taken: dict[str, list[str]] = {}
+    for one in choice.candidates:
+        taken.setdefault(one.study, []).append(str(one.number))
+    parts = [f"'{study}' (trial{'s' * (len(numbers) > 1)} {', '.join(numbers)})" for study, numbers in taken.items()]
+    count = len(choice.candidates)
+    lines = [f"warm start: {count} configuration{'s' * (count > 1)} of {listing(parts)}"]
+    lines += [
+        f"warm start: trial {one.number} of '{one.study}': {listing(one.changes)}"
+        for one in choice.candidates
+        if one.changes
+    ]
+    return lines + [f"warm start: left out {count} better: {reason}" for reason, count in choice.left_out.items()]
+
+
+def sources_of(
+    spec: StudySpec, storage: optuna.storages.BaseStorage, runs: Path, say: Callable[[str], None]
+) -> list[Source]:
+    """The earlier studies that `spec.warm_start` names, the youngest first where it says auto."""
+    if spec.warm_start is None:
+        return []
+    if spec.warm_start.sources == "auto":
+        return _fitting(spec, storage, runs, say)
+    found = [_named(spec, index, name, storage, runs) for index, name in enumerate(spec.warm_start.sources)]
+    return [source for group in found for source in group]
+
+
+# --- auto
+
+
+def fits(spec: StudySpec, objective: str, metrics: Iterable[Metric], space: SearchSpace) -> bool:
+    """Whether a study with these is an earlier one of today's: the same objective, the first metric among its own in
+    the same direction, and at least half of the parameters searched today."""
+    if objective != objective_mark(spec.identity()["objective"]) or spec.metrics[0] not in tuple(metrics):
+        return False
+    searched = {parameter.name for parameter in spec.space.walk() if parameter.kind != "fixed"}
+    theirs = {parameter.name for parameter in space.walk()}
+    return bool(searched) and len(searched & theirs) >= SHARED * len(searched)
+
+
+def _fitting(
+    spec: StudySpec, storage: optuna.storages.BaseStorage, runs: Path, say: Callable[[str], None]
+) -> list[Source]:
+    studies = _studies(storage)
+    found = []
+    for frozen in sorted(studies.values(), key=lambda one: one._study_id, reverse=True):
+        if frozen.study_name == spec.name:
+            continue
+        known = _identity(frozen.user_attrs)
+        if known is not None and fits(spec, *known):
+            found.append(_source(frozen, known, storage))
+    entries, complaints = knowledge_file.kept(runs)
+    for complaint in complaints:
+        say(f"warm start: passed over {complaint}")
+    own = began_of(storage.get_all_trials(studies[spec.name]._study_id, deepcopy=False)) if spec.name in studies else 0
+    for entry in entries:
+        # Knowledge of this very study may have come back; that of another of its name, elsewhere, is welcome.
+        itself = entry.source.name == spec.name and entry.began == own
+        if not itself and fits(spec, entry.objective, entry.source.metrics, entry.source.space):
+            found.append(entry.source)
+    return [source for source in found if source.trials]
+
+
+def began_of(trials: Iterable[optuna.trial.FrozenTrial]) -> float:
+    """When the first trial of a study started, in seconds since the epoch; 0 of none."""
+    started = [when for trial in trials if (when := trial_attributes.started_of(trial)) is not None]
+    return round(min(started), 3) if started else 0.0
+
+
+def _hint(spec: StudySpec, storage: optuna.storages.BaseStorage, runs: Path) -> str:
+    if spec.sampler.name == "grid":
+        return ""
+    found = _fitting(spec, storage, runs, lambda complaint: None)
+    if not found:
+        return ""
+    names = f"'{found[0].name}'" if len(found) == 1 else f"'{found[0].name}' and {len(found) - 1} more"
+    return f"searched this space before: {names}; --set warm_start=auto starts from the best of it"
+
+
+# --- by name
+
+
+def _named(
+    spec: StudySpec, index: int, name: str, storage: optuna.storages.BaseStorage, runs: Path
+) -> list[Source]:
+    def refuse(message: str) -> SpecError:
+        return SpecError([Problem(str(spec.source), None, "warm_start", message)])
+
+    if name.endswith(".json"):
+        sources = [entry.source for entry in knowledge_file.read(Path(name))]
+    else:
+        if name == spec.name:
+            raise refuse(f"'{name}' is this study itself; expected an earlier one")
+        sources = _by_name(name, storage, runs)
+        if not sources:
+            known = sorted({*_studies(storage), *layout.studies_in(runs)} - {spec.name})
+            there = f"there are {listing(known)}" if known else "there is none yet"
+            raise refuse(f"there is no study '{name}' in {runs} nor in its storage; {there}.{nearest(name, known)}")
+    metric = spec.metrics[0]
+    usable = [source for source in sources if metric in source.metrics]
+    if not usable:
+        theirs = listing(f"{m.direction} {m.name}" for source in sources for m in source.metrics) or "none"
+        raise refuse(f"'{name}' was after another metric ({theirs}); expected {metric.direction} {metric.name}")
+    return usable
+
+
+def _by_name(name: str, storage: optuna.storages.BaseStorage, runs: Path) -> list[Source]:
+    frozen = _studies(storage).get(name)
+    known = None if frozen is None else _identity(frozen.user_attrs)
+    if frozen is not None and known is not None:
+        return [_source(frozen, known, storage)]
+    if (layout.study_directory(runs, name) / layout.SPEC).exists():
+        spec, study = load_study(runs, name)
+        return [source_of(spec, study)]
+    return [entry.source for entry in knowledge_file.kept(runs)[0] if entry.source.name == name]
+
+
+# --- reading
+
+
+def source_of(spec: StudySpec, study: optuna.Study) -> Source:
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return Source(spec.name, spec.space, spec.metrics, _tried(trials, spec.space))
+
+
+def _source(frozen: Any, known: tuple[str, tuple[Metric, ...], SearchSpace], storage: Any) -> Source:
+    trials = storage.get_all_trials(frozen._study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+    return Source(frozen.study_name, known[2], known[1], _tried(trials, known[2]))
+
+
+def _tried(trials: Iterable[optuna.trial.FrozenTrial], space: SearchSpace) -> list[Any]:
+    return [(trial.number, trial_attributes.params_of(trial, space), tuple(trial.values)) for trial in trials]
+
+
+def _studies(storage: optuna.storages.BaseStorage) -> dict[str, Any]:
+    """All studies by name, without their trials: a storage may hold many, of which few are read."""
+    return {frozen.study_name: frozen for frozen in storage.get_all_studies()}
+
+
+def _identity(attrs: Mapping[str, Any]) -> tuple[str, tuple[Metric, ...], SearchSpace] | None:
+    """Objective, metrics and space of a study that hpo made; None of another."""
+    try:
+        noted = attrs[trial_attributes.IDENTITY]
+        metrics = tuple(Metric(**metric) for metric in noted["metrics"])
+        return objective_mark(noted["objective"]), metrics, SearchSpace.parse(noted["search_space"])
+    except (KeyError, TypeError, ValueError, HpoError):
+        return None
+
+
+def look(spec: StudySpec, runs: Path, url: str) -> list[str]:
+    """What a run would take from earlier studies, in words, found out without making a storage: for `hpo check`."""
+    if spec.warm_start is None:
+        return []
+    file = Path(url.removeprefix("journal:").removeprefix("sqlite:///"))
+    if url.startswith(("journal:", "sqlite:")) and not file.exists():
+        storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
+    else:
+        storage = open_storage(url, keep=False)
+    complaints: list[str] = []
+    try:
+        return described(choose(spec, sources_of(spec, storage, runs, complaints.append))) + complaints
+    finally:
+        close_storage(storage)

@@ -1,0 +1,125 @@
+"""The worker process that an engine keeps over many trials: jobs in, reports and outcomes out.
+
+It holds no database handle and never decides: it trains, reports, and obeys the answer."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from types import FrameType
+
+from hpo import layout
+from hpo.machine import memory
+from hpo.trial import Job, Report, Stop
+from hpo.worker import torch_runtime
+from hpo.worker.command import end_group
+from hpo.worker.execute import execute
+
+# What a worker says: Report, number and process group of a command, Outcome. It hears (Job, Share), and to each
+# report None or a Stop.
+REPORT, COMMAND, OUTCOME = "report", "command", "outcome"
+
+
+# --- the worker process: `python -m hpo.worker.main CONNECTION_FD LIFELINE_FD`
+
+
+class _Driver:
+    """The driver, seen from a worker process."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.group: int | None = None
+        self._read, self._bytes, self._again = -1, 0, 0.0
+
+    def _host_memory(self, number: int) -> int:
+        """Read for a trial's first report, and then so seldom that it takes a fiftieth of the time at most: the kernel
+        keeps the peak."""
+        now = time.monotonic()
+        if number != self._read or now >= self._again:
+            self._read, self._bytes = number, memory.host_memory()
+            self._again = now + 50 * (time.monotonic() - now)
+        return self._bytes
+
+    def report(self, number: int, step: int, metrics: dict[str, float]) -> Stop | None:
+        used = (torch_runtime.gpu_memory(), self._host_memory(number))
+        self._connection.send((REPORT, Report(number, step, metrics, time.monotonic(), *used)))
+        answer = self._connection.recv()
+        assert answer is None or isinstance(answer, Stop)
+        return answer
+
+    def command_started(self, number: int, group: int) -> None:
+        self.group = group
+        self._connection.send((COMMAND, number, group))
+
+    def end(self) -> None:
+        """The driver is gone: end the command, the children, and this process, at once."""
+        if self.group is not None:
+            end_group(self.group)
+        end_group(os.getpgrp())
+
+
+def main() -> None:
+    """Jobs in, outcomes out, until the driver closes the pipe or dies."""
+    connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
+    # Ctrl-C on a terminal is for the driver alone, which tells the trials at their next report.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # So is the SIGTERM that a queue sends to every process of a job. A handler is not passed on to programs, as SIG_IGN
+    # would be; a forked child is one that the objective may want to end.
+    signal.signal(signal.SIGTERM, _ignore_sigterm)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    driver = _Driver(connection)
+
+    def watch() -> None:
+        # Nothing is ever written to it: it ends when the driver does, however that happens.
+        os.read(lifeline, 1)
+        driver.end()
+
+    threading.Thread(target=watch, daemon=True, name="hpo-lifeline").start()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            job, share = connection.recv()
+            with _output_of(job):
+                outcome = execute(job, driver, share)
+            torch_runtime.release()
+            driver.group = None
+            connection.send((OUTCOME, outcome))
+
+
+def _ignore_sigterm(number: int, frame: FrameType | None) -> None:
+    """Goes on: the driver ends trials, at their next report."""
+
+
+@contextlib.contextmanager
+def _output_of(job: Job) -> Iterator[None]:
+    """What the trial prints, its subprocesses and C libraries included, goes to its output.log;
+    the stacks of a crash or of a timeout (SIGUSR1) to its crash.txt."""
+    job.directory.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(1), os.dup(2)
+    with (job.directory / layout.OUTPUT).open("ab") as output, (job.directory / layout.CRASH).open("wb") as crash:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        faulthandler.enable(crash)
+        faulthandler.register(signal.SIGUSR1, crash)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            faulthandler.unregister(signal.SIGUSR1)
+            faulthandler.disable()
+            for descriptor, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
+    if (job.directory / layout.CRASH).stat().st_size == 0:
+        (job.directory / layout.CRASH).unlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reading import LOSS, SCORE, epochs, study, trial
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.study_comparison import MANN_WHITNEY, WELCH, Side, Versus, common_metrics, g_interval, versus
+from hpo.spec.load import load_spec
+
+YAML = """
+name: {name}
+objective: objectives.quickstart:train
+metrics: [{{name: score, direction: maximize}}]
+group_by: architecture
+search_space:
+  architecture: {{choices: [unet, resnet]}}
+  learning_rate: {{low: 1.0e-4, high: {high}, log: true}}
+constants: {{epochs: 5, data: {{image_size: {size}, seed: 0}}}}
+sampler: {{name: {sampler}}}
+budget: {{trials: 10}}
+seed: 42
+"""
+
+
+def at(number: int, architecture: str, value: float | None, **more: Any) -> TrialRecord:
+    return trial(number, {"architecture": architecture, "learning_rate": 1e-3, "batch_size": 8}, value, **more)
+
+
+def finals(*groups: tuple[str, list[float]], **more: Any) -> StudyRecord:
+    rows = [(architecture, value) for architecture, values in groups for value in values]
+    return study([at(k, architecture, value) for k, (architecture, value) in enumerate(rows)], **more)
+
+
+def drawn(n: int, mean: float, seed: int, sd: float = 0.1) -> list[float]:
+    rng = random.Random(seed)
+    return [rng.gauss(mean, sd) for _ in range(n)]
+
+
+def beside(*studies: StudyRecord) -> Versus:
+    return versus([Side(f"study {k}", one) for k, one in enumerate(studies)])
+
+
+def test_ranges_and_shares_are_of_each_study() -> None:
+    before = study([at(0, "unet", 0.2), at(1, "unet", 0.4), at(2, "resnet", None, state="PRUNED", cause="pruner")])
+    after = study([at(0, "unet", 0.9)])
+    a, b = beside(before, after).metrics[0].finals
+    assert a.spread is not None
+    assert (a.spread.n, a.spread.low, a.spread.high) == (2, 0.2, 0.4)
+    assert a.spread.mean == pytest.approx(0.3)
+    assert a.spread.deviation == pytest.approx(math.sqrt(0.02))
+    assert a.success == pytest.approx(2 / 3)
+    assert b.success == 1.0
+
+
+def test_the_test_of_each_group_is_welchs_and_corrected() -> None:
+    data = {"unet": (drawn(8, 0.5, 1), drawn(11, 0.75, 2, sd=0.15)), "resnet": (drawn(9, 0.5, 3), drawn(7, 0.55, 4))}
+    before, after = (finals(*((name, pair[k]) for name, pair in data.items())) for k in (0, 1))
+    tests = beside(before, after).metrics[0].tests
+    assert [(test.group, test.before, test.after) for test in tests] == [
+        ("unet", "study 0", "study 1"),
+        ("resnet", "study 0", "study 1"),
+    ]
+    theirs = [stats.ttest_ind(after, before, equal_var=False) for before, after in data.values()]
+    corrected = multipletests([one.pvalue for one in theirs], method="holm")[1]
+    for test, one, p, (a, b) in zip(tests, theirs, corrected, data.values(), strict=True):
+        assert test.method == WELCH
+        assert test.p == pytest.approx(p)
+        assert test.difference == pytest.approx(np.mean(b) - np.mean(a))
+        assert (test.low, test.high) == pytest.approx(tuple(one.confidence_interval(0.95)))
+        assert test.g is not None
+        assert math.copysign(1, test.g) == math.copysign(1, test.difference)
+
+
+def test_the_interval_of_g_by_hand() -> None:
+    # n = m = 10: J = 1 - 3 / (4 x 18 - 1) to three digits; the variance at g = 0 is J^2 x 20 / 100.
+    reach = 1.959964 * 0.9577 * math.sqrt(0.2)
+    assert g_interval(0.0, 10, 10) == pytest.approx((-reach, reach), abs=1e-3)
+
+
+def test_values_far_outside_are_compared_by_rank() -> None:
+    a, b = drawn(8, 0.5, 1), [*drawn(8, 0.6, 2), -1e30]
+    (test,) = beside(finals(("unet", a)), finals(("unet", b))).metrics[0].tests
+    assert test.method == MANN_WHITNEY
+    assert test.p == pytest.approx(stats.mannwhitneyu(b, a).pvalue)
+    pairs = [(x > y) + 0.5 * (x == y) for x in b for y in a]
+    assert test.a == pytest.approx(sum(pairs) / len(pairs))
+    assert test.g is None
+
+
+def test_a_small_side_that_is_better_is_no_outlier() -> None:
+    (test,) = beside(finals(("unet", drawn(60, 0.5, 1))), finals(("unet", drawn(6, 2.0, 2)))).metrics[0].tests
+    assert test.method == WELCH
+    assert test.p < 1e-3
+
+
+def test_too_few_values_have_no_test_but_a_number() -> None:
+    (test,) = beside(finals(("unet", drawn(5, 0.5, 1))), finals(("unet", drawn(20, 0.6, 2)))).metrics[0].tests
+    assert (test.n_before, test.n_after, test.needed, test.method) == (5, 20, 6, "")
+
+
+def test_a_group_that_one_side_lacks_is_shown_and_not_tested() -> None:
+    data = beside(finals(("unet", drawn(7, 0.5, 1))), finals(("resnet", drawn(7, 0.5, 2)))).metrics[0]
+    assert [group.group for group in data.groups] == ["unet", "resnet"]
+    assert data.groups[0].sides[1].best is None
+    assert data.tests == ()
+
+
+def test_studies_grouped_by_other_parameters_are_compared_as_a_whole() -> None:
+    data = beside(finals(("unet", drawn(7, 0.5, 1))), finals(("unet", drawn(7, 0.5, 2)), group_by=None))
+    assert data.group_by is None
+    assert len(data.metrics[0].groups) == 1
+    assert len(data.metrics[0].tests) == 1
+
+
+def test_only_common_metrics_are_compared() -> None:
+    a = study([trial(0, {}, values={"score": 1.0, "loss": 2.0})], metrics=(SCORE, LOSS), group_by=None)
+    b = study([trial(0, {}, values={"score": 1.0})], group_by=None)
+    assert common_metrics([Side("a", a), Side("b", b)]) == (SCORE,)
+    assert beside(a, b).other_metrics == (("loss",), ())
+    turned = study([], metrics=(SCORE.model_copy(update={"direction": "minimize"}),))
+    assert common_metrics([Side("a", a), Side("b", turned)]) == ()
+
+
+def test_stability_and_curves_are_of_the_best_trials() -> None:
+    def one(values: list[float]) -> StudyRecord:
+        return study([at(0, "unet", 0.5, history=epochs(1, val_loss=values, score=[0.1, 0.5, 0.4]))])
+
+    data = beside(one([0.5, 0.5, 0.5]), one([0.2, 0.4, 0.6]))
+    stable = [own.stability.deviation for own in data.metrics[0].groups[0].sides]
+    assert stable == [0.0, pytest.approx(0.2)]
+    assert [own.epochs for own in data.metrics[0].groups[0].sides] == [(2, 3), (2, 3)]
+    assert data.trainings is not None
+    assert [(own.group, own.best) for own in data.trainings.groups] == [("study 0", 2), ("study 1", 2)]
+    (panel, _) = data.trainings.panels
+    assert (panel.shown.low, panel.shown.high) == (0.2, 0.6)
+
+
+def spec_of(tmp_path: Path, name: str, **more: Any) -> StudyRecord:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(YAML.format(name=name, **({"high": "1.0e-2", "size": 64, "sampler": "tpe"} | more)))
+    spec = load_spec(path, locate=False)
+    return replace(finals(("unet", [0.1])), name=name, spec=spec, directory=tmp_path / name)
+
+
+def test_only_what_differs_is_listed_by_its_nested_key(tmp_path: Path) -> None:
+    before = spec_of(tmp_path, "before")
+    after = spec_of(tmp_path, "after", high="2.0e-2", size=128, sampler="random")
+    found = {one.key: one.values for one in beside(before, after).differences}
+    assert set(found) == {"search_space.learning_rate", "data.image_size", "sampler"}
+    assert found["data.image_size"] == ("64", "128")
+    assert found["search_space.learning_rate"] == ("0.0001 to 0.01, log", "0.0001 to 0.02, log")
+    assert found["sampler"] == ("tpe", "random")
+
+
+def test_trials_differ_by_their_parameters() -> None:
+    record = study([at(0, "unet", 0.1), at(1, "resnet", 0.2)])
+    data = versus([Side("s/0", record, record.trials[0]), Side("s/1", record, record.trials[1])])
+    assert [(one.key, one.values) for one in data.differences] == [("architecture", ("unet", "resnet"))]
+    assert data.metrics[0].tests == ()
+    assert not data.whole
+
+
+def prints(record: StudyRecord, number: int, **sha: str) -> None:
+    folder = record.directory / "trials" / str(number)
+    folder.mkdir(parents=True)
+    content = {split: {"samples": 10 * (k + 1), "sha256": one} for k, (split, one) in enumerate(sha.items())}
+    (folder / "data.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ({"train": "a", "val": "b"}, {"train": "a", "val": "b"}, (True, True)),
+        ({"train": "a", "val": "b"}, {"train": "a", "val": "c"}, (True, False)),
+        ({"train": "a", "val": "b"}, {"val": "b"}, (None, True)),
+        ({"train": "a", "val": "b"}, None, (None, None)),
+    ],
+)
+def test_data_are_the_same_different_or_unknown(
+    tmp_path: Path, first: dict[str, str], second: dict[str, str] | None, same: tuple[bool | None, bool | None]
+) -> None:
+    sides = [finals(("unet", [0.1]), directory=tmp_path / name) for name in ("before", "after")]
+    prints(sides[0], 0, **first)
+    if second is not None:
+        prints(sides[1], 0, **second)
+    train, val = beside(*sides).data
+    assert (train.same, val.same) == same
+    assert (train.samples[0], val.samples[0]) == (10, 20)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"train": 5}', '{"train": {"samples": "many"}}', "\x00"])
+def test_a_torn_record_of_the_data_is_none(tmp_path: Path, text: str) -> None:
+    record = finals(("unet", [0.1]), directory=tmp_path)
+    (tmp_path / "trials/0").mkdir(parents=True)
+    (tmp_path / "trials/0/data.json").write_text(text)
+    train, _ = beside(record, record).data
+    assert train.same is None
+    assert train.samples == (None, None)
+
+
+def test_samples_are_those_that_an_epoch_reported_where_nothing_else_is_known() -> None:
+    record = study([at(0, "unet", 0.5, history=epochs(1, train_samples=[80.0, 80.0], val_samples=[20.0, 20.0]))])
+    train, val = beside(record, record).data
+    assert (train.samples, val.samples) == ((80, 80), (20, 20))
+
+
+value = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(value, min_size=6, max_size=9), st.lists(value, min_size=6, max_size=9))
+def test_any_values_are_compared(before: list[float], after: list[float]) -> None:
+    (test,) = beside(finals(("unet", before)), finals(("unet", after))).metrics[0].tests
+    assert test.needed or 0 <= test.p <= 1

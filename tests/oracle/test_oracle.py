@@ -1,0 +1,540 @@
+"""The Oracle by itself: budgets in a simulated clock, and a death before each of its writes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import optuna
+import pytest
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+
+from hpo import layout
+from hpo.analysis.records import records_of
+from hpo.oracle.oracle import Oracle
+from hpo.runner import run
+from hpo.spec.models import Budget
+from hpo.storage import history
+from hpo.storage.load_study import load_study
+from hpo.trackers.base import Tracker
+from hpo.trial import (
+    EXCEPTION,
+    INTERRUPTED,
+    INVALID,
+    LOST,
+    OBJECTIVE,
+    OUT_OF_MEMORY,
+    PREEMPTED,
+    PRUNER,
+    RED_FLAG,
+    TIMEOUT,
+    Outcome,
+    Usage,
+)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def make_oracle(make_spec, tmp_path):
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+
+    oracles = []
+
+    def make(clock=None, study=study, **keys):
+        oracles.append(Oracle(make_spec(**keys), study, tmp_path / "toy", clock=clock or Clock()))
+        return oracles[-1]
+
+    yield make
+    for oracle in oracles:
+        oracle.close()
+
+
+def complete(oracle, job, seconds=1.0):
+    oracle.tell(Outcome(job.number, "COMPLETE", {"score": job.params["x"]}, seconds=seconds))
+
+
+def test_hours_are_those_in_which_a_trial_ran_over_all_runs(make_oracle):
+    clock = Clock()
+    oracle = make_oracle(clock, budget={"hours": 1})
+    first, second = oracle.ask(), oracle.ask()
+    clock.now += 1800  # two trials side by side: half an hour, once
+    complete(oracle, first)
+    complete(oracle, second)
+    clock.now += 50_000  # a night without a driver
+    oracle = make_oracle(clock, budget={"hours": 1})
+    job = oracle.ask()
+    clock.now += 1799
+    assert oracle.ask() is not None
+    clock.now += 2
+    assert oracle.ask() is None
+    assert oracle.done == "the budget of 1 hours is spent"
+    complete(oracle, job)
+
+
+def test_gpu_hours_count_each_trial_by_its_share(make_oracle):
+    keys = {"budget": {"gpu_hours": 1}, "engine": {"workers": 2, "gpu": 0.5}}
+    oracle = make_oracle(**keys)
+    for _ in range(2):
+        complete(oracle, oracle.ask(), seconds=3600.0)
+    assert oracle.ask() is None
+    assert oracle.done == "the budget of 1 GPU hours is spent"
+    assert make_oracle(**keys).ask() is None
+
+
+def test_some_parameters_can_be_fixed(make_oracle):
+    assert make_oracle().ask(fixed={"x": 0.125}).params == {"x": 0.125}
+
+
+def test_minimising_keeps_the_smallest_as_best(make_spec, tmp_path):
+    spec = make_spec(metrics=[{"name": "score", "direction": "minimize"}], enqueue=[{"x": x} for x in (0.5, 0.2, 0.9)])
+    oracle = Oracle(spec, optuna.create_study(), tmp_path / "toy")
+    for _ in range(3):
+        complete(oracle, oracle.ask())
+    assert (oracle.progress.best, oracle.progress.best_number) == (0.2, 1)
+
+
+def test_a_lost_trial_waits_behind_nobody_and_is_counted_once(make_oracle):
+    oracle = make_oracle(budget={"trials": 2})
+    lost = oracle.ask()
+    oracle.tell(Outcome(lost.number, "FAIL", cause=LOST, reason="the worker process was killed"))
+    again = oracle.ask()
+    assert (again.params, again.seed, again.attempt) == (lost.params, lost.seed, 2)
+    complete(oracle, again)
+    complete(oracle, oracle.ask())
+    assert oracle.ask() is None
+    assert (oracle.progress.complete, oracle.progress.requeued) == (2, 1)
+
+
+class Killed(BaseException):
+    """The driver dies here."""
+
+
+class MortalStorage(InMemoryStorage):
+    """Dies instead of its n-th write; what was written before is kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = None
+
+    def _write(self):
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.left = None
+                raise Killed
+
+    def create_new_trial(self, *args, **kwargs):
+        self._write()
+        return super().create_new_trial(*args, **kwargs)
+
+    def set_trial_param(self, *args, **kwargs):
+        self._write()
+        return super().set_trial_param(*args, **kwargs)
+
+    def set_trial_state_values(self, *args, **kwargs):
+        self._write()
+        return super().set_trial_state_values(*args, **kwargs)
+
+    def set_trial_intermediate_value(self, *args, **kwargs):
+        self._write()
+        return super().set_trial_intermediate_value(*args, **kwargs)
+
+    def set_trial_user_attr(self, *args, **kwargs):
+        self._write()
+        return super().set_trial_user_attr(*args, **kwargs)
+
+
+def drive(oracle):
+    """Two reports a trial; the trial of x = 0.75 loses its first worker."""
+    with contextlib.closing(oracle):
+        _drive(oracle)
+
+
+def _drive(oracle):
+    while (job := oracle.ask()) is not None:
+        for step in range(2):
+            oracle.report(job.number, step, {"score": job.params["x"]})
+        if job.params["x"] == 0.75 and job.attempt == 1:
+            oracle.tell(Outcome(job.number, "FAIL", cause=LOST, reason="the worker process was killed"))
+        else:
+            complete(oracle, job)
+
+
+GRID = {"search_space": {"x": {"choices": [0.25, 0.5, 0.75, 1.0]}}, "sampler": {"name": "grid"}}
+ENQUEUED = {"enqueue": [{"x": 0.75}, {"x": 0.5}], "budget": {"trials": 4}}
+
+
+@pytest.mark.parametrize("keys", [GRID, ENQUEUED], ids=["grid", "enqueued"])
+def test_the_driver_may_die_before_any_of_its_writes(make_spec, tmp_path, keys):
+    spec = make_spec(**keys)
+    deaths = 0
+    while True:
+        storage, directory = MortalStorage(), tmp_path / str(deaths)
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        study = optuna.create_study(storage=storage, direction="maximize", sampler=sampler)
+        storage.left = deaths
+        try:
+            drive(Oracle(spec, study, directory))
+        except Killed:
+            deaths += 1
+        else:
+            break
+        drive(Oracle(spec, study, directory))
+        trials = study.trials
+        finished = [t for t in trials if not t.user_attrs["hpo:outcome"]["requeued"]]
+        assert {t.state for t in finished} == {TrialState.COMPLETE}
+        assert all(t.state.is_finished() for t in trials)
+        assert len(finished) == 4
+        assert len({t.params["x"] for t in finished}) == 4
+        assert {0.75, 0.5} <= {t.params["x"] for t in finished}
+        for trial in finished:
+            steps = history.read(layout.trial_directory(directory, trial.number) / layout.HISTORY)
+            assert [step.step for step in steps] == [0, 1]
+    assert deaths > 30
+
+
+# --- red flags
+
+FLAGS = [
+    {"name": "high", "when": "score > 0.8", "for_epochs": 2},
+    {"name": "middling", "when": "score > 0.5", "action": "warn"},
+]
+
+
+class Said(Tracker):
+    def __init__(self):
+        self.messages = []
+        self.finished = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+    def trial_finished(self, job, outcome, progress):
+        self.finished.append(outcome)
+
+
+def stop(oracle, job, reason):
+    """As a worker ends that was told to stop: it does not know by whom."""
+    oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason=reason, seconds=1.0))
+
+
+def test_a_red_flag_stops_a_trial_and_keeps_its_evidence(make_oracle):
+    oracle = make_oracle(red_flags=FLAGS, enqueue=[{"x": 0.9}, {"x": 0.1}])
+    oracle._tracker = said = Said()
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": 0.9}) is None
+    answer = oracle.report(job.number, 2, {"score": 0.9})
+    assert answer.reason == "red flag 'high' at epoch 2: score > 0.8 (score 0.9), 2 epochs in a row"
+    assert oracle.report(job.number, 3, {"score": 0.1}) == answer  # an objective that goes on all the same
+    stop(oracle, job, answer.reason)
+    complete(oracle, oracle.ask())
+    trial, other = oracle._study.trials
+    assert trial.state == TrialState.PRUNED
+    outcome = trial.user_attrs["hpo:outcome"]
+    assert (outcome["cause"], outcome["flag"], outcome["reason"]) == ("red_flag", "high", answer.reason)
+    assert trial.user_attrs["hpo:flags"] == [
+        {"name": "middling", "action": "warn", "step": 1,
+         "reason": "red flag 'middling' at epoch 1: score > 0.5 (score 0.9)",
+         "evidence": {"metrics": {"score": 0.9}, "since": 1}},
+        {"name": "high", "action": "stop", "step": 2, "reason": answer.reason,
+         "evidence": {"metrics": {"score": 0.9}, "since": 1}},
+    ]  # fmt: skip
+    assert trial.constraints == {"red_flag_high": 1.0}
+    assert other.constraints == {}
+    assert "hpo:flags" not in other.user_attrs
+    assert "flag" not in other.user_attrs["hpo:outcome"]
+    assert [outcome.cause for outcome in said.finished] == [RED_FLAG, ""]
+    assert said.messages == [
+        "trial 0 goes on with a warning: red flag 'middling' at epoch 1: score > 0.5 (score 0.9) "
+        "(said of the first such trial; `hpo status` counts them)"
+    ]
+    assert oracle.progress.pruned == 1
+    again = oracle.ask({"x": 0.7})
+    oracle.report(again.number, 1, {"score": 0.7})
+    assert len(said.messages) == 1
+    assert [flag["name"] for flag in oracle._study.trials[again.number].user_attrs["hpo:flags"]] == ["middling"]
+    complete(oracle, again)
+
+
+def test_a_trial_that_returned_is_complete_whatever_was_raised(make_oracle):
+    oracle = make_oracle(red_flags=[{"name": "high", "when": "score > 0.8"}], enqueue=[{"x": 0.9}])
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": 0.9}) is not None
+    complete(oracle, job)
+    (trial,) = oracle._study.trials
+    assert (trial.state, trial.constraints) == (TrialState.COMPLETE, {})
+    assert [flag["name"] for flag in trial.user_attrs["hpo:flags"]] == ["high"]
+
+
+def test_the_default_is_that_losses_are_finite_and_none_turns_it_off(make_oracle):
+    oracle = make_oracle()
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": 0.5, "other": float("nan")}) is None
+    assert "val_loss is inf" in oracle.report(job.number, 2, {"score": 0.5, "val_loss": float("inf")}).reason
+    stop(oracle, job, "told")
+    oracle = make_oracle(red_flags=[])
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": float("nan"), "val_loss": float("inf")}) is None
+
+
+def test_red_flags_see_what_a_trial_takes(make_oracle):
+    clock = Clock()
+    oracle = make_oracle(
+        clock, red_flags=[{"name": "too_slow", "seconds": 10}, {"name": "too_much_memory", "gib": 2, "action": "warn"}]
+    )
+    job = oracle.ask()
+    clock.now += 9
+    assert oracle.report(job.number, 1, {"score": 0.5}, Usage(host_bytes=3 * 2**30)) is None
+    clock.now += 2
+    assert oracle.report(job.number, 2, {"score": 0.5}).reason.endswith("the trial took 11 s, above 10")
+
+
+def test_a_resumed_attempt_raises_nothing_twice_and_forgets_nothing(make_oracle):
+    oracle = make_oracle(red_flags=FLAGS, enqueue=[{"x": 0.9}])
+    job = oracle.ask()
+    job.directory.mkdir(parents=True, exist_ok=True)
+    (job.directory / layout.CHECKPOINT).write_bytes(b"saved")
+    oracle.report(job.number, 1, {"score": 0.9})
+    oracle.close()  # the driver dies
+    oracle = make_oracle(red_flags=FLAGS, enqueue=[{"x": 0.9}])
+    oracle._tracker = said = Said()
+    again = oracle.ask()
+    assert again.attempt == 2
+    assert oracle.report(again.number, 1, {"score": 0.9}) is None  # what was saved last is reported once more
+    answer = oracle.report(again.number, 2, {"score": 0.9})
+    assert "'high' at epoch 2" in answer.reason
+    assert said.messages == []
+    stop(oracle, again, answer.reason)
+    assert [(flag["name"], flag["step"]) for flag in oracle._study.trials[-1].user_attrs["hpo:flags"]] == [
+        ("middling", 1), ("high", 2),
+    ]  # fmt: skip
+
+
+def test_the_driver_may_die_between_a_red_flag_and_the_end_of_its_trial(make_oracle):
+    flags = [{"name": "high", "when": "score > 0.8"}]
+    oracle = make_oracle(red_flags=flags, enqueue=[{"x": 0.9}])
+    job = oracle.ask()
+    job.directory.mkdir(parents=True, exist_ok=True)
+    (job.directory / layout.CHECKPOINT).write_bytes(b"saved")
+    assert oracle.report(job.number, 1, {"score": 0.9}) is not None
+    oracle.close()
+    oracle = make_oracle(red_flags=flags, enqueue=[{"x": 0.9}])
+    again = oracle.ask()
+    answer = oracle.report(again.number, 1, {"score": 0.9})
+    stop(oracle, again, answer.reason)
+    assert oracle._study.trials[-1].user_attrs["hpo:outcome"]["flag"] == "high"
+
+
+def test_an_interruption_comes_first(make_oracle):
+    oracle = make_oracle(red_flags=[{"name": "high", "when": "score > 0.8"}])
+    job = oracle.ask()
+    oracle.interrupt("the study is being stopped")
+    assert oracle.report(job.number, 1, {"score": 0.9}).interrupted
+
+
+def test_several_metrics_have_red_flags_too(make_spec, tmp_path):
+    metrics = [{"name": name, "direction": "maximize"} for name in ("score", "other")]
+    study = optuna.create_study(directions=["maximize", "maximize"])
+    oracle = Oracle(make_spec(metrics=metrics, red_flags=[{"name": "high", "when": "other > 0.8"}]), study, tmp_path)
+    job = oracle.ask()
+    assert oracle.report(job.number, 1, {"score": 0.1, "other": 0.7}) is None
+    stop(oracle, job, oracle.report(job.number, 2, {"score": 0.1, "other": 0.9}).reason)
+    assert study.trials[0].constraints == {"red_flag_high": 1.0}
+    oracle.close()
+
+
+FALLBACKS = {"fallbacks": [{"x": 0.25}, {"x": 0.75}], "red_flags": [{"name": "high", "when": "score > 0.8"}]}
+
+
+def end(oracle, cause):
+    job = oracle.ask()
+    state = "FAIL" if cause == EXCEPTION else "PRUNED" if cause else "COMPLETE"
+    if cause == RED_FLAG:
+        oracle.report(job.number, 1, {"score": 0.9})
+        cause = PRUNER
+    oracle.tell(Outcome(job.number, state, {} if cause else {"score": 0.5}, cause=cause, reason=cause and "told"))
+    return job.params["x"]
+
+
+@pytest.mark.parametrize("ill", [RED_FLAG, EXCEPTION, OUT_OF_MEMORY, OBJECTIVE])
+def test_fallbacks_are_due_while_trials_end_ill_and_none_passed(make_oracle, ill):
+    oracle = make_oracle(**FALLBACKS, enqueue=[{"x": 0.5}])
+    assert end(oracle, ill) == 0.5
+    assert end(oracle, ill) == 0.25
+    oracle = make_oracle(**FALLBACKS, enqueue=[{"x": 0.5}])  # over a restart
+    assert end(oracle, PRUNER) == 0.75  # healthy, but behind others
+    assert end(oracle, ill) not in (0.25, 0.75)
+
+
+def test_no_fallback_after_a_trial_that_the_pruner_stopped(make_oracle):
+    oracle = make_oracle(**FALLBACKS, enqueue=[{"x": 0.5}, {"x": 0.5001}])
+    end(oracle, PRUNER)
+    end(oracle, RED_FLAG)
+    assert end(oracle, "") not in (0.25, 0.75)
+
+
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_the_sampler_learns_from_what_red_flags_stop(make_spec, runs, engine):
+    """Half of the space is ill: a real run, in which TPE sees the trials that were stopped, and comes to avoid them."""
+    spec = make_spec(
+        "flagged",
+        engine={"name": engine, "workers": 1},
+        budget={"trials": 40},
+        sampler={"name": "tpe", "n_startup_trials": 10},
+        red_flags=[{"name": "ill", "when": "val_recall == 0", "from_epoch": 2}],
+    )
+    run(spec, runs)
+    trials = load_study(runs, "toy")[1].trials
+    ill = [trial for trial in trials if trial.params["x"] > 0.5]
+    assert {trial.user_attrs["hpo:outcome"]["cause"] for trial in ill} == {RED_FLAG}
+    assert all(trial.state == TrialState.PRUNED and trial.constraints == {"red_flag_ill": 1.0} for trial in ill)
+    assert all(trial.state == TrialState.COMPLETE for trial in trials if trial.params["x"] <= 0.5)
+    assert all(len(trial.intermediate_values) == 3 for trial in ill)  # epochs 0, 1, 2
+    # The score alone would draw it to x = 1.
+    late = [trial for trial in trials[20:] if trial.params["x"] > 0.5]
+    assert 0 < len(late) <= 10
+    assert sum(trial.params["x"] > 0.75 for trial in late) <= 2
+
+
+# --- steering
+
+
+def test_a_paused_study_is_not_over_until_its_budget_is_spent(make_oracle):
+    oracle = make_oracle(budget={"trials": 2})
+    first = oracle.ask()
+    oracle.pause()
+    assert oracle.ask() is None
+    assert (oracle.over, oracle.done, oracle.running) == (False, "", (first.number,))
+    complete(oracle, first)
+    assert oracle.ask() is None
+    assert not oracle.over
+    oracle.resume()
+    second = oracle.ask()
+    assert oracle.ask() is None  # both trials are taken
+    oracle.pause()
+    # A trial that goes back in the queue while it is paused leaves one to be run.
+    oracle.tell(Outcome(second.number, "FAIL", cause=LOST, reason="the worker process was killed"))
+    assert oracle.ask() is None
+    assert not oracle.over
+    oracle.resume()
+    complete(oracle, oracle.ask())
+    oracle.pause()
+    assert oracle.ask() is None
+    assert oracle.over
+    assert oracle.done == "the budget of 2 trials is spent"
+
+
+@pytest.mark.parametrize("cause", [LOST, EXCEPTION, INTERRUPTED, PREEMPTED, TIMEOUT])
+def test_a_killed_trial_fails_counts_and_is_not_tried_again_however_its_attempt_ended(make_oracle, cause):
+    oracle = make_oracle(budget={"trials": 1}, engine={"retries": 3})
+    job = oracle.ask()
+    assert not oracle.kill(job.number + 1, "killed")
+    assert oracle.kill(job.number, "killed by alice@node7 with `hpo kill`")
+    assert oracle.doomed() == {job.number: "killed by alice@node7 with `hpo kill`"}
+    oracle.tell(Outcome(job.number, "FAIL", cause=cause, reason="something else", error="a traceback", seconds=2.0))
+    (trial,) = oracle._study.trials
+    note = trial.user_attrs["hpo:outcome"]
+    assert (trial.state.name, note["cause"], note["requeued"]) == ("FAIL", "killed", False)
+    assert (note["reason"], note["seconds"]) == ("killed by alice@node7 with `hpo kill`", 2.0)
+    assert (oracle.progress.failed, oracle.progress.requeued) == (1, 0)
+    assert oracle.ask() is None
+    assert oracle.done
+
+
+def test_a_killed_trial_that_is_told_to_stop_at_its_report_is_killed_not_pruned(make_oracle):
+    oracle = make_oracle()
+    job = oracle.ask()
+    oracle.kill(job.number, "killed by alice@node7")
+    stop = oracle.report(job.number, 0, {"score": 0.5})
+    assert (stop.reason, stop.interrupted) == ("killed by alice@node7", False)
+    oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason=stop.reason))
+    assert oracle._study.trials[0].user_attrs["hpo:outcome"]["cause"] == "killed"
+
+
+@pytest.mark.parametrize("outcome", ["COMPLETE", "FAIL", "PRUNED"])
+def test_a_trial_ended_from_outside_is_noticed_and_never_tried_again(make_oracle, outcome):
+    oracle = make_oracle(engine={"retries": 3})
+    job = oracle.ask()
+    oracle._study._storage.set_trial_state_values(oracle._running[job.number].trial._trial_id, TrialState.FAIL)
+    until = time.monotonic() + 4
+    while not oracle.doomed():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert oracle.doomed() == {job.number: "it was ended from outside (optuna-dashboard)"}
+    ends = {
+        "COMPLETE": Outcome(job.number, "COMPLETE", {"score": 0.5}),
+        "FAIL": Outcome(job.number, "FAIL", cause=LOST, reason="the worker process was killed"),
+        "PRUNED": Outcome(job.number, "PRUNED", cause=PRUNER, reason="it was told to"),
+    }
+    oracle.tell(ends[outcome])
+    assert (oracle.progress.failed, oracle.progress.complete, oracle.progress.requeued) == (1, 0, 0)
+    assert [trial.state.name for trial in oracle._study.trials] == ["FAIL"]
+    # Who reads it later is told what Optuna would take no note of.
+    (record,) = records_of(oracle._study, oracle.spec, oracle._directory).trials
+    assert (record.cause, record.reason) == ("killed", "it was ended from outside (optuna-dashboard)")
+
+
+def test_a_trial_ended_from_outside_just_before_its_worker_died_is_not_tried_again(make_oracle):
+    oracle = make_oracle(engine={"retries": 3})
+    job = oracle.ask()
+    oracle._study._storage.set_trial_state_values(oracle._running[job.number].trial._trial_id, TrialState.FAIL)
+    oracle.tell(Outcome(job.number, "FAIL", cause=LOST, reason="the worker process was killed"))
+    assert len(oracle._study.trials) == 1
+    assert (oracle.progress.failed, oracle.progress.requeued) == (1, 0)
+
+
+@pytest.mark.parametrize(("cause", "again"), [(LOST, True), (EXCEPTION, True), (TIMEOUT, False)])
+def test_what_the_end_of_a_job_kills_goes_back_in_the_queue(make_oracle, cause, again):
+    """A queue sends SIGTERM to every process of a job; without retries only the interrupt saves these trials."""
+    oracle = make_oracle(engine={"retries": 0})
+    job = oracle.ask()
+    oracle.interrupt("the study is being stopped")
+    oracle.tell(Outcome(job.number, "FAIL", cause=cause, reason="the worker process 7 was killed by SIGTERM"))
+    note = oracle._study.trials[0].user_attrs["hpo:outcome"]
+    assert (note["requeued"], note["cause"]) == (again, "interrupted" if again else cause)
+    if again:
+        assert note["reason"] == "the worker process 7 was killed by SIGTERM, while the study was being stopped"
+        assert [trial.state.name for trial in oracle._study.trials] == ["FAIL", "WAITING"]
+
+
+def test_an_extended_budget_is_the_next_questions(make_oracle, make_spec):
+    class Told(Tracker):
+        budgets = ()
+
+        def study_extended(self, spec, progress):
+            self.budgets += ((spec.budget.trials, progress.budget),)
+
+    oracle = make_oracle(budget={"trials": 1})
+    oracle._tracker = told = Told()
+    complete(oracle, oracle.ask())
+    assert oracle.ask() is None
+    assert oracle.over
+    oracle.extend(Budget(trials=2))
+    assert (oracle.extended, oracle.progress.budget, told.budgets) == (True, 2, ())
+    job = oracle.ask()
+    assert job is not None
+    assert (oracle.extended, told.budgets) == (False, ((2, 2),))
+    complete(oracle, job)
+
+
+def test_trials_that_people_kill_do_not_end_a_study_that_fails_from_the_start(make_oracle):
+    oracle = make_oracle(budget={"trials": 9, "failures": 2}, fallbacks=[{"x": 0.5}])
+    for _ in range(3):
+        job = oracle.ask()
+        assert job.params != {"x": 0.5}
+        oracle.kill(job.number, "killed")
+        oracle.tell(Outcome(job.number, "FAIL", cause=INTERRUPTED, reason="it was ended"))
+    assert (oracle.progress.failed, oracle.stopped) == (3, "")
+    for _ in range(2):
+        job = oracle.ask()
+        oracle.tell(Outcome(job.number, "FAIL", cause=INVALID, reason="no metric"))
+    assert oracle.ask() is None
+    assert oracle.stopped == "the first 2 trials all failed (budget.failures = 2)"

@@ -1,0 +1,276 @@
+"""The default sampler: what it ranks by, and that it learns from early steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+import optuna
+import pytest
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
+
+from hpo.search.kernel_sampler import KernelSampler
+from hpo.space.search_space import SearchSpace
+
+PRUNED = TrialState.PRUNED
+LINE = SearchSpace.parse({"x": {"low": 0.0, "high": 1.0}})
+
+
+def new_study(space: SearchSpace = LINE, direction: str = "minimize", **options: Any) -> optuna.Study:
+    sampler = KernelSampler(space, **{"random_fraction": 0.0, "seed": 1, **options})
+    return optuna.create_study(sampler=sampler, direction=direction)
+
+
+def add(
+    study: optuna.Study, x: float, values: Mapping[int, float], final: float | None = None, ill: str = ""
+) -> None:
+    """A trial at x that reported `values`, and ended with `final`, or pruned."""
+    study.enqueue_trial({"x": x})
+    trial = study.ask()
+    trial.suggest_float("x", 0.0, 1.0)
+    for step, value in values.items():
+        trial.report(value, step)
+    if ill:
+        trial.set_constraint(ill, 1.0)
+    study.tell(trial, final, state=None if final is not None else PRUNED)
+
+
+def proposals(study: optuna.Study, n: int = 60) -> list[float]:
+    """What it would propose, n times, with nothing learned in between."""
+    found = []
+    for _ in range(n):
+        trial = study.ask()
+        found.append(trial.suggest_float("x", 0.0, 1.0))
+        study.tell(trial, state=TrialState.FAIL)
+    return found
+
+
+def near(xs: list[float], place: float) -> float:
+    return sum(abs(x - place) < 0.15 for x in xs) / len(xs)
+
+
+def grid(n: int) -> list[float]:
+    return [(k + 0.5) / n for k in range(n)]
+
+
+def test_it_learns_from_the_first_step() -> None:
+    study = new_study()
+    for x in grid(20):
+        add(study, x, {1: abs(x - 0.3)})
+    assert near(proposals(study), 0.3) > 0.9
+
+
+def test_a_trial_counts_by_the_best_that_it_reached_wherever_it_stands() -> None:
+    study = new_study()
+    for x in grid(20):
+        # Those below 0.5 ran to their end and got to 0.5; those above were stopped at 0.2, which is better.
+        if x < 0.5:
+            add(study, x, {1: 1.0, 4: 0.5, 16: 0.6}, final=0.6)
+        else:
+            add(study, x, {1: 0.2 + abs(x - 0.8)})
+    assert near(proposals(study), 0.8) > 0.9
+
+
+def test_the_best_value_counts_not_the_last_one() -> None:
+    study = new_study()
+    for x in grid(20):
+        add(study, x, {1: 1.0, 2: abs(x - 0.3), 3: 2.0}, final=2.0 if x < 0.5 else 1.0)
+    assert near(proposals(study), 0.3) > 0.9
+
+
+def test_an_objective_that_reports_nothing() -> None:
+    study = new_study()
+    for x in grid(20):
+        add(study, x, {}, final=abs(x - 0.2))
+    assert near(proposals(study), 0.2) > 0.9
+
+
+def test_higher_may_be_better() -> None:
+    study = new_study(direction="maximize")
+    for x in grid(20):
+        add(study, x, {1: -abs(x - 0.3)}, final=-1.0)
+    assert near(proposals(study), 0.3) > 0.9
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1.0, 1e9])
+def test_only_ranks_count(factor: float) -> None:
+    """The scale of the metric changes nothing, nor does a value that is far off."""
+
+    def drawn(factor: float, worst: float) -> list[float]:
+        study = new_study()
+        for x in grid(20):
+            add(study, x, {1: worst if x > 0.9 else factor * abs(x - 0.3)})
+        return proposals(study, 10)
+
+    assert drawn(factor, 1e30) == drawn(1.0, 2.0)
+
+
+@pytest.mark.parametrize("ill", ["red_flag_collapsed", "out_of_memory"])
+def test_a_trial_that_broke_a_constraint_is_bad_however_good_it_looked(ill: str) -> None:
+    study = new_study()
+    for x in grid(20):
+        # All that begins best, below 0.3, is ended by a red flag after the first step.
+        add(study, x, {1: x}, ill=ill if x < 0.3 else "")
+    xs = proposals(study)
+    assert sum(x < 0.25 for x in xs) / len(xs) < 0.05
+    assert near(xs, 0.4) > 0.7
+
+
+def test_what_turns_ill_after_it_was_seen_to_be_good() -> None:
+    study = new_study()
+    for x in grid(20):
+        add(study, x, {1: abs(x - 0.7)})
+    running = []
+    for x in grid(20):
+        study.enqueue_trial({"x": 0.05 + 0.1 * x})
+        trial = study.ask()
+        trial.suggest_float("x", 0.0, 1.0)
+        trial.report(-1.0, 1)
+        running.append(trial)
+    assert near(proposals(study), 0.1) > 0.9  # by far the best, as long as they run
+    for trial in running:
+        trial.set_constraint("red_flag_non_finite", 1.0)
+        study.tell(trial, state=PRUNED)
+    xs = proposals(study)
+    assert near(xs, 0.1) < 0.05
+    assert near(xs, 0.7) > 0.8
+
+
+def test_it_is_random_before_enough_was_seen_and_for_a_share_afterwards() -> None:
+    for options in ({"random_fraction": 1.0}, {"n_startup_trials": 21}):
+        study = new_study(**options)
+        for x in grid(20):
+            add(study, x, {1: abs(x - 0.3)})
+        assert near(proposals(study, 300), 0.3) == pytest.approx(0.3, abs=0.08)
+    half = new_study(random_fraction=0.5)
+    for x in grid(20):
+        add(half, x, {1: abs(x - 0.3)})
+    assert near(proposals(half, 300), 0.3) == pytest.approx(0.65, abs=0.1)
+
+
+def test_failed_trials_and_those_that_have_not_reported_say_nothing() -> None:
+    study = new_study(n_startup_trials=16)
+    for x in grid(15):
+        add(study, x, {1: abs(x - 0.3)})
+    study.ask()
+    proposals(study, 30)  # told as FAIL
+    assert near(proposals(study, 300), 0.3) == pytest.approx(0.3, abs=0.08)  # 15 of 16: still random
+
+
+def test_a_new_sampler_on_an_old_study_knows_as_much() -> None:
+    study = new_study()
+    for x in grid(20):
+        add(study, x, {1: abs(x - 0.3)})
+    study.sampler = KernelSampler(LINE, random_fraction=0.0, seed=9)
+    assert near(proposals(study), 0.3) > 0.9
+
+
+def test_conditional_parameters_and_choices() -> None:
+    space = SearchSpace.parse(
+        {
+            "loss": {"choices": {"bce": {}, "focal": {"gamma": {"low": 0.0, "high": 5.0}}}},
+            "batch_size": {"choices": [8, 16, 32]},
+            "layers": {"low": 1, "high": 9},
+        }
+    )
+    study = new_study(space)
+
+    def ask() -> tuple[optuna.Trial, dict[str, Any]]:
+        trial = study.ask()
+        return trial, space.suggest(trial)
+
+    for _ in range(80):
+        trial, params = ask()
+        cost = abs(params["gamma"] - 2.0) if "gamma" in params else 3.0
+        trial.report(cost + 0.3 * abs(params["layers"] - 7) + (params["batch_size"] != 16), 1)
+        study.tell(trial, state=PRUNED)
+    late = [ask()[1] for _ in range(40)]
+    assert sum("gamma" in params for params in late) > 30
+    assert sum(abs(params.get("gamma", 9.0) - 2.0) < 1.0 for params in late) > 24
+    assert sum(params["batch_size"] == 16 for params in late) > 28
+    assert sum(5 <= params["layers"] <= 9 for params in late) > 28
+
+
+def test_what_is_given_stays_and_the_rest_fits_to_it() -> None:
+    space = SearchSpace.parse(
+        {
+            "loss": {"choices": {"bce": {}, "focal": {"gamma": {"low": 0.0, "high": 5.0}}}},
+            "x": {"low": 0.0, "high": 1.0},
+        }
+    )
+    study = new_study(space)
+    for k in range(40):  # with focal small x is good, with bce large x
+        focal = k % 2 == 0
+        x = grid(40)[k]
+        given = {"loss": "focal", "loss.focal.gamma": 1.0} if focal else {"loss": "bce"}
+        study.enqueue_trial({"x": x, **given})
+        trial = study.ask()
+        space.suggest(trial)
+        trial.report(x if focal else 1 - x, 1)
+        study.tell(trial, state=PRUNED)
+    for loss, place in (("focal", 0.05), ("bce", 0.95)):
+        found = []
+        for _ in range(20):
+            study.enqueue_trial({"loss": loss})
+            trial = study.ask()
+            params = space.suggest(trial)
+            assert params["loss"] == loss
+            assert ("gamma" in params) == (loss == "focal")
+            found.append(params["x"])
+            study.tell(trial, state=TrialState.FAIL)
+        assert abs(median(found) - place) < 0.2
+
+
+def test_several_objectives_are_left_to_tpe() -> None:
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=KernelSampler(LINE, seed=1))
+    for x in grid(20):
+        study.enqueue_trial({"x": x})
+        trial = study.ask()
+        trial.suggest_float("x", 0.0, 1.0)
+        study.tell(trial, [abs(x - 0.3), -abs(x - 0.3)])
+    assert near(proposals(study), 0.3) > 0.6
+
+
+def test_the_seed_decides() -> None:
+    def drawn(seed: int) -> list[float]:
+        study = new_study(seed=seed)
+        for x in grid(20):
+            add(study, x, {1: abs(x - 0.3)})
+        return proposals(study, 5)
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+@pytest.mark.parametrize(
+    "options", [{"n_startup_trials": 1}, {"random_fraction": 1.2}, {"n_candidates": 1}, {"mutation": 0.0}]
+)
+def test_options_out_of_range(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))} is {next(iter(options.values()))}; expected"):
+        KernelSampler(LINE, **options)
+
+
+def test_it_finds_more_than_random_under_halving() -> None:
+    """12 seeds of a toy whose early values say much, but not all, of the end."""
+    space = SearchSpace.parse({"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}})
+
+    def best(sampler: optuna.samplers.BaseSampler) -> float:
+        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=4)
+        study = optuna.create_study(sampler=sampler, pruner=pruner)
+        for _ in range(80):
+            trial = study.ask()
+            params = space.suggest(trial)
+            loss = (params["x"] - 0.3) ** 2 + (params["y"] - 0.8) ** 2
+            for step in range(1, 17):
+                trial.report(loss + 0.1 * params["x"] / step, step)
+                if trial.should_prune():
+                    study.tell(trial, state=PRUNED)
+                    break
+            else:
+                study.tell(trial, loss)
+        return study.best_value
+
+    ours = [best(KernelSampler(space, seed=seed)) for seed in range(12)]
+    others = [best(RandomSampler(seed=seed)) for seed in range(12)]
+    assert median(ours) < 0.25 * median(others)

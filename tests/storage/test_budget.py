@@ -1,0 +1,73 @@
+"""Budgets and shares of the machine, by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo.errors import ResourceError
+from hpo.machine.resources import Slot, slots
+from hpo.storage.budget import Span, exhausted, span_of, wall_seconds
+
+
+def limits(trials=None, hours=None, gpu_hours=None):
+    return SimpleNamespace(trials=trials, hours=hours, gpu_hours=gpu_hours)
+
+
+def test_wall_time_is_the_union_of_the_spans():
+    # 0-10 and 5-20 overlap, 30-40 stands alone, 32-35 lies within: 20 + 10.
+    spans = [Span(30, 40, 0), Span(0, 10, 0), Span(5, 20, 0), Span(32, 35, 0)]
+    assert wall_seconds(spans) == 30
+    assert wall_seconds([]) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 10)), max_size=12))
+def test_wall_time_counts_each_second_once(pairs):
+    seconds = {second for start, length in pairs for second in range(start, start + length)}
+    assert wall_seconds([Span(start, start + length, 0) for start, length in pairs]) == len(seconds)
+
+
+def test_what_spends_a_budget():
+    hour = [Span(0, 3600, 1800)]
+    assert exhausted(limits(trials=3), 2, hour) == ""
+    assert exhausted(limits(trials=3), 3, hour) == "the budget of 3 trials is spent"
+    assert exhausted(limits(hours=1), 1, hour) == "the budget of 1 hours is spent"
+    assert exhausted(limits(hours=1.5), 1, hour) == ""
+    assert exhausted(limits(gpu_hours=0.5), 1, hour) == "the budget of 0.5 GPU hours is spent"
+    assert exhausted(limits(gpu_hours=0.6), 1, hour) == ""
+    assert exhausted(limits(), 10**6, hour) == ""
+
+
+def test_a_span_is_read_from_a_trials_notes():
+    job, outcome = {"started": 5.0}, {"finished": 9.0, "gpu_seconds": 2.0}
+    assert span_of({"hpo:job": job, "hpo:outcome": outcome}) == Span(5.0, 9.0, 2.0)
+    assert span_of({"hpo:job": job}) is None
+
+
+def test_halves_of_gpus_are_spread_before_they_are_doubled():
+    assert slots(3, 2, 0.5, ("0", "1")) == [Slot(2, ("0",), 0.5), Slot(2, ("1",), 0.5), Slot(2, ("0",), 0.5)]
+
+
+def test_without_workers_the_gpus_are_filled():
+    assert [slot.gpus for slot in slots(None, 1, 0.5, ("0", "1"))] == [("0",), ("1",), ("0",), ("1",)]
+    assert [slot.gpus for slot in slots(None, 1, 2, ("0", "1", "2", "3"))] == [("0", "1"), ("2", "3")]
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpu", "gpus", "words"),
+    [
+        (1, 1, (), "engine.gpu is 1, but no GPU is visible here"),
+        (5, 0.5, ("0", "1"), "5 workers of 0.5 GPU each were asked for, but 2 visible GPU(s) hold 4"),
+        (None, 4, ("0", "1"), "1 workers of 4 GPU each were asked for, but 2 visible GPU(s) hold 0"),
+    ],
+)
+def test_too_few_gpus_is_a_sentence(workers, gpu, gpus, words):
+    with pytest.raises(ResourceError) as caught:
+        slots(workers, 1, gpu, gpus)
+    assert words in str(caught.value)
+
+
+def test_cpu_workers_share_the_cores():
+    assert slots(2, 3, 0) == [Slot(3), Slot(3)]
+    assert len(slots(None, None, 0)) >= 1

@@ -1,0 +1,213 @@
+"""Real journals, SQLite and PostgreSQL; torn files, dead locks, passwords."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+from servers import PostgreSQL
+
+from hpo.errors import StorageError, StudyChanged, StudyNotFound
+from hpo.runner import run
+from hpo.storage.journal import repair_journal
+from hpo.storage.load_study import load_study
+from hpo.storage.open import open_storage, storage_url
+from hpo.text import redact
+from hpo.trackers.base import Tracker
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:secret@db.lab:5432/hpo", "postgresql://ann@db.lab:5432/hpo"),
+        ("postgresql+psycopg2://ann:p@ss:word@db/hpo", "postgresql+psycopg2://ann@db/hpo"),
+        ("postgresql://db/hpo?user=ann&password=secret", "postgresql://db/hpo?user=ann"),
+        ("postgresql://db/hpo?password=secret&user=ann", "postgresql://db/hpo?user=ann"),
+        ("postgresql://ann:pa/ss?word@db/hpo", "postgresql://ann@db/hpo"),
+        ("postgresql://db:5432/hpo?options=a@b", "postgresql://db:5432/hpo?options=a@b"),
+        ("mysql://db/hpo?passwd=secret&user=ann", "mysql://db/hpo?user=ann"),
+        ("sqlite:////home/ann/study.db", "sqlite:////home/ann/study.db"),
+        ("journal:/home/ann/runs/journal.log", "journal:/home/ann/runs/journal.log"),
+    ],
+)
+def test_passwords_are_removed(url, shown):
+    assert redact(url) == shown
+    assert redact(f"cannot reach {url} today") == f"cannot reach {shown} today"
+
+
+def test_the_default_storage_is_the_journal_of_the_runs_folder(make_spec, runs):
+    assert storage_url(make_spec(), runs) == f"journal:{runs}/journal.log"
+
+
+def write_journal(path):
+    study = optuna.create_study(study_name="s", storage=open_storage(f"journal:{path}"))
+    study.tell(study.ask(), 1.0)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_torn_last_line_is_cut_off_with_a_message(tmp_path, cut):
+    path = tmp_path / "journal.log"
+    whole = write_journal(path)
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(whole + lines[-1][:cut])
+    said = []
+    storage = open_storage(f"journal:{path}", said.append)
+    assert said == [
+        f"repaired {path}: its last line was torn by a power cut or a kill ({cut} bytes) and was cut off; "
+        "every line before it is whole"
+    ]
+    assert path.read_bytes() == whole
+    assert optuna.load_study(study_name="s", storage=storage).best_value == 1.0
+
+
+def test_a_last_line_that_is_no_json_is_cut_off_too(tmp_path):
+    """As a power cut leaves it: the file's length is there, its blocks are not."""
+    path = tmp_path / "journal.log"
+    whole = write_journal(path)
+    path.write_bytes(whole + b"\0" * 40 + b"\n")
+    assert "41 bytes" in repair_journal(path)
+    assert path.read_bytes() == whole
+    assert repair_journal(path) == ""
+
+
+def test_a_look_repairs_nothing(tmp_path):
+    path = tmp_path / "journal.log"
+    torn = write_journal(path) + b'{"op_code":4,'
+    path.write_bytes(torn)
+    study = optuna.load_study(study_name="s", storage=open_storage(f"journal:{path}", repair=False))
+    assert [trial.value for trial in study.trials] == [1.0]
+    assert path.read_bytes() == torn
+
+
+def test_a_missing_line_end_is_added(tmp_path):
+    path = tmp_path / "journal.log"
+    whole = write_journal(path)
+    path.write_bytes(whole.rstrip(b"\n"))
+    assert "lacked the line end" in repair_journal(path)
+    assert path.read_bytes() == whole
+    assert repair_journal(path) == ""
+
+
+def test_a_line_longer_than_a_block_is_found_whole(tmp_path):
+    path = tmp_path / "journal.log"
+    whole = b'{"a":1}\n'
+    path.write_bytes(whole + b'{"b":"' + b"x" * 200_000)
+    assert "200006 bytes" in repair_journal(path)
+    assert path.read_bytes() == whole
+
+
+def test_damage_in_the_middle_names_the_line(tmp_path):
+    path = tmp_path / "journal.log"
+    lines = write_journal(path).splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b"\0\0\0\n", *lines[1:]]))
+    with pytest.raises(StorageError, match=r"journal\.log:2: this line of the journal is not JSON"):
+        open_storage(f"journal:{path}")
+
+
+def test_a_lock_left_by_a_killed_driver_does_not_hold_up_the_next(tmp_path):
+    path = tmp_path / "journal.log"
+    write_journal(path)
+    code = (
+        "import os; from pathlib import Path; from hpo.storage.journal import _JournalLock; "
+        f"_JournalLock(Path({str(path)!r})).acquire(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert os.path.lexists(f"{path}.lock")
+    began = time.monotonic()
+    optuna.create_study(study_name="t", storage=open_storage(f"journal:{path}"))
+    assert time.monotonic() - began < 5
+
+
+def test_a_lock_held_by_another_program_is_waited_for(tmp_path):
+    path = tmp_path / "journal.log"
+    write_journal(path)
+    code = (
+        "import sys, time; from optuna.storages.journal import JournalFileSymlinkLock as L; "
+        f"lock = L({str(path)!r}); lock.acquire(); print('held', flush=True); time.sleep(1); lock.release()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        began = time.monotonic()
+        optuna.create_study(study_name="t", storage=open_storage(f"journal:{path}"))
+        assert time.monotonic() - began > 0.5
+
+
+def test_sqlite_writes_ahead(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    with storage.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+    storage.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://ann:secret@127.0.0.1:9/hpo", "the storage postgresql://ann@127.0.0.1:9/hpo cannot be opened"),
+        ("sqlite:////proc/none/study.db", "the storage sqlite:////proc/none/study.db cannot be opened"),
+        ("journal:/proc/none/journal.log", "the storage journal:/proc/none/journal.log cannot be opened"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_a_sentence_without_its_password(url, words):
+    with pytest.raises(StorageError) as caught:
+        open_storage(url)
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_study_that_is_not_there_offers_the_nearest(make_spec, runs):
+    with pytest.raises(StudyNotFound, match="it holds none"):
+        load_study(runs, "toy")
+    run(make_spec(), runs)
+    with pytest.raises(StudyNotFound, match=r"no study 'tyo' in .*it holds toy. Did you mean 'toy'"):
+        load_study(runs, "tyo")
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory):
+    server = PostgreSQL(tmp_path_factory.mktemp("postgresql"))
+    yield server.url("hpo")
+    server.close()
+
+
+def test_a_study_in_postgresql_is_resumed_there(make_spec, runs, postgresql):
+    class Stop(Tracker):
+        def trial_finished(self, job, outcome, progress):
+            if progress.complete == 2:
+                os.kill(os.getpid(), 2)
+
+    spec = make_spec("slow", storage=postgresql)
+    assert run(spec, runs, [Stop()]).progress.complete == 2
+    result = run(spec, runs)
+    assert result.progress.complete == 4
+    trials = load_study(runs, "toy")[1].trials
+    assert all(len(trial.intermediate_values) == 10 for trial in trials if trial.state.name == "COMPLETE")
+
+
+def test_two_studies_share_a_journal_at_the_same_time(study_yaml, runs, tmp_path):
+    drivers = []
+    for name in ("one", "two"):
+        path = study_yaml("slow", name=name).rename(tmp_path / f"{name}.yaml")
+        command = [sys.executable, "-m", "hpo", "run", str(path), "--runs", str(runs)]
+        drivers.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    for driver in drivers:
+        output = driver.communicate(timeout=60)[0]
+        assert driver.returncode == 0, output
+    for name in ("one", "two"):
+        assert len(load_study(runs, name)[1].trials) == 4
+    for line in (runs / "journal.log").read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_study_of_the_same_name_that_hpo_did_not_make_is_refused(make_spec, runs):
+    spec = make_spec()
+    study = optuna.create_study(study_name="toy", storage=open_storage(storage_url(spec, runs)))
+    study.tell(study.ask(), 1.0)
+    with pytest.raises(StudyChanged, match=r"already holds a study 'toy' that hpo did not make; .* --new-name toy-2"):
+        run(spec, runs)
