@@ -24,7 +24,8 @@ bench: setup  ## what hpo costs a trial, beside plain Optuna
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/tracking.py
 
-check: setup  ## lint, types and floors only
+check: setup  ## format, lint, types and floors only
+	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports

@@ -94,9 +94,7 @@ def tasks(data: Path, family: str) -> tuple[Task, ...]:
         values = [one[name] for one in params]
         declared[name] = {"low": min(values), "high": max(values), **({"log": True} if log[name] else {})}
     space = SearchSpace.parse(declared)
-    return tuple(
-        _task(family, title, space, params, curves[t], seconds[t]) for t, title in enumerate(titles)
-    )
+    return tuple(_task(family, title, space, params, curves[t], seconds[t]) for t, title in enumerate(titles))
 
 
 def _task(
@@ -334,9 +332,7 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _paired(
-    one: Mapping[str, Mapping[int, float]], other: Mapping[str, Mapping[int, float]]
-) -> list[float]:
+def _paired(one: Mapping[str, Mapping[int, float]], other: Mapping[str, Mapping[int, float]]) -> list[float]:
     """Of each task the mean difference over the seeds that both have."""
     return [
         float(np.mean([one[task][seed] - other[task][seed] for seed in one[task].keys() & other[task].keys()]))

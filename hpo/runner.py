@@ -62,7 +62,8 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
 
     SIGINT or SIGTERM once: running trials end at their next report and are queued again; twice:
     they end at once and are queued again. Running the same spec again resumes. Meanwhile `hpo pause` and others steer
-    it (hpo.control.requests); a budget that was extended so is larger than the spec's, and a study that was paused waits.
+    it (hpo.control.requests); a budget that was extended so is larger than the spec's, and a study that was
+    paused waits.
     The report is in the language of $HPO_LANG. Raises StudyLocked, StudyPaused (in a queue), StudyChanged,
     StorageError, ResourceError, LanguageError, ControlError; no finished trial is lost."""
     code = chosen()
@@ -272,9 +273,7 @@ def _storage_errors(url: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals(
-    oracle: Oracle, engine: Engine, storage: optuna.storages.BaseStorage, tracker: Tracker
-) -> Iterator[None]:
+def _signals(oracle: Oracle, engine: Engine, storage: optuna.storages.BaseStorage, tracker: Tracker) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         if oracle.interrupted:
             engine.halt()

@@ -26,9 +26,7 @@ def with_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any], where: 
     merged = dict(defaults)
     for name, value in given.items():
         if name not in defaults:
-            raise ValueError(
-                f"{where}.{name} is not known; expected {', '.join(defaults)}.{meant(name, defaults)}"
-            )
+            raise ValueError(f"{where}.{name} is not known; expected {', '.join(defaults)}.{meant(name, defaults)}")
         inner = defaults[name]
         if isinstance(inner, Mapping) and not isinstance(value, Mapping):
             raise ValueError(f"{where}.{name} is {value!r}; expected a mapping with {', '.join(inner)}")

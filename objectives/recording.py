@@ -1,10 +1,10 @@
 """What a training keeps beside its reports: every step's losses, arrays of every epoch, the best weights.
 
-    steps.npz    a loss, `learning_rate` and `gradient_norm` of each training step, and `epoch`, the epoch of each;
-                 `val_<loss>` of each validation batch, and `val_epoch`
-    epochs.npz   arrays that a task measures each epoch, such as histograms, (epochs, ...), and `epoch`
-    weights.pt   of the best epoch
-    data.json    of each split that trains or validates how many samples it has and their fingerprint
+steps.npz    a loss, `learning_rate` and `gradient_norm` of each training step, and `epoch`, the epoch of each;
+             `val_<loss>` of each validation batch, and `val_epoch`
+epochs.npz   arrays that a task measures each epoch, such as histograms, (epochs, ...), and `epoch`
+weights.pt   of the best epoch
+data.json    of each split that trains or validates how many samples it has and their fingerprint
 """
 
 from __future__ import annotations

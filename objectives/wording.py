@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def meant(name: object, options: Iterable[object], cutoff: float = 0.6) -> str:
-    """" Did you mean 'x'?" with the nearest of `options`, or nothing when none is near."""
+    """ " Did you mean 'x'?" with the nearest of `options`, or nothing when none is near."""
     match = difflib.get_close_matches(str(name), [str(option) for option in options], n=1, cutoff=cutoff)
     return f" Did you mean '{match[0]}'?" if match else ""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
@@ -14,6 +15,12 @@ from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 
 TOYS = Path(__file__).parent / "toys.py"
+
+# A busy machine is slow: no example fails for its duration.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("unhurried")
 
 # A shell without job control starts what it runs in the background deaf to Ctrl-C, and so all that is started from it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -120,9 +120,7 @@ def wasted(results: list[Result]) -> float:
 
 def test_it_wastes_half_as_many_trials_as_a_failure_does(tmp_path: Path) -> None:
     """hpo's defaults, over 3 seeds; the next test has all."""
-    failed, ours = (
-        studies(3, how, "at once", "successive_halving", tmp_path) for how in ("failed", "constrained")
-    )
+    failed, ours = (studies(3, how, "at once", "successive_halving", tmp_path) for how in ("failed", "constrained"))
     assert wasted(ours) <= wasted(failed) / 2
 
 
@@ -130,9 +128,7 @@ def test_it_wastes_half_as_many_trials_as_a_failure_does(tmp_path: Path) -> None
 @pytest.mark.parametrize("runs_out", RUNS_OUT)
 @pytest.mark.parametrize("pruner", ["none", "successive_halving"])
 def test_over_12_seeds(tmp_path: Path, pruner: str, runs_out: str) -> None:
-    failed, pruned, ours = (
-        studies(12, how, runs_out, pruner, tmp_path) for how in ("failed", "pruned", "constrained")
-    )
+    failed, pruned, ours = (studies(12, how, runs_out, pruner, tmp_path) for how in ("failed", "pruned", "constrained"))
     if (runs_out, pruner) == ("after a report", "successive_halving"):
         # A trial that was stopped later is one that TPE likes better: without the constraint, those beyond the wall.
         assert wasted(ours) < 0.75 * wasted(pruned)

@@ -63,9 +63,7 @@ def test_in_a_cluster_of_rays_own_a_node_dies(study_yaml, runs):
         result = run(load_spec({str(path)!r}), Path({str(runs)!r}), [NodeDies()])
         assert result.progress.requeued == 1, result
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=180
-    )
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     trials, finished = check_books(runs, 6)
     assert {t.user_attrs["hpo:outcome"]["cause"] for t in trials if t not in finished} == {"preempted"}

@@ -61,9 +61,7 @@ def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None
     except Exception as error:
         said = f"{type(error).__name__}: {one_line(error)}"
         raise ObjectiveError(f"evaluating trial {chosen.number} failed: {said}") from error
-    return Evaluation(
-        name, chosen, data, weights if weights.exists() else folder, metrics, time.monotonic() - began
-    )
+    return Evaluation(name, chosen, data, weights if weights.exists() else folder, metrics, time.monotonic() - began)
 
 
 def _reference(spec: StudySpec) -> ObjectiveRef:

@@ -111,9 +111,7 @@ def _recording(study: StudyRecord, trial: TrialRecord) -> Recording:
     usual = max(usual, 0.0)
     lengths = [usual, *(gap if 0 <= gap <= 10 * usual else usual for gap in gaps)]
     ends = np.cumsum(lengths)
-    steps = tuple(
-        Step(step.step, float(end), 1, step.metrics) for step, end in zip(trial.history, ends, strict=True)
-    )
+    steps = tuple(Step(step.step, float(end), 1, step.metrics) for step, end in zip(trial.history, ends, strict=True))
     ended = float(ends[-1])
     if trial.completed(study.metrics[0]):
         outcome = Outcome(trial.number, "COMPLETE", metrics=dict(trial.values), seconds=ended)
@@ -171,9 +169,7 @@ def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Repla
     return _result(recorded, spec, counter, clock.now, taken)
 
 
-def _result(
-    recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: float, ended: dict[int, int]
-) -> Replayed:
+def _result(recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: float, ended: dict[int, int]) -> Replayed:
     metric = spec.metrics[0]
     sign = -1 if metric.direction == "maximize" else 1
     values = {

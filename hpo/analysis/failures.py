@@ -76,8 +76,7 @@ def causes_of(study: StudyRecord) -> tuple[Cause, ...]:
             found.setdefault((trial.state, trial.cause, trial.flag, trial.requeued), []).append(trial)
     rules = rules_of(study)
     counted = [
-        Cause(state, cause, tuple(trials), flag, rules.get(flag))
-        for (state, cause, flag, _), trials in found.items()
+        Cause(state, cause, tuple(trials), flag, rules.get(flag)) for (state, cause, flag, _), trials in found.items()
     ]
     return tuple(sorted(counted, key=lambda c: (c.requeued, c.state != "FAIL", -len(c.trials), c.cause, c.flag)))
 

@@ -98,7 +98,8 @@ class TrialRecord:
 @dataclass(frozen=True, eq=False)  # compared and hashed as the one it is: see `once`
 class StudyRecord:
     """A study as far as it got. `spec`: as it ran, None of one that has none. `storage` is the URL of its storage,
-    without a password. `warm_start`: its attribute of that name (hpo.warm_start.candidates), empty if it began from nothing."""
+    without a password. `warm_start`: its attribute of that name (see `hpo.storage.trial_attributes`),
+    empty if it began from nothing."""
 
     name: str
     directory: Path

@@ -95,5 +95,3 @@ def alive(jobs: Sequence[Job]) -> list[tuple[Job, str]]:
     """The jobs that wait or run, each with its state."""
     states = states_of(jobs)
     return [(job, states[job.id]) for job in jobs if job.id in states]
-
-

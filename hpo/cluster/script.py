@@ -51,7 +51,9 @@ def write(
                 "expected --time 12:00:00, or time: 12:00:00 in the site file"
             )
         if shlex.quote(str(log)) != str(log):
-            raise InvalidJobRequest(f"PBS takes no path such as {log}; expected a runs folder without spaces and quotes")
+            raise InvalidJobRequest(
+                f"PBS takes no path such as {log}; expected a runs folder without spaces and quotes"
+            )
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -98,6 +100,3 @@ def _directive(path: Path) -> str:
     if shlex.quote(text.replace("%", "")) == text.replace("%", ""):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-

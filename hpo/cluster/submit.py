@@ -174,5 +174,3 @@ def _warnings(spec: StudySpec, wishes: JobRequest) -> Iterator[str]:
         needed = spec.engine.workers * (spec.engine.cpu or 1)
         if wishes.cpus < needed:
             yield f"the engine's workers need {needed} CPUs, and the job asks for {wishes.cpus} (--cpus {needed})"
-
-

@@ -104,7 +104,9 @@ class _Doctor:
                     directory = layout.study_directory(self.runs, name)
                     said = f"{directory} cannot be looked at: {one_line(error)}"
                     remedy = "run it as the user who owns the folder"
-                    done.append(CheckedFinding(Finding("folder-unreadable", name, None, said, "certain", remedy), "left"))
+                    done.append(
+                        CheckedFinding(Finding("folder-unreadable", name, None, said, "certain", remedy), "left")
+                    )
         # Last: what wrote there has been ended by then, and mending may have freed room.
         done += [self._mended(finding, self.fix) for finding in file_checks.left_in(self.runs)]
         return [*done, *(CheckedFinding(finding, "left") for finding in self._machine(specs))]
@@ -250,9 +252,7 @@ class _Doctor:
                 found.append(Finding("check-failed", name, None, said, "certain", remedy))
         return found
 
-    def _case(
-        self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None
-    ) -> Case:
+    def _case(self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None) -> Case:
         study = optuna.load_study(study_name=name, storage=storage)
         trials = study.get_trials(deepcopy=False)
         directory = layout.study_directory(self.runs, name)

@@ -59,9 +59,7 @@ def without_folder(runs: Path, storage: BaseStorage, where: str) -> Iterator[Fin
         yield _restoration("folder-missing", "likely", runs, study.study_name, said, otherwise, identity)
 
 
-def _restoration(
-    check: str, sure: Sure, runs: Path, name: str, said: str, otherwise: str, identity: Any
-) -> Finding:
+def _restoration(check: str, sure: Sure, runs: Path, name: str, said: str, otherwise: str, identity: Any) -> Finding:
     try:
         kept = kept_spec(runs, name)
     except HpoError as error:

@@ -52,9 +52,7 @@ class Measured(Sharing):
 
     fixed = False
 
-    def __init__(
-        self, packer: Packer, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, packer: Packer, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._packer = packer
         self._say = say
         self._clock = clock

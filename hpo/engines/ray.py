@@ -93,9 +93,7 @@ class RayEngine:
             self._check_room()
             failures = 0
             while True:
-                conversation = TuneBridge(
-                    oracle, self._place, self._workers, self._sharing, lambda: self._halted, own
-                )
+                conversation = TuneBridge(oracle, self._place, self._workers, self._sharing, lambda: self._halted, own)
                 trouble = self._drive(conversation, folder)
                 while not (trouble or oracle.over or conversation.stopping) and oracle.paused:
                     time.sleep(_POLL_SECONDS)

@@ -182,9 +182,7 @@ class ReplayEngine:
     """`workers` at a time, until the Oracle asks for no more, all is replayed, or `until` (seconds) is over; trials
     that run then are left running."""
 
-    def __init__(
-        self, recordings: Recordings, clock: Clock, workers: int, until: float = float("inf")
-    ) -> None:
+    def __init__(self, recordings: Recordings, clock: Clock, workers: int, until: float = float("inf")) -> None:
         self._recordings, self._clock, self._workers, self._until = recordings, clock, workers, until
 
     def run(self, oracle: Oracle) -> None:

@@ -158,9 +158,7 @@ class Oracle:
         self._tracker.trial_started(job)
         return job
 
-    def report(
-        self, number: int, step: int, metrics: Mapping[str, float], usage: Usage | None = None
-    ) -> Stop | None:
+    def report(self, number: int, step: int, metrics: Mapping[str, float], usage: Usage | None = None) -> Stop | None:
         """Keep the metrics of a step; None to go on, or the Stop that ends the trial."""
         running = self._running[number]
         running.history.append(Step(step, self._clock(), running.job.attempt, metrics))

@@ -116,7 +116,9 @@ def _collapsed(view: View, flag: RedFlag) -> Found | None:
         called = _held_out(name for name in view.now if stem(name) == _ONE_CLASS)
     if not found and not called:
         raise Unknown
-    known = {name: above for name, value in view.now.items() if (above := predicates.above_chance(name, value)) is not None}
+    known = {
+        name: above for name, value in view.now.items() if (above := predicates.above_chance(name, value)) is not None
+    }
     if any(above > flag.option("margin") for above in known.values()):
         return None
     for one_class, of in ((0.0, found), (0.0, called), (1.0, called)):

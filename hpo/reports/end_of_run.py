@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from hpo.spec.models import StudySpec
 
 
-def close_study(
-    spec: StudySpec, study: optuna.Study, directory: Path, say: Callable[[str], None]
-) -> tuple[Path, ...]:
+def close_study(spec: StudySpec, study: optuna.Study, directory: Path, say: Callable[[str], None]) -> tuple[Path, ...]:
     """The report's files, the page first; none if it could not be written, which is then said."""
     import optuna
 

@@ -42,9 +42,7 @@ def write_study(study: StudyRecord, images: str | None = None) -> Written:
     return write_pages(report_of(study), data, study.directory, layout.REPORT, images)
 
 
-def write_pages(
-    report: Report, data: Mapping[str, Any], folder: Path, stem: str, images: str | None = None
-) -> Written:
+def write_pages(report: Report, data: Mapping[str, Any], folder: Path, stem: str, images: str | None = None) -> Written:
     """`<stem>.html` and `<stem>.md`, with `.zh-TW` before the suffix in that language, and `<stem>.json` of `data`.
 
     `images`: a suffix of hpo.reports.figures.images.FORMATS; the Markdown then shows the figures, which lie in

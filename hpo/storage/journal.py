@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import optuna
 
 
-
 JOURNAL_SCHEME = "journal:"
 
 

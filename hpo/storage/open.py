@@ -33,9 +33,7 @@ def dashboard_argument(url: str) -> str:
     return url.removeprefix(JOURNAL_SCHEME)
 
 
-def open_storage(
-    url: str, say: Any = None, keep: bool = True, repair: bool = True
-) -> optuna.storages.BaseStorage:
+def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = True) -> optuna.storages.BaseStorage:
     """Opens or creates the storage. `keep` keeps the connections of a database open between uses, until
     `close_storage`; a short look needs none. `say(text)`, which a driver gives, is told of a repair, and of a
     database server that goes away later and is waited for (see ReconnectingStorage). Without `repair` a torn journal

@@ -144,9 +144,7 @@ class ReconnectingStorage(RDBStorage):
         self._made = int(trial.trial_id)
         return trial
 
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         def is_so() -> bool:
             trial = self.get_trial(trial_id)
             return trial.state == state and trial.values == (None if values is None else list(values))

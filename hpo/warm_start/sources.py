@@ -131,9 +131,7 @@ def _hint(spec: StudySpec, storage: optuna.storages.BaseStorage, runs: Path) -> 
 # --- by name
 
 
-def _named(
-    spec: StudySpec, index: int, name: str, storage: optuna.storages.BaseStorage, runs: Path
-) -> list[Source]:
+def _named(spec: StudySpec, index: int, name: str, storage: optuna.storages.BaseStorage, runs: Path) -> list[Source]:
     def refuse(message: str) -> SpecError:
         return SpecError([Problem(str(spec.source), None, "warm_start", message)])
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from objectives.abr.records import SAMPLES, SAMPLING_RATE
 
 
-def augment(
-    batch: Mapping[str, Tensor], generator: torch.Generator, noise: float, shift: int
-) -> dict[str, Tensor]:
+def augment(batch: Mapping[str, Tensor], generator: torch.Generator, noise: float, shift: int) -> dict[str, Tensor]:
     """batch: signal and target (n, 1, 200), latency (n,) in ms, and others, which stay as they are.
 
     noise: standard deviation of white noise added to the signal, whose own is 1; not to the target. shift: a record

@@ -224,9 +224,7 @@ def _bump(height: Array, at: Array, width: Array) -> Array:
     return height[:, None] * np.exp(-0.5 * ((TIMES - at[:, None]) / width[:, None]) ** 2)
 
 
-def _microphonics(
-    rng: np.random.Generator, patients: Patients, patient: NDArray[np.intp], levels: Array
-) -> Array:
+def _microphonics(rng: np.random.Generator, patients: Patients, patient: NDArray[np.intp], levels: Array) -> Array:
     """(n, SAMPLES) uV, of neuropathies. It follows the click, not the nerve: its latency does not change with the
     level, and its sign is the click's."""
     count = len(patients.label)

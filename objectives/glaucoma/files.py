@@ -1,7 +1,7 @@
 """Photographs and their classes from the user's own files; every way they can be wrong has a sentence.
 
-    ROOT/labels.csv     a row an image: its file and its class; any other CSV if it is the only one
-    ROOT/images/        PNG, JPEG or TIFF, also in folders of it
+ROOT/labels.csv     a row an image: its file and its class; any other CSV if it is the only one
+ROOT/images/        PNG, JPEG or TIFF, also in folders of it
 """
 
 from __future__ import annotations
@@ -257,4 +257,3 @@ def _image(path: Path, size: int) -> NDArray[np.uint8]:
     left, top = (whole.width - side) / 2, (whole.height - side) / 2
     box = (left, top, left + side, top + side)
     return np.asarray(whole.resize((size, size), Image.Resampling.BILINEAR, box=box))
-

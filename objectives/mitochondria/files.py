@@ -325,7 +325,5 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-
-
 def _size(page: NDArray[Any]) -> str:
     return f"{page.shape[0]} x {page.shape[1]}"

@@ -87,9 +87,7 @@ def test_sync_writes_an_untracked_study_and_its_page_compares_the_trials(synced,
 def test_a_study_that_was_not_tracked_is_a_sentence(finished, hpo: Hpo):
     said = hpo("mlflow", "toy")
     assert said.code == 1
-    assert said.err == (
-        "hpo: study 'toy' was not tracked in MLflow; `hpo mlflow toy --sync` writes all of it there\n"
-    )
+    assert said.err == ("hpo: study 'toy' was not tracked in MLflow; `hpo mlflow toy --sync` writes all of it there\n")
     assert hpo("mlflow", "toi").code == 2
 
 

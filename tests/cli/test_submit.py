@@ -46,9 +46,7 @@ def test_a_study_is_submitted(hpo, commands, study_yaml, tmp_path):
     assert script.stat().st_mode & 0o777 == 0o700
     text = script.read_text()
     runs = tmp_path / "runs"
-    assert (
-        f"hpo run {path} --runs {runs} --set 'constants.a=b c' --set budget.trials=9)" in text
-    )
+    assert f"hpo run {path} --runs {runs} --set 'constants.a=b c' --set budget.trials=9)" in text
     (noted,) = [json.loads(line) for line in (jobs(tmp_path) / "jobs.jsonl").read_text().splitlines()]
     assert (noted["queue"], noted["id"], noted["script"]) == ("slurm", "17", str(script))
     assert noted["command"].startswith("hpo submit ")
@@ -161,9 +159,7 @@ def test_what_would_end_the_job_at_once_is_said(hpo, commands, finished, tmp_pat
     with driver_lock(directory):
         said = hpo("submit", finished, "--slurm", "--time", "1h", "--dry-run").err
     where = f"process {os.getpid()} on {socket.gethostname()}"
-    assert said == (
-        f"warning: {where} is at work on the study; a job that starts before it has ended ends at once\n"
-    )
+    assert said == (f"warning: {where} is at work on the study; a job that starts before it has ended ends at once\n")
     write_steering(directory, Steering(paused=Pause(1000.0, "ann@login")))
     said = hpo("submit", finished, "--slurm", "--time", "1h", "--dry-run").err
     assert said == "warning: the study is paused, and its jobs end at once; `hpo resume toy` goes on\n"

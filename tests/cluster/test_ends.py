@@ -49,7 +49,9 @@ def commands(tmp_path, monkeypatch):
 def job(tmp_path):
     """Starts a job of a stand-in for `hpo run`, in a process group of its own."""
 
-    def start(wishes: JobRequest, code: int = 0, obeys: int = 1, waits: bool = True, name: str = "", **environment: str):
+    def start(
+        wishes: JobRequest, code: int = 0, obeys: int = 1, waits: bool = True, name: str = "", **environment: str
+    ):
         folder = tmp_path / name
         (folder / "toy" / "jobs").mkdir(parents=True, exist_ok=True)
         driver, notes = folder / "driver", folder / "signals"
@@ -129,9 +131,7 @@ def test_a_node_that_cannot_submit_asks_the_host_that_did(commands, job, tmp_pat
     commands.add("ssh", f"{KEEP}\necho 18.server")
     process, _ = job(PBS, code=130, PBS_O_HOST="login")
     assert "requeued as job 18.server" in output_of(process, tmp_path)
-    assert commands.calls("ssh") == [
-        f"-o BatchMode=yes login cd {tmp_path} && qsub -W depend=afterany:17.server"
-    ]
+    assert commands.calls("ssh") == [f"-o BatchMode=yes login cd {tmp_path} && qsub -W depend=afterany:17.server"]
     assert "\nrequeued=1\n" in commands.keep("ssh", 1).read_text()
 
 

@@ -88,13 +88,13 @@ def test_the_time_of_pbs_must_be_known():
 
 
 def test_a_time_shorter_than_its_grace_is_refused():
-    with pytest.raises(InvalidJobRequest, match="the time is 00:05:00, and the study is to be interrupted 300 s before"):
+    with pytest.raises(
+        InvalidJobRequest, match="the time is 00:05:00, and the study is to be interrupted 300 s before"
+    ):
         script(JobRequest(queue="slurm", time=300, grace=300))
 
 
-@pytest.mark.parametrize(
-    ("time", "grace"), [(60, 10), (3000, 300), (600, 60), (86400, 300), (None, 300)], ids=str
-)
+@pytest.mark.parametrize(("time", "grace"), [(60, 10), (3000, 300), (600, 60), (86400, 300), (None, 300)], ids=str)
 def test_the_grace_is_a_tenth_of_the_time_within_limits(time, grace):
     assert JobRequest(time=time).seconds_of_grace == grace
 

@@ -156,9 +156,7 @@ def test_a_pause_holds_until_resume_and_is_kept(oracle, helm, directory):
     assert asked(directory, "pause") == Answer(
         "study 'toy' is paused: trial 0 is running to the end, no other starts", ok=True
     )
-    assert helm.said == [
-        "study 'toy' is paused: trial 0 is running to the end, no other starts (asked by alice@node7)"
-    ]
+    assert helm.said == ["study 'toy' is paused: trial 0 is running to the end, no other starts (asked by alice@node7)"]
     assert oracle.ask() is None
     assert (oracle.over, oracle.paused) == (False, True)
     assert requests.read_steering(directory).paused.by == "alice@node7"
@@ -179,9 +177,10 @@ def test_a_kill_is_told_with_who_asked(oracle, helm, directory):
         "trial 0 is not running in study 'toy'; no trial is. Nothing was killed", ok=False
     )
     first, second = oracle.ask(), oracle.ask()
-    assert "trials 2, 9 are not running in study 'toy'; trials 0, 1 are running" in asked(
-        directory, "kill", trials=[9, 0, 2]
-    ).said
+    assert (
+        "trials 2, 9 are not running in study 'toy'; trials 0, 1 are running"
+        in asked(directory, "kill", trials=[9, 0, 2]).said
+    )
     assert dict(oracle.doomed()) == {}
     assert asked(directory, "kill", trials=[0]) == Answer(
         "trial 0 is being ended at once, as failed; that counts, and is not tried again"

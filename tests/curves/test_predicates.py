@@ -49,7 +49,14 @@ def test_a_shape_in_numbers() -> None:
 def test_no_predicate_raises_or_depends_on_the_scale(values: list[float], factor: float, metric: list[float]) -> None:
     # A power of two changes no digit.
     one, other = shape_of(values), shape_of([factor * value for value in values])
-    for predicate in (predicates.diverged, predicates.flat, predicates.noisy, predicates.overfitting, predicates.plateau, predicates.improving):
+    for predicate in (
+        predicates.diverged,
+        predicates.flat,
+        predicates.noisy,
+        predicates.overfitting,
+        predicates.plateau,
+        predicates.improving,
+    ):
         assert (predicate(one) is None) == (predicate(other) is None), predicate
     assert len(predicates.jumps(one)) == len(predicates.jumps(other))
     predicates.collapsed("recall", metric)
@@ -59,7 +66,14 @@ def test_no_predicate_raises_or_depends_on_the_scale(values: list[float], factor
 @pytest.mark.parametrize("n", range(1, predicates.FEWEST))
 def test_few_epochs_say_nothing(n: int) -> None:
     shape = shape_of([1.0, 5.0, 1.0, 9.0, 1.0, 20.0, 30.0][:n])
-    for predicate in (predicates.diverged, predicates.flat, predicates.noisy, predicates.overfitting, predicates.plateau, predicates.improving):
+    for predicate in (
+        predicates.diverged,
+        predicates.flat,
+        predicates.noisy,
+        predicates.overfitting,
+        predicates.plateau,
+        predicates.improving,
+    ):
         assert predicate(shape) is None
     assert predicates.jumps(shape) == ()
     assert predicates.collapsed("recall", [0.0] * n) is None

@@ -77,4 +77,3 @@ def test_a_folder_that_is_gone_is_made_again_of_what_mlflow_has(tracked):
     assert tracked.look() == []
     assert {number: history.read(tracked.history(number)) for number in range(4)} == before
     check_books(tracked.runs, 4)
-

@@ -107,9 +107,7 @@ def test_a_mean_has_the_same_gradients_in_parts(network: nn.Module, batch: Batch
     with torch.no_grad():
         found = network(batch[0]).squeeze(1)
     torch.testing.assert_close(outputs, {"found": found, "row": batch[1]}, rtol=1e-12, atol=0)
-    torch.testing.assert_close(
-        scalars, {"loss": F.mse_loss(found, batch[1]), "mean": found.mean()}, rtol=1e-12, atol=0
-    )
+    torch.testing.assert_close(scalars, {"loss": F.mse_loss(found, batch[1]), "mean": found.mean()}, rtol=1e-12, atol=0)
     assert not any(value.requires_grad for value in (*scalars.values(), *outputs.values()))
     tried = {10: [10], 9: [10, 5, 5], 4: [10, 5, 3, 3, 2, 2], 2: [10, 5, 3, *[2] * 5], 1: [10, 5, 3, 2, *[1] * 10]}
     assert small.given == tried[room]

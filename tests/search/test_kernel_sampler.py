@@ -23,9 +23,7 @@ def new_study(space: SearchSpace = LINE, direction: str = "minimize", **options:
     return optuna.create_study(sampler=sampler, direction=direction)
 
 
-def add(
-    study: optuna.Study, x: float, values: Mapping[int, float], final: float | None = None, ill: str = ""
-) -> None:
+def add(study: optuna.Study, x: float, values: Mapping[int, float], final: float | None = None, ill: str = "") -> None:
     """A trial at x that reported `values`, and ended with `final`, or pruned."""
     study.enqueue_trial({"x": x})
     trial = study.ask()

@@ -64,4 +64,3 @@ def test_any_place_is_a_value_that_the_space_accepts(at: float, name: str) -> No
     value: Any = CUBE.value(name, at)
     assert math.isfinite(value)
     assert CUBE.distributions[name]._contains(value)
-

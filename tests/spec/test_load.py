@@ -476,9 +476,7 @@ def test_red_flags(folder: Path) -> None:
     assert (late.options, late.action, late.for_epochs) == ({"metric": "loss", "epochs": 4}, "warn", 1)
     assert load(folder, spec.to_yaml()) == spec
     assert "red_flags" not in spec.identity()
-    assert plan(spec).red_flags[3] == (
-        "none_found: recall == 0 and epoch > lr, 2 epochs in a row: stops the trial"
-    )
+    assert plan(spec).red_flags[3] == ("none_found: recall == 0 and epoch > lr, 2 epochs in a row: stops the trial")
 
 
 def test_red_flags_by_default_and_none(folder: Path) -> None:

@@ -344,9 +344,7 @@ def table(name, runs):
     for trial in load_study(runs, name)[1].trials:
         outcome = {key: trial.user_attrs["hpo:outcome"][key] for key in ("state", "cause", "metrics", "requeued")}
         origin = trial.user_attrs.get("hpo:origin")
-        rows.append(
-            (trial.number, trial.state, trial.values, trial.params, trial.intermediate_values, origin, outcome)
-        )
+        rows.append((trial.number, trial.state, trial.values, trial.params, trial.intermediate_values, origin, outcome))
     return rows
 
 
@@ -465,9 +463,7 @@ def test_a_study_outlives_restarts_of_its_server(study_yaml, runs, server, url, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", range(6))
-def test_after_restarts_under_both_the_study_and_mlflow_have_every_trial(
-    study_yaml, runs, server, moment, monkeypatch
-):
+def test_after_restarts_under_both_the_study_and_mlflow_have_every_trial(study_yaml, runs, server, moment, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     chance = random.Random(4000 + moment)
     stores = [server.url(uuid.uuid4().hex) for _ in range(2)]

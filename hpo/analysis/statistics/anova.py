@@ -2,7 +2,7 @@
 
 Factors: `group_by`, learning rate, batch size, and every other categorical parameter that all trials have. A
 continuous learning rate or batch size enters by the bins of the heatmaps. COMPLETE trials only. A factor is tested
-where there are enough trials to find a large effect, and otherwise is not in the model (`hpo.analysis.statistics.power`), but for
+where there are enough trials to find a large effect, and otherwise is not in the model (`statistics.power`), but for
 `group_by`, which always is: no other effect is ever that of other groups."""
 
 from __future__ import annotations

@@ -161,9 +161,7 @@ def _pairs(
         p = float(np.clip(studentized_range.sf(q, k, df), 0, 1))
         low, high = difference - critical * error, difference + critical * error
         sizes = (len(a), len(b))
-        made.append(
-            Pair(names[i], names[j], *sizes, difference * scale, low * scale, high * scale, p, hedges_g(a, b))
-        )
+        made.append(Pair(names[i], names[j], *sizes, difference * scale, low * scale, high * scale, p, hedges_g(a, b)))
     return tuple(made)
 
 

@@ -37,7 +37,6 @@ NOT_INSIDE = 1e-5  # what adds less to the loss than this share of it, where it 
 _NO_LOSS = ("learning_rate", "gradient_norm", "epoch")
 
 
-
 @dataclass(frozen=True)
 class Convergence:
     """The epoch (counted from 1 as the first) in which the running median had done 90 % of its whole fall; speed: that

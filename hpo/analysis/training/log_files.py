@@ -87,7 +87,7 @@ def _own(path: Path) -> ReadLog:
     """history.jsonl, as hpo reads it."""
     steps = tuple(history.read(path))
     if not steps:
-        raise LogError(f"{path} has no whole line of a history; expected {{\"step\": 1, \"metrics\": {{...}}, ...}}")
+        raise LogError(f'{path} has no whole line of a history; expected {{"step": 1, "metrics": {{...}}, ...}}')
     log = TrainingLog(
         name=_short(path),
         history=steps,
@@ -158,9 +158,7 @@ def _flat(item: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # --- a table as a training
 
 
-def read_table(
-    rows: Sequence[Row], source: str, name: str, columns: Mapping[str, str] | None = None
-) -> ReadLog:
+def read_table(rows: Sequence[Row], source: str, name: str, columns: Mapping[str, str] | None = None) -> ReadLog:
     """`source` is what errors call it."""
     there = list(dict.fromkeys(column for row in rows for column in row.cells if column))
     for target, column in (columns or {}).items():

@@ -74,9 +74,7 @@ def _best_blocks(study: StudyRecord, data: Trainings) -> list[Block]:
         )
         parts.append(star)
     if data.left_out:
-        left_out = tr(
-            "Also reported for training and validation, and not drawn: {names}.", names=listed(data.left_out)
-        )
+        left_out = tr("Also reported for training and validation, and not drawn: {names}.", names=listed(data.left_out))
         parts.append(left_out)
     charts = tuple(
         Chart(tr("{group} (trial {n})", group=own.group, n=own.trial.number), TrainingChart(data, own))

@@ -26,9 +26,7 @@ def for_each(study: StudyRecord, title: str) -> str:
     return tr("{title} for each {group}", title=title, group=study.group_by) if study.group_by else title
 
 
-def capped(
-    columns: tuple[str, ...], rows: tuple[tuple[Cell, ...], ...], numeric: frozenset[int], **more: str
-) -> Table:
+def capped(columns: tuple[str, ...], rows: tuple[tuple[Cell, ...], ...], numeric: frozenset[int], **more: str) -> Table:
     left = len(rows) - MOST_ROWS
     note = trn("{n} more is left out here.", "{n} more are left out here.", left) if left > 0 else ""
     return Table(columns, rows[:MOST_ROWS], numeric, note=note, **more)

@@ -102,8 +102,7 @@ def looks_the_same(truth: Truth, run: Run, counts: Mapping[tuple[str, str], int]
 def last_points(run: Run) -> list[records.Point]:
     """The last of each metric; `run.data.metrics` does not tell its step."""
     return [
-        records.Point(metric.key, metric.value, metric.timestamp, metric.step)
-        for metric in run.data.to_proto().metrics
+        records.Point(metric.key, metric.value, metric.timestamp, metric.step) for metric in run.data.to_proto().metrics
     ]
 
 

@@ -272,9 +272,7 @@ def test_rows_that_do_not_fit(root: Path, rows: Sequence[Sequence[str]], message
         (("file", "label"), {"patient": "patient"}, r"no column patient, which data.columns names for patient"),
     ],
 )
-def test_columns_that_are_not_there(
-    root: Path, header: Sequence[str], columns: dict[str, str], message: str
-) -> None:
+def test_columns_that_are_not_there(root: Path, header: Sequence[str], columns: dict[str, str], message: str) -> None:
     write_table(root / "labels.csv", ROWS, header)
     fails(root, message, columns=columns)
 
