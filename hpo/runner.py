@@ -33,7 +33,7 @@ from hpo.spec.models import EngineSpec, StudySpec
 from hpo.storage import trial_attributes
 from hpo.storage.driver_lock import driver_lock
 from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
-from hpo.text import redact
+from hpo.text import first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.translation.catalogue import chosen, language
 from hpo.warm_start.sources import warm_start_of
@@ -265,9 +265,8 @@ def _storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (optuna.exceptions.StorageInternalError, OSError) as error:
-        said = redact(str(error)).splitlines() or [type(error).__name__]
         raise StorageError(
-            f"writing the study failed: {said[0]} (storage {redact(url)}). What was finished is kept; run the same "
+            f"writing the study failed: {first_line(error)} (storage {redact(url)}). What was finished is kept; run the same "
             "command again when the disk or the database is back"
         ) from error
 

@@ -37,6 +37,12 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or "no message"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message without passwords, or the error's class if it has no message."""
+    lines = redact(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def listing(options: Iterable[object], limit: int = 12) -> str:
     """Return `a, b, c`, cut after `limit` entries."""
     names = [str(option) for option in options]

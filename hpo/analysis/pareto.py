@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.analysis.cache import once
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.spec.models import Metric
+from hpo.spec.models import Metric, dominates
 
 
 @once
@@ -15,22 +14,16 @@ def pareto_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
     """COMPLETE trials that no other dominates, the best of the first metric first. A trial dominates
     another if it is nowhere worse and somewhere better; equals stay side by side."""
     complete = [trial for trial in study.trials if all(trial.completed(metric) for metric in study.metrics)]
-    ordered = sorted((_costs(trial, study.metrics), trial.number, trial) for trial in complete)
+    ordered = sorted(
+        (tuple(metric.cost(trial.values[metric.name]) for metric in study.metrics), trial.number, trial)
+        for trial in complete
+    )
     front: list[tuple[tuple[float, ...], TrialRecord]] = []
     for costs, _, trial in ordered:
         # Who dominates a trial stands before it, and so does one of the front who dominates them both.
-        if not any(_dominates(other, costs) for other, _ in front):
+        if not any(dominates(other, costs) for other, _ in front):
             front.append((costs, trial))
     return tuple(trial for _, trial in front)
-
-
-def _costs(trial: TrialRecord, metrics: Sequence[Metric]) -> tuple[float, ...]:
-    """Values turned so that less is better."""
-    return tuple((-1 if m.direction == "maximize" else 1) * trial.values[m.name] for m in metrics)
-
-
-def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 @dataclass(frozen=True)

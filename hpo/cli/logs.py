@@ -14,6 +14,7 @@ import click
 from hpo import layout
 from hpo.cli.common import find_study, follow_up, runs_option, study_argument
 from hpo.errors import HpoError
+from hpo.storage.trial_attributes import ORIGIN
 from hpo.text import listing
 
 # How often a file is looked at, and how often whether more may come.
@@ -100,7 +101,7 @@ def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int
     else:
         _print(path, lines, ended if follow else None)
     _note_error(folder, number, state())
-    origin = study.get_trials(deepcopy=False)[number].user_attrs.get("hpo:origin", {})
+    origin = study.get_trials(deepcopy=False)[number].user_attrs.get(ORIGIN, {})
     if (earlier := origin.get("retry_of")) is not None:
         command = follow_up(f"logs {shlex.quote(name)} --trial {earlier}", runs)
         _note(f"it is a further attempt at trial {earlier}: `{command}`")

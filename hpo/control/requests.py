@@ -24,7 +24,7 @@ from hpo.errors import ControlError
 from hpo.files import write_atomically
 from hpo.spec.models import Budget
 from hpo.storage.driver_lock import driver_of
-from hpo.text import listing, nearest
+from hpo.text import first_line, listing, nearest
 
 if TYPE_CHECKING:
     from hpo.spec.models import StudySpec
@@ -110,9 +110,8 @@ def read_steering(directory: Path) -> Steering:
     except FileNotFoundError:
         return Steering()
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        wrong = (str(error).splitlines() or [type(error).__name__])[0]
         raise ControlError(
-            f"{path} cannot be read ({wrong}); it says whether the study is paused and how far its budget was "
+            f"{path} cannot be read ({first_line(error)}); it says whether the study is paused and how far its budget was "
             "extended. Delete it to go on as study.yaml says"
         ) from error
 

@@ -43,7 +43,7 @@ def fill_command(
         elif all(_has_value(name, values, constants) for entry in part for name in placeholders(entry)):
             filled += [_fill(entry, values, constants) for entry in part]
     if filled and filled[0] in PYTHON:
-        filled[0] = sys.executable
+        filled[0] = sys.executable  # with the packages that hpo was installed beside
     return filled
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hpo.storage.trial_attributes import JOB, OUTCOME
+
 
 class Limits(Protocol):
     @property
@@ -28,7 +30,7 @@ class Span:
 
 def span_of(attributes: Mapping[str, Any]) -> Span | None:
     """The span that the Oracle noted in a trial's attributes, or None if it never ended."""
-    job, outcome = attributes.get("hpo:job"), attributes.get("hpo:outcome")
+    job, outcome = attributes.get(JOB), attributes.get(OUTCOME)
     if not job or not outcome:
         return None
     return Span(job["started"], outcome["finished"], outcome["gpu_seconds"])

@@ -18,7 +18,7 @@ from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.text import redact
+from hpo.text import first_line, redact
 
 if TYPE_CHECKING:
     from optuna.storages._rdb.models import TrialModel
@@ -53,8 +53,7 @@ def _classify_error(context: ExceptionContext) -> None:
     if context.is_pre_ping or not isinstance(error, Exception):
         return  # the pool makes a new connection by itself; an exit is no failure
     if context.connection is None or context.is_disconnect:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise _ConnectionLost(redact(said[0])) from error
+        raise _ConnectionLost(first_line(error)) from error
 
 
 def _again(

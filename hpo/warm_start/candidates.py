@@ -15,7 +15,7 @@ from typing import Any
 
 from hpo.space.parameter import Parameter, finite
 from hpo.space.search_space import SearchSpace
-from hpo.spec.models import Metric, StudySpec, WarmStartSpec
+from hpo.spec.models import Metric, StudySpec, WarmStartSpec, dominates
 from hpo.text import show
 
 # Two configurations are one if no numeric parameter differs by more than this part of its range.
@@ -119,14 +119,10 @@ def _best_first(spec: StudySpec, source: Source) -> list[Tried]:
     costs = [tuple(sign * trial[2][index] for index, sign in shared) for trial in source.trials]
     order = sorted(range(len(costs)), key=lambda i: (costs[i], source.trials[i][0]))
     if len(shared) > 1:
-        front = [i for i in order if not any(_dominates(costs[j], costs[i]) for j in order)]
+        front = [i for i in order if not any(dominates(costs[j], costs[i]) for j in order)]
         rest = [i for i in order if i not in set(front)]
         order = [front[place] for place in _ends_first(len(front))] + rest
     return [source.trials[i] for i in order]
-
-
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _ends_first(count: int) -> list[int]:

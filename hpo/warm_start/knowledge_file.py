@@ -24,7 +24,7 @@ from hpo.errors import HpoError, Problem, SpecError
 from hpo.files import write_atomically
 from hpo.space.search_space import SearchSpace
 from hpo.spec.models import Metric
-from hpo.text import listing, nearest, quote
+from hpo.text import first_line, listing, nearest, quote
 from hpo.warm_start.candidates import Source, Tried
 
 FORMAT, VERSION = "hpo-knowledge", 1
@@ -119,7 +119,7 @@ def kept(runs: Path) -> tuple[list[Entry], list[str]]:
         try:
             entries += read(path)
         except HpoError as error:
-            complaints.append(str(error).splitlines()[0])
+            complaints.append(first_line(error))
     return entries, complaints
 
 

@@ -51,9 +51,6 @@ def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[
     Raises Pruned, CommandFailed, ObjectiveError (the program cannot be started), and TypeError for
     a report that is not numbers."""
     arguments = fill_command(job.objective, job.params, job.constants, job.seed, job.directory, job.number)
-    # A study's `python` is the one that hpo runs under, with the packages it was installed beside.
-    if arguments[0] in ("python", "python3"):
-        arguments[0] = sys.executable
     # Not in the trial's directory: a Unix socket's path may have 107 characters at most.
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder, contextlib.ExitStack() as stack:
         path = str(Path(folder) / "report")

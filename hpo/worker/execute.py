@@ -20,7 +20,7 @@ from hpo import trial
 from hpo.errors import ObjectiveError
 from hpo.machine import memory
 from hpo.objective.load import load
-from hpo.text import nearest, one_line
+from hpo.text import first_line, nearest, one_line
 from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_number
 from hpo.worker import current_trial, torch_runtime
 from hpo.worker.command import CommandFailed, run_command
@@ -122,11 +122,10 @@ def _fate(error: Exception, told_to_stop: bool) -> dict[str, Any]:
         return _failed(trial.EXCEPTION, str(error), traceback.format_exc())
     if torch_runtime.is_out_of_memory(error):
         # Not a FAIL: samplers do not see those, and would walk into the same wall again.
-        first = str(error).strip().splitlines() or [type(error).__name__]
         return {
             "state": "PRUNED",
             "cause": trial.OUT_OF_MEMORY,
-            "reason": f"out of memory: {first[0]}",
+            "reason": f"out of memory: {first_line(error)}",
             "error": traceback.format_exc(),
         }
     said = f"{type(error).__name__}: {one_line(error)}{_place(error)}"

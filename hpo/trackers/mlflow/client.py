@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.errors import HpoError
-from hpo.text import redact
+from hpo.text import first_line, redact
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.place import is_server
 
@@ -153,8 +153,7 @@ def reason(error: BaseException) -> str:
     for sign, words in _SIGNS.items():
         if sign in said:
             return words
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return records.cut(redact(first), 300)
+    return records.cut(first_line(error), 300)
 
 
 _SIGNS: Mapping[str, str] = {
