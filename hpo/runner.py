@@ -266,8 +266,8 @@ def _storage_errors(url: str) -> Iterator[None]:
         yield
     except (optuna.exceptions.StorageInternalError, OSError) as error:
         raise StorageError(
-            f"writing the study failed: {first_line(error)} (storage {redact(url)}). What was finished is kept; run the same "
-            "command again when the disk or the database is back"
+            f"writing the study failed: {first_line(error)} (storage {redact(url)}). What was finished is kept; run the "
+            "same command again when the disk or the database is back"
         ) from error
 
 
