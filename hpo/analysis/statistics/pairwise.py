@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.statistics.power import ALPHA
@@ -73,7 +73,7 @@ class Pairwise:
     why_not: str = ""
 
 
-@once
+@cached_per_study
 def pairwise(study: StudyRecord, metric: Metric) -> Pairwise:
     """Every pair of groups with FEWEST COMPLETE trials or more, in the order of the groups."""
     finals = {
