@@ -8,7 +8,7 @@ from pathlib import Path
 from hpo import layout
 from hpo.analysis.formatting import listed, with_direction
 from hpo.analysis.records import read_study
-from hpo.analysis.study_comparison import Side, Versus, common_metrics, versus
+from hpo.analysis.study_comparison import Side, StudyComparison, common_metrics, compare_sides
 from hpo.errors import NotComparable, StudyNotFound
 from hpo.reports.comparison_report import versus_data, versus_report
 from hpo.reports.write import Written, write_pages
@@ -50,9 +50,9 @@ def read_sides(runs: Path, given: Sequence[tuple[str, int | None]]) -> tuple[Sid
 
 def write_comparison(
     runs: Path, sides: Sequence[Side], folder: Path | None = None, images: str | None = None
-) -> tuple[Versus, Written]:
+) -> tuple[StudyComparison, Written]:
     """The comparison, and its pages in `folder`, else in that of the first study. Raises ReportError."""
-    found = versus(sides)
+    found = compare_sides(sides)
     target = folder or layout.study_directory(runs, sides[0].study.name)
     return found, write_pages(versus_report(found), versus_data(found), target, stem_of(sides), images)
 

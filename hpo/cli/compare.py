@@ -13,7 +13,7 @@ from hpo.analysis.formatting import count, number
 from hpo.cli.common import aligned, emit, find_study, hand_over, json_option, page_options, runs_option
 
 if TYPE_CHECKING:
-    from hpo.analysis.study_comparison import Versus
+    from hpo.analysis.study_comparison import StudyComparison
 
 
 @click.command(
@@ -69,7 +69,7 @@ def _meant(runs: Path, given: str) -> tuple[str, int | None]:
     return find_study(runs, given), None
 
 
-def _summary(found: Versus) -> str:
+def _summary(found: StudyComparison) -> str:
     """What a terminal has room for: the ranges, the tests, whether the data are the same."""
     from hpo.reports.sections.significance import p_text
     from hpo.reports.sections.study_comparison import data_warnings

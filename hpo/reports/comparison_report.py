@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hpo.analysis.formatting import listed
-from hpo.analysis.study_comparison import Versus
+from hpo.analysis.study_comparison import StudyComparison
 from hpo.reports.blocks import Report
 from hpo.reports.sections.study_comparison import (
     best_section,
@@ -19,7 +19,7 @@ from hpo.reports.study_json import heading
 from hpo.translation.catalogue import tr
 
 
-def versus_report(data: Versus) -> Report:
+def versus_report(data: StudyComparison) -> Report:
     sections = (
         overview_section(data),
         differences_section(data),
@@ -36,7 +36,7 @@ def versus_report(data: Versus) -> Report:
     return Report(title, subtitle, tuple(section for section in sections if section is not None))
 
 
-def versus_data(data: Versus) -> dict[str, Any]:
+def versus_data(data: StudyComparison) -> dict[str, Any]:
     """`comparison-with-<B>.json`: all but the curves, which are in the trials' histories."""
     own = {name: value for name, value in vars(data).items() if name != "trainings"}
     return heading("comparison") | own

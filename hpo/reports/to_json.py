@@ -16,7 +16,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, TrialRecord):
         return value.number
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        # A field that was renamed keeps its old key, which programs may read.
+        return {
+            field.metadata.get("json_key", field.name): plain(getattr(value, field.name)) for field in fields(value)
+        }
     if hasattr(value, "model_dump"):  # of pydantic
         return plain(value.model_dump())
     if isinstance(value, Mapping):

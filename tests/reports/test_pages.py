@@ -15,8 +15,7 @@ import pytest
 from browser import measure
 from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributions
 
-from hpo.analysis.notes import WarmOrigin
-from hpo.analysis.records import StudyRecord
+from hpo.analysis.records import StudyRecord, WarmOrigin
 from hpo.errors import ReportError
 from hpo.reports import html, markdown
 from hpo.reports.blocks import Link, Report, Section, Table, Text

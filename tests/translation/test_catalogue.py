@@ -20,9 +20,8 @@ from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributi
 import hpo
 from hpo import trial as causes
 from hpo.analysis.formatting import duration, listed, number, numbers
-from hpo.analysis.notes import RaisedFlag, WarmOrigin
-from hpo.analysis.records import StudyRecord
-from hpo.analysis.study_comparison import Side, versus
+from hpo.analysis.records import RaisedFlag, StudyRecord, WarmOrigin
+from hpo.analysis.study_comparison import Side, compare_sides
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.errors import LanguageError
 from hpo.red_flags.definitions import BUILT_IN, read_flags
@@ -200,7 +199,7 @@ def reports() -> Iterator[tuple[Report, set[str]]]:
     one, other = many(), replace(many(), name="other", trials=many().trials[3:30])
     for pair in ((None, None), (one.trials[1], other.trials[0])):
         sides = [Side(name, record, trial) for name, record, trial in zip("AB", (one, other), pair, strict=True)]
-        yield versus_report(versus(sides)), NAMED
+        yield versus_report(compare_sides(sides)), NAMED
     for log in logs():
         yield diagnosis_report(log), NAMED | {log.name, *log.names} | {name.partition("_")[2] for name in log.names}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import number
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.curves import Curve
@@ -32,7 +32,7 @@ class StackedShares:
     parts: tuple[tuple[float, ...], ...]
 
 
-@once
+@cached_per_study
 def focal_trainings(study: StudyRecord) -> tuple[tuple[str, TrialRecord, FocalTraining], ...]:
     """What the page and report.json show of each group: see `best_recorded`."""
     return tuple(best_recorded(study, focal_of))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import configuration, label, listed, number
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
@@ -46,7 +46,7 @@ class EpochMap:
     values: tuple[tuple[float | None, ...], ...]
 
 
-@once
+@cached_per_study
 def ghm_trainings(study: StudyRecord) -> tuple[tuple[str, TrialRecord, GhmTraining], ...]:
     """What the page and report.json show of each group: see `best_recorded`."""
     return tuple(best_recorded(study, ghm_of, lambda data: data.reweights))

@@ -7,8 +7,16 @@ from dataclasses import dataclass, replace
 
 from hpo.analysis.formatting import listed
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.red_flag_regions import FEWEST, GroupEnrichment, RedFlagEnrichment, Region, Strip, diseases, where
-from hpo.analysis.statistics.anova import adaptive
+from hpo.analysis.red_flag_regions import (
+    FEWEST,
+    GroupEnrichment,
+    RedFlagEnrichment,
+    Region,
+    Strip,
+    enrichments,
+    region_label,
+)
+from hpo.analysis.statistics.anova import adaptive_sampler
 from hpo.reports.blocks import Block, Chart, Row, Table, Text
 from hpo.reports.sections.shared import capped
 from hpo.reports.sections.significance import stated
@@ -27,7 +35,7 @@ class DiseaseChart:
 
 
 def disease_blocks(study: StudyRecord) -> Iterator[Block]:
-    found = diseases(study)
+    found = enrichments(study)
     if not found:
         return
     yield Text(_how_to_read(study, found))
@@ -42,7 +50,7 @@ def where_sentences(study: StudyRecord, most: int = MOST_SENTENCES) -> list[str]
     """The regions that stand out, at most so many: first the one with the smallest p of every flag."""
     found = [
         (place, region.p, _region(disease, group, region))
-        for disease in diseases(study)
+        for disease in enrichments(study)
         for place, (group, region) in enumerate(disease.regions[:most])
     ]
     return [said for *_, said in sorted(found)[:most]]
@@ -69,10 +77,10 @@ def _region(disease: RedFlagEnrichment, group: GroupEnrichment, region: Region) 
     axis = next(strip.axis for strip in group.strips if strip.axis.name == region.name)
     values = {
         "flag": disease.flag,
-        "ill": region.inside.ill,
+        "ill": region.inside.flagged,
         "n": region.inside.n,
-        "region": where(axis, region),
-        "others": region.elsewhere.ill,
+        "region": region_label(axis, region),
+        "others": region.elsewhere.flagged,
         "m": region.elsewhere.n,
         "p": stated(region.p),
         "group": group.group,
@@ -93,7 +101,7 @@ def _too_few(disease: RedFlagEnrichment, group: GroupEnrichment) -> str:
         "them with it and {fewest} without it).",
         flag=disease.flag,
         group=group.group,
-        ill=group.share.ill,
+        ill=group.share.flagged,
         n=group.share.n,
         needed=group.needed,
         fewest=FEWEST,
@@ -113,7 +121,7 @@ def _how_to_read(study: StudyRecord, found: tuple[RedFlagEnrichment, ...]) -> st
         texts.append(tr("Every value of {group} is tested for itself.", group=study.group_by))
     if any(disease.tests for disease in found):
         texts.append(tr("Yellow is none of the trials of a cell, dark is all; what stands out is outlined."))
-    if any(disease.tests for disease in found) and (sampler := adaptive(study)):
+    if any(disease.tests for disease in found) and (sampler := adaptive_sampler(study)):
         texts.append(
             tr(
                 "Trials that {samplers} chose by what earlier ones gave are not independent, as the tests assume: p "
@@ -150,10 +158,10 @@ def _title(disease: RedFlagEnrichment, group: GroupEnrichment) -> str:
 
 def _table(group: GroupEnrichment, strips: list[Strip]) -> Table:
     rows = tuple(
-        (strip.axis.name, strip.axis.labels[cell], str(share.ill), str(share.n), f"{share.of_one:.0%}")
+        (strip.axis.name, strip.axis.labels[cell], str(share.flagged), str(share.n), f"{share.fraction:.0%}")
         for strip in strips
         for cell, share in enumerate(strip.cells)
-        if share.of_one is not None
+        if share.fraction is not None
     )
     columns = (tr("parameter"), tr("value"), tr("raised it"), tr("trials"), tr("share"))
     return capped(columns, rows, frozenset({2, 3, 4}), folded=tr("The numbers as a table"))
