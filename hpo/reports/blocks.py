@@ -92,7 +92,7 @@ class Report:
     sections: tuple[Section, ...]
 
 
-def charts(report: Report) -> Iterator[tuple[str, Chart]]:
+def charts_of(report: Report) -> Iterator[tuple[str, Chart]]:
     """Every chart in the order in which they are read, with the title of the row it stands in or nothing."""
     for block in (block for section in report.sections for block in section.blocks):
         if isinstance(block, Chart):

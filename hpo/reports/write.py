@@ -14,7 +14,7 @@ from hpo.analysis.records import StudyRecord, read_study
 from hpo.errors import ReportError
 from hpo.files import write_atomically
 from hpo.reports import html, markdown
-from hpo.reports.blocks import Report, charts
+from hpo.reports.blocks import Report, charts_of
 from hpo.reports.csv import file_name
 from hpo.reports.study_json import data_of
 from hpo.reports.study_report import report_of
@@ -78,7 +78,7 @@ def _draw(report: Report, folder: Path, suffix: str) -> tuple[Path, ...]:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("[0-9][0-9]*.*"):
         old.unlink()
-    found = list(charts(report))
+    found = list(charts_of(report))
     # Their paths are links in the Markdown, which not every viewer finds in other letters.
     names = [re.sub(r"[^a-z0-9]+", "-", file_name(row, chart.title)).strip("-") for row, chart in found]
     paths = tuple(folder / f"{f'{k:02}-{name}'.strip('-')}.{suffix}" for k, name in enumerate(names, start=1))

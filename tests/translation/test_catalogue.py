@@ -27,7 +27,7 @@ from hpo.analysis.training.training_log import TrainingLog
 from hpo.errors import LanguageError
 from hpo.red_flags.definitions import BUILT_IN, read_flags
 from hpo.reports import figures
-from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text, charts
+from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text, charts_of
 from hpo.reports.comparison_report import versus_report
 from hpo.reports.dashboard_note import LAST_LINE, joined, note_of
 from hpo.reports.study_report import report_of
@@ -212,7 +212,7 @@ def texts_of(report: Report) -> Iterator[str]:
         yield section.title
         for block in section.blocks:
             yield from _block(block)
-    for _, chart in charts(report):
+    for _, chart in charts_of(report):
         yield from _drawn(figures.figure(chart.data).to_plotly_json())
 
 
