@@ -71,7 +71,7 @@ def _meant(runs: Path, given: str) -> tuple[str, int | None]:
 
 def _summary(found: Versus) -> str:
     """What a terminal has room for: the ranges, the tests, whether the data are the same."""
-    from hpo.reports.sections.significance import p_text
+    from hpo.reports.p_values import p_text
     from hpo.reports.sections.study_comparison import data_warnings
 
     lines: list[str] = []

@@ -103,9 +103,7 @@ def _draw(chart: Chart, index: int, tables: list[str], name: str) -> DrawnChart:
     if rows is not None:
         place, title = len(tables), tr("Save the numbers of this figure as {file}", file=f"{name}.csv")
         tables.append(json.dumps([f"{name}.csv", to_csv(rows)], ensure_ascii=False))
-    return DrawnChart(
-        index, figures.to_json(figure), figure.layout.height, figures.least_width(figure), place, title
-    )
+    return DrawnChart(index, figures.to_json(figure), figure.layout.height, figures.least_width(figure), place, title)
 
 
 def _script_list(documents: Iterable[str]) -> Markup:

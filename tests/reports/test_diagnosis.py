@@ -16,8 +16,9 @@ from hpo.analysis.training.diagnosis import diagnose
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports import figures
 from hpo.reports.blocks import Link, Table, Text
+from hpo.reports.charts import DiagnosisChart
 from hpo.reports.sections.diagnosis import diagnosis_section
-from hpo.reports.sections.training import DiagnosisChart, diagnosis_chart
+from hpo.reports.sections.training import diagnosis_chart
 from hpo.reports.sections.verdict_text import reason
 from hpo.reports.training_report import diagnosis_report, write_diagnosis
 from hpo.translation.catalogue import language

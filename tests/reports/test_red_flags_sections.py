@@ -15,8 +15,9 @@ from hpo.analysis.notes import RaisedFlag, WarmOrigin
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.reports import figures
 from hpo.reports.blocks import Link, Row, Section, Table, Text
+from hpo.reports.charts import EnrichmentChart
 from hpo.reports.dashboard_note import note_of
-from hpo.reports.sections.red_flag_regions import DiseaseChart, where_sentences
+from hpo.reports.sections.red_flag_regions import where_sentences
 from hpo.reports.study_json import data_of
 from hpo.reports.study_report import report_of
 from hpo.reports.to_json import plain
@@ -95,13 +96,13 @@ def test_every_flag_has_its_evidence(tmp_path: Path) -> None:
     assert len(evidence.rows) == 10
 
 
-def chart_of(record: StudyRecord) -> DiseaseChart:
+def chart_of(record: StudyRecord) -> EnrichmentChart:
     (row,) = blocks(section_of(record, "red-flags"), Row)
     between, chart = row.charts
     assert between.title == "all trials"
     assert row.title == "collapsed: the share of trials that raised it"
     assert chart.title == "architecture: unet"
-    assert isinstance(chart.data, DiseaseChart)
+    assert isinstance(chart.data, EnrichmentChart)
     return chart.data
 
 

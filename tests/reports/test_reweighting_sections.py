@@ -15,9 +15,9 @@ from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports import figures, html, markdown
 from hpo.reports.blocks import Block, Chart, Facts, Report, Row, Section, Table, Text
-from hpo.reports.sections.focal import StackedShares, focal_blocks, focal_section
-from hpo.reports.sections.ghm import EpochMap, ghm_blocks, ghm_section, kept, merged
-from hpo.reports.sections.line_panels import LinePanels
+from hpo.reports.charts import EpochMap, LinePanels, StackedShares
+from hpo.reports.sections.focal import focal_blocks, focal_section
+from hpo.reports.sections.ghm import ghm_blocks, ghm_section, kept, merged
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 RESNET = {**UNET, "architecture": "resnet"}

@@ -13,7 +13,8 @@ from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.statistics.pairwise import pairwise
 from hpo.reports import figures, markdown
 from hpo.reports.blocks import Chart, Section, Table, Text
-from hpo.reports.sections.significance import p_text, significance_section
+from hpo.reports.p_values import p_text
+from hpo.reports.sections.significance import significance_section
 from hpo.reports.study_report import report_of
 
 # Each architecture's mean by learning rate: averaged over both, the middle one is best (0.80 against 0.50).

@@ -16,6 +16,19 @@ from hpo.analysis.pareto import Front
 from hpo.analysis.stability import Stabilities
 from hpo.analysis.statistics.pairwise import Pairwise
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import (
+    ColourScale,
+    DiagnosisChart,
+    EffectChart,
+    EnrichmentChart,
+    EpochMap,
+    GradientHistograms,
+    HeatmapChart,
+    LinePanels,
+    LinesChart,
+    StackedShares,
+    TrainingChart,
+)
 from hpo.reports.figures.comparison import comparison_figure, comparison_rows
 from hpo.reports.figures.curves import lines_figure, lines_rows, training_figure, training_rows
 from hpo.reports.figures.diagnosis import diagnosis_figure, diagnosis_rows
@@ -30,14 +43,6 @@ from hpo.reports.figures.pairwise import pairwise_figure, pairwise_rows
 from hpo.reports.figures.pareto import front_figure, front_rows
 from hpo.reports.figures.red_flag_regions import disease_figure, disease_rows
 from hpo.reports.figures.stability import stability_figure, stability_rows
-from hpo.reports.sections.curves import LinesChart, TrainingChart
-from hpo.reports.sections.effects import EffectChart
-from hpo.reports.sections.focal import StackedShares
-from hpo.reports.sections.ghm import EpochMap, GradientHistograms
-from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart
-from hpo.reports.sections.line_panels import LinePanels
-from hpo.reports.sections.red_flag_regions import DiseaseChart
-from hpo.reports.sections.training import DiagnosisChart
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ _DRAWINGS: dict[type, Drawing] = {
     ColourScale: Drawing(scale_figure, None),
     Comparison: Drawing(comparison_figure, comparison_rows),
     DiagnosisChart: Drawing(diagnosis_figure, diagnosis_rows),
-    DiseaseChart: Drawing(disease_figure, disease_rows),
+    EnrichmentChart: Drawing(disease_figure, disease_rows),
     EffectChart: Drawing(effect_figure, effect_rows),
     EpochMap: Drawing(epoch_map_figure, epoch_map_rows),
     Front: Drawing(front_figure, front_rows),

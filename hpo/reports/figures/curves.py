@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from hpo.analysis.formatting import number
 from hpo.analysis.training.curves import Curve, Line, Panel, drawn
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import LinesChart, TrainingChart
 from hpo.reports.figures.shared import (
     OKABE_ITO,
     OUTLINE,
@@ -25,7 +26,6 @@ from hpo.reports.figures.shared import (
     value_at_epoch,
     whole_ticks,
 )
-from hpo.reports.sections.curves import LinesChart, TrainingChart
 from hpo.translation.catalogue import mark, tr
 
 PANEL_HEIGHT = 170

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 from hpo.analysis.formatting import score
 from hpo.analysis.heatmaps import Heatmap, Heatmaps
 from hpo.analysis.importance import METHOD, Importance
+from hpo.reports.charts import HeatmapChart, cell_places
 from hpo.reports.figures.heatmaps import colours, fill, frame_of, ink_on
 from hpo.reports.figures.importance import importance_figure
 from hpo.reports.figures.shared import cut, layout, plain
-from hpo.reports.sections.heatmaps import HeatmapChart, cell_places
 from hpo.translation.catalogue import tr
 
 HEIGHT = 450

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from hpo.analysis.training.curves import Curve, drawn
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import DiagnosisChart, DiagnosisPanel
 from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, cut, layout, legend, star, value_at_epoch, whole_ticks
-from hpo.reports.sections.training import DiagnosisChart, DiagnosisPanel
 from hpo.translation.catalogue import mark, tr
 
 PANEL_HEIGHT = 170

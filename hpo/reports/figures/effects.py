@@ -11,8 +11,8 @@ from hpo.analysis.effects import Effect, Level
 from hpo.analysis.formatting import label, number
 from hpo.analysis.summary_statistics import Range
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import EffectChart
 from hpo.reports.figures.shared import axis, color_of, layout, padded, plain, scatter, ticks
-from hpo.reports.sections.effects import EffectChart
 from hpo.translation.catalogue import tr, trn
 
 HEIGHT = 250

@@ -5,8 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import StackedShares
 from hpo.reports.figures.shared import OKABE_ITO, axis, layout, legend, plain
-from hpo.reports.sections.focal import StackedShares
 from hpo.translation.catalogue import tr
 
 BAR = 44  # pixels of one

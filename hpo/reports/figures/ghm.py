@@ -10,8 +10,8 @@ from plotly.colors import get_colorscale
 
 from hpo.analysis.formatting import number
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import EpochMap, GradientHistograms
 from hpo.reports.figures.shared import OKABE_ITO, axis, layout, plain, whole_ticks
-from hpo.reports.sections.ghm import EpochMap, GradientHistograms
 from hpo.translation.catalogue import tr
 
 PANEL_HEIGHT = 110

@@ -12,8 +12,8 @@ from hpo.analysis.axes import Axis
 from hpo.analysis.formatting import number, numbers, score
 from hpo.analysis.heatmaps import Heatmap, Heatmaps
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import ColourScale, HeatmapChart, cell_lines, cell_places
 from hpo.reports.figures.shared import FAINT, LONGEST_TICK, OUTLINE, axis, layout, plain, ticks
-from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart, cell_lines, cell_places
 from hpo.translation.catalogue import tr
 
 CELL_WIDTH, CELL_HEIGHT, LINE_HEIGHT = 64, 56, 15  # pixels that a cell and a line in it need

@@ -8,8 +8,7 @@ import plotly.graph_objects as go
 
 from hpo.analysis.training.curves import drawn
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, plain, whole_ticks
-from hpo.reports.sections.line_panels import (
+from hpo.reports.charts import (
     CHANGED,
     CROSS_ENTROPY,
     FOCAL,
@@ -20,6 +19,7 @@ from hpo.reports.sections.line_panels import (
     LinePanels,
     NamedLine,
 )
+from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, plain, whole_ticks
 from hpo.translation.catalogue import tr
 
 PANEL_HEIGHT = 150

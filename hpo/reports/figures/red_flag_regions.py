@@ -9,10 +9,10 @@ from plotly.colors import get_colorscale, sample_colorscale
 
 from hpo.analysis.red_flag_regions import Region, Strip, where
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import EnrichmentChart
 from hpo.reports.figures.heatmaps import ink_on
 from hpo.reports.figures.shared import OUTLINE, cut, layout, plain, short, strips
-from hpo.reports.sections.red_flag_regions import DiseaseChart
-from hpo.reports.sections.significance import stated
+from hpo.reports.p_values import p_relation
 from hpo.translation.catalogue import tr
 
 STRIP_HEIGHT, LETTER, LEAST_CELL = 58, 7, 56  # pixels
@@ -22,7 +22,7 @@ HALF = 0.42  # of a strip's height
 MOST_COLOUR = 0.92
 
 
-def disease_figure(data: DiseaseChart) -> go.Figure:
+def disease_figure(data: EnrichmentChart) -> go.Figure:
     """Each strip fills the width; the scale of colours is that of all such figures, from no trial to all. Outlined:
     where the flag is significantly more frequent."""
     shown = data.own.strips
@@ -93,7 +93,7 @@ def _texts(strip: Strip, row: int) -> list[dict[str, Any]]:
     return found
 
 
-def _hovered(data: DiseaseChart) -> go.Scatter:
+def _hovered(data: EnrichmentChart) -> go.Scatter:
     """Unseen points that say what is in each cell."""
     places: list[tuple[float, int]] = []
     texts = []
@@ -131,12 +131,12 @@ def _said(strip: Strip, region: Region) -> str:
             n=inside.n,
             others=other.ill,
             m=other.n,
-            p=stated(region.p),
+            p=p_relation(region.p),
         )
     )
 
 
-def disease_rows(data: DiseaseChart) -> Rows:
+def disease_rows(data: EnrichmentChart) -> Rows:
     """A row a cell that trials were in, with the corrected p of the region it belongs to, where that is the parameter's
     most enriched one."""
     found = []

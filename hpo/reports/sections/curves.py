@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from hpo.analysis.formatting import decimals, listed, number, score
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.training.curves import (
     AllCurves,
-    BestTraining,
     GroupLines,
     Panel,
     Trainings,
@@ -19,25 +17,10 @@ from hpo.analysis.training.curves import (
     trainings,
 )
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
+from hpo.reports.charts import LinesChart, TrainingChart
 from hpo.reports.sections.shared import capped, for_each, points_beyond_axis
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import sentences, tr, trn, whole
-
-
-@dataclass(frozen=True)
-class TrainingChart:
-    """The best trial of one group, with the axes that all groups share."""
-
-    shared: Trainings
-    own: BestTraining
-
-
-@dataclass(frozen=True)
-class LinesChart:
-    """All trials of one group, with the axes that all groups share."""
-
-    shared: AllCurves
-    own: GroupLines
 
 
 def curves_section(study: StudyRecord) -> Section:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from hpo.analysis.effects import Effect, GroupEffect, effects
+from hpo.analysis.effects import Effect, effects
 from hpo.analysis.formatting import decimals, listed, score
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
+from hpo.reports.charts import EffectChart
 from hpo.reports.sections.shared import capped, for_each, values_beyond_axis
 from hpo.translation.catalogue import sentences, tr, trn
-
-
-@dataclass(frozen=True)
-class EffectChart:
-    """One group's panel, with what all panels of the parameter have in common."""
-
-    shared: Effect
-    own: GroupEffect
 
 
 def effects_section(study: StudyRecord) -> Section:

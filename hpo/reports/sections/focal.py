@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from hpo.analysis.cache import once
 from hpo.analysis.formatting import number
@@ -12,7 +11,7 @@ from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.focal import EASY, HARD, FocalEpoch, FocalTraining, Shares, focal_of, weight
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
-from hpo.reports.sections.line_panels import CROSS_ENTROPY, FOCAL, SAMPLES, LinePanel, LinePanels, NamedLine
+from hpo.reports.charts import CROSS_ENTROPY, FOCAL, SAMPLES, LinePanel, LinePanels, NamedLine, StackedShares
 from hpo.reports.sections.recorded import best_recorded, titled, whose
 from hpo.translation.catalogue import mark, sentences, tr
 
@@ -21,15 +20,6 @@ BANDS = (mark("easy"), mark("between"), mark("hard"))
 CLASSES = (mark("negatives"), mark("positives"))
 # Gamma that moves less than this part of the loss onto hard samples has changed next to nothing.
 LITTLE = 0.01
-
-
-@dataclass(frozen=True)
-class StackedShares:
-    """Bars of parts that add up to 1: parts[bar][segment]. Bars and segments by their English names."""
-
-    bars: tuple[str, ...]
-    segments: tuple[str, ...]
-    parts: tuple[tuple[float, ...], ...]
 
 
 @once

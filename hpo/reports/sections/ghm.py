@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,17 @@ from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.ghm import INERT_SHARE, STATISTICS, Array, GhmTraining, Spread, ghm_of
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Row, Section, Table, Text
-from hpo.reports.sections.line_panels import CHANGED, PLAIN, TRAIN, VALIDATION, LinePanel, LinePanels, NamedLine
+from hpo.reports.charts import (
+    CHANGED,
+    PLAIN,
+    TRAIN,
+    VALIDATION,
+    EpochMap,
+    GradientHistograms,
+    LinePanel,
+    LinePanels,
+    NamedLine,
+)
 from hpo.reports.sections.recorded import best_recorded, titled, whose
 from hpo.reports.sections.shared import capped
 from hpo.translation.catalogue import sentences, tr
@@ -26,24 +35,6 @@ WIDE = 30.0
 # Columns and rows of a map by epoch and bin; more are left out, or put together.
 MOST_EPOCHS, MOST_BINS = 120, 50
 INERT = "train_ghm_inert"
-
-
-@dataclass(frozen=True)
-class GradientHistograms:
-    """(epoch, percent of the samples in each of equal bins of 0 to 1) of a few epochs."""
-
-    epochs: tuple[tuple[int, tuple[float, ...]], ...]
-
-
-@dataclass(frozen=True)
-class EpochMap:
-    """values[bin][column], positive, None where there is nothing; bins are equal parts of 0 to 1, columns are
-    `epochs`. column: of the values in the CSV."""
-
-    column: str
-    title: str
-    epochs: tuple[int, ...]
-    values: tuple[tuple[float | None, ...], ...]
 
 
 @once

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from hpo.analysis.axes import Axis
-from hpo.analysis.formatting import decimals, listed, score, with_direction
+from hpo.analysis.formatting import listed, with_direction
 from hpo.analysis.heatmaps import Heatmap, Heatmaps, heatmaps
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Chart, Row, Section, Table, Text
+from hpo.reports.charts import ColourScale, HeatmapChart, cell_lines
 from hpo.reports.sections.shared import for_each
 from hpo.translation.catalogue import mark, sentences, tr, trn
-
-
-@dataclass(frozen=True)
-class HeatmapChart:
-    """One of the heatmaps, with what all of them have in common."""
-
-    shared: Heatmaps
-    own: Heatmap
-
-
-@dataclass(frozen=True)
-class ColourScale:
-    shared: Heatmaps
 
 
 def heatmap_section(study: StudyRecord) -> Section:
@@ -161,21 +148,3 @@ def heatmap_table(data: Heatmaps, own: Heatmap) -> Table:
         for i, text in enumerate(data.rows.labels)
     )
     return Table(columns, rows, note=tr("★ the best cell") if own.best else "", folded=tr("The numbers as a table"))
-
-
-def cell_lines(data: Heatmaps, own: Heatmap, row: int, column: int) -> tuple[str, ...]:
-    """What stands in a cell, line by line: `0.912`, `n = 2`, `1 pruned`."""
-    cell = own.cells[row][column]
-    lines: list[str] = []
-    if cell.mean is not None:
-        star = " ★" if own.best == (row, column) else ""
-        lines += [score(cell.mean, cell_places(data)) + star, f"n = {cell.n}"]
-    if cell.pruned:
-        lines.append(tr("{n} pruned", n=cell.pruned))
-    if cell.failed:
-        lines.append(tr("{n} failed", n=cell.failed))
-    return tuple(lines)
-
-
-def cell_places(data: Heatmaps) -> int:
-    return decimals(value for value in (data.low, data.high) if value is not None)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hpo.analysis.formatting import listed
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.red_flag_regions import FEWEST, GroupEnrichment, RedFlagEnrichment, Region, Strip, diseases, where
 from hpo.analysis.statistics.anova import adaptive
 from hpo.reports.blocks import Block, Chart, Row, Table, Text
+from hpo.reports.charts import EnrichmentChart
+from hpo.reports.p_values import p_relation
 from hpo.reports.sections.shared import capped
-from hpo.reports.sections.significance import stated
 from hpo.translation.catalogue import sentences, tr, trn
 
 # Sentences on one flag, and parameters of one figure.
 MOST_SENTENCES, MOST_STRIPS = 5, 6
-
-
-@dataclass(frozen=True)
-class DiseaseChart:
-    """One flag in one group, `own` with no more strips than are drawn."""
-
-    shared: RedFlagEnrichment
-    own: GroupEnrichment
 
 
 def disease_blocks(study: StudyRecord) -> Iterator[Block]:
@@ -74,7 +67,7 @@ def _region(disease: RedFlagEnrichment, group: GroupEnrichment, region: Region) 
         "region": where(axis, region),
         "others": region.elsewhere.ill,
         "m": region.elsewhere.n,
-        "p": stated(region.p),
+        "p": p_relation(region.p),
         "group": group.group,
     }
     if disease.group_by is not None and group is not disease.between:
@@ -138,7 +131,7 @@ def _charts(disease: RedFlagEnrichment) -> Iterator[Chart]:
             continue
         left = listed(strip.axis.name for strip in known[MOST_STRIPS:])
         caption = tr("Not drawn: {parameters}.", parameters=left) if left else ""
-        data = DiseaseChart(disease, replace(group, strips=tuple(known[:MOST_STRIPS])))
+        data = EnrichmentChart(disease, replace(group, strips=tuple(known[:MOST_STRIPS])))
         yield Chart(_title(disease, group), data, _table(group, known), caption)
 
 

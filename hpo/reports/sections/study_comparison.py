@@ -20,9 +20,10 @@ from hpo.analysis.study_comparison import (
     Versus,
 )
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
-from hpo.reports.sections.curves import TrainingChart, training_table
+from hpo.reports.charts import TrainingChart
+from hpo.reports.p_values import p_text
+from hpo.reports.sections.curves import training_table
 from hpo.reports.sections.shared import capped, points_beyond_axis, values_beyond_axis
-from hpo.reports.sections.significance import p_text
 from hpo.translation.catalogue import sentences, tr, whole
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from hpo.analysis.formatting import number
 from hpo.analysis.training.curves import Curve
@@ -13,6 +12,7 @@ from hpo.analysis.training.training_log import TrainingLog
 from hpo.analysis.training.verdict import Judgement, stem
 from hpo.curves import predicates
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Section, Table, Text
+from hpo.reports.charts import DiagnosisChart, DiagnosisPanel
 from hpo.reports.sections.verdict_text import percent, reason, recommendation, verdict_name
 from hpo.translation.catalogue import mark, sentences, tr, trn
 
@@ -83,28 +83,6 @@ def facts(found: Diagnosis) -> tuple[tuple[str, str], ...]:
         )  # fmt: skip
         items.append((tr("Gap of validation to training"), text))
     return tuple(items)
-
-
-@dataclass(frozen=True)
-class DiagnosisPanel:
-    """Curves drawn together. level: a line at the best level, and since: the epoch from which on the verdict's evidence
-    holds; None where there is none."""
-
-    title: str
-    curves: tuple[Curve, ...]
-    log: bool
-    level: float | None = None
-
-
-@dataclass(frozen=True)
-class DiagnosisChart:
-    """best: the epoch that `metric` says is best. since, verdict: from where on the verdict's evidence holds."""
-
-    panels: tuple[DiagnosisPanel, ...]
-    metric: str
-    best: int | None
-    since: int | None
-    verdict: str
 
 
 def curves_section(found: Diagnosis) -> Section:
