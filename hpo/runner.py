@@ -112,10 +112,10 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
                 engine.run(oracle)
                 while not helm.over():
                     engine.run(oracle)
-            from hpo.reports.end_of_run import close_study  # plotly and more, which a start need not wait for
+            from hpo.reports.end_of_run import write_end_of_run  # plotly and more, which a start need not wait for
 
             with language(code):
-                reports = close_study(oracle.spec, study, directory, tracker.message)
+                reports = write_end_of_run(oracle.spec, study, directory, tracker.message)
         finally:
             tracker.close()
             close_storage(storage)

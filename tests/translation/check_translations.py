@@ -21,14 +21,15 @@ from hpo import trial as causes
 from hpo.analysis.notes import RaisedFlag, WarmOrigin
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.study_comparison import Side, versus
+from hpo.analysis.training.diagnosis import diagnose
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.red_flags.definitions import BUILT_IN, read_flags
 from hpo.reports import figures
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text, charts_of
-from hpo.reports.comparison_report import versus_report
+from hpo.reports.comparison_report import comparison_report
 from hpo.reports.dashboard_note import note_of
-from hpo.reports.study_report import report_of
-from hpo.reports.training_report import diagnosis_report
+from hpo.reports.study_report import study_report
+from hpo.reports.training_report import training_report
 from hpo.translation.catalogue import catalogue, language
 
 
@@ -144,13 +145,16 @@ def reports() -> Iterator[tuple[Report, set[str]]]:
     """In the current language, each with what the user named."""
     for record in hand_made():
         space = record.space.walk()
-        yield report_of(record), NAMED | {p.name for p in space} | {p.distribution for p in record.space.walk()}
+        yield study_report(record), NAMED | {p.name for p in space} | {p.distribution for p in record.space.walk()}
     one, other = many(), replace(many(), name="other", trials=many().trials[3:30])
     for pair in ((None, None), (one.trials[1], other.trials[0])):
         sides = [Side(name, record, trial) for name, record, trial in zip("AB", (one, other), pair, strict=True)]
-        yield versus_report(versus(sides)), NAMED
+        yield comparison_report(versus(sides)), NAMED
     for log in logs():
-        yield diagnosis_report(log), NAMED | {log.name, *log.names} | {name.partition("_")[2] for name in log.names}
+        yield (
+            training_report(diagnose(log)),
+            NAMED | {log.name, *log.names} | {name.partition("_")[2] for name in log.names},
+        )
 
 
 def texts_of(report: Report) -> Iterator[str]:
@@ -212,7 +216,7 @@ def english_in(texts: Iterable[str], names: Iterable[str]) -> set[str]:
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_no_english_is_left_in_a_report(code: str) -> None:
-    assert english_in(texts_of(report_of(many())), NAMED) != set()  # the test would find some
+    assert english_in(texts_of(study_report(many())), NAMED) != set()  # the test would find some
     with language(code):
         for report, names in reports():
             assert english_in(texts_of(report), names) == set()

@@ -16,7 +16,7 @@ from reading import study, trial
 
 from hpo.analysis.formatting import duration, listed, number, numbers
 from hpo.errors import LanguageError
-from hpo.reports.dashboard_note import LAST_LINE, joined, note_of
+from hpo.reports.dashboard_note import LAST_LINE, merge_notes, note_of
 from hpo.runner import run
 from hpo.spec.models import StudySpec
 from hpo.translation.catalogue import LANGUAGES, catalogue, chosen, language, moment, sentences, tr, trn, whole
@@ -97,7 +97,7 @@ def test_the_note_keeps_what_was_written_below_it_in_another_language() -> None:
     with language("zh-TW"):
         note = note_of(study([trial(0, UNET, 0.5)]))
     assert LAST_LINE not in note
-    assert joined("new", f"{note}\n\nmy words") == "new\n\nmy words"
+    assert merge_notes("new", f"{note}\n\nmy words") == "new\n\nmy words"
 
 
 def test_a_run_reports_in_the_language_of_the_environment(

@@ -1,4 +1,4 @@
-"""From plain data to plotly figures. The only package that imports plotly."""
+"""Plotly figures of the charts. Only this package imports plotly."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from hpo.reports.figures.importance import importance_figure, importance_rows
 from hpo.reports.figures.line_panels import line_panels_figure, line_panels_rows
 from hpo.reports.figures.pairwise import pairwise_figure, pairwise_rows
 from hpo.reports.figures.pareto import front_figure, front_rows
-from hpo.reports.figures.red_flag_regions import disease_figure, disease_rows
+from hpo.reports.figures.red_flag_regions import enrichment_figure, enrichment_rows
 from hpo.reports.figures.stability import stability_figure, stability_rows
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How the plain data of a kind of chart become a figure and, unless it has no data of its own, a CSV file."""
+    """Functions that make a figure and a CSV file of one kind of chart; `rows` is None if the chart has no numbers."""
 
     figure: Callable[[Any], go.Figure]
     rows: Callable[[Any], Rows] | None
@@ -57,7 +57,7 @@ _DRAWINGS: dict[type, Drawing] = {
     ColourScale: Drawing(scale_figure, None),
     Comparison: Drawing(comparison_figure, comparison_rows),
     DiagnosisChart: Drawing(diagnosis_figure, diagnosis_rows),
-    EnrichmentChart: Drawing(disease_figure, disease_rows),
+    EnrichmentChart: Drawing(enrichment_figure, enrichment_rows),
     EffectChart: Drawing(effect_figure, effect_rows),
     EpochMap: Drawing(epoch_map_figure, epoch_map_rows),
     Front: Drawing(front_figure, front_rows),
@@ -75,25 +75,26 @@ _DRAWINGS: dict[type, Drawing] = {
 
 
 def figure(data: Any) -> go.Figure:
-    """The figure of the plain data of a chart; its height in pixels is in its layout."""
+    """Return the figure of a chart's data; its height in pixels is in its layout."""
     return _DRAWINGS[type(data)].figure(data)
 
 
 def rows(data: Any) -> Rows | None:
-    """The numbers that `figure(data)` draws; None where it draws none."""
+    """Return the numbers that `figure(data)` draws, or None if it draws none."""
     make = _DRAWINGS[type(data)].rows
     return None if make is None else make(data)
 
 
 def script() -> str:
-    """The source of plotly.js, to be inlined once in a page."""
+    """Return the source of plotly.js."""
     return str(plotly.offline.get_plotlyjs())
 
 
 def to_json(figure: go.Figure) -> str:
+    """Return a figure as the JSON that plotly.js draws."""
     return str(figure.to_json())
 
 
 def least_width(figure: go.Figure) -> int:
-    """Pixels below which a figure would be unreadable; 0 if it fits any screen."""
+    """Return the pixels below which a figure would be unreadable; 0 if it fits any screen."""
     return int((figure.layout.meta or {}).get("least_width", 0))

@@ -1,4 +1,4 @@
-"""Training curves: of each group's best trial, and of every trial."""
+"""Section of training curves: those of each group's best trial, and those of every trial."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from hpo.translation.catalogue import sentences, tr, trn, whole
 
 
 def curves_section(study: StudyRecord) -> Section:
+    """Return the curves of the best trials, and of all trials for each metric."""
     blocks: list[Block] = []
     title = tr("Training curves")
     if not any(trial.history for trial in study.finished):
@@ -77,7 +78,7 @@ def _which(study: StudyRecord, metric: Metric) -> str:
 
 
 def training_table(data: Trainings) -> Table:
-    """A row a curve: its first, best and last value."""
+    """Return a row for each curve: its first, best and last value."""
     rows: list[tuple[Cell, ...]] = []
     for own in data.groups:
         for panel, curves in zip(data.panels, own.curves, strict=True):
@@ -95,7 +96,7 @@ def training_table(data: Trainings) -> Table:
 
 
 def _writer(panel: Panel, values: Sequence[float]) -> Callable[[float], str]:
-    """A loss that spans decades keeps its digits; other values have common decimals."""
+    """Return how values are written: a loss that spans decades keeps its digits, other values have common decimals."""
     if panel.log:
         return number
     places = decimals(values)

@@ -1,4 +1,4 @@
-"""What each parameter did to the final metric, in each group by itself."""
+"""Section on the effect of each parameter on the final metric, in each group by itself."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hpo.translation.catalogue import sentences, tr, trn
 
 
 def effects_section(study: StudyRecord) -> Section:
+    """Return a row of charts for each parameter and metric."""
     blocks: list[Block] = []
     title = for_each(study, tr("Effect of each parameter"))
     for metric in study.metrics:

@@ -1,4 +1,4 @@
-"""Two parameters in each group, a number and n in every cell."""
+"""Section of heatmaps: two parameters in each group, a number and n in every cell."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hpo.translation.catalogue import mark, sentences, tr, trn
 
 
 def heatmap_section(study: StudyRecord) -> Section:
+    """Return the heatmaps of each metric, with how to read them."""
     maps = [heatmaps(study, metric, [name for name, _ in importance(study, metric).shares]) for metric in study.metrics]
     known = [data for data in maps if data is not None]
     if not known:
@@ -43,7 +44,7 @@ def heatmap_section(study: StudyRecord) -> Section:
 
 
 def _title(data: Heatmaps) -> str:
-    """`Learning rate by batch size`."""
+    """Return a title such as `Learning rate by batch size`."""
     one, other = (_spoken(axis.name) for axis in (data.rows, data.columns))
     one = one[0].upper() + one[1:]
     return tr("{one} by {other}", one=one, other=other) if other else one
@@ -140,7 +141,7 @@ def _unplaced(data: Heatmaps, own: Heatmap) -> str:
 
 
 def heatmap_table(data: Heatmaps, own: Heatmap) -> Table:
-    """The heatmap in words; the best cell ends in a star."""
+    """Return the heatmap as a table; the best cell ends in a star."""
     across, down = data.columns.name, data.rows.name
     columns = (f"{down} ↓  {across} →" if across else down, *(data.columns.labels if across else (data.metric.name,)))
     rows = tuple(

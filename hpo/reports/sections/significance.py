@@ -1,4 +1,4 @@
-"""What the differences between factors and groups are worth: analysis of variance, and groups pair by pair."""
+"""Section on the significance of differences: analysis of variance, and groups pair by pair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpo.translation.catalogue import sentences, tr, trn
 
 
 def significance_section(study: StudyRecord) -> Section | None:
-    """None where nothing is a factor: a space of continuous parameters only."""
+    """Return the tests, or None where nothing is a factor: in a space of continuous parameters only."""
     blocks: list[Block] = []
     for metric in study.metrics:
         found = anova(study, metric)
