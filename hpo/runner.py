@@ -112,10 +112,10 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
                 engine.run(oracle)
                 while not helm.over():
                     engine.run(oracle)
-            from hpo.reports.end_of_run import close_study  # plotly and more, which a start need not wait for
+            from hpo.reports.end_of_run import write_end_of_run  # plotly and more, which a start need not wait for
 
             with language(code):
-                reports = close_study(oracle.spec, study, directory, tracker.message)
+                reports = write_end_of_run(oracle.spec, study, directory, tracker.message)
         finally:
             tracker.close()
             close_storage(storage)
@@ -266,8 +266,8 @@ def _storage_errors(url: str) -> Iterator[None]:
         yield
     except (optuna.exceptions.StorageInternalError, OSError) as error:
         raise StorageError(
-            f"writing the study failed: {first_line(error)} (storage {redact(url)}). What was finished is kept; run the "
-            "same command again when the disk or the database is back"
+            f"writing the study failed: {first_line(error)} (storage {redact(url)}). What was finished is kept; run "
+            "the same command again when the disk or the database is back"
         ) from error
 
 

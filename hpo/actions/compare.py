@@ -10,8 +10,8 @@ from hpo.analysis.formatting import listed, with_direction
 from hpo.analysis.records import read_study
 from hpo.analysis.study_comparison import Side, StudyComparison, common_metrics, compare_sides
 from hpo.errors import NotComparable, StudyNotFound
-from hpo.reports.comparison_report import versus_data, versus_report
-from hpo.reports.write import Written, write_pages
+from hpo.reports.comparison_report import comparison_data, comparison_report
+from hpo.reports.write import WrittenReport, write_pages
 
 
 def read_sides(runs: Path, given: Sequence[tuple[str, int | None]]) -> tuple[Side, ...]:
@@ -50,11 +50,11 @@ def read_sides(runs: Path, given: Sequence[tuple[str, int | None]]) -> tuple[Sid
 
 def write_comparison(
     runs: Path, sides: Sequence[Side], folder: Path | None = None, images: str | None = None
-) -> tuple[StudyComparison, Written]:
+) -> tuple[StudyComparison, WrittenReport]:
     """The comparison, and its pages in `folder`, else in that of the first study. Raises ReportError."""
     found = compare_sides(sides)
     target = folder or layout.study_directory(runs, sides[0].study.name)
-    return found, write_pages(versus_report(found), versus_data(found), target, stem_of(sides), images)
+    return found, write_pages(comparison_report(found), comparison_data(found), target, stem_of(sides), images)
 
 
 def stem_of(sides: Sequence[Side]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from hpo.reports.write import Written
+    from hpo.reports.write import WrittenReport
 
 
 class Study:
@@ -98,7 +98,7 @@ class Study:
             raise HpoError(f"no trial of study '{self.name}' with {self._record.group_by} = {name} has completed")
         return best
 
-    def report(self, lang: str = "en") -> Written:
+    def report(self, lang: str = "en") -> WrittenReport:
         """Write the report into the study's folder.
 
         Args:
@@ -111,11 +111,11 @@ class Study:
             LanguageError: there is no report in that language.
             ReportError: a file cannot be written.
         """
-        from hpo.reports.write import write_study
+        from hpo.reports.write import write_study_report
         from hpo.translation.catalogue import chosen, language
 
         with language(chosen(lang)):
-            return write_study(self._record)
+            return write_study_report(self._record)
 
     def figures(self, lang: str = "en") -> dict[str, go.Figure]:
         """Return the figures of the report as plotly figures, by their titles, in the order of the report.
@@ -124,13 +124,13 @@ class Study:
             lang: the language of titles and axes, `en` or `zh-TW`.
         """
         from hpo.reports import figures
-        from hpo.reports.blocks import charts
-        from hpo.reports.study_report import report_of
+        from hpo.reports.blocks import charts_of
+        from hpo.reports.study_report import study_report
         from hpo.translation.catalogue import chosen, language
 
         drawn: dict[str, go.Figure] = {}
         with language(chosen(lang)):
-            for row, chart in charts(report_of(self._record)):
+            for row, chart in charts_of(study_report(self._record)):
                 title = f"{row}: {chart.title}" if row else chart.title
                 copies = sum(name == title or name.startswith(f"{title} (") for name in drawn)
                 drawn[f"{title} ({copies + 1})" if copies else title] = figures.figure(chart.data)

@@ -96,7 +96,7 @@ def find_study(runs: Path, given: str | None) -> str:
 
 
 def page_options(command: F) -> F:
-    """`--lang`, `--images` and `--open`, of commands that write a report; for `hand_over`."""
+    """`--lang`, `--images` and `--open`, of commands that write a report; for `present_report`."""
     options = (
         click.option("--lang", metavar="LANG", help="en or zh-TW (Traditional Chinese); else $HPO_LANG, else en."),
         click.option(
@@ -113,7 +113,7 @@ def page_options(command: F) -> F:
     return command
 
 
-def hand_over(page: Path, *others: Path, show: bool, quiet: bool = False) -> None:
+def present_report(page: Path, *others: Path, show: bool, quiet: bool = False) -> None:
     """Says where a report is, the page first, unless `quiet`, and opens it if that is wanted."""
     if not quiet:
         click.echo("\n".join(map(str, (page, *others))))
@@ -129,14 +129,14 @@ def _where_to_look(first: str) -> str:
 follow_up = layout.follow_up
 
 
-def obeyed(answer: Answer) -> str:
+def answer_or_error(answer: Answer) -> str:
     """What the driver said to a request. Raises ControlError with it if it did not do what was asked."""
     if not answer.ok:
         raise ControlError(answer.said)
     return answer.said
 
 
-def go_on(runs: Path, name: str) -> str:
+def how_to_continue(runs: Path, name: str) -> str:
     """How to go on with a study that nobody drives."""
     recorded = shlex.quote(str(layout.study_directory(runs, name) / layout.SPEC))
     return f"`{follow_up(f'run {recorded}', runs)}` goes on with it, as does `hpo submit`"
@@ -144,9 +144,9 @@ def go_on(runs: Path, name: str) -> str:
 
 def emit(data: Any) -> None:
     """Print the one JSON document of `--json`."""
-    from hpo.reports.to_json import plain
+    from hpo.reports.to_json import to_plain_data
 
-    click.echo(json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

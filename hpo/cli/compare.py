@@ -10,7 +10,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count, number
-from hpo.cli.common import aligned, emit, find_study, hand_over, json_option, page_options, runs_option
+from hpo.cli.common import aligned, emit, find_study, json_option, page_options, present_report, runs_option
 
 if TYPE_CHECKING:
     from hpo.analysis.study_comparison import StudyComparison
@@ -46,7 +46,7 @@ def compare(
     A, B, ... are studies by name or YAML, or trials as STUDY/NUMBER; the first is what the others
     are compared with. Written to comparison-with-B.html, .md and .json in the folder of study A."""
     from hpo.actions.compare import read_sides, write_comparison
-    from hpo.reports.comparison_report import versus_data
+    from hpo.reports.comparison_report import comparison_data
     from hpo.translation.catalogue import ENGLISH, chosen, language
 
     code = chosen(lang)
@@ -54,11 +54,11 @@ def compare(
     with language(code):
         found, written = write_comparison(runs, sides, output, images)
     if as_json:
-        emit({"language": code, **asdict(written), **versus_data(found)})
+        emit({"language": code, **asdict(written), **comparison_data(found)})
     else:
         with language(ENGLISH):
             click.echo(_summary(found))
-    hand_over(written.html, written.markdown, written.json, show=show, quiet=as_json)
+    present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)
 
 
 def _meant(runs: Path, given: str) -> tuple[str, int | None]:
@@ -71,7 +71,7 @@ def _meant(runs: Path, given: str) -> tuple[str, int | None]:
 
 def _summary(found: StudyComparison) -> str:
     """What a terminal has room for: the ranges, the tests, whether the data are the same."""
-    from hpo.reports.sections.significance import p_text
+    from hpo.reports.p_values import p_text
     from hpo.reports.sections.study_comparison import data_warnings
 
     lines: list[str] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.cli.common import emit, find_study, hand_over, json_option, page_options, runs_option
+from hpo.cli.common import emit, find_study, json_option, page_options, present_report, runs_option
 from hpo.errors import StudyNotFound
 from hpo.text import listing
 
@@ -110,7 +110,7 @@ def diagnose(
     if written is not None:
         if not as_json:
             click.echo()
-        hand_over(written.html, written.markdown, written.json, show=show, quiet=as_json)
+        present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)
 
 
 def _training(

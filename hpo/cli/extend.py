@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import find_study, go_on, obeyed, runs_option
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
 
 
 @click.command(
@@ -39,4 +39,4 @@ def extend(study: str, trials: str | None, hours: str | None, gpu_hours: str | N
     if not wanted:
         raise click.UsageError("nothing to extend was named; expected --trials, --hours or --gpu-hours, such as +50")
     answer, driven = ask(layout.study_directory(runs, name), wanted)
-    click.echo(obeyed(answer) if driven else f"{obeyed(answer)}. {go_on(runs, name)}")
+    click.echo(answer_or_error(answer) if driven else f"{answer_or_error(answer)}. {how_to_continue(runs, name)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import find_study, go_on, obeyed, runs_option
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
 from hpo.errors import HpoError
 
 
@@ -33,5 +33,5 @@ def kill(study: str, trials: tuple[int, ...], runs: Path) -> None:
     name = find_study(runs, study)
     answer = ask(layout.study_directory(runs, name), sorted(set(trials)))
     if answer is None:
-        raise HpoError(f"no driver is at work on study '{name}', so no trial runs. {go_on(runs, name)}")
-    click.echo(obeyed(answer))
+        raise HpoError(f"no driver is at work on study '{name}', so no trial runs. {how_to_continue(runs, name)}")
+    click.echo(answer_or_error(answer))

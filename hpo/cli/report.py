@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hpo.cli.common import emit, find_study, hand_over, json_option, page_options, runs_option, study_argument
+from hpo.cli.common import emit, find_study, json_option, page_options, present_report, runs_option, study_argument
 
 
 @click.command(
@@ -39,4 +39,4 @@ def report(study: str | None, lang: str | None, images: str | None, show: bool, 
         written = write_report(runs, name, images)
     if as_json:
         emit({"study": name, "language": code, **asdict(written)})
-    hand_over(written.html, written.markdown, written.json, show=show, quiet=as_json)
+    present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)

@@ -58,7 +58,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.cluster.jobs import jobs_of, states_of
     from hpo.control.requests import read_steering
     from hpo.layout import study_directory
-    from hpo.reports.sections.red_flag_regions import where_sentences
+    from hpo.reports.sections.red_flag_regions import region_sentences
     from hpo.storage.budget import Span, span_of, wall_seconds
     from hpo.storage.driver_lock import driver_of
     from hpo.storage.load_study import load_study
@@ -82,7 +82,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
         started = [trial.started for trial in now.running if trial.started is not None]
         spans += [Span(each, time.time(), (time.time() - each) * spec.engine.gpus) for each in started]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
-    where = where_sentences(record)
+    where = region_sentences(record)
     silent = silent_flags(record, spec)
     jobs = jobs_of(record.directory)
     states = states_of(jobs)

@@ -9,7 +9,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import find_study, go_on, obeyed, runs_option
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
 from hpo.errors import HpoError, StudyNotFound
 
 _LOOK_SECONDS = 0.25
@@ -54,13 +54,13 @@ def stop(study: str, now: bool, wait: bool, runs: Path) -> None:
     if answer is None:
         _nobody(directory, name)
         return
-    click.echo(obeyed(answer))
+    click.echo(answer_or_error(answer))
     if wait:
         # Not whoever comes after it: a further job may have waited for its end.
         while (there := driver_of(directory)) is not None and there == driver:
             time.sleep(_LOOK_SECONDS)
         click.echo(_standing(runs, name))
-    click.echo(go_on(runs, name))
+    click.echo(how_to_continue(runs, name))
 
 
 def _nobody(directory: Path, name: str) -> None:

@@ -1,5 +1,7 @@
-"""The vocabulary of a report: sections of text, facts, tables and charts, as plain data that neither
-Markdown nor HTML has touched. No text in here carries markup; whoever renders it escapes it."""
+"""Parts of a report as plain data: sections of text, facts, tables and charts.
+
+No text in here carries markup. What renders a report, as Markdown or HTML, escapes it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Link:
-    """`target` is relative to the report."""
+    """A text that leads to a file; `target` is relative to the report."""
 
     text: str
     target: str
@@ -21,12 +23,14 @@ Cell = str | Link
 
 @dataclass(frozen=True)
 class Text:
+    """A paragraph."""
+
     text: str
 
 
 @dataclass(frozen=True)
 class Facts:
-    """(label, value) pairs; `headline` ones are the few numbers a reader looks for first."""
+    """Pairs of (label, value); `headline` ones are the few numbers that a reader looks for first."""
 
     items: tuple[tuple[str, Cell], ...]
     headline: bool = False
@@ -34,8 +38,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """`numeric`: indices of the columns to align right. `note` says what was left out or meant.
-    `folded`, if given, is the title under which it is folded away where that is possible."""
+    """A table of texts and links.
+
+    Attributes:
+        numeric: Indices of the columns to align right.
+        note: Says below the table what was left out or meant.
+        folded: Title under which the table is folded away where that is possible; empty: it is not folded.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -46,8 +55,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Rows:
-    """The numbers of a figure at full precision, as a CSV file has them: None is an empty field, and the names of
-    the columns are English in every language."""
+    """The numbers of a figure at full precision, as a CSV file has them.
+
+    None is an empty field. The names of the columns are English in every language.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[Any, ...]]
@@ -55,8 +66,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Chart:
-    """`data` goes to `figures.figure` and `figures.rows`. `table` has its numbers as one reads them, for where
-    nothing is drawn."""
+    """A figure before it is drawn.
+
+    Attributes:
+        data: What `figures.figure` and `figures.rows` take.
+        table: The figure's numbers as text, for where nothing is drawn.
+    """
 
     title: str
     data: Any
@@ -66,8 +81,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Row:
-    """Charts side by side where there is room, under a common title if there is one. `table` has the
-    numbers of all of them."""
+    """Charts side by side where there is room.
+
+    Attributes:
+        title: A common title, or empty.
+        table: The numbers of all the charts.
+    """
 
     charts: tuple[Chart, ...]
     title: str = ""
@@ -80,6 +99,8 @@ Block = Text | Facts | Table | Chart | Row
 
 @dataclass(frozen=True)
 class Section:
+    """A part of a report with a title; `anchor` is its id in the page."""
+
     title: str
     anchor: str
     blocks: Sequence[Block] = field(default_factory=tuple)
@@ -87,13 +108,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
+    """A whole report: a title, a subtitle and the sections in the order in which they are read."""
+
     title: str
     subtitle: str
     sections: tuple[Section, ...]
 
 
-def charts(report: Report) -> Iterator[tuple[str, Chart]]:
-    """Every chart in the order in which they are read, with the title of the row it stands in or nothing."""
+def charts_of(report: Report) -> Iterator[tuple[str, Chart]]:
+    """Yield every chart in the order of the report, with the title of the row it stands in or an empty text."""
     for block in (block for section in report.sections for block in section.blocks):
         if isinstance(block, Chart):
             yield "", block

@@ -1,4 +1,4 @@
-"""The comparison of studies or trials, as a report: the sections in the order they are read, and its data."""
+"""The report of `hpo compare`: its sections in the order in which they are read, and its data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from hpo.reports.sections.study_comparison import (
     stability_section,
     tests_section,
 )
-from hpo.reports.study_json import heading
+from hpo.reports.study_json import json_header
 from hpo.translation.catalogue import tr
 
 
-def versus_report(data: StudyComparison) -> Report:
+def comparison_report(data: StudyComparison) -> Report:
+    """Return the comparison as a report in the current language."""
     sections = (
         overview_section(data),
         differences_section(data),
@@ -36,7 +37,7 @@ def versus_report(data: StudyComparison) -> Report:
     return Report(title, subtitle, tuple(section for section in sections if section is not None))
 
 
-def versus_data(data: StudyComparison) -> dict[str, Any]:
-    """`comparison-with-<B>.json`: all but the curves, which are in the trials' histories."""
+def comparison_data(data: StudyComparison) -> dict[str, Any]:
+    """Return what `comparison-with-<B>.json` holds: all but the curves, which are in the trials' histories."""
     own = {name: value for name, value in vars(data).items() if name != "trainings"}
-    return heading("comparison") | own
+    return json_header("comparison") | own

@@ -1,4 +1,4 @@
-"""The numbers of a figure as a CSV file (RFC 4180)."""
+"""CSV files (RFC 4180) of the numbers of a figure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hpo.reports.blocks import Rows
 
 
 def to_csv(rows: Rows) -> str:
+    """Return the rows as the text of a CSV file, with a line of column names."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow([_field(column) for column in rows.columns])
@@ -20,7 +21,7 @@ def to_csv(rows: Rows) -> str:
 
 
 def file_name(*parts: str) -> str:
-    """The name of a CSV file or an image of a figure: letters and digits of any script, and hyphens."""
+    """Return a file name, without suffix, made of letters and digits of any script and of hyphens."""
     return re.sub(r"[\W_]+", "-", " ".join(parts)).strip("-").lower()[:80].strip("-") or "figure"
 
 

@@ -1,7 +1,8 @@
-"""The note that optuna-dashboard shows on a study's page: the counts, the best configurations, where
-the report is. Short Markdown, kept in the study's storage as optuna-dashboard keeps notes.
+"""The note that optuna-dashboard shows on a study's page: counts, best configurations, the place of the report.
 
-optuna-dashboard lets its user edit the note. What somebody wrote below our last line stays."""
+It is short Markdown, kept in the study's storage as optuna-dashboard keeps notes. optuna-dashboard lets its user edit
+the note: what somebody wrote below our last line stays.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +18,19 @@ from hpo.reports import markdown
 from hpo.reports.blocks import Section, Table, Text
 from hpo.reports.sections.best import best_rows
 from hpo.reports.sections.pareto import front_table
-from hpo.reports.sections.red_flag_regions import where_sentences
+from hpo.reports.sections.red_flag_regions import region_sentences
 from hpo.reports.sections.summary import counts
 from hpo.translation.catalogue import LANGUAGES, file_stem, language, mark, tr, trn
 
 if TYPE_CHECKING:
     import optuna
 
-MOST_ROWS, MOST_PLACES = 12, 3
+MOST_ROWS, MOST_REGIONS = 12, 3
 LAST_LINE = mark("*Written by hpo at the end of each run. What you write below this line is kept.*")
 
 
 def note_of(study: StudyRecord) -> str:
-    """The Markdown of the note, without what somebody else wrote."""
+    """Return the Markdown of the note, without what somebody else wrote."""
     goals = tr(", ").join(goal(metric) for metric in study.metrics)
     blocks: list[Text | Table] = [Text(tr("{counts}. Goal: {goals}.", counts=counts(study), goals=goals))]
     if len(study.metrics) > 1:
@@ -47,14 +48,14 @@ def note_of(study: StudyRecord) -> str:
         blocks += [Text(best), _cut(Table(columns, cells, frozenset({1, 2})))]
     if not study.in_state("COMPLETE"):
         blocks.append(Text(tr("No trial has completed yet.")))
-    blocks += _ended(study)
+    blocks += _early_ends(study)
     blocks.append(Text(tr("Full report: {path}", path=study.directory / f"{file_stem(layout.REPORT)}.html")))
     lines = markdown.lines_of(Section("", "", blocks))
     return "\n".join([*lines, "---", "", tr(LAST_LINE)])
 
 
-def _ended(study: StudyRecord) -> list[Text | Table]:
-    """What ended trials early, one line a cause; what red flags warned of; where in the space they are raised."""
+def _early_ends(study: StudyRecord) -> list[Text | Table]:
+    """Return the causes that ended trials early, the warnings, and the regions in which red flags are raised."""
     blocks: list[Text | Table] = []
     causes = causes_of(study)
     if causes:
@@ -65,7 +66,7 @@ def _ended(study: StudyRecord) -> list[Text | Table]:
     if warned:
         said = tr(", ").join(f"{name} {n}" for name, n in warned.items())
         blocks.append(Text(tr("Red flags that only warned, in so many trials: {flags}.", flags=said)))
-    return [*blocks, *map(Text, where_sentences(study, MOST_PLACES))]
+    return [*blocks, *map(Text, region_sentences(study, MOST_REGIONS))]
 
 
 def _cut(table: Table) -> Table:
@@ -75,19 +76,25 @@ def _cut(table: Table) -> Table:
 
 
 def save_note(study: optuna.Study, record: StudyRecord) -> None:
-    """Writes the note into the study's storage, if it says anything new. Raises what the storage
-    raises."""
+    """Write the note into the study's storage, unless it says nothing new.
+
+    Raises:
+        Exception: What the storage raises.
+    """
     import optuna_dashboard  # takes a second, most of it scikit-learn
 
     earlier = optuna_dashboard.get_note(study)
-    note = joined(note_of(record), earlier)
+    note = merge_notes(note_of(record), earlier)
     if note != earlier:
         optuna_dashboard.save_note(study, note)
 
 
-def joined(ours: str, earlier: str) -> str:
-    """Our note, followed by what somebody wrote into the `earlier` one: below our last line, or all
-    of it where that line is not there, in whichever language the run before wrote it."""
+def merge_notes(ours: str, earlier: str) -> str:
+    """Return our note, followed by what somebody else wrote into the earlier one.
+
+    That is the text below our last line, in whichever language an earlier run wrote it; all of the earlier note if it
+    has no such line.
+    """
     for line in _last_lines():
         if line in earlier:
             return ours + earlier.partition(line)[2]

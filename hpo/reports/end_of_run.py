@@ -1,6 +1,7 @@
-"""What a run writes when it ends: the diagnosis of the best trainings, the report, and what optuna-dashboard shows.
+"""Writes what a run leaves when it ends: diagnoses of the best trainings, the report, and what optuna-dashboard shows.
 
-All of it is made from what is stored: if one fails, nothing but it is missing."""
+All of it is made from what is stored. If one of them fails, only that one is missing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from hpo.errors import HpoError
 from hpo.reports.dashboard import save_figures
 from hpo.reports.dashboard_note import save_note
 from hpo.reports.training_report import write_diagnosis
-from hpo.reports.write import write_study
+from hpo.reports.write import write_study_report
 from hpo.text import redact
 from hpo.translation.catalogue import file_stem
 
@@ -27,14 +28,20 @@ if TYPE_CHECKING:
     from hpo.spec.models import StudySpec
 
 
-def close_study(spec: StudySpec, study: optuna.Study, directory: Path, say: Callable[[str], None]) -> tuple[Path, ...]:
-    """The report's files, the page first; none if it could not be written, which is then said."""
+def write_end_of_run(
+    spec: StudySpec, study: optuna.Study, directory: Path, say: Callable[[str], None]
+) -> tuple[Path, ...]:
+    """Write everything that is due at the end of a run; `say` shows the user what could not be written.
+
+    Returns:
+        The report's files, the page first; empty if the report could not be written.
+    """
     import optuna
 
     try:
         record = records_of(study, spec, directory)
         _diagnose_best(record, say)  # first: the report leads to what is there
-        written = write_study(record)
+        written = write_study_report(record)
     except (HpoError, OSError, optuna.exceptions.StorageInternalError) as error:
         say(f"the report was not written: {redact(str(error))}; `hpo report {spec.name}` tries again")
         return ()
@@ -47,7 +54,7 @@ def close_study(spec: StudySpec, study: optuna.Study, directory: Path, say: Call
 
 
 def _diagnose_best(record: StudyRecord, say: Callable[[str], None]) -> None:
-    """Writes the diagnosis of the best trial of each group into its folder, unless an earlier run did."""
+    """Write the diagnosis of the best trial of each group into its folder, unless an earlier run did."""
     for group in best_per_group(record, record.metrics[0]):
         if group.best is None or not group.best.history:
             continue

@@ -1,4 +1,7 @@
-"""A report as one HTML file that needs nothing else: no network, no other file."""
+"""A report as one HTML file that needs nothing else: no network, no other file.
+
+The page itself is the template `page.html`, with its style in `page.css` and its script in `page.js`.
+"""
 
 from __future__ import annotations
 
@@ -6,179 +9,134 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
-from html import escape
 from importlib.resources import files
 from typing import Any
 
+import jinja2
+from markupsafe import Markup, escape
+
 from hpo.analysis.formatting import columns_of
 from hpo.reports import figures
-from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Table, Text
+from hpo.reports.blocks import Chart, Facts, Link, Report, Row, Table, Text, charts_of
 from hpo.reports.csv import file_name, to_csv
 from hpo.translation.catalogue import current, tr
 
-# Nothing may be fetched or sent, whatever stands in the data.
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 # Pixels of paper that a figure gets where two stand side by side (page.js has the same).
 HALF_A_PAGE = 320
 LONG_NAME = 14
 
 
+@dataclass(frozen=True)
+class DrawnChart:
+    """A chart's figure as the page needs it.
+
+    Attributes:
+        index: Place of the figure among those of the page.
+        figure: The figure as JSON.
+        height: In pixels.
+        least_width: Pixels below which the figure could not be read; 0 if it fits any screen.
+        table: Place of its CSV file among those of the page, or None if it has no numbers of its own.
+        table_title: What the button that saves the CSV file says.
+    """
+
+    index: int
+    figure: str
+    height: int
+    least_width: int
+    table: int | None
+    table_title: str
+
+
 def render(report: Report) -> str:
-    return _Page(report).render()
+    """Return the report as an HTML page in the current language."""
+    drawn: dict[int, DrawnChart] = {}
+    tables: list[str] = []
+    for row_title, chart in charts_of(report):
+        drawn[id(chart)] = _draw(chart, len(drawn), tables, file_name(report.title, row_title, chart.title))
 
+    def least_width(row: Row) -> int:
+        return max((drawn[id(chart)].least_width for chart in row.charts), default=0)
 
-class _Page:
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._figures: list[str] = []
-        self._tables: list[str] = []
-
-    def render(self) -> str:
-        sections = list(self._sections())  # before the scripts: it collects the figures
-        report = self._report
-        title = escape(tr("{name}: report", name=report.title))
-        contents = escape(tr("Contents"))
-        links = "".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in report.sections)
-        return "\n".join(
-            [
-                "<!doctype html>",
-                f'<html lang="{current()}">',
-                "<head>",
-                '<meta charset="utf-8">',
-                f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-                '<meta name="viewport" content="width=device-width, initial-scale=1">',
-                '<meta name="color-scheme" content="light dark">',
-                '<link rel="icon" href="data:,">',
-                f"<title>{title}</title>",
-                f"<style>\n{_asset('page.css')}</style>",
-                "</head>",
-                "<body>",
-                f"<header><h1>{escape(report.title)}</h1><p>{escape(report.subtitle)}</p>",
-                f'<nav aria-label="{contents}">{links}</nav></header>',
-                "<main>",
-                *sections,
-                "</main>",
-                *self._scripts(),
-                "</body>",
-                "</html>",
-                "",
-            ]
-        )
-
-    def _sections(self) -> Iterator[str]:
-        for section in self._report.sections:
-            yield f'<section id="{section.anchor}"><h2>{escape(section.title)}</h2>'
-            for block in section.blocks:
-                yield self._block(block)
-            yield "</section>"
-
-    def _scripts(self) -> Iterator[str]:
-        if not self._figures:
-            return
-        words = {"old": tr("This browser is too old to draw the figures. The tables have their numbers.")}
-        yield _json("words", json.dumps(words, ensure_ascii=False))
-        yield _json("figures", f"[{','.join(self._figures)}]")
-        yield _json("tables", f"[{','.join(self._tables)}]")
-        yield f'<script type="text/plain" id="plotly">{_packed_plotly()}</script>'
-        yield f"<script>\n{_asset('page.js')}</script>"
-
-    def _block(self, block: Block) -> str:
-        if isinstance(block, Text):
-            return f"<p>{escape(block.text)}</p>"
-        if isinstance(block, Facts):
-            items = "".join(f"<div><dt>{_soft(name)}</dt><dd>{_cell(value)}</dd></div>" for name, value in block.items)
-            return f'<dl class="{"headline" if block.headline else "facts"}">{items}</dl>'
-        if isinstance(block, Table):
-            return _table(block)
-        if isinstance(block, Row):
-            drawn = [(chart, figures.figure(chart.data)) for chart in block.charts]
-            least = max((figures.least_width(figure) for _, figure in drawn), default=0)
-            heading = "h4" if block.title else "h3"
-            inner = "".join(self._chart(chart, figure, heading, block.title) for chart, figure in drawn)
-            kind = "row broad" if least > HALF_A_PAGE else "row"
-            title = f"<h3>{escape(block.title)}</h3>" if block.title else ""
-            caption = f'<p class="note">{escape(block.caption)}</p>' if block.caption else ""
-            table = _table(block.table) if block.table is not None else ""
-            return f'{title}<div class="{kind}" style="--least:{least}px">{inner}</div>{caption}{table}'
-        return self._chart(block, figures.figure(block.data))
-
-    def _chart(self, chart: Chart, figure: Any, heading: str = "h3", row: str = "") -> str:
-        """`row`: the title above this chart and those beside it."""
-        index = len(self._figures)
-        self._figures.append(figures.to_json(figure))
-        name = escape(chart.title)
-        caption = f"<figcaption>{escape(chart.caption)}</figcaption>" if chart.caption else ""
-        table = _table(chart.table) if chart.table is not None else ""
-        return (
-            f'<figure><div class="title"><{heading}>{name}</{heading}>{self._csv(chart, row)}</div>'
-            f'<div class="wide"><div class="plot" data-figure="{index}" role="img" '
-            f'aria-label="{name}" style="height:{figure.layout.height}px;min-width:{figures.least_width(figure)}px">'
-            f"</div></div>{caption}{table}</figure>"
-        )
-
-    def _csv(self, chart: Chart, row: str) -> str:
-        """What a click saves the chart's numbers with; nothing where it has none."""
-        rows = figures.rows(chart.data)
-        if rows is None:
-            return ""
-        name = f"{file_name(self._report.title, row, chart.title)}.csv"
-        self._tables.append(json.dumps([name, to_csv(rows)], ensure_ascii=False))
-        title = escape(tr("Save the numbers of this figure as {file}", file=name))
-        return f'<button class="csv" data-table="{len(self._tables) - 1}" title="{title}">CSV</button>'
-
-
-def _json(name: str, text: str) -> str:
-    # `</script>` and `<!--` within a JSON string would end or change the script element.
-    return '<script type="application/json" id="{}">{}</script>'.format(name, text.replace("<", "\\u003c"))
+    too_old = tr("This browser is too old to draw the figures. The tables have their numbers.")
+    return _template().render(
+        report=report,
+        drawn=lambda chart: drawn[id(chart)],
+        least_width=least_width,
+        language=current(),
+        title=tr("{name}: report", name=report.title),
+        contents=tr("Contents"),
+        half_a_page=HALF_A_PAGE,
+        style=Markup(_asset("page.css")),
+        words=_script_json(json.dumps({"old": too_old}, ensure_ascii=False)),
+        figures=_script_list(chart.figure for chart in drawn.values()),
+        tables=_script_list(tables),
+        plotly=_packed_plotly() if drawn else "",
+        script=Markup(_asset("page.js")),
+    )
 
 
 @cache
-def _packed_plotly() -> str:
-    """plotly.js as base64 of gzip, a third of its size; page.js unpacks it."""
-    return base64.b64encode(gzip.compress(figures.script().encode(), mtime=0)).decode()
-
-
-def _table(table: Table) -> str:
-    right = ' class="number"'
-    heads = "".join(
-        f'<th scope="col"{right if k in table.numeric else ""}>{_soft(head)}</th>'
-        for k, head in enumerate(table.columns)
+def _template() -> jinja2.Template:
+    page = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    rows = "".join(
-        "<tr>"
-        + "".join(f"<td{right if k in table.numeric else _long(cell)}>{_cell(cell)}</td>" for k, cell in enumerate(row))
-        + "</tr>"
-        for row in table.rows
-    )
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    body = (
-        f'<div class="table" tabindex="0"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f"{note}"
-    )
-    return f"<details><summary>{escape(table.folded)}</summary>{body}</details>" if table.folded else body
+    page.filters |= {"soft_breaks": _soft_breaks, "keep_numbers": _keep_numbers}
+    for kind in (Text, Facts, Table, Row, Link):
+        page.tests[kind.__name__.lower()] = kind.__instancecheck__
+    page.tests["long"] = _is_long
+    return page.get_template("page.html")
 
 
-def _long(cell: Cell) -> str:
-    """Long texts get room even where the table must then be scrolled."""
-    return ' class="long"' if isinstance(cell, str) and columns_of(cell) > 40 else ""
+def _draw(chart: Chart, index: int, tables: list[str], name: str) -> DrawnChart:
+    """Draw a chart and add its CSV file, if it has one, to `tables`."""
+    figure = figures.figure(chart.data)
+    rows = figures.rows(chart.data)
+    place, title = None, ""
+    if rows is not None:
+        place, title = len(tables), tr("Save the numbers of this figure as {file}", file=f"{name}.csv")
+        tables.append(json.dumps([f"{name}.csv", to_csv(rows)], ensure_ascii=False))
+    return DrawnChart(index, figures.to_json(figure), figure.layout.height, figures.least_width(figure), place, title)
 
 
-def _cell(cell: Cell) -> str:
-    if isinstance(cell, Link):
-        return f'<a href="{escape(cell.target)}">{escape(cell.text)}</a>'
-    return _unbroken(escape(cell))
+def _script_list(documents: Iterable[str]) -> Markup:
+    """Return JSON documents as one JSON list for a script element; empty if there are none."""
+    joined = ",".join(documents)
+    return _script_json(f"[{joined}]") if joined else Markup("")
 
 
-def _soft(text: str) -> str:
-    """`text`, escaped, in which a long name may break after an underscore rather than anywhere."""
-    return re.sub(r"(?<=\w_)(?=\w)", "<wbr>", escape(text)) if len(text) > LONG_NAME else escape(text)
+def _script_json(text: str) -> Markup:
+    # `</script>` and `<!--` within a JSON string would end or change the script element.
+    return Markup(text.replace("<", "\\u003c"))
 
 
-def _unbroken(text: str) -> str:
-    """Escaped text in which no line ends within a number such as 3.16e-4."""
-    return re.sub(r"\b\d[\d.]*e-\d+\b", r'<span class="whole">\g<0></span>', text)
+@cache
+def _packed_plotly() -> Markup:
+    """Return plotly.js as base64 of gzip, a third of its size; page.js unpacks it."""
+    return Markup(base64.b64encode(gzip.compress(figures.script().encode(), mtime=0)).decode())
+
+
+def _is_long(cell: Any) -> bool:
+    """Return True for a long text: it gets room even where the table must then be scrolled."""
+    return isinstance(cell, str) and columns_of(cell) > 40
+
+
+def _soft_breaks(text: str) -> Markup:
+    """Let a long name break after an underscore rather than anywhere."""
+    escaped = str(escape(text))
+    return Markup(re.sub(r"(?<=\w_)(?=\w)", "<wbr>", escaped) if len(text) > LONG_NAME else escaped)
+
+
+def _keep_numbers(text: str) -> Markup:
+    """Let no line end within a number such as 3.16e-4."""
+    return Markup(re.sub(r"\b\d[\d.]*e-\d+\b", r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
 def _asset(name: str) -> str:

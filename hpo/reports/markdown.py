@@ -1,4 +1,4 @@
-"""A report as Markdown that also reads well as plain text: charts are their tables."""
+"""A report as Markdown that also reads well as plain text; where no images are drawn, a chart is its table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from hpo.translation.catalogue import tr
 
 
 def render(report: Report, images: Sequence[str] = ()) -> str:
-    """`images`: a file a chart, in the order of the report, relative to it; none where nothing was drawn."""
+    """Return the report as Markdown in the current language.
+
+    `images` are the paths of the figures relative to the report, one for each chart in order; empty if none were drawn.
+    """
     shown = iter(images)
     lines = [f"# {escape(report.title)}", "", escape(report.subtitle), ""]
     for section in report.sections:
@@ -20,14 +23,16 @@ def render(report: Report, images: Sequence[str] = ()) -> str:
 
 
 def lines_of(section: Section, images: Iterator[str] = iter(())) -> Iterator[str]:  # noqa: B008 (an empty one stays empty)
-    """What stands below the section's title."""
+    """Yield the lines below a section's title."""
     for block in section.blocks:
         yield from _block(block, images)
 
 
 def escape(text: str) -> str:
-    """`text` on one line, as Markdown, and the HTML and the TeX in it, show it literally. Underscores
-    within words are literal as they are."""
+    """Return the text on one line, so that Markdown and the HTML and TeX in it show it literally.
+
+    Underscores within words are literal anyway and stay as they are.
+    """
     flat = " ".join(text.split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     flat = re.sub(r"([\\`*\[\]|~$])", r"\\\1", flat)

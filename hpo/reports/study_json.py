@@ -1,5 +1,8 @@
-"""What the report of a study says, for programs: `report.json`. Names are those of the dataclasses in
-`hpo.analysis`, numbers are not rounded, texts are English. `format` counts up when a name changes its meaning."""
+"""Content of `report.json`: what the report of a study says, for programs.
+
+Names are those of the dataclasses in `hpo.analysis`. Numbers are not rounded. Texts are English. `format` counts up
+when a name changes its meaning.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,14 @@ from hpo.spec.models import Metric, StudySpec
 FORMAT = 1
 
 
-def heading(kind: str) -> dict[str, Any]:
-    """What every such file begins with."""
+def json_header(kind: str) -> dict[str, Any]:
+    """Return the keys that every JSON file of a report begins with."""
     return {"kind": kind, "format": FORMAT, "hpo": hpo.__version__, "written": datetime.now().astimezone().isoformat()}
 
 
-def data_of(study: StudyRecord) -> dict[str, Any]:
-    return heading("study") | {
+def study_data(study: StudyRecord) -> dict[str, Any]:
+    """Return the content of `report.json` as dataclasses, mappings and numbers."""
+    return json_header("study") | {
         "study": study.name,
         "metrics": study.metrics,
         "group_by": study.group_by,
@@ -57,7 +61,7 @@ def data_of(study: StudyRecord) -> dict[str, Any]:
 
 
 def _setup(spec: StudySpec | None) -> dict[str, Any]:
-    """What was decided about the study, but for its search space."""
+    """Return what was decided about the study, without its search space."""
     if spec is None:
         return {}
     return {

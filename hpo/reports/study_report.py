@@ -1,4 +1,4 @@
-"""From a study's records to its report: the sections in the order they are read."""
+"""The report of a study: its sections in the order in which they are read."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from hpo.analysis.axes import searched
 from hpo.analysis.formatting import goal, listed
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Report, Section
-from hpo.reports.sections.best import best_configurations
+from hpo.reports.sections.best import best_section
 from hpo.reports.sections.comparison import comparison_section
 from hpo.reports.sections.curves import curves_section
 from hpo.reports.sections.diagnosis import diagnosis_section
 from hpo.reports.sections.effects import effects_section
-from hpo.reports.sections.failures import failures
-from hpo.reports.sections.files import files
+from hpo.reports.sections.failures import failures_section
+from hpo.reports.sections.files import files_section
 from hpo.reports.sections.focal import focal_section
 from hpo.reports.sections.ghm import ghm_section
 from hpo.reports.sections.heatmaps import heatmap_section
 from hpo.reports.sections.history import history_section
 from hpo.reports.sections.importance import importance_section
-from hpo.reports.sections.pareto import pareto
+from hpo.reports.sections.pareto import pareto_section
 from hpo.reports.sections.red_flags import red_flags_section
 from hpo.reports.sections.significance import significance_section
 from hpo.reports.sections.stability import stability_section
-from hpo.reports.sections.summary import summary
+from hpo.reports.sections.summary import summary_section
 from hpo.reports.sections.warm_start import warm_start_section
 from hpo.translation.catalogue import tr
 
 SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
-    summary,
-    best_configurations,
-    pareto,
+    summary_section,
+    best_section,
+    pareto_section,
     comparison_section,
     heatmap_section,
     effects_section,
@@ -45,13 +45,16 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     history_section,
     warm_start_section,
     red_flags_section,
-    failures,
-    files,
+    failures_section,
+    files_section,
 )
 
 
-def report_of(study: StudyRecord) -> Report:
-    """The whole report. A section that has nothing to say says why; one that does not apply is None."""
+def study_report(study: StudyRecord) -> Report:
+    """Return the whole report in the current language.
+
+    A section that has nothing to show says why; one that does not apply to the study is left out.
+    """
     sections = (make(study) for make in SECTIONS)
     return Report(study.name, _subtitle(study), tuple(section for section in sections if section is not None))
 

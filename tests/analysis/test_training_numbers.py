@@ -13,7 +13,7 @@ from hpo.analysis.training.diagnosis import Convergence, coefficient, diagnose, 
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.curves import predicates
 from hpo.reports import markdown
-from hpo.reports.training_report import diagnosis_data, report_of
+from hpo.reports.training_report import diagnosis_data, training_report
 from hpo.spec.models import Metric
 
 SCORE = Metric(name="val_score", direction="maximize")
@@ -168,7 +168,7 @@ def test_nothing_that_can_be_logged_raises(train: list[float], val: list[float],
     given = {"train_loss": train, "val_loss": val, "train_part_loss": part, "val_other_loss": part}
     kept = {name: values for name, values in given.items() if values}
     found = diagnose(log(**kept) if kept else TrainingLog("x", ()))
-    assert markdown.render(report_of(found)).startswith("# Diagnosis of x")
+    assert markdown.render(training_report(found)).startswith("# Diagnosis of x")
     assert diagnosis_data(found)["judgement"]["verdict"] == found.judgement.verdict
 
 

@@ -14,7 +14,7 @@ from optuna_dashboard._custom_plot_data import SYSTEM_ATTR_PLOT_DATA, get_plotly
 from reading import SCORE, study, trial, with_distributions
 
 from hpo.analysis.records import StudyRecord
-from hpo.reports.dashboard import IMPORTANCE, PART, PERIOD, DashboardTracker, figures_of, save_figures
+from hpo.reports.dashboard import IMPORTANCE, LARGEST_SHARE, PERIOD, DashboardTracker, dashboard_figures, save_figures
 from hpo.reports.figures.dashboard import HEIGHT
 from hpo.runner import run
 from hpo.spec.models import StudySpec
@@ -50,7 +50,7 @@ def searched(n: int) -> StudyRecord:
 
 def test_the_heatmaps_by_hand() -> None:
     record = study([trial(0, UNET, 0.8), trial(1, UNET, 0.9), trial(2, UNET, state="PRUNED"), trial(3, RESNET, 0.2)])
-    found = {name: json.loads(figure.to_json()) for name, figure in figures_of(record).items()}
+    found = {name: json.loads(figure.to_json()) for name, figure in dashboard_figures(record).items()}
     assert set(found) == {"hpo-heatmap-1", "hpo-heatmap-2"}
     cells, numbers = found["hpo-heatmap-1"]["data"]
     assert [value for row in cells["z"] for value in row if value is not None] == [0.85]
@@ -64,13 +64,13 @@ def test_the_heatmaps_by_hand() -> None:
 
 
 def test_a_group_keeps_its_id_and_has_no_figure_before_it_has_a_trial() -> None:
-    assert set(figures_of(study([trial(3, RESNET, 0.2)]))) == {"hpo-heatmap-2"}
-    assert figures_of(study([trial(3, RESNET, state="PRUNED")])) == {}
+    assert set(dashboard_figures(study([trial(3, RESNET, 0.2)]))) == {"hpo-heatmap-2"}
+    assert dashboard_figures(study([trial(3, RESNET, state="PRUNED")])) == {}
 
 
 def test_importance_comes_with_ten_trials() -> None:
-    assert IMPORTANCE not in figures_of(searched(9))
-    figure = figures_of(searched(30))[IMPORTANCE]
+    assert IMPORTANCE not in dashboard_figures(searched(9))
+    figure = dashboard_figures(searched(30))[IMPORTANCE]
     assert json.loads(figure.to_json())["layout"]["title"]["text"] == "Importance for score: PED-ANOVA, n = 30"
 
 
@@ -101,7 +101,7 @@ def test_figures_are_replaced_and_texts_follow_the_language() -> None:
     assert len(shown(stored)["hpo-heatmap-2"]["data"][1]["text"]) == 1
     assert pieces(stored) == before  # what is not needed any more is blank
     with language("zh-TW"):
-        title = figures_of(searched(30))[IMPORTANCE].layout.title.text
+        title = dashboard_figures(searched(30))[IMPORTANCE].layout.title.text
     assert "PED-ANOVA" in title
 
 
@@ -158,7 +158,7 @@ def test_what_takes_long_is_done_more_seldom(stored: tuple[optuna.Study, StudySp
     tracker = DashboardTracker(study, spec, runs / "toy", pytest.fail, clock=lambda: next(seconds))
     finish(tracker, runs)
     tracker.close()
-    assert tracker._next == PERIOD + 60 + 60 / PART
+    assert tracker._next == PERIOD + 60 + 60 / LARGEST_SHARE
 
 
 def test_a_failure_is_said_once_and_fails_nothing(stored: tuple[optuna.Study, StudySpec], runs: Path) -> None:

@@ -16,10 +16,11 @@ from hpo.analysis.training.diagnosis import diagnose
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports import figures
 from hpo.reports.blocks import Link, Table, Text
+from hpo.reports.charts import DiagnosisChart
 from hpo.reports.sections.diagnosis import diagnosis_section
-from hpo.reports.sections.training import DiagnosisChart, diagnosis_chart
+from hpo.reports.sections.training import diagnosis_chart
 from hpo.reports.sections.verdict_text import reason
-from hpo.reports.training_report import diagnosis_report, write_diagnosis
+from hpo.reports.training_report import training_report, write_diagnosis
 from hpo.translation.catalogue import language
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
@@ -77,7 +78,7 @@ def test_components_and_steps_have_tables() -> None:
     parts = {name: np.linspace(scale, scale / 2, 40) for name, scale in (("a", 100.0), ("b", 1.0))}
     steps = {"loss": parts["a"] + parts["b"] ** 2, **parts, "epoch": np.repeat([1, 2], 20)}
     history = epochs(1, **{f"train_{name}": [steps[name][:20].mean(), steps[name][20:].mean()] for name in steps})
-    report = diagnosis_report(TrainingLog("x", history, steps=steps))
+    report = training_report(diagnose(TrainingLog("x", history, steps=steps)))
     assert [section.anchor for section in report.sections] == ["verdict", "curves", "losses", "epochs"]
     losses, per_epoch = report.sections[2], report.sections[3]
     table, shares = losses.blocks[0], losses.blocks[1]
@@ -94,14 +95,14 @@ def test_components_and_steps_have_tables() -> None:
 
 def test_many_epochs_are_spread_over_the_table() -> None:
     history = epochs(1, train_loss=[1 / (k + 1) for k in range(500)])
-    table = diagnosis_report(TrainingLog("x", history)).sections[3].blocks[1]
+    table = training_report(diagnose(TrainingLog("x", history))).sections[3].blocks[1]
     assert isinstance(table, Table)
     assert (len(table.rows), table.rows[0][0], table.rows[-1][0]) == (40, "1", "500")
     assert table.note == "460 epochs between these are left out here."
 
 
 def test_nothing_logged_is_said() -> None:
-    report = diagnosis_report(TrainingLog("x", ()))
+    report = training_report(diagnose(TrainingLog("x", ())))
     assert report.subtitle == "0 epochs were written down."
     assert report.sections[0].title == "Verdict: no verdict"
 

@@ -15,8 +15,7 @@ from hpo.analysis.records import TrialRecord
 from hpo.analysis.stability import stabilities
 from hpo.analysis.training.curves import all_curves, trainings
 from hpo.reports import figures
-from hpo.reports.sections.curves import LinesChart, TrainingChart
-from hpo.reports.sections.effects import EffectChart
+from hpo.reports.charts import EffectChart, LinesChart, TrainingChart
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 RESNET = {**UNET, "architecture": "resnet"}

@@ -9,7 +9,7 @@ from reading import study, trial
 
 from hpo.analysis.records import StudyRecord
 from hpo.errors import ReportError
-from hpo.reports.write import write_study
+from hpo.reports.write import write_study_report
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 
@@ -29,7 +29,7 @@ def test_markdown_shows_an_image_of_every_figure(record: StudyRecord, suffix: st
     stale = record.directory / "report-images" / "99-gone.png"
     stale.parent.mkdir(parents=True)
     stale.touch()
-    written = write_study(record, images=suffix)
+    written = write_study_report(record, images=suffix)
     text = written.markdown.read_text()
     assert written.images
     for path in written.images:
@@ -47,7 +47,7 @@ def test_markdown_shows_an_image_of_every_figure(record: StudyRecord, suffix: st
 def test_without_kaleido_the_error_says_what_to_install(record: StudyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "kaleido", None)
     with pytest.raises(ReportError, match=r"pip install 'hpo\[images\]'"):
-        write_study(record, images="png")
+        write_study_report(record, images="png")
 
 
 def test_a_browser_that_does_not_start_is_an_error_of_ours(
@@ -59,4 +59,4 @@ def test_a_browser_that_does_not_start_is_an_error_of_ours(
     broken.chmod(0o755)
     monkeypatch.setenv("BROWSER_PATH", str(broken))
     with pytest.raises(ReportError, match=r"no image could be drawn: .* Without --images a report needs no browser"):
-        write_study(record, images="png")
+        write_study_report(record, images="png")

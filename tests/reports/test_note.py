@@ -9,7 +9,7 @@ from optuna_dashboard import save_note as save_by_hand
 from reading import LOSS, SCORE, study, trial
 
 from hpo.analysis.records import StudyRecord
-from hpo.reports.dashboard_note import LAST_LINE, MOST_ROWS, joined, note_of, save_note
+from hpo.reports.dashboard_note import LAST_LINE, MOST_ROWS, merge_notes, note_of, save_note
 from hpo.runner import run
 from hpo.spec.models import StudySpec
 from hpo.storage.load_study import load_study
@@ -81,11 +81,11 @@ def test_texts_of_the_user_are_neither_markup_nor_tex() -> None:
 
 def test_what_somebody_wrote_stays() -> None:
     ours = f"new\n{LAST_LINE}"
-    assert joined(ours, "") == ours
-    assert joined(ours, f"old\n{LAST_LINE}") == ours
-    assert joined(ours, f"old\n{LAST_LINE}\n\nmy words") == f"{ours}\n\nmy words"
-    assert joined(ours, "my words") == f"{ours}\n\nmy words"
-    assert joined(ours, joined(ours, "my words")) == joined(ours, "my words")
+    assert merge_notes(ours, "") == ours
+    assert merge_notes(ours, f"old\n{LAST_LINE}") == ours
+    assert merge_notes(ours, f"old\n{LAST_LINE}\n\nmy words") == f"{ours}\n\nmy words"
+    assert merge_notes(ours, "my words") == f"{ours}\n\nmy words"
+    assert merge_notes(ours, merge_notes(ours, "my words")) == merge_notes(ours, "my words")
 
 
 def test_it_is_saved_once_and_again_only_when_it_says_something_new() -> None:

@@ -19,8 +19,8 @@ from hpo.analysis.records import StudyRecord, WarmOrigin
 from hpo.errors import ReportError
 from hpo.reports import html, markdown
 from hpo.reports.blocks import Link, Report, Section, Table, Text
-from hpo.reports.study_report import report_of
-from hpo.reports.write import write_study
+from hpo.reports.study_report import study_report
+from hpo.reports.write import write_study_report
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import LANGUAGES, language
 
@@ -133,7 +133,7 @@ def record(request: pytest.FixtureRequest, tmp_path: Path) -> StudyRecord:
 
 
 def test_every_study_has_a_report(record: StudyRecord) -> None:
-    written = write_study(record)
+    written = write_study_report(record)
     text, page = written.markdown, written.html
     assert text.read_text().startswith("# hand-made\n")
     source = page.read_text()
@@ -161,7 +161,7 @@ class Elements(HTMLParser):
 
 
 def test_the_page_needs_no_other_file_and_holds_plotly_once() -> None:
-    source = html.render(report_of(searched()))
+    source = html.render(study_report(searched()))
     elements = Elements(source).found
     assert not [attrs for _, attrs in elements if "src" in attrs]
     assert [attrs["href"] for tag, attrs in elements if tag == "link"] == ["data:,"]
@@ -181,7 +181,7 @@ def test_the_page_needs_no_other_file_and_holds_plotly_once() -> None:
 
 
 def test_each_figure_has_its_numbers_as_csv() -> None:
-    source = html.render(report_of(searched()))
+    source = html.render(study_report(searched()))
     data = re.search(r'(?s)<script type="application/json" id="tables">(.*?)</script>', source)
     assert data is not None
     tables = dict(json.loads(data[1]))
@@ -203,7 +203,7 @@ def test_user_texts_are_shown_and_never_markup() -> None:
         trial(1, {"architecture": "unet", "lr": 0.5}, state="FAIL", cause="exception", reason=NASTY),
     ]
     metric = Metric(name="<b>m</b>", direction="maximize")
-    report = report_of(study(trials, space=space, name=NASTY, metrics=(metric,)))
+    report = study_report(study(trials, space=space, name=NASTY, metrics=(metric,)))
     source = html.render(report)
     elements = [tag for tag, _ in Elements(source).found]
     assert elements.count("script") == 5  # words, figures, tables, plotly, page.js
@@ -245,7 +245,7 @@ def test_markdown_keeps_plain_names_plain() -> None:
 def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ReportError, match=r"the report .*study cannot be written: Not a directory"):
-        write_study(study(directory=tmp_path / "file" / "study"))
+        write_study_report(study(directory=tmp_path / "file" / "study"))
 
 
 @pytest.mark.slow
@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> 
 def test_nothing_is_cut_overlapping_or_blank_in_a_browser(name: str, lang: str, tmp_path: Path) -> None:
     made = STUDIES[name]()
     with language(lang):
-        page = write_study(StudyRecord(**{**vars(made), "directory": tmp_path / "study"})).html
+        page = write_study_report(StudyRecord(**{**vars(made), "directory": tmp_path / "study"})).html
     for width, dark in ((1400, False), (400, True)):
         found = measure(page, tmp_path, width, dark)
         assert found.pop("plots") == page.read_text().count('class="plot"')

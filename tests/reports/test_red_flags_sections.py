@@ -14,11 +14,12 @@ from reading import ended_by, epochs, study, trial
 from hpo.analysis.records import RaisedFlag, StudyRecord, TrialRecord, WarmOrigin
 from hpo.reports import figures
 from hpo.reports.blocks import Link, Row, Section, Table, Text
+from hpo.reports.charts import EnrichmentChart
 from hpo.reports.dashboard_note import note_of
-from hpo.reports.sections.red_flag_regions import DiseaseChart, where_sentences
-from hpo.reports.study_json import data_of
-from hpo.reports.study_report import report_of
-from hpo.reports.to_json import plain
+from hpo.reports.sections.red_flag_regions import region_sentences
+from hpo.reports.study_json import study_data
+from hpo.reports.study_report import study_report
+from hpo.reports.to_json import to_plain_data
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 FAST = {**UNET, "learning_rate": 5e-3}
@@ -37,7 +38,7 @@ def sick(**more: Any) -> StudyRecord:
 
 
 def section_of(record: StudyRecord, anchor: str) -> Section | None:
-    return next((section for section in report_of(record).sections if section.anchor == anchor), None)
+    return next((section for section in study_report(record).sections if section.anchor == anchor), None)
 
 
 def blocks(section: Section | None, kind: type) -> list[Any]:
@@ -80,7 +81,7 @@ def test_where_it_lives_is_said_for_each_group() -> None:
         f"collapsed, in unet: 8 of 9 trials with learning_rate ≥ 0.00316, against 1 of 11 elsewhere {p}. collapsed, in "
         "resnet: not tested (0 of 1 trials raised it; needed are about 6 trials, 3 of them with it and 3 without it)."
     )
-    assert where_sentences(sick()) == [text.partition(". ")[0] + "."]
+    assert region_sentences(sick()) == [text.partition(". ")[0] + "."]
 
 
 def test_every_flag_has_its_evidence(tmp_path: Path) -> None:
@@ -94,13 +95,13 @@ def test_every_flag_has_its_evidence(tmp_path: Path) -> None:
     assert len(evidence.rows) == 10
 
 
-def chart_of(record: StudyRecord) -> DiseaseChart:
+def chart_of(record: StudyRecord) -> EnrichmentChart:
     (row,) = blocks(section_of(record, "red-flags"), Row)
     between, chart = row.charts
     assert between.title == "all trials"
     assert row.title == "collapsed: the share of trials that raised it"
     assert chart.title == "architecture: unet"
-    assert isinstance(chart.data, DiseaseChart)
+    assert isinstance(chart.data, EnrichmentChart)
     return chart.data
 
 
@@ -141,7 +142,7 @@ def test_the_note_names_causes_warnings_and_places() -> None:
 
 
 def test_programs_read_the_same() -> None:
-    data = plain(data_of(sick()))
+    data = to_plain_data(study_data(sick()))
     assert data["red_flags"][0] == {
         "flag": "collapsed", "stopped": [*range(8), 9], "warned": [], "epochs": [4, 4, 6], "saved": 43.0,
     }  # fmt: skip

@@ -15,9 +15,9 @@ from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports import figures, html, markdown
 from hpo.reports.blocks import Block, Chart, Facts, Report, Row, Section, Table, Text
-from hpo.reports.sections.focal import StackedShares, focal_blocks, focal_section
-from hpo.reports.sections.ghm import EpochMap, ghm_blocks, ghm_section, kept, merged
-from hpo.reports.sections.line_panels import LinePanels
+from hpo.reports.charts import EpochMap, LinePanels, StackedShares
+from hpo.reports.sections.focal import focal_blocks, focal_section
+from hpo.reports.sections.ghm import evenly_spaced, ghm_blocks, ghm_section, merge_bins
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 RESNET = {**UNET, "architecture": "resnet"}
@@ -141,13 +141,13 @@ def test_an_empty_bin_is_blank_and_long_trainings_are_thinned() -> None:
 
 
 def test_thinning_and_merging_by_hand() -> None:
-    assert kept(5, 9) == [0, 1, 2, 3, 4]
-    assert kept(9, 3) == [0, 4, 8]
+    assert evenly_spaced(5, 9) == [0, 1, 2, 3, 4]
+    assert evenly_spaced(9, 3) == [0, 4, 8]
     weights, shares = np.full((1, 100), np.nan), np.zeros((1, 100))
     weights[0, :2], shares[0, :2] = (2.0, 5.0), (75.0, 25.0)
-    assert merged(weights, shares, mean=True)[0, 0] == pytest.approx(2.75)
-    assert np.isnan(merged(weights, shares, mean=True)[0, 1])
-    assert merged(shares, shares, mean=False)[0, 0] == 100
+    assert merge_bins(weights, shares, mean=True)[0, 0] == pytest.approx(2.75)
+    assert np.isnan(merge_bins(weights, shares, mean=True)[0, 1])
+    assert merge_bins(shares, shares, mean=False)[0, 0] == 100
 
 
 def test_a_study_shows_the_best_trial_of_each_group_that_recorded_arrays(tmp_path: Path) -> None:

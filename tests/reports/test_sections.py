@@ -14,7 +14,7 @@ from hpo.analysis.records import TrialRecord
 from hpo.reports.blocks import Chart, Facts, Link, Row, Section, Table, Text
 from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
 from hpo.reports.sections.shared import MOST_ROWS
-from hpo.reports.study_report import report_of
+from hpo.reports.study_report import study_report
 from hpo.spec.models import StudySpec
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
@@ -29,7 +29,7 @@ TRIALS = (
 
 
 def sections(trials: Sequence[TrialRecord] = TRIALS, **more: object) -> dict[str, Section]:
-    return {section.anchor: section for section in report_of(study(trials, **more)).sections}  # type: ignore[arg-type]
+    return {section.anchor: section for section in study_report(study(trials, **more)).sections}  # type: ignore[arg-type]
 
 
 def first(section: Section, kind: type) -> object:
@@ -59,7 +59,7 @@ def test_the_summary_says_when_on_how_many_samples_and_how(make_spec: Callable[.
         trial(0, UNET, 0.8, started=100.0, seconds=60.0, history=epochs(1, train_samples=[12e3], val_samples=[90.0])),
         trial(1, UNET, 0.9, started=7300.0, seconds=3600.0, history=epochs(1, train_samples=[9e3])),
     ]
-    report = report_of(replace(study(trials), spec=make_spec(budget={"trials": 1, "gpu_hours": 2})))
+    report = study_report(replace(study(trials), spec=make_spec(budget={"trials": 1, "gpu_hours": 2})))
     said = dict([block for block in report.sections[0].blocks if isinstance(block, Facts)][1].items)
     assert (said["Training samples"], said["Validation samples"]) == ("9000 to 12,000", "90")
     first, last = (datetime.fromtimestamp(second).strftime("%H:%M") for second in (100, 10900))

@@ -13,8 +13,9 @@ from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.statistics.pairwise import pairwise
 from hpo.reports import figures, markdown
 from hpo.reports.blocks import Chart, Section, Table, Text
-from hpo.reports.sections.significance import p_text, significance_section
-from hpo.reports.study_report import report_of
+from hpo.reports.p_values import p_text
+from hpo.reports.sections.significance import significance_section
+from hpo.reports.study_report import study_report
 
 # Each architecture's mean by learning rate: averaged over both, the middle one is best (0.80 against 0.50).
 PLANTED = {"unet": {2e-4: 0.90, 2e-3: 0.80, 5e-3: 0.10}, "resnet": {2e-4: 0.10, 2e-3: 0.80, 5e-3: 0.90}}
@@ -40,7 +41,7 @@ def texts(section: Section) -> str:
 
 
 def test_the_report_names_the_best_of_each_architecture_where_the_average_names_neither() -> None:
-    text = markdown.render(report_of(study(planted())))
+    text = markdown.render(study_report(study(planted())))
     sections = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
     best = sections["Best configuration of each architecture"]
     rows = {line.split("|")[1].strip(): line for line in best.splitlines() if line.startswith("| ")}

@@ -1,4 +1,4 @@
-"""From plain data to plotly figures. The only package that imports plotly."""
+"""Plotly figures of the charts. Only this package imports plotly."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ from hpo.analysis.pareto import Front
 from hpo.analysis.stability import Stabilities
 from hpo.analysis.statistics.pairwise import Pairwise
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import (
+    ColourScale,
+    DiagnosisChart,
+    EffectChart,
+    EnrichmentChart,
+    EpochMap,
+    GradientHistograms,
+    HeatmapChart,
+    LinePanels,
+    LinesChart,
+    StackedShares,
+    TrainingChart,
+)
 from hpo.reports.figures.comparison import comparison_figure, comparison_rows
 from hpo.reports.figures.curves import lines_figure, lines_rows, training_figure, training_rows
 from hpo.reports.figures.diagnosis import diagnosis_figure, diagnosis_rows
@@ -28,21 +41,13 @@ from hpo.reports.figures.importance import importance_figure, importance_rows
 from hpo.reports.figures.line_panels import line_panels_figure, line_panels_rows
 from hpo.reports.figures.pairwise import pairwise_figure, pairwise_rows
 from hpo.reports.figures.pareto import front_figure, front_rows
-from hpo.reports.figures.red_flag_regions import disease_figure, disease_rows
+from hpo.reports.figures.red_flag_regions import enrichment_figure, enrichment_rows
 from hpo.reports.figures.stability import stability_figure, stability_rows
-from hpo.reports.sections.curves import LinesChart, TrainingChart
-from hpo.reports.sections.effects import EffectChart
-from hpo.reports.sections.focal import StackedShares
-from hpo.reports.sections.ghm import EpochMap, GradientHistograms
-from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart
-from hpo.reports.sections.line_panels import LinePanels
-from hpo.reports.sections.red_flag_regions import DiseaseChart
-from hpo.reports.sections.training import DiagnosisChart
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How the plain data of a kind of chart become a figure and, unless it has no data of its own, a CSV file."""
+    """Functions that make a figure and a CSV file of one kind of chart; `rows` is None if the chart has no numbers."""
 
     figure: Callable[[Any], go.Figure]
     rows: Callable[[Any], Rows] | None
@@ -52,7 +57,7 @@ _DRAWINGS: dict[type, Drawing] = {
     ColourScale: Drawing(scale_figure, None),
     Comparison: Drawing(comparison_figure, comparison_rows),
     DiagnosisChart: Drawing(diagnosis_figure, diagnosis_rows),
-    DiseaseChart: Drawing(disease_figure, disease_rows),
+    EnrichmentChart: Drawing(enrichment_figure, enrichment_rows),
     EffectChart: Drawing(effect_figure, effect_rows),
     EpochMap: Drawing(epoch_map_figure, epoch_map_rows),
     Front: Drawing(front_figure, front_rows),
@@ -70,25 +75,26 @@ _DRAWINGS: dict[type, Drawing] = {
 
 
 def figure(data: Any) -> go.Figure:
-    """The figure of the plain data of a chart; its height in pixels is in its layout."""
+    """Return the figure of a chart's data; its height in pixels is in its layout."""
     return _DRAWINGS[type(data)].figure(data)
 
 
 def rows(data: Any) -> Rows | None:
-    """The numbers that `figure(data)` draws; None where it draws none."""
+    """Return the numbers that `figure(data)` draws, or None if it draws none."""
     make = _DRAWINGS[type(data)].rows
     return None if make is None else make(data)
 
 
 def script() -> str:
-    """The source of plotly.js, to be inlined once in a page."""
+    """Return the source of plotly.js."""
     return str(plotly.offline.get_plotlyjs())
 
 
 def to_json(figure: go.Figure) -> str:
+    """Return a figure as the JSON that plotly.js draws."""
     return str(figure.to_json())
 
 
 def least_width(figure: go.Figure) -> int:
-    """Pixels below which a figure would be unreadable; 0 if it fits any screen."""
+    """Return the pixels below which a figure would be unreadable; 0 if it fits any screen."""
     return int((figure.layout.meta or {}).get("least_width", 0))

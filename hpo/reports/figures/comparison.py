@@ -1,4 +1,4 @@
-"""One row a group: a dot a trial, a diamond for the mean, a bar for the standard deviation."""
+"""Final values of each group: a row for each group, a dot for each trial, a diamond for the mean with its deviation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ from hpo.analysis.comparison import Comparison, GroupFinals
 from hpo.analysis.formatting import number
 from hpo.analysis.summary_statistics import Spread
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import STRIP_HEIGHT, axis, color_of, group_strips, layout, padded, plain, scatter, short
+from hpo.reports.figures.shared import (
+    STRIP_HEIGHT,
+    axis,
+    color_of,
+    group_strips,
+    jitter,
+    layout,
+    literal,
+    padded,
+    short,
+)
 from hpo.translation.catalogue import tr
 
 
 def comparison_figure(data: Comparison) -> go.Figure:
+    """Draw the final values of all groups below each other."""
     traces: list[go.Scatter] = []
     for row, group in enumerate(data.groups):
         traces.append(_dots(row, group))
@@ -30,16 +41,18 @@ def comparison_figure(data: Comparison) -> go.Figure:
 def _dots(row: int, group: GroupFinals) -> go.Scatter:
     return go.Scatter(
         x=[value for _, value in group.finals],
-        y=[row - 0.1 + scatter(k, 0.2) for k in range(len(group.finals))],
+        y=[row - 0.1 + jitter(k, 0.2) for k in range(len(group.finals))],
         mode="markers",
         marker={"color": color_of(row), "size": 7, "opacity": 0.6},
-        customdata=[plain(tr("trial {n}: {value}", n=trial, value=number(value, 5))) for trial, value in group.finals],
+        customdata=[
+            literal(tr("trial {n}: {value}", n=trial, value=number(value, 5))) for trial, value in group.finals
+        ],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
 
 def _mean(row: int, name: str, found: Spread) -> go.Scatter:
-    """Below the dots, with a bar of one standard deviation to either side if there is one."""
+    """Draw the mean below the dots, with a bar of one standard deviation to either side if there is one."""
     bar = {"array": [found.deviation], "thickness": 2, "width": 4}
     mean = number(found.mean, 5)
     said = tr("mean {mean}, n = {n}", mean=mean, n=found.n)
@@ -51,11 +64,11 @@ def _mean(row: int, name: str, found: Spread) -> go.Scatter:
         mode="markers",
         marker={"color": color_of(row), "symbol": "diamond", "size": 10},
         error_x=None if found.deviation is None else bar,
-        hovertemplate=f"{short(name)}<br>{plain(said)}<extra></extra>",
+        hovertemplate=f"{short(name)}<br>{literal(said)}<extra></extra>",
     )
 
 
 def comparison_rows(data: Comparison) -> Rows:
-    """A row a complete trial."""
+    """Return a row for each complete trial."""
     finals = ((group.group, trial, value) for group in data.groups for trial, value in group.finals)
     return Rows((data.group_by or "group", "trial", data.metric.name), tuple(finals))

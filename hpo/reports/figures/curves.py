@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from hpo.analysis.formatting import number
 from hpo.analysis.training.curves import Curve, Line, Panel, drawn
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import LinesChart, TrainingChart
 from hpo.reports.figures.shared import (
     OKABE_ITO,
     OUTLINE,
@@ -18,14 +19,13 @@ from hpo.reports.figures.shared import (
     cut,
     layout,
     legend,
+    literal,
     padded,
-    plain,
     short,
     star,
     value_at_epoch,
     whole_ticks,
 )
-from hpo.reports.sections.curves import LinesChart, TrainingChart
 from hpo.translation.catalogue import mark, tr
 
 PANEL_HEIGHT = 170
@@ -42,7 +42,7 @@ LOOKS = {
 
 
 def training_figure(data: TrainingChart) -> go.Figure:
-    """Panels above each other, with one axis of epochs."""
+    """Draw panels above each other, with one axis of epochs."""
     shared, own = data.shared, data.own
     panels = len(shared.panels)
     traces: list[go.Scatter] = []
@@ -128,6 +128,7 @@ ENDS = (
 
 
 def lines_figure(data: LinesChart) -> go.Figure:
+    """Draw a line for each trial of one group; its end shows how the trial ended."""
     shared, own = data.shared, data.own
     drawn_lines = own.drawn(shared.every)
     traces: list[go.Scatter] = []
@@ -153,7 +154,7 @@ def _thick(line: Line) -> go.Scatter:
 
 
 def _thin(lines: Sequence[Line], name: str, color: str) -> go.Scatter:
-    """All lines as one trace with gaps: a hundred traces would be slow."""
+    """Draw all lines as one trace with gaps: a hundred traces would be slow."""
     return go.Scatter(
         x=[step for line in lines for step in (*line.curve.steps, None)],
         y=[value for line in lines for value in (*line.curve.values, None)],
@@ -176,7 +177,7 @@ def _ends(lines: Sequence[Line], name: str, color: str, symbol: str, size: int) 
         showlegend=False,
         marker={"color": color, "symbol": symbol, "size": size, "line": {"color": color, "width": 1.5}},
         customdata=[
-            plain(
+            literal(
                 tr(
                     "trial {n}, {state}: {value} at epoch {epoch}",
                     n=line.number,
@@ -192,7 +193,7 @@ def _ends(lines: Sequence[Line], name: str, color: str, symbol: str, size: int) 
 
 
 def training_rows(data: TrainingChart) -> Rows:
-    """A row an epoch of each curve, as far as they are drawn."""
+    """Return a row for each epoch of each curve, as far as they are drawn."""
     own = data.own
     points = (
         (own.group, own.trial.number, curve.name, step, value)
@@ -205,7 +206,7 @@ def training_rows(data: TrainingChart) -> Rows:
 
 
 def lines_rows(data: LinesChart) -> Rows:
-    """A row an epoch of each trial, as far as they are drawn."""
+    """Return a row for each epoch of each trial, as far as they are drawn."""
     points = (
         (data.own.group, line.number, line.state, step, value)
         for line in data.own.drawn(data.shared.every)

@@ -1,5 +1,8 @@
-"""The figures that are kept in a study for optuna-dashboard. It shows each in a box of its own, half a window wide and
-450 pixels high, and tells it nothing of its theme: they have a title, and a light ground on which they read in any."""
+"""Figures that are kept in a study for optuna-dashboard.
+
+optuna-dashboard shows each in a box of its own, half a window wide and 450 pixels high, and does not tell it the theme.
+So they have a title, and a light background on which they can be read in any theme.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import plotly.graph_objects as go
 from hpo.analysis.formatting import score
 from hpo.analysis.heatmaps import Heatmap, Heatmaps
 from hpo.analysis.importance import METHOD, Importance
+from hpo.reports.charts import HeatmapChart, cell_places
 from hpo.reports.figures.heatmaps import colours, fill, frame_of, ink_on
 from hpo.reports.figures.importance import importance_figure
-from hpo.reports.figures.shared import cut, layout, plain
-from hpo.reports.sections.heatmaps import HeatmapChart, cell_places
+from hpo.reports.figures.shared import cut, layout, literal
 from hpo.translation.catalogue import tr
 
 HEIGHT = 450
@@ -22,8 +25,10 @@ LONGEST_TITLE = 60
 
 
 def heatmap_graph(data: Heatmaps, own: Heatmap) -> go.Figure:
-    """The means of one group's cells and their n, on the colour scale of all groups. Few digits and no hover text of
-    its own: it is stored in small pieces."""
+    """Draw the means of one group's cells and their n, on the colour scale of all groups.
+
+    It has few digits and no hover text of its own, since it is stored in small pieces.
+    """
     places = cell_places(data)
     chart = HeatmapChart(data, own)
     cells = [
@@ -63,6 +68,7 @@ def heatmap_graph(data: Heatmaps, own: Heatmap) -> go.Figure:
 
 
 def importance_graph(data: Importance) -> go.Figure:
+    """Draw the shares of the most important parameters."""
     shown = Importance(data.metric, data.shares[:MOST_BARS], data.n, data.top)
     title = tr("Importance for {metric}: {method}, n = {n}", metric=data.metric.name, method=METHOD, n=data.n)
     return _grounded(importance_figure(shown), title)
@@ -75,6 +81,6 @@ def _grounded(figure: go.Figure, title: str) -> go.Figure:
         paper_bgcolor=GROUND,
         plot_bgcolor=GROUND,
         font_color=INK,
-        title={"text": plain(cut(title, LONGEST_TITLE)), "font": {"size": 14}, **place},
+        title={"text": literal(cut(title, LONGEST_TITLE)), "font": {"size": 14}, **place},
         margin={"l": 12, "r": 16, "t": 46, "b": 12},
     )

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from hpo.analysis.training.curves import Curve, drawn
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import DiagnosisChart, DiagnosisPanel
 from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, cut, layout, legend, star, value_at_epoch, whole_ticks
-from hpo.reports.sections.training import DiagnosisChart, DiagnosisPanel
 from hpo.translation.catalogue import mark, tr
 
 PANEL_HEIGHT = 170
@@ -27,7 +27,7 @@ LOOKS = {
 
 
 def diagnosis_figure(data: DiagnosisChart) -> go.Figure:
-    """Panels above each other, with one axis of epochs; the band begins where the evidence does."""
+    """Draw panels above each other, with one axis of epochs and a band from where the evidence begins."""
     traces: list[go.Scatter] = []
     axes: dict[str, Any] = {}
     named: set[str] = set()
@@ -68,7 +68,7 @@ def diagnosis_figure(data: DiagnosisChart) -> go.Figure:
 
 
 def diagnosis_rows(data: DiagnosisChart) -> Rows:
-    """A row an epoch of each curve, of every epoch."""
+    """Return a row for each epoch of each curve."""
     return Rows(
         ("metric", "epoch", "value"),
         tuple(

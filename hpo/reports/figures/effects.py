@@ -1,4 +1,4 @@
-"""One parameter in one group: a dot a trial, the mean and standard deviation of each value or bin."""
+"""Effect of one parameter in one group: a dot for each trial, mean and standard deviation of each value or bin."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hpo.analysis.effects import Effect, Level
 from hpo.analysis.formatting import label, number
 from hpo.analysis.summary_statistics import Range
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import axis, color_of, layout, padded, plain, scatter, ticks
-from hpo.reports.sections.effects import EffectChart
+from hpo.reports.charts import EffectChart
+from hpo.reports.figures.shared import axis, color_of, jitter, layout, literal, padded, ticks
 from hpo.translation.catalogue import tr, trn
 
 HEIGHT = 250
@@ -21,6 +21,7 @@ SMALL: dict[str, Any] = {"showarrow": False, "font": {"size": 10}}
 
 
 def effect_figure(data: EffectChart) -> go.Figure:
+    """Draw the final values of one group over the values of one parameter."""
     shared, own = data.shared, data.own
     color = color_of(shared.groups.index(own))
     cells = len(shared.axis.labels)
@@ -44,7 +45,7 @@ def effect_figure(data: EffectChart) -> go.Figure:
 
 
 def _with_bars(shared: Effect) -> Range:
-    """The range of the dots, and of the bars about the means that lie in it."""
+    """Return the range of the dots, and of the bars about the means that lie in it."""
     shown = shared.shown
     if shown.low is None or shown.high is None:
         return shown
@@ -59,12 +60,12 @@ def _dots(data: EffectChart, color: str) -> go.Scatter:
     of, dots = data.shared.axis, data.own.dots
     apart = 0.0 if of.binned else ASIDE
     return go.Scatter(
-        x=[round(dot.position + scatter(k, apart), 4) for k, dot in enumerate(dots)],
+        x=[round(dot.position + jitter(k, apart), 4) for k, dot in enumerate(dots)],
         y=[dot.value for dot in dots],
         mode="markers",
         marker={"color": color, "size": 6, "opacity": 0.5},
         customdata=[
-            plain(
+            literal(
                 tr(
                     "trial {n}: {value} at {parameter} {setting}",
                     n=dot.number,
@@ -94,7 +95,7 @@ def _means(data: EffectChart, color: str) -> go.Scatter:
 
 
 def _ordered(of: Axis) -> bool:
-    """Whether the values have an order, so that a line between their means says something."""
+    """Return True if the values have an order, so that a line between their means has a meaning."""
     return of.binned or all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in of.values)
 
 
@@ -107,18 +108,18 @@ def _hover(of: Axis, text: str, level: Level) -> str:
         mean = trn("mean {mean} of {n} trial", "mean {mean} of {n} trials", level.n, **values)
     else:
         mean = trn("mean {mean}, sd {sd} of {n} trial", "mean {mean}, sd {sd} of {n} trials", level.n, **values)
-    return "<br>".join(plain(line) for line in (f"{of.name} {text}", mean, others))
+    return "<br>".join(literal(line) for line in (f"{of.name} {text}", mean, others))
 
 
 def _few_ticks(of: Axis) -> dict[str, Any]:
-    """Every second label where all of them would not fit a small panel."""
+    """Keep every second label where all of them would not fit a small panel."""
     every = ticks(of)
     step = 1 + (sum(len(text) + 2 for text in every["ticktext"]) > 40)
     return {**every, "tickvals": every["tickvals"][::step], "ticktext": every["ticktext"][::step]}
 
 
 def effect_rows(data: EffectChart) -> Rows:
-    """A row a complete trial; the diamonds are the means of its `level`."""
+    """Return a row for each complete trial; the diamonds are the means of its `level`."""
     shared, own = data.shared, data.own
     levels = (shared.axis.labels[shared.axis.place(dot.parameter) or 0] for dot in own.dots)
     dots = tuple(

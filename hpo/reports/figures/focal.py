@@ -5,8 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import OKABE_ITO, axis, layout, legend, plain
-from hpo.reports.sections.focal import StackedShares
+from hpo.reports.charts import StackedShares
+from hpo.reports.figures.shared import OKABE_ITO, axis, layout, legend, literal
 from hpo.translation.catalogue import tr
 
 BAR = 44  # pixels of one
@@ -18,6 +18,7 @@ LEAST_WRITTEN = 0.12  # narrower segments have their number in the table alone
 
 
 def stacked_figure(data: StackedShares) -> go.Figure:
+    """Draw a horizontal bar for each share, split into its segments."""
     kinds = len(data.segments)
     places = list(range(len(data.bars)))
     traces = [
@@ -36,12 +37,12 @@ def stacked_figure(data: StackedShares) -> go.Figure:
             insidetextanchor="middle",
             textangle=0,
             textfont={"color": "#000000"},
-            customdata=[plain(f"{tr(bar)}, {tr(segment)}") for bar in data.bars],
+            customdata=[literal(f"{tr(bar)}, {tr(segment)}") for bar in data.bars],
             hovertemplate="%{customdata}: %{x:.3g} %<extra></extra>",
         )
         for k, segment in enumerate(data.segments)
     ]
-    names = [plain(tr(bar)).replace(", ", ",<br>") for bar in data.bars]
+    names = [literal(tr(bar)).replace(", ", ",<br>") for bar in data.bars]
     look = layout(
         BAR * len(data.bars) + 90,
         barmode="stack",
@@ -54,7 +55,7 @@ def stacked_figure(data: StackedShares) -> go.Figure:
 
 
 def stacked_rows(data: StackedShares) -> Rows:
-    """A row a segment."""
+    """Return a row for each segment."""
     found = (
         (bar, segment, 100 * part)
         for bar, parts in zip(data.bars, data.parts, strict=True)

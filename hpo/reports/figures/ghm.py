@@ -1,4 +1,4 @@
-"""Gradient norms of a few epochs, and maps by epoch and bin of them."""
+"""Figures of the gradient norms: histograms of a few epochs, and maps by epoch and bin."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from plotly.colors import get_colorscale
 
 from hpo.analysis.formatting import number
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import OKABE_ITO, axis, layout, plain, whole_ticks
-from hpo.reports.sections.ghm import EpochMap, GradientHistograms
+from hpo.reports.charts import EpochMap, GradientHistograms
+from hpo.reports.figures.shared import OKABE_ITO, axis, layout, literal, whole_ticks
 from hpo.translation.catalogue import tr
 
 PANEL_HEIGHT = 110
@@ -20,7 +20,7 @@ MAP_HEIGHT = 300
 
 
 def histograms_figure(data: GradientHistograms) -> go.Figure:
-    """A panel an epoch, on common axes."""
+    """Draw a panel for each epoch, on common axes."""
     count = len(data.epochs)
     top = 1.06 * max(share for _, shares in data.epochs for share in shares)
     traces: list[go.Bar] = []
@@ -48,7 +48,7 @@ def histograms_figure(data: GradientHistograms) -> go.Figure:
 
 
 def histograms_rows(data: GradientHistograms) -> Rows:
-    """A row a bin of each epoch."""
+    """Return a row for each bin of each epoch."""
     found = (
         (epoch, k / len(shares), (k + 1) / len(shares), share)
         for epoch, shares in data.epochs
@@ -58,6 +58,7 @@ def histograms_rows(data: GradientHistograms) -> Rows:
 
 
 def epoch_map_figure(data: EpochMap) -> go.Figure:
+    """Draw the values by epoch and bin, coloured by their logarithm."""
     bins, epochs = len(data.values), data.epochs
     trace = go.Heatmap(
         z=[[None if value is None else math.log10(value) for value in row] for row in data.values],
@@ -67,7 +68,7 @@ def epoch_map_figure(data: EpochMap) -> go.Figure:
         hovertemplate=f"{tr('epoch {epoch}', epoch='%{x}')}<br>g %{{y:.3g}}<br>%{{customdata}}<extra></extra>",
         hoverongaps=False,
         colorscale=get_colorscale("Cividis"),
-        colorbar={"title": {"text": plain(data.title), "side": "top"}, "thickness": 12, **_ticks(data)},
+        colorbar={"title": {"text": literal(data.title), "side": "top"}, "thickness": 12, **_ticks(data)},
     )
     frame = {"showgrid": False, "fixedrange": True}
     across = axis(tr("epoch"), **whole_ticks(epochs[-1] - epochs[0]), **frame)
@@ -75,7 +76,7 @@ def epoch_map_figure(data: EpochMap) -> go.Figure:
 
 
 def _ticks(data: EpochMap) -> dict[str, Any]:
-    """Of the colours: 1, 2 or 5 times a power of ten, as many as there is room for."""
+    """Return ticks of the colour bar at 1, 2 or 5 times a power of ten, as many as there is room for."""
     known = [value for row in data.values for value in row if value is not None]
     low, high = min(known), max(known)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -88,7 +89,7 @@ def _ticks(data: EpochMap) -> dict[str, Any]:
 
 
 def epoch_map_rows(data: EpochMap) -> Rows:
-    """A row an epoch and bin, as far as they are drawn."""
+    """Return a row for each epoch and bin, as far as they are drawn."""
     bins = len(data.values)
     found = (
         (epoch, k / bins, (k + 1) / bins, value)

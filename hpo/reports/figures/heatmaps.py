@@ -1,4 +1,4 @@
-"""Heatmaps on one colour scale. Cividis reads the same to the colour-blind."""
+"""Heatmaps on one colour scale. They use cividis, which reads the same with any colour vision."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from hpo.analysis.axes import Axis
 from hpo.analysis.formatting import number, numbers, score
 from hpo.analysis.heatmaps import Heatmap, Heatmaps
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import FAINT, LONGEST_TICK, OUTLINE, axis, layout, plain, ticks
-from hpo.reports.sections.heatmaps import ColourScale, HeatmapChart, cell_lines, cell_places
+from hpo.reports.charts import ColourScale, HeatmapChart, cell_lines, cell_places
+from hpo.reports.figures.shared import FAINT, LONGEST_TICK, OUTLINE, axis, layout, literal, ticks
 from hpo.translation.catalogue import tr
 
 CELL_WIDTH, CELL_HEIGHT, LINE_HEIGHT = 64, 56, 15  # pixels that a cell and a line in it need
 
 
 def heatmap_figure(data: HeatmapChart) -> go.Figure:
+    """Draw one group's heatmap, with the numbers in its cells and its best cell outlined."""
     shared, own = data.shared, data.own
     rows, columns = len(shared.rows.labels), len(shared.columns.labels)
     trace = go.Heatmap(
@@ -51,13 +52,14 @@ def heatmap_figure(data: HeatmapChart) -> go.Figure:
 
 
 def _cell_height(shared: Heatmaps) -> int:
-    """Of all heatmaps, so that they stay alike."""
+    """Return the height that fits the cells of all heatmaps, so that these stay alike."""
     cells = (cell for own in shared.maps for row in own.cells for cell in row)
     lines = max((2 * (cell.mean is not None) + bool(cell.pruned) + bool(cell.failed) for cell in cells), default=0)
     return max(CELL_HEIGHT, LINE_HEIGHT * lines + 4)
 
 
 def frame_of(of: Axis) -> dict[str, Any]:
+    """Return an axis of cells, with a frame around the map."""
     frame = {"showgrid": False, "showline": True, "mirror": True, "fixedrange": True}
     return axis(of.name, **ticks(of), range=[-0.5, len(of.labels) - 0.5], **frame)
 
@@ -71,7 +73,7 @@ def _outline(own: Heatmap) -> list[dict[str, Any]]:
 
 
 def _numbers(data: HeatmapChart) -> list[dict[str, Any]]:
-    """What stands in the cells."""
+    """Return the texts in the cells."""
     shared, own = data.shared, data.own
     found: list[dict[str, Any]] = []
     for i, row in enumerate(own.cells):
@@ -87,7 +89,7 @@ def _numbers(data: HeatmapChart) -> list[dict[str, Any]]:
 
 
 def fill(value: float, data: HeatmapChart) -> tuple[float, float, float]:
-    """The colour of a cell as red, green, blue in 0 to 1."""
+    """Return the colour of a cell as red, green, blue in 0 to 1."""
     low, high = _span(data)
     position = min(1.0, max(0.0, (value - low) / (high - low)))
     if colours(data)["reversescale"]:
@@ -97,7 +99,7 @@ def fill(value: float, data: HeatmapChart) -> tuple[float, float, float]:
 
 
 def ink_on(fill: tuple[float, float, float]) -> str:
-    """Black or white, whichever has the higher contrast (WCAG 2.2) on `fill`."""
+    """Return black or white, whichever has the higher contrast (WCAG 2.2) on `fill`."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in fill]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "#000000" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "#ffffff"
@@ -106,15 +108,15 @@ def ink_on(fill: tuple[float, float, float]) -> str:
 def _hover(data: HeatmapChart, row: int, column: int) -> str:
     shared, cell = data.shared, data.own.cells[row][column]
     where = [(of.name, of.labels[k]) for of, k in ((shared.rows, row), (shared.columns, column)) if of.name]
-    said = [plain(f"{name} {text}") for name, text in where]
+    said = [literal(f"{name} {text}") for name, text in where]
     if cell.empty:
         return "<br>".join([*said, tr("not tried")])
     if cell.mean is not None:
         values = {"metric": shared.metric.name, "value": number(cell.mean, 6)}
         if cell.n > 1:
-            said.append(plain(tr("mean of {metric}: {value}", **values)))
+            said.append(literal(tr("mean of {metric}: {value}", **values)))
         else:
-            said.append(plain(tr("final value of {metric}: {value}", **values)))
+            said.append(literal(tr("final value of {metric}: {value}", **values)))
     ended = tr(
         "{complete} complete, {pruned} pruned, {failed} failed",
         complete=cell.n,
@@ -125,6 +127,7 @@ def _hover(data: HeatmapChart, row: int, column: int) -> str:
 
 
 def colours(data: HeatmapChart | ColourScale) -> dict[str, Any]:
+    """Return the colour scale that all heatmaps of the metric share, as plotly takes it."""
     low, high = _span(data)
     return {
         "zmin": low,
@@ -135,7 +138,7 @@ def colours(data: HeatmapChart | ColourScale) -> dict[str, Any]:
 
 
 def _span(data: HeatmapChart | ColourScale) -> tuple[float, float]:
-    """Ends of the colour scale; a scale of one value is given some width."""
+    """Return the ends of the colour scale; a scale of one value is given some width."""
     low, high = data.shared.low, data.shared.high
     if low is None or high is None:
         return 0.0, 1.0
@@ -146,6 +149,7 @@ def _span(data: HeatmapChart | ColourScale) -> tuple[float, float]:
 
 
 def scale_figure(data: ColourScale) -> go.Figure:
+    """Draw the colour scale alone."""
     low, high = _span(data)
     steps = 200
     values = [low + (high - low) * k / (steps - 1) for k in range(steps)]
@@ -160,7 +164,7 @@ def scale_figure(data: ColourScale) -> go.Figure:
 
 
 def heatmap_rows(data: HeatmapChart) -> Rows:
-    """A row a cell that was tried."""
+    """Return a row for each cell that was tried."""
     shared, own = data.shared, data.own
     columns = (shared.group_by or "group", shared.rows.name or "-", shared.columns.name or "-")
     numbers = ("n", f"mean_{shared.metric.name}", "pruned", "failed", "trials")

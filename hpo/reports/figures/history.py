@@ -1,4 +1,4 @@
-"""The optimization history: a dot a trial, and the best so far."""
+"""Optimization history: a dot for each trial, and a line of the best value so far."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hpo.reports.figures.shared import (
     color_of,
     layout,
     legend,
+    literal,
     padded,
-    plain,
     short,
     symbol_of,
     whole_ticks,
@@ -25,6 +25,7 @@ from hpo.translation.catalogue import tr, trn
 
 
 def history_figure(data: History) -> go.Figure:
+    """Draw the value of each trial over its number."""
     height = 340 + 18 * len(data.groups)  # room for the legend, one entry a line on a narrow screen
     result = go.Figure(layout=layout(height, dragmode="zoom", legend=legend()))
     last = max(point.number for point in data.points)
@@ -82,11 +83,14 @@ def _point_hover(point: Point, data: History) -> str:
         )
     else:
         said = tr("trial {trial}: {metric} {value}", **values)
-    return plain(said) + (f"<br>{plain(f'{data.group_by} {point.group}')}" if data.group_by else "")
+    return literal(said) + (f"<br>{literal(f'{data.group_by} {point.group}')}" if data.group_by else "")
 
 
 def history_rows(data: History) -> Rows:
-    """A row a trial; `best_so_far` where one completed. The value of a pruned trial is its last report."""
+    """Return a row for each trial, with `best_so_far` where one completed.
+
+    The value of a pruned trial is the last that it reported.
+    """
     best = dict(data.best)
     rows = ((p.number, p.state, p.group, p.value, p.steps, best.get(p.number)) for p in data.points)
     return Rows(("trial", "state", data.group_by or "group", data.metric.name, "steps", "best_so_far"), tuple(rows))

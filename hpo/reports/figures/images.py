@@ -15,9 +15,11 @@ INK, PAPER = "#1c2128", "#ffffff"
 
 
 def write_images(figures: Sequence[go.Figure], paths: Sequence[Path]) -> None:
-    """Draws each figure into the file at its path, whose suffix says the format, black on white.
+    """Draw each figure into the file at its path, black on white; the suffix of the path is the format.
 
-    Raises ReportError without kaleido or a browser, or when a file cannot be written."""
+    Raises:
+        ReportError: If kaleido or a browser is missing, or a file cannot be written.
+    """
     try:
         import kaleido
         from kaleido.errors import ChromeNotFoundError
@@ -48,7 +50,7 @@ def write_images(figures: Sequence[go.Figure], paths: Sequence[Path]) -> None:
 
 
 def _shrink(path: Path) -> None:
-    """A third of the size with a palette: such images are kept in repositories."""
+    """Reduce an image to a palette, a third of its size: such images are kept in repositories."""
     from PIL import Image
 
     with Image.open(path) as image:

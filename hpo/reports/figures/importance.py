@@ -6,11 +6,12 @@ import plotly.graph_objects as go
 
 from hpo.analysis.importance import Importance
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import OKABE_ITO, axis, layout, plain, short
+from hpo.reports.figures.shared import OKABE_ITO, axis, layout, literal, short
 from hpo.translation.catalogue import tr
 
 
 def importance_figure(data: Importance) -> go.Figure:
+    """Draw a bar for each parameter, the largest share on top."""
     shares = list(reversed(data.shares))  # plotly draws from the bottom up
     trace = go.Bar(
         x=[share for _, share in shares],
@@ -20,7 +21,7 @@ def importance_figure(data: Importance) -> go.Figure:
         text=[f"{share:.0%}" if share >= 0.01 else "< 1%" for _, share in shares],
         textposition="outside",
         cliponaxis=False,
-        customdata=[plain(f"{name}: {share:.1%}") for name, share in shares],
+        customdata=[literal(f"{name}: {share:.1%}") for name, share in shares],
         hovertemplate="%{customdata}<extra></extra>",
     )
     result = go.Figure(trace, layout(30 * len(shares) + 64, bargap=0.35))
@@ -34,4 +35,5 @@ def importance_figure(data: Importance) -> go.Figure:
 
 
 def importance_rows(data: Importance) -> Rows:
+    """Return a row for each parameter."""
     return Rows(("parameter", "share"), data.shares)

@@ -8,8 +8,7 @@ import plotly.graph_objects as go
 
 from hpo.analysis.training.curves import drawn
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, plain, whole_ticks
-from hpo.reports.sections.line_panels import (
+from hpo.reports.charts import (
     CHANGED,
     CROSS_ENTROPY,
     FOCAL,
@@ -20,6 +19,7 @@ from hpo.reports.sections.line_panels import (
     LinePanels,
     NamedLine,
 )
+from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, literal, whole_ticks
 from hpo.translation.catalogue import tr
 
 PANEL_HEIGHT = 150
@@ -39,6 +39,7 @@ LOOKS = {
 
 
 def line_panels_figure(data: LinePanels) -> go.Figure:
+    """Draw the panels above each other, with the best epoch marked."""
     traces: list[go.Scatter] = []
     axes: dict[str, Any] = {}
     named: set[str] = set()
@@ -83,7 +84,7 @@ def _trace(line: NamedLine, first: bool, which: str, best: int | None) -> go.Sca
         yaxis=which,
         line={"color": color, "width": 2, "dash": dash},
         marker={"color": color, "size": 5, "symbol": symbol},
-        hovertemplate=f"{plain(tr(line.of))} %{{y:.4g}}<br>{epoch}<extra></extra>",
+        hovertemplate=f"{literal(tr(line.of))} %{{y:.4g}}<br>{epoch}<extra></extra>",
     )
 
 
@@ -93,15 +94,15 @@ def _rule(epoch: int) -> dict[str, Any]:
 
 
 def _best(epoch: int, first: int, last: int) -> dict[str, Any]:
-    """A star at the foot of the line, on the side where there is room for its words."""
+    """Return a star at the foot of the line, on the side where there is room for its text."""
     right = epoch - first > (last - first) / 2
-    text = f"{plain(tr('best epoch'))} ★" if right else f"★ {plain(tr('best epoch'))}"
+    text = f"{literal(tr('best epoch'))} ★" if right else f"★ {literal(tr('best epoch'))}"
     place = {"x": epoch, "xanchor": "right" if right else "left", "yref": "paper", "y": 0, "yanchor": "bottom"}
     return {**place, "text": text, "showarrow": False, "font": {"size": 11}}
 
 
 def line_panels_rows(data: LinePanels) -> Rows:
-    """A row an epoch of each line, as far as they are drawn."""
+    """Return a row for each epoch of each line, as far as they are drawn."""
     keep = () if data.best is None else (data.best,)
     curves = [drawn(line.curve, keep=keep) for panel in data.panels for line in panel.lines]
     points = ((c.name, step, value) for c in curves for step, value in zip(c.steps, c.values, strict=True))

@@ -1,4 +1,4 @@
-"""One row a pair of groups: the difference of means with its simultaneous interval, and the line of no difference."""
+"""Differences of means of pairs of groups, each with its simultaneous interval, and the line of no difference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from hpo.analysis.formatting import number
 from hpo.analysis.statistics.pairwise import Pair, Pairwise
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, plain, short, strips
+from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, literal, short, strips
 from hpo.translation.catalogue import tr
 
 ROW_HEIGHT = 46  # pixels, for two lines of text
@@ -15,7 +15,7 @@ LONGEST_GROUP = 20
 
 
 def pairwise_figure(data: Pairwise) -> go.Figure:
-    """Filled where the interval leaves out 0, hollow where it does not."""
+    """Draw a row for each pair: filled where the interval leaves out 0, hollow where it does not."""
     apart = [(row, pair) for row, pair in enumerate(data.pairs) if not pair.low <= 0 <= pair.high]
     together = [(row, pair) for row, pair in enumerate(data.pairs) if pair.low <= 0 <= pair.high]
     traces = [
@@ -55,7 +55,7 @@ def _trace(pairs: list[tuple[int, Pair]], color: str, symbol: str) -> go.Scatter
             "thickness": 2,
             "width": 5,
         },
-        customdata=[plain(_said(pair)) for _, pair in pairs],
+        customdata=[literal(_said(pair)) for _, pair in pairs],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
@@ -66,6 +66,7 @@ def _said(pair: Pair) -> str:
 
 
 def pairwise_rows(data: Pairwise) -> Rows:
+    """Return a row for each pair."""
     columns = ("group_a", "group_b", "n_a", "n_b", "difference", "low", "high", "corrected_p", "hedges_g", "method")
     return Rows(
         columns,

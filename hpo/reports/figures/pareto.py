@@ -7,11 +7,12 @@ import plotly.graph_objects as go
 from hpo.analysis.formatting import number, with_direction
 from hpo.analysis.pareto import Front
 from hpo.reports.blocks import Rows
-from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, legend, plain
+from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, legend, literal
 from hpo.translation.catalogue import tr
 
 
 def front_figure(data: Front) -> go.Figure:
+    """Draw the complete trials, those on the front joined."""
     first, second = data.metrics
     result = go.Figure(layout=layout(400, dragmode="zoom", legend=legend()))
     kinds = ((False, tr("complete"), NEUTRAL, "circle-open"), (True, tr("on the front"), OKABE_ITO[0], "circle"))
@@ -27,7 +28,7 @@ def front_figure(data: Front) -> go.Figure:
                     line={"color": color, "width": 1.5, "dash": "dot"},
                     marker={"color": color, "symbol": symbol, "size": 9},
                     customdata=[
-                        plain(
+                        literal(
                             tr(
                                 "trial {n}: {first} {x}, {second} {y}",
                                 n=n,
@@ -48,4 +49,5 @@ def front_figure(data: Front) -> go.Figure:
 
 
 def front_rows(data: Front) -> Rows:
+    """Return a row for each complete trial."""
     return Rows(("trial", *(metric.name for metric in data.metrics), "on_front"), data.points)

@@ -1,4 +1,4 @@
-"""One flag in one group: a strip of cells for each parameter, coloured by the share of trials that raised it."""
+"""Regions in which a red flag is raised: a strip of cells for each parameter, coloured by the share of trials."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from plotly.colors import get_colorscale, sample_colorscale
 
 from hpo.analysis.red_flag_regions import Region, Strip, region_label
 from hpo.reports.blocks import Rows
+from hpo.reports.charts import EnrichmentChart
 from hpo.reports.figures.heatmaps import ink_on
-from hpo.reports.figures.shared import OUTLINE, cut, layout, plain, short, strips
-from hpo.reports.sections.red_flag_regions import DiseaseChart
-from hpo.reports.sections.significance import stated
+from hpo.reports.figures.shared import OUTLINE, cut, layout, literal, short, strips
+from hpo.reports.p_values import p_relation
 from hpo.translation.catalogue import tr
 
 STRIP_HEIGHT, LETTER, LEAST_CELL = 58, 7, 56  # pixels
@@ -22,9 +22,11 @@ HALF = 0.42  # of a strip's height
 MOST_COLOUR = 0.92
 
 
-def disease_figure(data: DiseaseChart) -> go.Figure:
-    """Each strip fills the width; the scale of colours is that of all such figures, from no trial to all. Outlined:
-    where the flag is significantly more frequent."""
+def enrichment_figure(data: EnrichmentChart) -> go.Figure:
+    """Draw one strip below the other; outlined is where the flag is significantly more frequent.
+
+    Each strip fills the width. The scale of colours is the same in all such figures, from no trial to all trials.
+    """
     shown = data.own.strips
     rows = list(enumerate(shown))
     height = STRIP_HEIGHT * len(shown) + 24
@@ -43,17 +45,17 @@ def disease_figure(data: DiseaseChart) -> go.Figure:
 
 
 def _cell_width(strip: Strip) -> int:
-    """Pixels that the longest label needs."""
+    """Return the pixels that the longest label needs."""
     return max(LEAST_CELL, *(10 + LETTER * min(LONGEST_LABEL, len(label)) for label in strip.axis.labels))
 
 
 def _span(strip: Strip, first: int, last: int) -> tuple[float, float]:
-    """Where the cells begin and end across the figure."""
+    """Return the ends of some neighbouring cells, as shares of the figure's width."""
     return first / len(strip.cells), (last + 1) / len(strip.cells)
 
 
 def colour(share: float) -> tuple[float, float, float]:
-    """Red, green, blue in 0 to 1: pale for none, dark for all."""
+    """Return red, green, blue in 0 to 1 for a share of trials: pale for none, dark for all."""
     red, green, blue = sample_colorscale(get_colorscale("Cividis"), [1 - MOST_COLOUR * share], colortype="tuple")[0]
     return red, green, blue
 
@@ -80,11 +82,11 @@ def _outline(strip: Strip, row: int) -> list[dict[str, Any]]:
 
 
 def _texts(strip: Strip, row: int) -> list[dict[str, Any]]:
-    """The value of each cell and, below, how many of its trials raised the flag."""
+    """Return the value of each cell and, below it, how many of its trials raised the flag."""
     found = []
     for cell, (label, share) in enumerate(zip(strip.axis.labels, strip.cells, strict=True)):
         low, high = _span(strip, cell, cell)
-        lines, font = [plain(cut(label, LONGEST_LABEL))], {"size": 11}
+        lines, font = [literal(cut(label, LONGEST_LABEL))], {"size": 11}
         if share.fraction is not None:
             lines.append(f"<b>{tr('{n} of {all}', n=share.flagged, all=share.n)}</b>")
             font["color"] = ink_on(colour(share.fraction))  # type: ignore[assignment]
@@ -93,15 +95,15 @@ def _texts(strip: Strip, row: int) -> list[dict[str, Any]]:
     return found
 
 
-def _hovered(data: DiseaseChart) -> go.Scatter:
-    """Unseen points that say what is in each cell."""
+def _hovered(data: EnrichmentChart) -> go.Scatter:
+    """Return invisible points that show what is in each cell."""
     places: list[tuple[float, int]] = []
     texts = []
     for row, strip in enumerate(data.own.strips):
         for cell, share in enumerate(strip.cells):
             low, high = _span(strip, cell, cell)
             places.append(((low + high) / 2, row))
-            said = [plain(f"{strip.axis.name} {strip.axis.labels[cell]}")]
+            said = [literal(f"{strip.axis.name} {strip.axis.labels[cell]}")]
             if share.fraction is None:
                 said.append(tr("no trial came so far"))
             else:
@@ -123,7 +125,7 @@ def _hovered(data: DiseaseChart) -> go.Scatter:
 
 def _said(strip: Strip, region: Region) -> str:
     inside, other = region.inside, region.elsewhere
-    return plain(
+    return literal(
         tr(
             "{region}: {ill} of {n}, elsewhere {others} of {m}, p {p}",
             region=region_label(strip.axis, region),
@@ -131,14 +133,16 @@ def _said(strip: Strip, region: Region) -> str:
             n=inside.n,
             others=other.flagged,
             m=other.n,
-            p=stated(region.p),
+            p=p_relation(region.p),
         )
     )
 
 
-def disease_rows(data: DiseaseChart) -> Rows:
-    """A row a cell that trials were in, with the corrected p of the region it belongs to, where that is the parameter's
-    most enriched one."""
+def enrichment_rows(data: EnrichmentChart) -> Rows:
+    """Return a row for each cell that trials were in.
+
+    `p_of_region` is the corrected p of the parameter's most enriched region, in the cells of that region.
+    """
     found = []
     for strip in data.own.strips:
         for cell, share in enumerate(strip.cells):

@@ -1,8 +1,9 @@
-"""What the figures have in common: layout, axes, colours.
+"""Layout, axes and colours that the figures have in common.
 
-Colours: cividis for values, the Okabe-Ito colours that stand out on white and on black for groups.
-Backgrounds are transparent and the page gives the text its colour, so a figure fits light and dark.
-Texts go through `plain`, because plotly reads some HTML in them."""
+Colours are cividis for values, and for groups the Okabe-Ito colours that stand out on white and on black. Backgrounds
+are transparent and the page gives the text its colour, so that a figure fits light and dark. Texts go through
+`literal`, because plotly reads some HTML in them.
+"""
 
 from __future__ import annotations
 
@@ -28,30 +29,36 @@ LONGEST_STRIP = 24
 STRIP_HEIGHT = 52  # pixels of one row of dots
 
 
-def plain(text: str) -> str:
-    """`text` so that plotly shows it as it is: neither HTML nor, between dollars, TeX."""
+def literal(text: str) -> str:
+    """Escape a text so that plotly shows it as it is: neither as HTML nor, between dollars, as TeX."""
     return html.escape(text, quote=False).replace("$", "&#36;")
 
 
 def short(text: str, longest: int = LONGEST_NAME) -> str:
-    return plain(cut(text, longest))
+    """Return a text cut to `longest` characters and escaped for plotly."""
+    return literal(cut(text, longest))
 
 
 def cut(text: str, longest: int) -> str:
+    """Return a text cut to `longest` characters, the last of them an ellipsis."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def color_of(index: int) -> str:
-    """Of the `index`-th group, in every figure."""
+    """Return the colour of the `index`-th group, the same in every figure."""
     return OKABE_ITO[index % len(OKABE_ITO)]
 
 
 def symbol_of(index: int) -> str:
+    """Return the symbol of the `index`-th group, the same in every figure."""
     return SYMBOLS[(index + index // len(OKABE_ITO)) % len(SYMBOLS)]
 
 
 def layout(height: int, **more: Any) -> go.Layout:
-    """Give axes, shapes and annotations here rather than to the figure: adding them one by one is slow."""
+    """Return the usual layout.
+
+    Give axes, shapes and annotations here rather than to the figure: adding them one by one is slow.
+    """
     usual: dict[str, Any] = {
         "template": go.layout.Template(),
         "height": height,
@@ -67,8 +74,9 @@ def layout(height: int, **more: Any) -> go.Layout:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
+    """Return the usual axis with a title."""
     return {
-        "title": {"text": plain(title), "standoff": 8},
+        "title": {"text": literal(title), "standoff": 8},
         "automargin": True,
         "gridcolor": FAINT,
         "linecolor": NEUTRAL,
@@ -78,15 +86,17 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def legend() -> dict[str, Any]:
+    """Return a legend above the figure."""
     return {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
 
 
 def whole_ticks(span: int) -> dict[str, Any]:
+    """Return ticks at whole numbers, for an axis of this span."""
     return {"dtick": 1} if span < 8 else {"tickformat": "d"}
 
 
 def ticks(of: Axis) -> dict[str, Any]:
-    """Edges between the cells where they are binned, else the values in their middle."""
+    """Return the edges between the cells if they are binned, else the values in their middle."""
     if of.binned and not of.whole:
         positions: list[float] = [k - 0.5 for k in range(len(of.edges))]
         texts = [label(float(number(edge, 3))) for edge in of.edges]
@@ -96,27 +106,29 @@ def ticks(of: Axis) -> dict[str, Any]:
 
 
 def padded(shown: Range, share: float = 0.06) -> list[float] | None:
-    """The ends of an axis with some room beyond; None lets plotly choose."""
+    """Return the ends of an axis with some room beyond, or None, which lets plotly choose."""
     if shown.low is None or shown.high is None:
         return None
     margin = share * (shown.high - shown.low) or 0.05 * abs(shown.low) or 1.0
     return [shown.low - margin, shown.high + margin]
 
 
-def scatter(index: int, reach: float) -> float:
-    """Where the `index`-th of some dots is put aside, -reach to reach, so that equals do not hide
-    each other: multiples of the golden ratio, which never come close to each other soon."""
+def jitter(index: int, reach: float) -> float:
+    """Return an offset in -reach to reach for the `index`-th of some dots, so that equal ones do not hide each other.
+
+    Offsets are multiples of the golden ratio modulo 1: neighbours in the sequence are never close to each other.
+    """
     return reach * (2 * ((index * 0.6180339887) % 1) - 1)
 
 
 def value_at_epoch(name: str) -> str:
-    """What plotly shows at a point of a curve, and fills in for each."""
+    """Return the hover text of a curve, which plotly fills in for each point."""
     epoch = tr("epoch {epoch}", epoch="%{x}")
-    return f"{plain(name)} %{{y:.5g}}<br>{epoch}<extra></extra>"
+    return f"{literal(name)} %{{y:.5g}}<br>{epoch}<extra></extra>"
 
 
 def star(name: str, step: int, value: float, which: str) -> go.Scatter:
-    """The best epoch, on the axis `which`."""
+    """Draw the best epoch on the axis `which`."""
     said = tr("best {metric}: {value}", metric=name, value=number(value, 5))
     epoch = tr("epoch {epoch}", epoch=step)
     return go.Scatter(
@@ -126,17 +138,17 @@ def star(name: str, step: int, value: float, which: str) -> go.Scatter:
         name=tr("best epoch"),
         yaxis=which,
         marker={"color": OUTLINE, "symbol": "star", "size": 13},
-        hovertemplate=f"{plain(said)}<br>{epoch}<extra></extra>",
+        hovertemplate=f"{literal(said)}<br>{epoch}<extra></extra>",
     )
 
 
 def group_strips(groups: Iterable[str]) -> dict[str, Any]:
-    """A vertical axis with one row a group, the first on top."""
+    """Return a vertical axis with a row for each group, the first on top."""
     return strips([short(group, LONGEST_STRIP) for group in groups])
 
 
 def strips(texts: Sequence[str]) -> dict[str, Any]:
-    """The same with one row a text, which plotly reads as it is."""
+    """Return a vertical axis with a row for each text, which plotly reads as it is."""
     return axis(
         "",
         tickvals=list(range(len(texts))),

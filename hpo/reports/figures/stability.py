@@ -1,4 +1,4 @@
-"""Training stability: one row a group, a dot a trial, the four bands behind them."""
+"""Training stability: a row for each group, a dot for each trial, and the four bands behind them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hpo.reports.figures.shared import (
     STRIP_HEIGHT,
     axis,
     group_strips,
+    jitter,
     layout,
     legend,
-    plain,
-    scatter,
+    literal,
 )
 from hpo.translation.catalogue import tr
 
@@ -31,7 +31,7 @@ COLORS = ("rgba(0,158,115,0.22)", "rgba(86,180,233,0.22)", "rgba(230,159,0,0.22)
 
 
 def stability_figure(data: Stabilities) -> go.Figure:
-    """The horizontal axis is the decimal logarithm, so that bands and dots are placed alike."""
+    """Draw the deviations on an axis of decimal logarithms, so that bands and dots are placed alike."""
     low, high = _span(data)
     edges = [low, *(math.log10(limit) for _, limit in BANDS), high]
     names = [*(f"{tr(name)} ≤ {limit:g}" for name, limit in BANDS), tr(WORST)]
@@ -40,7 +40,7 @@ def stability_figure(data: Stabilities) -> go.Figure:
     traces = [_swatch(name, color) for name, color in zip(names, COLORS, strict=True)]
     for row, group in enumerate(data.groups):
         number_of_best = None if group.best is None else group.best.number
-        places = [(row + scatter(k, 0.28), dot) for k, dot in enumerate(group.dots)]
+        places = [(row + jitter(k, 0.28), dot) for k, dot in enumerate(group.dots)]
         traces.append(_dots([(y, dot) for y, dot in places if dot.number != number_of_best], (low, high), DOT, False))
         traces.append(_dots([(y, dot) for y, dot in places if dot.number == number_of_best], (low, high), STAR, True))
     ticks = _ticks(low, high)
@@ -58,9 +58,9 @@ def stability_figure(data: Stabilities) -> go.Figure:
 
 
 def _swatch(name: str, color: str) -> go.Scatter:
-    """An entry of the legend."""
+    """Draw an entry of the legend."""
     marker = {"color": color.replace("0.22", "0.6"), "symbol": "square", "size": 11}
-    return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=plain(name))
+    return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=literal(name))
 
 
 def _dots(
@@ -71,14 +71,14 @@ def _dots(
         y=[y for y, _ in places],
         mode="markers",
         marker=marker,
-        customdata=[plain(_hover(dot, best)) for _, dot in places],
+        customdata=[literal(_hover(dot, best)) for _, dot in places],
         hovertemplate="%{customdata}<extra></extra>",
         showlegend=False,
     )
 
 
 def _span(data: Stabilities) -> tuple[float, float]:
-    """The logarithms at the ends of the axis: all four bands, and all dots but extreme ones."""
+    """Return the logarithms at the ends of the axis: all four bands, and all dots but extreme ones."""
     logs = [math.log10(value) for value in data.deviations if value > 0]
     usual = usual_range(logs, "minimize") if logs else Range(-2.0, -1.0)
     low, high = usual.low or 0.0, usual.high or 0.0
@@ -104,13 +104,13 @@ def _hover(dot: Dot, best: bool) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Decades, at most about six."""
+    """Return decades, at most about six."""
     first, last = math.ceil(low), math.floor(high)
     return [float(k) for k in range(first, last + 1, max(1, (last - first) // 6))]
 
 
 def stability_rows(data: Stabilities) -> Rows:
-    """A row a trial that is judged."""
+    """Return a row for each trial that is judged."""
     dots = (
         (group.group, dot.number, dot.stability.deviation, dot.stability.n, dot.stability.word)
         for group in data.groups

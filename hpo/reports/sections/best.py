@@ -1,4 +1,4 @@
-"""The best configuration of each group."""
+"""Section on the best configuration of each group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hpo.spec.models import Metric
 from hpo.translation.catalogue import sentences, tr
 
 
-def best_configurations(study: StudyRecord) -> Section:
+def best_section(study: StudyRecord) -> Section:
+    """Return the best trial of each group by each metric, as tables."""
     blocks: list[Block] = []
     if not any(study.complete(metric) for metric in study.metrics):
         blocks.append(Text(tr("No trial has completed yet, so there is no best configuration.")))
@@ -43,7 +44,7 @@ def _alone(metric: Metric) -> str:
 
 
 def best_rows(study: StudyRecord, metric: Metric) -> tuple[tuple[Cell, ...], ...]:
-    """One row a group: its name, the score, the trial, the configuration, and more."""
+    """Return a row for each group: its name, the score, the trial, the configuration, and more."""
     write = scores(study, metric)
     series = loss_series(study)
     rows: list[tuple[Cell, ...]] = []

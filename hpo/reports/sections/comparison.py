@@ -1,4 +1,4 @@
-"""The groups beside each other, with their means and standard deviations."""
+"""Section that compares the groups by their means and standard deviations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpo.translation.catalogue import sentences, tr
 
 
 def comparison_section(study: StudyRecord) -> Section | None:
-    """None without `group_by`: there is nothing to compare."""
+    """Return the final values of the groups, or None without `group_by`: there is nothing to compare."""
     if study.group_by is None:
         return None
     blocks: list[Block] = []

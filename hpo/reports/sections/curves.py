@@ -1,16 +1,14 @@
-"""Training curves: of each group's best trial, and of every trial."""
+"""Section of training curves: those of each group's best trial, and those of every trial."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from hpo.analysis.formatting import decimals, listed, number, score
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.training.curves import (
     AllCurves,
-    BestTraining,
     GroupLines,
     Panel,
     Trainings,
@@ -19,28 +17,14 @@ from hpo.analysis.training.curves import (
     trainings,
 )
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
+from hpo.reports.charts import LinesChart, TrainingChart
 from hpo.reports.sections.shared import capped, for_each, points_beyond_axis
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import sentences, tr, trn, whole
 
 
-@dataclass(frozen=True)
-class TrainingChart:
-    """The best trial of one group, with the axes that all groups share."""
-
-    shared: Trainings
-    own: BestTraining
-
-
-@dataclass(frozen=True)
-class LinesChart:
-    """All trials of one group, with the axes that all groups share."""
-
-    shared: AllCurves
-    own: GroupLines
-
-
 def curves_section(study: StudyRecord) -> Section:
+    """Return the curves of the best trials, and of all trials for each metric."""
     blocks: list[Block] = []
     title = tr("Training curves")
     if not any(trial.history for trial in study.finished):
@@ -94,7 +78,7 @@ def _which(study: StudyRecord, metric: Metric) -> str:
 
 
 def training_table(data: Trainings) -> Table:
-    """A row a curve: its first, best and last value."""
+    """Return a row for each curve: its first, best and last value."""
     rows: list[tuple[Cell, ...]] = []
     for own in data.groups:
         for panel, curves in zip(data.panels, own.curves, strict=True):
@@ -112,7 +96,7 @@ def training_table(data: Trainings) -> Table:
 
 
 def _writer(panel: Panel, values: Sequence[float]) -> Callable[[float], str]:
-    """A loss that spans decades keeps its digits; other values have common decimals."""
+    """Return how values are written: a loss that spans decades keeps its digits, other values have common decimals."""
     if panel.log:
         return number
     places = decimals(values)

@@ -1,4 +1,4 @@
-"""How the trainings of a study went: the verdict on the best of each group, and of all that have finished."""
+"""Section on how the trainings of a study went: the verdict on the best of each group, and counts of all verdicts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hpo.translation.catalogue import sentences, tr, trn
 
 
 def diagnosis_section(study: StudyRecord) -> Section | None:
-    """None where no trial reported anything while it trained."""
+    """Return the verdicts, or None if no trial reported anything while it trained."""
     judged = [trial for trial in study.finished if trial.history]
     if not judged:
         return None
@@ -77,7 +77,7 @@ def _best_cells(study: StudyRecord, label: str, trial: TrialRecord, found: Diagn
 
 
 def _link(study: StudyRecord, trial: TrialRecord) -> Cell:
-    """To the trial's own diagnosis, if it was written."""
+    """Return the trial's number, with a link to its own diagnosis if that was written."""
     page = layout.trial_directory(study.directory, trial.number) / f"{layout.DIAGNOSIS}.html"
     if page.is_file():
         return Link(str(trial.number), page.relative_to(study.directory).as_posix())
@@ -110,7 +110,7 @@ def _counted(study: StudyRecord, judged: list[TrialRecord]) -> str:
 
 
 def _counts(study: StudyRecord) -> Table:
-    """A row a group; pruned trials ended early and are counted apart."""
+    """Return a row for each group and state; pruned trials ended early and are counted apart."""
     known = verdicts(study)
     rows: list[tuple[Cell, ...]] = []
     for group in groups_of(study):

@@ -1,27 +1,19 @@
-"""What each parameter did to the final metric, in each group by itself."""
+"""Section on the effect of each parameter on the final metric, in each group by itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from hpo.analysis.effects import Effect, GroupEffect, effects
+from hpo.analysis.effects import Effect, effects
 from hpo.analysis.formatting import decimals, listed, score
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
+from hpo.reports.charts import EffectChart
 from hpo.reports.sections.shared import capped, for_each, values_beyond_axis
 from hpo.translation.catalogue import sentences, tr, trn
 
 
-@dataclass(frozen=True)
-class EffectChart:
-    """One group's panel, with what all panels of the parameter have in common."""
-
-    shared: Effect
-    own: GroupEffect
-
-
 def effects_section(study: StudyRecord) -> Section:
+    """Return a row of charts for each parameter and metric."""
     blocks: list[Block] = []
     title = for_each(study, tr("Effect of each parameter"))
     for metric in study.metrics:

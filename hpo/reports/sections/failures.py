@@ -1,4 +1,4 @@
-"""What failed or was pruned, and why."""
+"""Section on the trials that failed or were pruned, and why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hpo.reports.sections.shared import capped, trial_link
 from hpo.translation.catalogue import tr
 
 
-def failures(study: StudyRecord) -> Section:
+def failures_section(study: StudyRecord) -> Section:
+    """Return the causes with their counts, and every failure and pruning with its reason."""
     causes = causes_of(study)
     title = tr("Failures and prunings")
     if not causes:

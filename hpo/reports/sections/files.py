@@ -1,4 +1,4 @@
-"""Where everything of the study lies."""
+"""Section that says where the files of the study are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from hpo.reports.blocks import Cell, Facts, Link, Section
 from hpo.translation.catalogue import file_stem, tr
 
 
-def files(study: StudyRecord) -> Section:
+def files_section(study: StudyRecord) -> Section:
+    """Return the paths of the study's files, as links where they are below its folder."""
     report = file_stem(layout.REPORT)
     items: list[tuple[str, Cell]] = [(tr("This study's folder"), str(study.directory))]
     known = (

@@ -1,9 +1,8 @@
-"""The focal loss: which samples the loss came from, in one training, and in the best trial of each group of a study."""
+"""Section on the focal loss: which samples the loss came from, in one training and in the best trial of each group."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import number
@@ -12,8 +11,8 @@ from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.focal import EASY, HARD, FocalEpoch, FocalTraining, Shares, focal_of, weight
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
-from hpo.reports.sections.line_panels import CROSS_ENTROPY, FOCAL, SAMPLES, LinePanel, LinePanels, NamedLine
-from hpo.reports.sections.recorded import best_recorded, titled, whose
+from hpo.reports.charts import CROSS_ENTROPY, FOCAL, SAMPLES, LinePanel, LinePanels, NamedLine, StackedShares
+from hpo.reports.sections.recorded import best_recorded, titled, trial_name
 from hpo.translation.catalogue import mark, sentences, tr
 
 UNWEIGHTED = mark("focal loss, alpha left out")
@@ -23,34 +22,25 @@ CLASSES = (mark("negatives"), mark("positives"))
 LITTLE = 0.01
 
 
-@dataclass(frozen=True)
-class StackedShares:
-    """Bars of parts that add up to 1: parts[bar][segment]. Bars and segments by their English names."""
-
-    bars: tuple[str, ...]
-    segments: tuple[str, ...]
-    parts: tuple[tuple[float, ...], ...]
-
-
 @cached_per_study
 def focal_trainings(study: StudyRecord) -> tuple[tuple[str, TrialRecord, FocalTraining], ...]:
-    """What the page and report.json show of each group: see `best_recorded`."""
+    """Return (group, trial, its focal loss) as the page and report.json show them; see `best_recorded`."""
     return tuple(best_recorded(study, focal_of))
 
 
 def focal_section(study: StudyRecord) -> Section | None:
-    """The best trial of each group among those that recorded where their focal loss came from."""
+    """Return the best trial of each group among those that recorded where their focal loss came from, or None."""
     found = focal_trainings(study)
     if not found:
         return None
     blocks: list[Block] = [Text(_how_to_read())]
     for group, trial, data in found:
-        blocks += _blocks(data, whose(study, group, trial))
+        blocks += _blocks(data, trial_name(study, group, trial))
     return Section(tr("Focal loss"), "focal", blocks)
 
 
 def focal_blocks(log: TrainingLog) -> list[Block]:
-    """What one training recorded of it; nothing if it did not."""
+    """Return what one training recorded of its focal loss; empty if it recorded nothing."""
     data = focal_of(log)
     return [] if data is None else [Text(_how_to_read()), *_blocks(data, "")]
 
@@ -68,7 +58,7 @@ def _how_to_read() -> str:
 
 def _blocks(data: FocalTraining, owner: str) -> Iterator[Block]:
     one = data.shown
-    yield Text(titled(owner, summary(data)))
+    yield Text(titled(owner, focal_summary(data)))
     bars = _bars(one, data.alpha is not None)
     names = tuple(name for name, _ in bars)
     by_band = tuple((part.easy, part.between, part.hard) for _, part in bars)
@@ -84,8 +74,8 @@ def _blocks(data: FocalTraining, owner: str) -> Iterator[Block]:
         yield Chart(title, LinePanels(_panels(data), data.best), caption=_caption())
 
 
-def summary(data: FocalTraining) -> str:
-    """What gamma and alpha did, in numbers."""
+def focal_summary(data: FocalTraining) -> str:
+    """Return the effect of gamma and alpha in sentences with numbers."""
     one = data.shown
     gamma, alpha = number(data.gamma, 3), None if data.alpha is None else number(data.alpha, 3)
     parts = [
@@ -168,7 +158,7 @@ def _bars(one: FocalEpoch, weighted: bool) -> list[tuple[str, Shares]]:
 
 
 def _table(data: FocalTraining) -> Table:
-    """The bars in numbers, of training and of the same epoch of validation."""
+    """Return the bars in numbers, of training and of the same epoch of validation."""
     one = data.shown
     held_out = next((epoch for epoch in data.val if epoch.epoch == one.epoch), None)
     rows: list[tuple[Cell, ...]] = []
@@ -203,5 +193,5 @@ def _caption() -> str:
 
 
 def _percent(part: float) -> str:
-    """`1.2 %`, with more digits for little parts."""
+    """Return a share as `1.2 %`, with more digits for large ones."""
     return f"{number(100 * part, 2 if part < 0.1 else 3)} %"

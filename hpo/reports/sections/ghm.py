@@ -1,9 +1,8 @@
-"""Gradient harmonizing: what it did in one training, and in the best trial of each group of a study."""
+"""Section on gradient harmonizing: its effect in one training, and in the best trial of each group of a study."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,18 @@ from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.ghm import INERT_SHARE, STATISTICS, Array, GhmTraining, Spread, ghm_of
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Row, Section, Table, Text
-from hpo.reports.sections.line_panels import CHANGED, PLAIN, TRAIN, VALIDATION, LinePanel, LinePanels, NamedLine
-from hpo.reports.sections.recorded import best_recorded, titled, whose
+from hpo.reports.charts import (
+    CHANGED,
+    PLAIN,
+    TRAIN,
+    VALIDATION,
+    EpochMap,
+    GradientHistograms,
+    LinePanel,
+    LinePanels,
+    NamedLine,
+)
+from hpo.reports.sections.recorded import best_recorded, titled, trial_name
 from hpo.reports.sections.shared import capped
 from hpo.translation.catalogue import sentences, tr
 
@@ -28,32 +37,14 @@ MOST_EPOCHS, MOST_BINS = 120, 50
 INERT = "train_ghm_inert"
 
 
-@dataclass(frozen=True)
-class GradientHistograms:
-    """(epoch, percent of the samples in each of equal bins of 0 to 1) of a few epochs."""
-
-    epochs: tuple[tuple[int, tuple[float, ...]], ...]
-
-
-@dataclass(frozen=True)
-class EpochMap:
-    """values[bin][column], positive, None where there is nothing; bins are equal parts of 0 to 1, columns are
-    `epochs`. column: of the values in the CSV."""
-
-    column: str
-    title: str
-    epochs: tuple[int, ...]
-    values: tuple[tuple[float | None, ...], ...]
-
-
 @cached_per_study
 def ghm_trainings(study: StudyRecord) -> tuple[tuple[str, TrialRecord, GhmTraining], ...]:
-    """What the page and report.json show of each group: see `best_recorded`."""
+    """Return (group, trial, its gradient norms) as the page and report.json show them; see `best_recorded`."""
     return tuple(best_recorded(study, ghm_of, lambda data: data.reweights))
 
 
 def ghm_section(study: StudyRecord) -> Section | None:
-    """The best trial of each group among those that recorded how their gradients were weighted."""
+    """Return the best trial of each group among those that recorded how their gradients were weighted, or None."""
     found = ghm_trainings(study)
     counted = _inert_trials(study)
     if not found and counted is None:
@@ -62,17 +53,17 @@ def ghm_section(study: StudyRecord) -> Section | None:
     if counted is not None:
         blocks.append(counted)
     for group, trial, data in found:
-        owner = whose(study, group, trial)
-        blocks += [Text(titled(owner, verdict(data))), *_blocks(data, trial.params, owner)]
+        owner = trial_name(study, group, trial)
+        blocks += [Text(titled(owner, ghm_verdict(data))), *_blocks(data, trial.params, owner)]
     return Section(tr("Gradient harmonizing (GHM)"), "ghm", blocks)
 
 
 def ghm_blocks(log: TrainingLog) -> list[Block]:
-    """What one training recorded of it; nothing if it did not."""
+    """Return what one training recorded of its gradients; empty if it recorded nothing."""
     data = ghm_of(log)
     if data is None:
         return []
-    return [Text(_how_to_read()), Text(verdict(data)), *_blocks(data, log.params, "")]
+    return [Text(_how_to_read()), Text(ghm_verdict(data)), *_blocks(data, log.params, "")]
 
 
 def _how_to_read() -> str:
@@ -83,12 +74,12 @@ def _how_to_read() -> str:
     )
 
 
-def verdict(data: GhmTraining) -> str:
-    """Whether the reweighting could do anything, with the numbers that say so."""
+def ghm_verdict(data: GhmTraining) -> str:
+    """Say if the reweighting could change anything, with the numbers that show it."""
     if not data.reweights:
         return tr("All recorded weights are 1: this loss weights nothing. Only the spread of its gradients is shown.")
     last = data.spread(len(data.epochs) - 1)
-    low, high = edges(last.most, data.bins)
+    low, high = bin_edges(last.most, data.bins)
     numbers = {
         "share": number(last.shares[last.most], 3),
         "bin": last.most + 1,
@@ -131,7 +122,8 @@ def verdict(data: GhmTraining) -> str:
     return sentences(parts)
 
 
-def edges(index: int, bins: int) -> tuple[float, float]:
+def bin_edges(index: int, bins: int) -> tuple[float, float]:
+    """Return the ends of a bin of 0 to 1."""
     return index / bins, (index + 1) / bins
 
 
@@ -200,7 +192,7 @@ def _panels_caption(data: GhmTraining) -> str:
 
 
 def _statistics(data: GhmTraining) -> Table:
-    """Of the epochs that are drawn."""
+    """Return statistics of the gradient norms in the epochs that are drawn."""
     spreads = [data.spread(index) for index in data.shown]
     rows: list[tuple[Cell, ...]] = []
     for name, words in STATISTICS.items():
@@ -224,7 +216,7 @@ def _bin(spread: Spread, index: int, bins: int) -> str:
 
 
 def _range(index: int, bins: int) -> str:
-    low, high = edges(index, bins)
+    low, high = bin_edges(index, bins)
     return tr("{low} to {high}", low=number(low, 3), high=number(high, 3))
 
 
@@ -252,25 +244,33 @@ def _weighted(data: GhmTraining) -> bool:
 
 
 def _maps(data: GhmTraining) -> Iterator[Chart]:
-    columns = kept(len(data.epochs), MOST_EPOCHS)
+    columns = evenly_spaced(len(data.epochs), MOST_EPOCHS)
     epochs = tuple(data.epochs[k] for k in columns)
     shares = data.shares[columns]
-    added = merged(shares, shares, mean=False)
+    added = merge_bins(shares, shares, mean=False)
     values = _rows(np.where(added > 0, added, np.nan))
     yield Chart(tr("samples in each bin"), EpochMap("percent_of_samples", tr("percent"), epochs, values))
     if data.weights is not None and (np.nan_to_num(data.weights) > 0).any():
-        weights = merged(np.where(data.weights > 0, data.weights, np.nan)[columns], shares, mean=True)
+        weights = merge_bins(np.where(data.weights > 0, data.weights, np.nan)[columns], shares, mean=True)
         yield Chart(tr("mean weight in each bin"), EpochMap("mean_weight", tr("weight"), epochs, _rows(weights)))
 
 
-def kept(n: int, most: int) -> list[int]:
-    """At most `most` of the indices 0 to n - 1, evenly spaced, the first and the last among them."""
+def evenly_spaced(n: int, most: int) -> list[int]:
+    """Return at most `most` of the indices 0 to n - 1, evenly spaced, the first and the last among them."""
     return list(range(n)) if n <= most else [round(k * (n - 1) / (most - 1)) for k in range(most)]
 
 
-def merged(values: Array, shares: Array, mean: bool) -> Array:
-    """(epochs, at most MOST_BINS): neighbouring bins added up, or averaged by how many samples they have (NaN where
-    there is none)."""
+def merge_bins(values: Array, shares: Array, mean: bool) -> Array:
+    """Add up neighbouring bins, or average them weighted by how many samples they have.
+
+    Args:
+        values: Array of shape (epochs, bins).
+        shares: Percent of the samples in each bin, of the same shape.
+        mean: True to average, False to add up.
+
+    Returns:
+        Array of shape (epochs, at most MOST_BINS); averages without samples are NaN.
+    """
     bins = values.shape[1]
     starts = np.arange(0, bins, -(-bins // MOST_BINS))
     if not mean:
@@ -298,7 +298,7 @@ def _thinning(data: GhmTraining) -> str:
 
 
 def _inert_trials(study: StudyRecord) -> Table | None:
-    """How many trials of each group were inert when they ended, by what they reported; None if none did."""
+    """Return how many trials of each group were inert when they ended, by what they reported; None if none reported."""
     rows: list[tuple[Cell, ...]] = []
     for group in groups_of(study):
         last = [trial.last(INERT) for trial in group.trials]

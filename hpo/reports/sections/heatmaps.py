@@ -1,34 +1,22 @@
-"""Two parameters in each group, a number and n in every cell."""
+"""Section of heatmaps: two parameters in each group, a number and n in every cell."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from hpo.analysis.axes import Axis
-from hpo.analysis.formatting import decimals, listed, score, with_direction
+from hpo.analysis.formatting import listed, with_direction
 from hpo.analysis.heatmaps import Heatmap, Heatmaps, heatmaps
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Chart, Row, Section, Table, Text
+from hpo.reports.charts import ColourScale, HeatmapChart, cell_lines
 from hpo.reports.sections.shared import for_each
 from hpo.translation.catalogue import mark, sentences, tr, trn
 
 
-@dataclass(frozen=True)
-class HeatmapChart:
-    """One of the heatmaps, with what all of them have in common."""
-
-    shared: Heatmaps
-    own: Heatmap
-
-
-@dataclass(frozen=True)
-class ColourScale:
-    shared: Heatmaps
-
-
 def heatmap_section(study: StudyRecord) -> Section:
+    """Return the heatmaps of each metric, with how to read them."""
     maps = [heatmaps(study, metric, [name for name, _ in importance(study, metric).shares]) for metric in study.metrics]
     known = [data for data in maps if data is not None]
     if not known:
@@ -56,7 +44,7 @@ def heatmap_section(study: StudyRecord) -> Section:
 
 
 def _title(data: Heatmaps) -> str:
-    """`Learning rate by batch size`."""
+    """Return a title such as `Learning rate by batch size`."""
     one, other = (_spoken(axis.name) for axis in (data.rows, data.columns))
     one = one[0].upper() + one[1:]
     return tr("{one} by {other}", one=one, other=other) if other else one
@@ -153,7 +141,7 @@ def _unplaced(data: Heatmaps, own: Heatmap) -> str:
 
 
 def heatmap_table(data: Heatmaps, own: Heatmap) -> Table:
-    """The heatmap in words; the best cell ends in a star."""
+    """Return the heatmap as a table; the best cell ends in a star."""
     across, down = data.columns.name, data.rows.name
     columns = (f"{down} ↓  {across} →" if across else down, *(data.columns.labels if across else (data.metric.name,)))
     rows = tuple(
@@ -161,21 +149,3 @@ def heatmap_table(data: Heatmaps, own: Heatmap) -> Table:
         for i, text in enumerate(data.rows.labels)
     )
     return Table(columns, rows, note=tr("★ the best cell") if own.best else "", folded=tr("The numbers as a table"))
-
-
-def cell_lines(data: Heatmaps, own: Heatmap, row: int, column: int) -> tuple[str, ...]:
-    """What stands in a cell, line by line: `0.912`, `n = 2`, `1 pruned`."""
-    cell = own.cells[row][column]
-    lines: list[str] = []
-    if cell.mean is not None:
-        star = " ★" if own.best == (row, column) else ""
-        lines += [score(cell.mean, cell_places(data)) + star, f"n = {cell.n}"]
-    if cell.pruned:
-        lines.append(tr("{n} pruned", n=cell.pruned))
-    if cell.failed:
-        lines.append(tr("{n} failed", n=cell.failed))
-    return tuple(lines)
-
-
-def cell_places(data: Heatmaps) -> int:
-    return decimals(value for value in (data.low, data.high) if value is not None)

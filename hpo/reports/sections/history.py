@@ -1,4 +1,4 @@
-"""Every trial in the order tried, and the best so far."""
+"""Section of the optimization history: every trial in the order tried, and the best so far."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hpo.translation.catalogue import sentences, tr, trn
 
 
 def history_section(study: StudyRecord) -> Section:
+    """Return a chart for each metric."""
     blocks: list[Block] = []
     for metric in study.metrics:
         data = optimization_history(study, metric)
@@ -23,7 +24,7 @@ def history_section(study: StudyRecord) -> Section:
 
 
 def _best_so_far(study: StudyRecord, data: History) -> Table:
-    """The trials that were the best when they completed."""
+    """Return the trials that were the best when they completed."""
     places = decimals(trial.values[data.metric.name] for trial in study.complete(data.metric))
     steps: list[tuple[Cell, ...]] = []
     last: float | None = None

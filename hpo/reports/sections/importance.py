@@ -1,4 +1,4 @@
-"""Which parameters mattered."""
+"""Section on the importance of the parameters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hpo.translation.catalogue import sentences, tr
 
 
 def importance_section(study: StudyRecord) -> Section:
+    """Return a chart for each metric, or why there is none."""
     blocks: list[Block] = []
     for metric in study.metrics:
         data = importance(study, metric)

@@ -1,4 +1,4 @@
-"""The Pareto front of a study of several metrics."""
+"""Section of the Pareto front of a study of several metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hpo.reports.sections.shared import capped, scores
 from hpo.translation.catalogue import sentences, tr, trn
 
 
-def pareto(study: StudyRecord) -> Section | None:
+def pareto_section(study: StudyRecord) -> Section | None:
+    """Return the front, or None for a study of one metric."""
     if len(study.metrics) < 2:
         return None
     front = pareto_front(study)
@@ -30,7 +31,7 @@ def pareto(study: StudyRecord) -> Section | None:
 
 
 def front_table(study: StudyRecord) -> Table:
-    """The trials of the front, the best of the first metric first."""
+    """Return the trials of the front, the best by the first metric first."""
     writers = [scores(study, metric) for metric in study.metrics]
     rows = tuple(
         (str(t.number), *(write(t) for write in writers), configuration(t.params), duration(t.seconds))

@@ -1,4 +1,4 @@
-"""The best trials among those that recorded arrays of some kind."""
+"""Search for the best trials among those that recorded arrays of some kind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ MOST_FILES = 50
 def best_recorded(
     study: StudyRecord, read: Callable[[TrainingLog], T | None], wanted: Callable[[T], bool] = lambda data: True
 ) -> list[tuple[str, TrialRecord, T]]:
-    """(group, trial, what it recorded): of each group the best complete trial of which `read` makes something that is
-    `wanted`; where none is, the best of which it makes anything. A group without either is left out."""
+    """Return (group, trial, its data) for the best complete trial of each group that recorded such data.
+
+    At most MOST_FILES files of a group are opened, from its best trial on.
+
+    Args:
+        study: The study, whose first metric says which trial is best.
+        read: Makes the data from a trial's arrays, or None if it did not record them.
+        wanted: The best trial with such data is taken. If no trial has them, the best with any data is taken.
+    """
     found: list[tuple[str, TrialRecord, T]] = []
     for group in groups_of(study):
         other: tuple[str, TrialRecord, T] | None = None
@@ -37,7 +44,7 @@ def best_recorded(
 
 
 def _logs(study: StudyRecord, group: Group) -> Iterator[tuple[TrialRecord, TrainingLog]]:
-    """Complete trials that left arrays, the best first; opened one by one."""
+    """Yield complete trials that left arrays, the best first; they are opened one by one."""
     metric = study.metrics[0]
     sign = -1 if metric.direction == "maximize" else 1
     complete = [trial for trial in group.trials if trial.completed(metric)]
@@ -49,13 +56,13 @@ def _logs(study: StudyRecord, group: Group) -> Iterator[tuple[TrialRecord, Train
             yield trial, TrainingLog(name, trial.history, trial.params, metric, trial.state, epochs=arrays)
 
 
-def whose(study: StudyRecord, group: str, trial: TrialRecord) -> str:
-    """`unet, trial 3`, or `Trial 3` in a study without groups."""
+def trial_name(study: StudyRecord, group: str, trial: TrialRecord) -> str:
+    """Return `unet, trial 3`, or `Trial 3` in a study without groups."""
     if study.group_by:
         return tr("{group}, trial {n}", group=group, n=trial.number)
     return tr("Trial {n}", n=trial.number)
 
 
 def titled(owner: str, what: str) -> str:
-    """`unet, trial 3: gradient norms`; without an owner `what`, a translated phrase, with a capital letter."""
+    """Return `unet, trial 3: gradient norms`; without an owner `what`, a translated phrase, with a capital letter."""
     return tr("{whose}: {what}", whose=owner, what=what) if owner else what[0].upper() + what[1:]

@@ -1,9 +1,9 @@
-"""Where in the space each red flag is raised, in words and as strips of cells."""
+"""Regions of the space in which each red flag is raised, in sentences and as strips of cells."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hpo.analysis.formatting import listed
 from hpo.analysis.records import StudyRecord
@@ -18,74 +18,68 @@ from hpo.analysis.red_flag_regions import (
 )
 from hpo.analysis.statistics.anova import adaptive_sampler
 from hpo.reports.blocks import Block, Chart, Row, Table, Text
+from hpo.reports.charts import EnrichmentChart
+from hpo.reports.p_values import p_relation
 from hpo.reports.sections.shared import capped
-from hpo.reports.sections.significance import stated
 from hpo.translation.catalogue import sentences, tr, trn
 
 # Sentences on one flag, and parameters of one figure.
 MOST_SENTENCES, MOST_STRIPS = 5, 6
 
 
-@dataclass(frozen=True)
-class DiseaseChart:
-    """One flag in one group, `own` with no more strips than are drawn."""
-
-    shared: RedFlagEnrichment
-    own: GroupEnrichment
-
-
-def disease_blocks(study: StudyRecord) -> Iterator[Block]:
+def region_blocks(study: StudyRecord) -> Iterator[Block]:
+    """Yield the regions of every flag, in sentences and as charts."""
     found = enrichments(study)
     if not found:
         return
     yield Text(_how_to_read(study, found))
-    for disease in found:
-        yield Text(sentences(disease_sentences(disease)))
-        drawn = tuple(_charts(disease))
+    for enrichment in found:
+        yield Text(sentences(enrichment_sentences(enrichment)))
+        drawn = tuple(_charts(enrichment))
         if drawn:
-            yield Row(drawn, tr("{flag}: the share of trials that raised it", flag=disease.flag))
+            yield Row(drawn, tr("{flag}: the share of trials that raised it", flag=enrichment.flag))
 
 
-def where_sentences(study: StudyRecord, most: int = MOST_SENTENCES) -> list[str]:
-    """The regions that stand out, at most so many: first the one with the smallest p of every flag."""
+def region_sentences(study: StudyRecord, most: int = MOST_SENTENCES) -> list[str]:
+    """Return at most `most` of the regions that stand out: first the one with the smallest p of every flag."""
     found = [
-        (place, region.p, _region(disease, group, region))
-        for disease in enrichments(study)
-        for place, (group, region) in enumerate(disease.regions[:most])
+        (place, region.p, _region(enrichment, group, region))
+        for enrichment in enrichments(study)
+        for place, (group, region) in enumerate(enrichment.regions[:most])
     ]
     return [said for *_, said in sorted(found)[:most]]
 
 
-def disease_sentences(disease: RedFlagEnrichment) -> list[str]:
-    """The regions that stand out, or that none does; groups with too few trials."""
-    said = [_region(disease, group, one) for group, one in disease.regions[:MOST_SENTENCES]]
-    tested = [group for group in disease.groups if group.needed is None]
-    if not said and disease.tests:
+def enrichment_sentences(enrichment: RedFlagEnrichment) -> list[str]:
+    """Return the regions that stand out, or that none does, and the groups with too few trials."""
+    said = [_region(enrichment, group, one) for group, one in enrichment.regions[:MOST_SENTENCES]]
+    tested = [group for group in enrichment.groups if group.needed is None]
+    if not said and enrichment.tests:
         said.append(
             trn(
                 "{flag}: no place stands out ({n} region tested).",
                 "{flag}: no place stands out ({n} regions tested).",
-                disease.tests,
-                flag=disease.flag,
+                enrichment.tests,
+                flag=enrichment.flag,
             )
         )
-    said += [_too_few(disease, group) for group in disease.groups if group not in tested]
+    said += [_too_few(enrichment, group) for group in enrichment.groups if group not in tested]
     return said
 
 
-def _region(disease: RedFlagEnrichment, group: GroupEnrichment, region: Region) -> str:
+def _region(enrichment: RedFlagEnrichment, group: GroupEnrichment, region: Region) -> str:
     axis = next(strip.axis for strip in group.strips if strip.axis.name == region.name)
     values = {
-        "flag": disease.flag,
+        "flag": enrichment.flag,
         "ill": region.inside.flagged,
         "n": region.inside.n,
         "region": region_label(axis, region),
         "others": region.elsewhere.flagged,
         "m": region.elsewhere.n,
-        "p": stated(region.p),
+        "p": p_relation(region.p),
         "group": group.group,
     }
-    if disease.group_by is not None and group is not disease.between:
+    if enrichment.group_by is not None and group is not enrichment.between:
         return tr(
             "{flag}, in {group}: {ill} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).",
             **values,
@@ -93,13 +87,13 @@ def _region(disease: RedFlagEnrichment, group: GroupEnrichment, region: Region) 
     return tr("{flag}: {ill} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).", **values)
 
 
-def _too_few(disease: RedFlagEnrichment, group: GroupEnrichment) -> str:
+def _too_few(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
     if not group.share.n:
-        return tr("{flag}, in {group}: no trial came so far.", flag=disease.flag, group=group.group)
+        return tr("{flag}, in {group}: no trial came so far.", flag=enrichment.flag, group=group.group)
     return tr(
         "{flag}, in {group}: not tested ({ill} of {n} trials raised it; needed are about {needed} trials, {fewest} of "
         "them with it and {fewest} without it).",
-        flag=disease.flag,
+        flag=enrichment.flag,
         group=group.group,
         ill=group.share.flagged,
         n=group.share.n,
@@ -119,9 +113,9 @@ def _how_to_read(study: StudyRecord, found: tuple[RedFlagEnrichment, ...]) -> st
     ]
     if study.group_by is not None:
         texts.append(tr("Every value of {group} is tested for itself.", group=study.group_by))
-    if any(disease.tests for disease in found):
+    if any(enrichment.tests for enrichment in found):
         texts.append(tr("Yellow is none of the trials of a cell, dark is all; what stands out is outlined."))
-    if any(disease.tests for disease in found) and (sampler := adaptive_sampler(study)):
+    if any(enrichment.tests for enrichment in found) and (sampler := adaptive_sampler(study)):
         texts.append(
             tr(
                 "Trials that {samplers} chose by what earlier ones gave are not independent, as the tests assume: p "
@@ -135,25 +129,25 @@ def _how_to_read(study: StudyRecord, found: tuple[RedFlagEnrichment, ...]) -> st
 # --- strips
 
 
-def _charts(disease: RedFlagEnrichment) -> Iterator[Chart]:
-    """A chart a group that was tested, after that of the groups against each other."""
-    groups = [group for group in disease.groups if group.needed is None]
-    if disease.between is not None and disease.between.needed is None:
-        groups.insert(0, disease.between)
+def _charts(enrichment: RedFlagEnrichment) -> Iterator[Chart]:
+    """Yield a chart for each group that was tested, after that of the groups against each other."""
+    groups = [group for group in enrichment.groups if group.needed is None]
+    if enrichment.between is not None and enrichment.between.needed is None:
+        groups.insert(0, enrichment.between)
     for group in groups:
         known = [strip for strip in group.strips if strip.region is not None]
         if not known:
             continue
         left = listed(strip.axis.name for strip in known[MOST_STRIPS:])
         caption = tr("Not drawn: {parameters}.", parameters=left) if left else ""
-        data = DiseaseChart(disease, replace(group, strips=tuple(known[:MOST_STRIPS])))
-        yield Chart(_title(disease, group), data, _table(group, known), caption)
+        data = EnrichmentChart(enrichment, replace(group, strips=tuple(known[:MOST_STRIPS])))
+        yield Chart(_title(enrichment, group), data, _table(group, known), caption)
 
 
-def _title(disease: RedFlagEnrichment, group: GroupEnrichment) -> str:
-    if disease.group_by is None or group is disease.between:
+def _title(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
+    if enrichment.group_by is None or group is enrichment.between:
         return group.group
-    return tr("{parameter}: {value}", parameter=disease.group_by, value=group.group)
+    return tr("{parameter}: {value}", parameter=enrichment.group_by, value=group.group)
 
 
 def _table(group: GroupEnrichment, strips: list[Strip]) -> Table:

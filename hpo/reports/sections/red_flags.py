@@ -1,4 +1,4 @@
-"""The red flags: what each stopped or warned of, where in the space, and the numbers that led to every one."""
+"""Section on the red flags: what each stopped or warned of, in which regions, and the numbers that led to every one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hpo.analysis.formatting import label, number
 from hpo.analysis.records import RaisedFlag, StudyRecord
 from hpo.analysis.red_flags import FlagCount, FlaggedTrial, flag_counts
 from hpo.reports.blocks import Block, Section, Table, Text
-from hpo.reports.sections.red_flag_regions import disease_blocks
+from hpo.reports.sections.red_flag_regions import region_blocks
 from hpo.reports.sections.shared import capped, trial_link
 from hpo.translation.catalogue import sentences, tr, whole
 
 
 def red_flags_section(study: StudyRecord) -> Section | None:
-    """None of a study that has no rules and in which none was raised."""
+    """Return the section, or None if the study has no rules and none was raised."""
     counts = flag_counts(study)
     if not counts:
         return None
@@ -26,7 +26,7 @@ def red_flags_section(study: StudyRecord) -> Section | None:
     if raised:
         if any(count.stopped for count in counts):
             blocks.append(Text(_saved(study, counts)))
-        blocks += disease_blocks(study)
+        blocks += region_blocks(study)
         blocks.append(_evidence(study, counts))
     return Section(tr("Red flags"), "red-flags", blocks)
 

@@ -1,4 +1,4 @@
-"""What several sections need: how scores are written, how long a table may be."""
+"""Texts and tables that several sections make in the same way."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ MOST_ROWS = 60
 
 
 def scores(study: StudyRecord, metric: Metric) -> Callable[[TrialRecord], str]:
-    """How final values of `metric` are written: with the same decimals throughout the report."""
+    """Return a function that writes final values of `metric`, with the same decimals throughout the report."""
     places = decimals(trial.values[metric.name] for trial in study.complete(metric))
     return lambda trial: score(trial.values[metric.name], places) if metric.name in trial.values else "—"
 
 
 def for_each(study: StudyRecord, title: str) -> str:
-    """`title`, a translated one, `for each architecture`; as it is in a study without groups."""
+    """Return `title`, a translated one, as `title for each architecture`; unchanged in a study without groups."""
     return tr("{title} for each {group}", title=title, group=study.group_by) if study.group_by else title
 
 
 def capped(columns: tuple[str, ...], rows: tuple[tuple[Cell, ...], ...], numeric: frozenset[int], **more: str) -> Table:
+    """Return a table of at most MOST_ROWS rows, with a note of how many were left out."""
     left = len(rows) - MOST_ROWS
     note = trn("{n} more is left out here.", "{n} more are left out here.", left) if left > 0 else ""
     return Table(columns, rows[:MOST_ROWS], numeric, note=note, **more)
 
 
 def trial_link(study: StudyRecord, trial: TrialRecord, *names: str) -> Cell:
-    """The trial's number, leading to the first of these files of its folder that is there, else to the folder, if it
-    is there."""
+    """Return the trial's number with a link to the first of these files of its folder that exists.
+
+    If none exists it leads to the folder; without a folder it is no link.
+    """
     folder = layout.trial_directory(study.directory, trial.number)
     for path in (*(folder / name for name in names), folder):
         if path.exists():
@@ -43,7 +46,7 @@ def trial_link(study: StudyRecord, trial: TrialRecord, *names: str) -> Cell:
 
 
 def points_beyond_axis(n: int) -> str:
-    """Of a figure that zooms: `2 extreme points lie beyond the axis; double-click to see all.`; empty of none."""
+    """Return `2 extreme points lie beyond the axis; double-click to see all.`, for a figure that zooms; empty for 0."""
     if not n:
         return ""
     return trn(
@@ -54,7 +57,7 @@ def points_beyond_axis(n: int) -> str:
 
 
 def values_beyond_axis(n: int) -> str:
-    """`2 extreme values lie beyond the axis.`; empty of none."""
+    """Return `2 extreme values lie beyond the axis.`; empty for 0."""
     if not n:
         return ""
     return trn("{n} extreme value lies beyond the axis.", "{n} extreme values lie beyond the axis.", n)

@@ -1,4 +1,4 @@
-"""What the differences between factors and groups are worth: analysis of variance, and groups pair by pair."""
+"""Section on the significance of differences: analysis of variance, and groups pair by pair."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from hpo.analysis.statistics.anova import Anova, TestedTerm, UntestedTerm, anova
 from hpo.analysis.statistics.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
 from hpo.analysis.statistics.power import ALPHA
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
+from hpo.reports.p_values import p_relation, p_text
 from hpo.reports.sections.shared import capped
 from hpo.translation.catalogue import sentences, tr, trn
 
 
 def significance_section(study: StudyRecord) -> Section | None:
-    """None where nothing is a factor: a space of continuous parameters only."""
+    """Return the tests, or None where nothing is a factor: in a space of continuous parameters only."""
     blocks: list[Block] = []
     for metric in study.metrics:
         found = anova(study, metric)
@@ -25,11 +26,6 @@ def significance_section(study: StudyRecord) -> Section | None:
         if study.group_by is not None and found.n:
             blocks += _pairwise_blocks(study.group_by, pairwise(study, metric))
     return Section(tr("Analysis of variance"), "significance", blocks) if blocks else None
-
-
-def p_text(p: float) -> str:
-    """Three decimals, and no p is 0."""
-    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 # --- analysis of variance
@@ -153,7 +149,7 @@ def _interactions(found: Anova) -> list[str]:
                 "them in the heatmaps.",
                 name=name,
                 group=group,
-                p=stated(one.p),
+                p=p_relation(one.p),
             )
         else:
             text = tr(
@@ -161,15 +157,10 @@ def _interactions(found: Anova) -> list[str]:
                 "which is no proof that it does not.",
                 name=name,
                 group=group,
-                p=stated(one.p),
+                p=p_relation(one.p),
             )
         texts.append(text)
     return texts
-
-
-def stated(p: float) -> str:
-    """What follows the letter p: `= 0.012`, `< 0.001`."""
-    return p_text(p) if p < 0.0005 else f"= {p_text(p)}"
 
 
 def _checks(found: Anova) -> list[str]:
@@ -178,7 +169,7 @@ def _checks(found: Anova) -> list[str]:
         texts = [tr("Whether the variances are equal could not be checked: that takes two levels of {name} with three "
                     "different values each.", name=name)]  # fmt: skip
     else:
-        values = {"name": name, "w": number(found.levene.w, 3), "p": stated(found.levene.p)}
+        values = {"name": name, "w": number(found.levene.w, 3), "p": p_relation(found.levene.p)}
         if found.levene.unequal:
             texts = [tr("The variances differ between the levels of {name} (Levene's test about the median: W = {w}, "
                         "p {p}), against what the analysis assumes.", **values)]  # fmt: skip
@@ -204,7 +195,7 @@ def _checks(found: Anova) -> list[str]:
                 group=found.group_by,
                 h=number(found.kruskal.h, 3),
                 df=found.kruskal.df,
-                p=stated(found.kruskal.p),
+                p=p_relation(found.kruskal.p),
             )
         )
     return texts

@@ -1,4 +1,4 @@
-"""How steady the validation loss was at the end of each training."""
+"""Section on how steady the validation loss was at the end of each training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hpo.translation.catalogue import sentences, tr, trn
 
 
 def stability_section(study: StudyRecord) -> Section:
+    """Return the stability of the best trial of each group, and of all complete trials."""
     metric = study.metrics[0]
     data = stabilities(study, metric)
     title = tr("Training stability")
@@ -49,13 +50,13 @@ def _best_table(study: StudyRecord, data: Stabilities) -> Table:
         if group.best is None or found is None:
             rows.append((group.group, "—", "—", "—", tr("no complete trial")))
         else:
-            rows.append((group.group, str(group.best.number), *cells(found)))
+            rows.append((group.group, str(group.best.number), *stability_cells(found)))
     columns = (study.group_by or tr("trials"), tr("trial"), tr("deviation"), tr("epochs"), tr("reading"))
     return Table(columns, tuple(rows), frozenset({1, 2, 3}))
 
 
-def cells(found: Stability) -> tuple[str, str, str]:
-    """Deviation, the number of epochs it is of, and its word or why it is not shown."""
+def stability_cells(found: Stability) -> tuple[str, str, str]:
+    """Return the deviation, the number of epochs it is of, and its word or why it is not shown."""
     if found.deviation is None:
         return "—", str(found.n), tr("not shown: {why}", why=found.why_not)
     return number(found.deviation, 3), str(found.n), tr(found.word)

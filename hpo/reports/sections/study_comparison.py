@@ -1,4 +1,4 @@
-"""Studies or trials beside each other, section by section."""
+"""Sections of a comparison of studies or trials."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from hpo.analysis.study_comparison import (
     TwoSampleTest,
 )
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
-from hpo.reports.sections.curves import TrainingChart, training_table
+from hpo.reports.charts import TrainingChart
+from hpo.reports.p_values import p_text
+from hpo.reports.sections.curves import training_table
 from hpo.reports.sections.shared import capped, points_beyond_axis, values_beyond_axis
-from hpo.reports.sections.significance import p_text
 from hpo.translation.catalogue import sentences, tr, whole
 
 
 def overview_section(data: StudyComparison) -> Section:
+    """Return the final values of each side, and what is known of their data."""
     blocks: list[Block] = [Text(text) for text in data_warnings(data)]
     blocks += [Text(text) for text in _metric_warnings(data)]
     for one in data.metrics:
@@ -38,7 +40,7 @@ def overview_section(data: StudyComparison) -> Section:
 
 
 def data_warnings(data: StudyComparison) -> list[str]:
-    """What is known of whether all had the same data; what was validated on first."""
+    """Say if all sides had the same data, as far as that is known; the validation data first."""
     train, val = data.data
     texts = [_data_warning(val, validated=True)]
     if train.same is not val.same:
@@ -122,6 +124,7 @@ def _samples_table(data: StudyComparison) -> Table:
 
 
 def differences_section(data: StudyComparison) -> Section:
+    """Return the differences of the configurations."""
     title = tr("Differences of configuration")
     if not data.differences:
         return Section(title, "differences", [Text(tr("None was found."))])
@@ -134,6 +137,7 @@ def differences_section(data: StudyComparison) -> Section:
 
 
 def best_section(data: StudyComparison) -> Section:
+    """Return the best trial of each group and side; of single trials, these."""
     blocks: list[Block] = []
     for one in data.metrics:
         if len(data.metrics) > 1:
@@ -150,7 +154,7 @@ def best_section(data: StudyComparison) -> Section:
 
 
 def _without_value(state: str) -> str:
-    """Why a trial has no final value of a metric."""
+    """Return why a trial has no final value of a metric."""
     words = {"PRUNED": tr("pruned"), "FAIL": tr("failed"), "RUNNING": tr("running")}
     return words.get(state, "—")
 
@@ -187,7 +191,7 @@ def _best_table(data: StudyComparison, one: MetricComparison) -> Table:
 
 
 def _factors(one: MetricComparison) -> tuple[str, ...]:
-    """Learning rate and batch size, as far as a best trial has them."""
+    """Return learning rate and batch size, as far as a best trial has them."""
     params = [own.best.params for group in one.groups for own in group.sides if own.best is not None]
     return tuple(name for name in (*LEARNING_RATE, *BATCH_SIZE) if any(name in own for own in params))
 
@@ -196,7 +200,7 @@ def _factors(one: MetricComparison) -> tuple[str, ...]:
 
 
 def tests_section(data: StudyComparison) -> Section | None:
-    """None of single trials: one run says nothing of how far runs scatter."""
+    """Return the tests of the differences, or None for single trials: one run says nothing of how far runs scatter."""
     if not data.whole:
         return None
     blocks: list[Block] = []
@@ -280,6 +284,7 @@ def _test_cells(test: TwoSampleTest) -> tuple[str, ...]:
 
 
 def curves_section(data: StudyComparison) -> Section:
+    """Return the curves of the best trials side by side, a row for each group."""
     title = tr("Training curves")
     found = data.trainings
     if found is None:
@@ -309,6 +314,7 @@ def curves_section(data: StudyComparison) -> Section:
 
 
 def stability_section(data: StudyComparison) -> Section:
+    """Return the stability of the best trials."""
     title = tr("Training stability")
     if not data.series:
         text = tr("Not shown: no validation loss was reported, or not the same one by all.")

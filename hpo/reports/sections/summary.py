@@ -1,4 +1,4 @@
-"""The few numbers a reader looks for first, and what was searched."""
+"""Section of the few numbers that a reader looks for first, and of what was searched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from hpo.storage.budget import Span, wall_seconds
 from hpo.translation.catalogue import moment, tr, trn, whole
 
 
-def summary(study: StudyRecord) -> Section:
+def summary_section(study: StudyRecord) -> Section:
+    """Return the headline, the facts of the study, and its search space."""
     finished = study.finished
     headline: list[tuple[str, Cell]] = []
     if len(study.metrics) == 1:
@@ -94,14 +95,14 @@ def _times(spans: Sequence[Span]) -> str:
 
 
 def _dates(spans: Sequence[Span]) -> str:
-    """When the first trial began and the last one ended, in the time zone of whoever writes the report."""
+    """Return when the first trial began and the last one ended, in the time zone of whoever writes the report."""
     seconds = min(span.started for span in spans), max(span.finished for span in spans)
     first, last = (moment(datetime.fromtimestamp(second).astimezone()) for second in seconds)
     return first if first == last else tr("{first} to {last}", first=first, last=last)
 
 
 def _samples(study: StudyRecord) -> list[tuple[str, Cell]]:
-    """How many samples an epoch had, as far as the objective reported it."""
+    """Return the numbers of samples of an epoch, as far as the objective reported them."""
     facts: list[tuple[str, Cell]] = []
     for title, name in ((tr("Training samples"), "train_samples"), (tr("Validation samples"), "val_samples")):
         found = [value for trial in study.finished if (value := trial.last(name)) is not None]
@@ -113,7 +114,7 @@ def _samples(study: StudyRecord) -> list[tuple[str, Cell]]:
 
 
 def _setup(spec: StudySpec | None) -> list[tuple[str, Cell]]:
-    """What else was decided about the study."""
+    """Return what else was decided about the study."""
     if spec is None:
         return []
     facts = (
@@ -139,7 +140,7 @@ def _budget(budget: Budget) -> str:
 
 
 def counts(study: StudyRecord) -> str:
-    """`36 complete, 24 pruned and 0 failed`, and what is still under way."""
+    """Return `36 complete, 24 pruned and 0 failed`, and what still runs or waits."""
     parts = [
         tr("{n} complete", n=len(study.in_state("COMPLETE"))),
         tr("{n} pruned", n=len(study.in_state("PRUNED"))),

@@ -1,10 +1,9 @@
-"""The sections of a diagnosis: the verdict and what to do, curves with what led to it, losses, epochs."""
+"""Sections of a diagnosis: the verdict and what to do, the curves with the evidence, the losses, the epochs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from hpo.analysis.formatting import number
 from hpo.analysis.training.curves import Curve
@@ -13,6 +12,7 @@ from hpo.analysis.training.training_log import TrainingLog
 from hpo.analysis.training.verdict import Judgement, stem
 from hpo.curves import predicates
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Section, Table, Text
+from hpo.reports.charts import DiagnosisChart, DiagnosisPanel
 from hpo.reports.sections.verdict_text import percent, reason, recommendation, verdict_name
 from hpo.translation.catalogue import mark, sentences, tr, trn
 
@@ -22,6 +22,7 @@ MOST_PANELS = 6
 
 
 def verdict_section(found: Diagnosis) -> Section:
+    """Return the verdict, its reason and the recommendations."""
     headline: list[tuple[str, Cell]] = [(tr("epochs"), str(found.epochs))]
     if found.best is not None:
         headline.append((tr("best {metric}", metric=found.metric), number(found.best)))
@@ -43,7 +44,7 @@ _STATES = {
 
 
 def facts(found: Diagnosis) -> tuple[tuple[str, str], ...]:
-    """The numbers of the whole training, each with what it means."""
+    """Return the numbers of the whole training, each with what it means."""
     items: list[tuple[str, str]] = []
     loss = found.loss
     if found.reduction is not None:
@@ -85,30 +86,8 @@ def facts(found: Diagnosis) -> tuple[tuple[str, str], ...]:
     return tuple(items)
 
 
-@dataclass(frozen=True)
-class DiagnosisPanel:
-    """Curves drawn together. level: a line at the best level, and since: the epoch from which on the verdict's evidence
-    holds; None where there is none."""
-
-    title: str
-    curves: tuple[Curve, ...]
-    log: bool
-    level: float | None = None
-
-
-@dataclass(frozen=True)
-class DiagnosisChart:
-    """best: the epoch that `metric` says is best. since, verdict: from where on the verdict's evidence holds."""
-
-    panels: tuple[DiagnosisPanel, ...]
-    metric: str
-    best: int | None
-    since: int | None
-    verdict: str
-
-
 def curves_section(found: Diagnosis) -> Section:
-    """The losses, their components and what says which epoch is best, with the evidence drawn in."""
+    """Return the losses, their components and the metric that says which epoch is best, with the evidence drawn in."""
     title = tr("Curves")
     data = diagnosis_chart(found)
     if data is None:
@@ -129,6 +108,7 @@ def curves_section(found: Diagnosis) -> Section:
 
 
 def diagnosis_chart(found: Diagnosis) -> DiagnosisChart | None:
+    """Return the curves as a chart, or None if there is nothing to draw."""
     names = [component.name for component in found.components][: MOST_PANELS - 1]
     metric = stem(found.metric)
     stems = list(dict.fromkeys([*names, *([metric] if metric else [])]))
@@ -182,7 +162,7 @@ def _curves_table(data: DiagnosisChart) -> Table:
 
 
 def losses_section(found: Diagnosis) -> Section | None:
-    """Every component; None where nothing of a loss is known."""
+    """Return a row for each component of the loss, or None if no loss is known."""
     if not found.components:
         return None
     several = len(found.components) > 1
@@ -244,7 +224,7 @@ def _shares(found: Diagnosis) -> str:
 
 
 def epochs_section(found: Diagnosis) -> Section | None:
-    """What happened in each epoch; None of a training without losses."""
+    """Return what happened in each epoch, or None for a training without losses."""
     if not found.by_epoch or not found.components:
         return None
     names = [component.name for component in found.components]
@@ -286,7 +266,7 @@ def _how_epochs(found: Diagnosis, recorded: bool) -> str:
 
 
 def _spread(epochs: Sequence[Epoch]) -> list[Epoch]:
-    """At most MOST_EPOCHS of them, the first and last among them."""
+    """Return at most MOST_EPOCHS of the epochs, the first and the last among them."""
     n = len(epochs)
     if n <= MOST_EPOCHS:
         return list(epochs)
@@ -306,8 +286,8 @@ def _within_cell(epoch: Epoch, name: str) -> str:
     return "—" if own is None else f"{_or_dash(own.improvement, 3)} / {_or_dash(own.volatility, 3)}"
 
 
-def sections(found: Diagnosis) -> Iterator[Section]:
-    """In the order in which they are read."""
+def diagnosis_sections(found: Diagnosis) -> Iterator[Section]:
+    """Yield the sections in the order in which they are read."""
     for section in (verdict_section(found), curves_section(found), losses_section(found), epochs_section(found)):
         if section is not None:
             yield section

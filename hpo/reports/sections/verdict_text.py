@@ -1,4 +1,4 @@
-"""The words of a diagnosis: the verdict on a training with its rule and numbers, and what to do about it."""
+"""Texts of a diagnosis: the verdict on a training with its rule and numbers, and what to do about it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ NAMES = {
 
 
 def verdict_name(verdict: str) -> str:
+    """Return the verdict in the current language."""
     return tr(NAMES[verdict])
 
 
 def reason(found: Judgement) -> str:
-    """Why: what was seen, with its numbers, and the rule."""
+    """Return why the verdict was reached: what was seen, with its numbers, and the rule."""
     of = found.evidence
     if isinstance(of, predicates.NonFinite):
         return _not_finite(found, of)
@@ -61,6 +62,7 @@ def reason(found: Judgement) -> str:
 
 
 def percent(share: float) -> str:
+    """Return a share as a number of percent, with three digits."""
     return number(100 * share, 3)
 
 
@@ -201,13 +203,13 @@ def _flat(found: Judgement, of: predicates.Flat) -> str:
 
 
 def recommendation(advice: Advice) -> str:
-    """A sentence or two, with the numbers that led to it."""
+    """Return a sentence or two, with the numbers that led to the advice."""
     values = {name: value if isinstance(value, str) else number(value, 3) for name, value in advice.numbers.items()}
     return sentences([tr(_ADVICE[advice.code], **values), _rate(advice.code, values)])
 
 
 def _rate(code: str, values: Mapping[str, str]) -> str:
-    """What the learning rate was, where it is known and the advice is about it."""
+    """Return a sentence on the learning rate, where it is known and the advice is about it; else nothing."""
     if "rate" not in values:
         return ""
     return tr("It was trained with {parameter} {rate}.", parameter=values["parameter"], rate=values["rate"])

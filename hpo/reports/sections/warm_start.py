@@ -1,4 +1,4 @@
-"""How the configurations of earlier studies did."""
+"""Section on how the configurations of earlier studies did."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpo.translation.catalogue import sentences, tr, trn
 
 
 def warm_start_section(study: StudyRecord) -> Section | None:
-    """None of a study that began from no earlier one."""
+    """Return the section, or None for a study that began from no earlier one."""
     found = warm_trials(study)
     if found is None:
         return None

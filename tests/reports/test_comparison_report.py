@@ -12,9 +12,9 @@ from reading import LOSS, SCORE, epochs, study, trial
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.study_comparison import Side, StudyComparison, compare_sides
 from hpo.reports import html, markdown
-from hpo.reports.comparison_report import versus_data, versus_report
+from hpo.reports.comparison_report import comparison_data, comparison_report
 from hpo.reports.sections.study_comparison import data_warnings
-from hpo.reports.to_json import plain
+from hpo.reports.to_json import to_plain_data
 
 CURVE = {"train_loss": [0.9, 0.5, 0.4], "val_loss": [1.0, 0.6, 0.7], "score": [0.2, 0.7, 0.6]}
 
@@ -34,7 +34,7 @@ def beside(*studies: StudyRecord) -> StudyComparison:
 
 
 def sections(data: StudyComparison) -> dict[str, str]:
-    text = markdown.render(versus_report(data))
+    text = markdown.render(comparison_report(data))
     return dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
 
 
@@ -70,7 +70,7 @@ def test_too_few_trials_are_not_tested() -> None:
 
 
 def test_before_and_after_stand_beside_each_other() -> None:
-    page = html.render(versus_report(beside(searched(1, 2), searched(2, 2))))
+    page = html.render(comparison_report(beside(searched(1, 2), searched(2, 2))))
     rows = page.split('<div class="row')[1:]
     assert [row.count("data-figure") for row in rows[:2]] == [2, 2]
 
@@ -117,7 +117,7 @@ def test_other_data_are_flagged(tmp_path: Path, first: dict[str, str], second: d
 
 def test_without_a_complete_trial_there_is_a_page() -> None:
     empty = study([trial(0, {"architecture": "unet"}, state="FAIL", cause="exception")])
-    text = markdown.render(versus_report(beside(empty, searched(1, 1))))
+    text = markdown.render(comparison_report(beside(empty, searched(1, 1))))
     assert "no complete trial" in text
     assert "Not shown: no group has complete trials on both sides." in text
 
@@ -125,12 +125,12 @@ def test_without_a_complete_trial_there_is_a_page() -> None:
 def test_what_users_named_is_escaped() -> None:
     record = searched(1, 6)
     data = compare_sides([Side("<b>a</b>", record), Side("b", searched(2, 6))])
-    assert "<b>a</b>" not in html.render(versus_report(data))
+    assert "<b>a</b>" not in html.render(comparison_report(data))
 
 
 def test_programs_get_the_numbers() -> None:
     data = beside(searched(1, 7), searched(2, 7))
-    found = json.loads(json.dumps(plain(versus_data(data)), allow_nan=False))
+    found = json.loads(json.dumps(to_plain_data(comparison_data(data)), allow_nan=False))
     assert (found["kind"], found["sides"]) == ("comparison", ["study0", "study1"])
     assert found["metrics"][0]["tests"][0]["p"] == pytest.approx(data.metrics[0].tests[0].p)
     assert "trainings" not in found

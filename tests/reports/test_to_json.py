@@ -9,8 +9,8 @@ from reading import SCORE, SPACE, study, trial
 
 from hpo.analysis.red_flag_regions import Share
 from hpo.analysis.summary_statistics import Spread
-from hpo.reports.study_json import data_of
-from hpo.reports.to_json import plain
+from hpo.reports.study_json import study_data
+from hpo.reports.to_json import to_plain_data
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 
@@ -23,7 +23,7 @@ def test_everything_becomes_what_json_can_hold() -> None:
         "metric": SCORE,
         "path": Path("a/b"),
     }
-    assert plain(given) == {
+    assert to_plain_data(given) == {
         "spread": {"n": 2, "mean": 0.5, "deviation": None, "median": 0.5, "low": None, "high": None},
         "1": [0.25, [0, 1, 2], True],
         "trial": 7,
@@ -42,7 +42,7 @@ def test_a_program_finds_the_best_of_each_architecture() -> None:
         ],
         space=SPACE,
     )
-    data = json.loads(json.dumps(plain(data_of(record)), allow_nan=False))
+    data = json.loads(json.dumps(to_plain_data(study_data(record)), allow_nan=False))
     best = {row["group"]: row["best"] for row in data["by_metric"]["score"]["best"]}
     assert best == {"unet": 1, "resnet": 2}
     assert data["counts"] == {"complete": 3, "pruned": 1, "fail": 0, "running": 0}
@@ -52,4 +52,4 @@ def test_a_program_finds_the_best_of_each_architecture() -> None:
 
 
 def test_a_renamed_field_keeps_its_key() -> None:
-    assert plain(Share(1, 4)) == {"ill": 1, "n": 4}
+    assert to_plain_data(Share(1, 4)) == {"ill": 1, "n": 4}
