@@ -149,15 +149,15 @@ def _explain(path: KeyPath, owner: type[BaseModel] | None, field: FieldInfo | No
         return _Sentence(str(context["error"]))
     if kind == "missing":
         return _Sentence("is missing", [_wanted(field)])
-    if kind == "extra_forbidden" and owner is not None:
+    if kind in ("extra_forbidden", "invalid_key") and owner is not None:
         known = [info.alias or name for name, info in owner.model_fields.items()]
         keys = ".".join(str(key) for key in path[:-1] if isinstance(key, str))
         name = owner.model_config.get("title") or keys or "this mapping"
-        return _Sentence(f"is not a key of {name}", [listing(known, 20)], nearest(path[-1], known))
+        return _Sentence(f"is not a key of {name}", [listing(known, 20) or "none at all"], nearest(path[-1], known))
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
         return _Sentence(f"{given} is not right", [" or ".join(options)], nearest(error["input"], options))
-    if field is not None and field.description and kind != "too_short":
+    if field is not None and field.description:
         return _Sentence(f"{given} is not right", [field.description])
     known_words = _EXPECTED.get(kind)
     words = error["msg"].removeprefix("Input should be ") if known_words is None else known_words.format_map(context)

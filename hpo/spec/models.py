@@ -184,7 +184,7 @@ class StudySpec(_Model):
         tuple[Metric, ...],
         Field(
             min_length=1,
-            description="a list of what the objective returns, [{name: val_loss, direction: minimize}]",
+            description="a list of what the objective returns, at least one: [{name: val_loss, direction: minimize}]",
         ),
     ]
     group_by: Text | None = None
