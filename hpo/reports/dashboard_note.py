@@ -64,8 +64,8 @@ def _early_ends(study: StudyRecord) -> list[Text | Table]:
         blocks += [Text(tr("Ended early:")), _cut(Table(columns, rows, frozenset({1})))]
     warned = warnings_of(study)
     if warned:
-        said = tr(", ").join(f"{name} {n}" for name, n in warned.items())
-        blocks.append(Text(tr("Red flags that only warned, in so many trials: {flags}.", flags=said)))
+        flags = tr(", ").join(f"{name} {n}" for name, n in warned.items())
+        blocks.append(Text(tr("Red flags that only warned, in so many trials: {flags}.", flags=flags)))
     return [*blocks, *map(Text, region_sentences(study, MOST_REGIONS))]
 
 

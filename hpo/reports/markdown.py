@@ -47,8 +47,8 @@ def _block(block: Block, images: Iterator[str]) -> Iterator[str]:
         yield from (" · ".join(f"{escape(name)} **{_cell(value)}**" for name, value in block.items), "")
     elif isinstance(block, Facts):
         for name, value in block.items:
-            said = tr("{name}: {value}", name=escape(name), value=_cell(value))
-            yield f"- {said}"
+            item = tr("{name}: {value}", name=escape(name), value=_cell(value))
+            yield f"- {item}"
         yield ""
     elif isinstance(block, Table):
         yield from _table(block)

@@ -16,9 +16,11 @@ from browser import measure
 from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributions
 
 from hpo.analysis.records import StudyRecord, WarmOrigin
+from hpo.analysis.training.curves import Curve
 from hpo.errors import ReportError
 from hpo.reports import html, markdown
-from hpo.reports.blocks import Link, Report, Section, Table, Text
+from hpo.reports.blocks import Chart, Facts, Link, Report, Row, Section, Table, Text
+from hpo.reports.charts import LinePanel, LinePanels, NamedLine
 from hpo.reports.study_report import study_report
 from hpo.reports.write import write_study_report
 from hpo.spec.models import Metric
@@ -219,6 +221,56 @@ def test_user_texts_are_shown_and_never_markup() -> None:
     text = markdown.render(report)
     assert "<script>" not in text
     assert "\n# head" not in text
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></style></table><b>",
+    "Tom & Jerry &amp; &lt;b&gt; &#60;",
+    "{{ 7 * 7 }}{% raw %}{# x #}",
+    "日本語 é \u202e\N{GRINNING FACE}",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_text_is_on_the_page_as_it_was_given_wherever_it_stands(name: str) -> None:
+    """Also in attributes, and in a link's target: what a parser reads is the text, and no element comes of it."""
+
+    def page(text: str) -> tuple[list[str], str]:
+        folded = Table((text, text), ((text, Link(text, text)), (text, text)), frozenset({1}), text, text)
+        facts = (Facts(((text, text),)), Facts(((text, Link(text, text)),), headline=True))
+        data = LinePanels((LinePanel(text, (NamedLine("train", Curve(text, (1, 2), (0.5, 0.6))),)),), 1)
+        charts = (Row((Chart(text, data, folded, text),), text, folded, text), Chart(text, data, folded, text))
+        report = Report(text, text, (Section(text, "part", [Text(text), folded, *facts, *charts]),))
+        source = html.render(report)
+        return [tag for tag, _ in Elements(source).found], source
+
+    tags, source = page(name)
+    assert tags == page("harmless")[0]
+    texts, attributes = _texts_and_attributes(source)
+    expected_texts, expected_attributes = _texts_and_attributes(page("harmless")[1])
+    assert texts.count(name) == expected_texts.count("harmless") == 47
+    assert attributes.count(name) == expected_attributes.count("harmless") == 7
+    data_scripts = re.findall(r'(?s)<script type="application/json" id="(\w+)">(.*?)</script>', source)
+    assert [key for key, _ in data_scripts] == ["words", "figures", "tables"]
+    tables = json.loads(data_scripts[2][1])
+    assert [list(csv.reader(text.splitlines()))[1][0] for _, text in tables] == [name, name]
+
+
+def _texts_and_attributes(source: str) -> tuple[list[str], list[str]]:
+    class Parser(HTMLParser):
+        def handle_data(self, data: str) -> None:
+            texts.append(data.strip())
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            attributes.extend(value or "" for _, value in attrs)
+
+    texts: list[str] = []
+    attributes: list[str] = []
+    Parser(convert_charrefs=True).feed(source)
+    return texts, attributes
 
 
 def test_markdown_tables_are_aligned_and_keep_their_columns() -> None:

@@ -55,16 +55,16 @@ def _mean(row: int, name: str, found: Spread) -> go.Scatter:
     """Draw the mean below the dots, with a bar of one standard deviation to either side if there is one."""
     bar = {"array": [found.deviation], "thickness": 2, "width": 4}
     mean = number(found.mean, 5)
-    said = tr("mean {mean}, n = {n}", mean=mean, n=found.n)
+    text = tr("mean {mean}, n = {n}", mean=mean, n=found.n)
     if found.deviation is not None:
-        said = tr("mean {mean}, sd {sd}, n = {n}", mean=mean, sd=number(found.deviation, 3), n=found.n)
+        text = tr("mean {mean}, sd {sd}, n = {n}", mean=mean, sd=number(found.deviation, 3), n=found.n)
     return go.Scatter(
         x=[found.mean],
         y=[row + 0.28],
         mode="markers",
         marker={"color": color_of(row), "symbol": "diamond", "size": 10},
         error_x=None if found.deviation is None else bar,
-        hovertemplate=f"{short(name)}<br>{literal(said)}<extra></extra>",
+        hovertemplate=f"{short(name)}<br>{literal(text)}<extra></extra>",
     )
 
 

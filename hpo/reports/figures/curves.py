@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,26 +13,24 @@ from hpo.reports.blocks import Rows
 from hpo.reports.charts import LinesChart, TrainingChart
 from hpo.reports.figures.shared import (
     OKABE_ITO,
-    OUTLINE,
     axis,
-    cut,
+    curve_mode,
+    epoch_axis,
+    epoch_rule,
     layout,
     legend,
     literal,
+    log_axis,
     padded,
+    panel_axis,
     short,
     star,
     value_at_epoch,
-    whole_ticks,
 )
 from hpo.translation.catalogue import mark, tr
 
 PANEL_HEIGHT = 170
-LONGEST_TITLE = 22  # characters beside a panel
-GAP = 0.12  # between panels, as a share of one
 LINES_HEIGHT = 300
-# Curves of fewer points also have markers: a line alone does not show a single one.
-FEW_POINTS = 30
 LOOKS = {
     mark("train"): (OKABE_ITO[4], "dash"),
     mark("validation"): (OKABE_ITO[0], "solid"),
@@ -49,10 +46,8 @@ def training_figure(data: TrainingChart) -> go.Figure:
     axes: dict[str, Any] = {}
     named: set[str] = set()
     for row, (panel, curves) in enumerate(zip(shared.panels, own.curves, strict=True)):
-        which = "y" if row == 0 else f"y{row + 1}"
-        top, bottom = 1 - (row + GAP) / panels if row else 1.0, 1 - (row + 1) / panels
-        title = axis(cut(panel.title, LONGEST_TITLE), **_scale(panel))
-        axes[which.replace("y", "yaxis")] = title | {"domain": [bottom, top]}
+        which, up = panel_axis(row, panels, panel.title, **_scale(panel))
+        axes |= up
         for curve in curves:
             kind = _kind(curve.name)
             traces.append(_curve(drawn(curve, keep=_known(own.best)), kind, (kind or curve.name) not in named, which))
@@ -60,26 +55,15 @@ def training_figure(data: TrainingChart) -> go.Figure:
             best = next((v for s, v in curve.finite if s == own.best and curve.name == shared.metric.name), None)
             if best is not None and own.best is not None:
                 traces.append(star(curve.name, own.best, best, which))
-    lowest = "y" if panels == 1 else f"y{panels}"
     look = layout(
         PANEL_HEIGHT * panels + 90,
         legend=legend(),
         dragmode="zoom",
-        xaxis=_epochs(shared.first, shared.last) | {"anchor": lowest},
-        shapes=[_rule(own.best)] if own.best is not None else [],
+        xaxis=epoch_axis(shared.first, shared.last, panels),
+        shapes=[epoch_rule(own.best)] if own.best is not None else [],
         **axes,
     )
     return go.Figure(traces, look)
-
-
-def _rule(step: int) -> dict[str, Any]:
-    line = {"color": OUTLINE, "width": 1, "dash": "dot"}
-    return {"type": "line", "x0": step, "x1": step, "yref": "paper", "y0": 0, "y1": 1, "line": line, "layer": "below"}
-
-
-def _epochs(first: int, last: int) -> dict[str, Any]:
-    room = 0.03 * (last - first) + 0.5
-    return axis(tr("epoch"), range=[first - room, last + room], **whole_ticks(last - first))
 
 
 def _kind(name: str) -> str:
@@ -97,7 +81,7 @@ def _curve(curve: Curve, kind: str, first: bool, which: str) -> go.Scatter:
     return go.Scatter(
         x=curve.steps,
         y=curve.values,
-        mode="lines+markers" if len(curve.steps) <= FEW_POINTS else "lines",
+        mode=curve_mode(curve.steps),
         name=tr(kind) if kind else short(curve.name),
         legendgroup=kind or curve.name,
         showlegend=first,
@@ -112,9 +96,7 @@ def _scale(panel: Panel) -> dict[str, Any]:
     low, high = panel.shown.low, panel.shown.high
     if not panel.log or low is None or high is None:
         return {"range": padded(panel.shown)}
-    span = math.log10(high) - math.log10(low)
-    ends = [math.log10(low) - 0.05 * span, math.log10(high) + 0.05 * span]
-    return {"type": "log", "range": ends, "exponentformat": "power", "nticks": 5}
+    return log_axis(low, high)
 
 
 # --- all trials
@@ -138,7 +120,7 @@ def lines_figure(data: LinesChart) -> go.Figure:
             traces += [_thin(lines, tr(name), color), _ends(lines, tr(name), color, symbol, size)]
     traces += [_thick(line) for line in own.lines if line.number == own.best]
     up = axis("", range=padded(shared.shown))
-    across = _epochs(shared.first, shared.last)
+    across = epoch_axis(shared.first, shared.last)
     return go.Figure(traces, layout(LINES_HEIGHT, legend=legend(), dragmode="zoom", xaxis=across, yaxis=up))
 
 

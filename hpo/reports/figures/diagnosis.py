@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,14 +9,22 @@ import plotly.graph_objects as go
 from hpo.analysis.training.curves import Curve, drawn
 from hpo.reports.blocks import Rows
 from hpo.reports.charts import DiagnosisChart, DiagnosisPanel
-from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, cut, layout, legend, star, value_at_epoch, whole_ticks
+from hpo.reports.figures.shared import (
+    NEUTRAL,
+    OKABE_ITO,
+    curve_mode,
+    epoch_axis,
+    epoch_margin,
+    layout,
+    legend,
+    log_axis,
+    panel_axis,
+    star,
+    value_at_epoch,
+)
 from hpo.translation.catalogue import mark, tr
 
 PANEL_HEIGHT = 170
-GAP = 0.12  # between panels, as a share of one
-LONGEST_TITLE = 22
-# Curves of fewer points also have markers: a line alone does not show a single one.
-FEW_POINTS = 30
 BAND = "rgba(213, 94, 0, 0.13)"
 LOOKS = {
     "train_": (mark("train"), OKABE_ITO[4], "dash", "circle"),
@@ -35,13 +42,11 @@ def diagnosis_figure(data: DiagnosisChart) -> go.Figure:
     count = len(data.panels)
     steps = [step for panel in data.panels for curve in panel.curves for step in curve.steps]
     first, last = min(steps), max(steps)
-    room = 0.03 * (last - first) + 0.5
+    room = epoch_margin(first, last)
     keep = tuple(step for step in (data.best, data.since) if step is not None)
     for row, panel in enumerate(data.panels):
-        which = "y" if row == 0 else f"y{row + 1}"
-        top, bottom = 1 - (row + GAP) / count if row else 1.0, 1 - (row + 1) / count
-        title = axis(cut(panel.title, LONGEST_TITLE), **_scale(panel))
-        axes[which.replace("y", "yaxis")] = title | {"domain": [bottom, top]}
+        which, up = panel_axis(row, count, panel.title, **_scale(panel))
+        axes |= up
         for curve in panel.curves:
             traces.append(_trace(drawn(curve, keep=keep), named, which))
             if curve.name == data.metric:
@@ -55,12 +60,11 @@ def diagnosis_figure(data: DiagnosisChart) -> go.Figure:
         shapes.append(
             {"type": "rect", "yref": "paper", "fillcolor": BAND, "line": {"width": 0}, "layer": "below", **ends}
         )
-    across = axis(tr("epoch"), range=[first - room, last + room], **whole_ticks(last - first))
     look = layout(
         PANEL_HEIGHT * count + 90,
         legend=legend(),
         dragmode="zoom",
-        xaxis=across | {"anchor": "y" if count == 1 else f"y{count}"},
+        xaxis=epoch_axis(first, last, count),
         shapes=shapes,
         **axes,
     )
@@ -83,10 +87,8 @@ def diagnosis_rows(data: DiagnosisChart) -> Rows:
 def _scale(panel: DiagnosisPanel) -> dict[str, Any]:
     if not panel.log:
         return {}
-    logs = [math.log10(value) for curve in panel.curves for _, value in curve.finite]
-    margin = 0.05 * (max(logs) - min(logs))
-    ends = [min(logs) - margin, max(logs) + margin]
-    return {"type": "log", "range": ends, "exponentformat": "power", "nticks": 5}
+    values = [value for curve in panel.curves for _, value in curve.finite]
+    return log_axis(min(values), max(values))
 
 
 def _trace(curve: Curve, named: set[str], which: str) -> go.Scatter:
@@ -97,7 +99,7 @@ def _trace(curve: Curve, named: set[str], which: str) -> go.Scatter:
     return go.Scatter(
         x=curve.steps,
         y=curve.values,
-        mode="lines+markers" if len(curve.steps) <= FEW_POINTS else "lines",
+        mode=curve_mode(curve.steps),
         name=tr(name),
         legendgroup=kind or "bare",
         showlegend=first,

@@ -108,22 +108,22 @@ def ink_on(fill: tuple[float, float, float]) -> str:
 def _hover(data: HeatmapChart, row: int, column: int) -> str:
     shared, cell = data.shared, data.own.cells[row][column]
     where = [(of.name, of.labels[k]) for of, k in ((shared.rows, row), (shared.columns, column)) if of.name]
-    said = [literal(f"{name} {text}") for name, text in where]
+    lines = [literal(f"{name} {text}") for name, text in where]
     if cell.empty:
-        return "<br>".join([*said, tr("not tried")])
+        return "<br>".join([*lines, tr("not tried")])
     if cell.mean is not None:
         values = {"metric": shared.metric.name, "value": number(cell.mean, 6)}
         if cell.n > 1:
-            said.append(literal(tr("mean of {metric}: {value}", **values)))
+            lines.append(literal(tr("mean of {metric}: {value}", **values)))
         else:
-            said.append(literal(tr("final value of {metric}: {value}", **values)))
+            lines.append(literal(tr("final value of {metric}: {value}", **values)))
     ended = tr(
         "{complete} complete, {pruned} pruned, {failed} failed",
         complete=cell.n,
         pruned=cell.pruned,
         failed=cell.failed,
     )
-    return "<br>".join([*said, ended, tr("trials {numbers}", numbers=numbers(cell.trials, 8))])
+    return "<br>".join([*lines, ended, tr("trials {numbers}", numbers=numbers(cell.trials, 8))])
 
 
 def colours(data: HeatmapChart | ColourScale) -> dict[str, Any]:

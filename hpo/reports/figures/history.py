@@ -75,15 +75,15 @@ def _dots(points: list[Point], name: str, data: History, **marker: Any) -> go.Sc
 def _point_hover(point: Point, data: History) -> str:
     values = {"trial": point.number, "metric": data.metric.name, "value": number(point.value, 5)}
     if point.state == "PRUNED":
-        said = trn(
+        text = trn(
             "trial {trial}: {metric} {value} when pruned after {n} step",
             "trial {trial}: {metric} {value} when pruned after {n} steps",
             point.steps,
             **values,
         )
     else:
-        said = tr("trial {trial}: {metric} {value}", **values)
-    return literal(said) + (f"<br>{literal(f'{data.group_by} {point.group}')}" if data.group_by else "")
+        text = tr("trial {trial}: {metric} {value}", **values)
+    return literal(text) + (f"<br>{literal(f'{data.group_by} {point.group}')}" if data.group_by else "")
 
 
 def history_rows(data: History) -> Rows:

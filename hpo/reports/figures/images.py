@@ -42,8 +42,8 @@ def write_images(figures: Sequence[go.Figure], paths: Sequence[Path]) -> None:
     except OSError as error:
         raise ReportError(f"the images in {paths[0].parent} cannot be written: {error.strerror or error}") from error
     except Exception as error:  # kaleido and its browser have many classes, none of them documented
-        said = error.args[0] if error.args else type(error).__name__
-        raise ReportError(f"no image could be drawn: {said} Without --images a report needs no browser") from error
+        message = error.args[0] if error.args else type(error).__name__
+        raise ReportError(f"no image could be drawn: {message} Without --images a report needs no browser") from error
     for path in paths:
         if path.suffix == ".png":
             _shrink(path)

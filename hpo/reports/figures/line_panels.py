@@ -19,14 +19,20 @@ from hpo.reports.charts import (
     LinePanels,
     NamedLine,
 )
-from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, OUTLINE, axis, cut, layout, legend, literal, whole_ticks
+from hpo.reports.figures.shared import (
+    NEUTRAL,
+    OKABE_ITO,
+    curve_mode,
+    epoch_axis,
+    epoch_rule,
+    layout,
+    legend,
+    literal,
+    panel_axis,
+)
 from hpo.translation.catalogue import tr
 
 PANEL_HEIGHT = 150
-GAP = 0.12  # between panels, as a share of one
-LONGEST_TITLE = 22
-# Curves of fewer points also have markers: a line alone does not show a single one.
-FEW_POINTS = 30
 LOOKS = {
     TRAIN: (OKABE_ITO[4], "dash", "circle"),
     VALIDATION: (OKABE_ITO[0], "solid", "square"),
@@ -45,25 +51,21 @@ def line_panels_figure(data: LinePanels) -> go.Figure:
     named: set[str] = set()
     count = len(data.panels)
     for row, panel in enumerate(data.panels):
-        which = "y" if row == 0 else f"y{row + 1}"
-        top, bottom = 1 - (row + GAP) / count if row else 1.0, 1 - (row + 1) / count
         scale: dict[str, Any] = {"type": "log", "exponentformat": "power", "nticks": 5} if panel.log else {}
-        title = axis(cut(panel.title, LONGEST_TITLE), **scale)
-        axes[which.replace("y", "yaxis")] = title | {"domain": [bottom, top]}
+        which, up = panel_axis(row, count, panel.title, **scale)
+        axes |= up
         for line in panel.lines:
             traces.append(_trace(line, line.of not in named, which, data.best))
             named.add(line.of)
     steps = [step for panel in data.panels for line in panel.lines for step in line.curve.steps]
     first, last = min(steps), max(steps)
-    room = 0.03 * (last - first) + 0.5
-    across = axis(tr("epoch"), range=[first - room, last + room], **whole_ticks(last - first))
     return go.Figure(
         traces,
         layout(
             PANEL_HEIGHT * count + 90,
             legend=legend(),
-            xaxis=across | {"anchor": "y" if count == 1 else f"y{count}"},
-            shapes=[] if data.best is None else [_rule(data.best)],
+            xaxis=epoch_axis(first, last, count),
+            shapes=[] if data.best is None else [epoch_rule(data.best)],
             annotations=[] if data.best is None else [_best(data.best, first, last)],
             **axes,
         ),
@@ -77,7 +79,7 @@ def _trace(line: NamedLine, first: bool, which: str, best: int | None) -> go.Sca
     return go.Scatter(
         x=curve.steps,
         y=curve.values,
-        mode="lines+markers" if len(curve.steps) <= FEW_POINTS else "lines",
+        mode=curve_mode(curve.steps),
         name=tr(line.of),
         legendgroup=line.of,
         showlegend=first,
@@ -86,11 +88,6 @@ def _trace(line: NamedLine, first: bool, which: str, best: int | None) -> go.Sca
         marker={"color": color, "size": 5, "symbol": symbol},
         hovertemplate=f"{literal(tr(line.of))} %{{y:.4g}}<br>{epoch}<extra></extra>",
     )
-
-
-def _rule(epoch: int) -> dict[str, Any]:
-    line = {"color": OUTLINE, "width": 1, "dash": "dot"}
-    return {"type": "line", "x0": epoch, "x1": epoch, "yref": "paper", "y0": 0, "y1": 1, "line": line, "layer": "below"}
 
 
 def _best(epoch: int, first: int, last: int) -> dict[str, Any]:

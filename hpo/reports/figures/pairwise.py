@@ -55,12 +55,12 @@ def _trace(pairs: list[tuple[int, Pair]], color: str, symbol: str) -> go.Scatter
             "thickness": 2,
             "width": 5,
         },
-        customdata=[literal(_said(pair)) for _, pair in pairs],
+        customdata=[literal(_hover(pair)) for _, pair in pairs],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
 
-def _said(pair: Pair) -> str:
+def _hover(pair: Pair) -> str:
     numbers = {name: number(getattr(pair, name), 4) for name in ("difference", "low", "high")}
     return tr("{a} less {b}: {difference}, 95 % interval {low} to {high}", a=pair.a, b=pair.b, **numbers)
 

@@ -15,9 +15,9 @@ from hpo.reports.figures.shared import OUTLINE, cut, layout, literal, short, str
 from hpo.reports.p_values import p_relation
 from hpo.translation.catalogue import tr
 
-STRIP_HEIGHT, LETTER, LEAST_CELL = 58, 7, 56  # pixels
+STRIP_HEIGHT, LETTER_WIDTH, LEAST_CELL = 58, 7, 56  # pixels
 LONGEST_LABEL = 18
-HALF = 0.42  # of a strip's height
+HALF_STRIP = 0.42  # of a strip's height
 # The end of the scale would hardly show on a dark page.
 MOST_COLOUR = 0.92
 
@@ -32,7 +32,7 @@ def enrichment_figure(data: EnrichmentChart) -> go.Figure:
     height = STRIP_HEIGHT * len(shown) + 24
     widest = max(len(strip.cells) * _cell_width(strip) for strip in shown)
     return go.Figure(
-        _hovered(data),
+        _hover_points(data),
         layout(
             height,
             meta={"least_width": widest + 130},
@@ -46,7 +46,7 @@ def enrichment_figure(data: EnrichmentChart) -> go.Figure:
 
 def _cell_width(strip: Strip) -> int:
     """Return the pixels that the longest label needs."""
-    return max(LEAST_CELL, *(10 + LETTER * min(LONGEST_LABEL, len(label)) for label in strip.axis.labels))
+    return max(LEAST_CELL, *(10 + LETTER_WIDTH * min(LONGEST_LABEL, len(label)) for label in strip.axis.labels))
 
 
 def _span(strip: Strip, first: int, last: int) -> tuple[float, float]:
@@ -68,7 +68,7 @@ def _cells(strip: Strip, row: int) -> list[dict[str, Any]]:
         if share.fraction is not None:
             red, green, blue = (round(255 * part) for part in colour(share.fraction))
             look["fillcolor"] = f"rgb({red}, {green}, {blue})"
-        place = {"x0": low, "x1": high, "y0": row - HALF, "y1": row + HALF}
+        place = {"x0": low, "x1": high, "y0": row - HALF_STRIP, "y1": row + HALF_STRIP}
         found.append({"type": "rect", "layer": "below", **place, **look})
     return found
 
@@ -77,7 +77,7 @@ def _outline(strip: Strip, row: int) -> list[dict[str, Any]]:
     if strip.region is None or not strip.region.significant:
         return []
     low, high = _span(strip, strip.region.first, strip.region.last)
-    place = {"x0": low, "x1": high, "y0": row - HALF, "y1": row + HALF}
+    place = {"x0": low, "x1": high, "y0": row - HALF_STRIP, "y1": row + HALF_STRIP}
     return [{"type": "rect", **place, "line": {"color": OUTLINE, "width": 3}}]
 
 
@@ -95,7 +95,7 @@ def _texts(strip: Strip, row: int) -> list[dict[str, Any]]:
     return found
 
 
-def _hovered(data: EnrichmentChart) -> go.Scatter:
+def _hover_points(data: EnrichmentChart) -> go.Scatter:
     """Return invisible points that show what is in each cell."""
     places: list[tuple[float, int]] = []
     texts = []
@@ -103,15 +103,15 @@ def _hovered(data: EnrichmentChart) -> go.Scatter:
         for cell, share in enumerate(strip.cells):
             low, high = _span(strip, cell, cell)
             places.append(((low + high) / 2, row))
-            said = [literal(f"{strip.axis.name} {strip.axis.labels[cell]}")]
+            lines = [literal(f"{strip.axis.name} {strip.axis.labels[cell]}")]
             if share.fraction is None:
-                said.append(tr("no trial came so far"))
+                lines.append(tr("no trial came so far"))
             else:
-                said.append(tr("{n} of {all} trials raised it ({share})", n=share.flagged, all=share.n,
+                lines.append(tr("{n} of {all} trials raised it ({share})", n=share.flagged, all=share.n,
                                share=f"{share.fraction:.0%}"))  # fmt: skip
             if strip.region is not None and strip.region.first <= cell <= strip.region.last:
-                said.append(_said(strip, strip.region))
-            texts.append("<br>".join(said))
+                lines.append(_region_text(strip, strip.region))
+            texts.append("<br>".join(lines))
     return go.Scatter(
         x=[x for x, _ in places],
         y=[y for _, y in places],
@@ -123,7 +123,7 @@ def _hovered(data: EnrichmentChart) -> go.Scatter:
     )
 
 
-def _said(strip: Strip, region: Region) -> str:
+def _region_text(strip: Strip, region: Region) -> str:
     inside, other = region.inside, region.elsewhere
     return literal(
         tr(

@@ -8,6 +8,7 @@ are transparent and the page gives the text its colour, so that a figure fits li
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ LONGEST_NAME = 28
 LONGEST_TICK = 14
 LONGEST_STRIP = 24
 STRIP_HEIGHT = 52  # pixels of one row of dots
+PANEL_GAP = 0.12  # between panels above each other, as a share of one
+LONGEST_PANEL_TITLE = 22  # characters beside a panel
+# Curves of more points have no markers.
+FEW_POINTS = 30
 
 
 def literal(text: str) -> str:
@@ -90,6 +95,44 @@ def legend() -> dict[str, Any]:
     return {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
 
 
+def panel_axis(row: int, count: int, title: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name of the vertical axis of one of `count` panels above each other, and that axis for the layout."""
+    top, bottom = 1 - (row + PANEL_GAP) / count if row else 1.0, 1 - (row + 1) / count
+    number_of_axis = "" if row == 0 else str(row + 1)
+    own = axis(cut(title, LONGEST_PANEL_TITLE), **more) | {"domain": [bottom, top]}
+    return f"y{number_of_axis}", {f"yaxis{number_of_axis}": own}
+
+
+def epoch_axis(first: int, last: int, panels: int = 1) -> dict[str, Any]:
+    """Return the horizontal axis of epochs, below the last of some panels."""
+    room = epoch_margin(first, last)
+    ends = [first - room, last + room]
+    return axis(tr("epoch"), range=ends, **whole_ticks(last - first)) | {"anchor": "y" if panels == 1 else f"y{panels}"}
+
+
+def epoch_margin(first: int, last: int) -> float:
+    """Return the room on either side of an axis of epochs."""
+    return 0.03 * (last - first) + 0.5
+
+
+def log_axis(low: float, high: float) -> dict[str, Any]:
+    """Return what makes an axis logarithmic, from `low` to `high` with some room beyond."""
+    first, last = math.log10(low), math.log10(high)
+    margin = 0.05 * (last - first)
+    return {"type": "log", "range": [first - margin, last + margin], "exponentformat": "power", "nticks": 5}
+
+
+def epoch_rule(epoch: int) -> dict[str, Any]:
+    """Return a dotted line through all panels at one epoch."""
+    line = {"color": OUTLINE, "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": epoch, "x1": epoch, "yref": "paper", "y0": 0, "y1": 1, "line": line, "layer": "below"}
+
+
+def curve_mode(steps: Sequence[int]) -> str:
+    """Return plotly's mode of a curve; a short one also has markers, since a line alone does not show one point."""
+    return "lines+markers" if len(steps) <= FEW_POINTS else "lines"
+
+
 def whole_ticks(span: int) -> dict[str, Any]:
     """Return ticks at whole numbers, for an axis of this span."""
     return {"dtick": 1} if span < 8 else {"tickformat": "d"}
@@ -129,7 +172,7 @@ def value_at_epoch(name: str) -> str:
 
 def star(name: str, step: int, value: float, which: str) -> go.Scatter:
     """Draw the best epoch on the axis `which`."""
-    said = tr("best {metric}: {value}", metric=name, value=number(value, 5))
+    text = tr("best {metric}: {value}", metric=name, value=number(value, 5))
     epoch = tr("epoch {epoch}", epoch=step)
     return go.Scatter(
         x=[step],
@@ -138,7 +181,7 @@ def star(name: str, step: int, value: float, which: str) -> go.Scatter:
         name=tr("best epoch"),
         yaxis=which,
         marker={"color": OUTLINE, "symbol": "star", "size": 13},
-        hovertemplate=f"{literal(said)}<br>{epoch}<extra></extra>",
+        hovertemplate=f"{literal(text)}<br>{epoch}<extra></extra>",
     )
 
 

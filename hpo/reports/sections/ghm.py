@@ -91,15 +91,15 @@ def ghm_verdict(data: GhmTraining) -> str:
     }
     if data.inert_from is None:
         if data.inert.any():
-            said = tr(
+            inert = tr(
                 "In {inert} of {epochs} epochs more than {limit} % of the samples were in one bin, where reweighting "
                 "changes next to nothing; not so in the last one.",
                 **numbers,
             )
         else:
-            said = tr("The reweighting was not inert: no epoch had more than {limit} % in one bin.", **numbers)
+            inert = tr("The reweighting was not inert: no epoch had more than {limit} % in one bin.", **numbers)
         full = tr("In the last epoch the fullest bin, {bin} of {bins} ({range}), has {share} %.", **numbers)
-        return sentences([said, full])
+        return sentences([inert, full])
     parts = [
         tr(
             "The reweighting is inert from epoch {epoch} on ({inert} of {epochs} epochs): more than {limit} % of the "
@@ -148,11 +148,11 @@ def _changes(data: GhmTraining) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for change in data.changes:
         if any(change.name == curve.name for curve in data.accuracies):
-            said = f"{change.difference:+.4f}"
+            difference = f"{change.difference:+.4f}"
         else:
-            said = "—" if change.reduction is None else f"{-change.reduction:+.1%}"
+            difference = "—" if change.reduction is None else f"{-change.reduction:+.1%}"
         best = "—" if change.best is None else number(change.best)
-        rows.append((change.name, number(change.first), best, number(change.last), said))
+        rows.append((change.name, number(change.first), best, number(change.last), difference))
     best = tr("best epoch") if data.best is None else tr("best epoch ({epoch})", epoch=data.best)
     columns = (tr("metric"), tr("first"), best, tr("last"), tr("first to last"))
     note = tr("first to last: an accuracy's difference; a loss's change in percent of its first value.")
@@ -185,10 +185,10 @@ def _wide(lines: Sequence[NamedLine]) -> bool:
 
 def _panels_caption(data: GhmTraining) -> str:
     names = [curve.name for curve in (*data.accuracies, *data.originals, *data.reweighted)]
-    said = [tr("Drawn are {names}.", names=listed(names))]
+    texts = [tr("Drawn are {names}.", names=listed(names))]
     if data.ratios:
-        said.append(tr("A ratio of 1 means that the reweighting left the loss as it was."))
-    return sentences(said)
+        texts.append(tr("A ratio of 1 means that the reweighting left the loss as it was."))
+    return sentences(texts)
 
 
 def _statistics(data: GhmTraining) -> Table:
@@ -286,12 +286,14 @@ def _rows(values: Array) -> tuple[tuple[float | None, ...], ...]:
 
 
 def _thinning(data: GhmTraining) -> str:
-    said = [tr("Colours are by the logarithm; blank: no sample.")]
+    texts = [tr("Colours are by the logarithm; blank: no sample.")]
     if len(data.epochs) > MOST_EPOCHS:
-        said.append(tr("Of {n} recorded epochs {most} are drawn, evenly spaced.", n=len(data.epochs), most=MOST_EPOCHS))
+        texts.append(
+            tr("Of {n} recorded epochs {most} are drawn, evenly spaced.", n=len(data.epochs), most=MOST_EPOCHS)
+        )
     if data.bins > MOST_BINS:
-        said.append(tr("Neighbouring bins are put together, {n} of the loss in one.", n=-(-data.bins // MOST_BINS)))
-    return sentences(said)
+        texts.append(tr("Neighbouring bins are put together, {n} of the loss in one.", n=-(-data.bins // MOST_BINS)))
+    return sentences(texts)
 
 
 # --- all trials

@@ -47,15 +47,15 @@ def region_sentences(study: StudyRecord, most: int = MOST_SENTENCES) -> list[str
         for enrichment in enrichments(study)
         for place, (group, region) in enumerate(enrichment.regions[:most])
     ]
-    return [said for *_, said in sorted(found)[:most]]
+    return [text for *_, text in sorted(found)[:most]]
 
 
 def enrichment_sentences(enrichment: RedFlagEnrichment) -> list[str]:
     """Return the regions that stand out, or that none does, and the groups with too few trials."""
-    said = [_region(enrichment, group, one) for group, one in enrichment.regions[:MOST_SENTENCES]]
+    texts = [_region(enrichment, group, one) for group, one in enrichment.regions[:MOST_SENTENCES]]
     tested = [group for group in enrichment.groups if group.needed is None]
-    if not said and enrichment.tests:
-        said.append(
+    if not texts and enrichment.tests:
+        texts.append(
             trn(
                 "{flag}: no place stands out ({n} region tested).",
                 "{flag}: no place stands out ({n} regions tested).",
@@ -63,8 +63,8 @@ def enrichment_sentences(enrichment: RedFlagEnrichment) -> list[str]:
                 flag=enrichment.flag,
             )
         )
-    said += [_too_few(enrichment, group) for group in enrichment.groups if group not in tested]
-    return said
+    texts += [_too_few(enrichment, group) for group in enrichment.groups if group not in tested]
+    return texts
 
 
 def _region(enrichment: RedFlagEnrichment, group: GroupEnrichment, region: Region) -> str:

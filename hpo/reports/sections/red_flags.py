@@ -97,5 +97,5 @@ def _did(one: FlaggedTrial) -> str:
 
 
 def _numbers(flag: RaisedFlag) -> str:
-    said = [f"{name} {label(value)}" for name, value in (*flag.metrics.items(), *flag.more.items())]
-    return tr(", ").join(said) or "—"
+    parts = [f"{name} {label(value)}" for name, value in (*flag.metrics.items(), *flag.more.items())]
+    return tr(", ").join(parts) or "—"

@@ -39,13 +39,13 @@ def summary_section(study: StudyRecord) -> Section:
         if best is None:
             facts.append((title, tr("none: no trial completed yet")))
         else:
-            said = tr(
+            best_text = tr(
                 "{value} in trial {n} ({configuration})",
                 value=scores(study, metric)(best),
                 n=best.number,
                 configuration=configuration(best.params),
             )
-            facts += [(title, said), (tr("All final {metric}", metric=metric.name), _all_finals(study, metric))]
+            facts += [(title, best_text), (tr("All final {metric}", metric=metric.name), _all_finals(study, metric))]
     facts += _samples(study)
     if spans:
         facts += [(tr("Time"), _times(spans)), (tr("Trained"), _dates(spans))]
