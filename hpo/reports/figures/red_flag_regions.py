@@ -105,7 +105,7 @@ def _hover_points(data: EnrichmentChart) -> go.Scatter:
             places.append(((low + high) / 2, row))
             lines = [literal(f"{strip.axis.name} {strip.axis.labels[cell]}")]
             if share.of_one is None:
-                lines.append(tr("no trial came so far"))
+                lines.append(tr("no trial reached that epoch"))
             else:
                 lines.append(tr("{n} of {all} trials raised it ({share})", n=share.ill, all=share.n,
                                share=f"{share.of_one:.0%}"))  # fmt: skip
