@@ -99,7 +99,7 @@ def run(told: str, runs_out: str, pruner: str, seed: int, trials: int, folder: P
     InlineEngine().run(oracle)
     oracle.close()
     causes = [trial.user_attrs[OUTCOME]["cause"] for trial in study.get_trials(deepcopy=False)]
-    return Result(causes.count(TOLD[told]), oracle.progress.complete, oracle.progress.best)
+    return Result(causes.count(TOLD[told]), oracle.budget.progress.complete, oracle.budget.progress.best)
 
 
 def main() -> None:

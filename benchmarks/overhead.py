@@ -37,8 +37,8 @@ from optuna.storages.journal import JournalFileBackend
 from todays_stack import Seconds
 from tracking import RedFlagMonitor
 
+from hpo.engines.factory import make_engine
 from hpo.oracle.oracle import Oracle
-from hpo.runner import make_engine
 from hpo.runner import run as run_study
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
@@ -77,7 +77,7 @@ def hpo_local(spec: StudySpec, folder: Path) -> float:
     began = time.perf_counter()
     engine.run(oracle)
     seconds = time.perf_counter() - began
-    assert oracle.progress.complete == spec.budget.trials
+    assert oracle.budget.progress.complete == spec.budget.trials
     return seconds
 
 

@@ -1,8 +1,55 @@
-"""hpo: hyperparameter optimization for networks with imbalanced data or many losses."""
+"""Hyperparameter optimization for networks with imbalanced data or many losses.
 
+An objective needs `Trial`, or `report` and `current_trial`. A notebook needs `load_study`. The command `hpo run` is
+`run`. What an objective does not need is imported when it is first used, so that a trial starts fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from hpo.errors import HpoError
 from hpo.trial import Pruned, Trial
 from hpo.worker.current_trial import current_trial, report
 from hpo.worker.torch_runtime import is_out_of_memory
 
+if TYPE_CHECKING:
+    from hpo.actions.study import Study, load_study
+    from hpo.runner import RunResult, run
+    from hpo.spec.load import load_spec
+    from hpo.spec.models import StudySpec
+
 __version__ = "0.1.0"
-__all__ = ["Pruned", "Trial", "current_trial", "is_out_of_memory", "report"]
+__all__ = [
+    "HpoError",
+    "Pruned",
+    "RunResult",
+    "Study",
+    "StudySpec",
+    "Trial",
+    "current_trial",
+    "is_out_of_memory",
+    "load_spec",
+    "load_study",
+    "report",
+    "run",
+]
+
+_LATER = {
+    "RunResult": "hpo.runner",
+    "Study": "hpo.actions.study",
+    "StudySpec": "hpo.spec.models",
+    "load_spec": "hpo.spec.load",
+    "load_study": "hpo.actions.study",
+    "run": "hpo.runner",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'hpo' has no attribute '{name}'")
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

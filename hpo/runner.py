@@ -1,4 +1,4 @@
-"""run(spec): build the Oracle, the engine and the trackers; drive; report; close."""
+"""A run of a study: open it, drive it to the end of its budget, write its report."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import os
 import shlex
 import signal
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import optuna
 
@@ -18,19 +19,14 @@ from hpo import layout
 from hpo.control.requests import Pause, effective, read_steering, record
 from hpo.control.server import ControlServer
 from hpo.engines.base import Engine
-from hpo.engines.gpu_packing import LEVELS, Packer
-from hpo.engines.gpu_sharing import Measured, Sharing
-from hpo.engines.worker_process import Limits
-from hpo.errors import ResourceError, StorageError, StudyChanged, StudyPaused
-from hpo.machine.environment import variables
-from hpo.machine.mps import mps
-from hpo.machine.resources import Slot, slots, visible_gpus
+from hpo.engines.factory import gpu_sharing_service, make_engine
+from hpo.errors import Problem, ResourceError, SpecError, StorageError, StudyPaused
+from hpo.machine.resources import visible_gpus
+from hpo.oracle.open_study import open_study
 from hpo.oracle.oracle import Oracle
 from hpo.reports.dashboard import DashboardTracker
-from hpo.search.samplers import make_pruner, make_sampler
-from hpo.spec.load import identity_difference
-from hpo.spec.models import EngineSpec, StudySpec
-from hpo.storage import trial_attributes
+from hpo.spec.load import load_spec
+from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock
 from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
 from hpo.text import first_line, redact
@@ -41,9 +37,20 @@ from hpo.warm_start.sources import warm_start_of
 
 @dataclass(frozen=True)
 class RunResult:
-    """`done`: the budget is spent. `stopped`: why the study ended before that, or empty. `stopped_by`: who ended it
-    with `hpo stop`, or empty. `paused`: it was interrupted while it was paused. `reports`: the report files.
-    `storage`: its URL, without a password."""
+    """The end of a run.
+
+    Attributes:
+        study: the study's name.
+        directory: its folder.
+        progress: where it stands.
+        done: its budget is spent.
+        interrupted: it was interrupted, by a signal or with `hpo stop`.
+        stopped: why it ended before its budget was spent, without an interruption; or empty.
+        reports: the files of the report.
+        storage: the URL of its storage, without a password.
+        stopped_by: who ended it with `hpo stop`, as user@host; or empty.
+        paused: it was interrupted while it was paused.
+    """
 
     study: str
     directory: Path
@@ -56,81 +63,116 @@ class RunResult:
     stopped_by: str = ""
     paused: bool = False
 
+    @property
+    def state(self) -> Literal["finished", "interrupted", "stopped"]:
+        """The end in one word: budget spent, interrupted (run it again to go on), or stopped (see `stopped`)."""
+        if self.done:
+            return "finished"
+        return "interrupted" if self.interrupted else "stopped"
 
-def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunResult:
-    """Start or resume a study and drive it until its budget is spent or it is interrupted.
 
-    SIGINT or SIGTERM once: running trials end at their next report and are queued again; twice:
-    they end at once and are queued again. Running the same spec again resumes. Meanwhile `hpo pause` and others steer
-    it (hpo.control.requests); a budget that was extended so is larger than the spec's, and a study that was
-    paused waits.
-    The report is in the language of $HPO_LANG. Raises StudyLocked, StudyPaused (in a queue), StudyChanged,
-    StorageError, ResourceError, LanguageError, ControlError; no finished trial is lost."""
+def run(
+    study: StudySpec | str | os.PathLike[str],
+    runs: str | os.PathLike[str] | None = None,
+    trackers: Sequence[Tracker] = (),
+    overrides: Sequence[str] = (),
+) -> RunResult:
+    """Start or resume a study, and drive it until its budget is spent or it is interrupted.
+
+    One SIGINT or SIGTERM ends running trials at their next report, a second one ends them at once; they are queued
+    again, and the same call resumes. Signals are handled if this is called from the main thread. Meanwhile `hpo
+    pause`, `stop`, `kill` and `extend` steer the run: a budget that they have extended counts instead of the spec's,
+    and a study that is paused waits. The report is in the language of $HPO_LANG. Nothing is printed; trackers get all
+    that happens.
+
+    Args:
+        study: a spec, or the path of a study.yaml.
+        runs: the folder that holds all studies; None: $HPO_RUNS, or else ./runs.
+        trackers: told of every trial and message, in this order.
+        overrides: `key=value` texts that replace keys of the study.yaml, as `--set` does; none with a spec.
+
+    Raises:
+        HpoError: the study cannot run or go on (SpecError, StudyLocked, StudyPaused, StudyChanged, StorageError,
+            ResourceError, EngineError, LanguageError, ControlError). No finished trial is lost.
+    """
+    if isinstance(study, StudySpec) and overrides:
+        raise SpecError([Problem("hpo.run", None, "overrides", "are for a study.yaml; give them to hpo.load_spec")])
+    spec = study if isinstance(study, StudySpec) else load_spec(study, overrides)
+    with contextlib.ExitStack() as stack:
+        opened = _open(spec, layout.runs_folder(runs), trackers, stack)
+        _drive(opened)
+        reports = _report(opened)
+    return _result(opened, reports)
+
+
+@dataclass(frozen=True)
+class _OpenStudy:
+    """A study that this process drives, and all that takes part in it."""
+
+    study: optuna.Study
+    storage: optuna.storages.BaseStorage
+    url: str
+    directory: Path
+    oracle: Oracle
+    engine: Engine
+    server: ControlServer
+    tracker: Tracker
+    dashboard: DashboardTracker
+    language: str
+
+
+# --- first phase: everything that can be refused, before a trial starts
+
+
+def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: contextlib.ExitStack) -> _OpenStudy:
+    """Open a study; `stack` closes what was opened, the last first."""
     code = chosen()
     directory = layout.study_directory(runs, spec.name)
     url = storage_url(spec, runs)
-    shown = Trackers(trackers)
-    # First, so that what it says while it closes is still shown.
-    tracker = Trackers([*_mlflow(spec, runs, url, shown), *trackers])
-    with (
-        driver_lock(directory, tracker.message),
-        _storage_errors(url),
-        contextlib.closing(ControlServer(directory, tracker.message)) as helm,
-    ):
-        steering = read_steering(directory)
-        _refuse_to_wait(spec, runs, steering.paused)
-        spec = effective(spec, steering)
-        _share_trials(spec, directory)
-        engine = make_engine(spec, directory, tracker.message)
-        storage = open_storage(url, tracker.message)
-        try:
-            study = _open_study(spec, storage)
-            record(spec, directory)
-            with language(code):
-                dashboard = DashboardTracker(study, spec, directory, tracker.message)
-            warm = warm_start_of(spec, study, storage, runs, tracker.message)
-            oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]), warm=warm)
-            if steering.paused is not None:
-                oracle.pause()
-            tracker.study_started(oracle.progress)
-            if steering.paused is not None:
-                tracker.message(
-                    f"study '{spec.name}' is paused {steering.paused}: nothing starts until "
-                    f"`{_command('resume', spec, runs)}`"
-                )
-            if spec.engine.gpu == 0 and (gpus := visible_gpus()):
-                tracker.message(
-                    f"engine.gpu is 0: trials see none of this machine's {len(gpus)} GPU(s) (--set engine.gpu=1)"
-                )
-            with (
-                contextlib.closing(oracle),
-                _signals(oracle, engine, storage, tracker),
-                helm.at_work(oracle),
-                _mps(spec, directory, tracker.message),
-                contextlib.closing(dashboard),
-            ):
-                engine.run(oracle)
-                while not helm.over():
-                    engine.run(oracle)
-            from hpo.reports.end_of_run import write_end_of_run  # plotly and more, which a start need not wait for
+    # MLflow's comes first, so that what it says while it closes is still shown.
+    tracker = Trackers([*_mlflow(spec, runs, url, Trackers(trackers)), *trackers])
+    stack.enter_context(driver_lock(directory, tracker.message))
+    stack.enter_context(_storage_errors(url))
+    server = stack.enter_context(contextlib.closing(ControlServer(directory, tracker.message)))
+    steering = read_steering(directory)
+    _refuse_to_wait(spec, runs, steering.paused)
+    spec = effective(spec, steering)
+    _share_trials(spec, directory)
+    engine = make_engine(spec, directory, tracker.message)
+    storage = open_storage(url, tracker.message)
+    stack.callback(close_storage, storage)
+    stack.callback(tracker.close)
+    study = open_study(spec, storage)
+    record(spec, directory)
+    with language(code):
+        dashboard = DashboardTracker(study, spec, directory, tracker.message)
+    warm = warm_start_of(spec, study, storage, runs, tracker.message)
+    oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]), warm=warm)
+    if steering.paused is not None:
+        oracle.control.pause()
+    tracker.study_started(oracle.budget.progress)
+    for sentence in _hints(spec, runs, steering.paused):
+        tracker.message(sentence)
+    return _OpenStudy(study, storage, url, directory, oracle, engine, server, tracker, dashboard, code)
 
-            with language(code):
-                reports = write_end_of_run(oracle.spec, study, directory, tracker.message)
-        finally:
-            tracker.close()
-            close_storage(storage)
-    return RunResult(
-        study=spec.name,
-        directory=directory,
-        progress=oracle.progress,
-        done=bool(oracle.done) and not oracle.interrupted,
-        interrupted=oracle.interrupted,
-        stopped=oracle.stopped,
-        reports=reports,
-        storage=redact(url),
-        stopped_by=helm.stopped_by,
-        paused=oracle.interrupted and oracle.paused,
-    )
+
+def _mlflow(spec: StudySpec, runs: Path, url: str, shown: Tracker) -> Iterator[Tracker]:
+    if spec.mlflow is not None:
+        from hpo.trackers.mlflow.tracker import MlflowTracker
+
+        yield MlflowTracker(spec, runs, url, shown.message)
+
+
+@contextlib.contextmanager
+def _storage_errors(url: str) -> Iterator[None]:
+    """Turn an error of the storage into a sentence."""
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, OSError) as error:
+        raise StorageError(
+            f"writing the study failed: {first_line(error)} (storage {redact(url)}). What was finished is kept; run "
+            "the same command again when the disk or the database is back"
+        ) from error
 
 
 def _refuse_to_wait(spec: StudySpec, runs: Path, paused: Pause | None) -> None:
@@ -146,57 +188,8 @@ def _command(command: str, spec: StudySpec, runs: Path) -> str:
     return layout.follow_up(f"{command} {shlex.quote(spec.name)}", runs)
 
 
-def _mlflow(spec: StudySpec, runs: Path, url: str, shown: Tracker) -> Iterator[Tracker]:
-    if spec.mlflow is not None:
-        from hpo.trackers.mlflow.tracker import MlflowTracker
-
-        yield MlflowTracker(spec, runs, url, shown.message)
-
-
-def make_engine(spec: StudySpec, directory: Path, say: Callable[[str], None]) -> Engine:
-    """The engine that study.yaml names. Raises ResourceError if the machine is too small for it."""
-    engine = spec.engine
-    limits = Limits(engine.trial_timeout, engine.report_timeout)
-    logs = layout.workers_directory(directory)
-    # What the machine here holds does not count for a cluster.
-    shares = [] if engine.address else _slots(engine)
-    if engine.name == "inline":
-        from hpo.engines.inline import InlineEngine
-        from hpo.worker.execute import Share
-
-        return InlineEngine(Share(shares[0].cpu, shares[0].gpu_share))
-    if engine.name == "local":
-        from hpo.engines.local import LocalEngine
-
-        return LocalEngine(shares, logs, limits, _sharing(spec, say))
-    from hpo.engines.ray import RayEngine
-    from hpo.engines.ray_worker import Place
-
-    cpu = shares[0].cpu if shares else engine.cpu or 1
-    place = Place(cpu, engine.gpus, engine.resources, limits, os.getcwd(), logs)
-    holds = {name: amount * len(shares) for name, amount in engine.resources.items()}
-    holds |= {"CPU": cpu * len(shares), "GPU": len(visible_gpus()) if engine.gpu else 0}
-    return RayEngine(
-        place, engine.workers, _sharing(spec, say), say, holds if shares else None, engine.address, engine.runtime_env
-    )
-
-
-def _slots(engine: EngineSpec) -> list[Slot]:
-    if engine.gpu != "auto":
-        return slots(engine.workers, engine.cpu, engine.gpu)
-    if not visible_gpus():
-        raise ResourceError("engine.gpu is auto, but no GPU is visible here; --set engine.gpu=0 trains on the CPU")
-    return slots(engine.workers, engine.cpu, 1 / max(LEVELS))
-
-
-def _sharing(spec: StudySpec, say: Callable[[str], None]) -> Sharing:
-    if spec.engine.gpu != "auto":
-        return Sharing()
-    structural = [parameter.name for parameter in spec.space.walk() if parameter.structural]
-    return Measured(Packer([*structural, *([spec.group_by] if spec.group_by else [])]), say)
-
-
 def _share_trials(spec: StudySpec, directory: Path) -> None:
+    """Put the trials' folders where other machines see them, if study.yaml says so."""
     shared = spec.engine.checkpoint_dir
     if shared is None:
         return
@@ -211,75 +204,48 @@ def _share_trials(spec: StudySpec, directory: Path) -> None:
         raise ResourceError(f"engine.checkpoint_dir is {shared}, which cannot be used: {error.strerror}") from None
 
 
+def _hints(spec: StudySpec, runs: Path, paused: Pause | None) -> Iterator[str]:
+    if paused is not None:
+        yield f"study '{spec.name}' is paused {paused}: nothing starts until `{_command('resume', spec, runs)}`"
+    if spec.engine.gpu == 0 and (gpus := len(visible_gpus())):
+        plural = "" if gpus == 1 else "s"
+        yield f"engine.gpu is 0: trials do not use this machine's {gpus} GPU{plural} (--set engine.gpu=1)"
+
+
+# --- second phase: trials run
+
+
+def _drive(opened: _OpenStudy) -> None:
+    """Run trials until the budget is spent or the study is interrupted."""
+    oracle, engine, server = opened.oracle, opened.engine, opened.server
+    with (
+        contextlib.closing(oracle),
+        _signals(opened),
+        server.at_work(oracle.control),
+        gpu_sharing_service(oracle.spec, opened.directory, opened.tracker.message),
+        contextlib.closing(opened.dashboard),
+    ):
+        engine.run(oracle)
+        # The budget may have been extended while the engine ended.
+        while not server.over():
+            engine.run(oracle)
+
+
 @contextlib.contextmanager
-def _mps(spec: StudySpec, directory: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """NVIDIA MPS for the workers started meanwhile, where trials share this machine's GPUs."""
-    gpu = spec.engine.gpu
-    if spec.engine.address or (gpu != "auto" and not 0 < gpu < 1):
-        yield
+def _signals(opened: _OpenStudy) -> Iterator[None]:
+    """Interrupt the run at the first SIGINT or SIGTERM, and end running trials at the second."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can have signal handlers
         return
-    with mps(directory / layout.MPS, say) as settings, variables(settings):
-        yield
 
-
-def _open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna.Study:
-    study = optuna.create_study(
-        study_name=spec.name,
-        storage=storage,
-        directions=[metric.direction for metric in spec.metrics],
-        load_if_exists=True,
-    )
-    trials = study.get_trials(deepcopy=False)
-    _refuse_changes(spec, study, bool(trials))
-    study.sampler = make_sampler(spec, len(trials))
-    study.pruner = make_pruner(spec)
-    return study
-
-
-def _refuse_changes(spec: StudySpec, study: optuna.Study, has_trials: bool) -> None:
-    identity = spec.identity()
-    recorded = study.user_attrs.get(trial_attributes.IDENTITY)
-    if recorded == identity:
-        return
-    if has_trials:
-        if recorded is None:
-            raise StudyChanged(
-                f"the storage already holds a study '{spec.name}' that hpo did not make; choose another name with "
-                f"--new-name, for example --new-name {spec.name}-2"
-            )
-        changes = "\n  ".join(identity_difference(recorded, identity))
-        raise StudyChanged(
-            f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  {changes}\n"
-            "Trials of two different searches cannot be compared. Undo the change, or start a study of its own with "
-            f"--new-name {spec.name}-2. (Budget, workers, engine, sampler and pruner may change.)"
-        )
-    study.set_user_attr(trial_attributes.IDENTITY, identity)
-    with warnings.catch_warnings():
-        # Experimental in Optuna since 3.2; optuna-dashboard shows the names.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([metric.name for metric in spec.metrics])
-
-
-@contextlib.contextmanager
-def _storage_errors(url: str) -> Iterator[None]:
-    try:
-        yield
-    except (optuna.exceptions.StorageInternalError, OSError) as error:
-        raise StorageError(
-            f"writing the study failed: {first_line(error)} (storage {redact(url)}). What was finished is kept; run the same "
-            "command again when the disk or the database is back"
-        ) from error
-
-
-@contextlib.contextmanager
-def _signals(oracle: Oracle, engine: Engine, storage: optuna.storages.BaseStorage, tracker: Tracker) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
-        if oracle.interrupted:
-            engine.halt()
-            stop_waiting(storage)
+        control = opened.oracle.control
+        if control.interrupted:
+            opened.engine.halt()
+            stop_waiting(opened.storage)
             return
-        oracle.interrupt("the study is being stopped")
-        tracker.message(
+        control.interrupt("the study is being stopped")
+        opened.tracker.message(
             "stopping: running trials end at their next report and go back in the queue (again to stop at once)"
         )
 
@@ -289,3 +255,30 @@ def _signals(oracle: Oracle, engine: Engine, storage: optuna.storages.BaseStorag
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+
+
+# --- third phase: the report
+
+
+def _report(opened: _OpenStudy) -> tuple[Path, ...]:
+    """Write the report. Return its files."""
+    from hpo.reports.end_of_run import write_end_of_run  # plotly and more, which a start need not wait for
+
+    with language(opened.language):
+        return write_end_of_run(opened.oracle.spec, opened.study, opened.directory, opened.tracker.message)
+
+
+def _result(opened: _OpenStudy, reports: tuple[Path, ...]) -> RunResult:
+    control, budget = opened.oracle.control, opened.oracle.budget
+    return RunResult(
+        study=opened.oracle.spec.name,
+        directory=opened.directory,
+        progress=budget.progress,
+        done=bool(budget.done) and not control.interrupted,
+        interrupted=control.interrupted,
+        stopped=budget.stopped,
+        reports=reports,
+        storage=redact(opened.url),
+        stopped_by=opened.server.stopped_by,
+        paused=control.interrupted and control.paused,
+    )

@@ -1,19 +1,22 @@
-"""The training loop of the built-in tasks, from top to bottom, with everything that must survive a kill.
+"""The training loop of the built-in tasks, with everything that must survive a kill.
 
-What differs between tasks comes in as functions: the batches of an epoch, the losses of a batch, the metrics of
-what the network gave. Knows nothing of samplers, pruners or processes, and trains on one device."""
+`fit` reads from top to bottom: `train_epoch`, `validate`, `save`, until the last epoch. What differs between tasks
+comes in as a `Problem`. The loop trains on one device and knows nothing of samplers, pruners or processes.
+docs/tasks/training.md lists the metrics that are reported, and `objectives.recording` the files that are written.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -24,9 +27,9 @@ from objectives.recording import Arrays, Pass, write_epochs, write_steps, write_
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# The learning rate of an epoch as a part of the full one, from how much of the training after the warm-up is done,
-# 0 to below 1: a function of the epoch alone, so that there is no state to lose. plateau lowers it by what is
-# measured instead (`fit`). cosine: Loshchilov & Hutter, "SGDR", 2017, eq. 5.
+# The factor of the learning rate in an epoch, from the part of the training after the warm-up that is done, 0 to
+# below 1. It is a function of the epoch alone, so that there is no state to lose. A plateau lowers the rate by what is
+# measured instead (`Progress.compare`). cosine: Loshchilov & Hutter, "SGDR", 2017, eq. 5.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
@@ -36,25 +39,38 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 ON_OUT_OF_MEMORY = ("prune", "accumulate")
 
 Losses = Callable[[nn.Module, Batch], Result]
-# From the outputs of a whole split and its name ("train", "val" or "test").
+# Metrics of the outputs of a whole split, which is named "train", "val" or "test".
 Metrics = Callable[[Mapping[str, Tensor], str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train.
+    """Settings of the training loop.
 
-    monitor: the metric that says which epoch is best, larger being better if `maximize`.
-    patience: epochs without a better one before training stops (None: never). weight_decay: of AdamW.
-    schedule: of the learning rate over the epochs, one of SCHEDULES; "plateau" multiplies it by `plateau_factor`
-    after each `plateau_patience` epochs without a better one. warmup_epochs: the first epochs, in which the rate
-    rises linearly to the full one. clip_norm: the gradient's largest norm (None: as it comes). precision: of the
-    forward pass, one of PRECISIONS, or "auto": bfloat16 on a GPU that has it, else float32. checkpoint_every: epochs
-    between two saved states. compile: run the model through torch.compile. settle_batches: training batches from
-    which batch normalisation takes its statistics anew before each validation (0: the running averages).
-    on_out_of_memory: "prune" ends the trial, "accumulate" does the batch again in parts (`MicroBatches`).
+    Attributes:
+        learning_rate: The full rate of AdamW.
+        monitor: The metric that says which epoch is best.
+        maximize: True if a larger value of `monitor` is better.
+        epochs: The most epochs to train.
+        patience: Epochs without a better one before training stops; None: never.
+        weight_decay: The weight decay of AdamW.
+        schedule: The learning rate over the epochs, one of SCHEDULES; "plateau" multiplies it by `plateau_factor`
+            after each `plateau_patience` epochs without a better one.
+        warmup_epochs: The first epochs, in which the rate rises linearly to the full one.
+        plateau_factor: See `schedule`.
+        plateau_patience: See `schedule`.
+        clip_norm: The largest norm of the gradient; None: no limit.
+        precision: The type of the forward pass, one of PRECISIONS, or "auto": bfloat16 on a GPU that has it, else
+            float32.
+        checkpoint_every: Epochs between two saved states.
+        compile: Run the model through torch.compile.
+        settle_batches: Training batches from which batch normalisation takes its statistics anew before each
+            validation; 0: it keeps the running averages.
+        on_out_of_memory: "prune" ends the trial, "accumulate" does the batch again in parts (`MicroBatches`).
 
-    Raises ValueError for what is out of its range."""
+    Raises:
+        ValueError: A value is out of its range.
+    """
 
     learning_rate: float
     monitor: str
@@ -88,9 +104,14 @@ class Settings:
             raise ValueError(f"plateau_factor is {self.plateau_factor!r}; expected a number between 0 and 1")
 
     def rate(self, epoch: int, lowered: float = 1.0) -> float:
-        """The learning rate of `epoch`, counted from 1; `lowered`: the part that plateaus have left of it.
+        """Return the learning rate of an epoch.
 
-        A warm-up of w epochs takes w + 1 equal steps: with two, the rate is at a third, at two thirds, and full."""
+        A warm-up of w epochs takes w + 1 equal steps: with two, the rate is at a third, at two thirds, and full.
+
+        Args:
+            epoch: Counted from 1.
+            lowered: The part of the rate that plateaus have left, 0 to 1.
+        """
         if epoch <= self.warmup_epochs:
             return self.learning_rate * epoch / (self.warmup_epochs + 1)
         done = (epoch - 1 - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
@@ -101,8 +122,15 @@ class Settings:
 class Frozen:
     """Modules that do not train at first, the statistics of their batch normalisation included.
 
-    joining: from `epoch` on (None: never) they train at `factor` times the rate (progressive unfreezing: Howard &
-    Ruder, "Universal Language Model Fine-tuning", 2018, section 3.3, with two stages). staying: they never train."""
+    This is progressive unfreezing with two stages: Howard & Ruder, "Universal Language Model Fine-tuning", 2018,
+    section 3.3.
+
+    Attributes:
+        staying: Modules that never train.
+        joining: Modules that train from `epoch` on.
+        epoch: The first epoch in which `joining` trains, counted from 1; None: never.
+        factor: The part of the learning rate at which `joining` trains.
+    """
 
     staying: Sequence[nn.Module]
     joining: Sequence[nn.Module]
@@ -110,7 +138,7 @@ class Frozen:
     factor: float = 0.1
 
     def apply(self, epoch: int) -> None:
-        """Freeze what is frozen in `epoch`; after `model.train()`, which thaws it."""
+        """Freeze what is frozen in `epoch`. Call it after `model.train()`, which thaws everything."""
         joined = self.epoch is not None and epoch >= self.epoch
         for module in self.joining:
             module.requires_grad_(joined)
@@ -118,25 +146,52 @@ class Frozen:
             module.requires_grad_(False).eval()
 
 
-# What a task need not decide: the settings that have a default, for the defaults of its own options.
+@dataclass(frozen=True)
+class Problem:
+    """The data, losses and metrics that a task gives to the training loop.
+
+    Attributes:
+        batches: Returns the training batches of an epoch, counted from 1.
+        validation: Returns the batches that an epoch is measured on.
+        losses: Returns the losses and the outputs of a batch. `loss`, a scalar, is minimised; the other scalars are
+            its components, which are recorded. Outputs may be empty.
+        metrics: Returns the metrics of a split from all its outputs. A float is a metric; an array, of one shape in
+            all epochs, is kept.
+        criterion: A loss that has a state or parameters of its own, which train with the model's.
+        frozen: Modules that do not train from the first epoch on.
+        split: Divides a batch that does not fit into memory; needed where not all its tensors have a row a sample.
+    """
+
+    batches: Callable[[int], Iterable[Batch]]
+    validation: Callable[[], Iterable[Batch]]
+    losses: Losses
+    metrics: Metrics
+    criterion: nn.Module | None = None
+    frozen: Frozen | None = None
+    split: Split = rows
+
+
+# The settings that have a default, for the defaults of a task's own options.
 LOOP_DEFAULTS: dict[str, Any] = {
     field.name: field.default for field in fields(Settings) if field.default is not MISSING
 }
 
 
 def settings_in(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `options` that are settings of the loop, to be handed to `Settings`."""
+    """Return those of `options` that are arguments of `Settings`."""
     return {field.name: options[field.name] for field in fields(Settings) if field.name in options}
 
 
 def pick_device() -> torch.device:
-    """The GPU that this worker was given, else the CPU."""
+    """Return the GPU that this worker was given, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def to_device(tensors: Iterable[Tensor], device: torch.device, share: float = 0.5) -> list[Tensor]:
-    """`tensors` on `device` if they take at most `share` of its free memory, else in pinned host memory, from
-    where a batch reaches the device while it computes."""
+    """Move tensors to a device if they take at most `share` of its free memory, else to pinned host memory.
+
+    From pinned memory a batch reaches the device while that computes.
+    """
     kept = list(tensors)
     if device.type != "cuda":
         return kept
@@ -147,199 +202,305 @@ def to_device(tensors: Iterable[Tensor], device: torch.device, share: float = 0.
 
 
 def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """The indices 0 to n - 1 in batches, in an order that depends on seed and epoch alone: an epoch that is
-    trained again after a kill sees the batches that it would have seen."""
+    """Return the indices 0 to n - 1 in batches, in an order that depends on seed and epoch alone.
+
+    So an epoch that is trained again after a kill sees the same batches.
+    """
     order = np.random.default_rng([seed, epoch]).permutation(n)
-    yield from torch.from_numpy(order).split(batch_size)
+    yield from torch.from_numpy(order).split(batch_size)  # type: ignore[no-untyped-call]
 
 
 def draws(seed: int, epoch: int) -> torch.Generator:
-    """What an epoch's augmentation draws from: by seed and epoch alone, as the order of `shuffled`."""
+    """Return the generator of an epoch's augmentation, which depends on seed and epoch alone, as in `shuffled`."""
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
-def fit(
-    trial: Trial,
-    model: nn.Module,
-    settings: Settings,
-    batches: Callable[[int], Iterable[Batch]],
-    validation: Callable[[], Iterable[Batch]],
-    losses: Losses,
-    metrics: Metrics,
-    criterion: nn.Module | None = None,
-    frozen: Frozen | None = None,
-    split: Split = rows,
-) -> dict[str, float]:
-    """Train `model`, which is on its device already, and return the metrics of its best epoch, to which come
-    best_epoch, epochs (trained) and training_seconds (of training and validation).
+def channels_last(model: nn.Module) -> nn.Module:
+    """Lay out a network's weights with channels last, which is faster for 2-D convolutions; return the network."""
+    # The type stubs of torch do not know this argument.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
-    batches(epoch), validation(): what an epoch trains on and is measured on. losses(model, batch): scalars, of which
-    `loss` is minimised and the others are components, recorded as they are; and outputs, maybe none.
-    metrics(outputs, split): of a whole split, where there are outputs; a float is a metric, an array (of one shape in
-    all epochs) is kept. criterion: a loss that has a state or parameters of its own, which train with the model's.
-    split(batch, parts): a batch in parts, where it is to be accumulated and its tensors have not all a row a sample.
 
-    Each epoch, counted from 1, is reported with the losses' means over samples and the metrics, as `train_<name>` and
-    `val_<name>`; train_samples and val_samples; learning_rate, gradient_norm (the mean over steps, before clipping),
-    epoch_seconds, samples_per_second (of training) and, on a GPU, peak_gpu_mib; with on_out_of_memory "accumulate"
-    micro_batch and val_micro_batch, the most samples that go through the network at once. What else is kept:
-    `objectives.recording`.
-    A repeated attempt goes on where the one before it last saved, on a CPU to bitwise the same numbers.
-    Raises Pruned when the loss is no longer finite. What says that memory is out is raised as it comes, by
-    "accumulate" once nothing smaller is left to try."""
-    device = next(model.parameters()).device
-    precision = _precision(settings.precision, device)
-    autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
-    criterion = (criterion if criterion is not None else nn.Module()).to(device)
-    groups = _groups(model, criterion, frozen)
-    optimizer = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
-    # Gradients of float16 underflow unless the loss is scaled up; bfloat16 has the range of float32.
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    network = torch.compile(model) if settings.compile else model
-    accumulates = settings.on_out_of_memory == "accumulate"
-    fitting = MicroBatches((model, criterion), accumulates, split)
-    val_fitting = MicroBatches((model, criterion), accumulates, split)
+def fit(trial: Trial, model: nn.Module, settings: Settings, problem: Problem) -> dict[str, float]:
+    """Train a network and return the metrics of its best epoch.
 
-    def measured(part: Batch, share: float) -> Result:
-        return losses(network, part)
+    A repeated attempt continues from the last saved state, on a CPU to bitwise the same numbers.
 
-    def differentiated(part: Batch, share: float) -> Result:
-        with autocast:
-            scalars, outputs = losses(network, part)
-        # The loss of the whole is the mean over samples.
-        scaler.scale(share * scalars["loss"]).backward()
+    Args:
+        trial: Takes the reports and the saved states.
+        model: The network, on its device already.
+        settings: How to train.
+        problem: What to train on, and how to measure it.
+
+    Returns:
+        The metrics of the best epoch with `best_epoch`, `epochs` (trained) and `training_seconds` (of training and
+        validation).
+
+    Raises:
+        Pruned: The loss is no longer finite.
+        ValueError: There is no batch to train on or to measure on.
+    """
+    training = Training(model, settings, problem)
+    progress = restore(trial, training)
+    while not progress.finished(settings):
+        progress.epoch += 1
+        training.set_rate(progress)
+        began = time.perf_counter()
+        trained, norms = train_epoch(training, progress.epoch)
+        stepped = time.perf_counter()
+        validated = validate(training, progress.epoch)
+        found = measure(training, trained, validated, norms)
+        ended = time.perf_counter()
+        progress.elapsed += ended - began
+        found |= {"epoch_seconds": ended - began, "samples_per_second": trained.samples / (stepped - began)}
+        steps = {"learning_rate": np.full(len(norms), training.rate), "gradient_norm": norms}
+        progress.record(trained.steps | steps, validated.steps, found)
+        progress.compare(model, settings)
+        if progress.finished(settings) or progress.epoch % settings.checkpoint_every == 0:
+            save(trial, training, progress)
+        trial.report(progress.epoch, **progress.reported)
+    counts = {"best_epoch": progress.best_epoch, "epochs": progress.epoch, "training_seconds": progress.elapsed}
+    return {**progress.best["metrics"], **counts}
+
+
+def train_epoch(training: Training, epoch: int) -> tuple[Pass, NDArray[np.float64]]:
+    """Train on the batches of one epoch.
+
+    Returns:
+        The losses and outputs of the epoch, and the gradient norm of each step before clipping, (steps,).
+
+    Raises:
+        Pruned: The mean loss is not finite.
+        ValueError: The epoch has no batch.
+    """
+    training.model.train()
+    training.criterion.train()
+    if training.problem.frozen is not None:
+        training.problem.frozen.apply(epoch)
+    trained, norms = Pass(), []
+    for batch in training.problem.batches(epoch):
+        scalars, outputs = training.fitting.run(batch, training.differentiate, training.optimizer.zero_grad)
+        norms.append(training.step())
+        trained.add(scalars, outputs, len(batch[0]))
+    if not trained.samples:
+        raise ValueError("an epoch has no training batch; expected at least one")
+    _check_finite("train_loss", trained.means()["loss"], epoch)
+    return trained, torch.stack(norms).double().cpu().numpy()
+
+
+def validate(training: Training, epoch: int) -> Pass:
+    """Measure the network on the validation batches, after batch normalisation has settled (`settle`).
+
+    Raises:
+        Pruned: The mean loss is not finite.
+        ValueError: There is no validation batch.
+    """
+    training.criterion.eval()
+    with torch.no_grad(), training.autocast:
+        settling = islice(training.problem.batches(epoch), training.settings.settle_batches)
+        settle(training.model, lambda batch: training.fitting.run(batch, training.forward), settling)
+        training.model.eval()
+        validated = _pass_over(
+            training.problem.validation(), lambda batch: training.val_fitting.run(batch, training.forward)
+        )
+    # The last step of the epoch may have ruined the network. Its outputs are then not worth measuring.
+    _check_finite("val_loss", validated.means()["loss"], epoch)
+    return validated
+
+
+def measure(training: Training, trained: Pass, validated: Pass, norms: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the losses and metrics of both splits, and the numbers of the epoch, by the names they are reported under.
+
+    A metric may be an array.
+    """
+    passes = {"train": trained, "val": validated}
+    found: dict[str, Any] = {}
+    for split, one in passes.items():
+        found |= _named(split, one.means())
+    for split, one in passes.items():
+        if outputs := one.outputs():
+            found |= _named(split, training.problem.metrics(outputs, split))
+    found |= {"learning_rate": training.rate, "gradient_norm": float(norms.mean())}
+    found |= {f"{split}_samples": float(one.samples) for split, one in passes.items()}
+    if training.accumulates:
+        found["micro_batch"] = float(min(training.fitting.limit or math.inf, trained.largest))
+        found["val_micro_batch"] = float(min(training.val_fitting.limit or math.inf, validated.largest))
+    if training.device.type == "cuda":
+        found["peak_gpu_mib"] = torch.cuda.max_memory_allocated(training.device) / 2**20
+    return found
+
+
+def save(trial: Trial, training: Training, progress: Progress) -> None:
+    """Save all that is needed to continue, and write what is kept for the reader (`objectives.recording`)."""
+    trial.save({
+        "epoch": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "elapsed": progress.elapsed,
+        "lowered": (progress.lowered, progress.lowered_at),
+        "reported": progress.reported,
+        "best": progress.best,
+        "kept": progress.kept,
+        "model": training.model.state_dict(),
+        "criterion": training.criterion.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "scaler": training.scaler.state_dict(),
+        "micro_batches": (training.fitting.limit, training.val_fitting.limit),
+        "random": random_state(),  # dropout draws from it
+    })  # fmt: skip
+    write_steps(trial.directory, progress.kept["train"], progress.kept["val"])
+    write_epochs(trial.directory, progress.kept["epochs"])
+    if progress.written < progress.best_epoch:
+        write_weights(trial.directory, progress.best)
+        progress.written = progress.best_epoch
+
+
+def restore(trial: Trial, training: Training) -> Progress:
+    """Load the state that an earlier attempt saved last, and report its epoch again; without one, begin anew."""
+    if (state := trial.restore()) is None:
+        return Progress(lowered_at=training.settings.warmup_epochs)
+    for name in ("model", "criterion", "optimizer", "scaler"):
+        getattr(training, name).load_state_dict(state[name])
+    # States of earlier versions have no limits.
+    training.fitting.limit, training.val_fitting.limit = state.get("micro_batches", (None, None))
+    set_random_state(state["random"])
+    lowered, lowered_at = state["lowered"]
+    names = ("epoch", "best_epoch", "elapsed", "reported", "best", "kept")
+    progress = Progress(lowered=lowered, lowered_at=lowered_at, **{name: state[name] for name in names})
+    write_weights(trial.directory, progress.best)
+    progress.written = progress.best_epoch
+    # The earlier attempt may have died between its save and its report.
+    trial.report(progress.epoch, **progress.reported)
+    return progress
+
+
+class Training:
+    """The parts of one training: network, loss, optimizer with its rate, scaler of gradients, and limits of memory."""
+
+    def __init__(self, model: nn.Module, settings: Settings, problem: Problem) -> None:
+        self.rate = settings.learning_rate
+        self.model, self.settings, self.problem = model, settings, problem
+        self.device = next(model.parameters()).device
+        precision = _precision(settings.precision, self.device)
+        self.autocast = torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
+        self.criterion = (problem.criterion if problem.criterion is not None else nn.Module()).to(self.device)
+        groups = _groups(model, self.criterion, problem.frozen)
+        self.optimizer = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
+        # Gradients of float16 underflow unless the loss is scaled up; bfloat16 has the range of float32.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
+        self.network: nn.Module = torch.compile(model) if settings.compile else model
+        self.accumulates = settings.on_out_of_memory == "accumulate"
+        self.fitting = MicroBatches((model, self.criterion), self.accumulates, problem.split)
+        self.val_fitting = MicroBatches((model, self.criterion), self.accumulates, problem.split)
+
+    def set_rate(self, progress: Progress) -> None:
+        """Give the optimizer the learning rate of the epoch."""
+        self.rate = self.settings.rate(progress.epoch, progress.lowered)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * group["factor"]
+
+    def forward(self, part: Batch, share: float) -> Result:
+        """Return the losses and outputs of a part of a batch."""
+        return self.problem.losses(self.network, part)
+
+    def differentiate(self, part: Batch, share: float) -> Result:
+        """Add the gradients of a part that has this share of its batch's samples; return its losses and outputs."""
+        with self.autocast:
+            scalars, outputs = self.problem.losses(self.network, part)
+        # The loss of the whole batch is the mean over samples.
+        self.scaler.scale(share * scalars["loss"]).backward()  # type: ignore[no-untyped-call]
         return scalars, outputs
 
-    epoch, best_epoch, elapsed = 0, 0, 0.0
-    lowered, lowered_at = 1.0, settings.warmup_epochs  # by plateaus: what is left of the rate, and the last time
-    written = 0  # the epoch whose weights are on disk
-    reported: dict[str, float] = {}
-    best: dict[str, Any] = {}
-    kept: dict[str, list[Arrays]] = {"train": [], "val": [], "epochs": []}
-    if (state := trial.restore()) is not None:
-        epoch, best_epoch, elapsed = state["epoch"], state["best_epoch"], state["elapsed"]
-        lowered, lowered_at = state["lowered"]
-        reported, best, kept = state["reported"], state["best"], state["kept"]
-        model.load_state_dict(state["model"])
-        criterion.load_state_dict(state["criterion"])
-        optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
-        fitting.limit, val_fitting.limit = state.get("micro_batches", (None, None))
-        set_random_state(state["random"])
-        del state  # it may lie on the GPU
-        write_weights(trial.directory, best)
-        written = best_epoch
-        # The earlier attempt may have died between its save and its report.
-        trial.report(epoch, **reported)
+    def step(self) -> Tensor:
+        """Take a step of the optimizer, and return the norm of the gradient before clipping, 0-d."""
+        self.scaler.unscale_(self.optimizer)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = get_total_norm([parameter.grad for parameter in parameters])
+        if self.settings.clip_norm is not None:
+            clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return norm
 
-    while epoch < settings.epochs and not _out_of_patience(epoch, best_epoch, settings):
-        epoch += 1
-        rate = settings.rate(epoch, lowered)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        began = time.perf_counter()
-        model.train()
-        criterion.train()
-        if frozen is not None:
-            frozen.apply(epoch)
-        training, norms = Pass(), []
-        for batch in batches(epoch):
-            scalars, outputs = fitting.run(batch, differentiated, optimizer.zero_grad)
-            scaler.unscale_(optimizer)
-            trained = _trained(optimizer)
-            norms.append(get_total_norm([parameter.grad for parameter in trained]))
-            if settings.clip_norm is not None:
-                clip_grads_with_norm_(trained, settings.clip_norm, norms[-1])
-            scaler.step(optimizer)
-            scaler.update()
-            training.add(scalars, outputs, len(batch[0]))
-        if not training.samples:
-            raise ValueError("an epoch has no training batch; expected at least one")
-        steps = training.steps()
-        stepped = time.perf_counter()
-        found = _named("train", training.means(steps))
-        _check_finite("train_loss", found["train_loss"], epoch)
 
-        criterion.eval()
-        with torch.no_grad(), autocast:
-            settling = islice(batches(epoch), settings.settle_batches)
-            settle(model, lambda batch: fitting.run(batch, measured), settling)
-            model.eval()
-            checked = _pass_over(validation(), lambda batch: val_fitting.run(batch, measured))
-        val_steps = checked.steps()
-        found |= _named("val", checked.means(val_steps))
-        # Its last step may have ruined it; what the network gives is then nothing to measure.
-        _check_finite("val_loss", found["val_loss"], epoch)
-        for split, one in (("train", training), ("val", checked)):
-            if outputs := one.outputs():
-                found |= _named(split, metrics(outputs, split))
-        ended = time.perf_counter()
-        elapsed += ended - began
-        kept["train"].append(steps | {
-            "learning_rate": np.full(len(norms), rate), "gradient_norm": torch.stack(norms).double().cpu().numpy(),
-        })  # fmt: skip
-        kept["val"].append(val_steps)
-        kept["epochs"].append({name: value for name, value in found.items() if isinstance(value, np.ndarray)})
-        reported = {name: float(value) for name, value in found.items() if name not in kept["epochs"][-1]}
-        reported |= {"learning_rate": rate, "gradient_norm": float(kept["train"][-1]["gradient_norm"].mean())}
-        reported |= {"train_samples": float(training.samples), "val_samples": float(checked.samples)}
-        reported |= {"epoch_seconds": ended - began, "samples_per_second": training.samples / (stepped - began)}
-        if accumulates:
-            reported |= {"micro_batch": float(min(fitting.limit or math.inf, training.largest))}
-            reported |= {"val_micro_batch": float(min(val_fitting.limit or math.inf, checked.largest))}
-        if device.type == "cuda":
-            reported["peak_gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-        value = reported[settings.monitor]
-        if not best or _better(value, best["metrics"][settings.monitor], settings.maximize):
-            best_epoch = epoch
-            best = {"epoch": epoch, "metrics": reported, "model": _copy(model.state_dict())}
-        if settings.schedule == "plateau" and epoch - max(best_epoch, lowered_at) >= settings.plateau_patience:
-            lowered, lowered_at = lowered * settings.plateau_factor, epoch
+@dataclass
+class Progress:
+    """The numbers of a training that change from epoch to epoch, and are saved with it.
 
-        last = epoch == settings.epochs or _out_of_patience(epoch, best_epoch, settings)
-        if last or epoch % settings.checkpoint_every == 0:
-            trial.save({
-                "epoch": epoch,
-                "best_epoch": best_epoch,
-                "elapsed": elapsed,
-                "lowered": (lowered, lowered_at),
-                "reported": reported,
-                "best": best,
-                "kept": kept,
-                "model": model.state_dict(),
-                "criterion": criterion.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "scaler": scaler.state_dict(),
-                "micro_batches": (fitting.limit, val_fitting.limit),
-                "random": random_state(),  # dropout draws from it
-            })  # fmt: skip
-            write_steps(trial.directory, kept["train"], kept["val"])
-            write_epochs(trial.directory, kept["epochs"])
-            if written < best_epoch:
-                write_weights(trial.directory, best)
-                written = best_epoch
-        trial.report(epoch, **reported)
-    return best["metrics"] | {"best_epoch": best_epoch, "epochs": epoch, "training_seconds": elapsed}
+    Attributes:
+        epoch: The last epoch that was trained, counted from 1.
+        best_epoch: The epoch with the best value of the monitored metric.
+        elapsed: Seconds of training and validation so far.
+        lowered: What plateaus have left of the learning rate, from 0 to 1.
+        lowered_at: The epoch in which a plateau last lowered the rate.
+        written: The epoch whose weights are on disk.
+        reported: The metrics of the last epoch.
+        best: `epoch`, `metrics` and `model` (a state_dict) of the best epoch.
+        kept: Arrays of each epoch: its steps ("train", "val"), and what the metrics gave ("epochs").
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    elapsed: float = 0.0
+    lowered: float = 1.0
+    lowered_at: int = 0
+    written: int = 0
+    reported: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, list[Arrays]] = field(default_factory=lambda: {"train": [], "val": [], "epochs": []})
+
+    def finished(self, settings: Settings) -> bool:
+        """Return True after the last epoch, or when patience has run out."""
+        impatient = settings.patience is not None and self.epoch - self.best_epoch >= settings.patience
+        return self.epoch >= settings.epochs or impatient
+
+    def record(self, steps: Arrays, val_steps: Arrays, found: Mapping[str, Any]) -> None:
+        """Keep the steps of an epoch; of what was `found`, keep the arrays and report the numbers."""
+        arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+        for name, one in (("train", steps), ("val", val_steps), ("epochs", arrays)):
+            self.kept[name].append(one)
+        self.reported = {name: float(value) for name, value in found.items() if name not in arrays}
+
+    def compare(self, model: nn.Module, settings: Settings) -> None:
+        """Keep the weights if this epoch is the best so far; lower the learning rate if it is at a plateau."""
+        value = self.reported[settings.monitor]
+        if not self.best or _better(value, self.best["metrics"][settings.monitor], settings.maximize):
+            self.best_epoch = self.epoch
+            self.best = {"epoch": self.epoch, "metrics": self.reported, "model": _copy(model.state_dict())}
+        waited = self.epoch - max(self.best_epoch, self.lowered_at)
+        if settings.schedule == "plateau" and waited >= settings.plateau_patience:
+            self.lowered, self.lowered_at = self.lowered * settings.plateau_factor, self.epoch
 
 
 def score(network: nn.Module, batches: Iterable[Batch], losses: Losses, metrics: Metrics) -> dict[str, float]:
-    """The losses' means over samples and the metrics of the "test" split, names as they are, arrays left out."""
+    """Return the losses' means over samples and the metrics of the "test" split, by their own names, without arrays.
+
+    Raises:
+        ValueError: There is no batch.
+    """
     network.eval()
     with torch.no_grad():
         checked = _pass_over(batches, lambda batch: losses(network, batch))
-    found = dict(checked.means(checked.steps()))
+    found: dict[str, Any] = dict(checked.means())
     if outputs := checked.outputs():
         found |= metrics(outputs, "test")
     return {name: float(value) for name, value in found.items() if not isinstance(value, np.ndarray)}
 
 
 def settle(model: nn.Module, forward: Callable[[Any], object], batches: Iterable[Any]) -> None:
-    """Give batch normalisation the mean statistics of `batches` under the weights as they are now.
+    """Give batch normalisation the mean statistics of some batches under the present weights.
 
     Its running averages are of weights that have moved on since: while the learning rate is high, or an epoch has
-    few steps, validation would swing with them and a pruner with it. Source: Wu & Johnson, "Rethinking 'Batch' in
-    BatchNorm", 2021, section 3 ("PreciseBN"). Without batches nothing changes; what trains is never touched, nor what
-    is frozen."""
+    few steps, validation would swing with them, and a pruner with it. Without batches nothing changes; neither
+    trained nor frozen parameters are ever touched.
+
+    Source: Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3 ("PreciseBN").
+
+    Args:
+        model: The network, in training mode.
+        forward: Runs the network on one batch.
+        batches: Training batches.
+    """
     kind = nn.modules.batchnorm._BatchNorm
     layers = [module for module in model.modules() if isinstance(module, kind) and module.training]
     momenta = [layer.momentum for layer in layers]
@@ -347,20 +508,20 @@ def settle(model: nn.Module, forward: Callable[[Any], object], batches: Iterable
         if index == 0:
             for layer in layers:
                 layer.reset_running_stats()
-                layer.momentum = None  # torch: the plain mean over batches
+                layer.momentum = None  # For torch this is the plain mean over batches.
         forward(batch)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
 
 
 def _pass_over(batches: Iterable[Batch], forward: Callable[[Batch], Result]) -> Pass:
-    seen = Pass()
+    found = Pass()
     for batch in batches:
         scalars, outputs = forward(batch)
-        seen.add(scalars, outputs, len(batch[0]))
-    if not seen.samples:
+        found.add(scalars, outputs, len(batch[0]))
+    if not found.samples:
         raise ValueError("there is no batch to measure on; expected at least one")
-    return seen
+    return found
 
 
 def _check_finite(name: str, loss: float, epoch: int) -> None:
@@ -373,20 +534,16 @@ def _named(split: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _groups(model: nn.Module, criterion: nn.Module, frozen: Frozen | None) -> list[dict[str, Any]]:
-    """What the optimizer trains, each group with its part of the rate; a loss's own parameters do not decay."""
+    """Parameter groups of the optimizer, each with its factor of the rate; a loss's own parameters do not decay."""
     joining = [parameter for module in (frozen.joining if frozen else ()) for parameter in module.parameters()]
     staying = [parameter for module in (frozen.staying if frozen else ()) for parameter in module.parameters()]
     late = {id(parameter) for parameter in (*joining, *staying)}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in model.parameters() if id(parameter) not in late], "factor": 1.0},
         {"params": joining, "factor": frozen.factor if frozen else 1.0},
         {"params": list(criterion.parameters()), "factor": 1.0, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
-
-
-def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:
@@ -396,14 +553,10 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def _better(value: float, than: float, maximize: bool) -> bool:
-    """NaN is never better, and anything is better than NaN."""
+    """Compare two values of a metric: NaN is never better, and anything is better than NaN."""
     if math.isnan(value) or math.isnan(than):
         return math.isnan(than) and not math.isnan(value)
     return value > than if maximize else value < than
-
-
-def _out_of_patience(epoch: int, best_epoch: int, settings: Settings) -> bool:
-    return settings.patience is not None and epoch - best_epoch >= settings.patience
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

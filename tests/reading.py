@@ -8,8 +8,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hpo.analysis.notes import RaisedFlag
-from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.records import RaisedFlag, StudyRecord, TrialRecord
 from hpo.space.parameter import Parameter
 from hpo.space.search_space import SearchSpace
 from hpo.spec.models import Budget, Metric, StudySpec

@@ -285,7 +285,7 @@ TABLE: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
     "pruner typo": ("pruner: none", "pruner: medain", "pruner", "pruner.name", ("Did you mean 'median'?",)),
     "sampler option": (
         *("sampler: tpe", "sampler: {name: tpe, multivariat: true}", "sampler", "sampler.multivariat"),
-        ("not an option of 'tpe'", "Did you mean 'multivariate'?"),
+        ("not a key of the sampler 'tpe'", "Did you mean 'multivariate'?"),
     ),
     "sampler option's type": (
         *("sampler: tpe", "sampler: {name: tpe, n_startup_trials: ten}", "sampler", "sampler.n_startup_trials"),
@@ -300,7 +300,13 @@ TABLE: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
         *("sampler: tpe", "sampler: {name: nsga2, population_size: 1}", "sampler", "sampler.name"),
         ("population_size",),
     ),
-    "pruner lacks an option": ("pruner: none", "pruner: percentile", "pruner", "pruner.name", ("'percentile'",)),
+    "pruner lacks an option": (
+        "pruner: none",
+        "pruner: percentile",
+        "pruner",
+        "pruner.percentile",
+        ("is missing", "a number"),
+    ),
     "sampler class": ("sampler: tpe", "sampler: optuna.samplers:TPE", "sampler", "sampler.name", ("no class 'TPE'",)),
     "sampler is a pruner": (
         *("sampler: tpe", "sampler: optuna.pruners:NopPruner", "sampler", "sampler.name"),

@@ -33,7 +33,7 @@ class Training:
     folder: Path | None = None
 
 
-def outside(source: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> Training | None:
+def external_log(source: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> Training | None:
     """The training of a file, a folder or an MLflow run; None if `source` is none of these.
 
     Raises LogError, HpoError."""
@@ -50,7 +50,7 @@ def outside(source: str, runs: Path, columns: Mapping[str, str], tracking_uri: s
     return None
 
 
-def of_trial(runs: Path, name: str, number: int | None) -> Training:
+def trial_log(runs: Path, name: str, number: int | None) -> Training:
     """Trial `number` of a study, or its best one. Raises StudyNotFound, HpoError when none has completed."""
     spec, stored = load_study(runs, name)
     directory = layout.study_directory(runs, name)

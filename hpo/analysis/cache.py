@@ -14,7 +14,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def once(function: Callable[Concatenate[StudyRecord, P], T]) -> Callable[Concatenate[StudyRecord, P], T]:
+def cached_per_study(function: Callable[Concatenate[StudyRecord, P], T]) -> Callable[Concatenate[StudyRecord, P], T]:
     """Keeps what `function` made of a study for the same further arguments and the same language, as long as the
     study's record is in use. What it returns must be frozen."""
     made: WeakKeyDictionary[StudyRecord, dict[object, T]] = WeakKeyDictionary()

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpo import trial as causes
-from hpo.analysis.notes import WARN
-from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.records import WARN, StudyRecord, TrialRecord
 from hpo.translation.catalogue import mark, tr
 
 if TYPE_CHECKING:

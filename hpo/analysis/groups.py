@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.analysis.axes import searched
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import label
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.space.parameter import same
@@ -30,7 +30,7 @@ class Group:
         return sum(trial.state == state for trial in self.trials)
 
 
-@once
+@cached_per_study
 def groups_of(study: StudyRecord) -> tuple[Group, ...]:
     """One group a value of `group_by`, in the order declared, also those not tried yet; without
     `group_by` one group of all. Trials in which the parameter was not active form a last group."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.records import StudyRecord
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import tr
@@ -38,7 +38,7 @@ class Importance:
         return self.n < STEADY
 
 
-@once
+@cached_per_study
 def importance(study: StudyRecord, metric: Metric) -> Importance:
     """The importance of each searched parameter for reaching the best tenth of `metric`."""
     trials = study.complete(metric)

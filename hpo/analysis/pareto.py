@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.spec.models import Metric, dominates
 
 
-@once
+@cached_per_study
 def pareto_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
     """COMPLETE trials that no other dominates, the best of the first metric first. A trial dominates
     another if it is nowhere worse and somewhere better; equals stay side by side."""

@@ -4,13 +4,12 @@ and none of it touches Optuna's objects or the run side."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.analysis.notes import RaisedFlag, WarmOrigin, raised_flags, warm_origin
 from hpo.spec.models import Metric, StudySpec
 from hpo.storage.history import Step
 from hpo.storage.history import read as read_history
@@ -36,6 +35,30 @@ if TYPE_CHECKING:
     from hpo.space.search_space import SearchSpace
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
+STOP, WARN = "stop", "warn"
+
+
+@dataclass(frozen=True)
+class RaisedFlag:
+    """A rule of `red_flags` that a trial met at `step`. action: STOP ended it, WARN only says so. metrics: the numbers
+    that led to it, at that step. since: the first step of those in a row that met the rule. more: other evidence."""
+
+    name: str
+    action: str
+    step: int
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    since: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WarmOrigin:
+    """A trial of an earlier study whose configuration was tried again here: its study, number and final value there."""
+
+    study: str
+    number: int | None
+    value: float | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +118,7 @@ class TrialRecord:
         return None
 
 
-@dataclass(frozen=True, eq=False)  # compared and hashed as the one it is: see `once`
+@dataclass(frozen=True, eq=False)  # compared and hashed as the one it is: see `cached_per_study`
 class StudyRecord:
     """A study as far as it got. `spec`: as it ran, None of one that has none. `storage` is the URL of its storage,
     without a password. `warm_start`: its attribute of that name (see `hpo.storage.trial_attributes`),
@@ -179,7 +202,26 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | 
         requeued=requeued(trial.user_attrs) and state == "FAIL",
         gpu_seconds=outcome.get("gpu_seconds") or 0.0,
         distributions=trial.distributions,
-        flags=raised_flags(trial.user_attrs.get(FLAGS) or ()),
+        flags=_raised_flags(trial.user_attrs.get(FLAGS) or ()),
         flag=outcome.get("flag") or "",
-        warm=warm_origin(trial.user_attrs.get(ORIGIN) or {}),
+        warm=_warm_origin(trial.user_attrs.get(ORIGIN) or {}),
     )
+
+
+def _raised_flags(noted: Sequence[Mapping[str, Any]]) -> tuple[RaisedFlag, ...]:
+    """The trial attribute `hpo:flags`, in the order raised."""
+    found = []
+    for one in noted:
+        evidence = dict(one.get("evidence") or {})
+        metrics = {name: float(value) for name, value in (evidence.pop("metrics", None) or {}).items()}
+        since = evidence.pop("since", None)
+        flag = RaisedFlag(one["name"], one["action"], one["step"], one.get("reason", ""), metrics, since, evidence)
+        found.append(flag)
+    return tuple(found)
+
+
+def _warm_origin(origin: Mapping[str, Any]) -> WarmOrigin | None:
+    """Of the trial attribute `hpo:origin`; None of a trial that came from no earlier study."""
+    if origin.get("from") is None:
+        return None
+    return WarmOrigin(str(origin["from"]), origin.get("number"), origin.get("value"))

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hpo.analysis.axes import Axis, axis_of, in_order, searched
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import label, number
 from hpo.analysis.groups import ALL_TRIALS, Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
@@ -30,17 +30,17 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class Share:
-    """`ill` of `n` trials raised the flag."""
+    """`flagged` of `n` trials raised the flag."""
 
-    ill: int = 0
+    flagged: int = field(default=0, metadata={"json_key": "ill"})
     n: int = 0
 
     def less(self, part: Share) -> Share:
-        return Share(self.ill - part.ill, self.n - part.n)
+        return Share(self.flagged - part.flagged, self.n - part.n)
 
     @property
-    def of_one(self) -> float | None:
-        return self.ill / self.n if self.n else None
+    def fraction(self) -> float | None:
+        return self.flagged / self.n if self.n else None
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class RedFlagEnrichment:
         return tuple(sorted(found, key=lambda pair: pair[1].p))
 
 
-@once
-def diseases(study: StudyRecord) -> tuple[RedFlagEnrichment, ...]:
+@cached_per_study
+def enrichments(study: StudyRecord) -> tuple[RedFlagEnrichment, ...]:
     """One for each flag that a finished trial raised, the most frequent first."""
     raised = [count for count in flag_counts(study) if count.raised]
     if not raised:
@@ -114,11 +114,11 @@ def diseases(study: StudyRecord) -> tuple[RedFlagEnrichment, ...]:
     cells = _placed(study.finished, axes)
     found = []
     for count in raised:
-        ill = {one.trial.number for one in count.raised} & finished
-        if ill:
+        flagged = {one.trial.number for one in count.raised} & finished
+        if flagged:
             since = min(one.flag.step for one in count.raised)
-            found.append(_disease(study, count.name, since, ill, groups, axes, cells))
-    return tuple(sorted(found, key=lambda one: -sum(group.share.ill for group in one.groups)))
+            found.append(_enrichment(study, count.name, since, flagged, groups, axes, cells))
+    return tuple(sorted(found, key=lambda one: -sum(group.share.flagged for group in one.groups)))
 
 
 Places = dict[str, dict[int, int]]  # by parameter: the cell of each trial that has one
@@ -134,25 +134,25 @@ def _placed(trials: Iterable[TrialRecord], axes: Sequence[Axis]) -> Places:
     return placed
 
 
-def _disease(
+def _enrichment(
     study: StudyRecord,
     flag: str,
     since: int,
-    ill: set[int],
+    flagged: set[int],
     groups: Sequence[Group],
     axes: Sequence[Axis],
     cells: Places,
 ) -> RedFlagEnrichment:
     made = []
     for group in groups:
-        numbers = [t.number for t in group.trials if t.number in ill or (t.history and t.history[-1].step >= since)]
-        strips = [Strip(axis, _shares(numbers, ill, cells[axis.name], len(axis.labels))) for axis in axes]
-        made.append(_group(group.label, Share(len(ill.intersection(numbers)), len(numbers)), strips))
+        numbers = [t.number for t in group.trials if t.number in flagged or (t.history and t.history[-1].step >= since)]
+        strips = [Strip(axis, _shares(numbers, flagged, cells[axis.name], len(axis.labels))) for axis in axes]
+        made.append(_group(group.label, Share(len(flagged.intersection(numbers)), len(numbers)), strips))
     between = None
     if study.group_by is not None:
         axis = Axis(study.group_by, tuple(group.label for group in groups), tuple(group.label for group in groups))
         shares = tuple(one.share for one in made)
-        whole = Share(sum(one.ill for one in shares), sum(one.n for one in shares))
+        whole = Share(sum(one.flagged for one in shares), sum(one.n for one in shares))
         between = _group(tr(ALL_TRIALS), whole, [Strip(axis, shares)])
     asked = [*made, *([between] if between else [])]
     tests = _tests(asked)
@@ -161,12 +161,12 @@ def _disease(
     return RedFlagEnrichment(flag, since, study.group_by, tuple(ends), tested[-1] if between else None, len(tests))
 
 
-def _shares(numbers: Sequence[int], ill: set[int], cells: dict[int, int], count: int) -> tuple[Share, ...]:
+def _shares(numbers: Sequence[int], flagged: set[int], cells: dict[int, int], count: int) -> tuple[Share, ...]:
     totals, with_it = [0] * count, [0] * count
     for trial in numbers:
         if trial in cells:
             totals[cells[trial]] += 1
-            with_it[cells[trial]] += trial in ill
+            with_it[cells[trial]] += trial in flagged
     return tuple(Share(a, b) for a, b in zip(with_it, totals, strict=True))
 
 
@@ -180,9 +180,9 @@ def needed_trials(share: Share, regions: int) -> int | None:
     trials it could, had FEWEST of them raised it.
 
     The smallest p that Fisher's test can give, of a region that holds all those with the flag and no other, is
-    1 / binomial(n, ill), times the number of regions."""
+    1 / binomial(n, flagged), times the number of regions."""
     least = regions / ALPHA
-    rarer = min(share.ill, share.n - share.ill)
+    rarer = min(share.flagged, share.n - share.flagged)
     if rarer >= FEWEST and math.comb(share.n, rarer) > least:
         return None
     n = 2 * FEWEST
@@ -208,16 +208,16 @@ def regions_of(strip: Strip) -> tuple[Region, ...]:
     if ordered(strip.axis):
         spans += [(0, cell) for cell in range(1, count - 1)] + [(cell, count - 1) for cell in range(count - 2, 0, -1)]
     known: dict[frozenset[int], Region] = {}
-    whole = Share(sum(share.ill for share in strip.cells), sum(share.n for share in strip.cells))
+    whole = Share(sum(share.flagged for share in strip.cells), sum(share.n for share in strip.cells))
     for first, last in spans:
         held = frozenset(cell for cell in range(first, last + 1) if strip.cells[cell].n)
-        inside = Share(sum(strip.cells[cell].ill for cell in held), sum(strip.cells[cell].n for cell in held))
+        inside = Share(sum(strip.cells[cell].flagged for cell in held), sum(strip.cells[cell].n for cell in held))
         if held and inside.n < whole.n:
             known.setdefault(held, Region(strip.axis.name, first, last, inside, whole.less(inside)))
     return tuple(known.values())
 
 
-def where(axis: Axis, region: Region) -> str:
+def region_label(axis: Axis, region: Region) -> str:
     """`gamma ≥ 3`, `batch_size 8`, `learning_rate < 0.001`: as the configuration is spelled."""
     first, last = region.first, region.last
     if first == last and not (axis.binned and first in (0, len(axis.labels) - 1)):
@@ -257,7 +257,7 @@ def _judged(group: GroupEnrichment, tests: dict[Key, float]) -> GroupEnrichment:
     for strip in group.strips:
         regions = [replace(one, p=tests[group.group, one.name, one.first, one.last]) for one in regions_of(strip)]
         # Of equals the one in which the flag is the most frequent.
-        best = min(regions, key=lambda one: (one.p, -(one.inside.of_one or 0)), default=None)
+        best = min(regions, key=lambda one: (one.p, -(one.inside.fraction or 0)), default=None)
         strips.append(replace(strip, region=best))
     strips.sort(key=lambda strip: 2.0 if strip.region is None else strip.region.p)
     return replace(group, strips=tuple(strips))
@@ -270,8 +270,8 @@ def enriched(inside: Sequence[Share], elsewhere: Sequence[Share]) -> list[float]
         return []
     from scipy.stats import hypergeom
 
-    ill = np.array([one.ill for one in inside])
+    flagged = np.array([one.flagged for one in inside])
     n = np.array([one.n for one in inside])
-    all_ill = ill + [one.ill for one in elsewhere]
+    all_flagged = flagged + [one.flagged for one in elsewhere]
     total = n + [one.n for one in elsewhere]
-    return [min(1.0, float(p)) for p in hypergeom.sf(ill - 1, total, all_ill, n)]
+    return [min(1.0, float(p)) for p in hypergeom.sf(flagged - 1, total, all_flagged, n)]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.failures import rules_of
 from hpo.analysis.groups import groups_of
-from hpo.analysis.notes import STOP, RaisedFlag
-from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.records import STOP, RaisedFlag, StudyRecord, TrialRecord
 
 
 @dataclass(frozen=True)
-class Raising:
+class FlaggedTrial:
     """A trial and a flag that it raised."""
 
     trial: TrialRecord
@@ -27,22 +26,22 @@ class FlagCount:
     saved: epochs that the trials it stopped did not train (see `epochs_saved`), None if nobody can say."""
 
     name: str
-    stopped: tuple[Raising, ...]
-    warned: tuple[Raising, ...]
+    stopped: tuple[FlaggedTrial, ...]
+    warned: tuple[FlaggedTrial, ...]
     epochs: tuple[int, float, int] | None
     saved: float | None
 
     @property
-    def raised(self) -> tuple[Raising, ...]:
+    def raised(self) -> tuple[FlaggedTrial, ...]:
         return (*self.stopped, *self.warned)
 
 
-@once
+@cached_per_study
 def flag_counts(study: StudyRecord) -> tuple[FlagCount, ...]:
     """Every flag that was raised in a trial that was not tried again, and every rule of study.yaml; what stopped most
     trials first, then what warned most."""
-    stopped: dict[str, list[Raising]] = {name: [] for name in rules_of(study)}
-    warned: dict[str, list[Raising]] = {name: [] for name in stopped}
+    stopped: dict[str, list[FlaggedTrial]] = {name: [] for name in rules_of(study)}
+    warned: dict[str, list[FlaggedTrial]] = {name: [] for name in stopped}
     for trial in study.trials:
         if trial.requeued:
             continue
@@ -50,14 +49,14 @@ def flag_counts(study: StudyRecord) -> tuple[FlagCount, ...]:
             ended = flag.action == STOP and flag.name == trial.flag
             for found in (stopped, warned):
                 found.setdefault(flag.name, [])
-            (stopped if ended else warned)[flag.name].append(Raising(trial, flag))
+            (stopped if ended else warned)[flag.name].append(FlaggedTrial(trial, flag))
     planned = planned_epochs(study)
     made = [_count(name, tuple(stopped[name]), tuple(warned[name]), planned) for name in stopped]
     return tuple(sorted(made, key=lambda one: (-len(one.stopped), -len(one.warned))))
 
 
 def _count(
-    name: str, stopped: tuple[Raising, ...], warned: tuple[Raising, ...], planned: dict[int, float]
+    name: str, stopped: tuple[FlaggedTrial, ...], warned: tuple[FlaggedTrial, ...], planned: dict[int, float]
 ) -> FlagCount:
     steps = [one.flag.step for one in (*stopped, *warned)]
     epochs = (min(steps), statistics.median(steps), max(steps)) if steps else None

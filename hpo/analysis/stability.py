@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import listed
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
@@ -47,7 +47,7 @@ class LossSeries:
     why_not: str = ""
 
 
-@once
+@cached_per_study
 def loss_series(study: StudyRecord) -> LossSeries:
     """`val_loss` if any trial reported it, else the only reported name in which `loss` comes after
     `val`, as in `validation_loss` or `val_dice_loss`."""
@@ -131,7 +131,7 @@ class Stabilities:
         )
 
 
-@once
+@cached_per_study
 def stabilities(study: StudyRecord, metric: Metric) -> Stabilities:
     """Of each group's best trial by `metric` and of all its COMPLETE trials. Pruned trials ended
     early, where every loss still moves: they are not judged."""

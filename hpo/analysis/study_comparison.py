@@ -78,7 +78,7 @@ class SideBest:
 
 
 @dataclass(frozen=True)
-class GroupVersus:
+class GroupComparison:
     """One group on every side, in the order of the sides; not tried on a side: without a best trial."""
 
     group: str
@@ -86,7 +86,7 @@ class GroupVersus:
 
 
 @dataclass(frozen=True)
-class Test:
+class TwoSampleTest:
     """`after` less `before` within a group: the difference of means with its 95 % interval, p corrected for the
     number of tests by Holm, Hedges' g with its 95 % interval (None without any scatter, or of ranks); of ranks `a`
     instead, the probability that a value of `after` is above one of `before`, equals counting half (Vargha and
@@ -113,13 +113,13 @@ class Test:
 
 
 @dataclass(frozen=True)
-class MetricVersus:
+class MetricComparison:
     """`comparison`: every group's final values, a row a side."""
 
     metric: Metric
     finals: tuple[SideFinals, ...]
-    groups: tuple[GroupVersus, ...]
-    tests: tuple[Test, ...]
+    groups: tuple[GroupComparison, ...]
+    tests: tuple[TwoSampleTest, ...]
     comparison: Comparison
 
 
@@ -142,14 +142,14 @@ class SplitData:
 
 
 @dataclass(frozen=True)
-class Versus:
+class StudyComparison:
     """`other_metrics`: of each side those that not all have in common. `group_by`: None where the sides are not
     grouped by the same parameter. `series`: the loss whose stability is compared, empty where the sides differ in it.
     `whole`: sides are studies."""
 
     sides: tuple[str, ...]
     whole: bool
-    metrics: tuple[MetricVersus, ...]
+    metrics: tuple[MetricComparison, ...]
     other_metrics: tuple[tuple[str, ...], ...]
     group_by: str | None
     data: tuple[SplitData, ...]
@@ -164,7 +164,7 @@ def common_metrics(sides: Sequence[Side]) -> tuple[Metric, ...]:
     return tuple(m for m in sides[0].study.metrics if all(m in side.study.metrics for side in sides))
 
 
-def versus(sides: Sequence[Side]) -> Versus:
+def compare_sides(sides: Sequence[Side]) -> StudyComparison:
     """Of at least two sides that have a metric in common and are all studies or all trials."""
     metrics = common_metrics(sides)
     names = {side.study.group_by for side in sides}
@@ -174,7 +174,7 @@ def versus(sides: Sequence[Side]) -> Versus:
     loss = series.pop() if len(series) == 1 else ""
     by_metric = tuple(_of_metric(sides, metric, group_by, loss) for metric in metrics)
     other = tuple(tuple(m.name for m in side.study.metrics if m not in metrics) for side in sides)
-    return Versus(
+    return StudyComparison(
         sides=tuple(side.name for side in sides),
         whole=sides[0].trial is None,
         metrics=by_metric,
@@ -191,7 +191,7 @@ def versus(sides: Sequence[Side]) -> Versus:
 # --- what was reached
 
 
-def _of_metric(sides: Sequence[Side], metric: Metric, group_by: str | None, loss: str) -> MetricVersus:
+def _of_metric(sides: Sequence[Side], metric: Metric, group_by: str | None, loss: str) -> MetricComparison:
     finals = []
     by_side: list[dict[str, SideBest]] = []
     for side in sides:
@@ -200,11 +200,13 @@ def _of_metric(sides: Sequence[Side], metric: Metric, group_by: str | None, loss
         by_side.append(_groups(side, metric, loss))
     labels = dict.fromkeys(group for groups in by_side for group in groups)
     groups = tuple(
-        GroupVersus(group, tuple(own.get(group, SideBest(side.name)) for side, own in zip(sides, by_side, strict=True)))
+        GroupComparison(
+            group, tuple(own.get(group, SideBest(side.name)) for side, own in zip(sides, by_side, strict=True))
+        )
         for group in labels
     )
     tests = _tests(groups) if sides[0].trial is None else ()
-    return MetricVersus(metric, tuple(finals), groups, tests, _comparison(metric, group_by, groups))
+    return MetricComparison(metric, tuple(finals), groups, tests, _comparison(metric, group_by, groups))
 
 
 def _groups(side: Side, metric: Metric, loss: str) -> dict[str, SideBest]:
@@ -222,7 +224,7 @@ def _groups(side: Side, metric: Metric, loss: str) -> dict[str, SideBest]:
     return found
 
 
-def _comparison(metric: Metric, group_by: str | None, groups: Sequence[GroupVersus]) -> Comparison:
+def _comparison(metric: Metric, group_by: str | None, groups: Sequence[GroupComparison]) -> Comparison:
     rows = tuple(
         GroupFinals(
             own.side if len(groups) == 1 else f"{own.side}: {group.group}",
@@ -241,7 +243,7 @@ def _comparison(metric: Metric, group_by: str | None, groups: Sequence[GroupVers
 # --- tests
 
 
-def _tests(groups: Sequence[GroupVersus]) -> tuple[Test, ...]:
+def _tests(groups: Sequence[GroupComparison]) -> tuple[TwoSampleTest, ...]:
     """Of the first side against each other one, in every group that both have tried."""
     enough = needed_per_side(LARGE_DIFFERENCE)
     made = []
@@ -254,37 +256,35 @@ def _tests(groups: Sequence[GroupVersus]) -> tuple[Test, ...]:
             named = (group.group, before.side, after.side, *sizes)
             values = [value for own in (before, after) for _, value in own.finals]
             if min(sizes) < enough or min(values) == max(values):
-                made.append(Test(*named, needed=enough))
+                made.append(TwoSampleTest(*named, needed=enough))
             else:
                 made.append(_test(named, values))
     return _holm(made)
 
 
-def _test(named: tuple[str, str, str, int, int], values: Sequence[float]) -> Test:
+def _test(named: tuple[str, str, str, int, int], values: Sequence[float]) -> TwoSampleTest:
     """Welch's, since two searches have no reason to scatter alike; by ranks where a value lies beyond its side's far
     fences (Tukey's), as a diverged training's does, since a mean then says nothing of the others."""
-    from scipy.stats import mannwhitneyu, t
+    from scipy.stats import mannwhitneyu, ttest_ind
 
     y, scale = scaled(values)
     a, b = y[: named[3]], y[named[3] :]
     difference = float(b.mean() - a.mean())
-    errors = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
-    if _far_out(a.tolist()) or _far_out(b.tolist()) or sum(errors) == 0:
+    if _far_out(a.tolist()) or _far_out(b.tolist()) or a.var() + b.var() == 0:
         found = mannwhitneyu(b, a)
         above = float(found.statistic) / (len(a) * len(b))
-        return Test(*named, method=MANN_WHITNEY, difference=difference * scale, p=float(found.pvalue), a=above)
-    error = math.sqrt(sum(errors))
-    df = sum(errors) ** 2 / (errors[0] ** 2 / (len(a) - 1) + errors[1] ** 2 / (len(b) - 1))  # Welch, Satterthwaite
-    reach = float(t.isf(ALPHA / 2, df)) * error
+        return TwoSampleTest(*named, method=MANN_WHITNEY, difference=difference * scale, p=float(found.pvalue), a=above)
+    welch = ttest_ind(b, a, equal_var=False)
+    interval = welch.confidence_interval(1 - ALPHA)
     g = hedges_g(b, a)
     g_low, g_high = (None, None) if g is None else g_interval(g, len(b), len(a))
-    return Test(
+    return TwoSampleTest(
         *named,
         method=WELCH,
         difference=difference * scale,
-        low=(difference - reach) * scale,
-        high=(difference + reach) * scale,
-        p=float(2 * t.sf(abs(difference) / error, df)),
+        low=float(interval.low) * scale,
+        high=float(interval.high) * scale,
+        p=float(welch.pvalue),
         g=g,
         g_low=g_low,
         g_high=g_high,
@@ -307,7 +307,7 @@ def g_interval(g: float, n: int, m: int) -> tuple[float, float]:
     return g - reach, g + reach
 
 
-def _holm(tests: Sequence[Test]) -> tuple[Test, ...]:
+def _holm(tests: Sequence[TwoSampleTest]) -> tuple[TwoSampleTest, ...]:
     """Each p corrected for the number of tests."""
     made = [k for k, test in enumerate(tests) if test.method]
     corrected = list(tests)
@@ -319,7 +319,7 @@ def _holm(tests: Sequence[Test]) -> tuple[Test, ...]:
 # --- training
 
 
-def _trainings(found: MetricVersus, metrics: Sequence[Metric], group_by: str | None) -> Trainings | None:
+def _trainings(found: MetricComparison, metrics: Sequence[Metric], group_by: str | None) -> Trainings | None:
     """The best trials of every side, by group, on axes that all share."""
     trials = []
     for group in found.groups:
@@ -333,7 +333,7 @@ def _trainings(found: MetricVersus, metrics: Sequence[Metric], group_by: str | N
 # --- data
 
 
-def _data(sides: Sequence[Side], found: MetricVersus) -> tuple[SplitData, ...]:
+def _data(sides: Sequence[Side], found: MetricComparison) -> tuple[SplitData, ...]:
     """Of the best trials, whose values and curves are what is compared."""
     bests = [[group.sides[k].best for group in found.groups] for k in range(len(sides))]
     recorded = [

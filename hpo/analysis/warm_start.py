@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hpo.analysis.notes import WarmOrigin
-from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
+from hpo.analysis.records import StudyRecord, TrialRecord, WarmOrigin, best_of, better
 from hpo.spec.models import Metric
 
 

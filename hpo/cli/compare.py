@@ -13,7 +13,7 @@ from hpo.analysis.formatting import count, number
 from hpo.cli.common import aligned, emit, find_study, json_option, page_options, present_report, runs_option
 
 if TYPE_CHECKING:
-    from hpo.analysis.study_comparison import Versus
+    from hpo.analysis.study_comparison import StudyComparison
 
 
 @click.command(
@@ -72,7 +72,7 @@ def _meant(runs: Path, given: str) -> tuple[str, int | None]:
     return find_study(runs, given), None
 
 
-def _summary(found: Versus) -> str:
+def _summary(found: StudyComparison) -> str:
     """Return what a terminal has room for: the ranges, the tests, and if the data are the same."""
     from hpo.reports.p_values import p_text
     from hpo.reports.sections.study_comparison import data_warnings

@@ -116,9 +116,9 @@ def diagnose(
 def _training(
     source: str | None, trial: int | None, runs: Path, columns: dict[str, str], tracking_uri: str | None
 ) -> Training:
-    from hpo.actions.diagnose import IN_FOLDER, of_trial, outside
+    from hpo.actions.diagnose import IN_FOLDER, external_log, trial_log
 
-    found = None if source is None else outside(source, runs, columns, tracking_uri)
+    found = None if source is None else external_log(source, runs, columns, tracking_uri)
     if found is not None:
         if trial is not None:
             raise click.UsageError(f"--trial is of a study, and '{source}' is none")
@@ -129,14 +129,14 @@ def _training(
     if name and number.isdecimal():
         if trial is not None:
             raise click.UsageError(f"'{source}' is trial {number} already; leave out --trial")
-        return of_trial(runs, find_study(runs, name), int(number))
+        return trial_log(runs, find_study(runs, name), int(number))
     try:
         name = find_study(runs, source)
     except StudyNotFound as error:
         if source is None or Path(source).suffix in (".yaml", ".yml"):
             raise
         raise StudyNotFound(f"{error} Nor is '{source}' a file, or a folder with {listing(IN_FOLDER)}.") from error
-    return of_trial(runs, name, trial)
+    return trial_log(runs, name, trial)
 
 
 def _text(training: Training, found: Diagnosis) -> Iterator[str]:

@@ -111,8 +111,8 @@ def read_steering(directory: Path) -> Steering:
         return Steering()
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise ControlError(
-            f"{path} cannot be read ({first_line(error)}); it says whether the study is paused and how far its budget was "
-            "extended. Delete it to go on as study.yaml says"
+            f"{path} cannot be read ({first_line(error)}); it says whether the study is paused and how far its budget "
+            "was extended. Delete it to go on as study.yaml says"
         ) from error
 
 

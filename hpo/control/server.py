@@ -23,7 +23,7 @@ from hpo.errors import ControlError
 from hpo.text import listing
 
 if TYPE_CHECKING:
-    from hpo.oracle.oracle import Oracle
+    from hpo.oracle.run_control import RunControl
 
 # How often the folder is looked into.
 _LOOK_SECONDS = 0.25
@@ -42,7 +42,7 @@ class ControlServer:
         self._name = directory.name
         self._say = say
         self._folder = requests.prepare_request_folder(directory)
-        self._oracle: Oracle | None = None
+        self._oracle: RunControl | None = None
         self._thread = threading.Thread(target=self._watch, name="hpo-control", daemon=True)
         # Held while a request is obeyed, and while the driver decides that nothing will run any more.
         self._deciding = threading.Lock()
@@ -57,13 +57,13 @@ class ControlServer:
             "extend": self._extend,
         }
 
-    def start(self, oracle: Oracle) -> None:
+    def start(self, oracle: RunControl) -> None:
         """From here on requests are answered."""
         self._oracle = oracle
         self._thread.start()
 
     @contextlib.contextmanager
-    def at_work(self, oracle: Oracle) -> Iterator[None]:
+    def at_work(self, oracle: RunControl) -> Iterator[None]:
         """While an engine runs, and the runner handles signals: only then is there anything to stop or to kill."""
         self.start(oracle)
         try:
@@ -192,7 +192,7 @@ class ControlServer:
         return Answer(f"{said}; this run of it has just ended" if self._over else said)
 
     @property
-    def _known(self) -> Oracle:
+    def _known(self) -> RunControl:
         assert self._oracle is not None  # `start` was called before the thread began
         return self._oracle
 

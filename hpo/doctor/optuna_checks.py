@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.doctor.context import Case, Check
 from hpo.doctor.finding import Finding
 from hpo.oracle.queue import Queue
-from hpo.oracle.recovery import count_attempt, end, note_of, put_again, recover
+from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, requeue
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, requeued
 from hpo.trial import EXTERNAL_CAUSES, INTERRUPTED, Outcome
 from hpo.warm_start.trust import WarmStart
@@ -122,11 +122,11 @@ def _recover(case: Case) -> None:
 def _try_again(case: Case, trial: FrozenTrial) -> None:
     cause = trial.user_attrs[OUTCOME]["cause"]
     if cause in EXTERNAL_CAUSES:
-        put_again(case.spec, _queue(case), trial)
+        requeue(case.spec, _queue(case), trial)
         return
     origin = trial.user_attrs.get(ORIGIN, {})
     spent = count_attempt(origin, cause)
-    _queue(case).put_again(trial.number, trial.user_attrs[JOB]["seed"], origin, spent, trial.params)
+    _queue(case).requeue(trial.number, trial.user_attrs[JOB]["seed"], origin, spent, trial.params)
 
 
 def _withdraw(case: Case, trial: FrozenTrial, staying: int) -> None:
@@ -135,9 +135,9 @@ def _withdraw(case: Case, trial: FrozenTrial, staying: int) -> None:
         return
     reason = f"trial {staying} tries the same again"
     now = time.time()
-    note = note_of(Outcome(trial.number, "FAIL", cause=INTERRUPTED, reason=reason), now, requeued=True, gpu=0.0)
+    note = outcome_note(Outcome(trial.number, "FAIL", cause=INTERRUPTED, reason=reason), now, requeued=True, gpu=0.0)
     names = [metric.name for metric in case.spec.metrics]
-    end(case.study, optuna.Trial(case.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
+    finish_trial(case.study, optuna.Trial(case.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
 
 
 CHECKS: tuple[Check, ...] = (left_running, not_tried_again, waits_twice, odd_times)

@@ -1,28 +1,29 @@
-"""How many trials share a GPU, by measurement (`engine.gpu: auto`).
+"""Number of trials that share a GPU, by measurement (`engine.gpu: auto`).
 
-Trials with the same structural parameters are a group: they train models of one shape. A group asks for 1/n of a
-GPU a trial, n being its level, and an engine starts a trial where that much of a GPU is free, so the shares on a GPU
+Trials with the same structural parameters are a group: they train models of one shape. A group asks for 1/n of a GPU
+for each trial, where n is its level. An engine starts a trial where that much of a GPU is free, so the shares on a GPU
 never add up to more than one. Two things decide the level:
 
-- Memory. The first trial of a group has a GPU to itself until its peak is known; level n is allowed while n of the
-  highest peak seen, and a margin, fit. What decides about memory should be structural: a batch size that is not makes
-  the group's peak that of its largest batch so far, and a trial that is larger still may run out of memory in its
-  share. That is the packing's doing, not the configuration's: see `Packer.finished`.
-- Speed. The levels are tried upwards, and one pays if n trials together do at least a tenth more than as many as the
-  level below has. The utilisation that nvidia-smi shows is no evidence: it is the part of the time in which any kernel
+- Memory. The first trial of a group has a GPU to itself until its peak is known. Level n is allowed while n times the
+  highest peak so far, and a margin, fit. Parameters that decide about memory should be structural. With a batch size
+  that is not, the group's peak is that of its largest batch so far, and a trial that is larger still may run out of
+  memory in its share. The packing is to blame for that, not the configuration: see `Packer.finished`.
+- Speed. The levels are tried upwards. A level pays if its trials together do at least a tenth more work than those of
+  the level below. The utilisation that nvidia-smi shows is no evidence: it is the part of the time in which any kernel
   ran, on however little of the GPU.
 
 Speeds of unlike trials cannot be compared: samples per second depend less on the batch size than steps per second
-do, but on a GPU that waits for its host they too grow with it. So a speed counts relative to those of like trials at
-the level below: the same structural parameters, and the same whole numbers, words and switches beside them (real
-numbers such as a learning rate are taken to cost no time). Only where few trials are alike, as in a space of many
+do, but on a GPU that waits for its host they grow with it too. So a speed counts relative to those of like trials at
+the level below. Like trials have the same structural parameters, and the same whole numbers, words and switches beside
+them; real numbers such as a learning rate are taken to cost no time. Where few trials are alike, as in a space of many
 such parameters, all speeds of a level are taken together, and then the decision is as good as their mix.
 
-A trial of another group on the same GPU counts as a neighbour like any other: what runs beside a trial in a study
-is what its sampler proposes, and that is the company in which packing has to pay.
+A trial of another group on the same GPU counts as a neighbour like any other: what runs beside a trial is what the
+study's sampler proposes, and packing has to pay beside that.
 
-It does not know about engines, GPUs of different kinds (shares are parts of whichever GPU) or earlier runs: a driver
-that starts again measures anew, unless it tells `finished` what trials before took."""
+A Packer does not know about engines, GPUs of different kinds (shares are parts of whichever GPU) or earlier runs. A
+driver that starts again measures anew, unless it tells `finished` how much memory earlier trials took.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +36,11 @@ from statistics import median
 from typing import Any, NamedTuple
 
 LEVELS = (1, 2, 4)
-# Of the memory, kept free: allocators fragment, and an epoch is not the whole of a training.
+# Part of the peak that must also fit: allocators fragment, and an epoch is not the whole of a training.
 MARGIN = 0.1
-# How many times the work of the level below a level must do.
+# A level pays if it does at least this many times the work of the level below.
 GAIN = 1.1
-# Speeds that a level is judged by.
+# Number of speeds that a level is judged by.
 SPEEDS = 3
 # Trials of a level after which speeds of unlike trials are compared, for want of like ones.
 UNLIKE_TRIALS = 4
@@ -47,8 +48,15 @@ _REMEMBERED = 300
 
 
 class Row(NamedTuple):
-    """What was measured of a group and decided. peak: part of a GPU's memory (None: unknown); level: trials that
-    share a GPU; rates: by trials on the GPU, the median speed of one; why: a sentence."""
+    """Measurements of a group, and the decision.
+
+    Attributes:
+        group: its structural parameters, as text.
+        peak: part of a GPU's memory that a trial takes; None: unknown.
+        level: number of trials that share a GPU.
+        rates: median speed of a trial, by the number of trials on its GPU.
+        why: a sentence.
+    """
 
     group: str
     peak: float | None
@@ -59,7 +67,7 @@ class Row(NamedTuple):
 
 class _Speed(NamedTuple):
     number: int
-    like: str
+    kind: str  # the same for like trials
     rate: float
 
 
@@ -69,8 +77,11 @@ def _no_speeds() -> dict[int, deque[_Speed]]:
 
 @dataclass
 class _Group:
-    """`level`: what trials ask for; `best`: the highest level that has paid, `level` itself or the one below it;
-    `most`: the highest that was not seen to run out of memory."""
+    """State of a group.
+
+    level: what trials ask for. best: the highest level that has paid, `level` itself or the one below it. most: the
+    highest level that has not run out of memory. settled: `level` stays.
+    """
 
     peak: float | None = None
     level: int = LEVELS[0]
@@ -81,7 +92,7 @@ class _Group:
     speeds: dict[int, deque[_Speed]] = field(default_factory=_no_speeds)
 
     def above(self) -> int | None:
-        """The next level that memory allows, if there is one."""
+        """Return the next level that memory allows, or None."""
         higher = [level for level in LEVELS if level > self.level]
         return higher[0] if higher and self.allows(higher[0]) else None
 
@@ -90,22 +101,26 @@ class _Group:
 
 
 class Packer:
-    """`structural`: names, as the objective sees them, of the parameters that make groups."""
+    """Decide the level of each group.
+
+    Args:
+        structural: names, as the objective sees them, of the parameters that make groups.
+    """
 
     def __init__(self, structural: Sequence[str]) -> None:
         self._structural = tuple(structural)
         self._groups: dict[str, _Group] = {}
 
     def group(self, params: Mapping[str, Any]) -> str:
-        """The group of a trial: its structural parameters, `architecture="unet", base_width=8`."""
+        """Return the group of a trial: its structural parameters, `architecture="unet", base_width=8`."""
         return _key(params, [name for name in self._structural if name in params]) or "all trials"
 
     def alone(self, params: Mapping[str, Any]) -> bool:
-        """Whether nobody knows yet what memory such a trial takes, so that it needs a GPU to itself."""
+        """Return True if the memory of such a trial is not known yet, so that it needs a GPU to itself."""
         return self._of(params).peak is None
 
     def share(self, params: Mapping[str, Any]) -> float:
-        """The part of a GPU that the next such trial asks for: 1, 1/2 or 1/4."""
+        """Return the part of a GPU that the next such trial asks for: 1, 1/2 or 1/4."""
         return 1 / self._of(params).level
 
     def reported(
@@ -116,13 +131,18 @@ class Packer:
         rate: float | None,
         neighbours: int | None,
     ) -> None:
-        """What a running trial has shown.
+        """Take in the measurements of a running trial.
 
-        memory: the most it has taken so far, CUDA context included, as a part of its GPU's memory (None: unknown).
-        rate: its speed since its last report, in one unit for the whole study; best samples per second, or epochs
-        per second where all epochs have as many samples (None: unknown, as at a first report, which has the
-        start-up in it). neighbours: trials on that GPU, this one included, unchanged since its last report (None:
-        somebody came or went)."""
+        Args:
+            number: the trial's.
+            params: its parameters, as the objective sees them.
+            memory: the most that it has taken so far, CUDA context included, as a part of its GPU's memory; None:
+                unknown.
+            rate: its speed since its last report, in one unit for the whole study: samples per second, or epochs per
+                second if all epochs have the same number of samples; None: unknown.
+            neighbours: number of trials on its GPU, this one included, if it has not changed since the last report;
+                else None.
+        """
         group = self._of(params)
         self._remember(group, memory)
         if rate is not None and neighbours in LEVELS and math.isfinite(rate) and rate > 0 and not group.settled:
@@ -138,11 +158,21 @@ class Packer:
         out_of_memory: bool,
         share: float | None = None,
     ) -> bool:
-        """A trial has ended. `share` is the part of the GPU that it had (None: what its group asks for now).
+        """Take in the end of a trial.
 
-        Returns True if it ran out of memory in less than a whole GPU: then its group never again packs as densely,
-        and the configuration is not to blame; it should be tried again. Called for trials of earlier runs with
-        the memory they took, it spares their groups the trial that runs alone."""
+        For a trial of an earlier run, with the memory that it took, this spares its group the trial that runs alone.
+
+        Args:
+            number: the trial's.
+            params: its parameters, as the objective sees them.
+            memory: the most that it took, as a part of its GPU's memory; None: unknown.
+            out_of_memory: it ran out of GPU memory.
+            share: the part of the GPU that it had; None: what its group asks for now.
+
+        Returns:
+            True if it ran out of memory in less than a whole GPU. Its group then never packs as densely again, and the
+            trial should be tried again, since the configuration is not to blame.
+        """
         group = self._of(params)
         self._remember(group, memory)
         level = group.level if share is None else round(1 / share) if share > 0 else 1
@@ -153,7 +183,7 @@ class Packer:
         return blamed
 
     def rows(self) -> list[Row]:
-        """The groups in the order in which they came."""
+        """Return the groups in the order in which they came."""
         return [
             Row(
                 name,
@@ -173,7 +203,7 @@ class Packer:
             group.peak = max(memory, group.peak or 0.0)
 
     def _judge(self, group: _Group) -> None:
-        """Climb while a level pays, step back from one that does not, and stay for good where neither is left."""
+        """Go to the next level while that pays, and back from one that does not; then the group is settled."""
         if not group.allows(group.level):
             group.level = max(level for level in LEVELS if group.allows(level))
             group.best = min(group.best, group.level)
@@ -199,11 +229,11 @@ class Packer:
 
 
 def _gain(below: Sequence[_Speed], speeds: Sequence[_Speed], low: int, high: int) -> float | None:
-    """How many times the work of `low` trials on a GPU `high` of them do; None: too little was measured."""
-    likes: dict[str, list[float]] = {}
+    """Return how many times the work of `low` trials on a GPU `high` of them do; None: too little was measured."""
+    rates_of_kind: dict[str, list[float]] = {}
     for speed in below:
-        likes.setdefault(speed.like, []).append(speed.rate)
-    relative = [speed.rate / median(likes[speed.like]) for speed in speeds if speed.like in likes]
+        rates_of_kind.setdefault(speed.kind, []).append(speed.rate)
+    relative = [speed.rate / median(rates_of_kind[speed.kind]) for speed in speeds if speed.kind in rates_of_kind]
     if len(relative) >= SPEEDS:
         return high / low * median(relative)
     if len(speeds) >= SPEEDS and len({speed.number for speed in speeds}) >= UNLIKE_TRIALS:
@@ -233,7 +263,7 @@ def _many(level: int) -> str:
 
 
 def _counts(value: Any) -> bool:
-    """Whether a parameter's value is one that like trials share: no real number, and no weights."""
+    """Return True if like trials share this value of a parameter: no real number, and no weights."""
     return value is None or isinstance(value, (str, bool, int))
 
 

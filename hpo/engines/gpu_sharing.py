@@ -1,4 +1,4 @@
-"""How trials share GPUs: as study.yaml says, or as measured (`gpu: auto`)."""
+"""Sharing of GPUs among trials: as study.yaml says, or as measured (`gpu: auto`)."""
 
 from __future__ import annotations
 
@@ -14,41 +14,67 @@ if TYPE_CHECKING:
 
 
 class Sharing:
-    """What study.yaml says: each place has its share, and every trial fits where a place is free."""
+    """Sharing as study.yaml says: each place has its share, and every trial fits where a place is free.
 
-    # Whether every trial has the same share.
+    Attributes:
+        fixed: every trial has the same share.
+    """
+
     fixed = True
 
     def share(self, job: Job, own: float) -> float:
-        """The share of a GPU that the job gets, on whichever; `own` is what study.yaml says."""
+        """Return the share of a GPU that a job gets, on whichever GPU.
+
+        Args:
+            job: the trial.
+            own: the share that study.yaml says.
+        """
         return own
 
     def fits(self, job: Job, gpu: str, own: float) -> float | None:
-        """The share that the job gets of this GPU if it starts there now; None: it has to wait."""
+        """Return the share of a GPU that a job gets if it starts there now; None: it has to wait.
+
+        Args:
+            job: the trial.
+            gpu: a label that no other GPU of the study has.
+            own: the share that study.yaml says.
+        """
         return own
 
     def started(self, job: Job, gpu: str, share: float) -> None:
-        """A job has begun, on `gpu` (a label that no other GPU of the study has)."""
+        """Note that a job has started on a GPU with this share of it."""
 
     def reported(self, report: Report) -> None:
-        """A trial has said something."""
+        """Note a report of a trial."""
 
     def ended(self, outcome: Outcome) -> tuple[Outcome, float | None]:
-        """A trial is over. Returns what is to be told of it, and the GPUs it held (None: what study.yaml says)."""
+        """Note that a trial has ended.
+
+        Returns:
+            The outcome to tell the Oracle, and the share of GPUs that the trial held (None: as study.yaml says).
+        """
         return outcome, None
 
 
 @dataclass
 class _Placement:
+    """A trial on a GPU."""
+
     job: Job
     gpu: str
     share: float
-    since: float  # when it was last heard of
-    crowd: int = -1  # as which the GPU was then seen
+    last_report: float  # or its start; by the clock of `Measured`
+    gpu_generation: int = -1  # the GPU's counter at that report
 
 
 class Measured(Sharing):
-    """`gpu: auto`: who fits beside whom is up to a Packer, which learns from what the trials report."""
+    """Sharing of `gpu: auto`, where a Packer decides by what the trials report.
+
+    Args:
+        packer: decides which trials fit beside each other.
+        say: gets sentences for the user.
+        clock: seconds from any start.
+    """
 
     fixed = False
 
@@ -56,61 +82,62 @@ class Measured(Sharing):
         self._packer = packer
         self._say = say
         self._clock = clock
-        self._shares: dict[str, float] = {}  # as they were said
-        self._tenants: dict[int, _Placement] = {}
-        # Counted up whenever somebody comes to a GPU or leaves it.
-        self._crowds: dict[str, int] = {}
+        self._announced: dict[str, float] = {}  # by group, the share that the user was told
+        self._placements: dict[int, _Placement] = {}
+        # Counted up whenever a trial starts or ends on a GPU.
+        self._gpu_generations: dict[str, int] = {}
 
     def share(self, job: Job, own: float) -> float:
         return self._packer.share(job.params)
 
     def fits(self, job: Job, gpu: str, own: float) -> float | None:
-        neighbours = [tenant for tenant in self._tenants.values() if tenant.gpu == gpu]
+        neighbours = [placement for placement in self._placements.values() if placement.gpu == gpu]
         if neighbours and self._packer.alone(job.params):
             return None
         wanted = self.share(job, own)
         return wanted if sum(map(self._held, neighbours)) + wanted <= 1 + 1e-9 else None
 
     def started(self, job: Job, gpu: str, share: float) -> None:
-        self._tenants[job.number] = _Placement(job, gpu, share, self._clock())
-        self._changed(gpu)
+        self._placements[job.number] = _Placement(job, gpu, share, self._clock())
+        self._count_change(gpu)
 
     def reported(self, report: Report) -> None:
-        tenant = self._tenants[report.number]
-        now, crowd = self._clock(), self._crowds[tenant.gpu]
-        count = sum(other.gpu == tenant.gpu for other in self._tenants.values())
-        # The first report of a trial has its start-up in it, and one during which somebody came or went is of neither.
-        neighbours = count if crowd == tenant.crowd else None
-        rate = report.metrics.get("samples_per_second") or 1 / max(now - tenant.since, 1e-9)
-        self._packer.reported(report.number, tenant.job.params, report.gpu_memory or None, rate, neighbours)
-        tenant.since, tenant.crowd = now, crowd
-        self._tell(tenant.job)
+        placement = self._placements[report.number]
+        now, generation = self._clock(), self._gpu_generations[placement.gpu]
+        count = sum(other.gpu == placement.gpu for other in self._placements.values())
+        # The time before a first report has the start-up in it, and one in which a trial came or went has no one count
+        # of neighbours.
+        neighbours = count if generation == placement.gpu_generation else None
+        rate = report.metrics.get("samples_per_second") or 1 / max(now - placement.last_report, 1e-9)
+        self._packer.reported(report.number, placement.job.params, report.gpu_memory or None, rate, neighbours)
+        placement.last_report, placement.gpu_generation = now, generation
+        self._announce(placement.job)
 
     def ended(self, outcome: Outcome) -> tuple[Outcome, float | None]:
-        tenant = self._tenants.pop(outcome.number, None)
-        if tenant is None:  # lost before it was heard of
+        placement = self._placements.pop(outcome.number, None)
+        if placement is None:  # it was lost before its first report
             return outcome, None
-        self._changed(tenant.gpu)
-        held = self._held(tenant)
-        full = outcome.cause == OUT_OF_MEMORY
-        if self._packer.finished(outcome.number, tenant.job.params, None, full, held):
+        self._count_change(placement.gpu)
+        held = self._held(placement)
+        out_of_memory = outcome.cause == OUT_OF_MEMORY
+        if self._packer.finished(outcome.number, placement.job.params, None, out_of_memory, held):
             reason = f"{outcome.reason}, with {held:g} of a GPU; it is tried again with more of one"
             outcome = Outcome(outcome.number, "FAIL", cause=PREEMPTED, reason=reason, seconds=outcome.seconds)
         return outcome, held
 
-    def _held(self, tenant: _Placement) -> float:
-        """Its share now: the first trial of its kind had the GPU for itself only until its memory was known."""
-        return self._packer.share(tenant.job.params) if tenant.share == 1.0 else tenant.share
+    def _held(self, placement: _Placement) -> float:
+        """Return its share now: the first trial of its group has a GPU to itself only until its memory is known."""
+        return self._packer.share(placement.job.params) if placement.share == 1.0 else placement.share
 
-    def _tell(self, job: Job) -> None:
-        """Says what was decided for the group of a job, if that is new."""
+    def _announce(self, job: Job) -> None:
+        """Tell the user what was decided for the group of a job, if that is new."""
         group, share = self._packer.group(job.params), self._packer.share(job.params)
-        if share == self._shares.get(group, 1.0):
+        if share == self._announced.get(group, 1.0):
             return
-        self._shares[group] = share
+        self._announced[group] = share
         (row,) = (row for row in self._packer.rows() if row.group == group)
         trials = "one trial has a GPU" if row.level == 1 else f"{row.level} trials share a GPU"
         self._say(f"{group}: {trials} from now on ({row.why})")
 
-    def _changed(self, gpu: str) -> None:
-        self._crowds[gpu] = self._crowds.get(gpu, 0) + 1
+    def _count_change(self, gpu: str) -> None:
+        self._gpu_generations[gpu] = self._gpu_generations.get(gpu, 0) + 1

@@ -13,12 +13,18 @@ from hpo.machine.resources import Slot
 from hpo.oracle.oracle import Oracle
 from hpo.trial import INTERRUPTED, KILLED, Job, Outcome, Report
 
-_AT_ONCE = "the study was stopped at once"
+_STOPPED_AT_ONCE = "the study was stopped at once"
 
 
 class LocalEngine:
-    """`slots`: one worker each. `logs`: a folder for what workers print between trials. `sharing`: who fits on a
-    GPU beside whom."""
+    """Engine with one worker process for each place.
+
+    Args:
+        slots: the places.
+        logs: a folder for what workers print between trials.
+        limits: how long a trial may take.
+        sharing: decides which trials share a GPU.
+    """
 
     def __init__(
         self,
@@ -34,46 +40,52 @@ class LocalEngine:
         self._halted = False
 
     def halt(self) -> None:
+        """End the running trials in the next turn of the loop."""
         self._halted = True
 
     def run(self, oracle: Oracle) -> None:
+        """Run trials until no more jobs come and nothing runs."""
         self._logs.mkdir(parents=True, exist_ok=True)
         workers: list[WorkerProcess | None] = [None] * len(self._slots)
         waiting: Job | None = None  # asked for, and fits nowhere yet
         try:
             while True:
-                waiting = self._feed(oracle, workers, waiting)
+                waiting = self._start_jobs(oracle, workers, waiting)
                 busy = [worker for worker in workers if worker is not None and worker.job is not None]
-                if not busy:
-                    if self._halted or oracle.over:
-                        return
-                    _dismiss(workers)
+                if busy:
+                    self._attend(oracle, workers, busy)
+                elif self._halted or oracle.no_more_jobs:
+                    return
+                else:
+                    _end_workers(workers)  # the study is paused: nothing of a GPU is held
                     time.sleep(POLL_SECONDS)
-                    continue
-                patience = min(POLL_SECONDS, *(worker.overdue_in() for worker in busy))
-                ready = wait([worker.connection for worker in busy], timeout=max(0.0, patience))
-                doomed = oracle.doomed()
-                for place, worker in enumerate(workers):
-                    if worker is None or worker.job is None:
-                        continue
-                    said = self._listen(worker, worker.connection in ready, doomed)
-                    if isinstance(said, Report):
-                        self._sharing.reported(said)
-                        worker.answer(oracle.report(said.number, said.step, said.metrics, said.usage))
-                    elif said is not None:
-                        if worker.spent:
-                            # A fresh one takes its place with the next job.
-                            worker.kill()
-                            workers[place] = None
-                        oracle.tell(*self._sharing.ended(said))
         finally:
-            _dismiss(workers)
+            _end_workers(workers)
 
-    def _feed(self, oracle: Oracle, workers: list[WorkerProcess | None], waiting: Job | None) -> Job | None:
-        """Starts jobs while there are free places and jobs for them; returns the job that has to wait."""
+    def _attend(self, oracle: Oracle, workers: list[WorkerProcess | None], busy: Sequence[WorkerProcess]) -> None:
+        """Wait for a message of a worker, and pass on what has come."""
+        timeout = min(POLL_SECONDS, *(worker.overdue_in() for worker in busy))
+        ready = wait([worker.connection for worker in busy], timeout=max(0.0, timeout))
+        to_kill = oracle.control.trials_to_kill()
+        for place, worker in enumerate(workers):
+            if worker is None or worker.job is None:
+                continue
+            message = self._message(worker, worker.connection in ready, to_kill)
+            if isinstance(message, Report):
+                self._sharing.reported(message)
+                worker.answer(oracle.report(message.number, message.step, message.metrics, message.usage))
+            elif message is not None:
+                if worker.unusable:
+                    # A fresh one takes its place with the next job.
+                    worker.kill()
+                    workers[place] = None
+                oracle.tell(*self._sharing.ended(message))
+
+    def _start_jobs(self, oracle: Oracle, workers: list[WorkerProcess | None], waiting: Job | None) -> Job | None:
+        """Start jobs while there are free places and jobs for them. Return the job that has to wait."""
         while free := [place for place, worker in enumerate(workers) if worker is None or worker.job is None]:
-            if waiting is not None and (end := self._end_of(waiting, oracle)):
-                oracle.tell(Outcome(waiting.number, "FAIL", cause=end[0], reason=end[1]))
+            if waiting is not None and (withdrawn := self._withdrawn(waiting, oracle)) is not None:
+                oracle.tell(withdrawn)
                 waiting = None
             if self._halted:
                 return None
@@ -84,25 +96,25 @@ class LocalEngine:
             if fitting is None:
                 return job
             waiting = None
-            place, share = fitting
-            self._start(workers, place, job, share)
+            self._start(workers, *fitting, job)
         return waiting
 
-    def _end_of(self, waiting: Job, oracle: Oracle) -> tuple[str, str] | None:
-        """Cause and reason, if a job that was not begun is not to be begun."""
+    def _withdrawn(self, waiting: Job, oracle: Oracle) -> Outcome | None:
+        """Return the outcome of a waiting job that is not to start any more."""
         if self._halted:
-            return INTERRUPTED, _AT_ONCE
-        reason = oracle.doomed().get(waiting.number)
-        return None if reason is None else (KILLED, reason)
+            return Outcome(waiting.number, "FAIL", cause=INTERRUPTED, reason=_STOPPED_AT_ONCE)
+        reason = oracle.control.trials_to_kill().get(waiting.number)
+        return None if reason is None else Outcome(waiting.number, "FAIL", cause=KILLED, reason=reason)
 
     def _fitting(self, job: Job, free: Sequence[int]) -> Iterator[tuple[int, float]]:
+        """Yield the free places where a job fits, each with the share of a GPU that it gets there."""
         for place in free:
             slot = self._slots[place]
             share = self._sharing.fits(job, ",".join(slot.gpus), slot.gpu_share)
             if share is not None:
                 yield place, share
 
-    def _start(self, workers: list[WorkerProcess | None], place: int, job: Job, share: float) -> None:
+    def _start(self, workers: list[WorkerProcess | None], place: int, share: float, job: Job) -> None:
         slot, worker = self._slots[place], workers[place]
         if worker is None:
             log = self._logs / f"{place}.log"
@@ -111,19 +123,19 @@ class LocalEngine:
         self._sharing.started(job, ",".join(slot.gpus), share)
         worker.start(job, share)
 
-    def _listen(self, worker: WorkerProcess, ready: bool, doomed: Mapping[int, str]) -> Report | Outcome | None:
+    def _message(self, worker: WorkerProcess, ready: bool, to_kill: Mapping[int, str]) -> Report | Outcome | None:
         if self._halted:
-            return worker.give_up(INTERRUPTED, _AT_ONCE)
-        if worker.job is not None and worker.job.number in doomed:
-            return worker.give_up(KILLED, doomed[worker.job.number])
-        return worker.listen(ready)
+            return worker.end_trial(INTERRUPTED, _STOPPED_AT_ONCE)
+        if worker.job is not None and worker.job.number in to_kill:
+            return worker.end_trial(KILLED, to_kill[worker.job.number])
+        return worker.poll(ready)
 
 
-def _dismiss(workers: list[WorkerProcess | None]) -> None:
-    """Ends all workers."""
-    left = [worker for worker in workers if worker is not None]
-    for worker in left:
-        worker.leave()
-    for worker in left:
+def _end_workers(workers: list[WorkerProcess | None]) -> None:
+    alive = [worker for worker in workers if worker is not None]
+    # All are asked before the first is waited for.
+    for worker in alive:
+        worker.ask_to_exit()
+    for worker in alive:
         worker.kill()
     workers[:] = [None] * len(workers)

@@ -1,7 +1,8 @@
-"""A Ray cluster through Ray Tune: Tune places processes and hears when they die; the Oracle decides.
+"""A Ray cluster through Ray Tune: Tune places processes and notices when they die; the Oracle decides.
 
-Two adapters and no more: a Searcher that asks the Oracle and tells it, a TrialScheduler that reports to it. Tune
-restores nothing, retries nothing, stops nothing by itself, and writes only into a folder that is thrown away."""
+There are two adapters: a Searcher that asks the Oracle and tells it, and a TrialScheduler that reports to it. Tune
+restores nothing, retries nothing and stops nothing by itself, and it writes only into a folder that is thrown away.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +37,13 @@ from hpo.machine.environment import variables
 from hpo.oracle.oracle import Oracle
 from hpo.text import one_line
 
-# How many times Tune may end in an error without a trial told in between.
+# Times that Tune may end in an error without a trial that ends in between.
 _MOST_FAILURES = 3
-# How many trials may wait for their place at once, which is also how many places a growing cluster is asked for.
+# Trials that may wait for a place at once, which is also the number of places that a growing cluster is asked for.
 _MOST_PENDING = 16
-# How often a paused study is asked whether it goes on.
+# Seconds between two questions whether a paused study goes on.
 _POLL_SECONDS = 0.2
-# Of Ray's store of objects, through which no data of ours go; the least that it takes.
+# Minimum size of Ray's object store; we put nothing in it.
 _STORE_BYTES = 80 * 2**20
 _SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the runner's
@@ -59,9 +60,17 @@ _SETTINGS = {
 
 
 class RayEngine:
-    """`place`: what each trial needs. `workers`: trials at a time (None: as many as the cluster holds). `sharing`:
-    how much of a GPU a trial gets. `holds`: what a Ray that is started here holds (CPU, GPU and other resources);
-    None: it runs already, at `address`. `say` gets sentences for the user."""
+    """Engine on a Ray cluster, or on a Ray that it starts on this machine.
+
+    Args:
+        place: what each trial needs.
+        workers: trials at a time; None: as many as the cluster holds.
+        sharing: how much of a GPU a trial gets.
+        say: gets sentences for the user.
+        holds: resources of the Ray to start here (CPU, GPU and others); None: Ray runs already, at `address`.
+        address: `auto` or HOST:PORT of the cluster's head.
+        runtime_env: Ray's description of what the nodes need to run the objective.
+    """
 
     def __init__(
         self,
@@ -83,9 +92,16 @@ class RayEngine:
         self._halted = False
 
     def halt(self) -> None:
+        """End the running trials in the next turn of Tune's loop."""
         self._halted = True
 
     def run(self, oracle: Oracle) -> None:
+        """Run trials until no more jobs come and nothing runs.
+
+        Raises:
+            ResourceError: Ray cannot be started or reached, or no node is large enough for a trial.
+            EngineError: Ray Tune fails again and again.
+        """
         cluster = local_ray(self._holds, self._runtime_env) if self._holds else self._remote_ray()
         own = not ray.is_initialized()
         settings = variables(_SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(self._workers or _MOST_PENDING)})
@@ -93,15 +109,15 @@ class RayEngine:
             self._check_room()
             failures = 0
             while True:
-                conversation = TuneBridge(oracle, self._place, self._workers, self._sharing, lambda: self._halted, own)
-                trouble = self._drive(conversation, folder)
-                while not (trouble or oracle.over or conversation.stopping) and oracle.paused:
+                bridge = TuneBridge(oracle, self._place, self._workers, self._sharing, lambda: self._halted, own)
+                trouble = self._drive(bridge, folder)
+                while not (trouble or oracle.no_more_jobs or bridge.stopping) and oracle.control.paused:
                     time.sleep(_POLL_SECONDS)
-                if conversation.stopping or (oracle.over and not trouble):
+                if bridge.stopping or (oracle.no_more_jobs and not trouble):
                     return
-                if not trouble:  # it was paused, and goes on
+                if not trouble:  # the study was paused, and goes on
                     continue
-                failures = 0 if conversation.told else failures + 1
+                failures = 0 if bridge.ended_attempts else failures + 1
                 if failures == _MOST_FAILURES:
                     raise EngineError(
                         f"Ray Tune failed {failures} times in a row without finishing a trial ({trouble}). What was "
@@ -109,16 +125,16 @@ class RayEngine:
                     )
                 self._say(f"Ray Tune failed and is started again; its trials go back in the queue ({trouble})")
 
-    def _drive(self, conversation: TuneBridge, folder: str) -> str:
-        """Ray Tune until there is nothing more to do. Returns what went wrong with it, or an empty text."""
+    def _drive(self, bridge: TuneBridge, folder: str) -> str:
+        """Run Ray Tune until there is nothing more to do. Return what went wrong with it, or an empty text."""
         trouble = ""
         try:
             tune.run(
                 WorkerTrainable,
                 name="hpo",
-                search_alg=OracleSearcher(conversation),
-                scheduler=OracleScheduler(conversation),
-                stop=Stopped(conversation),
+                search_alg=OracleSearcher(bridge),
+                scheduler=OracleScheduler(bridge),
+                stop=Stopped(bridge),
                 num_samples=-1,
                 reuse_actors=True,
                 max_failures=0,
@@ -127,17 +143,17 @@ class RayEngine:
                 verbose=0,
                 storage_path=folder,
             )
-        except Exception as error:  # of whatever class; Tune wraps what happens inside it into text
+        except Exception as error:  # Tune wraps any error inside it into text
             trouble = one_line(error) or type(error).__name__
         except EndTune:
-            if not conversation.stopping:
-                conversation.failure = EngineError(
+            if not bridge.stopping:
+                bridge.failure = EngineError(
                     "the Ray that was started here is gone: its processes were ended from outside. What was finished "
                     "is kept; run the same command again"
                 )
-        left = conversation.close()
-        if conversation.failure is not None:
-            raise conversation.failure
+        left = bridge.close()
+        if bridge.failure is not None:
+            raise bridge.failure
         return trouble or ("it ended while trials were running" if left else "")
 
     @contextlib.contextmanager
@@ -174,13 +190,19 @@ class RayEngine:
 
 @contextlib.contextmanager
 def local_ray(holds: Mapping[str, float], runtime_env: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Ray on this machine alone, unless this process has one already. `holds`: CPU, GPU and other resources.
+    """Run Ray on this machine alone, unless this process has one already.
 
-    Raises ResourceError when it does not start."""
+    Args:
+        holds: its resources: CPU, GPU and others.
+        runtime_env: Ray's description of what the objective needs.
+
+    Raises:
+        ResourceError: Ray does not start.
+    """
     if ray.is_initialized():
         yield
         return
-    with _own_signals(), _apart():
+    with _own_signals(), _isolated_start():
         try:
             ray.init(
                 address="local",  # not a cluster that this machine may be part of
@@ -200,26 +222,28 @@ def local_ray(holds: Mapping[str, float], runtime_env: Mapping[str, Any] | None 
 
 
 def _check_reachable(address: str) -> None:
-    """Raises OSError where nothing listens: Ray itself would try for minutes."""
+    """Raise OSError if nothing listens there. Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if host:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _options(runtime_env: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Of ray.init, wherever Ray is."""
+    """Return the options of ray.init that do not depend on where Ray runs."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "namespace": "hpo"}
     return options | ({"runtime_env": dict(runtime_env)} if runtime_env else {})
 
 
 @contextlib.contextmanager
-def _apart() -> Iterator[None]:
-    """While Ray starts here: on loopback, and out of the way of signals.
+def _isolated_start() -> Iterator[None]:
+    """Have Ray start on loopback, and in process groups of its own.
 
-    Ray listens on every address of the machine unless its clusters are switched off, for which it has a variable
-    (of its processes) and a constant (of this one, if Ray was imported before). What a queue or `kill` sends to our
-    whole process group would end Ray while trials save what they have, so its processes get groups of their own; they
-    die with this process all the same. If Ray does die, its client waits a minute, and then ends this process."""
+    Ray listens on every address of the machine unless its clusters are switched off. It has a variable for that, which
+    its processes read, and a constant, which this process has read if Ray was imported before. A signal that a queue
+    or `kill` sends to our whole process group would end Ray while trials still save their state; so Ray's processes get
+    groups of their own. They die with this process all the same. If Ray itself dies, its client waits for it, by
+    default a minute, and then ends this process.
+    """
     earlier = ray_constants.ENABLE_RAY_CLUSTER, services.ConsolePopen
     ray_constants.ENABLE_RAY_CLUSTER = False
     services.ConsolePopen = functools.partial(services.ConsolePopen, process_group=0)  # type: ignore
@@ -233,7 +257,7 @@ def _apart() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray's loggers speak to nobody here."""
+    """Silence Ray's loggers."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -247,7 +271,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Ray and Tune put their own handlers in place of ours."""
+    """Restore the signal handlers that Ray and Tune replace by their own."""
     earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield

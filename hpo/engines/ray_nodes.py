@@ -1,6 +1,8 @@
-"""`python -m hpo.engines.ray_nodes HOST:PORT NODES SECONDS`: waits until so many nodes have joined a Ray cluster.
+"""Program that waits until some number of nodes has joined a Ray cluster.
 
-For the scripts of `hpo submit`, which start Ray over an allocation. The exit code is 0 when they have."""
+`python -m hpo.engines.ray_nodes HOST:PORT NODES SECONDS` is called by the scripts of `hpo submit`, which start Ray over
+an allocation. The exit code is 0 if they have joined in time.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,13 @@ from hpo.text import one_line
 
 
 def main(address: str, nodes: int, seconds: float) -> int:
+    """Wait for nodes. Return the exit code.
+
+    Args:
+        address: HOST:PORT of the cluster's head.
+        nodes: how many are expected.
+        seconds: how long to wait at most.
+    """
     until = time.monotonic() + seconds
     joined, trouble = 0, "its head does not answer"
     while joined < nodes and time.monotonic() < until:
@@ -28,13 +37,16 @@ def main(address: str, nodes: int, seconds: float) -> int:
     if joined >= nodes:
         print(f"all {nodes} nodes have joined Ray at {address}", flush=True)
         return 0
-    said = f" ({trouble})" if trouble else ""
-    print(f"{joined} of {nodes} nodes have joined Ray at {address} in {seconds:g} s, so the study is not started{said}")
+    why = f" ({trouble})" if trouble else ""
+    print(f"{joined} of {nodes} nodes have joined Ray at {address} in {seconds:g} s, so the study is not started{why}")
     return 1
 
 
 def _joined(address: str, before: int) -> int:
-    """How many nodes there are. A connection is made when the head listens, for Ray would try for long."""
+    """Return how many nodes have joined, and print it if it is not `before`.
+
+    It connects once the head listens; Ray itself would try for minutes.
+    """
     if not ray.is_initialized():
         host, _, port = address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -1,4 +1,4 @@
-"""The two adapters between Ray Tune and the Oracle, and what they share: a TuneBridge."""
+"""Adapters between Ray Tune and the Oracle, and the TuneBridge that they share."""
 
 from __future__ import annotations
 
@@ -18,41 +18,59 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from hpo.engines.gpu_sharing import Sharing
-from hpo.engines.ray_worker import JOB, PLACE, SAID, WHERE, Place
+from hpo.engines.ray_worker import JOB, LOCATION, MESSAGE, PLACE, Place
 from hpo.oracle.oracle import Oracle
 from hpo.trial import INTERRUPTED, KILLED, LOST, OUT_OF_MEMORY, PREEMPTED, Job, Outcome, Report, State
 
-# How Ray's messages (texts of its C++ side; there are no classes for it) say that it was not the actor's doing, and
-# that the host's memory was full.
+# Words in Ray's messages when a node has died, and when the host's memory is full. They are texts of its C++ side,
+# which has no classes for them.
 _NODE_DIED = ("node has died", "node died", "node was terminated", "node is dead", "draining")
 _NO_MEMORY = ("running low on memory", "out of memory", "OutOfMemory")
-# How long Ray may take to say what became of an actor that it cannot reach.
-_DOUBT_SECONDS = 30.0
-# How often the cluster is asked what it holds.
-_LOOK_SECONDS = 1.0
+# Seconds that Ray may take to say what became of an actor that it cannot reach.
+_ACTOR_STATE_SECONDS = 30.0
+# Seconds between two questions what the cluster holds.
+_ROOM_CHECK_SECONDS = 1.0
 
 
 @dataclass
 class _Attempt:
+    """A job that Tune has.
+
+    asked: when, by the monotonic clock. tune_trial: None until Tune has made it. killed: why, if it was killed.
+    """
+
     job: Job
     share: float
     asked: float
-    tune_trial: TuneTrial | None = None  # from when Tune has made it
-    heard: bool = False
+    tune_trial: TuneTrial | None = None
+    has_reported: bool = False
     error: BaseException | None = None
     killed: str = ""
 
 
 class EndTune(BaseException):
-    """Ends Tune at once. For an Exception it would first tidy up, and if Ray has died, or is being ended with us (as
-    `kill` and queues end a whole group of processes), wait a minute for that and then take this process down."""
+    """Raised inside Tune to end it at once.
+
+    After an Exception Tune would first clean up. If Ray has died, or is being ended with us, it would wait a minute for
+    that and then end this process. (Queues and `kill` end a whole group of processes.)
+    """
 
 
 class TuneBridge:
-    """What passes between one run of Tune and the Oracle; every call comes from the thread that runs Tune.
+    """Bridge between one run of Tune and the Oracle. Every call comes from the thread that runs Tune.
 
-    Tune turns an exception inside it into text: those of the Oracle are kept in `failure`, and nothing more is done.
-    `told`: how many attempts have ended. `own_ray`: Ray is left when Tune has ended, which ends what Tune started."""
+    Attributes:
+        failure: the first exception of the Oracle, after which everything ends. Tune would turn it into text.
+        ended_attempts: how many attempts Tune has ended.
+
+    Args:
+        oracle: the Oracle.
+        place: what each trial needs.
+        workers: trials at a time; None: as many as the cluster holds.
+        sharing: how much of a GPU a trial gets.
+        halted: returns True if running trials are to end now.
+        own_ray: the engine shuts Ray down after Tune, which ends the processes that Tune started.
+    """
 
     def __init__(
         self,
@@ -64,7 +82,7 @@ class TuneBridge:
         own_ray: bool,
     ) -> None:
         self.failure: Exception | None = None
-        self.told = 0
+        self.ended_attempts = 0
         self._oracle = oracle
         self._place = place
         self._workers = workers
@@ -72,79 +90,93 @@ class TuneBridge:
         self._halted = halted
         self._own_ray = own_ray
         self._attempts: dict[str, _Attempt] = {}
-        self._looked = float("-inf")
+        self._room_checked = float("-inf")
         self._room = 0
 
-    # --- the Searcher's
+    # --- for the Searcher
 
     def ask(self, tune_id: str) -> dict[str, Any] | str | None:
-        """The configuration of Tune's next trial; None: nothing now; FINISHED: never more."""
-        if self._own_ray and self._oracle.interrupted and not self._attempts:
+        """Return the configuration of Tune's next trial; None: none now; FINISHED: no more will come."""
+        if self._own_ray and self._oracle.control.interrupted and not self._attempts:
             raise EndTune
-        if self.over:
+        if self.ending:
             return str(Searcher.FINISHED)
         if self._full():
             return None
         job = self._guarded(self._oracle.ask)
         if job is None:
-            return None if self._attempts and not self.over else str(Searcher.FINISHED)
+            return None if self._attempts and not self.ending else str(Searcher.FINISHED)
         share = self._sharing.share(job, self._place.gpu)
-        # Not by the link in the runs folder that leads to a shared folder: another node has no such link.
+        # Other nodes do not have the link that leads from the runs folder to a shared folder.
         job = replace(job, directory=job.directory.resolve())
         self._attempts[tune_id] = _Attempt(job, share, time.monotonic())
         return {JOB: job, PLACE: replace(self._place, gpu=share)}
 
     def tell(self, tune_id: str, outcome: Outcome | None) -> None:
-        """The end of an attempt; None: Tune lost it."""
+        """Tell the Oracle the end of an attempt. `outcome` is None if Tune lost it."""
         if tune_id in self._attempts:
             self._tell(self._attempts.pop(tune_id), outcome)
-            self.told += 1
+            self.ended_attempts += 1
 
     def _tell(self, attempt: _Attempt, outcome: Outcome | None) -> None:
         if outcome is None:
-            state, cause, reason = self._fate(attempt)
+            state, cause, reason = self._loss(attempt)
             seconds = time.monotonic() - attempt.asked
             outcome = Outcome(attempt.job.number, state, cause=cause, reason=reason, seconds=seconds)
-        told, held = self._sharing.ended(outcome)
-        self._guarded(lambda: self._oracle.tell(told, held))
+        counted, held = self._sharing.ended(outcome)
+        self._guarded(lambda: self._oracle.tell(counted, held))
 
-    # --- the TrialScheduler's
+    # --- for the TrialScheduler
 
-    def added(self, trial: TuneTrial) -> None:
+    def on_added(self, trial: TuneTrial) -> None:
+        """Note which trial Tune has made of an attempt."""
         self._attempts[trial.trial_id].tune_trial = trial
 
-    def report(self, tune_id: str, report: Report, where: str) -> None:
-        """Passes a report on, and the answer back if it is to stop."""
+    def report(self, tune_id: str, report: Report, location: str) -> None:
+        """Pass a report on, and the answer back if the trial is to stop.
+
+        Args:
+            tune_id: Tune's id of the trial.
+            report: the report.
+            location: a label of the GPUs that the trial has.
+        """
         attempt = self._attempts[tune_id]
-        if not attempt.heard:
-            attempt.heard = True
-            self._sharing.started(attempt.job, where, attempt.share)
+        if not attempt.has_reported:
+            attempt.has_reported = True
+            self._sharing.started(attempt.job, location, attempt.share)
         self._sharing.reported(report)
         stop = self._guarded(lambda: self._oracle.report(report.number, report.step, report.metrics, report.usage))
         actor = attempt.tune_trial and attempt.tune_trial.temporary_state.ray_actor
         if stop is not None and actor:
-            # An actor does what it is asked in order: this, and then the `train` that Tune asks for.
+            # An actor handles its calls in order: this one before the `train` that Tune calls next.
             actor.answer.remote(stop)
 
-    def lost(self, trial: TuneTrial) -> None:
-        """Tune has had an error from the actor of a trial, and tells the Searcher next, but not which error."""
+    def on_error(self, trial: TuneTrial) -> None:
+        """Keep the error of a trial's actor. Tune tells the Searcher next, but not which error it was."""
         attempt = self._attempts.get(trial.trial_id)
         if attempt is not None and trial.pickled_error_file:
             with open(trial.pickled_error_file, "rb") as file:
                 error = pickle.load(file)
-            ended = self.over or attempt.killed
-            attempt.error = error if ended else _final(error, trial.temporary_state.ray_actor)
+            expected = self.ending or attempt.killed
+            attempt.error = error if expected else _final_error(error, trial.temporary_state.ray_actor)
 
     def tick(self, stop: Callable[[TuneTrial], None]) -> None:
-        """Called by Tune in every turn of its loop. `stop` is Tune's, for trials that it has not begun."""
+        """Kill what is to be killed. Tune calls this in every turn of its loop.
+
+        Args:
+            stop: Tune's own way to stop a trial, for trials that it has not started.
+        """
         if ray_died():
             raise EndTune
-        if not self.end():
+        if not self.kill_all_if_ending():
             self._kill(stop)
 
-    def end(self) -> bool:
-        """Whether all is to end at once. Called by Tune before it would wait for actors that wait for a trial."""
-        if not self.over:
+    def kill_all_if_ending(self) -> bool:
+        """Kill all trials if everything is to end at once, and return True then.
+
+        Tune calls this before it would wait for actors that wait for a trial.
+        """
+        if not self.ending:
             return False
         for attempt in self._attempts.values():
             actor = attempt.tune_trial and attempt.tune_trial.temporary_state.ray_actor
@@ -153,47 +185,47 @@ class TuneBridge:
         return True
 
     def _kill(self, stop: Callable[[TuneTrial], None]) -> None:
-        doomed: Mapping[int, str] = self._guarded(self._oracle.doomed) or {}
-        for attempt in [attempt for attempt in self._attempts.values() if attempt.job.number in doomed]:
+        to_kill: Mapping[int, str] = self._guarded(self._oracle.control.trials_to_kill) or {}
+        for attempt in [attempt for attempt in self._attempts.values() if attempt.job.number in to_kill]:
             if attempt.killed or attempt.tune_trial is None:
                 continue
-            attempt.killed = doomed[attempt.job.number]
+            attempt.killed = to_kill[attempt.job.number]
             if actor := attempt.tune_trial.temporary_state.ray_actor:
                 ray.kill(actor)
             else:
                 stop(attempt.tune_trial)
 
-    # ---
+    # --- for the engine
 
     @property
-    def over(self) -> bool:
-        """Whether all is to end at once."""
+    def ending(self) -> bool:
+        """True if everything is to end at once."""
         return self.failure is not None or self._halted()
 
     @property
     def stopping(self) -> bool:
-        """Whether somebody has stopped the study."""
-        return self._halted() or self._oracle.interrupted
+        """True if somebody has stopped the study."""
+        return self._halted() or self._oracle.control.interrupted
 
     def close(self) -> bool:
-        """When Tune has ended: tells the attempts that it left. Returns whether there were any."""
+        """Tell the Oracle the attempts that Tune left when it ended. Return True if there were any."""
         left = bool(self._attempts)
         while self._attempts:
             self._tell(self._attempts.popitem()[1], None)
         return left
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles all it holds into files that nobody reads."""
+        """Return nothing: Tune pickles all it holds into files that nobody reads."""
         return {}
 
     def _full(self) -> bool:
         if self._workers is not None:
             return len(self._attempts) >= self._workers
         if not self._sharing.fixed:
-            # How many fit depends on which come: Ray knows, and one waits in front of it.
+            # How many fit depends on which come. Ray knows: so one trial always waits for a place.
             return any(a.tune_trial is None or a.tune_trial.status == "PENDING" for a in self._attempts.values())
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
-            self._looked = time.monotonic()
+        if time.monotonic() - self._room_checked > _ROOM_CHECK_SECONDS:
+            self._room_checked = time.monotonic()
             self._room = room(self._place.bundle())
         return len(self._attempts) >= self._room
 
@@ -205,124 +237,136 @@ class TuneBridge:
                 self.failure = error
         return None
 
-    def _fate(self, attempt: _Attempt) -> tuple[State, str, str]:
+    def _loss(self, attempt: _Attempt) -> tuple[State, str, str]:
+        """Return state, cause and reason of an attempt that ended without an outcome."""
         error = attempt.error
         if attempt.killed:
             return "FAIL", KILLED, attempt.killed
-        if self.over or self.stopping:
+        if self.ending or self.stopping:
             return "FAIL", INTERRUPTED, "the study was stopped at once"
         if error is None or ray_died():
             return "FAIL", PREEMPTED, "Ray ended without it"
-        said = _sentence(error)
+        summary = _summary(error)
         if any(words in str(error) for words in _NO_MEMORY):
-            return "PRUNED", OUT_OF_MEMORY, f"out of memory: {said}"
+            return "PRUNED", OUT_OF_MEMORY, f"out of memory: {summary}"
         if isinstance(error, ActorUnavailableError | GetTimeoutError):
-            return "FAIL", PREEMPTED, f"its node cannot be reached: {said}"
+            return "FAIL", PREEMPTED, f"its node cannot be reached: {summary}"
         if getattr(error, "preempted", False) or any(words in str(error) for words in _NODE_DIED):
-            return "FAIL", PREEMPTED, f"its node was lost: {said}"
-        return "FAIL", LOST, f"its Ray actor was lost: {said}"
+            return "FAIL", PREEMPTED, f"its node was lost: {summary}"
+        return "FAIL", LOST, f"its Ray actor was lost: {summary}"
 
 
 class OracleSearcher(Searcher):
-    """Asks the Oracle for configurations, and tells it the outcomes."""
+    """Searcher that asks the Oracle for configurations, and tells it the outcomes."""
 
-    def __init__(self, conversation: TuneBridge) -> None:
+    def __init__(self, bridge: TuneBridge) -> None:
         super().__init__()
-        self._conversation = conversation
+        self._bridge = bridge
 
     def suggest(self, trial_id: str) -> Any:
-        return self._conversation.ask(trial_id)
+        """Return the configuration of a trial."""
+        return self._bridge.ask(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        said = (result or {}).get(SAID)
-        self._conversation.tell(trial_id, said if isinstance(said, Outcome) else None)
+        """Tell the Oracle the outcome of a trial."""
+        message = (result or {}).get(MESSAGE)
+        self._bridge.tell(trial_id, message if isinstance(message, Outcome) else None)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: what must not be lost is the Oracle's."""
+        """Save nothing: all that must not be lost belongs to the Oracle."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing was saved."""
+        """Restore nothing."""
 
 
 class OracleScheduler(TrialScheduler):
-    """Passes reports on to the Oracle. It never stops a trial itself: one that is to stop is told so, unwinds, and
-    says its outcome."""
+    """Scheduler that passes reports on to the Oracle.
 
-    def __init__(self, conversation: TuneBridge) -> None:
+    It never stops a trial itself: a trial that is to stop gets that answer, unwinds, and returns its outcome.
+    """
+
+    def __init__(self, bridge: TuneBridge) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._conversation = conversation
+        self._bridge = bridge
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        self._conversation.added(trial)
+        """Note a new trial of Tune's."""
+        self._bridge.on_added(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        self._conversation.report(trial.trial_id, result[SAID], result[WHERE])
+        """Pass a report on."""
+        self._bridge.report(trial.trial_id, result[MESSAGE], result[LOCATION])
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        self._conversation.lost(trial)
+        """Note a trial whose actor failed."""
+        self._bridge.on_error(trial)
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
-        """The Searcher hears of it."""
+        """Do nothing: Tune calls the Searcher too."""
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """The Searcher hears of it."""
+        """Do nothing: Tune calls the Searcher too."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        self._conversation.tick(tune_controller.stop_trial)
+        """Choose none; called in every turn of Tune's loop."""
+        self._bridge.tick(tune_controller.stop_trial)
 
     def debug_string(self) -> str:
+        """Return Tune's description of the scheduler."""
         return "the Oracle decides"
 
 
 class Stopped(Stopper):
-    """Ends Tune when all is to end at once."""
+    """Stopper that ends Tune when everything is to end at once."""
 
-    def __init__(self, conversation: TuneBridge) -> None:
-        self._conversation = conversation
+    def __init__(self, bridge: TuneBridge) -> None:
+        self._bridge = bridge
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False: no single trial is stopped."""
         return False
 
     def stop_all(self) -> bool:
-        return self._conversation.end()
+        """Return True if Tune is to end."""
+        return self._bridge.kill_all_if_ending()
 
 
 def ray_died() -> bool:
-    """Whether a Ray that this process started has lost a process that it cannot do without."""
+    """Return True if a Ray that this process started has lost a process that it cannot do without."""
     node = worker._global_node
     return node is not None and any(kind in ("raylet", "gcs_server") for kind, _ in node.dead_processes())
 
 
 def resources_of_nodes() -> list[dict[str, float]]:
-    """What each living node of the cluster holds in all."""
+    """Return what each living node of the cluster holds in all, by Ray's names of resources."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 def room(bundle: Mapping[str, float]) -> int:
-    """How many trials of these needs the cluster's nodes hold at once."""
+    """Return how many trials with these needs the cluster's nodes hold at once."""
     return sum(
         min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in bundle.items() if amount)
         for node in resources_of_nodes()
     )
 
 
-def _final(error: BaseException, actor: Any) -> BaseException:
-    """Of an actor that is out of reach, what became of it; Ray knows a moment later."""
+def _final_error(error: BaseException, actor: Any) -> BaseException:
+    """Return what became of an actor that cannot be reached; Ray knows a moment later."""
     if not isinstance(error, ActorUnavailableError) or not actor:
         return error
     try:
-        ray.get(actor.get_current_ip_pid.remote(), timeout=_DOUBT_SECONDS)
+        ray.get(actor.get_current_ip_pid.remote(), timeout=_ACTOR_STATE_SECONDS)
     except RayError as later:
         return later
-    # It is there again, but Tune has given it up.
+    # It can be reached again, but Tune has given it up.
     ray.kill(actor)
     return error
 
 
-def _sentence(error: BaseException) -> str:
-    """What happened, without the lines and sentences of a Ray error that say to whom and what else may be."""
+def _summary(error: BaseException) -> str:
+    """Return what happened, without the lines of a Ray error that describe the actor and give advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not re.match(r"(class_name|actor_id|pid|name|namespace|ip): ", line)]
-    return (" ".join(told[1:2] or told[:1]) or type(error).__name__).partition(". ")[0].rstrip(".")
+    event = [line for line in lines if not re.match(r"(class_name|actor_id|pid|name|namespace|ip): ", line)]
+    return (" ".join(event[1:2] or event[:1]) or type(error).__name__).partition(". ")[0].rstrip(".")

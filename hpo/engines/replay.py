@@ -1,8 +1,9 @@
-"""Replays recorded trainings in simulated time and in memory: the same Oracle, sampler, pruner and red flags decide,
-and an epoch costs what it once took.
+"""Replay of recorded trainings, in simulated time and in memory.
 
-Only what was recorded can be replayed: what the sampler proposes is moved to the nearest configuration not tried yet,
-and the sampler is told of that one."""
+The same Oracle, sampler, pruner and red flags decide as in a run, and an epoch costs the time that it once took. Only
+recorded trainings can be replayed: a proposal of the sampler is moved to the nearest configuration that is left, and
+the sampler is told of that one.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +23,18 @@ from hpo.oracle.oracle import Oracle
 from hpo.space.encoding import UnitCube
 from hpo.space.search_space import SearchSpace
 from hpo.storage.history import Step
-from hpo.trial import PRUNER, Job, Outcome
+from hpo.trial import INTERRUPTED, PRUNER, Job, Outcome, Stop
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A training as it went. params: by Optuna's names. steps: ascending, `time` in seconds since it began.
-    outcome: how it ended, its number the one it had."""
+    """A recorded training.
+
+    Attributes:
+        params: by Optuna's names.
+        steps: ascending; `time` is in seconds since its start.
+        outcome: how it ended, with the number that it had.
+    """
 
     params: Mapping[str, Any]
     steps: tuple[Step, ...]
@@ -36,7 +42,7 @@ class Recording:
 
 
 class Clock:
-    """Simulated time, in seconds."""
+    """Simulated time, `now`, in seconds."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -46,17 +52,19 @@ class Clock:
 
 
 class NoHistory:
-    """In place of a history file."""
+    """Writer in place of a history file, that keeps nothing."""
 
     def __init__(self, path: Path) -> None: ...
 
-    def append(self, step: Step) -> None: ...
+    def append(self, step: Step) -> None:
+        """Do nothing."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class Recordings:
-    """The recorded trainings of one study, each of which can be replayed once."""
+    """Recorded trainings of one study, each of which can be replayed once."""
 
     def __init__(self, space: SearchSpace, recordings: Sequence[Recording]) -> None:
         self.space = space
@@ -71,12 +79,19 @@ class Recordings:
         return self._cube.distributions
 
     def __len__(self) -> int:
-        """How many are left."""
+        """Return how many are left."""
         return int(self._open.sum())
 
     def take(self, number: int, params: Mapping[str, Any]) -> Recording:
-        """The recording nearest to `params` (Optuna's names) that no trial has, for trial `number`; the same one
-        when asked again. Distances are those of `UnitCube`. Raises ValueError when none is left."""
+        """Give a trial the nearest recording that no other has; the same one when asked again.
+
+        Args:
+            number: the trial's.
+            params: the trial's, by Optuna's names. Distances are those of `UnitCube`.
+
+        Raises:
+            ValueError: no recording is left.
+        """
         if number not in self._taken:
             if not self._open.any():
                 raise ValueError("every recorded training was replayed")
@@ -85,12 +100,16 @@ class Recordings:
         return self._taken[number]
 
     def draw(self, number: int, rng: np.random.Generator) -> Recording:
-        """One of those that are left, for trial `number`, each as likely. Raises ValueError when none is."""
+        """Give trial `number` one of the recordings that are left, each as likely.
+
+        Raises:
+            ValueError: no recording is left.
+        """
         self._give(number, int(rng.choice(np.flatnonzero(self._open))))
         return self._taken[number]
 
     def taken(self, number: int) -> Recording:
-        """What trial `number` took."""
+        """Return the recording that trial `number` has."""
         return self._taken[number]
 
     def _give(self, number: int, index: int) -> None:
@@ -102,7 +121,7 @@ class Recordings:
 
 
 class RecordedSampler(optuna.samplers.BaseSampler):
-    """Asks another sampler, and answers with the nearest recorded configuration that is left."""
+    """Sampler that moves the proposals of another one to the nearest recorded configuration that is left."""
 
     def __init__(self, sampler: optuna.samplers.BaseSampler, recordings: Recordings) -> None:
         self._sampler = sampler
@@ -116,7 +135,7 @@ class RecordedSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         relative = self._sampler.infer_relative_search_space(study, trial)
         drawn = self._sampler.sample_relative(study, trial, relative)
-        # Of an enqueued trial these are given.
+        # Parameters that an enqueued trial fixes.
         drawn |= trial.system_attrs.get("fixed_params", {})
         proposal = _Proposal(self._sampler, study, trial, drawn)
         self._recordings.space.suggest(proposal)  # type: ignore[arg-type]  # it asks for nothing but suggest_*
@@ -140,7 +159,7 @@ class RecordedSampler(optuna.samplers.BaseSampler):
 
 
 class ShuffledSampler(RecordedSampler):
-    """Every recording that is left is as likely as any other."""
+    """Sampler that draws one of the recordings that are left, each as likely."""
 
     def __init__(self, recordings: Recordings, seed: int) -> None:
         super().__init__(optuna.samplers.RandomSampler(seed=seed), recordings)
@@ -153,7 +172,7 @@ class ShuffledSampler(RecordedSampler):
 
 
 class _Proposal:
-    """What a sampler would answer, by the names and the methods of optuna.Trial."""
+    """Proposal of a sampler, with the methods of optuna.Trial."""
 
     def __init__(
         self, sampler: optuna.samplers.BaseSampler, study: optuna.Study, trial: FrozenTrial, drawn: Mapping[str, Any]
@@ -179,14 +198,21 @@ class _Proposal:
 
 
 class ReplayEngine:
-    """`workers` at a time, until the Oracle asks for no more, all is replayed, or `until` (seconds) is over; trials
-    that run then are left running."""
+    """Engine that replays recordings, until no more jobs come, all is replayed, or the time is over.
+
+    Args:
+        recordings: the trainings to replay.
+        clock: the simulated time, which this engine sets. It is the Oracle's too.
+        workers: trials at a time.
+        until: the end in simulated seconds. Trials that run then are left running.
+    """
 
     def __init__(self, recordings: Recordings, clock: Clock, workers: int, until: float = float("inf")) -> None:
         self._recordings, self._clock, self._workers, self._until = recordings, clock, workers, until
 
     def run(self, oracle: Oracle) -> None:
-        order = itertools.count()  # of two events at one time the earlier made comes first
+        """Replay, event by event in simulated time."""
+        order = itertools.count()  # of two events at one time, the one that was planned first comes first
         events: list[tuple[float, int, Job, Recording, float, int]] = []
 
         def plan(job: Job, recording: Recording, began: float, index: int) -> None:
@@ -213,7 +239,14 @@ class ReplayEngine:
             if stop is None:
                 plan(job, recording, began, index + 1)
             else:
-                oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason=stop.reason, seconds=at - began))
+                oracle.tell(_stopped(job, stop, at - began))
 
     def halt(self) -> None:
-        """It ends by itself, in no time."""
+        """Do nothing: a replay takes no time."""
+
+
+def _stopped(job: Job, stop: Stop, seconds: float) -> Outcome:
+    """Return the outcome of a trial that obeys a Stop."""
+    if stop.interrupted:
+        return Outcome(job.number, "FAIL", cause=INTERRUPTED, reason=stop.reason, seconds=seconds)
+    return Outcome(job.number, "PRUNED", cause=PRUNER, reason=stop.reason, seconds=seconds)

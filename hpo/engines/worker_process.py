@@ -1,7 +1,8 @@
-"""A worker process, seen from the side that keeps it: the local engine's driver, or an actor of Ray.
+"""A worker process, seen from the process that started it: the local engine's driver, or an actor of Ray.
 
-A worker is a fresh interpreter (CUDA-safe) in a session of its own, keeps its share of a GPU, its
-imports and its cached data over many trials, and dies with its keeper through a pipe it watches."""
+A worker is a fresh interpreter (CUDA-safe) in a session of its own. It keeps its share of a GPU, its imports and its
+cached data over many trials. It dies with the process that started it, through a pipe that it watches.
+"""
 
 from __future__ import annotations
 
@@ -24,27 +25,39 @@ from hpo.worker.command import end_group, signal_name
 from hpo.worker.execute import Share
 from hpo.worker.main import COMMAND, OUTCOME, REPORT
 
-# How often a keeper looks whether a process that closed nothing is still there.
+# Seconds between two looks whether a process that closed nothing is still there.
 POLL_SECONDS = 0.5
-# How long a hung worker has to write its stacks, and an idle one to leave by itself.
-_STACK_SECONDS = 2.0
-_QUIET_SECONDS = 0.2
-_LEAVE_SECONDS = 3.0
+# Seconds that a hung worker has to write its stacks; without growth for so long they are complete.
+_STACKS_SECONDS = 2.0
+_STACKS_COMPLETE_SECONDS = 0.2
+# Seconds that an idle worker has to exit by itself.
+_EXIT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds a trial may take in all, and without a report (None: for ever)."""
+    """Seconds that a trial may take in all, and without a report; None: without a limit."""
 
     trial: float | None = None
     report: float | None = None
 
 
 class WorkerProcess:
-    """One worker process and the job it has.
+    """One worker process and the job that it has.
 
-    `cpu`: its threads. `gpus`: the ids it sees. `log`: a file for what it prints between trials. `folder`: its
-    working directory (None: this process's)."""
+    Attributes:
+        process: the process itself.
+        connection: its messages.
+        job: the trial that it runs, or None.
+        unusable: the next job needs a fresh worker.
+
+    Args:
+        cpu: its threads.
+        gpus: ids of the GPUs that it sees.
+        log: a file for what it prints between trials.
+        limits: how long a trial may take.
+        folder: its working directory; None: that of this process.
+    """
 
     def __init__(
         self,
@@ -82,52 +95,63 @@ class WorkerProcess:
         self.connection = Connection(ours.detach())
         self._groups: set[int] = {self.process.pid}
         self.job: Job | None = None
-        self._started = self._heard = time.monotonic()
-        self._kills = 0
-        # The worker is of no more use: the next job needs a fresh one.
-        self.spent = False
+        self._started = self._last_heard = time.monotonic()
+        self._kernel_kills_before = 0
+        self.unusable = False
 
     def start(self, job: Job, gpu_share: float) -> None:
-        """Hand it a job; `gpu_share`: the part of its GPU that is this trial's."""
+        """Hand it a job.
+
+        Args:
+            job: the trial.
+            gpu_share: the part of its GPU that the trial gets.
+        """
         self.job = job
-        self._started = self._heard = time.monotonic()
+        self._started = self._last_heard = time.monotonic()
         self._groups = {self.process.pid}
-        self._kills = kernel_kills()
+        self._kernel_kills_before = kernel_kills()
         self._send((job, Share(self._cpu, gpu_share)))
 
     def answer(self, stop: Stop | None) -> None:
-        """To a report: go on (None), or stop. The time that the trial waited for it (a database was away, say) is not
-        the trial's."""
+        """Answer a report: go on (None), or stop.
+
+        The time that the trial waited for the answer does not count as the trial's: a database may have been away.
+        """
         now = time.monotonic()
-        self._started += now - self._heard
-        self._heard = now
+        self._started += now - self._last_heard
+        self._last_heard = now
         self._send(stop)
 
-    def next(self) -> Report | Outcome:
-        """Waits for what the trial says next."""
+    def next_message(self) -> Report | Outcome:
+        """Wait for the next message of the trial."""
         while True:
             ready = wait([self.connection], timeout=max(0.0, min(self.overdue_in(), POLL_SECONDS)))
-            if (said := self.listen(bool(ready))) is not None:
-                return said
+            if (message := self.poll(bool(ready))) is not None:
+                return message
 
     def overdue_in(self) -> float:
-        """Seconds until the trial is overdue; infinite without a limit."""
+        """Return the seconds until the trial is overdue; infinite without a limit."""
         return self._deadline()[0] - time.monotonic()
 
-    def listen(self, ready: bool) -> Report | Outcome | None:
-        """What the trial says, if its connection is `ready`, or the outcome that has to be given to it: of a
-        worker that died or a trial that is overdue. `job` is None after an outcome."""
+    def poll(self, ready: bool) -> Report | Outcome | None:
+        """Return the next message of the trial, or the outcome of a worker that died or a trial that is overdue.
+
+        After an outcome `job` is None.
+
+        Args:
+            ready: the connection has something to read.
+        """
         assert self.job is not None
-        # It may have spoken since, while the driver was at something else.
+        # A message may have come since, while the driver was busy.
         if ready or self.connection.poll():
             try:
                 kind, *message = self.connection.recv()
             except (EOFError, OSError):
                 return self._ended(self._lost())
-            self._heard = time.monotonic()
+            self._last_heard = time.monotonic()
             if kind == REPORT:
                 report: Report = message[0]
-                self._heard = report.sent
+                self._last_heard = report.sent
                 return report
             if kind == COMMAND:
                 self._groups.add(message[1])
@@ -140,19 +164,19 @@ class WorkerProcess:
         deadline, sentence = self._deadline()
         return self._ended(self._overdue(sentence)) if time.monotonic() >= deadline else None
 
-    def give_up(self, cause: str, reason: str) -> Outcome:
-        """End the trial from this side: the outcome it gets, and a worker that is spent."""
-        return self._ended(self._without_it("FAIL", cause, reason))
+    def end_trial(self, cause: str, reason: str) -> Outcome:
+        """End the trial from this side. Return its outcome; the worker is unusable."""
+        return self._ended(self._outcome("FAIL", cause, reason))
 
-    def leave(self) -> None:
-        """Ask an idle worker to end by closing its pipe."""
+    def ask_to_exit(self) -> None:
+        """Close the pipe of an idle worker, which then exits."""
         self.connection.close()
 
     def kill(self) -> None:
-        """End the worker, its children and its command; an idle one may first go by itself."""
-        if self.job is None and not self.spent:
+        """End the worker, its children and its command. An idle worker may first exit by itself."""
+        if self.job is None and not self.unusable:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_LEAVE_SECONDS)
+                self.process.wait(_EXIT_SECONDS)
         for group in self._groups:
             end_group(group)
         self.process.wait()
@@ -162,61 +186,61 @@ class WorkerProcess:
             self._lifeline = -1
 
     def _send(self, message: object) -> None:
-        # A worker that is gone already is noticed, and its trial told, when it is next listened to.
+        # The next `poll` notices a worker that is gone already, and returns the outcome of its trial.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(message)
 
     def _ended(self, outcome: Outcome) -> Outcome:
         self.job = None
-        self.spent = True
+        self.unusable = True
         return outcome
 
     def _deadline(self) -> tuple[float, str]:
-        """When the trial is overdue, and the sentence for it."""
+        """Return when the trial is overdue, and the sentence for it."""
         total, silent = self._limits.trial, self._limits.report
         deadlines = [(float("inf"), "")]
         if total is not None:
             deadlines.append((self._started + total, f"ran longer than trial_timeout = {total:g} s"))
         if silent is not None:
-            deadlines.append((self._heard + silent, f"reported nothing for report_timeout = {silent:g} s"))
+            deadlines.append((self._last_heard + silent, f"reported nothing for report_timeout = {silent:g} s"))
         return min(deadlines)
 
     def _lost(self) -> Outcome:
-        code = self.process.wait() if self._gone() else None
+        code = self.process.wait() if self._exited() else None
         if code is None:
             how = "closed its pipe"
-        elif code == -signal.SIGKILL and kernel_kills() > self._kills:
+        elif code == -signal.SIGKILL and kernel_kills() > self._kernel_kills_before:
             reason = "out of memory: the kernel killed the worker process for want of the host's memory"
-            return self._without_it("PRUNED", OUT_OF_MEMORY, reason)
+            return self._outcome("PRUNED", OUT_OF_MEMORY, reason)
         elif code < 0:
             how = f"was killed by {signal_name(-code)}"
         else:
             how = f"exited with code {code}"
-        return self._without_it("FAIL", LOST, f"the worker process {self.process.pid} {how}")
+        return self._outcome("FAIL", LOST, f"the worker process {self.process.pid} {how}")
 
     def _overdue(self, sentence: str) -> Outcome:
-        """Where it hangs goes into crash.txt, and from there into the outcome's error."""
+        """Return the outcome of an overdue trial, with its Python stacks as the error."""
         assert self.job is not None
         crash = self.job.directory / layout.CRASH
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGUSR1)
         # The stacks come one frame at a time: they are all there once the file has stopped growing.
-        until, size, grown = time.monotonic() + _STACK_SECONDS, 0, time.monotonic()
-        while time.monotonic() < until and not (size and time.monotonic() - grown > _QUIET_SECONDS):
+        until, size, grown = time.monotonic() + _STACKS_SECONDS, 0, time.monotonic()
+        while time.monotonic() < until and not (size and time.monotonic() - grown > _STACKS_COMPLETE_SECONDS):
             time.sleep(0.02)
             now = crash.stat().st_size if crash.exists() else 0
             if now > size:
                 size, grown = now, time.monotonic()
-        return self._without_it("FAIL", TIMEOUT, f"the trial {sentence}")
+        return self._outcome("FAIL", TIMEOUT, f"the trial {sentence}")
 
-    def _without_it(self, state: State, cause: str, reason: str) -> Outcome:
+    def _outcome(self, state: State, cause: str, reason: str) -> Outcome:
         assert self.job is not None
         crash = self.job.directory / layout.CRASH
         error = crash.read_text(encoding="utf-8", errors="replace") if crash.exists() else ""
         seconds = time.monotonic() - self._started
         return Outcome(self.job.number, state, cause=cause, reason=reason, error=error, seconds=seconds)
 
-    def _gone(self) -> bool:
+    def _exited(self) -> bool:
         # The pipe ends a moment before the process can be reaped.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)

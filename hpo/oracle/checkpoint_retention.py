@@ -1,11 +1,11 @@
-"""What a retried trial takes over from the attempts that were lost, and which trials' states stay on disk."""
+"""Checkpoints: what a retried trial takes over from lost attempts, and which trials keep theirs on disk."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,24 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
-from hpo.spec.models import StudySpec
+from hpo.spec.models import StudySpec, dominates
 from hpo.storage import trial_attributes
 from hpo.trial import Job, Outcome
 
-# The evidence of a lost attempt stays where it was.
-_STAYS = {layout.HISTORY, layout.OUTPUT, layout.ERROR, layout.CRASH}
+# What tells how a lost attempt ended stays in its own folder.
+_NOT_INHERITED = {layout.HISTORY, layout.OUTPUT, layout.ERROR, layout.CRASH}
 
 
 def inherit(attempts: Iterable[Path], directory: Path) -> None:
-    """Moves the files of the lost attempts (directories, the latest first) into `directory`, the
-    checkpoint last, and copies the history.
+    """Move the files of lost attempts into the folder of the next one, the checkpoint last, and copy the history.
 
-    Usually the latest attempt holds all; one that died while it was inheriting holds a part, and the
-    attempt before it the rest. Without a checkpoint nothing is taken: the trial starts afresh."""
+    Usually the latest attempt holds all. One that died while it was inheriting holds a part, and the attempt before it
+    the rest. Without a checkpoint nothing is taken: the trial starts afresh.
+
+    Args:
+        attempts: folders of the lost attempts, the latest first.
+        directory: folder of the next attempt.
+    """
     chain = []
     for attempt in attempts:
         chain.append(attempt)
@@ -40,31 +44,47 @@ def inherit(attempts: Iterable[Path], directory: Path) -> None:
         shutil.copyfile(holder / layout.HISTORY, directory / layout.HISTORY)
     for attempt in chain:
         for entry in sorted(attempt.iterdir()) if attempt.is_dir() else ():
-            if entry.name not in _STAYS | {layout.CHECKPOINT}:
+            if entry.name not in _NOT_INHERITED | {layout.CHECKPOINT}:
                 entry.rename(directory / entry.name)
     (holder / layout.CHECKPOINT).rename(directory / layout.CHECKPOINT)
 
 
 @dataclass(frozen=True)
 class _StoredTrial:
-    """A finished trial that may have files. scores: of the study's metrics, the larger the better; none if it did
-    not complete. size: of its files, in bytes."""
+    """A finished trial that may have files.
+
+    costs: its metrics, lower is better; empty if it did not complete. size: bytes of its files.
+    """
 
     number: int
     state: str
     group: str
-    scores: tuple[float, ...]
+    costs: tuple[float, ...]
     size: int
 
 
-class CheckpointRetention:
-    """Which trials keep their checkpoints and weights, by `spec.checkpoints`: the best `keep_best` COMPLETE trials of
-    each value of `group_by`, with several metrics those that no other of their group beats in all of them.
+# A rank beyond every `keep_best`.
+_DOMINATED = 2**31
 
-    The files of the others, and of pruned trials, are surplus: a network's checkpoint is three to four times its
-    size, and a study has a hundred. A failed trial keeps what it has. Where all of them, those of running trials
-    included, take more than `max_gb`, more is surplus: first what did not complete, then the worst of each group;
-    never what an unfinished trial will go on from, nor the best trial. `say` gets sentences for the user."""
+
+class CheckpointRetention:
+    """Keep the checkpoints and weights of some trials, as `spec.checkpoints` says, and remove those of the others.
+
+    The best `keep_best` COMPLETE trials of each value of `group_by` keep them; with several metrics, those that no
+    other trial of their group dominates. The files of the other COMPLETE trials and of pruned ones are surplus: a
+    network's checkpoint is three to four times its size, and a study has a hundred of them. A failed trial keeps its
+    files.
+
+    If all files, those of running trials included, take more than `max_gb`, more of them are surplus: first those of
+    trials that did not complete, then those of the worst of each group. The files that an unfinished trial will go on
+    from, and those of the best trial, always stay.
+
+    Args:
+        spec: the study.
+        directory: the study's folder.
+        trials: those of earlier runs.
+        say: gets sentences for the user.
+    """
 
     def __init__(
         self, spec: StudySpec, directory: Path, trials: Iterable[FrozenTrial], say: Callable[[str], object] = str
@@ -73,95 +93,123 @@ class CheckpointRetention:
         self._group_by = spec.group_by or ""
         self._directory = directory
         self._say = say
-        self._said = False
-        self._names = [metric.name for metric in spec.metrics]
-        self._signs = [1 if metric.direction == "maximize" else -1 for metric in spec.metrics]
-        self._held: dict[int, _StoredTrial] = {}
+        self._warned = False
+        self._metrics = spec.metrics
+        self._stored: dict[int, _StoredTrial] = {}
         self._unfinished: set[int] = set()
         for trial in trials:
             if not trial.state.is_finished() or trial_attributes.requeued(trial.user_attrs):
                 self._unfinished.add(trial.number)
                 continue
             params = trial.user_attrs.get(trial_attributes.JOB, {}).get("params", {})
-            values = trial.values if trial.state == TrialState.COMPLETE else None
-            self._hold(trial.number, trial.state.name, params, values)
+            values = trial.values if trial.state == TrialState.COMPLETE else []
+            self._add(trial.number, trial.state.name, params, values)
 
-    def told(self, job: Job, outcome: Outcome, again: bool, running: Iterable[int]) -> None:
-        """A trial has ended; `again`: a further attempt goes on from its files. `running`: the other ones."""
+    def on_trial_finished(self, job: Job, outcome: Outcome, again: bool, running: Iterable[int]) -> None:
+        """Take in a trial that has ended, and remove what has become surplus.
+
+        Args:
+            job: the trial.
+            outcome: how it ended.
+            again: a further attempt goes on from its files.
+            running: numbers of the trials that are running now.
+        """
         if again:
             self._unfinished.add(job.number)
             return
-        values = [outcome.metrics[name] for name in self._names] if outcome.state == "COMPLETE" else None
-        self._hold(job.number, outcome.state, job.params, values)
-        self.tidy(running)
+        complete = outcome.state == "COMPLETE"
+        values = [outcome.metrics[metric.name] for metric in self._metrics] if complete else []
+        self._add(job.number, outcome.state, job.params, values)
+        self.prune(running)
 
-    def tidy(self, running: Iterable[int] = ()) -> None:
-        """Removes what is surplus; of earlier runs too: one may have died between a tell and this."""
+    def prune(self, running: Iterable[int] = ()) -> None:
+        """Remove the surplus files, those of earlier runs too.
+
+        An earlier run may have died between the end of a trial and this.
+        """
         for number in self._surplus(running):
-            del self._held[number]
+            del self._stored[number]
             for path in self._files(number):
                 # A file that is gone or cannot be removed costs space, not the study.
                 with contextlib.suppress(OSError):
                     path.unlink()
 
     def surplus(self) -> list[Path]:
-        """The files that `tidy` would remove."""
+        """Return the files that `prune` would remove."""
         return [path for number in self._surplus(()) for path in self._files(number) if path.exists()]
 
-    def _hold(self, number: int, state: str, params: Mapping[str, Any], values: Sequence[float] | None) -> None:
+    def _add(self, number: int, state: str, params: Mapping[str, Any], values: Sequence[float]) -> None:
         group = json.dumps(params.get(self._group_by), sort_keys=True)
-        scores = tuple(s * v for s, v in zip(self._signs, values, strict=True)) if values else ()
+        # No values, no costs: the trial did not complete.
+        costs = tuple(metric.cost(value) for metric, value in zip(self._metrics, values, strict=False))
         size = 0 if self._rule.max_gb is None else self._size(number)
-        self._held[number] = _StoredTrial(number, state, group, scores, size)
+        self._stored[number] = _StoredTrial(number, state, group, costs, size)
 
     def _surplus(self, running: Iterable[int]) -> list[int]:
+        """Return the numbers of the trials whose files are surplus."""
         if self._rule.keep_best is None and self._rule.max_gb is None:
             return []
-        complete = [held for held in self._held.values() if held.scores]
-        places = self._places(complete)
-        most = self._rule.keep_best
-        dropped = []
-        if most is not None:
-            behind = [held.number for held in complete if places[held.number] >= most]
-            dropped = [*(held.number for held in self._held.values() if held.state == "PRUNED"), *behind]
-        if self._rule.max_gb is None:
-            return dropped
-        # From the one that is missed least.
-        rest = sorted(
-            (held for number, held in self._held.items() if number not in set(dropped) and held.size),
-            key=lambda held: (bool(held.scores), -places.get(held.number, 0), held.scores, -held.number),
-        )
-        bytes_over = sum(map(self._size, {*self._unfinished, *running})) + sum(held.size for held in rest)
-        bytes_over -= int(self._rule.max_gb * 1e9)
-        best = max(complete, key=lambda held: (held.scores, -held.number), default=None)
-        for held in rest:
-            if bytes_over <= 0:
-                return dropped
-            if held is not best:
-                dropped.append(held.number)
-                bytes_over -= held.size
-        if bytes_over > 0 and not self._said:
-            self._said = True
-            self._say(
-                f"checkpoints take {bytes_over / 1e9:.3g} GB more than checkpoints.max_gb = {self._rule.max_gb:g}: "
-                "those of the best trial and of unfinished ones are kept all the same"
-            )
+        ranks = self._ranks()
+        dropped = [] if self._rule.keep_best is None else self._beyond(self._rule.keep_best, ranks)
+        if self._rule.max_gb is not None:
+            dropped += self._over_limit(self._rule.max_gb, ranks, set(dropped), running)
         return dropped
 
-    def _places(self, complete: Iterable[_StoredTrial]) -> dict[int, int]:
-        """0 for the best of each group, of equals the first one tried, 1 for the next; with several metrics 0 for
-        those that none of their group beats in all of them, and beyond every `keep_best` for the others."""
+    def _beyond(self, keep_best: int, ranks: Mapping[int, int]) -> list[int]:
+        return [
+            trial.number
+            for trial in self._stored.values()
+            if trial.state == "PRUNED" or ranks.get(trial.number, 0) >= keep_best
+        ]
+
+    def _over_limit(
+        self, max_gb: float, ranks: Mapping[int, int], dropped: Set[int], running: Iterable[int]
+    ) -> list[int]:
+        """Return the trials to drop besides `dropped` so that what is left takes at most `max_gb`."""
+        left = [trial for trial in self._stored.values() if trial.number not in dropped and trial.size]
+        excess = sum(map(self._size, {*self._unfinished, *running})) + sum(trial.size for trial in left)
+        excess -= int(max_gb * 1e9)
+        complete = (trial for trial in self._stored.values() if trial.costs)
+        best = min(complete, key=lambda trial: (trial.costs, trial.number), default=None)
+        # The one that is missed least comes first.
+        left.sort(
+            key=lambda trial: (not trial.costs, ranks.get(trial.number, 0), trial.costs, trial.number), reverse=True
+        )
+        more: list[int] = []
+        for trial in left:
+            if excess <= 0:
+                return more
+            if trial is not best:
+                more.append(trial.number)
+                excess -= trial.size
+        if excess > 0 and not self._warned:
+            self._warned = True
+            self._say(
+                f"checkpoints take {excess / 1e9:.3g} GB more than checkpoints.max_gb = {max_gb:g}: "
+                "those of the best trial and of unfinished ones are kept all the same"
+            )
+        return more
+
+    def _ranks(self) -> dict[int, int]:
+        """Return the rank of each COMPLETE trial in its group, from 0 for the best; of equals the first one tried.
+
+        With several metrics it is 0 for those that no other of the group dominates, and beyond every `keep_best` for
+        the others.
+        """
         groups: dict[str, list[_StoredTrial]] = {}
-        for held in complete:
-            groups.setdefault(held.group, []).append(held)
-        places: dict[int, int] = {}
+        for trial in self._stored.values():
+            if trial.costs:
+                groups.setdefault(trial.group, []).append(trial)
+        ranks: dict[int, int] = {}
         for group in groups.values():
-            if len(self._signs) == 1:
-                ranked = sorted(group, key=lambda held: (-held.scores[0], held.number))
-                places |= {held.number: place for place, held in enumerate(ranked)}
+            if len(self._metrics) == 1:
+                ranked = sorted(group, key=lambda trial: (trial.costs, trial.number))
+                ranks |= {trial.number: rank for rank, trial in enumerate(ranked)}
             else:
-                places |= {one.number: _BEATEN if any(_beats(other, one) for other in group) else 0 for one in group}
-        return places
+                for trial in group:
+                    dominated = any(dominates(other.costs, trial.costs) for other in group)
+                    ranks[trial.number] = _DOMINATED if dominated else 0
+        return ranks
 
     def _files(self, number: int) -> list[Path]:
         folder = layout.trial_directory(self._directory, number)
@@ -173,10 +221,3 @@ class CheckpointRetention:
             with contextlib.suppress(OSError):
                 size += path.stat().st_size
         return size
-
-
-_BEATEN = 2**31
-
-
-def _beats(one: _StoredTrial, other: _StoredTrial) -> bool:
-    return one.scores != other.scores and all(a >= b for a, b in zip(one.scores, other.scores, strict=True))

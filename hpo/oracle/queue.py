@@ -1,5 +1,8 @@
-"""What is to be tried besides what the sampler proposes: enqueued configurations, attempts that were lost, fallbacks,
-configurations of earlier studies, cells of a grid. It waits in the storage, so that a killed driver loses none."""
+"""Queue of configurations that the sampler does not propose.
+
+They are enqueued ones, lost attempts, fallbacks, configurations of earlier studies and cells of a grid. They wait in
+the storage, so that a killed driver loses none.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,12 @@ from hpo.warm_start.trust import FINAL, WarmStart, inherited_origin, is_warm
 
 
 class Queue:
-    """`waiting`: how many wait in the storage. `warm`: what earlier studies have to offer."""
+    """Queue of a study.
+
+    Attributes:
+        waiting: how many configurations wait in the storage.
+        warm: what earlier studies have to offer.
+    """
 
     def __init__(self, spec: StudySpec, study: optuna.Study, warm: WarmStart) -> None:
         self.waiting = 0
@@ -30,55 +38,78 @@ class Queue:
         self._fallbacks: list[tuple[int, dict[str, Any]]] = []
         self._cells: Iterator[dict[str, Any]] | None = None
 
-    def open(self, trials: list[FrozenTrial], directory: Path) -> None:
-        """Take up what `trials`, those of earlier runs, have left, and queue what study.yaml has to be tried first.
-        `directory`: the study's."""
-        self._warm_up(trials, directory)
-        self.waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-        self._cells = self._open_cells(trials) if self._spec.sampler.name == "grid" else None
-        self._fallbacks = self._open_fallbacks(trials)
-        self._enqueue(trials)
+    def load(self, trials: list[FrozenTrial], directory: Path) -> None:
+        """Take up what earlier runs have left, and queue what study.yaml enqueues.
 
-    def put(self, params: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
-        """`params` by Optuna's names; those left out are sampled."""
+        Args:
+            trials: those of earlier runs.
+            directory: the study's folder.
+        """
+        self._resume_warm_start(trials, directory)
+        self.waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        self._cells = self._cells_left(trials) if self._spec.sampler.name == "grid" else None
+        self._fallbacks = self._fallbacks_left(trials)
+        self._enqueue_from_spec(trials)
+
+    def enqueue(self, params: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+        """Queue a configuration.
+
+        Args:
+            params: values by Optuna's names. The sampler draws those left out.
+            origin: where it came from (`trial_attributes.ORIGIN`).
+        """
         self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: dict(origin)})
         self.waiting += 1
 
-    def put_again(
-        self, number: int, seed: int, origin: Mapping[str, Any], spent: Mapping[str, int], params: Mapping[str, Any]
+    def requeue(
+        self, number: int, seed: int, origin: Mapping[str, Any], retries: Mapping[str, int], params: Mapping[str, Any]
     ) -> None:
-        """A further attempt at trial `number`, which has `origin`; `spent`: how often it was tried again by now."""
-        attempt = origin.get("attempt", 1) + 1
-        again = {"source": RETRY, "retry_of": number, "attempt": attempt, "seed": seed, "spent": dict(spent)}
-        self.put(params, again | inherited_origin(origin))
+        """Queue a further attempt at a trial.
 
-    def taken(self) -> None:
-        """One of those that waited was started."""
+        Args:
+            number: the trial's.
+            seed: the trial's.
+            origin: the trial's.
+            retries: how often it was tried again by now, by cause.
+            params: the trial's, by Optuna's names.
+        """
+        attempt = origin.get("attempt", 1) + 1
+        again = {"source": RETRY, "retry_of": number, "attempt": attempt, "seed": seed, "spent": dict(retries)}
+        self.enqueue(params, again | inherited_origin(origin))
+
+    def on_trial_started(self) -> None:
+        """Note that one of the waiting configurations was started."""
         self.waiting = max(0, self.waiting - 1)
 
     def refill(self, fallback: bool) -> bool:
-        """Queue the next fallback (if one may run), configuration of an earlier study or grid cell, if one is due.
-        False when a grid has no cell left."""
+        """Queue the next fallback, configuration of an earlier study or grid cell, if one is due.
+
+        Args:
+            fallback: a fallback may run.
+
+        Returns:
+            False if a grid has no cell left.
+        """
         if fallback and self._fallbacks:
             index, params = self._fallbacks.pop(0)
-            self.put(params, {"source": FALLBACK, "index": index})
+            self.enqueue(params, {"source": FALLBACK, "index": index})
             return True
         if (offer := self.warm.next()) is not None:
-            self.put(*offer)
-            self.keep_warm()
+            self.enqueue(*offer)
+            self.save_warm_start()
             return True
         if self._cells is None:
             return True
         cell = next(self._cells, None)
         if cell is not None:
-            self.put(cell, {"source": GRID})
+            self.enqueue(cell, {"source": GRID})
         return cell is not None
 
-    def keep_warm(self) -> None:
-        """Note in the study how its warm start stands."""
+    def save_warm_start(self) -> None:
+        """Write the state of the warm start into the study's attributes."""
         self._study.set_user_attr(WARM_START, self.warm.facts())
 
-    def _warm_up(self, trials: list[FrozenTrial], directory: Path) -> None:
+    def _resume_warm_start(self, trials: list[FrozenTrial], directory: Path) -> None:
         """Tell the warm start how the study's earlier runs went."""
         known = self._study.user_attrs.get(WARM_START, {})
         origins = {trial.number: trial.user_attrs.get(ORIGIN, {}) for trial in trials}
@@ -95,22 +126,22 @@ class Queue:
             for step, value in values.items():
                 if math.isfinite(value):
                     self.warm.seen(trial.number, origins[trial.number], step, value)
-        self.keep_warm()
+        self.save_warm_start()
 
-    def _enqueue(self, trials: list[FrozenTrial]) -> None:
+    def _enqueue_from_spec(self, trials: list[FrozenTrial]) -> None:
         """Queue the YAML's `enqueue` entries that no earlier run queued."""
         known = {_key(t.system_attrs.get("fixed_params")) for t in trials if _source(t) == ENQUEUE}
         for params in self._spec.enqueue:
             fixed = self._spec.space.to_optuna(params)
             if _key(fixed) not in known:
-                self.put(fixed, {"source": ENQUEUE})
+                self.enqueue(fixed, {"source": ENQUEUE})
 
-    def _open_fallbacks(self, trials: Iterable[FrozenTrial]) -> list[tuple[int, dict[str, Any]]]:
+    def _fallbacks_left(self, trials: Iterable[FrozenTrial]) -> list[tuple[int, dict[str, Any]]]:
         used = {t.user_attrs[ORIGIN].get("index") for t in trials if _source(t) == FALLBACK}
         fallbacks = [(index, self._spec.space.to_optuna(params)) for index, params in enumerate(self._spec.fallbacks)]
         return [fallback for fallback in fallbacks if fallback[0] not in used]
 
-    def _open_cells(self, trials: Iterable[FrozenTrial]) -> Iterator[dict[str, Any]]:
+    def _cells_left(self, trials: Iterable[FrozenTrial]) -> Iterator[dict[str, Any]]:
         """The grid's cells that no trial has tried, enqueued configurations included."""
         tried = {_key(trial.params or trial.system_attrs.get("fixed_params")) for trial in trials}
         enqueued = {_key(self._spec.space.to_optuna(params)) for params in self._spec.enqueue}

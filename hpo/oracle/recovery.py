@@ -1,6 +1,7 @@
-"""After a kill: the trials that a dead driver left running are finished as was noted, or queued again.
+"""Recovery after a kill: trials that a dead driver left running are finished as was noted, or queued again.
 
-Whoever does this holds the driver's lock: for a driver that is at work, RUNNING is no sign of death."""
+Only the holder of the driver's lock may do this, since the trials of a living driver are RUNNING too.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +29,18 @@ def recover(
     clock: Callable[[], float],
     say: Callable[[str], None],
 ) -> None:
-    """Ends every RUNNING trial of the study. An attempt without an outcome is put into `queue` again, fails, and does
-    not count. `directory`: the study's folder; `clock`: seconds since the epoch; `say` gets sentences for the user."""
+    """End every RUNNING trial of the study.
+
+    An attempt without an outcome is queued again and fails; it does not count.
+
+    Args:
+        spec: the study.
+        study: its Optuna study.
+        directory: the study's folder.
+        queue: takes the further attempts.
+        clock: seconds since the epoch.
+        say: gets sentences for the user.
+    """
     trials = study.get_trials(deepcopy=False)
     tried_again = {trial.user_attrs.get(ORIGIN, {}).get("retry_of") for trial in trials}
     for frozen in trials:
@@ -38,26 +49,33 @@ def recover(
         note = frozen.user_attrs.get(OUTCOME)
         if note is None:
             if frozen.number not in tried_again:
-                put_again(spec, queue, frozen)
+                requeue(spec, queue, frozen)
                 say(f"trial {frozen.number} was running when its driver died; it goes back in the queue")
             note = _lost_note(spec, directory, frozen, clock())
-        end(study, optuna.Trial(study, frozen._trial_id), note, [metric.name for metric in spec.metrics])
+        finish_trial(study, optuna.Trial(study, frozen._trial_id), note, [metric.name for metric in spec.metrics])
 
 
-def put_again(spec: StudySpec, queue: Queue, frozen: FrozenTrial) -> None:
-    """Queues a further attempt at a trial whose driver died; the dead one is not held against it."""
+def requeue(spec: StudySpec, queue: Queue, frozen: FrozenTrial) -> None:
+    """Queue a further attempt at a trial whose driver died. The lost attempt does not count as a retry."""
     origin = frozen.user_attrs.get(ORIGIN, {})
     job = frozen.user_attrs.get(JOB, {})
     seed = job.get("seed", origin.get("seed", seed_of(spec.seed, frozen.number)))
     # Killed while it was being asked: what was fixed is kept, the rest will be sampled.
     params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-    queue.put_again(frozen.number, seed, origin, origin.get("spent", {}), params)
+    queue.requeue(frozen.number, seed, origin, origin.get("spent", {}), params)
 
 
-def end(study: optuna.Study, trial: optuna.Trial, note: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Notes an outcome, and tells Optuna the end of a running trial. `names`: of the study's metrics."""
+def finish_trial(study: optuna.Study, trial: optuna.Trial, note: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Note an outcome, and tell Optuna the end of a running trial.
+
+    Args:
+        study: the trial's study.
+        trial: a running trial.
+        note: see `outcome_note`.
+        names: those of the study's metrics.
+    """
     trial.set_user_attr(OUTCOME, note)
-    # Where nothing is said Optuna takes a trial as feasible. Said of a COMPLETE one it would have GPSampler
+    # Optuna takes a trial without constraints as feasible. A constraint of 0 on COMPLETE trials would have GPSampler
     # model a constraint that never varies, and refuse a study some of whose trials were told without it.
     constraint = OUT_OF_MEMORY if note["cause"] == OUT_OF_MEMORY else ""
     if note["cause"] == RED_FLAG:
@@ -70,8 +88,15 @@ def end(study: optuna.Study, trial: optuna.Trial, note: Mapping[str, Any], names
         study.tell(trial, state=TrialState[note["state"]])
 
 
-def note_of(outcome: Outcome, finished: float, requeued: bool, gpu: float) -> dict[str, Any]:
-    """What is kept of an outcome in the trial's attributes. `gpu`: how much of GPUs it held."""
+def outcome_note(outcome: Outcome, finished: float, requeued: bool, gpu: float) -> dict[str, Any]:
+    """Return what is kept of an outcome in the trial's attributes.
+
+    Args:
+        outcome: how the attempt ended.
+        finished: seconds since the epoch.
+        requeued: it was queued again, so that this attempt does not count.
+        gpu: the share of GPUs that it held.
+    """
     return {
         "state": outcome.state,
         "cause": outcome.cause,
@@ -86,7 +111,7 @@ def note_of(outcome: Outcome, finished: float, requeued: bool, gpu: float) -> di
 
 
 def lost_attempts(origin: Mapping[str, Any], trials: list[FrozenTrial]) -> Iterator[int]:
-    """Numbers of the earlier attempts at a trial of `origin`, the latest first."""
+    """Yield the numbers of the earlier attempts at a trial, the latest first."""
     number = origin.get("retry_of")
     while number is not None:
         yield number
@@ -94,23 +119,26 @@ def lost_attempts(origin: Mapping[str, Any], trials: list[FrozenTrial]) -> Itera
 
 
 def count_attempt(origin: Mapping[str, Any], cause: str) -> dict[str, int]:
-    """How often the configuration was tried again so far, by cause, with this time in it."""
-    spent: dict[str, int] = dict(origin.get("spent", {}))
-    spent[cause] = spent.get(cause, 0) + 1
-    return spent
+    """Return the number of retries of a configuration by cause, one more for `cause` than its `origin` says."""
+    retries: dict[str, int] = dict(origin.get("spent", {}))
+    retries[cause] = retries.get(cause, 0) + 1
+    return retries
 
 
 def seed_of(study_seed: int, number: int) -> int:
-    """A trial's own seed, below 2^31: every attempt at it has the same, no two trials share one by
-    design (NumPy's SeedSequence mixes the two numbers)."""
+    """Return a trial's own seed, below 2^31.
+
+    Every attempt at a trial has the same seed, and no two trials share one: NumPy's SeedSequence mixes the two numbers.
+    """
     return int(np.random.SeedSequence([study_seed, number]).generate_state(1)[0] >> 1)
 
 
 def _lost_note(spec: StudySpec, directory: Path, frozen: FrozenTrial, now: float) -> dict[str, Any]:
+    """Return the note of a trial whose driver died."""
     started = frozen.user_attrs.get(JOB, {}).get("started", now)
     steps = history.read(layout.trial_directory(directory, frozen.number) / layout.HISTORY)
-    # The last sign of life; the time until this restart was nobody's work.
+    # It ended with its last report: the time until this restart was not spent on it.
     finished = max([started, *(step.time for step in steps)])
     reason = "its driver died"
     lost = Outcome(frozen.number, "FAIL", cause=INTERRUPTED, reason=reason, seconds=finished - started)
-    return note_of(lost, finished, requeued=True, gpu=spec.engine.gpus)
+    return outcome_note(lost, finished, requeued=True, gpu=spec.engine.gpus)

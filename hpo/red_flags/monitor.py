@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpo.curves.metric_names import without_split
 from hpo.red_flags.definitions import RedFlag, names_in
-from hpo.red_flags.rules import Unknown, View, rule_of, stem
+from hpo.red_flags.rules import Unknown, View, rule_of
 from hpo.text import listing, nearest
 from hpo.trial import Usage
 
@@ -168,7 +169,7 @@ def unheard(flags: Iterable[RedFlag], reported: Iterable[str], known: Iterable[s
     """A sentence for each rule that names what no trial had: a metric among `reported`, or a parameter or constant
     among `known`. Such a rule never spoke, most likely for a spelling."""
     metrics, known = list(dict.fromkeys(reported)), list(known)
-    names = {*metrics, *map(stem, metrics), *known, *OWN_NAMES}
+    names = {*metrics, *map(without_split, metrics), *known, *OWN_NAMES}
     sentences = []
     for flag in flags:
         missing = [name for name in asked_of(flag) if name not in names]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo.curves import predicates, shape
+from hpo.curves.metric_names import without_split
 from hpo.red_flags.condition import Scope
 from hpo.red_flags.definitions import RedFlag, names_in
 
@@ -88,11 +89,6 @@ def _reported(view: View, *names: str) -> None:
         raise Unknown
 
 
-def stem(name: str) -> str:
-    """`train_loss` and `val_loss` are both of `loss`."""
-    return name.removeprefix("train_").removeprefix("val_")
-
-
 def _non_finite(view: View, flag: RedFlag) -> Found | None:
     names = names_in(flag.option("metrics"))
     if not names:
@@ -112,8 +108,8 @@ def _collapsed(view: View, flag: RedFlag) -> Found | None:
     found = [name for name in given if name in view.now]
     called = []
     if not given:
-        found = _held_out(name for name in view.now if stem(name).endswith(_SHARES))
-        called = _held_out(name for name in view.now if stem(name) == _ONE_CLASS)
+        found = _held_out(name for name in view.now if without_split(name).endswith(_SHARES))
+        called = _held_out(name for name in view.now if without_split(name) == _ONE_CLASS)
     if not found and not called:
         raise Unknown
     known = {
@@ -208,9 +204,9 @@ def _contributions(view: View, given: Sequence[str]) -> dict[str, float]:
     """What each component adds to the training loss of this epoch, weighted where the weight is known: one of a
     mapping among the parameters, a parameter `weight_X`, or a metric `train_weight_X`."""
     if given:
-        parts = [stem(name) for name in given]
+        parts = [without_split(name) for name in given]
     else:
-        parts = [stem(name) for name in view.now if "loss" in name.lower() and stem(name) != "loss"]
+        parts = [without_split(name) for name in view.now if "loss" in name.lower() and without_split(name) != "loss"]
     weights = [value for value in view.params.values() if isinstance(value, Mapping) and set(value) >= set(parts)]
     found = {}
     for part in dict.fromkeys(parts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hpo.analysis.formatting import listed
-from hpo.analysis.study_comparison import Versus
+from hpo.analysis.study_comparison import StudyComparison
 from hpo.reports.blocks import Report
 from hpo.reports.sections.study_comparison import (
     best_section,
@@ -19,7 +19,7 @@ from hpo.reports.study_json import json_header
 from hpo.translation.catalogue import tr
 
 
-def comparison_report(data: Versus) -> Report:
+def comparison_report(data: StudyComparison) -> Report:
     """Return the comparison as a report in the current language."""
     sections = (
         overview_section(data),
@@ -37,7 +37,7 @@ def comparison_report(data: Versus) -> Report:
     return Report(title, subtitle, tuple(section for section in sections if section is not None))
 
 
-def comparison_data(data: Versus) -> dict[str, Any]:
+def comparison_data(data: StudyComparison) -> dict[str, Any]:
     """Return what `comparison-with-<B>.json` holds: all but the curves, which are in the trials' histories."""
     own = {name: value for name, value in vars(data).items() if name != "trainings"}
     return json_header("comparison") | own

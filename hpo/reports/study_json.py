@@ -19,7 +19,7 @@ from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.importance import importance
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.red_flag_regions import diseases
+from hpo.analysis.red_flag_regions import enrichments
 from hpo.analysis.red_flags import FlagCount, flag_counts
 from hpo.analysis.stability import stabilities
 from hpo.analysis.statistics.anova import anova
@@ -52,7 +52,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "stability": stabilities(study, study.metrics[0]),
         "failures": [_cause(cause) for cause in causes_of(study)],
         "red_flags": [_flag(count) for count in flag_counts(study)],
-        "diseases": diseases(study),
+        "diseases": enrichments(study),
         "warm_start": warm_trials(study),
         "ghm": _recorded(ghm_trainings(study)),
         "focal": _recorded(focal_trainings(study)),

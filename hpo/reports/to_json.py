@@ -19,7 +19,9 @@ def to_plain_data(value: Any) -> Any:
     if isinstance(value, TrialRecord):
         return value.number
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain_data(getattr(value, field.name)) for field in fields(value)}
+        # A field that was renamed keeps its old key, which programs may read.
+        keys = {field.name: field.metadata.get("json_key", field.name) for field in fields(value)}
+        return {key: to_plain_data(getattr(value, name)) for name, key in keys.items()}
     if hasattr(value, "model_dump"):  # of pydantic
         return to_plain_data(value.model_dump())
     if isinstance(value, Mapping):

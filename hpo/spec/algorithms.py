@@ -9,11 +9,16 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from hpo.space.parameter import finite
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from hpo.errors import dotted
 from hpo.text import listing, nearest, quote
+from hpo.validation import problems_in
 
 Role = Literal["sampler", "pruner"]
 
@@ -51,13 +56,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 _NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
 # Constructing these imports torch.
 _HEAVY = {"gp"}
-_PLAIN: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-    "None": (type(None),),
+# The one option that is a pruner itself.
+_WRAPPED = ("patient", "wrapped_pruner")
+# Types of options that YAML can write, by their annotation.
+_TYPES: dict[str, Any] = {
+    "int": Annotated[int, Field(strict=True)],
+    "float": Annotated[float, Field(strict=True, allow_inf_nan=False)],
+    "bool": Annotated[bool, Field(strict=True)],
+    "str": str,
+    "None": None,
 }
+# Annotations of options that YAML cannot write: functions, and objects of Optuna's.
+_OBJECTS = ("Callable", "Base", "FrozenTrial", "ndarray", "SearchSpace")
 
 
 def names(role: Role) -> dict[str, str]:
@@ -116,11 +126,11 @@ def option_problems(role: Role, name: str, options: Mapping[str, Any], root: str
     except ValueError as error:
         return [("name", str(error))]
     if name == "patient":
-        return _wrapped_problems(options, root) or _own_problems(cls, name, options)
+        return _wrapped_problems(options, root) or _own_problems(role, cls, name, options)
     missing = [package for package in _NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]
     if missing:
         return [("name", f"the {role} '{name}' needs the package {listing(missing)}: pip install {' '.join(missing)}")]
-    return _own_problems(cls, name, options)
+    return _own_problems(role, cls, name, options)
 
 
 def build(role: Role, name: str, options: Mapping[str, Any], root: str | Path = ".") -> Any:
@@ -153,61 +163,59 @@ def _wrapped_problems(options: Mapping[str, Any], root: str | Path) -> list[tupl
     return [("wrapped_pruner", message) for _, message in option_problems("pruner", **inner, root=root)]
 
 
-def _own_problems(cls: type, name: str, options: Mapping[str, Any]) -> list[tuple[str, str]]:
-    parameters = {
-        key: parameter
-        for key, parameter in inspect.signature(cls).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
-    anything = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
-    usable = [key for key, parameter in parameters.items() if key != "seed" and _writable(name, parameter)]
+def _own_problems(role: Role, cls: type, name: str, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is wrong with options as their class declares them, else what the class itself says of them."""
     problems = []
-    for key, value in options.items():
+    for key in options:
         if key == "seed":
             problems.append((key, "is set by study.yaml's own key 'seed'; leave it out here"))
-        elif key in parameters and key not in usable:
+        elif key in _parameters(cls) and not _writable(name, _parameters(cls)[key]):
             problems.append((key, f"of '{name}' takes an object that YAML cannot write; leave it out"))
-        elif key not in parameters and not anything:
-            expected = f"expected {listing(usable, 20)}" if usable else "it has none"
-            problems.append((str(key), f"is not an option of '{name}'; {expected}.{nearest(key, usable)}"))
-        elif key in parameters and (kinds := _plain_kinds(parameters[key])) is not None and not _fits(value, kinds):
-            problems.append((key, f"is {quote(value)}; expected {' or '.join(_SPELLED[kind] for kind in kinds)}"))
-    for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in options:
-            if name == "patient" and key == "wrapped_pruner":
-                problems.append(("name", "'patient' needs wrapped_pruner: the pruner to be patient with, or null"))
-            else:
-                problems.append(("name", f"'{name}' needs the option '{key}'"))
-    if not problems and name not in _HEAVY:
+    refused = {key for key, _ in problems}
+    model = _options_model(role, cls, name)
+    try:
+        model.model_validate({key: value for key, value in options.items() if key not in refused})
+    except ValidationError as error:
+        problems += [(dotted(path), message) for path, message in problems_in(error, model)]
+    if not problems and name in names(role) and name not in _HEAVY:
         try:
-            build("pruner" if name in PRUNERS else "sampler", name, options) if ":" not in name else None
+            build(role, name, options)
         except (ValueError, TypeError) as error:
             problems.append(("name", f"'{name}' refuses its options: {error}"))
     return problems
 
 
-_SPELLED = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    return {
+        key: parameter
+        for key, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
 
 
-def _plain_kinds(parameter: inspect.Parameter) -> list[str] | None:
-    """The plain types an argument is annotated with; None when it takes anything else too."""
+def _options_model(role: Role, cls: type, name: str) -> type[BaseModel]:
+    """Return a model of the options that a study may set."""
+    fields: dict[str, Any] = {}
+    for key, parameter in _parameters(cls).items():
+        if key != "seed" and _writable(name, parameter):
+            default = ... if parameter.default is parameter.empty else parameter.default
+            # Under an alias, for a class may call an option as pydantic calls something of its own.
+            fields[f"option_{len(fields)}"] = (_type_of(name, parameter), Field(default, alias=key))
+    anything = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(cls).parameters.values())
+    config = ConfigDict(extra="allow" if anything else "forbid", title=f"the {role} '{name}'")
+    return create_model(name, __config__=config, **fields)
+
+
+def _type_of(name: str, parameter: inspect.Parameter) -> Any:
+    """Return the type of an option, Any where it is more than numbers, text, true, false and null."""
+    if (name, parameter.name) == _WRAPPED:
+        return Annotated[Any, Field(description="the pruner to be patient with, or null")]
     annotation = parameter.annotation
     written = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     kinds = [kind.strip() for kind in written.split("|")]
-    return kinds if all(kind in _PLAIN for kind in kinds) else None
+    return reduce(or_, (_TYPES[kind] for kind in kinds)) if all(kind in _TYPES for kind in kinds) else Any
 
 
 def _writable(name: str, parameter: inspect.Parameter) -> bool:
-    """Whether YAML can say a value for the argument: not a function, nor an Optuna object."""
-    if name == "patient" and parameter.name == "wrapped_pruner":
-        return True
-    written = str(parameter.annotation)
-    return not any(word in written for word in ("Callable", "Base", "FrozenTrial", "ndarray", "SearchSpace"))
-
-
-def _fits(value: Any, kinds: list[str]) -> bool:
-    if isinstance(value, bool):
-        return "bool" in kinds
-    if isinstance(value, float) and not finite(value):
-        return False
-    return any(isinstance(value, _PLAIN[kind]) and kind != "bool" for kind in kinds)
+    """Return True if YAML can say a value for the option."""
+    return (name, parameter.name) == _WRAPPED or not any(word in str(parameter.annotation) for word in _OBJECTS)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from hpo.errors import KeyPath, ObjectiveError, Problem, SpecError
 from hpo.objective import command_line, locate
@@ -16,18 +16,16 @@ from hpo.space.search_space import SearchSpace
 from hpo.spec import algorithms, includes
 from hpo.spec.models import (
     Budget,
-    Checkpoints,
     Component,
     EngineSpec,
     Metric,
     MlflowSpec,
-    Retries,
     StudySpec,
-    WarmStartSpec,
 )
 from hpo.spec.normalize import rewrite
 from hpo.spec.yaml_document import Document, read_yaml
-from hpo.text import listing, nearest, quote, show
+from hpo.text import listing, nearest, show
+from hpo.validation import problems_in
 
 __all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "identity_difference", "load_spec"]
 
@@ -37,21 +35,6 @@ KEYS = (
     *("checkpoints", "seed"),
 )
 _OLD_KEYS = {"keep_checkpoints": "checkpoints"}  # of studies that ran with earlier versions
-_MODELS: dict[str, type[BaseModel]] = {
-    "metrics": Metric,
-    "budget": Budget,
-    "engine": EngineSpec,
-    "engine.retries": Retries,
-    "mlflow": MlflowSpec,
-    "warm_start": WarmStartSpec,
-    "checkpoints": Checkpoints,
-}
-_REQUIRED = {
-    "name": "a name for the study, of letters, digits, '.', '_' and '-'",
-    "metrics": "what the objective returns, [{name: val_loss, direction: minimize}]",
-    "search_space": "the parameters to search, such as learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}",
-    "budget": "when to stop, such as {trials: 50} or {hours: 8}",
-}
 # Stands in for what is wrong, so that the rest of the file can be checked in the same go.
 _STAND_INS: dict[str, Any] = {
     "name": "unnamed",
@@ -133,7 +116,10 @@ class _Reader:
                     data["search_space"],
                     lambda path, message: self.document.problem(("search_space", *path), message),
                 )
-            self.say(("search_space",), f"is missing; expected {_REQUIRED['search_space']}")
+            self.say(
+                ("search_space",),
+                "is missing; expected parameters, such as lr: {low: 1e-4, high: 1e-2, log: true}",
+            )
         except SpecError as error:
             self.problems += error.problems
         bad.add("search_space")
@@ -146,13 +132,10 @@ class _Reader:
         try:
             return StudySpec.model_validate(usable)
         except ValidationError as error:
-            found = error.errors(include_url=False)
-            for each in found:
-                if any(other["loc"][: len(each["loc"])] == each["loc"] and other is not each for other in found):
-                    continue  # "too short", of a list whose entries are all wrong
-                path = tuple(part for part in each["loc"] if part not in ("options", "[key]"))
+            for location, message in problems_in(error, StudySpec):
+                path = tuple(key for key in location if key != "options")  # a word of the models, not of the YAML
                 bad.add(str(path[0]))
-                self.say(path, _sentence(path, each))
+                self.say(path, message)
         return self.validate(values, bad)
 
     def cross_check(self, spec: StudySpec, bad: set[str]) -> None:
@@ -249,53 +232,6 @@ class _Reader:
             for index, params in enumerate(getattr(spec, key) if right(key) else ()):
                 for name, message in spec.space.translate(params)[1]:
                     self.say((key, index, name), message)
-
-
-_WANTED = {
-    "string_type": "text",
-    "string_too_short": "text that is not empty",
-    "int_type": "an integer",
-    "int_from_float": "an integer",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "tuple_type": "a list",
-    "too_short": "at least one entry",
-    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', a letter or digit first",
-    "path_type": "the path of a folder",
-}
-
-
-def _sentence(path: KeyPath, error: Any) -> str:
-    """What pydantic found, in a sentence with the value given and what is expected."""
-    kind, given, context = error["type"], quote(error["input"]), error.get("ctx", {})
-    owner = "engine.retries" if path[:2] == ("engine", "retries") and len(path) > 2 else str(path[0])
-    model = _MODELS.get(owner)
-    if kind == "missing":
-        fields = f"a {path[-1]}: {_literals(model, path[-1])}" if model else "a name"
-        return f"is missing; expected {_REQUIRED.get(str(path[0]), fields) if len(path) == 1 else fields}"
-    if kind == "extra_forbidden":
-        known = [field.alias or name for name, field in model.model_fields.items()] if model else []
-        return f"is not a key of {owner}; expected {listing(known)}.{nearest(path[-1], known)}"
-    if kind == "literal_error":
-        options = _options(model, path[-1])
-        return f"{given} is not right; expected {' or '.join(options)}.{nearest(error['input'], options)}"
-    for bound, words in (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most")):
-        if bound in context:
-            return f"{given} is out of range; expected {words} {context[bound]}"
-    return f"{given} is not right; expected {_WANTED.get(kind, error['msg'])}"
-
-
-def _options(model: type[BaseModel] | None, field: Any) -> list[str]:
-    annotation = model.model_fields[field].annotation if model and field in model.model_fields else None
-    return [str(option) for option in getattr(annotation, "__args__", ()) if isinstance(option, str)]
-
-
-def _literals(model: type[BaseModel] | None, field: Any) -> str:
-    return " or ".join(_options(model, field)) or "a value"
 
 
 def identity_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -41,7 +41,7 @@ class _Model(BaseModel):
 class Metric(_Model):
     """A number the objective returns, and which way is better. The first one is what a pruner sees."""
 
-    name: Text
+    name: Annotated[Text, Field(description="the name of a metric")]
     direction: Literal["minimize", "maximize"]
 
     def cost(self, value: float) -> float:
@@ -62,7 +62,7 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
 class Component(_Model):
     """A sampler or a pruner: a short name or `package.module:Class`, and its arguments."""
 
-    name: Text
+    name: Annotated[Text, Field(description="a name")]
     options: dict[str, Any] = {}
 
     def data(self) -> dict[str, Any]:
@@ -170,11 +170,23 @@ class StudySpec(_Model):
     `storage` None is the journal of the runs folder, `mlflow` None is no tracking. `source` is
     the YAML it was read from, and is not part of what makes two specs equal."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            description="a name for the study, of letters, digits, '.', '_' and '-', a letter or digit first",
+        ),
+    ]
     objective: Text | None = None
     command: tuple[str | tuple[str, ...], ...] | None = None
     root: Path
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)]
+    metrics: Annotated[
+        tuple[Metric, ...],
+        Field(
+            min_length=1,
+            description="a list of what the objective returns, at least one: [{name: val_loss, direction: minimize}]",
+        ),
+    ]
     group_by: Text | None = None
     space: SearchSpace
     constants: dict[str, Any] = {}
@@ -184,7 +196,7 @@ class StudySpec(_Model):
     enqueue: tuple[dict[str, Any], ...] = ()
     fallbacks: tuple[dict[str, Any], ...] = ()
     warm_start: WarmStartSpec | None = None
-    budget: Budget
+    budget: Annotated[Budget, Field(description="a mapping that says when to stop, such as {trials: 50} or {hours: 8}")]
     engine: EngineSpec = EngineSpec()
     storage: Text | None = None
     mlflow: MlflowSpec | None = MlflowSpec()

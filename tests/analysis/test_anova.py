@@ -95,7 +95,7 @@ def test_two_factors_by_hand() -> None:
     assert (found.residual_df, found.residual) == (8, pytest.approx(8))
     assert found.cells == Cells(4, 3, 3)
     assert found.cells.balanced
-    assert found.odd == ()
+    assert found.outliers == ()
     assert found.levene is not None
     assert found.levene.w == pytest.approx(0)
 
@@ -214,7 +214,7 @@ def test_a_diverged_trial_is_named_and_ranks_are_compared() -> None:
     trials = drawn(40)
     trials[7] = trial(7, trials[7].params, -1e300)
     found = anova(study(trials), SCORE)
-    assert 7 in found.odd
+    assert 7 in found.outliers
     assert found.kruskal is not None
     groups = [[t.values["score"] for t in trials if t.params["architecture"] == a] for a in ("unet", "resnet")]
     theirs = stats.kruskal(*groups)

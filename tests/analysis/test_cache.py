@@ -4,14 +4,14 @@ import weakref
 
 from reading import SCORE, study
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.translation.catalogue import current, language
 
 
 def test_it_is_made_once_a_study_argument_and_language_and_goes_with_the_study() -> None:
     made = []
 
-    @once
+    @cached_per_study
     def length(record, metric, ranking=()):
         made.append((metric.name, current()))
         return (record.name, metric.name, ranking)

@@ -12,7 +12,16 @@ from scipy.stats import fisher_exact
 
 from hpo.analysis.axes import axis_of, searched
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.red_flag_regions import Region, Share, Strip, diseases, enriched, needed_trials, regions_of, where
+from hpo.analysis.red_flag_regions import (
+    Region,
+    Share,
+    Strip,
+    enriched,
+    enrichments,
+    needed_trials,
+    region_label,
+    regions_of,
+)
 from hpo.space.search_space import SearchSpace
 
 GAMMA = {"gamma": {"low": 0.0, "high": 5.0}}
@@ -48,7 +57,7 @@ def test_a_flag_lives_above_an_edge() -> None:
         space=GAMMA,
         group_by=None,
     )  # fmt: skip
-    (found,) = diseases(record)
+    (found,) = enrichments(record)
     (group,) = found.groups
     assert (found.flag, found.since, found.between, found.tests) == ("collapsed", 4, None, 11)
     assert (group.share, group.needed) == (Share(11, 51), None)
@@ -57,7 +66,7 @@ def test_a_flag_lives_above_an_edge() -> None:
     ((_, region),) = found.regions
     assert (region.first, region.last, region.inside, region.elsewhere) == (3, 4, Share(9, 11), Share(2, 40))
     assert region.p == pytest.approx(float(11 * tail(9, 11, 2, 40)))
-    assert where(strip.axis, region) == "gamma ≥ 3"
+    assert region_label(strip.axis, region) == "gamma ≥ 3"
 
 
 def test_only_trials_that_came_so_far_count() -> None:
@@ -70,7 +79,7 @@ def test_only_trials_that_came_so_far_count() -> None:
         trial(4, {"gamma": 0.5}, state="FAIL", cause="exception"),
         trial(5, {"gamma": 0.5}, state="RUNNING", history=epochs(score=[0.5] * 9)),
     ]
-    (found,) = diseases(study(trials, space=GAMMA, group_by=None))
+    (found,) = enrichments(study(trials, space=GAMMA, group_by=None))
     assert found.groups[0].share == Share(2, 3)
 
 
@@ -81,8 +90,8 @@ def test_groups_are_tested_each_for_itself() -> None:
          ({"architecture": "resnet", "loss": "focal"}, 0, 10), ({"architecture": "resnet", "loss": "bce"}, 10, 10)],
         space=TWO,
     )  # fmt: skip
-    (found,) = diseases(record)
-    said = [(group.group, where(group.strips[0].axis, region), region.p) for group, region in found.regions]
+    (found,) = enrichments(record)
+    said = [(group.group, region_label(group.strips[0].axis, region), region.p) for group, region in found.regions]
     # Each group has two regions, and the groups themselves are two more; no p is below a smaller one's.
     p = pytest.approx(6 / math.comb(20, 10))
     assert said == [("unet", "loss focal", p), ("resnet", "loss bce", p)]
@@ -95,10 +104,10 @@ def test_groups_are_tested_each_for_itself() -> None:
 def test_a_group_that_is_ill_itself_is_named() -> None:
     settings = [{"architecture": name, "loss": loss} for name in ("unet", "resnet") for loss in ("bce", "focal")]
     record = made([(settings[0], 8, 10), (settings[1], 8, 10), (settings[2], 0, 10), (settings[3], 0, 10)], space=TWO)
-    (found,) = diseases(record)
+    (found,) = enrichments(record)
     ((group, region),) = found.regions
     assert group is found.between
-    assert where(group.strips[0].axis, region) == "architecture unet"
+    assert region_label(group.strips[0].axis, region) == "architecture unet"
     unet, resnet = found.groups
     assert (unet.needed, resnet.needed) == (None, 8)  # nobody was ill there: 2 regions, 56 > 40 of 8 trials
 
@@ -111,7 +120,7 @@ def test_trials_without_the_parameter_are_not_elsewhere() -> None:
         space=space,
         group_by=None,
     )
-    (found,) = diseases(record)
+    (found,) = enrichments(record)
     strips = {strip.axis.name: strip for strip in found.groups[0].strips}
     assert strips["loss"].region is not None
     assert strips["loss"].region.significant
@@ -122,7 +131,7 @@ def test_trials_without_the_parameter_are_not_elsewhere() -> None:
 
 def test_too_few_trials_are_not_tested() -> None:
     record = made([({"gamma": 0.5}, 0, 20), ({"gamma": 4.5}, 2, 2)], space=GAMMA, group_by=None)
-    (found,) = diseases(record)
+    (found,) = enrichments(record)
     assert (found.tests, found.regions) == (0, ())
     assert found.groups[0].share == Share(2, 22)
     # Two regions hold trials: the smallest n with binomial(n, 3) above 2 / 0.05 = 40 is 8.
@@ -138,7 +147,7 @@ def test_needed_is_where_the_best_case_is_significant() -> None:
 
 
 def test_nothing_raised_is_no_disease() -> None:
-    assert diseases(study([well(0, {"gamma": 1.0})], space=GAMMA, group_by=None)) == ()
+    assert enrichments(study([well(0, {"gamma": 1.0})], space=GAMMA, group_by=None)) == ()
 
 
 # --- regions
@@ -164,7 +173,7 @@ def axis(**given: object):
     ],
 )
 def test_a_region_is_spelled_like_a_configuration(given: dict[str, object], first: int, last: int, said: str) -> None:
-    assert where(axis(**given), Region("x", first, last, Share(), Share())) == said
+    assert region_label(axis(**given), Region("x", first, last, Share(), Share())) == said
 
 
 def test_regions_of_choices_are_single_and_empty_cells_make_none() -> None:
@@ -208,5 +217,5 @@ def test_flags_by_lot_are_seldom_found_anywhere() -> None:
             }  # fmt: skip
             ill = drawn.random() < 0.3
             trials.append(ended_by(number, params, "collapsed", 4) if ill else well(number, params))
-        found += any(one.regions for one in diseases(study(trials, space=space)))
+        found += any(one.regions for one in enrichments(study(trials, space=space)))
     assert found <= 24

@@ -8,8 +8,7 @@ import pytest
 from reading import ended_by, epochs, study, trial
 
 from hpo.analysis.failures import causes_of, warnings_of
-from hpo.analysis.notes import RaisedFlag, WarmOrigin
-from hpo.analysis.records import records_of
+from hpo.analysis.records import RaisedFlag, WarmOrigin, records_of
 from hpo.analysis.red_flags import flag_counts
 from hpo.spec.models import StudySpec
 from hpo.storage.trial_attributes import FLAGS, ORIGIN, OUTCOME, WARM_START

@@ -16,7 +16,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.study_comparison import MANN_WHITNEY, WELCH, Side, Versus, common_metrics, g_interval, versus
+from hpo.analysis.study_comparison import (
+    MANN_WHITNEY,
+    WELCH,
+    Side,
+    StudyComparison,
+    common_metrics,
+    compare_sides,
+    g_interval,
+)
 from hpo.spec.load import load_spec
 
 YAML = """
@@ -48,8 +56,8 @@ def drawn(n: int, mean: float, seed: int, sd: float = 0.1) -> list[float]:
     return [rng.gauss(mean, sd) for _ in range(n)]
 
 
-def beside(*studies: StudyRecord) -> Versus:
-    return versus([Side(f"study {k}", one) for k, one in enumerate(studies)])
+def beside(*studies: StudyRecord) -> StudyComparison:
+    return compare_sides([Side(f"study {k}", one) for k, one in enumerate(studies)])
 
 
 def test_ranges_and_shares_are_of_each_study() -> None:
@@ -166,7 +174,7 @@ def test_only_what_differs_is_listed_by_its_nested_key(tmp_path: Path) -> None:
 
 def test_trials_differ_by_their_parameters() -> None:
     record = study([at(0, "unet", 0.1), at(1, "resnet", 0.2)])
-    data = versus([Side("s/0", record, record.trials[0]), Side("s/1", record, record.trials[1])])
+    data = compare_sides([Side("s/0", record, record.trials[0]), Side("s/1", record, record.trials[1])])
     assert [(one.key, one.values) for one in data.differences] == [("architecture", ("unet", "resnet"))]
     assert data.metrics[0].tests == ()
     assert not data.whole

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from reading import LOSS, SCORE, epochs, study, trial
 
-from hpo.analysis.notes import WarmOrigin
+from hpo.analysis.records import WarmOrigin
 from hpo.analysis.warm_start import Rank, warm_trials
 
 X = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}

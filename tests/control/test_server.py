@@ -138,7 +138,7 @@ def helm(oracle, directory):
     said = []
     helm = ControlServer(directory, said.append)
     helm.said = said
-    helm.start(oracle)
+    helm.start(oracle.control)
     yield helm
     helm.close()
 
@@ -158,7 +158,7 @@ def test_a_pause_holds_until_resume_and_is_kept(oracle, helm, directory):
     )
     assert helm.said == ["study 'toy' is paused: trial 0 is running to the end, no other starts (asked by alice@node7)"]
     assert oracle.ask() is None
-    assert (oracle.over, oracle.paused) == (False, True)
+    assert (oracle.no_more_jobs, oracle.control.paused) == (False, True)
     assert requests.read_steering(directory).paused.by == "alice@node7"
     assert oracle.report(first.number, 0, {"score": 0.5}) is None
     assert asked(directory, "pause").said.startswith("study 'toy' is paused already, since ")
@@ -181,22 +181,22 @@ def test_a_kill_is_told_with_who_asked(oracle, helm, directory):
         "trials 2, 9 are not running in study 'toy'; trials 0, 1 are running"
         in asked(directory, "kill", trials=[9, 0, 2]).said
     )
-    assert dict(oracle.doomed()) == {}
+    assert dict(oracle.control.trials_to_kill()) == {}
     assert asked(directory, "kill", trials=[0]) == Answer(
         "trial 0 is being ended at once, as failed; that counts, and is not tried again"
     )
-    assert oracle.doomed() == {0: "killed by alice@node7 with `hpo kill`"}
+    assert oracle.control.trials_to_kill() == {0: "killed by alice@node7 with `hpo kill`"}
     assert oracle.report(second.number, 0, {"score": 0.5}) is None
     assert oracle.report(first.number, 0, {"score": 0.5}).interrupted is False
 
 
 def test_an_extension_is_kept_and_recorded_and_at_once_the_oracles(oracle, helm, directory):
     assert asked(directory, "extend", trials="+5") == Answer("the budget of study 'toy' is now 15 trials (was 10)")
-    assert oracle.spec.budget.trials == oracle.progress.budget == 15
+    assert oracle.spec.budget.trials == oracle.budget.progress.budget == 15
     assert requests.read_steering(directory).budget == {"trials": 15.0}
     assert "trials: 15" in (directory / layout.SPEC).read_text()
     assert "is not more than" in asked(directory, "extend", trials="15").said
-    assert oracle.extended
+    assert oracle.control.extended
     assert helm.over() is False
     oracle.ask()
     assert helm.over() is True
@@ -211,7 +211,7 @@ def test_an_extension_is_not_obeyed_twice_when_its_driver_died_before_it_said_so
     content = {"action": "extend", "arguments": {"trials": "+5"}, "by": "alice@node7", "sent": 0}
     (folder / "1-ab.json").write_text(json.dumps(content))
     helm = ControlServer(directory, str)
-    helm.start(oracle)
+    helm.start(oracle.control)
     helm.close()
     assert json.loads((folder / "1-ab.answer.json").read_text()) == {"said": said, "ok": True}
     assert not (folder / "1-ab.json").exists()
@@ -225,7 +225,7 @@ def test_a_stop_is_an_interrupt(oracle, helm, directory):
         "study 'toy' is being stopped: trial 0 is ending at the next report, to be tried again later"
     )
     assert helm.stopped_by == "alice@node7"
-    assert (oracle.interrupted, oracle.over) == (True, True)
+    assert (oracle.control.interrupted, oracle.no_more_jobs) == (True, True)
     assert oracle.report(job.number, 0, {"score": 0.1}).interrupted
     assert helm.over()
     assert asked(directory, "stop").said == "study 'toy' has ended; its report is being written"
@@ -277,7 +277,7 @@ def test_what_is_no_request_is_answered_and_ends_nothing(oracle, helm, directory
     assert words in answer["said"]
     (folder / "7.answer.json").unlink()
     assert oracle.ask() is not None
-    assert not oracle.paused
+    assert not oracle.control.paused
     assert asked(directory, "pause").ok
 
 
@@ -308,10 +308,10 @@ def test_the_next_driver_takes_away_what_is_old_and_answers_what_is_new(oracle, 
     (folder / "4.json").write_text(request.replace("pause", "resume"))
     helm = ControlServer(directory, str)
     assert [path.name for path in folder.iterdir()] == ["4.json"]
-    helm.start(oracle)
+    helm.start(oracle.control)
     helm.close()
     assert [path.name for path in folder.iterdir()] == ["4.answer.json"]
-    assert not oracle.paused
+    assert not oracle.control.paused
 
 
 def test_without_a_folder_of_requests_a_study_goes_on(oracle, helm, directory):
@@ -366,5 +366,5 @@ def test_a_killed_trial_that_completed_meanwhile_is_complete(oracle, helm, direc
     job = oracle.ask()
     assert asked(directory, "kill", trials=[0]).ok
     oracle.tell(Outcome(job.number, "COMPLETE", {"score": 0.5}))
-    assert (oracle.progress.complete, oracle.progress.failed) == (1, 0)
-    assert dict(oracle.doomed()) == {}
+    assert (oracle.budget.progress.complete, oracle.budget.progress.failed) == (1, 0)
+    assert dict(oracle.control.trials_to_kill()) == {}

@@ -89,7 +89,7 @@ def test_a_retry_that_waits_twice_is_withdrawn_once(planted_anywhere, started):
     if started:
         planted_anywhere.finish(5)
     lost = planted_anywhere.study.trials[number]
-    planted_anywhere.queue().put_again(number, 1, {}, {}, lost.params)
+    planted_anywhere.queue().requeue(number, 1, {}, {}, lost.params)
     (found,) = planted_anywhere.mend("waits-twice")
     assert found.trial == number + 2
     waiting = [trial.number for trial in planted_anywhere.study.trials if trial.state == TrialState.WAITING]

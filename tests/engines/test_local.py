@@ -70,7 +70,7 @@ def test_gpus_left_unused_are_mentioned(make_spec, runs, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     notes = Notes()
     run(make_spec("environment", budget={"trials": 1}), runs, [notes])
-    assert notes.said == ["engine.gpu is 0: trials see none of this machine's 2 GPU(s) (--set engine.gpu=1)"]
+    assert notes.said == ["engine.gpu is 0: trials do not use this machine's 2 GPUs (--set engine.gpu=1)"]
     assert file_of(runs, 0, "environment.txt").endswith("[]")
 
 

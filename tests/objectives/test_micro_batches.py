@@ -27,7 +27,7 @@ from objectives.losses.dice import dice_loss
 from objectives.losses.ghm import GHMC
 from objectives.losses.ghm_ranking import GHMRankingLoss
 from objectives.micro_batches import Batch, MicroBatches, Result
-from objectives.training import Settings, fit
+from objectives.training import Problem, Settings, fit
 from tests.objectives.test_training import Listener, trial_in
 from tests.objectives.trials import without_clocks
 
@@ -289,9 +289,17 @@ def trained(
     options = {"learning_rate": 0.02, "monitor": "val_bce", "maximize": False, "epochs": 3, "clip_norm": 1.0,
                "settle_batches": 2, "on_out_of_memory": "accumulate", **settings}  # fmt: skip
     found = fit(
-        trial_in(directory, listener or Listener()), net, Settings(**options), batches, lambda: [(x[50:], y[50:])],
-        losses, lambda outputs, split: {"mean": float(outputs["logits"].mean())}, criterion,
-    )  # fmt: skip
+        trial_in(directory, listener or Listener()),
+        net,
+        Settings(**options),
+        Problem(
+            batches,
+            lambda: [(x[50:], y[50:])],
+            losses,
+            lambda outputs, split: {"mean": float(outputs["logits"].mean())},
+            criterion,
+        ),
+    )
     return net, {name: value for name, value in without_clocks(found).items() if name != "peak_gpu_mib"}
 
 
@@ -354,10 +362,16 @@ def fitted(directory: Path, network: nn.Module, room: int, **settings: Any) -> L
 
     options = {"on_out_of_memory": "accumulate", "clip_norm": 0.5, **settings}
     fit(
-        trial_in(directory, listener), small, Settings(0.02, "val_loss", False, 4, **options),
-        lambda epoch: zip(x[:32].split(16), y[:32].split(16), strict=True), lambda: [(x[32:], y[32:])], losses,
-        lambda outputs, split: {"worst": float(outputs["error"].abs().max())},
-    )  # fmt: skip
+        trial_in(directory, listener),
+        small,
+        Settings(0.02, "val_loss", False, 4, **options),
+        Problem(
+            lambda epoch: zip(x[:32].split(16), y[:32].split(16), strict=True),
+            lambda: [(x[32:], y[32:])],
+            losses,
+            lambda outputs, split: {"worst": float(outputs["error"].abs().max())},
+        ),
+    )
     return listener
 
 
@@ -453,7 +467,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from hpo.trial import Job, ObjectiveRef, Trial
-from objectives.training import Settings, fit
+from objectives.training import Problem, Settings, fit
 
 torch.set_num_threads(1)
 x = torch.randn(32, 65536, 1)
@@ -468,10 +482,8 @@ def train(name):
     job = Job(0, {}, 1, ObjectiveRef(target="x:y"), {}, Path(name), ("val_loss",))
     job.directory.mkdir()
     settings = Settings(0.01, "val_loss", False, 1, on_out_of_memory="accumulate")
-    found = fit(
-        Trial(job, lambda step, metrics: None), network, settings, lambda epoch: [(x,)], lambda: [(x[:2],)], losses,
-        lambda outputs, split: {},
-    )
+    problem = Problem(lambda epoch: [(x,)], lambda: [(x[:2],)], losses, lambda outputs, split: {})
+    found = fit(Trial(job, lambda step, metrics: None), network, settings, problem)
     print(found["micro_batch"], found["train_loss"], found["val_loss"])
 
 train("large")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hpo.trial import Interrupted, Job, ObjectiveRef, Pruned, Stop, Trial
 from objectives import training
 from objectives.recording import EPOCHS, STEPS, WEIGHTS, load_weights
-from objectives.training import Batch, Frozen, Settings, fit, score, settings_in, shuffled
+from objectives.training import Batch, Frozen, Problem, Settings, fit, score, settings_in, shuffled
 
 SETTINGS = Settings(learning_rate=0.02, monitor="val_loss", maximize=False, epochs=6)
 
@@ -80,7 +80,7 @@ def train(
         loss = error if criterion is None else criterion(error)
         return {"loss": loss, "half": error / 2}, {"error": (predicted - batch[1]).abs()}
 
-    return fit(trial, model, settings, batches, validation, losses, errors, criterion)
+    return fit(trial, model, settings, Problem(batches, validation, losses, errors, criterion))
 
 
 def errors(outputs: Mapping[str, Tensor], split: str) -> dict[str, Any]:
@@ -140,9 +140,16 @@ def one_step(directory: Path, clip_norm: float | None = None, **settings: Any) -
     sample = (torch.tensor([[3.0, 4.0]]),)
     options = {"monitor": "val_loss", "maximize": False, "epochs": 1, "weight_decay": 0.0, **settings}
     found = fit(
-        trial_in(directory, Listener()), model, Settings(0.1, clip_norm=clip_norm, **options), lambda epoch: [sample],
-        lambda: [sample], lambda network, batch: ({"loss": network(batch[0]).sum()}, {}), lambda outputs, split: {},
-    )  # fmt: skip
+        trial_in(directory, Listener()),
+        model,
+        Settings(0.1, clip_norm=clip_norm, **options),
+        Problem(
+            lambda epoch: [sample],
+            lambda: [sample],
+            lambda network, batch: ({"loss": network(batch[0]).sum()}, {}),
+            lambda outputs, split: {},
+        ),
+    )
     return model, found
 
 
@@ -185,11 +192,17 @@ def thawed(directory: Path, epoch: int | None, epochs: int, **settings: Any) -> 
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x, y = torch.randn(12, 4), torch.randn(12)
     fit(
-        trial_in(directory, Listener()), model, Settings(0.05, "val_loss", False, epochs, **settings),
-        lambda epoch: [(x, y)], lambda: [(x, y)],
-        lambda network, batch: ({"loss": F.mse_loss(network(batch[0]), batch[1])}, {}), lambda outputs, split: {},
-        frozen=Frozen([model.first], [model.norm, model.second], epoch),
-    )  # fmt: skip
+        trial_in(directory, Listener()),
+        model,
+        Settings(0.05, "val_loss", False, epochs, **settings),
+        Problem(
+            lambda epoch: [(x, y)],
+            lambda: [(x, y)],
+            lambda network, batch: ({"loss": F.mse_loss(network(batch[0]), batch[1])}, {}),
+            lambda outputs, split: {},
+            frozen=Frozen([model.first], [model.norm, model.second], epoch),
+        ),
+    )
     return before, model
 
 
@@ -265,9 +278,11 @@ def scripted(
         return {"loss": 0 * network(batch[0]).sum() + loss}, outputs
 
     return fit(
-        trial_in(directory, listener or Listener()), model, settings, batches, lambda: [(torch.ones(1, 1),)], losses,
-        lambda outputs, split: {"score": next(script)},
-    )  # fmt: skip
+        trial_in(directory, listener or Listener()),
+        model,
+        settings,
+        Problem(batches, lambda: [(torch.ones(1, 1),)], losses, lambda outputs, split: {"score": next(script)}),
+    )
 
 
 def test_training_ends_when_patience_does(tmp_path: Path) -> None:
@@ -309,9 +324,11 @@ def test_a_network_that_its_last_step_ruined_is_not_measured(tmp_path: Path) -> 
 
     with pytest.raises(Pruned, match=r"val_loss is -?inf in epoch 1: the training diverged"):
         fit(
-            trial_in(tmp_path, Listener()), model, SETTINGS, lambda epoch: [(torch.ones(1, 1),)],
-            lambda: [(torch.ones(1, 1),)], losses, metrics,
-        )  # fmt: skip
+            trial_in(tmp_path, Listener()),
+            model,
+            SETTINGS,
+            Problem(lambda epoch: [(torch.ones(1, 1),)], lambda: [(torch.ones(1, 1),)], losses, metrics),
+        )
 
 
 def test_bfloat16_trains_nearly_alike(tmp_path: Path) -> None:

@@ -138,9 +138,9 @@ def test_what_a_trial_will_go_on_from_counts_and_stays(tmp_path: Path, make_spec
         folder.mkdir(parents=True)
         (folder / layout.CHECKPOINT).write_bytes(bytes(10_000))
     spec = make_spec(checkpoints={"max_gb": 25_000 / 1e9})
-    shelf = CheckpointRetention(spec, tmp_path, study.trials)
-    assert shelf.surplus() == [layout.trial_directory(tmp_path, 1) / layout.CHECKPOINT]
-    shelf.tidy()
-    assert shelf.surplus() == []
+    retention = CheckpointRetention(spec, tmp_path, study.trials)
+    assert retention.surplus() == [layout.trial_directory(tmp_path, 1) / layout.CHECKPOINT]
+    retention.prune()
+    assert retention.surplus() == []
     left = {n for n in range(4) if (layout.trial_directory(tmp_path, n) / layout.CHECKPOINT).exists()}
     assert left == {0, 2, 3}

@@ -75,7 +75,7 @@ def test_hours_are_those_in_which_a_trial_ran_over_all_runs(make_oracle):
     assert oracle.ask() is not None
     clock.now += 2
     assert oracle.ask() is None
-    assert oracle.done == "the budget of 1 hours is spent"
+    assert oracle.budget.done == "the budget of 1 hours is spent"
     complete(oracle, job)
 
 
@@ -85,7 +85,7 @@ def test_gpu_hours_count_each_trial_by_its_share(make_oracle):
     for _ in range(2):
         complete(oracle, oracle.ask(), seconds=3600.0)
     assert oracle.ask() is None
-    assert oracle.done == "the budget of 1 GPU hours is spent"
+    assert oracle.budget.done == "the budget of 1 GPU hours is spent"
     assert make_oracle(**keys).ask() is None
 
 
@@ -98,7 +98,7 @@ def test_minimising_keeps_the_smallest_as_best(make_spec, tmp_path):
     oracle = Oracle(spec, optuna.create_study(), tmp_path / "toy")
     for _ in range(3):
         complete(oracle, oracle.ask())
-    assert (oracle.progress.best, oracle.progress.best_number) == (0.2, 1)
+    assert (oracle.budget.progress.best, oracle.budget.progress.best_number) == (0.2, 1)
 
 
 def test_a_lost_trial_waits_behind_nobody_and_is_counted_once(make_oracle):
@@ -110,7 +110,7 @@ def test_a_lost_trial_waits_behind_nobody_and_is_counted_once(make_oracle):
     complete(oracle, again)
     complete(oracle, oracle.ask())
     assert oracle.ask() is None
-    assert (oracle.progress.complete, oracle.progress.requeued) == (2, 1)
+    assert (oracle.budget.progress.complete, oracle.budget.progress.requeued) == (2, 1)
 
 
 class Killed(BaseException):
@@ -256,7 +256,7 @@ def test_a_red_flag_stops_a_trial_and_keeps_its_evidence(make_oracle):
         "trial 0 goes on with a warning: red flag 'middling' at epoch 1: score > 0.5 (score 0.9) "
         "(said of the first such trial; `hpo status` counts them)"
     ]
-    assert oracle.progress.pruned == 1
+    assert oracle.budget.progress.pruned == 1
     again = oracle.ask({"x": 0.7})
     oracle.report(again.number, 1, {"score": 0.7})
     assert len(said.messages) == 1
@@ -336,7 +336,7 @@ def test_the_driver_may_die_between_a_red_flag_and_the_end_of_its_trial(make_ora
 def test_an_interruption_comes_first(make_oracle):
     oracle = make_oracle(red_flags=[{"name": "high", "when": "score > 0.8"}])
     job = oracle.ask()
-    oracle.interrupt("the study is being stopped")
+    oracle.control.interrupt("the study is being stopped")
     assert oracle.report(job.number, 1, {"score": 0.9}).interrupted
 
 
@@ -410,49 +410,49 @@ def test_the_sampler_learns_from_what_red_flags_stop(make_spec, runs, engine):
 def test_a_paused_study_is_not_over_until_its_budget_is_spent(make_oracle):
     oracle = make_oracle(budget={"trials": 2})
     first = oracle.ask()
-    oracle.pause()
+    oracle.control.pause()
     assert oracle.ask() is None
-    assert (oracle.over, oracle.done, oracle.running) == (False, "", (first.number,))
+    assert (oracle.no_more_jobs, oracle.budget.done, oracle.control.running) == (False, "", (first.number,))
     complete(oracle, first)
     assert oracle.ask() is None
-    assert not oracle.over
-    oracle.resume()
+    assert not oracle.no_more_jobs
+    oracle.control.resume()
     second = oracle.ask()
     assert oracle.ask() is None  # both trials are taken
-    oracle.pause()
+    oracle.control.pause()
     # A trial that goes back in the queue while it is paused leaves one to be run.
     oracle.tell(Outcome(second.number, "FAIL", cause=LOST, reason="the worker process was killed"))
     assert oracle.ask() is None
-    assert not oracle.over
-    oracle.resume()
+    assert not oracle.no_more_jobs
+    oracle.control.resume()
     complete(oracle, oracle.ask())
-    oracle.pause()
+    oracle.control.pause()
     assert oracle.ask() is None
-    assert oracle.over
-    assert oracle.done == "the budget of 2 trials is spent"
+    assert oracle.no_more_jobs
+    assert oracle.budget.done == "the budget of 2 trials is spent"
 
 
 @pytest.mark.parametrize("cause", [LOST, EXCEPTION, INTERRUPTED, PREEMPTED, TIMEOUT])
 def test_a_killed_trial_fails_counts_and_is_not_tried_again_however_its_attempt_ended(make_oracle, cause):
     oracle = make_oracle(budget={"trials": 1}, engine={"retries": 3})
     job = oracle.ask()
-    assert not oracle.kill(job.number + 1, "killed")
-    assert oracle.kill(job.number, "killed by alice@node7 with `hpo kill`")
-    assert oracle.doomed() == {job.number: "killed by alice@node7 with `hpo kill`"}
+    assert not oracle.control.kill(job.number + 1, "killed")
+    assert oracle.control.kill(job.number, "killed by alice@node7 with `hpo kill`")
+    assert oracle.control.trials_to_kill() == {job.number: "killed by alice@node7 with `hpo kill`"}
     oracle.tell(Outcome(job.number, "FAIL", cause=cause, reason="something else", error="a traceback", seconds=2.0))
     (trial,) = oracle._study.trials
     note = trial.user_attrs["hpo:outcome"]
     assert (trial.state.name, note["cause"], note["requeued"]) == ("FAIL", "killed", False)
     assert (note["reason"], note["seconds"]) == ("killed by alice@node7 with `hpo kill`", 2.0)
-    assert (oracle.progress.failed, oracle.progress.requeued) == (1, 0)
+    assert (oracle.budget.progress.failed, oracle.budget.progress.requeued) == (1, 0)
     assert oracle.ask() is None
-    assert oracle.done
+    assert oracle.budget.done
 
 
 def test_a_killed_trial_that_is_told_to_stop_at_its_report_is_killed_not_pruned(make_oracle):
     oracle = make_oracle()
     job = oracle.ask()
-    oracle.kill(job.number, "killed by alice@node7")
+    oracle.control.kill(job.number, "killed by alice@node7")
     stop = oracle.report(job.number, 0, {"score": 0.5})
     assert (stop.reason, stop.interrupted) == ("killed by alice@node7", False)
     oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason=stop.reason))
@@ -465,17 +465,21 @@ def test_a_trial_ended_from_outside_is_noticed_and_never_tried_again(make_oracle
     job = oracle.ask()
     oracle._study._storage.set_trial_state_values(oracle._running[job.number].trial._trial_id, TrialState.FAIL)
     until = time.monotonic() + 4
-    while not oracle.doomed():
+    while not oracle.control.trials_to_kill():
         assert time.monotonic() < until
         time.sleep(0.05)
-    assert oracle.doomed() == {job.number: "it was ended from outside (optuna-dashboard)"}
+    assert oracle.control.trials_to_kill() == {job.number: "it was ended from outside (optuna-dashboard)"}
     ends = {
         "COMPLETE": Outcome(job.number, "COMPLETE", {"score": 0.5}),
         "FAIL": Outcome(job.number, "FAIL", cause=LOST, reason="the worker process was killed"),
         "PRUNED": Outcome(job.number, "PRUNED", cause=PRUNER, reason="it was told to"),
     }
     oracle.tell(ends[outcome])
-    assert (oracle.progress.failed, oracle.progress.complete, oracle.progress.requeued) == (1, 0, 0)
+    assert (oracle.budget.progress.failed, oracle.budget.progress.complete, oracle.budget.progress.requeued) == (
+        1,
+        0,
+        0,
+    )
     assert [trial.state.name for trial in oracle._study.trials] == ["FAIL"]
     # Who reads it later is told what Optuna would take no note of.
     (record,) = records_of(oracle._study, oracle.spec, oracle._directory).trials
@@ -488,7 +492,7 @@ def test_a_trial_ended_from_outside_just_before_its_worker_died_is_not_tried_aga
     oracle._study._storage.set_trial_state_values(oracle._running[job.number].trial._trial_id, TrialState.FAIL)
     oracle.tell(Outcome(job.number, "FAIL", cause=LOST, reason="the worker process was killed"))
     assert len(oracle._study.trials) == 1
-    assert (oracle.progress.failed, oracle.progress.requeued) == (1, 0)
+    assert (oracle.budget.progress.failed, oracle.budget.progress.requeued) == (1, 0)
 
 
 @pytest.mark.parametrize(("cause", "again"), [(LOST, True), (EXCEPTION, True), (TIMEOUT, False)])
@@ -496,7 +500,7 @@ def test_what_the_end_of_a_job_kills_goes_back_in_the_queue(make_oracle, cause, 
     """A queue sends SIGTERM to every process of a job; without retries only the interrupt saves these trials."""
     oracle = make_oracle(engine={"retries": 0})
     job = oracle.ask()
-    oracle.interrupt("the study is being stopped")
+    oracle.control.interrupt("the study is being stopped")
     oracle.tell(Outcome(job.number, "FAIL", cause=cause, reason="the worker process 7 was killed by SIGTERM"))
     note = oracle._study.trials[0].user_attrs["hpo:outcome"]
     assert (note["requeued"], note["cause"]) == (again, "interrupted" if again else cause)
@@ -516,12 +520,12 @@ def test_an_extended_budget_is_the_next_questions(make_oracle, make_spec):
     oracle._tracker = told = Told()
     complete(oracle, oracle.ask())
     assert oracle.ask() is None
-    assert oracle.over
-    oracle.extend(Budget(trials=2))
-    assert (oracle.extended, oracle.progress.budget, told.budgets) == (True, 2, ())
+    assert oracle.no_more_jobs
+    oracle.control.extend(Budget(trials=2))
+    assert (oracle.control.extended, oracle.budget.progress.budget, told.budgets) == (True, 2, ())
     job = oracle.ask()
     assert job is not None
-    assert (oracle.extended, told.budgets) == (False, ((2, 2),))
+    assert (oracle.control.extended, told.budgets) == (False, ((2, 2),))
     complete(oracle, job)
 
 
@@ -530,11 +534,11 @@ def test_trials_that_people_kill_do_not_end_a_study_that_fails_from_the_start(ma
     for _ in range(3):
         job = oracle.ask()
         assert job.params != {"x": 0.5}
-        oracle.kill(job.number, "killed")
+        oracle.control.kill(job.number, "killed")
         oracle.tell(Outcome(job.number, "FAIL", cause=INTERRUPTED, reason="it was ended"))
-    assert (oracle.progress.failed, oracle.stopped) == (3, "")
+    assert (oracle.budget.progress.failed, oracle.budget.stopped) == (3, "")
     for _ in range(2):
         job = oracle.ask()
         oracle.tell(Outcome(job.number, "FAIL", cause=INVALID, reason="no metric"))
     assert oracle.ask() is None
-    assert oracle.stopped == "the first 2 trials all failed (budget.failures = 2)"
+    assert oracle.budget.stopped == "the first 2 trials all failed (budget.failures = 2)"

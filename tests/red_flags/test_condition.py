@@ -8,19 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.red_flags.condition import FUNCTIONS, Expression, Scope
-from hpo.red_flags.condition_parser import MAX_DEPTH, ExpressionError, compile_expression
+from hpo.red_flags.condition import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, Condition, ConditionError, Scope, parse_condition
 
 NAN, INF = math.nan, math.inf
 
 
 def holds(text: str, **values: float) -> bool | None:
-    return compile_expression(text).holds(Scope(values))
+    return parse_condition(text).holds(Scope(values))
 
 
 def over(text: str, values: list[float], epochs: list[int] | None = None) -> bool | None:
     """With `x` over the epochs so far."""
-    return compile_expression(text).holds(
+    return parse_condition(text).holds(
         Scope({"x": values[-1]}, {"x": values}, {"x": epochs or list(range(len(values)))})
     )
 
@@ -106,13 +105,64 @@ def test_functions_over_the_epochs(text: str, values: list[float], expected: boo
     ],
 )
 def test_what_is_wrong_is_a_sentence(text: str, said: str) -> None:
-    with pytest.raises(ExpressionError) as error:
-        compile_expression(text)
+    with pytest.raises(ConditionError) as error:
+        parse_condition(text)
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("x == 1_000", "x == 0x10", "x == 3j", "x == 1if", "x ** 2 > 1", "x // 2 > 1", "x << 2 > 1", "x @ y > 1"),
+        *("x % 2 > 1", "+x > 1", "~x > 1", "x if y else z", "x is y", "x is not y", "x in y", "x not in y"),
+        *("x > 1 and", "lambda: x", "(y := x) > 1", "x.y > 1", "f'{x}' > 1", "b'x' > 1", "... > 1", "x; y > 1"),
+        *("(x, y) > 1", "x, y > 1", "() > 1", "x > 1,", "[x] > 1", "{x} > 1", "(first)(x) > 1", "first(x)(x) > 1"),
+        *(
+            "first(x,) > 1",
+            "first(*x) > 1",
+            "first(**x) > 1",
+            "first(x=y) > 1",
+            "first(x for x in y) > 1",
+            "first() > 1",
+        ),
+        *("x == not y", "-not x", "x <> y", "x -> y", "x > 1 # y", "x > 1 \\\n", "x\x00 > 1", "await x", "yield x"),
+        *("abs(x, y) > 1", "abs(x > 1) > 1", "(x > 1) == (y > 1)", "-(x > 1)", "first(abs(x)) > 1", "`first`(x) > 1"),
+        *("x > 1) or (y > 1", "``> 1", "`x > 1", "x > \u0661_0"),
+    ],
+)
+def test_what_python_understands_and_a_condition_does_not(text: str) -> None:
+    with pytest.raises(ConditionError):
+        parse_condition(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        # Words of Python are names here, and Unicode's normal form makes no name another.
+        *[(f"{word} == 1", {word: 1.0}) for word in ("if", "in", "is", "lambda", "None", "class", "print", "_", "x1")],
+        ("ﬁ == 1 and fi == 2", {"ﬁ": 1.0, "fi": 2.0}),
+        ("µ == 1", {"µ": 1.0}),  # the micro sign, not the Greek letter
+        ("`val/loss.x-y` == 1", {"val/loss.x-y": 1.0}),
+        ("`and` == 1 and `(` == 1", {"and": 1.0, "(": 1.0}),
+        ("x == 007 and x == \u0667 and x == 7.", {"x": 7.0}),
+        ("  x\n ==\t1\u00a0", {"x": 1.0}),
+        ("x--1 == 2 and x - - -1 == 0", {"x": 1.0}),
+        ("not not x == 1", {"x": 1.0}),
+        ("0" + "+x" * 495 + " == 495", {"x": 1.0}),  # as long as may be
+        ("x==1" + " or x==1" * 124, {"x": 1.0}),
+        ("(" * MAX_DEPTH + "x" + ")" * MAX_DEPTH + " == 1", {"x": 1.0}),
+        ("-" * MAX_DEPTH + "x == 1", {"x": 1.0}),
+    ],
+)
+def test_what_python_would_refuse_or_understand_otherwise(text: str, values: dict[str, float]) -> None:
+    assert len(text) <= MAX_LENGTH
+    found = parse_condition(text)
+    assert found.holds(Scope(values)) is True
+    assert found.names == tuple(values)
+
+
 def test_names_are_those_in_the_text() -> None:
-    assert compile_expression("`val/loss` > first(a) and b < `val/loss`").names == ("val/loss", "a", "b")
+    assert parse_condition("`val/loss` > first(a) and b < `val/loss`").names == ("val/loss", "a", "b")
 
 
 # --- fuzzed
@@ -131,10 +181,10 @@ texts = st.one_of(
 numbers = st.floats() | st.sampled_from([0.0, -0.0, 1e308, -1e308, 5e-324])
 
 
-def compiled(text: str) -> Expression | None:
+def compiled(text: str) -> Condition | None:
     try:
-        return compile_expression(text)
-    except ExpressionError:
+        return parse_condition(text)
+    except ConditionError:
         return None
 
 

@@ -10,7 +10,7 @@ import pytest
 from reading import LOSS, SCORE, epochs, study, trial
 
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.study_comparison import Side, Versus, versus
+from hpo.analysis.study_comparison import Side, StudyComparison, compare_sides
 from hpo.reports import html, markdown
 from hpo.reports.comparison_report import comparison_data, comparison_report
 from hpo.reports.sections.study_comparison import data_warnings
@@ -29,11 +29,11 @@ def searched(seed: int, n: int, better: float = 0.0, **more: Any) -> StudyRecord
     return study(trials, **more)
 
 
-def beside(*studies: StudyRecord) -> Versus:
-    return versus([Side(f"study{k}", one) for k, one in enumerate(studies)])
+def beside(*studies: StudyRecord) -> StudyComparison:
+    return compare_sides([Side(f"study{k}", one) for k, one in enumerate(studies)])
 
 
-def sections(data: Versus) -> dict[str, str]:
+def sections(data: StudyComparison) -> dict[str, str]:
     text = markdown.render(comparison_report(data))
     return dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
 
@@ -79,7 +79,7 @@ def test_trials_have_curves_and_no_test() -> None:
     record = searched(1, 2)
     late = replace(record.trials[3], state="PRUNED", values={}, cause="pruner")
     other = StudyRecord(**{**vars(record), "trials": (*record.trials[:3], late)})
-    data = versus([Side("s/0", record, record.trials[0]), Side("s/3", other, late)])
+    data = compare_sides([Side("s/0", record, record.trials[0]), Side("s/3", other, late)])
     found = sections(data)
     assert "Is the difference more than scatter?" not in found
     rows = [line.split("|")[1:3] for line in found["The trials"].splitlines() if line.startswith("| s/")]
@@ -124,7 +124,7 @@ def test_without_a_complete_trial_there_is_a_page() -> None:
 
 def test_what_users_named_is_escaped() -> None:
     record = searched(1, 6)
-    data = versus([Side("<b>a</b>", record), Side("b", searched(2, 6))])
+    data = compare_sides([Side("<b>a</b>", record), Side("b", searched(2, 6))])
     assert "<b>a</b>" not in html.render(comparison_report(data))
 
 

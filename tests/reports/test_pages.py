@@ -15,8 +15,7 @@ import pytest
 from browser import measure
 from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributions
 
-from hpo.analysis.notes import WarmOrigin
-from hpo.analysis.records import StudyRecord
+from hpo.analysis.records import StudyRecord, WarmOrigin
 from hpo.analysis.training.curves import Curve
 from hpo.errors import ReportError
 from hpo.reports import html, markdown

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from reading import ended_by, epochs, study, trial
 
-from hpo.analysis.notes import RaisedFlag, WarmOrigin
-from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.records import RaisedFlag, StudyRecord, TrialRecord, WarmOrigin
 from hpo.reports import figures
 from hpo.reports.blocks import Link, Row, Section, Table, Text
 from hpo.reports.charts import EnrichmentChart

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from reading import SCORE, SPACE, study, trial
 
+from hpo.analysis.red_flag_regions import Share
 from hpo.analysis.summary_statistics import Spread
 from hpo.reports.study_json import study_data
 from hpo.reports.to_json import to_plain_data
@@ -48,3 +49,7 @@ def test_a_program_finds_the_best_of_each_architecture() -> None:
     assert data["failures"] == [{"state": "PRUNED", "cause": "pruner", "flag": "", "trials": [3]}]
     first = data["trials"][0]
     assert (first["values"], first["epochs"], first["epochs_to_best"]) == ({"score": 0.5}, 2, 2)
+
+
+def test_a_renamed_field_keeps_its_key() -> None:
+    assert to_plain_data(Share(1, 4)) == {"ill": 1, "n": 4}

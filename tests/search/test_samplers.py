@@ -135,10 +135,10 @@ def test_the_default_pruner_starts_at_the_first_step(tmp_path: Path) -> None:
     [
         ("{name: threshold}", "lower or upper"),
         ("{name: percentile, percentile: 200}", "percentile"),
-        ("{name: patient, patience: 2}", "needs wrapped_pruner"),
+        ("{name: patient, patience: 2}", "wrapped_pruner: is missing; expected the pruner to be patient with, or null"),
         ("{name: patient, patience: 2, wrapped_pruner: {name: medan}}", "Did you mean 'median'?"),
         ("{name: patient, patience: 2, wrapped_pruner: 3}", "3 is not a pruner"),
-        ("{name: median, n_startup_trials: 2.5}", "2.5; expected an integer"),
+        ("{name: median, n_startup_trials: 2.5}", "2.5 is not right; expected an integer"),
         ("no_module_of_that_name:Pruner", "cannot be imported: ModuleNotFoundError"),
     ],
 )

@@ -18,9 +18,8 @@ from messages import OTHERS, places
 from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributions
 
 from hpo import trial as causes
-from hpo.analysis.notes import RaisedFlag, WarmOrigin
-from hpo.analysis.records import StudyRecord
-from hpo.analysis.study_comparison import Side, versus
+from hpo.analysis.records import RaisedFlag, StudyRecord, WarmOrigin
+from hpo.analysis.study_comparison import Side, compare_sides
 from hpo.analysis.training.diagnosis import diagnose
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.red_flags.definitions import BUILT_IN, read_flags
@@ -149,7 +148,7 @@ def reports() -> Iterator[tuple[Report, set[str]]]:
     one, other = many(), replace(many(), name="other", trials=many().trials[3:30])
     for pair in ((None, None), (one.trials[1], other.trials[0])):
         sides = [Side(name, record, trial) for name, record, trial in zip("AB", (one, other), pair, strict=True)]
-        yield comparison_report(versus(sides)), NAMED
+        yield comparison_report(compare_sides(sides)), NAMED
     for log in logs():
         yield (
             training_report(diagnose(log)),

@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo.analysis.axes import BATCH_SIZE, LEARNING_RATE, Axis, axis_of, in_order, searched
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import listed
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
@@ -36,7 +36,7 @@ Codes = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestedTerm:
     """One factor, or the interaction of two: `names`. `eta`: partial eta squared, SS / (SS + residual SS), so that
     F = eta / (1 - eta) x residual df / df. `least`: the partial eta squared of the smallest effect that these trials
     would have found with 80 %. `sum_of_squares`: type II, in the square of the metric's unit."""
@@ -52,7 +52,7 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Untested:
+class UntestedTerm:
     """What is not in the model and `why_not`; `need` where it is for too few trials."""
 
     names: tuple[str, ...]
@@ -88,8 +88,8 @@ class Kruskal:
 class Anova:
     """`n`: COMPLETE trials. `tested`: the factors of the model, then interactions. `continuous`, `conditional`:
     searched parameters that are no factor, for that reason. `residual_df`, `residual`: degrees of freedom and sum of
-    squares of what no factor explains. `levene`: over the levels of the first factor. `odd`: numbers of trials whose
-    value lies beyond Tukey's far fence on the bad side; if none does, of those whose residual lies beyond either.
+    squares of what no factor explains. `levene`: over the levels of the first factor. `outliers`: numbers of trials
+    whose value lies beyond Tukey's far fence on the bad side; if none does, of those whose residual lies beyond either.
     `held`: whether `group_by` is in the model for the others' sake, without being tested. `kruskal`: over the
     groups, where the assumptions fail. `sampler`: its name if it is adaptive. Without a test
     `why_not` says why, unless each factor says its own or there is none."""
@@ -99,8 +99,8 @@ class Anova:
     n: int
     pruned: int
     failed: int
-    tested: tuple[Tested, ...] = ()
-    untested: tuple[Untested, ...] = ()
+    tested: tuple[TestedTerm, ...] = ()
+    untested: tuple[UntestedTerm, ...] = ()
     continuous: tuple[str, ...] = ()
     conditional: tuple[str, ...] = ()
     held: bool = False
@@ -108,13 +108,13 @@ class Anova:
     residual_df: int = 0
     residual: float = 0.0
     levene: Levene | None = None
-    odd: tuple[int, ...] = ()
+    outliers: tuple[int, ...] = field(default=(), metadata={"json_key": "odd"})
     kruskal: Kruskal | None = None
     sampler: str = ""
     why_not: str = ""
 
 
-@once
+@cached_per_study
 def anova(study: StudyRecord, metric: Metric) -> Anova:
     names, continuous, conditional = _factors(study)
     trials = [t for t in study.complete(metric) if all(name in t.params for name in names)]
@@ -126,7 +126,7 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
         "failed": len(study.in_state("FAIL")),
         "continuous": continuous,
         "conditional": conditional,
-        "sampler": adaptive(study),
+        "sampler": adaptive_sampler(study),
     }
     values = [trial.values[metric.name] for trial in trials]
     if not names:
@@ -138,7 +138,7 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
         return Anova(**said, why_not=tr("all {n} complete trials have the same {metric}", n=len(y), metric=metric.name))
     codes = _codes(study, names, trials)
     model = _Model(len(trials), codes)
-    untested: list[Untested] = []
+    untested: list[UntestedTerm] = []
     for name in names:
         untested += model.try_factor(name, held=name == study.group_by)
     for name in _interacting(study, model):
@@ -152,8 +152,8 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
         return Anova(**said, untested=tuple(untested), why_not=why_not)
     first = codes[model.terms[0][0]]
     spread = levene([y[first == level] for level in np.unique(first)])
-    odd = _odd(trials, values, metric, fitted.residuals)
-    unsound = bool(odd) or (spread is not None and spread.unequal)
+    outliers = _outliers(trials, values, metric, fitted.residuals)
+    unsound = bool(outliers) or (spread is not None and spread.unequal)
     return Anova(
         **said,
         tested=tuple(one for one in fitted.tested if one.names in model.shown),
@@ -163,12 +163,12 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
         residual_df=len(y) - model.parameters,
         residual=fitted.residual,
         levene=spread,
-        odd=odd,
+        outliers=outliers,
         kruskal=_kruskal(study, metric) if unsound else None,
     )
 
 
-def adaptive(study: StudyRecord) -> str:
+def adaptive_sampler(study: StudyRecord) -> str:
     """The name of a sampler that chooses trials by what earlier ones gave; empty of another."""
     name = study.spec.sampler.name if study.spec is not None else ""
     return "" if name in NOT_ADAPTIVE else name
@@ -237,21 +237,21 @@ class _Model:
         """The terms that there are enough trials for: all, but perhaps the held one."""
         return [term for term in self.terms if term != self._held or self.n >= self._need(term).n]
 
-    def held_only(self) -> list[Untested]:
+    def held_only(self) -> list[UntestedTerm]:
         """The held factor, if there are too few trials to test it."""
         if self._held is None or self._held in self.shown:
             return []
         return [self._too_few(self._held, self._need(self._held))]
 
-    def try_factor(self, name: str, held: bool) -> list[Untested]:
+    def try_factor(self, name: str, held: bool) -> list[UntestedTerm]:
         """`held`: it is in the model whether there are enough trials to test it or not."""
         if self.levels(name) < 2:
-            return [Untested((name,), tr("all complete trials have the same value of it"))]
+            return [UntestedTerm((name,), tr("all complete trials have the same value of it"))]
         if held:
             self._held = (name,)
         return self._try((name,))
 
-    def try_interaction(self, names: tuple[str, str]) -> list[Untested]:
+    def try_interaction(self, names: tuple[str, str]) -> list[UntestedTerm]:
         first, second = names
         counts = Counter(zip(self.codes[first].tolist(), self.codes[second].tolist(), strict=True))
         cells = self.levels(first) * self.levels(second)
@@ -264,15 +264,15 @@ class _Model:
             why_not = tr("n = 1 in the smallest cell, at least 2 needed")
         else:
             return self._try(names)
-        return [Untested(names, why_not)]
+        return [UntestedTerm(names, why_not)]
 
-    def _try(self, term: tuple[str, ...]) -> list[Untested]:
+    def _try(self, term: tuple[str, ...]) -> list[UntestedTerm]:
         """Takes the term into the model, or says why not."""
         coefficients = self.parameters + self.df(term)
         if coefficients > MOST_COEFFICIENTS:
             most = MOST_COEFFICIENTS
             why_not = tr("the model would have {n} coefficients, at most {most}", n=coefficients, most=most)
-            return [Untested(term, why_not)]
+            return [UntestedTerm(term, why_not)]
         columns = np.ones((self.n, 1))
         for name in term:
             own = (self.codes[name][:, None] == np.arange(1, self.levels(name))).astype(float)
@@ -281,7 +281,7 @@ class _Model:
         # The rank of the design: of its products, which are whole numbers and far fewer than its rows.
         if np.linalg.matrix_rank(larger.T @ larger, hermitian=True) < larger.shape[1]:
             others = listed(name for one in self.terms if len(one) == 1 for name in one)
-            return [Untested(term, tr("it cannot be told apart from {others} in these trials", others=others))]
+            return [UntestedTerm(term, tr("it cannot be told apart from {others} in these trials", others=others))]
         # What needs most decides for all: a term that cost the others their power would explain nothing.
         need = max((needed(self.df(one), larger.shape[1]) for one in (*self.shown, term)), key=lambda need: need.n)
         if self.n < need.n and term != self._held:
@@ -293,8 +293,8 @@ class _Model:
     def _need(self, term: tuple[str, ...]) -> Need:
         return needed(self.df(term), self.parameters)
 
-    def _too_few(self, term: tuple[str, ...], need: Need) -> Untested:
-        return Untested(term, tr("n = {n}, about {needed} needed", n=self.n, needed=need.n), need)
+    def _too_few(self, term: tuple[str, ...], need: Need) -> UntestedTerm:
+        return UntestedTerm(term, tr("n = {n}, about {needed} needed", n=self.n, needed=need.n), need)
 
     def cells(self) -> Cells:
         names = [term[0] for term in self.terms if len(term) == 1]
@@ -306,7 +306,7 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Fitted:
-    tested: tuple[Tested, ...]
+    tested: tuple[TestedTerm, ...]
     residual: float
     residuals: NDArray[np.float64]
 
@@ -331,7 +331,7 @@ def _fit(model: _Model, y: NDArray[np.float64], scale: float) -> _Fitted | None:
         df = model.df(term)
         levels = math.prod(model.levels(one) for one in term)
         tested.append(
-            Tested(
+            TestedTerm(
                 names=term,
                 levels=levels,
                 df=df,
@@ -345,7 +345,7 @@ def _fit(model: _Model, y: NDArray[np.float64], scale: float) -> _Fitted | None:
     return _Fitted(tuple(tested), float(fit.ssr) * scale * scale, np.asarray(fit.resid))
 
 
-def _odd(
+def _outliers(
     trials: Sequence[TrialRecord], values: Sequence[float], metric: Metric, residuals: NDArray[np.float64]
 ) -> tuple[int, ...]:
     # A diverged trial bends the fit to itself, so that the residuals of its neighbours are far out and not its own.

@@ -1,4 +1,4 @@
-"""p values of several tests at once."""
+"""Correct the p values of several tests that are made at once."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 
 def holm(raw: Sequence[float]) -> list[float]:
-    """Each p corrected for their number, in the same order (Holm, Scandinavian Journal of Statistics 6, 1979): the k-th
-    smallest of m times m - k + 1, at most 1 and never below a smaller one's."""
-    corrected, least = [0.0] * len(raw), 0.0
-    for rank, k in enumerate(sorted(range(len(raw)), key=lambda k: raw[k])):
-        least = max(least, min(1.0, (len(raw) - rank) * raw[k]))
-        corrected[k] = least
-    return corrected
+    """Return each p corrected for the number of tests, in the order given.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
+    The k-th smallest of m values is multiplied by m - k + 1. No result is above 1 or below that of a smaller p.
+    """
+    if not raw:
+        return []
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(raw, method="holm")[1]]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.statistics.power import ALPHA
@@ -73,7 +73,7 @@ class Pairwise:
     why_not: str = ""
 
 
-@once
+@cached_per_study
 def pairwise(study: StudyRecord, metric: Metric) -> Pairwise:
     """Every pair of groups with FEWEST COMPLETE trials or more, in the order of the groups."""
     finals = {
@@ -121,21 +121,22 @@ def _power_of_two(values: NDArray[np.float64]) -> float:
 
 
 def levene(samples: Samples) -> Levene | None:
-    """None where fewer than two samples have FEWEST_OF_SPREAD values, or none of those any scatter."""
-    from scipy.stats import f
+    """Test whether samples scatter alike, about their medians.
 
-    distances = [np.abs(sample - np.median(sample)) for sample in samples if len(sample) >= FEWEST_OF_SPREAD]
-    if len(distances) < 2:
+    Returns:
+        None where fewer than two samples have FEWEST_OF_SPREAD values, or where none of those has any scatter.
+    """
+    from scipy import stats
+
+    large = [sample for sample in samples if len(sample) >= FEWEST_OF_SPREAD]
+    if len(large) < 2:
         return None
-    n = sum(map(len, distances))
-    mean = sum(float(part.sum()) for part in distances) / n
-    between = sum(len(part) * (float(part.mean()) - mean) ** 2 for part in distances)
-    within = sum(float(((part - part.mean()) ** 2).sum()) for part in distances)
-    if mean == 0 or within <= 1e-24 * (between + within):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        w, p = map(float, stats.levene(*large, center="median"))
+    # Where all distances to the median of a sample are equal, W is undefined, infinite, or of rounding alone.
+    if not w * (len(large) - 1) / (sum(map(len, large)) - len(large)) < 1e24:
         return None
-    df, rest = len(distances) - 1, n - len(distances)
-    w = (between / df) / (within / rest)
-    return Levene(w, float(f.sf(w, df, rest)), len(distances))
+    return Levene(w, p, len(large))
 
 
 def _pairs(

@@ -1,25 +1,33 @@
-"""How many trials an F test needs, and what it would have missed.
+"""The power of F tests and t tests: how many trials a test needs, and which effect it would have found.
 
-The power of an F test is that of the noncentral F distribution, with noncentrality f^2 n, where f^2 = e / (1 - e)
-for the partial eta squared e of the effect (Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd ed.
-1988, 8.3 and 9.3)."""
+The power of an F test is that of the noncentral F distribution with noncentrality f² n. For an effect of partial eta
+squared e, f² = e / (1 - e). Source: Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd ed. 1988,
+sections 8.3 and 9.3.
+"""
 
 from __future__ import annotations
 
-import math
+import itertools
 from dataclasses import dataclass
 
 ALPHA = 0.05
 POWER = 0.8
-# What must not be missed before a test is shown: an effect that explains half of the variance that the other
+# The effect that must not be missed before a test is shown: one that explains half of the variance that the other
 # factors leave (partial eta squared 0.5, Cohen's f = 1).
 LARGE = 0.5
 
 
 @dataclass(frozen=True)
 class Need:
-    """The least number of trials, `n`, with which a test of `df` degrees of freedom in a model of `parameters`
-    coefficients finds a LARGE effect at ALPHA with a probability of at least POWER, which then is `power`."""
+    """Number of trials that an F test needs.
+
+    Attributes:
+        n: The least number of trials with which the test finds a LARGE effect at ALPHA, with a probability of at least
+            POWER.
+        df: Degrees of freedom of the effect.
+        parameters: Coefficients of the whole model, the mean among them.
+        power: The power with `n` trials.
+    """
 
     n: int
     df: int
@@ -28,19 +36,25 @@ class Need:
 
 
 def power_of(effect: float, df: int, parameters: int, n: int) -> float:
-    """The probability to find an effect of partial eta squared `effect`, 0 < effect < 1, at ALPHA, from n trials.
+    """Return the probability that an F test finds an effect at ALPHA.
 
-    df: degrees of freedom of the effect. parameters: coefficients of the whole model, the mean among them; n is
-    larger."""
-    from scipy.stats import f, ncf
+    Args:
+        effect: Partial eta squared of the effect, above 0 and below 1.
+        df: Degrees of freedom of the effect.
+        parameters: Coefficients of the whole model, the mean among them.
+        n: Number of trials, more than `parameters`.
+    """
+    from statsmodels.stats.power import ftest_power_f2
 
-    rest = n - parameters
-    critical = f.isf(ALPHA, df, rest)
-    return float(ncf.sf(critical, df, rest, n * effect / (1 - effect)))
+    # statsmodels takes f² times (df + residual df + ncc) as noncentrality. This `ncc` makes that sum n in any design.
+    return float(ftest_power_f2(effect / (1 - effect), df, n - parameters, ALPHA, ncc=parameters - df))
 
 
 def needed(df: int, parameters: int) -> Need:
-    """How many trials find a LARGE effect. One degree of freedom is left for the scatter at the very least."""
+    """Return how many trials find a LARGE effect, by bisection.
+
+    At least one degree of freedom is left for the residual.
+    """
     low = parameters  # too few
     high = parameters + 1
     while power_of(LARGE, df, parameters, high) < POWER:
@@ -55,26 +69,24 @@ def needed(df: int, parameters: int) -> Need:
 
 
 def smallest_found(df: int, parameters: int, n: int) -> float:
-    """The partial eta squared of the smallest effect that n trials would have found with a probability of POWER."""
-    low, high = 0.0, 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        if power_of(middle, df, parameters, n) < POWER:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    """Return the partial eta squared of the smallest effect that n trials find with a probability of POWER.
+
+    The arguments are those of `power_of`.
+    """
+    from scipy.optimize import brentq
+
+    return float(brentq(lambda effect: power_of(effect, df, parameters, n) - POWER, 1e-9, 1 - 1e-9, xtol=1e-9))
 
 
 def needed_per_side(effect: float) -> int:
-    """How many trials each of two samples needs so that Welch's t test of equal samples and variances finds a
-    difference of `effect` > 0 standard deviations (Cohen's d) at ALPHA with a probability of at least POWER."""
-    from scipy.stats import nct, t
+    """Return how many trials each of two samples needs for a t test to find a difference.
 
-    n = 2
-    while True:
-        rest, shift = 2 * n - 2, effect * math.sqrt(n / 2)
-        critical = t.isf(ALPHA / 2, rest)
-        if float(nct.sf(critical, rest, shift) + nct.cdf(-critical, rest, shift)) >= POWER:
-            return n
-        n += 1
+    The two samples have one size and one variance. The test is two-sided, at ALPHA, with a power of at least POWER.
+
+    Args:
+        effect: Cohen's d, the difference in standard deviations, above 0.
+    """
+    from statsmodels.stats.power import TTestIndPower
+
+    # `solve_power` gives NaN for a large effect, which 2 trials a side find.
+    return next(n for n in itertools.count(2) if TTestIndPower().power(effect, n, ALPHA) >= POWER)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
 from hpo.analysis.summary_statistics import Range, usual_range
@@ -58,7 +58,7 @@ def best_epoch(log: TrainingLog) -> int | None:
     return None if found is None else found[0]
 
 
-@once
+@cached_per_study
 def counted_from(study: StudyRecord) -> int:
     """0 if epochs are counted from 0 in this study, else 1. A resumed trial may start anywhere, so
     all trials are asked."""

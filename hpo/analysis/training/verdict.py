@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.curves import predicates, shape
@@ -62,7 +62,7 @@ def judge(log: TrainingLog) -> Judgement:
     return judge_series(log, series, total_of(series))
 
 
-@once
+@cached_per_study
 def verdicts(study: StudyRecord) -> Mapping[int, str]:
     """By trial number, of every finished trial that reported anything. Without arrays, which a verdict does not
     need."""

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import get_colorscale, sample_colorscale
 
-from hpo.analysis.red_flag_regions import Region, Strip, where
+from hpo.analysis.red_flag_regions import Region, Strip, region_label
 from hpo.reports.blocks import Rows
 from hpo.reports.charts import EnrichmentChart
 from hpo.reports.figures.heatmaps import ink_on
@@ -65,8 +65,8 @@ def _cells(strip: Strip, row: int) -> list[dict[str, Any]]:
     for cell, share in enumerate(strip.cells):
         low, high = _span(strip, cell, cell)
         look: dict[str, Any] = {"line": {"color": "rgba(128, 128, 128, 0.5)", "width": 1}}
-        if share.of_one is not None:
-            red, green, blue = (round(255 * part) for part in colour(share.of_one))
+        if share.fraction is not None:
+            red, green, blue = (round(255 * part) for part in colour(share.fraction))
             look["fillcolor"] = f"rgb({red}, {green}, {blue})"
         place = {"x0": low, "x1": high, "y0": row - HALF_STRIP, "y1": row + HALF_STRIP}
         found.append({"type": "rect", "layer": "below", **place, **look})
@@ -87,9 +87,9 @@ def _texts(strip: Strip, row: int) -> list[dict[str, Any]]:
     for cell, (label, share) in enumerate(zip(strip.axis.labels, strip.cells, strict=True)):
         low, high = _span(strip, cell, cell)
         lines, font = [literal(cut(label, LONGEST_LABEL))], {"size": 11}
-        if share.of_one is not None:
-            lines.append(f"<b>{tr('{n} of {all}', n=share.ill, all=share.n)}</b>")
-            font["color"] = ink_on(colour(share.of_one))  # type: ignore[assignment]
+        if share.fraction is not None:
+            lines.append(f"<b>{tr('{n} of {all}', n=share.flagged, all=share.n)}</b>")
+            font["color"] = ink_on(colour(share.fraction))  # type: ignore[assignment]
         place = {"x": (low + high) / 2, "y": row, "showarrow": False}
         found.append({"text": "<br>".join(lines), "font": font, **place})
     return found
@@ -104,11 +104,11 @@ def _hover_points(data: EnrichmentChart) -> go.Scatter:
             low, high = _span(strip, cell, cell)
             places.append(((low + high) / 2, row))
             lines = [literal(f"{strip.axis.name} {strip.axis.labels[cell]}")]
-            if share.of_one is None:
+            if share.fraction is None:
                 lines.append(tr("no trial reached that epoch"))
             else:
-                lines.append(tr("{n} of {all} trials raised it ({share})", n=share.ill, all=share.n,
-                               share=f"{share.of_one:.0%}"))  # fmt: skip
+                lines.append(tr("{n} of {all} trials raised it ({share})", n=share.flagged, all=share.n,
+                               share=f"{share.fraction:.0%}"))  # fmt: skip
             if strip.region is not None and strip.region.first <= cell <= strip.region.last:
                 lines.append(_region_text(strip, strip.region))
             texts.append("<br>".join(lines))
@@ -128,10 +128,10 @@ def _region_text(strip: Strip, region: Region) -> str:
     return literal(
         tr(
             "{region}: {ill} of {n}, elsewhere {others} of {m}, p {p}",
-            region=where(strip.axis, region),
-            ill=inside.ill,
+            region=region_label(strip.axis, region),
+            ill=inside.flagged,
             n=inside.n,
-            others=other.ill,
+            others=other.flagged,
             m=other.n,
             p=p_relation(region.p),
         )
@@ -150,6 +150,6 @@ def enrichment_rows(data: EnrichmentChart) -> Rows:
             p = region.p if region is not None and region.first <= cell <= region.last else None
             if share.n:
                 place = (data.shared.flag, data.own.group, strip.axis.name, strip.axis.labels[cell])
-                found.append((*place, share.ill, share.n, share.of_one, p))
+                found.append((*place, share.flagged, share.n, share.fraction, p))
     columns = ("flag", "group", "parameter", "value", "raised", "trials", "share", "p_of_region")
     return Rows(columns, tuple(found))

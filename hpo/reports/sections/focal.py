@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import number
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.curves import Curve
@@ -22,7 +22,7 @@ CLASSES = (mark("negatives"), mark("positives"))
 LITTLE = 0.01
 
 
-@once
+@cached_per_study
 def focal_trainings(study: StudyRecord) -> tuple[tuple[str, TrialRecord, FocalTraining], ...]:
     """Return (group, trial, its focal loss) as the page and report.json show them; see `best_recorded`."""
     return tuple(best_recorded(study, focal_of))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo.analysis.cache import once
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import configuration, label, listed, number
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
@@ -37,7 +37,7 @@ MOST_EPOCHS, MOST_BINS = 120, 50
 INERT = "train_ghm_inert"
 
 
-@once
+@cached_per_study
 def ghm_trainings(study: StudyRecord) -> tuple[tuple[str, TrialRecord, GhmTraining], ...]:
     """Return (group, trial, its gradient norms) as the page and report.json show them; see `best_recorded`."""
     return tuple(best_recorded(study, ghm_of, lambda data: data.reweights))

@@ -7,8 +7,16 @@ from dataclasses import replace
 
 from hpo.analysis.formatting import listed
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.red_flag_regions import FEWEST, GroupEnrichment, RedFlagEnrichment, Region, Strip, diseases, where
-from hpo.analysis.statistics.anova import adaptive
+from hpo.analysis.red_flag_regions import (
+    FEWEST,
+    GroupEnrichment,
+    RedFlagEnrichment,
+    Region,
+    Strip,
+    enrichments,
+    region_label,
+)
+from hpo.analysis.statistics.anova import adaptive_sampler
 from hpo.reports.blocks import Block, Chart, Row, Table, Text
 from hpo.reports.charts import EnrichmentChart
 from hpo.reports.p_values import p_relation
@@ -21,7 +29,7 @@ MOST_SENTENCES, MOST_STRIPS = 5, 6
 
 def region_blocks(study: StudyRecord) -> Iterator[Block]:
     """Yield the regions of every flag, in sentences and as charts."""
-    found = diseases(study)
+    found = enrichments(study)
     if not found:
         return
     yield Text(_how_to_read(study, found))
@@ -36,7 +44,7 @@ def region_sentences(study: StudyRecord, most: int = MOST_SENTENCES) -> list[str
     """Return at most `most` of the regions that stand out: first the one with the smallest p of every flag."""
     found = [
         (place, region.p, _region(enrichment, group, region))
-        for enrichment in diseases(study)
+        for enrichment in enrichments(study)
         for place, (group, region) in enumerate(enrichment.regions[:most])
     ]
     return [text for *_, text in sorted(found)[:most]]
@@ -63,10 +71,10 @@ def _region(enrichment: RedFlagEnrichment, group: GroupEnrichment, region: Regio
     axis = next(strip.axis for strip in group.strips if strip.axis.name == region.name)
     values = {
         "flag": enrichment.flag,
-        "ill": region.inside.ill,
+        "ill": region.inside.flagged,
         "n": region.inside.n,
-        "region": where(axis, region),
-        "others": region.elsewhere.ill,
+        "region": region_label(axis, region),
+        "others": region.elsewhere.flagged,
         "m": region.elsewhere.n,
         "p": p_relation(region.p),
         "group": group.group,
@@ -87,7 +95,7 @@ def _too_few(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
         "at least {fewest} raised it and {fewest} did not).",
         flag=enrichment.flag,
         group=group.group,
-        ill=group.share.ill,
+        ill=group.share.flagged,
         n=group.share.n,
         needed=group.needed,
         fewest=FEWEST,
@@ -113,7 +121,7 @@ def _how_to_read(study: StudyRecord, found: tuple[RedFlagEnrichment, ...]) -> st
                 "is significantly more frequent."
             )
         )
-    if any(enrichment.tests for enrichment in found) and (sampler := adaptive(study)):
+    if any(enrichment.tests for enrichment in found) and (sampler := adaptive_sampler(study)):
         texts.append(
             tr(
                 "Trials that {samplers} chose by what earlier ones gave are not independent, as the tests assume: p "
@@ -150,10 +158,10 @@ def _title(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
 
 def _table(group: GroupEnrichment, strips: list[Strip]) -> Table:
     rows = tuple(
-        (strip.axis.name, strip.axis.labels[cell], str(share.ill), str(share.n), f"{share.of_one:.0%}")
+        (strip.axis.name, strip.axis.labels[cell], str(share.flagged), str(share.n), f"{share.fraction:.0%}")
         for strip in strips
         for cell, share in enumerate(strip.cells)
-        if share.of_one is not None
+        if share.fraction is not None
     )
     columns = (tr("parameter"), tr("value"), tr("raised it"), tr("trials"), tr("share"))
     return capped(columns, rows, frozenset({2, 3, 4}), folded=tr("The numbers as a table"))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from hpo import layout
 from hpo.analysis.failures import rules_of
 from hpo.analysis.formatting import label, number
-from hpo.analysis.notes import RaisedFlag
-from hpo.analysis.records import StudyRecord
-from hpo.analysis.red_flags import FlagCount, Raising, flag_counts
+from hpo.analysis.records import RaisedFlag, StudyRecord
+from hpo.analysis.red_flags import FlagCount, FlaggedTrial, flag_counts
 from hpo.reports.blocks import Block, Section, Table, Text
 from hpo.reports.sections.red_flag_regions import region_blocks
 from hpo.reports.sections.shared import capped, trial_link
@@ -96,7 +95,7 @@ def _evidence(study: StudyRecord, counts: tuple[FlagCount, ...]) -> Table:
     return capped(columns, rows, frozenset({0, 3, 4}), folded=tr("Every red flag, with the numbers that led to it"))
 
 
-def _did(one: Raising) -> str:
+def _did(one: FlaggedTrial) -> str:
     return tr("stopped") if one.trial.flag == one.flag.name else tr("warned")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpo.analysis.formatting import listed, number, numbers
 from hpo.analysis.records import StudyRecord
-from hpo.analysis.statistics.anova import Anova, Tested, Untested, anova
+from hpo.analysis.statistics.anova import Anova, TestedTerm, UntestedTerm, anova
 from hpo.analysis.statistics.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
 from hpo.analysis.statistics.power import ALPHA
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
@@ -128,7 +128,7 @@ def _tested_table(found: Anova) -> Table:
     return Table(columns, tuple(rows), frozenset(range(1, 9)))
 
 
-def _tested_row(one: Tested, n: int) -> tuple[Cell, ...]:
+def _tested_row(one: TestedTerm, n: int) -> tuple[Cell, ...]:
     cells = (str(one.levels), str(one.df), number(one.sum_of_squares, 3), number(one.f, 3), p_text(one.p))
     return (_name(one.names), *cells, f"{one.eta:.3f}", str(n), f"{one.least:.3f}")
 
@@ -176,15 +176,15 @@ def _checks(found: Anova) -> list[str]:
         else:
             texts = [tr("No sign that the variances differ between the levels of {name} (Levene's test about the "
                         "median: W = {w}, p {p}).", **values)]  # fmt: skip
-    if found.odd:
+    if found.outliers:
         texts.append(
             trn(
                 "{n} trial lies far outside of the others (trial {trials}): such a value can hide an effect or feign "
                 "one.",
                 "{n} trials lie far outside of the others (trials {trials}): such values can hide an effect or feign "
                 "one.",
-                len(found.odd),
-                trials=numbers(found.odd),
+                len(found.outliers),
+                trials=numbers(found.outliers),
             )
         )
     if found.kruskal is not None:
@@ -201,7 +201,7 @@ def _checks(found: Anova) -> list[str]:
     return texts
 
 
-def _untested_table(untested: tuple[Untested, ...]) -> Table:
+def _untested_table(untested: tuple[UntestedTerm, ...]) -> Table:
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (_name(one.names), tr("not shown ({why})", why=one.why_not)) for one in untested
     )
@@ -212,7 +212,7 @@ def _held(group_by: str) -> str:
     return tr("{group} is in the model all the same: the effects above are within its values.", group=group_by)
 
 
-def _computation(untested: tuple[Untested, ...]) -> str:
+def _computation(untested: tuple[UntestedTerm, ...]) -> str:
     first = next((one.need for one in untested if one.need is not None), None)
     if first is None:
         return ""

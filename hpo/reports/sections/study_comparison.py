@@ -13,11 +13,11 @@ from hpo.analysis.statistics.power import ALPHA
 from hpo.analysis.study_comparison import (
     LARGE_DIFFERENCE,
     MANN_WHITNEY,
-    GroupVersus,
-    MetricVersus,
+    GroupComparison,
+    MetricComparison,
     SplitData,
-    Test,
-    Versus,
+    StudyComparison,
+    TwoSampleTest,
 )
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
 from hpo.reports.charts import TrainingChart
@@ -27,7 +27,7 @@ from hpo.reports.sections.shared import capped, points_beyond_axis, values_beyon
 from hpo.translation.catalogue import sentences, tr, whole
 
 
-def overview_section(data: Versus) -> Section:
+def overview_section(data: StudyComparison) -> Section:
     """Return the final values of each side, and what is known of their data."""
     blocks: list[Block] = [Text(text) for text in data_warnings(data)]
     blocks += [Text(text) for text in _metric_warnings(data)]
@@ -39,7 +39,7 @@ def overview_section(data: Versus) -> Section:
     return Section(tr("Overview"), "overview", blocks)
 
 
-def data_warnings(data: Versus) -> list[str]:
+def data_warnings(data: StudyComparison) -> list[str]:
     """Say if all sides had the same data, as far as that is known; the validation data first."""
     train, val = data.data
     texts = [_data_warning(val, validated=True)]
@@ -64,7 +64,7 @@ def _data_warning(split: SplitData, validated: bool) -> str:
     return tr("Trained on the same data (equal fingerprints).") if split.same else tr("Trained on other data.")
 
 
-def _metric_warnings(data: Versus) -> list[str]:
+def _metric_warnings(data: StudyComparison) -> list[str]:
     texts = []
     for side, names in zip(data.sides, data.other_metrics, strict=True):
         if names:
@@ -74,7 +74,7 @@ def _metric_warnings(data: Versus) -> list[str]:
     return texts
 
 
-def _ranges_table(one: MetricVersus, whole_studies: bool) -> Table:
+def _ranges_table(one: MetricComparison, whole_studies: bool) -> Table:
     highest = one.metric.direction == "maximize"
     write = _writer(one)
     rows: list[tuple[Cell, ...]] = []
@@ -98,12 +98,12 @@ def _ranges_table(one: MetricVersus, whole_studies: bool) -> Table:
     return Table(columns, tuple(rows), frozenset(range(1, 8)), note)
 
 
-def _writer(one: MetricVersus) -> Callable[[float], str]:
+def _writer(one: MetricComparison) -> Callable[[float], str]:
     places = decimals(value for row in one.comparison.groups for _, value in row.finals)
     return lambda value: score(value, places)
 
 
-def _ranges_chart(one: MetricVersus) -> Chart:
+def _ranges_chart(one: MetricComparison) -> Chart:
     text = tr(
         "A dot is a complete trial, the diamond the mean; its bar is one sample standard deviation to either side."
     )
@@ -111,7 +111,7 @@ def _ranges_chart(one: MetricVersus) -> Chart:
     return Chart(tr("Final {metric}", metric=one.metric.name), one.comparison, None, caption)
 
 
-def _samples_table(data: Versus) -> Table:
+def _samples_table(data: StudyComparison) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for k, side in enumerate(data.sides):
         counts = (split.samples[k] for split in data.data)
@@ -123,7 +123,7 @@ def _samples_table(data: Versus) -> Table:
 # --- configuration
 
 
-def differences_section(data: Versus) -> Section:
+def differences_section(data: StudyComparison) -> Section:
     """Return the differences of the configurations."""
     title = tr("Differences of configuration")
     if not data.differences:
@@ -136,7 +136,7 @@ def differences_section(data: Versus) -> Section:
 # --- the best
 
 
-def best_section(data: Versus) -> Section:
+def best_section(data: StudyComparison) -> Section:
     """Return the best trial of each group and side; of single trials, these."""
     blocks: list[Block] = []
     for one in data.metrics:
@@ -159,7 +159,7 @@ def _without_value(state: str) -> str:
     return words.get(state, "—")
 
 
-def _best_table(data: Versus, one: MetricVersus) -> Table:
+def _best_table(data: StudyComparison, one: MetricComparison) -> Table:
     write = _writer(one)
     factors = _factors(one)
     dashes = ["—"] * len(factors)
@@ -190,7 +190,7 @@ def _best_table(data: Versus, one: MetricVersus) -> Table:
     return capped(head, tuple(rows), frozenset(range(len(head))) - left)
 
 
-def _factors(one: MetricVersus) -> tuple[str, ...]:
+def _factors(one: MetricComparison) -> tuple[str, ...]:
     """Return learning rate and batch size, as far as a best trial has them."""
     params = [own.best.params for group in one.groups for own in group.sides if own.best is not None]
     return tuple(name for name in (*LEARNING_RATE, *BATCH_SIZE) if any(name in own for own in params))
@@ -199,7 +199,7 @@ def _factors(one: MetricVersus) -> tuple[str, ...]:
 # --- tests
 
 
-def tests_section(data: Versus) -> Section | None:
+def tests_section(data: StudyComparison) -> Section | None:
     """Return the tests of the differences, or None for single trials: one run says nothing of how far runs scatter."""
     if not data.whole:
         return None
@@ -215,7 +215,7 @@ def tests_section(data: Versus) -> Section | None:
     return Section(tr("Is the difference more than scatter?"), "tests", [Text(_how_to_read(data)), *blocks])
 
 
-def _how_to_read(data: Versus) -> str:
+def _how_to_read(data: StudyComparison) -> str:
     every = [test for one in data.metrics for test in one.tests]
     texts = [
         tr(
@@ -257,13 +257,13 @@ def _how_to_read(data: Versus) -> str:
     return sentences(texts)
 
 
-def _tests_table(one: MetricVersus) -> Table:
+def _tests_table(one: MetricComparison) -> Table:
     rows = tuple((t.group, tr("{a} less {b}", a=t.after, b=t.before), *_test_cells(t)) for t in one.tests)
     columns = (tr("difference"), tr("95 % interval"), tr("corrected p"), tr("effect size (95 % interval)"), tr("test"))
     return capped((tr("group"), tr("compared"), "n₁", "n₂", *columns), rows, frozenset({2, 3, 4, 5, 6, 7}))
 
 
-def _test_cells(test: Test) -> tuple[str, ...]:
+def _test_cells(test: TwoSampleTest) -> tuple[str, ...]:
     sizes = (str(test.n_after), str(test.n_before))
     if test.needed:
         n = min(test.n_before, test.n_after)
@@ -283,7 +283,7 @@ def _test_cells(test: Test) -> tuple[str, ...]:
 # --- training
 
 
-def curves_section(data: Versus) -> Section:
+def curves_section(data: StudyComparison) -> Section:
     """Return the curves of the best trials side by side, a row for each group."""
     title = tr("Training curves")
     found = data.trainings
@@ -313,7 +313,7 @@ def curves_section(data: Versus) -> Section:
 # --- stability
 
 
-def stability_section(data: Versus) -> Section:
+def stability_section(data: StudyComparison) -> Section:
     """Return the stability of the best trials."""
     title = tr("Training stability")
     if not data.series:
@@ -334,7 +334,7 @@ def stability_section(data: Versus) -> Section:
     return Section(title, "stability", [Text(text), capped(columns, rows, right)])
 
 
-def _stability_row(group: GroupVersus) -> tuple[Cell, ...]:
+def _stability_row(group: GroupComparison) -> tuple[Cell, ...]:
     cells = []
     for own in group.sides:
         found = own.stability

@@ -1,0 +1,116 @@
+"""Count of what a study has spent of its budget, over all its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.oracle.run_control import RunControl
+from hpo.storage.budget import Span, exhausted, span_of
+from hpo.storage.trial_attributes import outcome_of, requeued
+from hpo.trackers.base import Progress
+from hpo.trial import KILLED, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome
+
+
+class BudgetCount:
+    """Count trials, hours and GPU hours against the budget of `control.spec`.
+
+    Attributes:
+        done: why the budget is spent; empty while it is not.
+        stopped: why the study stops before that; empty while it does not.
+
+    Args:
+        control: has the budget, which may be extended.
+        trials: those of earlier runs.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, control: RunControl, trials: Iterable[FrozenTrial], clock: Callable[[], float]) -> None:
+        self.done = ""
+        self.stopped = ""
+        self._control = control
+        self._clock = clock
+        self._metric = control.spec.metrics[0]
+        self._progress = Progress(None, 0, 0, 0, 0, 0, None, None)
+        self._killed = 0
+        self._any_healthy = self._any_faulty = False
+        self._started: dict[int, float] = {}  # when each running trial started
+        self._spans: list[Span] = []
+        for trial in trials:
+            self._add_earlier(trial)
+
+    @property
+    def progress(self) -> Progress:
+        """Where the study stands."""
+        return replace(self._progress, running=len(self._started), budget=self._control.spec.planned_trials())
+
+    @property
+    def fallback_due(self) -> bool:
+        """True while trials were faulty and none has yet been healthy.
+
+        A trial is healthy if it completed, or was stopped only for being behind others. Trials that people killed are
+        neither.
+        """
+        return self._any_faulty and not self._any_healthy
+
+    def on_trial_started(self, number: int, started: float) -> None:
+        """Count a trial as running from `started` on, in seconds since the epoch."""
+        self._started[number] = started
+
+    def on_trial_finished(self, outcome: Outcome, again: bool, finished: float, gpu_seconds: float) -> None:
+        """Count a trial that has ended.
+
+        Args:
+            outcome: how it ended.
+            again: it was queued again, so that this attempt does not count as a trial, only as time.
+            finished: seconds since the epoch.
+            gpu_seconds: seconds times the share of a GPU that it held.
+        """
+        self._spans.append(Span(self._started.pop(outcome.number), finished, gpu_seconds))
+        if again:
+            self._count_requeued()
+        else:
+            self._count(outcome.number, outcome.state, outcome.cause, outcome.metrics.get(self._metric.name))
+
+    def spent(self) -> bool:
+        """Return True if no further trial may start, and set `done` or `stopped` to the reason."""
+        now, gpus, limits = self._clock(), self._control.spec.engine.gpus, self._control.spec.budget
+        progress = self._progress
+        running = [Span(started, now, (now - started) * gpus) for started in self._started.values()]
+        self.done = exhausted(limits, progress.finished + len(running), [*self._spans, *running])
+        # A trial that a person has killed says nothing about the others.
+        failed = progress.failed - self._killed
+        if failed >= limits.failures and progress.failed == progress.finished:
+            self.stopped = f"the first {failed} trials all failed (budget.failures = {limits.failures})"
+        return bool(self.done or self.stopped)
+
+    def _add_earlier(self, trial: FrozenTrial) -> None:
+        if span := span_of(trial.user_attrs):
+            self._spans.append(span)
+        if requeued(trial.user_attrs):
+            self._count_requeued()
+        elif trial.state.is_finished():
+            value = trial.values[0] if trial.state == TrialState.COMPLETE else None
+            self._count(trial.number, trial.state.name, outcome_of(trial).get("cause", ""), value)
+
+    def _count_requeued(self) -> None:
+        self._progress = replace(self._progress, requeued=self._progress.requeued + 1)
+
+    def _count(self, number: int, state: str, cause: str, value: float | None) -> None:
+        killed = cause == KILLED
+        self._killed += killed
+        self._any_healthy |= state == "COMPLETE" or cause == PRUNER
+        self._any_faulty |= (state == "FAIL" and not killed) or cause in (RED_FLAG, OUT_OF_MEMORY, OBJECTIVE)
+        progress = self._progress
+        if state == "PRUNED":
+            progress = replace(progress, pruned=progress.pruned + 1)
+        elif state == "FAIL":
+            progress = replace(progress, failed=progress.failed + 1)
+        else:
+            progress = replace(progress, complete=progress.complete + 1)
+            cost, best = self._metric.cost, progress.best
+            if value is not None and (best is None or cost(value) < cost(best)):
+                progress = replace(progress, best=value, best_number=number)
+        self._progress = progress
