@@ -17,17 +17,21 @@ from hpo.spec.models import StudySpec
 
 @dataclass(frozen=True)
 class Choice:
-    """The trial to train again, and of several metrics the numbers of the Pareto front."""
+    """The trial to train again; with several metrics also the numbers of the Pareto front."""
 
     trial: TrialRecord
     front: tuple[int, ...] = ()
 
 
 def choose(study: StudyRecord, trial: int | None = None) -> Choice:
-    """The best trial, with several metrics the Pareto front's best by the first one; or trial
-    number `trial`, whatever became of it.
+    """Return the best trial, or trial number `trial`, however it ended.
 
-    Raises StudyNotFound when the study has no such trial, HpoError when none has completed."""
+    With several metrics the best one is the trial of the Pareto front that is best by the first metric.
+
+    Raises:
+        StudyNotFound: If the study has no such trial.
+        HpoError: If none has completed, or the given one still waits.
+    """
     several = len(study.metrics) > 1
     front = pareto_front(study) if several else ()
     numbers_of_front = tuple(one.number for one in front)
@@ -49,10 +53,10 @@ def choose(study: StudyRecord, trial: int | None = None) -> Choice:
 
 
 def alone(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
-    """study.yaml data of a study `<study>-best` whose one trial has the parameters of `trial`.
+    """Return the data of a study.yaml named `<study>-best`, whose one trial has the parameters of `trial`.
 
-    Metrics, constants, objective, engine and seed are those of `spec`; there is nothing left to
-    sample and nothing to prune."""
+    Metrics, constants, objective, engine and seed are those of `spec`. Nothing is left to sample or to prune.
+    """
     data: dict[str, Any] = dict(spec.data())
     space, weights = _fixed(spec, trial)
     for key in ("fallbacks", "enqueue", "warm_start", "pruner", "sampler"):
@@ -71,8 +75,10 @@ def alone(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
 
 
 def _fixed(spec: StudySpec, trial: TrialRecord) -> tuple[dict[str, Any], dict[str, Any]]:
-    """search_space with every parameter at its value; weights that sum to 1 have no fixed form, so
-    they stay a simplex and their values are enqueued."""
+    """Return search_space with every parameter at its value, and weights to enqueue.
+
+    Weights that sum to 1 have no fixed form. They stay a simplex and their values are enqueued.
+    """
     space: dict[str, Any] = {}
     weights: dict[str, Any] = {}
     for name, value in trial.params.items():
@@ -87,8 +93,10 @@ def _fixed(spec: StudySpec, trial: TrialRecord) -> tuple[dict[str, Any], dict[st
 
 
 def _command(spec: StudySpec, trial: TrialRecord) -> list[str | list[str]]:
-    """The command without the optional arguments that are for parameters this trial does not have:
-    nothing in the new search_space would explain their placeholders."""
+    """Return the command without the optional arguments for parameters that this trial does not have.
+
+    Nothing in the new search_space would explain their placeholders.
+    """
     absent = {parameter.name for parameter in spec.space.walk()} - set(trial.params)
 
     def wanted(part: str | tuple[str, ...]) -> bool:
@@ -100,7 +108,7 @@ def _command(spec: StudySpec, trial: TrialRecord) -> list[str | list[str]]:
 
 
 def as_yaml(spec: StudySpec, choice: Choice) -> str:
-    """The YAML text, headed by a comment that says where it comes from."""
+    """Return the study as YAML, with a comment on top that says where it comes from."""
     trial = choice.trial
     values = listed(f"{name} {number(value)}" for name, value in trial.values.items())
     head = [f"# Trial {trial.number} of study '{spec.name}', {trial.state}{': ' + values if values else ''}."]

@@ -1,4 +1,4 @@
-"""Studies or trials beside each other, as a report in the folder of the first."""
+"""Comparison of studies or trials, as a report in the folder of the first one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from hpo.reports.write import WrittenReport, write_pages
 
 
 def read_sides(runs: Path, given: Sequence[tuple[str, int | None]]) -> tuple[Side, ...]:
-    """(study, number of a trial or None) as sides, each named by what it is.
+    """Read studies and trials, given as (study, number of a trial or None), as sides of a comparison.
 
-    Raises StudyNotFound for a trial that is not there, NotComparable for fewer than two, for one given twice, for
-    studies beside trials, and where no metric is common to all."""
+    Raises:
+        StudyNotFound: If a study or a trial is not there.
+        NotComparable: For fewer than two sides, for one given twice, for studies beside trials, and if no metric is
+            common to all.
+    """
     names = [study if number is None else f"{study}/{number}" for study, number in given]
     if len(names) < 2:
         raise NotComparable(f"{listed(names)} alone cannot be compared; expected two studies, or two trials")
@@ -51,14 +54,18 @@ def read_sides(runs: Path, given: Sequence[tuple[str, int | None]]) -> tuple[Sid
 def write_comparison(
     runs: Path, sides: Sequence[Side], folder: Path | None = None, images: str | None = None
 ) -> tuple[StudyComparison, WrittenReport]:
-    """The comparison, and its pages in `folder`, else in that of the first study. Raises ReportError."""
+    """Write the comparison into `folder`, else into that of the first study; return it with its files.
+
+    Raises:
+        ReportError: If a file cannot be written.
+    """
     found = compare_sides(sides)
     target = folder or layout.study_directory(runs, sides[0].study.name)
     return found, write_pages(comparison_report(found), comparison_data(found), target, stem_of(sides), images)
 
 
 def stem_of(sides: Sequence[Side]) -> str:
-    """`comparison-with-<B>`, of trials `trial-3-comparison-with-<B>-12`."""
+    """Return `comparison-with-<B>`, for trials `trial-3-comparison-with-<B>-12`."""
     others = "-and-".join(side.name.replace("/", "-") for side in sides[1:])
     first = "" if sides[0].trial is None else f"trial-{sides[0].trial.number}-"
     return f"{first}comparison-with-{others}"

@@ -1,4 +1,4 @@
-"""Score the kept weights of a trial on data that the search never saw."""
+"""Evaluation of the kept weights of a trial on data that the search never used."""
 
 from __future__ import annotations
 
@@ -22,9 +22,16 @@ FUNCTION = "evaluate"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`metrics` as the objective's `evaluate` returned them. `data`: the folder given, None for the study's own
-    test split. `weights`: the file of the kept weights, or the trial's folder where the objective names it
-    otherwise. `seconds`: loading included."""
+    """Result of an evaluation.
+
+    Attributes:
+        study: Name of the study.
+        trial: The trial whose weights were scored.
+        data: The folder given, or None for the study's own test split.
+        weights: File of the kept weights, or the trial's folder if the objective names it otherwise.
+        metrics: What the objective's `evaluate` returned.
+        seconds: Duration, loading included.
+    """
 
     study: str
     trial: TrialRecord
@@ -37,8 +44,17 @@ class Evaluation:
 def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None = None) -> Evaluation:
     """Call `evaluate(trial, data)` of the module that holds the study's objective, in this process.
 
-    `number`: the trial; None: the winner (`hpo.actions.best.choose`). Raises StudyNotFound; ObjectiveError when
-    there is no such function or it raises or returns no numbers; HpoError when nothing is kept of the trial."""
+    Args:
+        runs: The runs folder.
+        name: Name of the study.
+        number: The trial; None for the winner (see `hpo.actions.best.choose`).
+        data: Folder to score on; None for the study's own test split.
+
+    Raises:
+        StudyNotFound: If there is no such study or trial.
+        ObjectiveError: If there is no such function, or it raises or returns no numbers.
+        HpoError: If nothing is kept of the trial.
+    """
     spec, stored = load_study(runs, name)
     directory = layout.study_directory(runs, name)
     study = records_of(stored, spec, directory, histories=False)
@@ -65,7 +81,7 @@ def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None
 
 
 def _reference(spec: StudySpec) -> ObjectiveRef:
-    """`evaluate` beside the objective: in the same module."""
+    """Return a reference to `evaluate` in the module of the objective."""
     ref = spec.objective_ref()
     if ref.command:
         raise ObjectiveError(

@@ -1,4 +1,4 @@
-"""What a study would do, found out without running any of it: the content of `hpo check`."""
+"""Plan of a study, found out without running any of it: the content of `hpo check`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
+from hpo.analysis.formatting import count
 from hpo.objective import load, locate
 from hpo.search.samplers import warnings_for
+from hpo.spec.wording import algorithm_text, budget_text
 from hpo.storage.open import storage_url
-from hpo.text import redact, show
+from hpo.text import redact
 from hpo.trackers.mlflow.place import experiment_name, tracking_uri
 
 if TYPE_CHECKING:
-    from hpo.spec.models import Component, StudySpec
+    from hpo.spec.models import StudySpec
 
 SAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter: the objective's name, kind, distribution, when it is there, what Optuna calls it."""
+    """One parameter: the objective's name for it, and Optuna's `full_name`."""
 
     name: str
     kind: str
@@ -34,8 +36,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study in words. `samples` are configurations drawn from the space, as the objective would
-    see them; `grid` the number of cells, or None when the parameters `endless` cannot be enumerated."""
+    """A study in words.
+
+    Attributes:
+        samples: Configurations drawn from the space, as the objective would be given them.
+        grid: Number of cells, or None if the parameters `endless` cannot be enumerated.
+    """
 
     name: str
     source: str
@@ -60,15 +66,21 @@ class Plan:
     mlflow: str
 
     def data(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Return plain data, for JSON."""
         return asdict(self)
 
 
 def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = None) -> Plan:
-    """The plan of a checked spec; results go below `runs` (default: the usual runs folder).
+    """Return the plan of a checked study.
 
-    `import_objective` imports the objective too, which runs its module's code. Raises
-    ObjectiveError when it is not where the spec says, or cannot be imported."""
+    Args:
+        spec: The study.
+        import_objective: True to import the objective too, which runs its module's code.
+        runs: Folder that the results would go below; by default the usual runs folder.
+
+    Raises:
+        ObjectiveError: If the objective is not where the study says, or cannot be imported.
+    """
     ref = spec.objective_ref()
     location = locate.locate(ref)
     imported = import_objective and not ref.command
@@ -89,8 +101,8 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         samples=tuple(spec.space.resolve(spec.space.sample(rng)) for _ in range(SAMPLES)),
         grid=spec.space.grid_size(),
         endless=tuple(parameter.full_name for parameter, _ in spec.space.endless()),
-        sampler=_component(spec.sampler),
-        pruner=_component(spec.pruner),
+        sampler=algorithm_text(spec.sampler),
+        pruner=algorithm_text(spec.pruner),
         red_flags=tuple(f"{flag.name}: {flag.words}" for flag in spec.red_flags),
         warnings=tuple(warnings_for(spec)),
         first=_first(spec),
@@ -117,37 +129,32 @@ def _mlflow(spec: StudySpec, runs: Path) -> str:
     return f"{redact(tracking_uri(spec, runs))}, experiment {experiment_name(spec)}"
 
 
-def _component(component: Component) -> str:
-    options = ", ".join(f"{key}: {show(value)}" for key, value in component.options.items())
-    return f"{component.name} ({options})" if options else component.name
-
-
 def _first(spec: StudySpec) -> str:
-    """What is tried before the sampler has a say."""
+    """Return what is tried before the sampler chooses."""
     parts = [f"{len(spec.enqueue)} enqueued"] if spec.enqueue else []
     if spec.sampler.name == "grid":
         among = " that are not among them" if spec.enqueue else ""
-        parts.append(f"the {spec.space.grid_size()} cells of the grid{among}")
+        parts.append(f"the {count(spec.space.grid_size() or 0, 'cell')} of the grid{among}")
     if spec.fallbacks:
-        parts.append(f"{len(spec.fallbacks)} fallbacks while trials end ill and none has passed the red flags")
+        parts.append(f"{count(len(spec.fallbacks), 'fallback')} while no trial has passed the red flags")
     if spec.warm_start is not None:
-        parts.append(f"up to {spec.warm_start.trials} of earlier studies, in turn with the sampler's own")
+        parts.append(
+            f"up to {count(spec.warm_start.trials, 'trial')} of earlier studies, alternating with the sampler's own"
+        )
     return ", then ".join(parts) or "nothing enqueued"
 
 
 def _budget(spec: StudySpec) -> str:
-    budget = spec.budget
-    limits = ((budget.trials, "trials"), (budget.hours, "hours"), (budget.gpu_hours, "GPU hours"))
-    given = [f"{limit:g} {unit}" for limit, unit in limits if limit is not None]
-    end = " or ".join(given) or "every cell of the grid once"
-    return f"{end}; stops when the first {budget.failures} trials all fail"
+    failures = spec.budget.failures
+    when = "the first trial fails" if failures == 1 else f"the first {failures} trials all fail"
+    return f"{budget_text(spec.budget)}; stops when {when}"
 
 
 def _engine(spec: StudySpec) -> str:
     engine = spec.engine
     name = f"{engine.name} at {engine.address}" if engine.address else engine.name
-    parts = [name, "as many workers as fit" if engine.workers is None else f"{engine.workers} workers"]
-    parts += [f"{engine.cpu} CPU threads each"] if engine.cpu else []
+    parts = [name, "as many workers as fit" if engine.workers is None else count(engine.workers, "worker")]
+    parts += [f"{count(engine.cpu, 'CPU thread')} each"] if engine.cpu else []
     parts += [engine.gpu_text] if engine.gpu else []
     parts += [f"{engine.trial_timeout:g} s a trial at most"] if engine.trial_timeout else []
     parts += [f"{engine.report_timeout:g} s between reports at most"] if engine.report_timeout else []

@@ -1,4 +1,4 @@
-"""What other samplers, pruners and red flags would have done with a study's own trainings."""
+"""Replay of a study's own trainings under other samplers, pruners and red flags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 
 from hpo import layout
-from hpo.analysis.formatting import component
+from hpo.analysis.formatting import count
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine, ShuffledSampler
 from hpo.errors import ReplayError
@@ -21,6 +21,7 @@ from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
 from hpo.spec.models import Budget, Checkpoints, Component, EngineSpec, StudySpec
+from hpo.spec.wording import algorithm_text
 from hpo.storage.history import Step
 from hpo.trackers.base import Tracker
 from hpo.trial import EXCEPTION, OBJECTIVE, Job, Outcome
@@ -28,9 +29,18 @@ from hpo.trial import EXCEPTION, OBJECTIVE, Job, Outcome
 
 @dataclass(frozen=True)
 class Recorded:
-    """What there is to replay. complete: trials that ran to their end. cut: those that something ended before, so
-    that nobody knows how they would have gone on. left_out: finished trials without a history. steps: reports in
-    all. workers: how many trials ran at once. winner: the trial number of the best COMPLETE one, `best` its value."""
+    """Trainings of a study that can be replayed.
+
+    Attributes:
+        recordings: The trials with a history.
+        complete: Number of trials that ran to their end.
+        cut: Number of trials that something ended before, so that nobody knows how they would have continued.
+        left_out: Number of finished trials without a history.
+        steps: Number of reports in all.
+        workers: Number of trials that ran at once.
+        winner: Number of the best COMPLETE trial.
+        best: Final value of the winner.
+    """
 
     recordings: tuple[Recording, ...]
     complete: int
@@ -44,10 +54,16 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Replayed:
-    """One replay. steps: reports of all trials; seconds: simulated wall time; found_steps: reports of all trials when
-    the best one ended (None: it was stopped); kept: whether the recorded winner ran to its end; best: the best final
-    value of a trial that ran to its end (None: there was none); rank: the place of that trial among the recorded ones,
-    1 is the winner."""
+    """Result of one replay.
+
+    Attributes:
+        steps: Reports of all trials.
+        seconds: Simulated wall time.
+        found_steps: Reports of all trials when the best one ended; None if no trial ran to its end.
+        kept: True if the recorded winner ran to its end.
+        best: The best final value of a trial that ran to its end; None if there was none.
+        rank: Place of that trial among the recorded ones; 1 is the winner.
+    """
 
     steps: int
     seconds: float
@@ -59,7 +75,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Policy:
-    """A sampler, a pruner and red flags. shuffled: a random order takes the sampler's place."""
+    """A sampler, a pruner and red flags; if `shuffled`, a random order takes the sampler's place."""
 
     name: str
     spec: StudySpec
@@ -67,25 +83,40 @@ class Policy:
 
 
 def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, overrides: Sequence[str]) -> Policy:
-    """The study `name` as it ran, with `sampler` and `pruner` (a name or a mapping, in YAML) in the place of its own,
-    and other keys as `key=value`. No sampler: a random order. Raises SpecError, StudyNotFound."""
+    """Return the study `name` as it ran, with another sampler, pruner or other keys.
+
+    Args:
+        runs: The runs folder.
+        name: Name of the study.
+        sampler: A name or a mapping, in YAML; None for a random order.
+        pruner: A name or a mapping, in YAML; None for the study's own.
+        overrides: Other keys as `key=value`.
+
+    Raises:
+        SpecError: If a sampler, a pruner or a key is wrong.
+        StudyNotFound: If there is no such study.
+    """
     given = [f"{role}={text}" for role, text in (("sampler", sampler), ("pruner", pruner)) if text is not None]
     spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, [*overrides, *given], locate=False)
     parts = [spec.sampler.name] if sampler is not None else []
-    parts += ["no pruner"] if spec.pruner.name == "none" else [component(spec.pruner.name, spec.pruner.options)]
+    parts += ["no pruner"] if spec.pruner.name == "none" else [algorithm_text(spec.pruner)]
     return Policy(" + ".join(parts), spec, sampler is None)
 
 
 def recorded_of(study: StudyRecord) -> Recorded:
-    """The trainings of a study that can be replayed. Raises ReplayError when there are too few."""
+    """Return the trainings of a study that can be replayed.
+
+    Raises:
+        ReplayError: If there are fewer than two that ran to their end.
+    """
     metric = study.metrics[0]
     finished = [trial for trial in study.trials if trial.finished]
     usable = [trial for trial in finished if trial.history and trial.params]
     complete = [trial for trial in usable if trial.completed(metric)]
     if len(complete) < 2:
         raise ReplayError(
-            f"study '{study.name}' has {len(complete)} trial(s) that ran to their end with a history; expected at "
-            "least 2 to replay. A study run with `pruner: none` and `red_flags: []` is what shows most"
+            f"study '{study.name}' has {count(len(complete), 'trial')} that ran to the end with a history; expected at "
+            "least 2 to replay. A study run with `pruner: none` and `red_flags: []` shows most"
         )
     winner = best_of(tuple(complete), metric)
     assert winner is not None
@@ -124,7 +155,7 @@ def _recording(study: StudyRecord, trial: TrialRecord) -> Recording:
 
 
 def _at_once(trials: Sequence[TrialRecord]) -> int:
-    """The most trials that ran at one time."""
+    """Return the largest number of trials that ran at one time."""
     events = []
     for trial in trials:
         if trial.started is not None and trial.seconds is not None:
@@ -150,7 +181,18 @@ class _Counter(Tracker):
 
 
 def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Replayed:
-    """One replay of all recordings under a policy. Raises ReplayError, SpecError."""
+    """Replay all recordings once under a policy.
+
+    Args:
+        recorded: The recordings.
+        policy: What decides.
+        workers: Number of trials at a time.
+        seed: Seed of the random order and of the sampler.
+
+    Raises:
+        ReplayError: If a recording is missing.
+        SpecError: If the policy does not fit the study.
+    """
     # Recordings are all there is to spend, and no file is to be touched.
     budget = Budget(failures=len(recorded.recordings) + 1)
     changes = {"seed": seed, "budget": budget, "enqueue": (), "fallbacks": ()}

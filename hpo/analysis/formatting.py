@@ -62,11 +62,6 @@ def configuration(params: Mapping[str, Any], without: Iterable[str | None] = ())
     return ", ".join(parts) or tr("no other parameter")
 
 
-def component(name: str, options: Mapping[str, Any]) -> str:
-    """A sampler or pruner: `tpe (multivariate true, group true)`."""
-    return f"{name} ({', '.join(f'{key} {label(value)}' for key, value in options.items())})" if options else name
-
-
 def duration(seconds: float | None) -> str:
     """`0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`; an em dash when unknown."""
     if seconds is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hpo import layout
 from hpo.analysis.comparison import Comparison, GroupFinals
-from hpo.analysis.formatting import component, label
+from hpo.analysis.formatting import label
 from hpo.analysis.groups import ALL_TRIALS, Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.analysis.stability import Stability, loss_series, stability_of
@@ -23,6 +23,7 @@ from hpo.analysis.statistics.power import ALPHA, needed_per_side
 from hpo.analysis.summary_statistics import Spread, spread, usual_range
 from hpo.analysis.training.curves import Trainings, epochs_to_best, trainings_of
 from hpo.spec.models import Metric, StudySpec
+from hpo.spec.wording import algorithm_text
 
 # What must not be missed before a test is shown: Cohen's d of 2, which is a partial eta squared of 0.5 between two
 # groups of one size (see hpo.analysis.statistics.power).
@@ -392,8 +393,8 @@ def _decided(side: Side) -> dict[str, str]:
     if side.trial is None:
         found |= _searched(spec)
     found |= {key: label(value) for key, value in _flat(spec.constants).items()}
-    found["sampler"] = component(spec.sampler.name, spec.sampler.options)
-    found["pruner"] = component(spec.pruner.name, spec.pruner.options)
+    found["sampler"] = algorithm_text(spec.sampler)
+    found["pruner"] = algorithm_text(spec.pruner)
     rest = {key: value for key, value in spec.data().items() if key not in (*NOT_COMPARED, "sampler", "pruner")}
     return found | {key: label(value) for key, value in _flat(rest).items()}
 

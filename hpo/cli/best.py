@@ -1,4 +1,4 @@
-"""`hpo best`: the best configuration, as a study that trains it alone."""
+"""`hpo best`: print the best configuration as a study that trains it alone."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ Examples:
 def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> None:
     """Print the best configuration, as a study of its own.
 
-    Every parameter is fixed, the paths are absolute, the budget is one trial. With several metrics
-    it is the one of the Pareto front that is best by the first metric. STUDY is a name in the runs
-    folder or a YAML; by default the study last driven."""
+    Every parameter is fixed, the paths are absolute, and the budget is one trial. With several metrics it is the
+    trial of the Pareto front that is best by the first metric. STUDY is a name in the runs folder or a YAML; by
+    default the study last driven.
+    """
     from hpo.actions.best import alone, as_yaml, choose
     from hpo.analysis.records import records_of
     from hpo.layout import study_directory

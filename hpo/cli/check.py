@@ -1,4 +1,4 @@
-"""`hpo check`: is study.yaml right, and what would it do?"""
+"""`hpo check`: validate a study and print its plan."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpo.analysis.formatting import count
 from hpo.cli.common import aligned, emit, json_option, labelled, runs_option, set_option, trials_option
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ Exit code: 0 all is right (warnings are no errors), 2 the study is wrong.
 @click.argument("study", metavar="STUDY.yaml")
 @set_option
 @trials_option
-@click.option("--import", "import_objective", is_flag=True, help="Import the objective, too: runs its module's code.")
+@click.option("--import", "import_objective", is_flag=True, help="Also import the objective; this runs its code.")
 @runs_option
 @json_option
 def check(
@@ -39,7 +40,8 @@ def check(
 ) -> int:
     """Validate a study and print its plan; nothing is run.
 
-    The objective is located, but not imported unless told."""
+    The objective is located. It is imported only with --import.
+    """
     from hpo.actions.plan import plan
     from hpo.spec.load import load_spec
 
@@ -53,7 +55,9 @@ def check(
 
 
 def _text(plan: Plan) -> str:
-    cells = f"none, for {', '.join(plan.endless)} can be any number" if plan.grid is None else f"{plan.grid} cells"
+    cells = (
+        f"none, since {', '.join(plan.endless)} can have any value" if plan.grid is None else count(plan.grid, "cell")
+    )
     blocks = [
         labelled(
             [
@@ -100,7 +104,7 @@ def _parameters(plan: Plan) -> str:
 
 
 def _samples(plan: Plan) -> str:
-    """Configurations as columns under their parameters' names: what the objective would be given."""
+    """Return configurations as columns under their parameters' names, as the objective would be given them."""
     names = list(dict.fromkeys(row.name for row in plan.parameters))
     rows = [[_cell(sample[name]) if name in sample else "-" for name in names] for sample in plan.samples]
     columns = [[name, *(row[index] for row in rows)] for index, name in enumerate(names)]

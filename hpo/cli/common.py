@@ -1,4 +1,4 @@
-"""What the commands share: their options, finding the study meant, and plain text."""
+"""Options, the search for the study that is meant, and plain text, which several commands share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def runs_option(command: F) -> F:
-    """`--runs DIR`, passed on as the absolute Path `runs`."""
+    """Add `--runs DIR`, passed on as the absolute Path `runs`."""
     return click.option(
         "--runs",
         metavar="DIR",
@@ -32,19 +32,19 @@ def runs_option(command: F) -> F:
 
 
 def set_option(command: F) -> F:
-    """`--set KEY=VALUE`, any number of them, passed on as the tuple `overrides`."""
+    """Add `--set KEY=VALUE`, any number of them, passed on as the tuple `overrides`."""
     text = "Override a key of the YAML, such as constants.epochs=2."
     return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=text)(command)
 
 
 def trials_option(command: F) -> F:
-    """`--trials N`, passed on as `trials`."""
+    """Add `--trials N`, passed on as `trials`."""
     number = click.IntRange(min=1)
     return click.option("--trials", type=number, metavar="N", help="Trials in all (budget.trials).")(command)
 
 
 def json_option(command: F) -> F:
-    """`--json`, passed on as the bool `as_json`."""
+    """Add `--json`, passed on as the bool `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
 
 
@@ -52,7 +52,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def listen_options(port: int) -> Callable[[F], F]:
-    """`--host` and `--port` of a server, passed on as `host` and `port` (by default the one given)."""
+    """Add `--host` and `--port` of a server, passed on as `host` and `port`; `port` is the default."""
 
     def decorate(command: F) -> F:
         ports = click.IntRange(0, 65535)
@@ -63,18 +63,25 @@ def listen_options(port: int) -> Callable[[F], F]:
 
 
 def cannot_listen(what: str, host: str, port: int, error: Exception) -> HpoError:
+    """Return the error of a server that cannot listen on its port, with another port to try."""
     other = port + 1 if 0 < port < 65535 else 0
     return HpoError(f"{what} cannot listen on {host}, port {port}: {error}. Try --port {other}")
 
 
 def study_argument(command: F) -> F:
-    """An optional STUDY, to be given to `find_study`."""
+    """Add an optional argument STUDY, to be given to `find_study`."""
     return click.argument("study", required=False)(command)
 
 
 def find_study(runs: Path, given: str | None) -> str:
-    """The name of the study meant: a name in the runs folder, a YAML whose name it bears, or
-    with None the study last driven. Raises StudyNotFound, SpecError for a YAML that is wrong."""
+    """Return the name of the study that is meant.
+
+    It is a name in the runs folder, a YAML with the name of a study there, or by default the study last driven.
+
+    Raises:
+        StudyNotFound: If there is no such study.
+        SpecError: If the YAML is wrong.
+    """
     names = layout.studies_in(runs)
     if given is None:
         if not names:
@@ -89,14 +96,14 @@ def find_study(runs: Path, given: str | None) -> str:
         name = load_spec(given, locate=False).name
         if name in names:
             return name
-    there = f"There are {listing(names)}." if names else "It holds no study."
+    there = f"There are {listing(names)}." if names else "There are no studies in it."
     raise StudyNotFound(
         f"there is no study '{name}' in {runs}.{nearest(name, names)} {there} {_where_to_look('')}".rstrip()
     )
 
 
 def page_options(command: F) -> F:
-    """`--lang`, `--images` and `--open`, of commands that write a report; for `present_report`."""
+    """Add `--lang`, `--images` and `--open`, for commands that write a report."""
     options = (
         click.option("--lang", metavar="LANG", help="en or zh-TW (Traditional Chinese); else $HPO_LANG, else en."),
         click.option(
@@ -114,7 +121,7 @@ def page_options(command: F) -> F:
 
 
 def present_report(page: Path, *others: Path, show: bool, quiet: bool = False) -> None:
-    """Says where a report is, the page first, unless `quiet`, and opens it if that is wanted."""
+    """Print the paths of a report unless `quiet`, the page first, and open the page if `show`."""
     if not quiet:
         click.echo("\n".join(map(str, (page, *others))))
     if show and click.launch(str(page)) != 0:
@@ -130,16 +137,20 @@ follow_up = layout.follow_up
 
 
 def answer_or_error(answer: Answer) -> str:
-    """What the driver said to a request. Raises ControlError with it if it did not do what was asked."""
+    """Return the sentence that answers a request.
+
+    Raises:
+        ControlError: If the driver did not do what was asked; its sentence says why.
+    """
     if not answer.ok:
         raise ControlError(answer.said)
     return answer.said
 
 
 def how_to_continue(runs: Path, name: str) -> str:
-    """How to go on with a study that nobody drives."""
+    """Return a sentence on how to continue a study that has no driver."""
     recorded = shlex.quote(str(layout.study_directory(runs, name) / layout.SPEC))
-    return f"`{follow_up(f'run {recorded}', runs)}` goes on with it, as does `hpo submit`"
+    return f"`{follow_up(f'run {recorded}', runs)}` continues it, and so does `hpo submit`"
 
 
 def emit(data: Any) -> None:
@@ -150,11 +161,12 @@ def emit(data: Any) -> None:
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:
+    """Return metrics as `val_auc 0.91, val_loss 0.3`."""
     return ", ".join(f"{name} {number(float(value))}" for name, value in metrics.items())
 
 
-def about(seconds: float) -> str:
-    """A time to wait, no finer than it can be known: `8 s`, `2 min`, `1 h 20 min`, `3 d 4 h`."""
+def rough_duration(seconds: float) -> str:
+    """Return a time to wait, no finer than it can be known: `8 s`, `2 min`, `1 h 20 min`, `3 d 4 h`."""
     if seconds < 60:
         return f"{max(seconds, 0):.0f} s"
     minutes = round(seconds / 60)
@@ -169,7 +181,7 @@ def about(seconds: float) -> str:
 
 
 def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of cells as lines with columns aligned; columns of `right` to the right."""
+    """Return rows of cells as lines with aligned columns; columns of `right` are aligned to the right."""
     rows = [tuple(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -182,5 +194,5 @@ def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[st
 
 
 def labelled(pairs: Iterable[tuple[str, str]]) -> str:
-    """`label      text` a line; an empty label continues the one before."""
+    """Return a line `label      text` for each pair; an empty label continues the line before."""
     return "\n".join(f"{label:<11}{text}" for label, text in pairs)

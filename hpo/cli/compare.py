@@ -1,4 +1,4 @@
-"""`hpo compare`: studies or trials beside each other."""
+"""`hpo compare`: compare studies, or trials, with each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ Examples:
 """
 )
 @click.argument("given", nargs=-1, required=True, metavar="A B [C ...]")
-@click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Write it there.")
+@click.option(
+    "-o", "--output", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Write it to this folder."
+)
 @page_options
 @runs_option
 @json_option
@@ -42,9 +44,10 @@ def compare(
 ) -> None:
     """Compare studies, or trials, with each other.
 
-    What was reached, with what and on which data, and whether the difference is more than scatter.
-    A, B, ... are studies by name or YAML, or trials as STUDY/NUMBER; the first is what the others
-    are compared with. Written to comparison-with-B.html, .md and .json in the folder of study A."""
+    The report says what was reached, with which configuration and data, and if the difference is more than chance. A,
+    B, ... are studies by name or YAML, or trials as STUDY/NUMBER; the first is what the others are compared with. It
+    is written to comparison-with-B.html, .md and .json in the folder of study A.
+    """
     from hpo.actions.compare import read_sides, write_comparison
     from hpo.reports.comparison_report import comparison_data
     from hpo.translation.catalogue import ENGLISH, chosen, language
@@ -62,7 +65,7 @@ def compare(
 
 
 def _meant(runs: Path, given: str) -> tuple[str, int | None]:
-    """The study, and the trial of `STUDY/12`; a study or YAML of that very name comes first."""
+    """Return the study, and the trial of `STUDY/12`; a study or YAML of that very name comes first."""
     study, slash, tail = given.rpartition("/")
     if slash and tail.isdigit() and given not in layout.studies_in(runs):
         return find_study(runs, study), int(tail)
@@ -70,7 +73,7 @@ def _meant(runs: Path, given: str) -> tuple[str, int | None]:
 
 
 def _summary(found: StudyComparison) -> str:
-    """What a terminal has room for: the ranges, the tests, whether the data are the same."""
+    """Return what a terminal has room for: the ranges, the tests, and if the data are the same."""
     from hpo.reports.p_values import p_text
     from hpo.reports.sections.study_comparison import data_warnings
 
@@ -98,8 +101,11 @@ def _summary(found: StudyComparison) -> str:
                 lines.append(f"{place}  not shown (n = {n}, about {test.needed} needed)")
             else:
                 effects = [f"{name} {size:.2f}" for name, size in (("g", test.g), ("A", test.a)) if size is not None]
-                said = ", ".join([number(test.difference, 3), f"p {p_text(test.p)}", *effects])
-                lines.append(f"{place}  {said} ({test.method})")
+                result = ", ".join([number(test.difference, 3), f"p {p_text(test.p)}", *effects])
+                lines.append(f"{place}  {result} ({test.method})")
         lines += [""] if one.tests else []
-    lines += [*data_warnings(found), f"{count(len(found.differences), 'difference')} of configuration; all of it:"]
+    lines += [
+        *data_warnings(found),
+        f"{count(len(found.differences), 'difference')} of configuration; the whole comparison:",
+    ]
     return "\n".join(lines)

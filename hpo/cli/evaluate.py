@@ -1,4 +1,4 @@
-"""`hpo evaluate`: the winner's kept weights on held-out data."""
+"""`hpo evaluate`: score the winner's kept weights on held-out data."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ study, trial or function, or it failed.
 def evaluate(study: str | None, trial: int | None, data: Path | None, runs: Path, as_json: bool) -> None:
     """Score the weights of the winner on held-out data.
 
-    With N, those of trial N. STUDY is a name in the runs folder or a YAML; by default the study last
-    driven. Without --data the test split of the study's own data is taken, which the search has never
-    seen."""
+    With N the weights of trial N are scored. STUDY is a name in the runs folder or a YAML; by default the study last
+    driven. Without --data the test split of the study's own data is used, which the search has never seen.
+    """
     from hpo.actions.evaluate import evaluate as score
 
     found = score(runs, find_study(runs, study), trial, data.absolute() if data else None)

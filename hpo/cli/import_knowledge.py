@@ -24,7 +24,7 @@ Examples:
 @click.argument("file", type=click.Path(path_type=Path))
 @runs_option
 def import_knowledge(file: Path, runs: Path) -> None:
-    """Keep what studies of elsewhere found.
+    """Import results of studies run elsewhere.
 
     FILE is one that `hpo export-knowledge` wrote. It is data alone: nothing in it is run. The same file again changes
     nothing; a later one of the same study takes the place of the earlier."""

@@ -1,4 +1,4 @@
-"""`hpo list`: the studies of a runs folder."""
+"""`hpo list`: list the studies of a runs folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ Examples:
 def list_studies(runs: Path, as_json: bool) -> None:
     """List the studies of the runs folder.
 
-    The study last driven comes first."""
+    The study last driven comes first.
+    """
     storages: dict[str, optuna.storages.BaseStorage] = {}
     rows = [_row(runs, name, storages) for name in layout.studies_in(runs)]
     if as_json:
@@ -47,11 +48,11 @@ def list_studies(runs: Path, as_json: bool) -> None:
 
 
 def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]) -> dict[str, Any]:
-    """One study; one that cannot be read has an `error` in place of counts, and hides no other."""
+    """Return one study; one that cannot be read has an `error` in place of counts, and hides no other."""
     import optuna
 
     from hpo.analysis.records import records_of
-    from hpo.cli.study_status import standing
+    from hpo.cli.study_status import study_status
     from hpo.spec.load import load_spec
     from hpo.storage.driver_lock import driver_of
     from hpo.storage.open import open_storage, storage_url
@@ -75,7 +76,7 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
             study = optuna.load_study(study_name=name, storage=storages[url])
         except KeyError:
             return row | {"error": f"it is no longer in its storage {redact(url)}"}
-        now = standing(records_of(study, spec, directory), spec)
+        now = study_status(records_of(study, spec, directory), spec)
     except HpoError as error:
         return row | {"error": str(error)}
     return row | {

@@ -13,7 +13,7 @@ from hpo import __version__
 from hpo.errors import HpoError
 from hpo.text import nearest
 
-# name -> (where its click command is, the line `hpo --help` shows: its help's first sentence)
+# The module and name of each click command, and the line that `hpo --help` shows: the first sentence of its help.
 COMMANDS = {
     "run": ("hpo.cli.run:run", "Run a study, or go on with it."),
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
@@ -23,17 +23,17 @@ COMMANDS = {
     "pause": ("hpo.cli.pause:pause", "Let a study start no new trials."),
     "resume": ("hpo.cli.resume:resume", "Let a paused study go on."),
     "stop": ("hpo.cli.stop:stop", "End a run of a study, as Ctrl-C does."),
-    "kill": ("hpo.cli.kill:kill", "End trials that run, and try them no more."),
+    "kill": ("hpo.cli.kill:kill", "Kill running trials; they are not retried."),
     "extend": ("hpo.cli.extend:extend", "Give a study a larger budget, also while it runs."),
     "report": ("hpo.cli.report:report", "Write the report of a study again."),
     "compare": ("hpo.cli.compare:compare", "Compare studies, or trials, with each other."),
     "diagnose": ("hpo.cli.diagnose:diagnose", "Say what went well or wrong in one training."),
-    "replay": ("hpo.cli.replay:replay", "What another pruner, sampler or red flag would have saved."),
+    "replay": ("hpo.cli.replay:replay", "Replay recorded trials under another pruner, sampler or red flag."),
     "best": ("hpo.cli.best:best", "Print the best configuration, as a study of its own."),
     "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
     "export-knowledge": ("hpo.cli.export_knowledge:export_knowledge", "Write what studies found into one small file."),
-    "import-knowledge": ("hpo.cli.import_knowledge:import_knowledge", "Keep what studies of elsewhere found."),
+    "import-knowledge": ("hpo.cli.import_knowledge:import_knowledge", "Import results of studies run elsewhere."),
     "dashboard": ("hpo.cli.dashboard:dashboard", "Serve optuna-dashboard on the storage of a study."),
     "mlflow": ("hpo.cli.mlflow:mlflow", "Show the runs of a study in MLflow."),
     "doctor": ("hpo.cli.doctor:doctor", "Say what is wrong with studies, and mend it."),
@@ -46,10 +46,14 @@ BROKEN_PIPE = 141
 
 
 class LazyGroup(click.Group):
+    """Group of commands that imports the file of a command when it is called."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now, or None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
@@ -59,6 +63,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of a command line, or say which commands there are."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             hint = nearest(name, COMMANDS) or f" Expected one of {', '.join(COMMANDS)}."
@@ -66,6 +71,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
@@ -94,11 +100,11 @@ Files:
 )
 @click.version_option(__version__, prog_name="hpo", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Search hyperparameters: one YAML says what to try, what comes out is a configuration and a report."""
+    """Search hyperparameters: one YAML says what to try, the result is a configuration and a report."""
 
 
 def complain(message: str) -> None:
-    """`hpo: message` on stderr, further lines aligned with the first, without any URL's password."""
+    """Print `hpo: message` on stderr, further lines aligned with the first, without any URL's password."""
     if "://" in message:
         from hpo.text import redact
 
@@ -107,10 +113,14 @@ def complain(message: str) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line `args` (default: the process's) and return the exit code.
+    """Run a command line and return the exit code.
 
-    Exit codes: 0 success, 1 the study or command failed, 2 wrong usage or input, 3 the study is
-    locked by another driver, 4 it was stopped (`hpo stop`) or is paused, 130 interrupted."""
+    Exit codes: 0 success, 1 the study or command failed, 2 wrong usage or input, 3 another driver holds the study, 4
+    it was stopped (`hpo stop`) or is paused, 130 interrupted.
+
+    Args:
+        args: The arguments after `hpo`; by default those of the process.
+    """
     given = list(sys.argv[1:] if args is None else args)
     try:
         code = _invoke(given)

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from hpo import layout
 from hpo.analysis.formatting import configuration, number
 from hpo.analysis.formatting import duration as exact
-from hpo.cli.common import about, metrics_text
+from hpo.cli.common import metrics_text, rough_duration
 from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
 
@@ -130,7 +130,7 @@ class LineProgress(StudyProgress):
         best = "none complete yet"
         if progress.best is not None:
             best = f"best {number(progress.best)}, trial {progress.best_number}"
-        left = "" if not self.remaining else f", about {about(self.remaining)} left"
+        left = "" if not self.remaining else f", about {rough_duration(self.remaining)} left"
         self.say(f"[{self.count}] {self.ended(job, outcome)} ({best}) {exact(outcome.seconds)}{left}")
 
     def message(self, text: str) -> None:
@@ -224,7 +224,7 @@ class LiveProgress(StudyProgress):
         if remaining:
             clock = "%H:%M" if remaining < 12 * 3600 else "%a %H:%M"
             at = time.strftime(clock, time.localtime(time.time() + remaining))
-            end = f", about {about(remaining)} left (until {at})"
+            end = f", about {rough_duration(remaining)} left (until {at})"
         line.add_row(finished, bar, f"{exact(self.elapsed)}{end}")
         return line
 

@@ -1,4 +1,4 @@
-"""`hpo replay`: a finished study once more, under other samplers, pruners and red flags."""
+"""`hpo replay`: replay a finished study under other samplers, pruners and red flags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo.analysis.formatting import count, duration, number
-from hpo.cli.common import about, aligned, emit, find_study, json_option, runs_option, set_option, study_argument
+from hpo.cli.common import (
+    aligned,
+    emit,
+    find_study,
+    json_option,
+    rough_duration,
+    runs_option,
+    set_option,
+    study_argument,
+)
 
 if TYPE_CHECKING:
     from hpo.actions.replay import Policy, Recorded, Replayed
@@ -32,7 +41,13 @@ Examples:
 )
 @study_argument
 @click.option("--pruner", "pruners", multiple=True, metavar="YAML", help="A pruner to try; any number of them.")
-@click.option("--sampler", "samplers", multiple=True, metavar="YAML", help="A sampler to try; without, a random order.")
+@click.option(
+    "--sampler",
+    "samplers",
+    multiple=True,
+    metavar="YAML",
+    help="A sampler to try, any number; else a random order.",
+)
 @click.option("--seeds", default=20, show_default=True, type=click.IntRange(min=1), help="Replays of each.")
 @click.option("--workers", type=click.IntRange(min=1), help="Trials at a time.  [default: as many as ran]")
 @set_option
@@ -48,12 +63,13 @@ def replay(
     runs: Path,
     as_json: bool,
 ) -> None:
-    """What another pruner, sampler or red flag would have saved.
+    """Replay recorded trials under another pruner, sampler or red flag.
 
-    The recorded trainings of STUDY run again in simulated time, in memory, each epoch as long as it
-    took; nothing is trained and nothing is changed. Of each policy: the epochs it saves, and in how
-    many of the replays the study's best trial still ran to its end. A trial that was stopped when it
-    ran is known only up to there: most is learned from a study that ran with `pruner: none`."""
+    The recorded trainings of STUDY run again in simulated time and in memory. Each epoch takes as long as it took;
+    nothing is trained and nothing is changed. For each policy it prints the epochs that it saves, and in how many of
+    the replays the study's best trial still runs to its end. A trial that was stopped when it ran is known only up to
+    there: a study that ran with `pruner: none` shows most.
+    """
     from hpo.actions.replay import policy_of, recorded_of
     from hpo.actions.replay import replay as replay_once
     from hpo.analysis.records import read_study
@@ -64,16 +80,16 @@ def replay(
     recorded = recorded_of(record)
     at_once = workers or recorded.workers
     found: list[tuple[Policy, list[Replayed]]] = []
-    began, said = time.monotonic(), time.monotonic()
+    began, shown = time.monotonic(), time.monotonic()
     for policy in policies:
         replays: list[Replayed] = []
         for seed in range(seeds):
             replays.append(replay_once(recorded, policy, at_once, seed))
-            if time.monotonic() - said > 5:
-                said = time.monotonic()
+            if time.monotonic() - shown > 5:
+                shown = time.monotonic()
                 done = len(found) * seeds + len(replays)
-                left = (said - began) / done * (len(policies) * seeds - done)
-                click.echo(f"{done} of {len(policies) * seeds} replays, about {about(left)} to go", err=True)
+                left = (shown - began) / done * (len(policies) * seeds - done)
+                click.echo(f"{done} of {len(policies) * seeds} replays, about {rough_duration(left)} to go", err=True)
         found.append((policy, replays))
     if as_json:
         emit(_data(name, recorded, at_once, found))
@@ -124,11 +140,13 @@ def _text(
     ]
     if recorded.cut:
         lines.append(
-            f"{recorded.cut} of them did not run to their end: what they would have become is not known, and they end "
-            "where they ended"
+            f"{count(recorded.cut, 'trial')} did not run to the end. How they would have continued is not known, so "
+            "their replay ends where they ended"
         )
     if recorded.left_out:
-        lines.append(f"{count(recorded.left_out, 'finished trial')} without a history left out")
+        lines.append(
+            f"{count(recorded.left_out, 'finished trial')} left out, since nothing was recorded of what they reported"
+        )
     rows = [("policy", "epochs saved", "time", "best trial kept", f"best {metric.name}", "found after")]
     for policy, replays in found:
         saved = sorted(_saved(recorded, replays))
@@ -145,7 +163,7 @@ def _text(
             )
         )
     lines += ["", *aligned(rows), "", *(_sentence(recorded, policy, replays) for policy, replays in found)]
-    lines.append("Medians over the replays; in brackets the least and the most.")
+    lines.append("Numbers are medians over the replays, with the smallest and the largest in brackets.")
     return "\n".join(lines)
 
 

@@ -27,9 +27,9 @@ Examples:
 def report(study: str | None, lang: str | None, images: str | None, show: bool, runs: Path, as_json: bool) -> None:
     """Write the report of a study again.
 
-    It goes into the study's folder: report.html, report.md and, for programs, report.json. A study
-    that is still running may be reported on too. STUDY is a name in the runs folder or a YAML; by
-    default the study last driven."""
+    It goes into the study's folder: report.html, report.md and, for programs, report.json. The study may still be
+    running. STUDY is a name in the runs folder or a YAML; by default the study last driven.
+    """
     from hpo.reports.write import write_report
     from hpo.translation.catalogue import chosen, language
 

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import component, count, duration, number
+from hpo.analysis.formatting import count, duration, number
 from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
 from hpo.errors import HpoError
 from hpo.text import redact
@@ -156,9 +156,8 @@ def _command(context: click.Context) -> str:
 
 
 def _header(spec: StudySpec, runs: Path) -> str:
-    budget = spec.budget
-    limits = ((budget.trials, "trial"), (budget.hours, "hour"), (budget.gpu_hours, "GPU hour"))
-    given = [f"{limit:g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
+    from hpo.spec.wording import algorithm_text, budget_text
+
     engine = spec.engine
     workers = "as many as fit" if engine.workers is None else str(engine.workers)
     where = f" at {engine.address}" if engine.address else ""
@@ -168,9 +167,9 @@ def _header(spec: StudySpec, runs: Path) -> str:
             ("study", f"{spec.name} ({spec.source})"),
             ("objective", spec.objective_ref().label),
             ("metrics", ", ".join(f"{metric.direction} {metric.name}" for metric in spec.metrics)),
-            ("sampler", component(spec.sampler.name, spec.sampler.options)),
-            ("pruner", component(spec.pruner.name, spec.pruner.options)),
-            ("budget", ", ".join(given) or "every cell of the grid once"),
+            ("sampler", algorithm_text(spec.sampler)),
+            ("pruner", algorithm_text(spec.pruner)),
+            ("budget", budget_text(spec.budget)),
             ("workers", f"{workers} ({engine.name} engine{where}{gpu})"),
             ("where", str(layout.study_directory(runs, spec.name))),
         ]

@@ -1,4 +1,4 @@
-"""`hpo status`: where a study stands, read from its storage; a running driver is not disturbed."""
+"""`hpo status`: show where a study stands, read from its storage; a running driver is not disturbed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord, TrialRecord
-    from hpo.cli.study_status import Standing
+    from hpo.cli.study_status import StudyStatus
     from hpo.cluster.jobs import Job
 
-# Regions of the space that are named; --json has some more.
-MOST_PLACES = 3
+# Regions of the space that are shown; --json has some more.
+MOST_REGIONS = 3
 
 
 @click.command(
@@ -50,11 +50,12 @@ Examples:
 def status(study: str | None, runs: Path, as_json: bool) -> None:
     """Show where a study stands.
 
-    Counts, the best trial so far, the trials that run now with their last epoch, the time spent,
-    what ended trials early, each red flag for itself, and where in the search space red flags are
-    raised. STUDY is a name in the runs folder or a YAML; by default the study last driven."""
+    It prints counts, the best trial so far, the running trials with their last epoch, the time spent, what ended
+    trials early (each red flag by itself), and where in the search space red flags are raised. STUDY is a name in the
+    runs folder or a YAML; by default the study last driven.
+    """
     from hpo.analysis.records import records_of
-    from hpo.cli.study_status import silent_flags, standing
+    from hpo.cli.study_status import silent_flags, study_status
     from hpo.cluster.jobs import jobs_of, states_of
     from hpo.control.requests import read_steering
     from hpo.layout import study_directory
@@ -75,7 +76,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
         return
     spec, stored = load_study(runs, name)
     record = records_of(stored, spec, study_directory(runs, name))
-    now = standing(record, spec)
+    now = study_status(record, spec)
     driver = driver_of(record.directory)
     spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
     if driver is not None:
@@ -106,7 +107,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "best": now.best and _trial(now.best),
                 "pareto_front": [trial.number for trial in now.front] if len(record.metrics) > 1 else None,
                 "running": [_trial(trial) | _last(trial) for trial in now.running],
-                "deaths": now.deaths,
+                "causes": now.causes,
                 "warnings": now.warnings,
                 "red_flags_where": where,
                 "red_flags_silent": silent,
@@ -114,8 +115,8 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
             }
         )
     else:
-        resume = f"{paused}; `{follow_up(f'resume {shlex.quote(name)}', runs)}` goes on" if paused else ""
-        click.echo(_text(record, now, driver, _queue(jobs, states), resume, spent, where[:MOST_PLACES], silent))
+        resume = f"{paused}; `{follow_up(f'resume {shlex.quote(name)}', runs)}` resumes it" if paused else ""
+        click.echo(_text(record, now, driver, _queue(jobs, states), resume, spent, where[:MOST_REGIONS], silent))
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def _last(trial: TrialRecord) -> dict[str, Any]:
 
 def _text(
     record: StudyRecord,
-    now: Standing,
+    now: StudyStatus,
     driver: Mapping[str, Any] | None,
     queue: str,
     paused: str,
@@ -156,40 +157,40 @@ def _text(
         lines.append(("best", f"{metrics_text(searched)}, trial {now.best.number}"))
         lines.append(("", configuration(now.best.params)))
     if len(record.metrics) > 1 and now.front:
-        lines.append(("front", f"no trial beats these in every metric: {numbers(t.number for t in now.front)}"))
+        lines.append(("front", f"no other trial beats these in every metric: {numbers(t.number for t in now.front)}"))
     gpu = f", {duration(spent['gpu_seconds'])} of GPU" if spent["gpu_seconds"] else ""
     lines.append(("time", f"{duration(spent['seconds'])}{gpu}"))
-    if now.deaths:
-        lines.append(("ended by", ", ".join(f"{cause} {n}" for cause, n in now.deaths.items())))
+    if now.causes:
+        lines.append(("ended by", ", ".join(f"{cause} {n}" for cause, n in now.causes.items())))
     if now.warnings:
         lines.append(("warned of", ", ".join(f"{flag} {n}" for flag, n in now.warnings.items())))
-    lines += [("" if place else "where", said) for place, said in enumerate(where)]
-    lines += [("" if place else "silent", said) for place, said in enumerate(silent)]
+    lines += [("" if place else "where", sentence) for place, sentence in enumerate(where)]
+    lines += [("" if place else "silent", sentence) for place, sentence in enumerate(silent)]
     text = labelled(lines)
     if not now.running:
         return text
     rows = [("trial", "epoch", "time", "metrics", "parameters"), *(_row(trial) for trial in now.running)]
     title = "running"
     if driver is None:
-        title = "left running by a driver that died (`hpo run` puts them back in the queue)"
+        title = "left running by a driver that died; `hpo run` puts them back in the queue"
     return "\n".join([text, "", title, *(f"  {line}" for line in aligned(rows, right=(0, 1, 2)))])
 
 
 def _driver(driver: Mapping[str, Any] | None) -> str:
     if driver is None:
-        return "none at work"
+        return "none"
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
     job = f", {driver['job']}," if "job" in driver else ""
     return f"process {driver.get('pid', '?')} on {driver.get('host', '?')}{job} since {since}"
 
 
 def _queue(jobs: Sequence[Job], states: Mapping[str, str]) -> str:
-    """The jobs that wait or run, else the last one; empty if none was submitted."""
+    """Return the jobs that wait or run, else the last one; empty if none was submitted."""
     if not jobs:
         return ""
     shown = [job for job in jobs if job.id in states] or jobs[-1:]
-    said = ", ".join(f"{job.label}: {states.get(job.id, 'not seen in the queue')}" for job in shown)
-    return f"{said} ({count(len(jobs), 'job')} submitted)"
+    states_text = ", ".join(f"{job.label}: {states.get(job.id, 'not seen in the queue')}" for job in shown)
+    return f"{states_text} ({count(len(jobs), 'job')} submitted)"
 
 
 def _jobs(jobs: Sequence[Job], states: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -197,7 +198,7 @@ def _jobs(jobs: Sequence[Job], states: Mapping[str, str]) -> list[dict[str, Any]
 
 
 def _not_started(name: str, jobs: Sequence[Job], states: Mapping[str, str], as_json: bool) -> None:
-    """Of a study that was submitted, and of which no job has run yet."""
+    """Print what is known of a study that was submitted and of which no job has run yet."""
     if as_json:
         emit({"study": name, "driver": None, "jobs": _jobs(jobs, states)})
     else:

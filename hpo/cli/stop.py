@@ -76,10 +76,10 @@ def _nobody(directory: Path, name: str) -> None:
 
 def _standing(runs: Path, name: str) -> str:
     from hpo.analysis.records import records_of
-    from hpo.cli.study_status import standing
+    from hpo.cli.study_status import study_status
     from hpo.storage.load_study import load_study
 
     spec, stored = load_study(runs, name)
-    now = standing(records_of(stored, spec, layout.study_directory(runs, name), histories=False), spec)
+    now = study_status(records_of(stored, spec, layout.study_directory(runs, name), histories=False), spec)
     said = f"{now.total} trials finished: {now.complete} complete, {now.pruned} pruned, {now.failed} failed"
     return f"{said}; {count(now.waiting, 'trial')} in the queue" if now.waiting else said

@@ -1,4 +1,4 @@
-"""Where a recorded study stands: what `status` and `list` count."""
+"""Counts of a recorded study, as `hpo status` and `hpo list` show them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,22 @@ from hpo.spec.models import StudySpec
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Counts of finished trials (complete, pruned, failed) and of attempts that were tried again
-    (requeued); `best` is that of the first metric; `front` the Pareto front, of one metric the best
-    alone; `deaths` how many trials each cause ended, each red flag for itself; `warnings` on how many trials
-    each red flag only warned."""
+class StudyStatus:
+    """Counts of a recorded study.
+
+    Attributes:
+        budget: Trials of the budget, or None without a limit of trials.
+        complete: Finished trials that completed.
+        pruned: Finished trials that were pruned.
+        failed: Finished trials that failed.
+        requeued: Attempts that were tried again.
+        running: Trials that run now, or were left running by a driver that died.
+        waiting: Number of queued trials.
+        best: The best trial by the first metric, or None.
+        front: The Pareto front; with one metric the best trial alone.
+        causes: How many trials each cause ended; each red flag is a cause of its own.
+        warnings: On how many trials each red flag only warned.
+    """
 
     budget: int | None
     complete: int
@@ -28,31 +39,33 @@ class Standing:
     waiting: int
     best: TrialRecord | None
     front: tuple[TrialRecord, ...]
-    deaths: dict[str, int]
+    causes: dict[str, int]
     warnings: dict[str, int]
 
     @property
     def finished(self) -> int:
+        """Number of finished trials."""
         return self.complete + self.pruned + self.failed
 
     @property
     def total(self) -> str:
-        """`12 of 48`, or `12` without a budget of trials."""
+        """Number of finished trials as `12 of 48`, or `12` without a budget of trials."""
         return f"{self.finished}" if self.budget is None else f"{self.finished} of {self.budget}"
 
 
 def silent_flags(record: StudyRecord, spec: StudySpec) -> list[str]:
-    """A sentence for each red flag that names what no trial of the study ever had."""
+    """Return a sentence for each red flag that names something no trial of the study ever had."""
     reported = dict.fromkeys(name for trial in record.trials for step in trial.history for name in step.metrics)
     known = {*spec.constants, *(parameter.name for parameter in spec.space.walk())}
     return unheard(spec.red_flags, reported, known)
 
 
-def standing(record: StudyRecord, spec: StudySpec) -> Standing:
+def study_status(record: StudyRecord, spec: StudySpec) -> StudyStatus:
+    """Return the counts of a recorded study."""
     best = best_of(record.complete(record.metrics[0]), record.metrics[0])
     one = () if best is None else (best,)
-    deaths = Counter(_cause(trial) for trial in record.trials if trial.state in ("PRUNED", "FAIL"))
-    return Standing(
+    causes = Counter(_cause(trial) for trial in record.trials if trial.state in ("PRUNED", "FAIL"))
+    return StudyStatus(
         budget=spec.planned_trials(),
         complete=len(record.in_state("COMPLETE")),
         pruned=len(record.in_state("PRUNED")),
@@ -62,7 +75,7 @@ def standing(record: StudyRecord, spec: StudySpec) -> Standing:
         waiting=len(record.in_state("WAITING")),
         best=best,
         front=pareto_front(record) if len(record.metrics) > 1 else one,
-        deaths=dict(deaths.most_common()),
+        causes=dict(causes.most_common()),
         warnings=warnings_of(record),
     )
 

@@ -1,9 +1,12 @@
-"""The language a report is written in. Texts are English in the source; `languages/` has one catalogue a
-further language (gettext's PO, extracted and kept up to date with Babel: `make messages`).
+"""The language of a report, and the translation of its texts.
 
-`tr` and `trn` translate into the language of the running `with language(...)` block, so that a figure, a
-table and a sentence made within it agree. What the user named (metrics, parameters, causes in a log) is
-never translated: it goes into a text as a value."""
+Texts are English in the source. Each further language has one catalogue beside this module: a PO file of gettext,
+extracted and kept up to date with Babel by `make messages`.
+
+`tr` and `trn` translate into the language of the running `with language(...)` block, so that a figure, a table and a
+sentence that are made in it agree. A text without a translation stays English. What the user named (metrics,
+parameters, causes in a log) is never translated: it goes into a text as a value.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 ENGLISH = "en"
 # As `--lang` takes it, and as HTML and Babel spell it.
 LANGUAGES = {ENGLISH: "en", "zh-TW": "zh_Hant_TW"}
-# What stands between two sentences.
+# Text between two sentences.
 _BETWEEN = {ENGLISH: " ", "zh-TW": ""}
 VARIABLE = "HPO_LANG"
 
@@ -33,13 +36,18 @@ _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
 def current() -> str:
-    """A key of LANGUAGES."""
+    """Return the language of the running block, a key of LANGUAGES."""
     return _current.get()
 
 
 def chosen(given: str | None = None) -> str:
-    """The language given, else $HPO_LANG, else English; `zh_tw` means `zh-TW`. Raises
-    LanguageError for any other."""
+    """Return the language that is asked for: the given one, else $HPO_LANG, else English.
+
+    Case and the separator do not count: `zh_tw` means `zh-TW`.
+
+    Raises:
+        LanguageError: If reports are not written in that language.
+    """
     asked = given or os.environ.get(VARIABLE) or ENGLISH
     for known in LANGUAGES:
         if asked.replace("_", "-").lower() == known.lower():
@@ -53,7 +61,7 @@ def chosen(given: str | None = None) -> str:
 
 @contextmanager
 def language(code: str) -> Iterator[None]:
-    """Within the block, texts are in `code`, a key of LANGUAGES."""
+    """Make texts in the block be in `code`, a key of LANGUAGES."""
     token = _current.set(code)
     try:
         yield
@@ -62,32 +70,35 @@ def language(code: str) -> Iterator[None]:
 
 
 def tr(message: str, /, **values: Any) -> str:
-    """`message`, which must be a literal, translated; then each `{name}` in it replaced by its value."""
+    """Return `message`, which must be a literal, translated, with each `{name}` in it replaced by its value."""
     return _translated(message, message, 1).format(**values)
 
 
 def trn(singular: str, plural: str, n: int, /, **values: Any) -> str:
-    """The message for `n` things; `{n}` in it is that number, with separators of thousands."""
+    """Return the message for `n` things; `{n}` in it is that number, with separators of thousands."""
     return _translated(singular, plural, n).format(n=whole(n), **values)
 
 
 def mark(message: str) -> str:
-    """`message` itself: tells the extraction that a constant will be given to `tr` where it is shown."""
+    """Return `message` itself.
+
+    It tells the extraction that a constant will be given to `tr` where it is shown.
+    """
     return message
 
 
 def sentences(texts: Iterable[str]) -> str:
-    """Those that are not empty, one after the other."""
+    """Join sentences as the language does, without the empty ones."""
     return _BETWEEN[current()].join(text for text in texts if text)
 
 
 def file_stem(stem: str) -> str:
-    """`report`, or `report.zh-TW` in that language: files of several languages lie side by side."""
+    """Return `report`, or `report.zh-TW` in that language: files of several languages lie side by side."""
     return stem if current() == ENGLISH else f"{stem}.{current()}"
 
 
 def whole(n: int) -> str:
-    """`12,345`, as the language groups its digits."""
+    """Return a whole number with its digits grouped as the language does: `12,345`."""
     if -10_000 < n < 10_000:
         return str(n)
     from babel.numbers import format_decimal
@@ -96,7 +107,7 @@ def whole(n: int) -> str:
 
 
 def moment(when: datetime) -> str:
-    """A date and a time to the minute, as the language writes them."""
+    """Return a date and a time to the minute, as the language writes them."""
     from babel.dates import format_datetime
 
     # The pattern is Unicode's (UTS 35).
@@ -115,7 +126,7 @@ def _translated(singular: str, plural: str, n: int) -> str:
 
 @cache
 def catalogue(code: str) -> Catalog:
-    """The translations into `code`, any key of LANGUAGES but English."""
+    """Return the translations into `code`, any key of LANGUAGES but English."""
     from babel.messages.pofile import read_po
 
     with files("hpo.translation").joinpath(f"{LANGUAGES[code]}.po").open("rb") as file:

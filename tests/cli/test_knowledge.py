@@ -65,7 +65,7 @@ def test_an_earlier_study_is_pointed_at_once(hpo: Hpo, finished):
 
 def test_check_says_what_would_be_taken_and_makes_nothing(hpo: Hpo, finished, study_yaml, tmp_path: Path):
     said = hpo("check", finished, "--set", "name=second", "--set", "warm_start=auto")
-    assert "first      up to 5 of earlier studies, in turn with the sampler's own" in said.out
+    assert "first      up to 5 configurations of earlier studies, alternating with the sampler's own" in said.out
     assert "warm start: " in said.out
     said = hpo("check", finished, "--set", "warm_start=auto", "--runs", tmp_path / "empty")
     assert "warm start: no earlier study has a configuration for this one" in said.out

@@ -19,8 +19,9 @@ HEAVY = ("torch", "ray", "mlflow", "plotly")
 def test_help_lists_every_command_with_its_line(hpo: Hpo):
     said = hpo("--help")
     assert said.code == 0
+    text = " ".join(said.out.split())  # a long line is broken
     for name, (_, line) in COMMANDS.items():
-        assert any(row.split(None, 1) == [name, line] for row in said.out.splitlines()), name
+        assert f" {name} {line}" in text
     assert "Examples:" in said.out
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hpo.cli.common import about
+from hpo.cli.common import rough_duration
 from hpo.cli.progress import LiveProgress, PlainProgress
 from hpo.trackers.base import Progress
 from hpo.trial import Job, ObjectiveRef, Outcome
@@ -157,4 +157,4 @@ def test_failures_stay_above_the_display_and_the_end_is_told(make_spec, clock):
     [(-3, "0 s"), (8.4, "8 s"), (75, "1 min"), (3600, "1 h"), (4800, "1 h 20 min"), (100 * 3600, "4 d 4 h")],
 )
 def test_a_time_to_wait_is_no_finer_than_it_can_be_known(seconds, text):
-    assert about(seconds) == text
+    assert rough_duration(seconds) == text

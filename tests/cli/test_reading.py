@@ -24,7 +24,7 @@ def test_status_of_a_finished_study(hpo: Hpo, finished, runs: Path):
     said = hpo("status")
     assert said.code == 0
     assert f"study      toy ({runs / 'toy'})" in said.out
-    assert "driver     none at work" in said.out
+    assert "driver     none" in said.out
     assert "finished   4 of 4 trials: 4 complete, 0 pruned, 0 failed" in said.out
     assert "best       score -" in said.out
     assert hpo("status", "toy").out == hpo("status", finished).out == said.out
@@ -37,7 +37,7 @@ def test_status_as_json(hpo: Hpo, finished):
     assert data["budget"] == {"trials": 4, "hours": None, "gpu_hours": None}
     assert data["finished"] == data["complete"] == 4
     assert data["running"] == []
-    assert data["deaths"] == {}
+    assert data["causes"] == {}
     assert data["seconds"] > 0
     assert data["best"]["values"]["score"] == -((data["best"]["params"]["x"] - 0.3) ** 2)
 
@@ -45,7 +45,7 @@ def test_status_as_json(hpo: Hpo, finished):
 def test_status_counts_what_ended_trials(hpo: Hpo, study_yaml):
     hpo("run", study_yaml("raising", budget={"trials": 6}), "-q")
     data = json.loads(hpo("status", "--json").out)
-    assert data["deaths"] == {"exception": data["failed"]}
+    assert data["causes"] == {"exception": data["failed"]}
     assert data["failed"] + data["complete"] == 6
     assert f"ended by   exception {data['failed']}" in hpo("status").out
 
@@ -68,7 +68,7 @@ def test_red_flags_are_seen_everywhere(hpo: Hpo, study_yaml, runs: Path):
     assert "warned of  low 20\n" in text
     assert f"where      {place}\n" in text
     data = json.loads(hpo("status", "--json").out)
-    assert data["deaths"] == {"red flag far": len(far)}
+    assert data["causes"] == {"red flag far": len(far)}
     assert data["warnings"] == {"low": 20}
     assert data["red_flags_where"] == [place]
     assert place in (runs / "toy" / "report.md").read_text().replace("&lt;", "<")
@@ -120,8 +120,8 @@ def test_status_while_a_driver_runs_and_after_it_was_killed(hpo: Hpo, study_yaml
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     said = hpo("status").out
-    assert "driver     none at work" in said
-    assert "left running by a driver that died (`hpo run` puts them back in the queue)" in said
+    assert "driver     none" in said
+    assert "left running by a driver that died; `hpo run` puts them back in the queue" in said
 
 
 def test_status_and_best_need_no_objective(hpo: Hpo, tmp_path: Path, study_yaml):

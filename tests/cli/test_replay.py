@@ -55,7 +55,7 @@ def test_a_study_with_too_little(hpo: Hpo, study_yaml: Callable[..., Path]) -> N
     assert hpo("run", study_yaml("smooth", budget={"trials": 1}, engine="inline"), "--quiet").code == 0
     said = hpo("replay")
     assert said.code == 2
-    assert "has 1 trial(s) that ran to their end with a history; expected at least 2" in said.err
+    assert "has 1 trial that ran to the end with a history; expected at least 2" in said.err
 
 
 def test_no_study(hpo: Hpo) -> None:

@@ -154,7 +154,7 @@ def test_the_fail_button_of_the_dashboard_kills_a_trial_that_reports_nothing(stu
     finally:
         driver.kill()
         driver.communicate()
-    assert json.loads(quick("status", "--json").out)["deaths"]["killed"] == 1
+    assert json.loads(quick("status", "--json").out)["causes"]["killed"] == 1
     assert not psutil.wait_procs(processes_of(runs), timeout=10)[1]
 
 
@@ -172,7 +172,7 @@ def test_stop_can_wait_for_the_end(study_yaml, runs, hpo):
     assert driver.returncode == 4
     stands = r"^\d of 50 trials finished: \d complete, 0 pruned, 0 failed; 1 trial in the queue$"
     assert re.search(stands, said.out, re.M)
-    assert f"`hpo run {runs}/toy/study.yaml{layout.runs_argument(runs)}` goes on with it" in said.out
+    assert f"`hpo run {runs}/toy/study.yaml{layout.runs_argument(runs)}` continues it" in said.out
 
 
 def test_a_paused_study_waits_for_a_person_but_not_in_a_queue(study_yaml, runs, quick, hpo):
@@ -247,7 +247,7 @@ def test_a_finished_study_is_extended_and_its_recorded_yaml_goes_on(hpo, finishe
     said = hpo("extend", "toy", "--trials", "+2")
     assert said.out == (
         "the budget of study 'toy' is now 6 trials (was 4); no driver is at work on it. "
-        f"`hpo run {runs}/toy/study.yaml` goes on with it, as does `hpo submit`\n"
+        f"`hpo run {runs}/toy/study.yaml` continues it, and so does `hpo submit`\n"
     )
     said = hpo("run", runs / "toy" / "study.yaml")
     assert "6 of 6 trials finished" in said.out

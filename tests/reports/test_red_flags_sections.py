@@ -69,7 +69,7 @@ def test_what_each_flag_did_and_saved() -> None:
     )
     said = [block.text for block in blocks(section_of(sick(), "red-flags"), Text)]
     # 8 of 5 epochs, 7, 11 of 10 and 12 were trained.
-    assert any(text.endswith("In all 43, beside 169 that were trained.") for text in said)
+    assert any(text.endswith("summed: 43. In total 169 were trained.") for text in said)
 
 
 def test_where_it_lives_is_said_for_each_group() -> None:
@@ -79,7 +79,8 @@ def test_where_it_lives_is_said_for_each_group() -> None:
     p = "(p = 0.002)"
     assert text == (
         f"collapsed, in unet: 8 of 9 trials with learning_rate ≥ 0.00316, against 1 of 11 elsewhere {p}. collapsed, in "
-        "resnet: not tested (0 of 1 trials raised it; needed are about 6 trials, 3 of them with it and 3 without it)."
+        "resnet: not tested (0 of 1 trials raised it; a test needs about 6 trials, of which at least 3 raised it "
+        "and 3 did not)."
     )
     assert region_sentences(sick()) == [text.partition(". ")[0] + "."]
 

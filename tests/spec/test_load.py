@@ -394,7 +394,7 @@ def test_the_plan_of_a_study(folder: Path) -> None:
     assert found.endless == ("lr", "weights", "loss.focal.gamma")
     assert all(sample["optimizer"] == "adam" for sample in found.samples)
     assert found.budget.startswith("10 trials or 0.5 hours")
-    assert found.first == "1 enqueued, then 1 fallbacks while trials end ill and none has passed the red flags"
+    assert found.first == "1 enqueued, then 1 fallback while no trial has passed the red flags"
     assert found.directory == str(folder / "runs" / "demo")
 
 

@@ -105,7 +105,7 @@ def _hover_points(data: EnrichmentChart) -> go.Scatter:
             places.append(((low + high) / 2, row))
             lines = [literal(f"{strip.axis.name} {strip.axis.labels[cell]}")]
             if share.fraction is None:
-                lines.append(tr("no trial came so far"))
+                lines.append(tr("no trial reached that epoch"))
             else:
                 lines.append(tr("{n} of {all} trials raised it ({share})", n=share.flagged, all=share.n,
                                share=f"{share.fraction:.0%}"))  # fmt: skip

@@ -40,13 +40,13 @@ def diagnosis_section(study: StudyRecord) -> Section | None:
 
 def _how_to_read(study: StudyRecord) -> str:
     first = tr(
-        "A verdict is of the losses by epoch: healthy, overfitting, plateau, diverged, collapsed or noisy; none where "
-        "a curve is flat or too short. The best trial of each group:"
+        "A verdict describes the losses by epoch: healthy, overfitting, plateau, diverged, collapsed or noisy; none "
+        "where a curve is flat or too short. The best trial of each group:"
     )
     if study.group_by is None:
         first = tr(
-            "A verdict is of the losses by epoch: healthy, overfitting, plateau, diverged, collapsed or noisy; none "
-            "where a curve is flat or too short. The best trial:"
+            "A verdict describes the losses by epoch: healthy, overfitting, plateau, diverged, collapsed or noisy; "
+            "none where a curve is flat or too short. The best trial:"
         )
     return first
 

@@ -106,13 +106,13 @@ def _binning(axis: Axis) -> str:
         text = mark("{parameter} has many values and is binned in equal steps.")
     elif axis.log:
         text = mark(
-            "{parameter} is continuous and is binned in equal steps of its logarithm; the edges are on the axis, and a "
-            "bin holds its lower edge, the last bin both."
+            "{parameter} is continuous and is binned in equal steps of its logarithm. The edges are on the axis; each "
+            "bin includes its lower edge, the last bin both edges."
         )
     else:
         text = mark(
-            "{parameter} is continuous and is binned in equal steps; the edges are on the axis, and a bin holds its "
-            "lower edge, the last bin both."
+            "{parameter} is continuous and is binned in equal steps. The edges are on the axis; each bin includes its "
+            "lower edge, the last bin both edges."
         )
     return tr(text, parameter=axis.name)
 

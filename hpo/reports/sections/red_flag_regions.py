@@ -89,10 +89,10 @@ def _region(enrichment: RedFlagEnrichment, group: GroupEnrichment, region: Regio
 
 def _too_few(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
     if not group.share.n:
-        return tr("{flag}, in {group}: no trial came so far.", flag=enrichment.flag, group=group.group)
+        return tr("{flag}, in {group}: no trial reached that epoch.", flag=enrichment.flag, group=group.group)
     return tr(
-        "{flag}, in {group}: not tested ({ill} of {n} trials raised it; needed are about {needed} trials, {fewest} of "
-        "them with it and {fewest} without it).",
+        "{flag}, in {group}: not tested ({ill} of {n} trials raised it; a test needs about {needed} trials, of which "
+        "at least {fewest} raised it and {fewest} did not).",
         flag=enrichment.flag,
         group=group.group,
         ill=group.share.flagged,
@@ -105,16 +105,22 @@ def _too_few(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
 def _how_to_read(study: StudyRecord, found: tuple[RedFlagEnrichment, ...]) -> str:
     texts = [
         tr(
-            "Where in the space: of the trials that trained until the epoch in which a flag was first raised, or "
-            "longer, the share that raised it (a stop or a warning). A cell or, of a numeric parameter, all below or "
-            "above an edge of a cell is held against all other trials that have the parameter, by Fisher's exact test "
-            "(one-sided: is it more frequent inside?); p is corrected for the number of regions of a flag (Holm)."
+            "Regions of the search space: shown is the share of trials that raised a flag (a stop or a warning), among "
+            "those that trained at least until the epoch in which it was first raised. A region is a cell or, of a "
+            "numeric parameter, all values below or above an edge of a cell. It is compared with all other trials that "
+            "have the parameter, by Fisher's exact test (one-sided: is the flag more frequent inside?). p is corrected "
+            "for the number of regions of a flag (Holm)."
         )
     ]
     if study.group_by is not None:
-        texts.append(tr("Every value of {group} is tested for itself.", group=study.group_by))
+        texts.append(tr("Every value of {group} is tested by itself.", group=study.group_by))
     if any(enrichment.tests for enrichment in found):
-        texts.append(tr("Yellow is none of the trials of a cell, dark is all; what stands out is outlined."))
+        texts.append(
+            tr(
+                "Yellow: no trial of the cell raised it. Dark: all of them did. The outline marks a region in which it "
+                "is significantly more frequent."
+            )
+        )
     if any(enrichment.tests for enrichment in found) and (sampler := adaptive_sampler(study)):
         texts.append(
             tr(

@@ -19,7 +19,10 @@ def red_flags_section(study: StudyRecord) -> Section | None:
     if not counts:
         return None
     raised = any(count.raised for count in counts)
-    how = tr("Rules that look at every epoch of a trial. One that stops ends it there; one that warns lets it go on.")
+    how = tr(
+        "Rules that are checked in every epoch of a trial. A flag that stops ends the trial there; a flag that warns "
+        "lets it continue."
+    )
     if not raised:
         how = sentences([how, tr("None was raised.")])
     blocks: list[Block] = [Text(how), _counts(study, counts)]
@@ -66,7 +69,7 @@ def _saved(study: StudyRecord, counts: tuple[FlagCount, ...]) -> str:
         return tr("How many epochs the stops have saved is not known: no trial has completed.")
     return tr(
         "Epochs saved: the median length of the complete trials of the group (of the study, where the group has none) "
-        "less what a stopped trial had trained, summed. In all {saved}, beside {trained} that were trained.",
+        "minus what a stopped trial had trained, summed: {saved}. In total {trained} were trained.",
         saved=_rounded(sum(known)),
         trained=whole(sum(trial.steps for trial in study.trials if not trial.requeued)),
     )

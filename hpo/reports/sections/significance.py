@@ -190,8 +190,8 @@ def _checks(found: Anova) -> list[str]:
     if found.kruskal is not None:
         texts.append(
             tr(
-                "By ranks, on which outlying values have no hold, and without regard to the other factors, the values "
-                "of {group} compare as follows (Kruskal-Wallis): H = {h}, df = {df}, p {p}.",
+                "Kruskal-Wallis test of the values of {group}: H = {h}, df = {df}, p {p}. It compares ranks, so "
+                "outliers have little influence, and it ignores the other factors.",
                 group=found.group_by,
                 h=number(found.kruskal.h, 3),
                 df=found.kruskal.df,
@@ -231,9 +231,9 @@ def _computation(untested: tuple[UntestedTerm, ...]) -> str:
 def _no_factors(found: Anova) -> str:
     texts = []
     if found.continuous:
-        texts.append(tr("Continuous, and so no factor: {names}.", names=listed(found.continuous)))
+        texts.append(tr("Not factors, since they are continuous: {names}.", names=listed(found.continuous)))
     if found.conditional:
-        texts.append(tr("Not in every trial, and so no factor: {names}.", names=listed(found.conditional)))
+        texts.append(tr("Not factors, since not every trial has them: {names}.", names=listed(found.conditional)))
     return sentences(texts)
 
 

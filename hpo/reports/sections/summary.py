@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from hpo.analysis.formatting import component, configuration, decimals, duration, listed, number, score, trials
+from hpo.analysis.formatting import configuration, decimals, duration, listed, number, score, trials
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.summary_statistics import spread
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
 from hpo.reports.sections.shared import scores
 from hpo.spec.models import Budget, Metric, StudySpec
+from hpo.spec.wording import algorithm_text
 from hpo.storage.budget import Span, wall_seconds
 from hpo.translation.catalogue import moment, tr, trn, whole
 
@@ -119,8 +120,8 @@ def _setup(spec: StudySpec | None) -> list[tuple[str, Cell]]:
         return []
     facts = (
         (tr("Objective"), spec.objective_ref().label),
-        (tr("Sampler"), component(spec.sampler.name, spec.sampler.options)),
-        (tr("Pruner"), component(spec.pruner.name, spec.pruner.options)),
+        (tr("Sampler"), algorithm_text(spec.sampler)),
+        (tr("Pruner"), algorithm_text(spec.pruner)),
         (tr("Budget"), _budget(spec.budget)),
         (tr("Constants"), configuration(spec.constants) if spec.constants else ""),
         (tr("Seed"), str(spec.seed)),

@@ -47,11 +47,11 @@ def reason(found: Judgement) -> str:
     if isinstance(of, predicates.Improving):
         return tr(
             "{series} improves to the end: its last {n} epochs made {share} % of all it gained. None of the rules for "
-            "a sick training applies.",
+            "a faulty training applies.",
             series=found.series, n=of.epochs, share=percent(of.of_gain),
         )  # fmt: skip
     if found.verdict == "healthy":
-        return tr("{series} improved, and none of the rules for a sick training applies.", series=found.series)
+        return tr("{series} improved, and none of the rules for a faulty training applies.", series=found.series)
     if not found.series:
         return tr("No loss was written down, and no metric of which it is known whether more or less is better.")
     return trn(

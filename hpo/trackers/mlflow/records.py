@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
+from hpo.spec.wording import algorithm_text, budget_text
 from hpo.storage.budget import exhausted, span_of
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import (
@@ -29,7 +30,7 @@ from hpo.storage.trial_attributes import (
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from hpo.spec.models import Component, StudySpec
+    from hpo.spec.models import StudySpec
 
 KEY, KIND, TRIAL = "hpo.key", "hpo.kind", "hpo.trial"
 STUDY = "hpo.study"
@@ -224,25 +225,19 @@ def study_params(spec: StudySpec) -> dict[str, str]:
 
 def study_tags(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, str]:
     """What may change from run to run."""
-    budget = spec.budget.model_dump(exclude_none=True)
     return tags_of(
         {
             KIND: STUDY_KIND,
             STUDY: spec.name,
-            "hpo.sampler": _component(spec.sampler),
-            "hpo.pruner": _component(spec.pruner),
-            "hpo.budget": ", ".join(f"{key} {value:g}" for key, value in budget.items()),
+            "hpo.sampler": algorithm_text(spec.sampler),
+            "hpo.pruner": algorithm_text(spec.pruner),
+            "hpo.budget": budget_text(spec.budget),
             "hpo.engine": spec.engine.name,
             "hpo.seed": spec.seed,
             "hpo.group_by": spec.group_by,
             NOTE: note(spec, trials),
         }
     )
-
-
-def _component(component: Component) -> str:
-    options = ", ".join(f"{name} {value}" for name, value in component.options.items())
-    return f"{component.name} ({options})" if options else component.name
 
 
 def counted(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

@@ -1,0 +1,28 @@
+"""Words for parts of a study, the same in every command and tag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.spec.models import Budget, Component
+from hpo.text import show
+
+
+def algorithm_text(component: Component) -> str:
+    """Return a sampler or a pruner with its options: `tpe (multivariate true, n_startup_trials 20)`."""
+    options = ", ".join(f"{name} {_option(value)}" for name, value in component.options.items())
+    return f"{component.name} ({options})" if options else component.name
+
+
+def budget_text(budget: Budget) -> str:
+    """Return the limits of a budget: `30 trials or 2 hours`, or `every cell of the grid once` if there are none."""
+    limits = ((budget.trials, "trial"), (budget.hours, "hour"), (budget.gpu_hours, "GPU hour"))
+    given = [f"{limit:g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
+    return " or ".join(given) or "every cell of the grid once"
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_option(part)}" for name, part in value.items())
+    return ", ".join(map(_option, value)) if isinstance(value, (list, tuple)) else show(value)
