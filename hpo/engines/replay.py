@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.oracle.oracle import Oracle
-from hpo.space.encoding import UnitCube
+from hpo.space.encoding import UnitCubeEncoder
 from hpo.space.search_space import SearchSpace
 from hpo.storage.history import Step
 from hpo.trial import PRUNER, Job, Outcome
@@ -61,7 +61,7 @@ class Recordings:
     def __init__(self, space: SearchSpace, recordings: Sequence[Recording]) -> None:
         self.space = space
         self._recordings = tuple(recordings)
-        self._cube = UnitCube(space)
+        self._cube = UnitCubeEncoder(space)
         self._points = np.array([self._cube.point(recording.params) for recording in recordings])
         self._open = np.ones(len(recordings), dtype=bool)
         self._taken: dict[int, Recording] = {}
@@ -76,7 +76,7 @@ class Recordings:
 
     def take(self, number: int, params: Mapping[str, Any]) -> Recording:
         """The recording nearest to `params` (Optuna's names) that no trial has, for trial `number`; the same one
-        when asked again. Distances are those of `UnitCube`. Raises ValueError when none is left."""
+        when asked again. Distances are those of `UnitCubeEncoder`. Raises ValueError when none is left."""
         if number not in self._taken:
             if not self._open.any():
                 raise ValueError("every recorded training was replayed")

@@ -153,7 +153,7 @@ class Oracle:
         for step in earlier:
             if self._to_optuna(running, step.step, step.metrics):
                 self._compare(running, step.step, step.metrics[self._names[0]])
-        self._keep_flags(running, watch.replay((step.step, step.metrics) for step in earlier))
+        self._keep_flags(running, watch.observe_earlier((step.step, step.metrics) for step in earlier))
         self._tally.running(len(self._running))
         self._tracker.trial_started(job)
         return job
@@ -171,7 +171,7 @@ class Oracle:
             new = self._to_optuna(running, step, metrics)
             if new:
                 self._compare(running, step, metrics[self._names[0]])
-            self._keep_flags(running, running.watch.see(step, metrics, self._clock(), usage or Usage()))
+            self._keep_flags(running, running.watch.observe(step, metrics, self._clock(), usage or Usage()))
             if (reason := self.doomed().get(number)) is not None:
                 return Stop(reason)
             if running.watch.stopping is not None:
@@ -380,7 +380,7 @@ class Oracle:
     def _again(self, running: _Running, outcome: Outcome) -> bool:
         """Whether the configuration is tried again after this attempt."""
         spent = running.origin.get("spent", {}).get(outcome.cause, 0)
-        return outcome.cause in EXTERNAL_CAUSES or spent < self.spec.engine.retries.of(outcome.cause)
+        return outcome.cause in EXTERNAL_CAUSES or spent < self.spec.engine.retries.for_cause(outcome.cause)
 
 
 def _ended(outcome: Outcome, cause: str, reason: str) -> Outcome:
