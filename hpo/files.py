@@ -1,4 +1,4 @@
-"""Writing a file so that nobody ever sees a part of it, not even after a power cut."""
+"""Atomic writing: nobody ever sees a part of a file, not even after a power cut."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replaces or makes the file. Raises OSError, and then leaves what was there. A process that is killed meanwhile
-    leaves `<name>.<8 hex digits>.<its number>.partial`."""
+    """Write a file, or replace it as a whole.
+
+    A process that is killed meanwhile leaves `<name>.<8 hex digits>.<its number>.partial`.
+
+    Raises:
+        OSError: the file cannot be written; what was there is left as it was.
+    """
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:

@@ -1,4 +1,4 @@
-"""How values, lists and errors are written in messages, and passwords kept out of them."""
+"""Values, lists and errors as messages write them, and passwords kept out."""
 
 from __future__ import annotations
 

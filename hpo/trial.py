@@ -1,5 +1,9 @@
-"""What crosses a process boundary: Job (driver to worker), Trial (worker to objective), Report (worker to
-driver), Stop (the driver's answer to it), Outcome (worker to driver)."""
+"""Messages between processes, and the view that an objective has of its trial.
+
+Job goes from the driver to a worker, Trial from the worker to the objective, Report from the worker to the driver, Stop
+is
+the driver's answer to a Report, and Outcome is the worker's last message.
+"""
 
 from __future__ import annotations
 
@@ -57,19 +61,24 @@ class Interrupted(Pruned):
 
 @dataclass(frozen=True)
 class Stop:
-    """The driver's answer to a report that must be the last."""
+    """Answer of the driver to a report that must be the last."""
 
     reason: str
     interrupted: bool = False
 
     def exception(self) -> Pruned:
+        """Return the exception that ends the objective."""
         return Interrupted(self.reason) if self.interrupted else Pruned(self.reason)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """The most that a trial has taken so far (0: none, or nobody knows). gpu_memory: as a part of its GPU's memory.
-    host_bytes: of the host's, by its worker process and what that started."""
+    """The most that a trial has taken so far; 0 if nothing, or if it is not known.
+
+    Attributes:
+        gpu_memory: a part of the memory of its GPU.
+        host_bytes: memory of the host, by its worker process and the processes that this started.
+    """
 
     gpu_memory: float = 0.0
     host_bytes: int = 0
@@ -77,8 +86,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker says of a step. `gpu_memory`, `host_bytes`: those of Usage. `sent`: when, by the machine's
-    monotonic clock (seconds)."""
+    """Message of a worker about one step.
+
+    Attributes:
+        number: the trial's.
+        step: counted by the objective, such as an epoch.
+        metrics: numbers by name.
+        sent: time by the machine's monotonic clock, in seconds.
+        gpu_memory: as in Usage.
+        host_bytes: as in Usage.
+    """
 
     number: int
     step: int
@@ -89,15 +106,21 @@ class Report:
 
     @property
     def usage(self) -> Usage:
+        """GPU and host memory of the trial so far."""
         return Usage(self.gpu_memory, self.host_bytes)
 
 
 @dataclass(frozen=True)
 class ObjectiveRef:
-    """Where an objective is: `target` is `module:function` or `/path/file.py:function`; or
-    `command` is an argument list with `{parameter}` placeholders, an inner tuple of which is
-    left out when one of its placeholders names a parameter that this trial does not have.
-    `root` is put first on `sys.path`, and is the directory a command runs in."""
+    """Place of an objective: a function or a command.
+
+    Attributes:
+        target: `module:function` or `/path/file.py:function`; empty for a command.
+        command: list of arguments with `{parameter}` placeholders. An inner tuple is left out if one of its
+            placeholders names
+            a parameter that the trial does not have.
+        root: folder that is put first on `sys.path`, and in which a command runs.
+    """
 
     target: str = ""
     command: tuple[str | tuple[str, ...], ...] = ()
@@ -105,6 +128,7 @@ class ObjectiveRef:
 
     @property
     def label(self) -> str:
+        """The objective in one line of text."""
         if self.target:
             return self.target
         flat = [part if isinstance(part, str) else " ".join(part) for part in self.command]
@@ -113,10 +137,18 @@ class ObjectiveRef:
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at one trial, as handed to a worker.
+    """One attempt at one trial, as a worker receives it.
 
-    `params` are named as the objective sees them; `metrics` are the names the objective must
-    return; `attempt` counts from 1 and is above 1 after a lost or interrupted attempt."""
+    Attributes:
+        number: Optuna's number of the trial.
+        params: parameters by the names that the objective sees.
+        seed: the trial's own, the same in every attempt.
+        objective: its place.
+        constants: those of study.yaml.
+        directory: the trial's folder.
+        metrics: names that the objective must return.
+        attempt: counted from 1; above 1 after a lost or interrupted attempt.
+    """
 
     number: int
     params: Mapping[str, Any]
@@ -130,11 +162,23 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended. COMPLETE has finite metrics; PRUNED and FAIL have a cause of
-    `CAUSES` and a one-line reason. `error` is a traceback, `seconds` the time the attempt took,
-    `peak_gpu_bytes` the most GPU memory that torch's allocator held.
+    """End of an attempt.
 
-    Raises ValueError when these do not fit together."""
+    A COMPLETE outcome has finite metrics. A PRUNED or FAIL outcome has a cause of `CAUSES` and a reason of one line.
+
+    Attributes:
+        number: the trial's.
+        state: as Optuna calls it.
+        metrics: the final metrics by name.
+        cause: why it did not complete, in one word.
+        reason: the same in one line.
+        error: the traceback.
+        seconds: time that the attempt took.
+        peak_gpu_bytes: the most GPU memory that torch's allocator held.
+
+    Raises:
+        ValueError: these do not fit together.
+    """
 
     number: int
     state: State
@@ -159,8 +203,13 @@ class Outcome:
 
 
 def check_number(name: str, value: object) -> float:
-    """`value` as a float; raises TypeError naming the metric if it is not one number
-    (Python and NumPy numbers and one-element tensors are; bools, strings, arrays are not)."""
+    """Return `value` as a float.
+
+    Python and NumPy numbers and tensors of one element are numbers; bools, text and longer arrays are not.
+
+    Raises:
+        TypeError: it is not one number; the message names the metric.
+    """
     if not isinstance(value, (bool, str)):
         if isinstance(value, numbers.Real):
             return float(value)
@@ -172,12 +221,17 @@ def check_number(name: str, value: object) -> float:
 
 
 class Trial:
-    """What an objective sees of its trial.
+    """The view that an objective has of its trial.
 
-    params: parameters by name (read-only). constants: those of study.yaml (read-only).
-    number: Optuna's trial number. seed: this trial's own, the same in every attempt.
-    directory: a folder of its own, kept. root: the study's folder, from where relative file names
-    in `constants` count. attempt: 1, or more when an attempt was lost."""
+    Attributes:
+        params: parameters by name, read-only.
+        constants: those of study.yaml, read-only.
+        number: Optuna's number of the trial.
+        seed: the trial's own, the same in every attempt.
+        attempt: counted from 1; above 1 if an earlier attempt was lost.
+        directory: a folder of its own, which is kept.
+        root: the study's folder; relative file names in `constants` count from there.
+    """
 
     def __init__(self, job: Job, send: Callable[[int, dict[str, float]], Stop | None]) -> None:
         self.params: Mapping[str, Any] = MappingProxyType(dict(job.params))
@@ -190,12 +244,20 @@ class Trial:
         self._send = send
 
     def report(self, step: int, **metrics: float) -> None:
-        """Tell the driver the metrics of `step` (an epoch, counted from 0 or 1).
+        """Send the metrics of a step to the driver.
 
-        Save first, report last: a report may be where the trial ends. A resumed trial reports what it
-        saved last once more: it may have died between the two, and a step reported twice counts once.
-        Raises Pruned when the trial is to stop, TypeError when step is not an integer or a
-        metric not a number."""
+        Save first, report last: a trial may end at a report. A resumed trial reports the step that it saved last once
+        more, for
+        it may have died between the two; a step that is reported twice counts once.
+
+        Args:
+            step: an epoch or the like, counted from 0 or 1.
+            **metrics: numbers by name.
+
+        Raises:
+            Pruned: the trial is to stop.
+            TypeError: the step is not an integer of at least 0, or a metric is not a number.
+        """
         if isinstance(step, bool) or not isinstance(step, numbers.Integral) or step < 0:
             raise TypeError(f"step is {step!r} ({type(step).__name__}); expected an integer of at least 0")
         if not metrics:
@@ -206,7 +268,13 @@ class Trial:
             raise stop.exception()
 
     def save(self, state: Any) -> None:
-        """Keep `state` (anything picklable, tensors too) for `restore`; atomic, last one wins."""
+        """Keep `state` for `restore`.
+
+        The file is replaced as a whole, and only the last state is kept.
+
+        Args:
+            state: anything that can be pickled, tensors too.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / layout.CHECKPOINT
         partial = path.with_suffix(".partial")
@@ -217,7 +285,7 @@ class Trial:
         partial.replace(path)
 
     def restore(self) -> Any | None:
-        """The state that an earlier attempt at this trial saved last, or None."""
+        """Return the state that an earlier attempt at this trial saved last, None if there is none."""
         path = self.directory / layout.CHECKPOINT
         if not path.exists():
             return None

@@ -87,7 +87,7 @@ def problems_in(error: ValidationError, model: type[BaseModel]) -> list[tuple[Ke
 
 @dataclass
 class _Sentence:
-    """What is wrong with one value; the choice of what was expected; and the nearest spelling."""
+    """A sentence about one value: its beginning, the choices of what was expected, and the nearest spelling."""
 
     beginning: str
     expected: list[str] = field(default_factory=list)

@@ -100,7 +100,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         ),
         samples=tuple(spec.space.resolve(spec.space.sample(rng)) for _ in range(SAMPLES)),
         grid=spec.space.grid_size(),
-        endless=tuple(parameter.full_name for parameter, _ in spec.space.endless()),
+        endless=tuple(parameter.full_name for parameter, _ in spec.space.not_enumerable()),
         sampler=algorithm_text(spec.sampler),
         pruner=algorithm_text(spec.pruner),
         red_flags=tuple(f"{flag.name}: {flag.words}" for flag in spec.red_flags),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.analysis.formatting import label, listed, number
-from hpo.space.parameter import Parameter, same
+from hpo.space.parameter import Parameter, same_choice
 from hpo.space.search_space import SearchSpace
 from hpo.translation.catalogue import mark, tr
 
@@ -45,7 +45,7 @@ class Axis:
     def place(self, value: Any) -> int | None:
         """The cell of `value`, or None if it is in none."""
         if not self.binned:
-            return next((cell for cell, own in enumerate(self.values) if same(own, value)), None)
+            return next((cell for cell, own in enumerate(self.values) if same_choice(own, value)), None)
         if value == self.edges[-1] and not self.whole:
             return len(self.labels) - 1
         cell = bisect_right(self.edges, value) - 1
@@ -91,7 +91,7 @@ def axis_of(name: str, parameters: Sequence[Parameter]) -> Axis:
     if all(values is not None for values in few):
         together: list[Any] = []
         for value in (value for values in few for value in values or ()):
-            if not any(same(value, known) for known in together):
+            if not any(same_choice(value, known) for known in together):
                 together.append(value)
         if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in together):
             together.sort()
@@ -108,7 +108,7 @@ def _few(parameter: Parameter) -> tuple[Any, ...] | None:
     steps = parameter.count
     if steps is None or steps > MOST_VALUES:
         return None
-    return tuple(parameter.nth(index) for index in range(steps))
+    return tuple(parameter.value_at(index) for index in range(steps))
 
 
 def _binned(name: str, parameters: Sequence[Parameter]) -> Axis:

@@ -12,7 +12,7 @@ from hpo.analysis.axes import searched
 from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import label
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.space.parameter import same
+from hpo.space.parameter import same_choice
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import mark, tr
 
@@ -40,12 +40,16 @@ def groups_of(study: StudyRecord) -> tuple[Group, ...]:
         choice for parameter in searched(study.space).get(study.group_by, ()) for choice in parameter.choices
     ]
     for trial in study.finished:
-        if study.group_by in trial.params and not any(same(trial.params[study.group_by], known) for known in values):
+        if study.group_by in trial.params and not any(
+            same_choice(trial.params[study.group_by], known) for known in values
+        ):
             values.append(trial.params[study.group_by])
     groups = [
         Group(
             label(value),
-            tuple(t for t in study.finished if study.group_by in t.params and same(t.params[study.group_by], value)),
+            tuple(
+                t for t in study.finished if study.group_by in t.params and same_choice(t.params[study.group_by], value)
+            ),
         )
         for value in values
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hpo.analysis.failures import warnings_of
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.red_flags.monitor import unheard
+from hpo.red_flags.monitor import unreported_names
 from hpo.spec.models import StudySpec
 
 
@@ -57,7 +57,7 @@ def silent_flags(record: StudyRecord, spec: StudySpec) -> list[str]:
     """Return a sentence for each red flag that names something no trial of the study ever had."""
     reported = dict.fromkeys(name for trial in record.trials for step in trial.history for name in step.metrics)
     known = {*spec.constants, *(parameter.name for parameter in spec.space.walk())}
-    return unheard(spec.red_flags, reported, known)
+    return unreported_names(spec.red_flags, reported, known)
 
 
 def study_status(record: StudyRecord, spec: StudySpec) -> StudyStatus:

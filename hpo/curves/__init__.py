@@ -1,0 +1,1 @@
+"""Training curves: their shape, what is wrong with them, and the names of metrics."""

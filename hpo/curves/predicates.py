@@ -1,12 +1,13 @@
-"""Predicates on training curves: what diagnoses a finished training, and what watches a running one.
+"""Predicates on training curves, for the diagnosis of a finished training and the red flags of a running one.
 
-A predicate takes the values of one metric in the order of its epochs, or their `Shape`, and returns the numbers that
-led to it, or None. Places are indices into the values. All of them are robust to noise, and none changes when a loss
-is multiplied by a constant: a rise or a fall counts only if it stands out from the noise and is a sizeable part of
-what the curve gained, or of its level.
+A predicate takes the values of one metric in the order of its epochs, or their `Shape`. It returns the numbers that led
+to its answer, or None. Positions are indices into the values. All predicates are robust to noise, and none changes when
+a loss is multiplied by a constant: a rise or a fall counts only if it stands out from the noise and is a sizeable part
+of the gain, or of the level.
 
 Noise is estimated from second differences, in which a trend cancels: with independent noise of standard deviation s
-they have 6 s^2 as variance (Gasser, Sroka and Jennen-Steinmetz 1986). A level is the median of a few epochs."""
+they have 6 s^2 as variance (Gasser, Sroka and Jennen-Steinmetz 1986). A level is the median of a few epochs.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +56,21 @@ class NonFinite:
 
 
 def non_finite(values: Sequence[float]) -> NonFinite | None:
+    """Return the first value that is NaN or infinite, None if all are finite."""
     return next((NonFinite(at, value) for at, value in enumerate(values) if not math.isfinite(value)), None)
 
 
 @dataclass(frozen=True)
 class Diverged:
-    """The loss rose from `low` (at `low_at`) to `end`, having started at `start`; `lost`: the rise in shares of what
-    had been gained, infinite if nothing had."""
+    """A loss that rose again.
+
+    Attributes:
+        start: the first level.
+        low: the lowest level.
+        low_at: the epoch of the lowest level.
+        end: the last level.
+        lost: the rise from `low` to `end` as a share of the gain; infinite if nothing had been gained.
+    """
 
     start: float
     low: float
@@ -71,12 +80,15 @@ class Diverged:
 
     @property
     def exploded(self) -> bool:
-        """Far beyond where it began, not just back to it."""
+        """True if the loss ended far above its start, not only back at it."""
         return self.end > 2 * abs(self.start) and self.end - self.start > self.start - self.low
 
 
 def diverged(curve: Shape) -> Diverged | None:
-    """A training loss that lost half of what it had gained, or whose last values leave all earlier ones far below."""
+    """Return how a training loss diverged, or None.
+
+    It did if it lost half of its gain, or if its last value leaves all earlier ones far below.
+    """
     rise = curve.end - curve.low
     if curve.n < FEWEST:
         return None
@@ -98,7 +110,13 @@ def _diverged(curve: Shape, end: float) -> Diverged:
 
 @dataclass(frozen=True)
 class Flat:
-    """Nothing was gained that stands out from the noise: `gain` and `noise` in the unit of the curve."""
+    """A curve without a gain that stands out from the noise.
+
+    Attributes:
+        gain: start minus lowest level, in the unit of the curve.
+        noise: standard deviation from epoch to epoch, in the unit of the curve.
+        level: size of the last values.
+    """
 
     gain: float
     noise: float
@@ -106,6 +124,7 @@ class Flat:
 
 
 def flat(curve: Shape) -> Flat | None:
+    """Return the numbers of a curve that never clearly fell, or None."""
     if curve.n < FEWEST or curve.moved:
         return None
     return Flat(curve.gain, curve.noise, curve.level)
@@ -113,8 +132,13 @@ def flat(curve: Shape) -> Flat | None:
 
 @dataclass(frozen=True)
 class Noisy:
-    """noise: standard deviation from epoch to epoch in the second half; of_gain, of_level: its shares of what the
-    curve gained (infinite if nothing), and of its level."""
+    """A curve that swings much.
+
+    Attributes:
+        noise: standard deviation from epoch to epoch in the second half.
+        of_gain: the noise as a share of the gain; infinite if nothing was gained.
+        of_level: the noise as a share of the level.
+    """
 
     noise: float
     of_gain: float
@@ -122,6 +146,7 @@ class Noisy:
 
 
 def noisy(curve: Shape) -> Noisy | None:
+    """Return the noise of a curve if it is a large share of both the gain and the level, else None."""
     if curve.n < FEWEST:
         return None
     # A curve may calm down; of few epochs the half is too few.
@@ -134,9 +159,17 @@ def noisy(curve: Shape) -> Noisy | None:
 
 @dataclass(frozen=True)
 class Overfitting:
-    """The loss on data not trained on rose from `low` at `since` to `end`, by `of_gain` of what it had gained
-    (infinite if nothing), in `epochs` epochs; meanwhile the training loss went from `train_then` to `train_end` (None
-    if it is not known)."""
+    """A loss on data not trained on that rose while the training loss did not.
+
+    Attributes:
+        since: the epoch of the lowest level.
+        low: the lowest level.
+        end: the last level.
+        of_gain: the rise as a share of the gain; infinite if nothing was gained.
+        epochs: epochs from `since` to the end.
+        train_then: the training loss at `since`; None if it is not known.
+        train_end: the training loss at the end; None if it is not known.
+    """
 
     since: int
     low: float
@@ -148,7 +181,12 @@ class Overfitting:
 
 
 def overfitting(val: Shape, train: Shape | None = None) -> Overfitting | None:
-    """`train`: of the same epochs as `val`. Where it rises too, the training is to blame, not the data."""
+    """Return how a curve overfits, or None.
+
+    Args:
+        val: the loss on data not trained on.
+        train: the training loss of the same epochs. If it rises too, the training is to blame, not the data.
+    """
     since, epochs = val.low_at, val.n - 1 - val.low_at
     rise = val.end - val.low
     sizeable = rise >= RISE * max(val.gain, 0.0) or rise >= RISE * abs(val.low)
@@ -165,8 +203,15 @@ def overfitting(val: Shape, train: Shape | None = None) -> Overfitting | None:
 
 @dataclass(frozen=True)
 class Plateau:
-    """From `since` on, `epochs` epochs long, the curve is at its last level. In the last `tested` epochs it fell by
-    `fall`, which is `of_gain` of all it gained."""
+    """A curve that has stayed at its last level.
+
+    Attributes:
+        since: the epoch in which it reached that level.
+        epochs: epochs from `since` to the end.
+        tested: how many of the last epochs were tested.
+        fall: how much it fell in those.
+        of_gain: that fall as a share of the whole gain.
+    """
 
     since: int
     epochs: int
@@ -176,9 +221,10 @@ class Plateau:
 
 
 def plateau(curve: Shape) -> Plateau | None:
-    """A curve that fell, and then stood still for at least FLAT_EPOCHS of its epochs.
+    """Return the plateau of a curve that fell and then stood still for at least FLAT_EPOCHS of its epochs, or None.
 
-    The fall there is that of the least-squares line, with its standard error."""
+    The fall in the tested part is that of the least-squares line, with its standard error.
+    """
     length = round(FLAT_EPOCHS * curve.n)
     if curve.n < FEWEST or length < FEWEST or not curve.moved:
         return None
@@ -194,7 +240,7 @@ def plateau(curve: Shape) -> Plateau | None:
 
 
 def _fall(values: Sequence[float], noise: float) -> tuple[float, float]:
-    """By how much the least-squares line falls from the first to the last value, and the standard error of that."""
+    """Return how far the least-squares line falls from the first to the last value, and the standard error of that."""
     n = len(values)
     middle = (n - 1) / 2
     squares = n * (n * n - 1) / 12
@@ -204,7 +250,13 @@ def _fall(values: Sequence[float], noise: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Improving:
-    """In the last `epochs` epochs the curve fell by `fall`, `of_gain` of all it gained."""
+    """A curve that still falls at its end.
+
+    Attributes:
+        epochs: how many of the last epochs were tested.
+        fall: how much it fell in those.
+        of_gain: that fall as a share of the whole gain.
+    """
 
     epochs: int
     fall: float
@@ -212,7 +264,7 @@ class Improving:
 
 
 def improving(curve: Shape) -> Improving | None:
-    """The curve still falls clearly in its last third."""
+    """Return the fall in the last third of a curve if it is clear, else None."""
     length = max(4, curve.n // 3)
     if curve.n < FEWEST or not curve.moved:
         return None
@@ -224,7 +276,13 @@ def improving(curve: Shape) -> Improving | None:
 
 @dataclass(frozen=True)
 class Rising:
-    """Each of the last `epochs` values is above the one before it; from `low` to `end`."""
+    """A row of rises at the end.
+
+    Attributes:
+        epochs: how many.
+        low: the value before the first of them.
+        end: the last value.
+    """
 
     epochs: int
     low: float
@@ -232,7 +290,12 @@ class Rising:
 
 
 def rising(values: Sequence[float], epochs: int) -> Rising | None:
-    """The last `epochs` changes are rises, together by more than the noise before them."""
+    """Return the row of rises at the end of a curve, or None.
+
+    Args:
+        values: the curve; noise is estimated from what comes before the row.
+        epochs: how many of the last changes must all be rises, together by more than twice the noise.
+    """
     if epochs < 1 or len(values) <= epochs:
         return None
     last = values[-epochs - 1 :]
@@ -245,14 +308,25 @@ def rising(values: Sequence[float], epochs: int) -> Rising | None:
 
 @dataclass(frozen=True)
 class Unimproved:
-    """No value is below the `first` by more than the noise; `best` is the lowest since."""
+    """A metric that was never better than at its start.
+
+    Attributes:
+        first: the first value.
+        best: the lowest value since.
+    """
 
     first: float
     best: float
 
 
 def unimproved(values: Sequence[float]) -> Unimproved | None:
-    """Of finite values in which less is better, three at least. Unlike `flat`, one good value is enough to be none."""
+    """Return the first and the best value if none is below the first by more than the noise, else None.
+
+    Unlike with `flat`, one good value is enough for None.
+
+    Args:
+        values: finite, lower is better; fewer than three say nothing.
+    """
     if len(values) < 3:
         return None
     best = min(values[1:])
@@ -261,15 +335,22 @@ def unimproved(values: Sequence[float]) -> Unimproved | None:
 
 @dataclass(frozen=True)
 class Jump:
-    """At `at` a single value lies far above its neighbours, `size` above their median."""
+    """A single value far above its neighbours.
+
+    Attributes:
+        at: its epoch.
+        size: how far it is above the larger of its neighbours.
+    """
 
     at: int
     size: float
 
 
 def jumps(curve: Shape) -> tuple[Jump, ...]:
-    """Single epochs in which the curve was thrown back, by 6 standard deviations of its noise or more and a tenth of
-    its gain, and recovered."""
+    """Return the single epochs in which a curve was thrown back and recovered.
+
+    A jump is 6 standard deviations of the noise or more, and a tenth of the gain.
+    """
     limit = max(6 * curve.noise, RISE * curve.gain)
     if curve.n < FEWEST or not limit > 0:
         return ()
@@ -286,9 +367,17 @@ def jumps(curve: Shape) -> tuple[Jump, ...]:
 
 @dataclass(frozen=True)
 class Collapsed:
-    """The metric is `value` from `since` to the end, `epochs` epochs, and knows nothing. kind: `zero` (a recall or
-    the like of 0), `stuck` (one and the same number, no better than at the start or far below the best), `chance` (as
-    good as guessing). best: what it once was."""
+    """A metric that shows no skill from some epoch to the end.
+
+    Attributes:
+        kind: `zero` (a recall or the like of 0), `stuck` (one and the same number, no better than at the start or far
+            below
+            the best) or `chance` (as good as guessing).
+        value: the value it has there.
+        since: the first epoch of these.
+        epochs: how many they are.
+        best: the best value of all epochs.
+    """
 
     kind: str
     value: float
@@ -298,10 +387,17 @@ class Collapsed:
 
 
 def collapsed(name: str, values: Sequence[float], maximize: bool = True) -> Collapsed | None:
-    """`name` says what a value that knows nothing is: 0 of a recall, 0.5 of an AUC.
+    """Return how a metric collapsed, or None.
 
-    An untrained network may answer one class for a few epochs, and a rare class is found late: what is stuck must have
-    been so for at least STUCK_EPOCHS epochs and a fifth of all."""
+    An untrained network may answer one class for a few epochs, and a rare class is found late. So the metric must have
+    been
+    without skill for at least STUCK_EPOCHS epochs and a fifth of all.
+
+    Args:
+        name: the name of the metric, which tells the value without skill: 0 for a recall, 0.5 for an AUC.
+        values: the metric by epoch.
+        maximize: True if higher is better.
+    """
     n = len(values)
     least = max(STUCK_EPOCHS, math.ceil(n / 5))
     if n < FEWEST or not all(math.isfinite(value) for value in values):
@@ -324,12 +420,12 @@ def collapsed(name: str, values: Sequence[float], maximize: bool = True) -> Coll
 
 
 def _tail(values: Sequence[float], holds: Callable[[float], bool]) -> int:
-    """How many values at the end fulfil `holds`, without a gap."""
+    """Return the number of values at the end that fulfil `holds`, without a gap."""
     return next((count for count, value in enumerate(reversed(values)) if not holds(value)), len(values))
 
 
 def above_chance(name: str, value: float) -> float | None:
-    """How far a metric is above what guessing gives; None of one whose name tells no such level."""
+    """Return how far a metric is above guessing; None if its name tells no level of chance."""
     chance = next((level for word, level in CHANCE.items() if name.endswith(word)), None)
     return None if chance is None else value - chance
 
@@ -339,8 +435,13 @@ def above_chance(name: str, value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Dominant:
-    """`name` makes up `share` of the loss; `factor` times its weight, it would weigh as much as the others do on
-    average."""
+    """A component that makes up most of a loss.
+
+    Attributes:
+        name: the component.
+        share: its share of the loss.
+        factor: what its weight must be multiplied by for it to weigh as much as the others do on average.
+    """
 
     name: str
     share: float
@@ -348,7 +449,11 @@ class Dominant:
 
 
 def dominant(contributions: Mapping[str, float]) -> Dominant | None:
-    """`contributions`: what each component adds to the loss, weighted. Shares are of their absolute values."""
+    """Return the component that dominates a loss, or None.
+
+    Args:
+        contributions: what each component adds to the loss, weighted. Shares are those of their absolute values.
+    """
     sizes = {name: abs(value) for name, value in contributions.items() if math.isfinite(value)}
     total = sum(sizes.values())
     if len(sizes) < 2 or len(sizes) < len(contributions) or not 0 < total < math.inf:

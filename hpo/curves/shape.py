@@ -1,7 +1,8 @@
 """The shape of a training curve: its levels, its noise and its gain.
 
 Noise is estimated from second differences, in which a trend cancels. With independent noise of standard deviation s
-they have a variance of 6 s^2 (Gasser, Sroka and Jennen-Steinmetz 1986). A level is the median of a few epochs."""
+they have a variance of 6 s^2 (Gasser, Sroka and Jennen-Steinmetz 1986). A level is the median of a few epochs.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +27,19 @@ _MEDIAN = 1.2533  # standard error of a median in that of a mean, for a normal v
 
 @dataclass(frozen=True)
 class Shape:
-    """A curve of n >= 1 finite values in which less is better.
+    """A curve of at least one finite value, lower is better.
 
-    smooth: running medians over `window` epochs. noise: standard deviation from epoch to epoch, around the trend.
-    error: standard error of the difference of two levels. start: the first value (or level, if that is worse). low,
-    low_at: the best level, and where in that window the best value is. end: the last level. gain: start - low, what
-    was achieved, >= 0."""
+    Attributes:
+        values: the curve.
+        smooth: running medians over `window` epochs.
+        window: an odd number of epochs.
+        noise: standard deviation from epoch to epoch, around the trend.
+        error: standard error of the difference of two levels.
+        start: the first value, or the first level if that is higher.
+        low: the lowest level.
+        low_at: the epoch of the lowest value in the window of the lowest level.
+        end: the last level.
+    """
 
     values: tuple[float, ...]
     smooth: tuple[float, ...]
@@ -45,25 +53,31 @@ class Shape:
 
     @property
     def n(self) -> int:
+        """The number of epochs."""
         return len(self.values)
 
     @property
     def gain(self) -> float:
+        """The difference between start and lowest level, at least 0."""
         return self.start - self.low
 
     @property
     def level(self) -> float:
-        """How large the values are at the end, whatever their sign."""
+        """The size of the last values, whatever their sign."""
         return median([abs(value) for value in self.values[-(self.n + 1) // 2 :]])
 
     @property
     def moved(self) -> bool:
-        """Whether the curve has clearly fallen at all."""
+        """True if the curve has clearly fallen at all."""
         return self.gain > CLEAR * self.error and self.gain > NOTHING * max(abs(self.start), abs(self.low))
 
 
 def shape_of(values: Sequence[float]) -> Shape:
-    """Of at least one finite value; of a metric to be maximised give the negatives."""
+    """Return the shape of a curve.
+
+    Args:
+        values: at least one value, all finite, lower is better (negate a metric to be maximized).
+    """
     n = len(values)
     window = min(11, max(3, (n // 12) | 1))
     smooth = running_median(values, window)
@@ -85,14 +99,19 @@ def shape_of(values: Sequence[float]) -> Shape:
 
 
 def median(values: Sequence[float]) -> float:
-    """Of at least one number."""
+    """Return the median of at least one number."""
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else ordered[middle - 1] / 2 + ordered[middle] / 2
 
 
 def running_median(values: Sequence[float], window: int) -> list[float]:
-    """Centred; at the ends of what there is. `window` is odd."""
+    """Return the running median, centred; at the ends over the values that are there.
+
+    Args:
+        values: the curve.
+        window: an odd number of values.
+    """
     half, n = window // 2, len(values)
     if n < window:
         return [median(values[max(0, k - half) : k + half + 1]) for k in range(n)]
@@ -104,6 +123,6 @@ def running_median(values: Sequence[float], window: int) -> list[float]:
 
 
 def noise_of(values: Sequence[float]) -> float:
-    """The standard deviation of the noise around a trend; 0 for fewer than 3 values."""
+    """Return the standard deviation of the noise around a trend; 0 for fewer than 3 values."""
     bends = [abs(a / 2 - b + c / 2) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
     return 2 * _NORMAL_MAD * median(bends) / math.sqrt(6) if bends else 0.0

@@ -20,7 +20,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.oracle.oracle import Oracle
-from hpo.space.encoding import UnitCube
+from hpo.space.encoding import UnitCubeEncoder
 from hpo.space.search_space import SearchSpace
 from hpo.storage.history import Step
 from hpo.trial import INTERRUPTED, PRUNER, Job, Outcome, Stop
@@ -69,7 +69,7 @@ class Recordings:
     def __init__(self, space: SearchSpace, recordings: Sequence[Recording]) -> None:
         self.space = space
         self._recordings = tuple(recordings)
-        self._cube = UnitCube(space)
+        self._cube = UnitCubeEncoder(space)
         self._points = np.array([self._cube.point(recording.params) for recording in recordings])
         self._open = np.ones(len(recordings), dtype=bool)
         self._taken: dict[int, Recording] = {}
@@ -87,7 +87,7 @@ class Recordings:
 
         Args:
             number: the trial's.
-            params: the trial's, by Optuna's names. Distances are those of `UnitCube`.
+            params: the trial's, by Optuna's names. Distances are those of `UnitCubeEncoder`.
 
         Raises:
             ValueError: no recording is left.

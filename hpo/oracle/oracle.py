@@ -215,7 +215,7 @@ class Oracle:
         self._running[job.number] = running
         for step in earlier:
             self._observe(running, step.step, step.metrics)
-        self._save_flags(running, running.monitor.replay((step.step, step.metrics) for step in earlier))
+        self._save_flags(running, running.monitor.observe_earlier((step.step, step.metrics) for step in earlier))
         self.budget.on_trial_started(job.number, started)
         self._tracker.trial_started(job)
         return job
@@ -251,7 +251,7 @@ class Oracle:
         """Return why the trial is to end with this report, or an empty string."""
         number = running.job.number
         new = self._observe(running, step, metrics)
-        self._save_flags(running, running.monitor.see(step, metrics, self._clock(), usage))
+        self._save_flags(running, running.monitor.observe(step, metrics, self._clock(), usage))
         if (reason := self.control.trials_to_kill().get(number)) is not None:
             return reason
         if running.monitor.stopping is not None:
@@ -317,7 +317,7 @@ class Oracle:
 
     def _retried(self, outcome: Outcome, running: RunningTrial) -> bool:
         retries = running.origin.get("spent", {}).get(outcome.cause, 0)
-        return outcome.cause in EXTERNAL_CAUSES or retries < self.spec.engine.retries.of(outcome.cause)
+        return outcome.cause in EXTERNAL_CAUSES or retries < self.spec.engine.retries.for_cause(outcome.cause)
 
 
 def _failed(outcome: Outcome, cause: str, reason: str) -> Outcome:

@@ -1,7 +1,8 @@
-"""Red flags over a running trial: what the rules of study.yaml find in its reports, and the numbers that led to it.
+"""Red flags over a running trial: which rules its reports fulfil, and the numbers that led to it.
 
-A rule looks at an epoch in which what it asks of was reported, and only there: an epoch without it neither fulfils the
-rule nor breaks a run of epochs that did. Each rule is raised at most once a trial."""
+A rule looks at an epoch in which a metric that it needs was reported, and only there: an epoch without it neither
+fulfils the rule nor breaks a row of epochs that did. Each rule is raised at most once in a trial.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +27,17 @@ OWN_NAMES = ("epoch", "seconds", "epoch_seconds", "memory_gib", "gpu_memory")
 
 @dataclass(frozen=True)
 class Raised:
-    """A red flag of a trial. evidence: `metrics`, name -> value in that epoch; `since`, the first epoch of those in a
-    row that fulfilled the rule; and what else the rule says."""
+    """A red flag that was raised by a trial.
+
+    Attributes:
+        name: the rule's name.
+        action: `stop` or `warn`.
+        step: the epoch.
+        reason: the whole sentence.
+        evidence: `metrics`, by name in that epoch; `since`, the first epoch of those in a row that fulfilled the rule;
+            and
+            what else the rule says.
+    """
 
     name: str
     action: str
@@ -37,10 +47,14 @@ class Raised:
 
     @property
     def stops(self) -> bool:
+        """True if it ends the trial."""
         return self.action == "stop"
 
     def data(self) -> dict[str, Any]:
-        """As JSON, which has no NaN: numbers that are not finite as the texts nan, inf and -inf."""
+        """Return it as plain data for JSON, which has no NaN.
+
+        Numbers that are not finite become the texts nan, inf and -inf.
+        """
         evidence: dict[str, Any] = _plain(self.evidence)
         return {
             "name": self.name, "action": self.action, "step": self.step, "reason": self.reason, "evidence": evidence,
@@ -48,7 +62,7 @@ class Raised:
 
 
 def raised_from(data: Mapping[str, Any]) -> Raised:
-    """What `Raised.data` gave; the texts of the evidence stay texts."""
+    """Return the flag of which `Raised.data` returned `data`; the texts of its evidence stay texts."""
     return Raised(data["name"], data["action"], data["step"], data["reason"], data["evidence"])
 
 
@@ -61,8 +75,18 @@ def _plain(value: Any) -> Any:
 class RedFlagMonitor:
     """The rules of a study over one trial.
 
-    metric, maximize: the study's first metric. started: when the trial began, by the clock of `see`. seconds: what
-    earlier attempts at it took."""
+    Attributes:
+        raised: the flags raised so far.
+
+    Args:
+        flags: the rules.
+        params: the trial's parameters.
+        constants: those of study.yaml.
+        metric: the study's first metric.
+        maximize: True if a higher value of it is better.
+        started: when the trial began, by the clock of `observe`.
+        seconds: time that earlier attempts at the trial took.
+    """
 
     def __init__(
         self,
@@ -80,36 +104,54 @@ class RedFlagMonitor:
         self._view = View(params, metric, maximize)
         self._numbers = {**_numbers(constants), **_numbers(params)}
         self._held: dict[str, list[int]] = {flag.name: [] for flag in flags}
-        self._seen: set[int] = set()
+        self._observed: set[int] = set()
         self._started, self._last, self._before = started, started, seconds
 
     @property
     def stopping(self) -> Raised | None:
-        """The flag that ends the trial."""
+        """The flag that ends the trial, None if none does."""
         return next((flag for flag in self.raised if flag.stops), None)
 
-    def replay(self, steps: Iterable[tuple[int, Mapping[str, float]]]) -> list[Raised]:
-        """The reports of earlier attempts; returns what they should have raised and did not. Rules about time and
-        memory are silent: nobody knows any more."""
+    def observe_earlier(self, steps: Iterable[tuple[int, Mapping[str, float]]]) -> list[Raised]:
+        """Take in the reports of earlier attempts.
+
+        Rules about time and memory are silent, for these numbers are not known any more.
+
+        Args:
+            steps: the steps and their metrics.
+
+        Returns:
+            The flags that those reports should have raised and did not.
+        """
         found = []
         for epoch, metrics in steps:
-            found += self._see(epoch, metrics, {})
+            found += self._observe(epoch, metrics, {})
         return found
 
-    def see(self, epoch: int, metrics: Mapping[str, float], now: float, usage: Usage) -> list[Raised]:
-        """A report at the time `now`; returns the flags that it raises. A step that was reported before raises none."""
+    def observe(self, epoch: int, metrics: Mapping[str, float], now: float, usage: Usage) -> list[Raised]:
+        """Take in a report. A step that was reported before raises nothing.
+
+        Args:
+            epoch: the step.
+            metrics: numbers by name.
+            now: the time, in seconds.
+            usage: what the trial has taken so far.
+
+        Returns:
+            The flags that the report raises.
+        """
         own = {"seconds": self._before + now - self._started, "epoch_seconds": now - self._last}
         self._last = now
         if usage.host_bytes:
             own["memory_gib"] = usage.host_bytes / GIB
         if usage.gpu_memory:
             own["gpu_memory"] = usage.gpu_memory
-        return self._see(epoch, metrics, own)
+        return self._observe(epoch, metrics, own)
 
-    def _see(self, epoch: int, metrics: Mapping[str, float], own: Mapping[str, float]) -> list[Raised]:
-        if epoch in self._seen:
+    def _observe(self, epoch: int, metrics: Mapping[str, float], own: Mapping[str, float]) -> list[Raised]:
+        if epoch in self._observed:
             return []
-        self._seen.add(epoch)
+        self._observed.add(epoch)
         view = self._view
         view.epoch, view.now = epoch, metrics
         view.known = {**own, "epoch": float(epoch), **self._numbers}
@@ -142,7 +184,7 @@ class RedFlagMonitor:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Those that are numbers, true and false not among them."""
+    """Return those values that are numbers; true and false are none."""
     found = {}
     for name, value in values.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -156,8 +198,8 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
 # --- of a study that has run
 
 
-def asked_of(flag: RedFlag) -> tuple[str, ...]:
-    """The names that a rule says itself: those in its condition, and the metrics that were set."""
+def names_in_rule(flag: RedFlag) -> tuple[str, ...]:
+    """Return the names that a rule refers to: those in its condition, and the metrics that were set."""
     if flag.when:
         return (*flag.condition().names, *flag.after)
     given = [flag.options.get(name) for name in ("metric", "metrics", "components", "train", "at")]
@@ -165,14 +207,19 @@ def asked_of(flag: RedFlag) -> tuple[str, ...]:
     return tuple(name for each in given if not isinstance(each, int) for name in names_in(each))
 
 
-def unheard(flags: Iterable[RedFlag], reported: Iterable[str], known: Iterable[str]) -> list[str]:
-    """A sentence for each rule that names what no trial had: a metric among `reported`, or a parameter or constant
-    among `known`. Such a rule never spoke, most likely for a spelling."""
+def unreported_names(flags: Iterable[RedFlag], reported: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return a sentence for each rule with a name that no trial had. Such a rule was never raised, maybe for a typo.
+
+    Args:
+        flags: the rules.
+        reported: names of metrics that trials reported.
+        known: names of parameters and constants.
+    """
     metrics, known = list(dict.fromkeys(reported)), list(known)
     names = {*metrics, *map(without_split, metrics), *known, *OWN_NAMES}
     sentences = []
     for flag in flags:
-        missing = [name for name in asked_of(flag) if name not in names]
+        missing = [name for name in names_in_rule(flag) if name not in names]
         if missing and metrics:
             sentences.append(
                 f"red flag '{flag.name}': no trial reported '{missing[0]}'; reported are {listing(metrics, 20)}."

@@ -1,4 +1,4 @@
-"""What each red flag asks of a trial: functions of its reports so far and of what study.yaml set."""
+"""The built-in rules and conditions: functions of a trial's reports so far and of the options in study.yaml."""
 
 from __future__ import annotations
 
@@ -18,9 +18,18 @@ _ONE_CLASS = "predicted_positive"  # 0 or 1 where one class is predicted only
 
 @dataclass
 class View:
-    """A trial so far, in one epoch. now: the metrics of this epoch. series, epochs: of every metric its values, and the
-    epochs they are of. known: numbers among parameters, constants and OWN_NAMES. first, maximize: of the study's first
-    metric."""
+    """A trial so far, seen from one epoch.
+
+    Attributes:
+        params: its parameters.
+        first: the name of the study's first metric.
+        maximize: True if a higher value of that metric is better.
+        epoch: the epoch.
+        now: the metrics of this epoch.
+        known: numbers among parameters and constants, and the trial's own (OWN_NAMES).
+        series: the values of each metric so far.
+        epochs: the epochs of these values.
+    """
 
     params: Mapping[str, Any]
     first: str
@@ -32,13 +41,20 @@ class View:
     epochs: dict[str, list[int]] = field(default_factory=dict)
 
     def scope(self) -> Scope:
+        """Return what a condition sees in this epoch."""
         reported = {name: self.series[name] for name in self.now}
         return Scope({**self.known, **self.now}, reported, self.epochs)
 
 
 @dataclass(frozen=True)
 class Found:
-    """A rule holds: the sentence that says how, the metrics that led to it, and other evidence."""
+    """Result of a rule that holds.
+
+    Attributes:
+        sentence: how it holds.
+        metrics: the metrics that led to it.
+        more: other evidence.
+    """
 
     sentence: str
     metrics: Mapping[str, float]
@@ -46,14 +62,14 @@ class Found:
 
 
 class Unknown(Exception):
-    """Nothing that the rule asks of was reported in this epoch."""
+    """Raised by a rule where no metric that it needs was reported in this epoch."""
 
 
 Rule = Callable[[View], Found | None]
 
 
 def rule_of(flag: RedFlag) -> Rule:
-    """What the flag asks of a trial. The rule raises Unknown where it cannot know."""
+    """Return the function that asks whether a flag is to be raised. It raises Unknown where it cannot know."""
     if flag.when:
         return _condition(flag)
     rule = RULES[flag.rule]
@@ -103,7 +119,10 @@ def _non_finite(view: View, flag: RedFlag) -> Found | None:
 
 
 def _collapsed(view: View, flag: RedFlag) -> Found | None:
-    """A rare class may be ranked well long before its scores pass the threshold: then the threshold is to blame."""
+    """Return how one class only is predicted, unless a ranking metric is good.
+
+    A rare class may be ranked well long before its scores pass the threshold: then the threshold is to blame.
+    """
     given = names_in(flag.option("metrics"))
     found = [name for name in given if name in view.now]
     called = []
@@ -130,7 +149,7 @@ def _collapsed(view: View, flag: RedFlag) -> Found | None:
 
 
 def _held_out(names: Iterable[str]) -> list[str]:
-    """Those of validation, or all where there are none."""
+    """Return the names of validation metrics, or all names where there are none."""
     found = list(names)
     return [name for name in found if name.startswith("val_")] or found
 
@@ -201,8 +220,11 @@ def _dominating(view: View, flag: RedFlag) -> Found | None:
 
 
 def _contributions(view: View, given: Sequence[str]) -> dict[str, float]:
-    """What each component adds to the training loss of this epoch, weighted where the weight is known: one of a
-    mapping among the parameters, a parameter `weight_X`, or a metric `train_weight_X`."""
+    """Return what each component adds to the training loss of this epoch.
+
+    A weight is one of a mapping among the parameters, a parameter `weight_X`, or a metric `train_weight_X`; else it is
+    1.
+    """
     if given:
         parts = [without_split(name) for name in given]
     else:

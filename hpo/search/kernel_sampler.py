@@ -20,7 +20,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.space.encoding import Points, UnitCube
+from hpo.space.encoding import Points, UnitCubeEncoder
 from hpo.space.search_space import SearchSpace
 
 # The part of the trials that are parents, and how many there are at least.
@@ -58,7 +58,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
         if not 0 < mutation <= 1:
             raise ValueError(f"mutation is {mutation}; expected a number above 0, up to 1")
         self._space = space or SearchSpace(())
-        self._cube = UnitCube(self._space)
+        self._cube = UnitCubeEncoder(self._space)
         self._startup, self._random_fraction = n_startup_trials, random_fraction
         self._candidates, self._mutation = n_candidates, mutation
         self._rng = random.Random(seed)
@@ -112,7 +112,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
             distribution = self._cube.distributions[name]
             if isinstance(distribution, CategoricalDistribution):
                 return draw() if self._rng.random() < self._mutation else parent[name]
-            at = self._cube.place(name, parent[name]) + self._rng.gauss(0.0, self._mutation)
+            at = self._cube.coordinate(name, parent[name]) + self._rng.gauss(0.0, self._mutation)
             return self._cube.value(name, at)
 
         return self._space.assemble(value_of, self._rng)

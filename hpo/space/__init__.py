@@ -1,0 +1,1 @@
+"""The search space: its parameters, how it is read, and how configurations are encoded as points."""

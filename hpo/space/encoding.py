@@ -1,4 +1,4 @@
-"""Configurations as points: each parameter from 0 (its low) to 1 (its high), on its logarithm if it is sampled so."""
+"""Configurations as points: each parameter from 0 (low) to 1 (high), on its logarithm if it is sampled so."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 Points = NDArray[np.float64]
 
 
-class UnitCube:
-    """`distributions`: Optuna's, by Optuna's names; a column of a point each, in their order. A choice is its index, a
-    parameter that is not active NaN."""
+class UnitCubeEncoder:
+    """Encoder of the configurations of a space as points.
+
+    A point has one column for each of Optuna's parameters. The column of a choice holds its index, that of a parameter
+    that is not active NaN.
+
+    Attributes:
+        distributions: Optuna's, by Optuna's names, in the order of the columns.
+    """
 
     def __init__(self, space: SearchSpace) -> None:
         from optuna.distributions import CategoricalDistribution
@@ -28,16 +34,33 @@ class UnitCube:
         self._categorical = np.array(kinds, dtype=bool)
 
     def point(self, params: Mapping[str, Any]) -> Points:
-        """Of parameters by Optuna's names; those of another space are passed over."""
-        return np.array([self.place(name, params[name]) if name in params else np.nan for name in self.distributions])
+        """Return the point of a configuration, of shape (columns,).
 
-    def place(self, name: str, value: Any) -> float:
-        """Where a value of a parameter is."""
-        return _place(self.distributions[name], value)
+        Args:
+            params: by Optuna's names; names of another space are ignored.
+        """
+        return np.array(
+            [self.coordinate(name, params[name]) if name in params else np.nan for name in self.distributions]
+        )
+
+    def coordinate(self, name: str, value: Any) -> float:
+        """Return the coordinate of one value of a parameter."""
+        return _coordinate(self.distributions[name], value)
 
     def squared_distances(self, points: Points, others: Points) -> Points:
-        """(n, columns), (m, columns) -> (n, m). Another choice is 1 away, and so is a parameter that only one of the
-        two has; one that neither has is no distance."""
+        """Return the squared distances between two sets of points.
+
+        Another choice is at distance 1, and so is a parameter that only one of the two has. A parameter that neither
+        has adds
+        nothing.
+
+        Args:
+            points: of shape (n, columns).
+            others: of shape (m, columns).
+
+        Returns:
+            Of shape (n, m).
+        """
         apart = points[:, None] - others[None]
         known = ~np.isnan(points)[:, None], ~np.isnan(others)[None]
         apart[..., self._categorical] = apart[..., self._categorical] != 0
@@ -45,7 +68,12 @@ class UnitCube:
         return squares
 
     def value(self, name: str, at: float) -> Any:
-        """Of a numeric parameter the value that it takes at `at`, which is brought into [0, 1]."""
+        """Return the value of a numeric parameter at a coordinate.
+
+        Args:
+            name: Optuna's.
+            at: the coordinate; it is clipped to [0, 1].
+        """
         from optuna.distributions import FloatDistribution, IntDistribution
 
         distribution = self.distributions[name]
@@ -59,7 +87,7 @@ class UnitCube:
         return round(value) if isinstance(distribution, IntDistribution) else value
 
 
-def _place(distribution: BaseDistribution, value: Any) -> float:
+def _coordinate(distribution: BaseDistribution, value: Any) -> float:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):

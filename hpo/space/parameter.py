@@ -1,4 +1,4 @@
-"""Parameter: one declared parameter, the values it takes, and how values are written in messages."""
+"""One declared parameter, and the values that it takes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,29 @@ from hpo.translation.catalogue import tr
 Kind = Literal["float", "int", "categorical", "simplex", "fixed"]
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two scalars are one choice: 8 and 8.0 are, 1 and True are not."""
+def same_choice(a: Any, b: Any) -> bool:
+    """Return True if two scalars are one choice: 8 and 8.0 are, 1 and True are not."""
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. `name` is the objective's, `full_name` Optuna's.
+    """One parameter of a search space.
 
-    low, high, step: bounds, both inclusive, of kind float or int (step None: any float).
-    log: sampled uniformly in the logarithm. choices: of kind categorical the values, of kind
-    simplex the names of the weights. children: the parameters that a choice brings along.
-    value: of kind fixed. structural: it shapes the model (what is compiled, packed, grouped).
-    condition: the (name, choice) pairs under which the parameter is active."""
+    Attributes:
+        name: the objective's.
+        kind: float, int, categorical, simplex (weights that sum to 1) or fixed.
+        full_name: Optuna's.
+        low: lower bound of a float or int, included.
+        high: upper bound of a float or int, included.
+        step: distance of two values; None: any float.
+        log: sampled uniformly in the logarithm.
+        choices: values of a categorical, names of the weights of a simplex.
+        children: parameters that a choice brings along.
+        value: that of a fixed one.
+        structural: it shapes the model (how it is compiled, packed and grouped).
+        condition: (name, choice) pairs under which it is active.
+    """
 
     name: str
     kind: Kind
@@ -48,14 +57,14 @@ class Parameter:
 
     @property
     def optuna_names(self) -> tuple[str, ...]:
-        """Names in Optuna: none of a fixed parameter, k - 1 of a simplex of k weights."""
+        """Its names in Optuna: none for a fixed parameter, k - 1 for a simplex of k weights."""
         if self.kind == "simplex":
             return tuple(f"{self.full_name}.{i}" for i in range(len(self.choices) - 1))
         return () if self.kind == "fixed" else (self.full_name,)
 
     @property
     def distribution(self) -> str:
-        """In words: `0.0001 to 0.005, log`, `8 | 16 | 32`."""
+        """Its values in words: `0.0001 to 0.005, log`, `8 | 16 | 32`."""
         if self.kind == "fixed":
             return tr("always {value}", value=show(self.value))
         if self.kind == "simplex":
@@ -69,43 +78,48 @@ class Parameter:
 
     @property
     def condition_text(self) -> str:
+        """Its condition in words: `loss = focal`."""
         return tr(" and ").join(f"{name} = {show(choice)}" for name, choice in self.condition)
 
     @property
     def count(self) -> int | None:
-        """How many values it can take, those of children not counted; None when endlessly many."""
+        """The number of values it can take, without those of children; None if it is infinite."""
         if self.kind in ("fixed", "categorical"):
             return max(1, len(self.choices))
         if self.kind == "simplex" or self.step is None:
             return None
         return int((Decimal(str(self.high)) - Decimal(str(self.low))) / Decimal(str(self.step))) + 1
 
-    def nth(self, index: int) -> float | int:
-        """The `index`-th value of a stepped range, free of the rounding of repeated addition."""
+    def value_at(self, index: int) -> float | int:
+        """Return the value at `index` of a stepped range, without the rounding errors of repeated addition."""
         if self.kind == "int":
             return int(self.low + index * int(self.step or 1))
         return float(Decimal(str(self.low)) + index * Decimal(str(self.step)))
 
-    def clean(self, value: Any) -> Any:
-        """Optuna's value as the objective gets it: 0.3 for the 0.30000000000000004 of a step 0.1."""
+    def from_optuna(self, value: Any) -> Any:
+        """Return Optuna's value as the objective gets it: 0.3 for the 0.30000000000000004 of a step 0.1."""
         if self.kind == "float" and self.step is not None:
-            return self.nth(round((value - self.low) / self.step))
+            return self.value_at(round((value - self.low) / self.step))
         return value
 
-    def accept(self, given: Any) -> Any:
-        """`given`, by a user, as a value of this parameter; ValueError with a sentence if it is none."""
+    def validate(self, given: Any) -> Any:
+        """Return a value that a user gave as a value of this parameter.
+
+        Raises:
+            ValueError: it is none; the message is a sentence.
+        """
         if self.kind == "categorical":
             for choice in self.choices:
-                if same(choice, given):
+                if same_choice(choice, given):
                     return choice
             hint = nearest(given, self.choices)
             raise ValueError(f"{quote(given)} is not a choice; expected {self.distribution}.{hint}")
         if self.kind == "fixed":
-            if same(self.value, given):
+            if same_choice(self.value, given):
                 return self.value
             raise ValueError(f"{quote(given)} cannot be set; search_space fixes it to {show(self.value)}")
         if self.kind == "simplex":
-            return self._accept_weights(given)
+            return self._validate_weights(given)
         whole = self.kind == "int"
         kind = "an integer" if whole else "a number"
         if isinstance(given, bool) or not isinstance(given, (int, float)) or not finite(given):
@@ -117,12 +131,12 @@ class Parameter:
         value = int(given) if whole else float(given)
         if self.step is None:
             return value
-        on_step = self.nth(round((value - self.low) / self.step))
+        on_step = self.value_at(round((value - self.low) / self.step))
         if abs(on_step - value) > 1e-8 * self.step:
             raise ValueError(f"{quote(given)} is not on a step; expected {self.distribution}, such as {show(on_step)}")
         return on_step
 
-    def _accept_weights(self, given: Any) -> dict[str, float]:
+    def _validate_weights(self, given: Any) -> dict[str, float]:
         names = [str(choice) for choice in self.choices]
         expected = f"expected the weights {', '.join(names)}, each at least 0, that sum to 1"
         if not isinstance(given, Mapping) or set(given) != set(names):
@@ -137,10 +151,12 @@ class Parameter:
 
 
 def break_stick(uniform: Sequence[float]) -> list[float]:
-    """k - 1 independent uniform numbers in [0, 1] -> k weights, uniform on the simplex.
+    """Return k weights, uniform on the simplex, from k - 1 independent uniform numbers in [0, 1].
 
-    Of the stick that is left, weight i takes v = 1 - (1 - u)^(1 / (k - 1 - i)), which is
-    Beta(1, k - 1 - i) distributed (Devroye 1986, Non-Uniform Random Variate Generation, V.3)."""
+    Weight i takes the part v = 1 - (1 - u)^(1 / (k - 1 - i)) of the stick that is left. v is Beta(1, k - 1 - i)
+    distributed
+    (Devroye 1986, Non-Uniform Random Variate Generation, V.3).
+    """
     left, weights = 1.0, []
     for i, u in enumerate(uniform):
         kept = (1.0 - u) ** (1.0 / (len(uniform) - i))
@@ -150,7 +166,7 @@ def break_stick(uniform: Sequence[float]) -> list[float]:
 
 
 def join_stick(weights: Sequence[float]) -> list[float]:
-    """The inverse of `break_stick`; a number that no weight depends on (the stick is used up) is 0."""
+    """Return the numbers of which `break_stick` makes `weights`; 0 for one that no weight depends on."""
     uniform = []
     for i in range(len(weights) - 1):
         # Summed from the tail rather than 1 minus the head, so that small weights keep their digits.
@@ -160,15 +176,17 @@ def join_stick(weights: Sequence[float]) -> list[float]:
 
 
 def finite(number: float) -> bool:
-    """Neither infinite nor NaN; unlike math.isfinite, of integers beyond a double's range too."""
+    """Return True if a number is neither infinite nor NaN; unlike math.isfinite, also of very large integers."""
     return isinstance(number, int) or math.isfinite(number)
 
 
-def placed(parameter: Parameter, parent: Parameter, choice: Scalar) -> Parameter:
-    """`parameter` (and its children) as one that is active where `parent` takes `choice`."""
+def nested_under(parameter: Parameter, parent: Parameter, choice: Scalar) -> Parameter:
+    """Return `parameter`, with its children, as one that is active where `parent` takes `choice`."""
     return replace(
         parameter,
         full_name=f"{parent.name}.{label(choice)}.{parameter.full_name}",
         condition=((parent.name, choice), *parameter.condition),
-        children={key: tuple(placed(c, parent, choice) for c in group) for key, group in parameter.children.items()},
+        children={
+            key: tuple(nested_under(c, parent, choice) for c in group) for key, group in parameter.children.items()
+        },
     )

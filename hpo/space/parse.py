@@ -1,4 +1,4 @@
-"""From the plain data of `search_space` to Parameters, with a sentence for each thing that is wrong."""
+"""Reading of `search_space`: from plain data to Parameters, with a sentence for each mistake."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from hpo.errors import KeyPath, Problem, SpecError, dotted
-from hpo.space.parameter import Parameter, finite, placed
+from hpo.space.parameter import Parameter, finite, nested_under
 from hpo.text import Scalar, label, listing, nearest, quote, show
 
 Locate = Callable[[KeyPath, str], Problem]
@@ -25,7 +25,7 @@ _MOST_STEPS = 10**6
 
 
 def parse(data: object, locate: Locate | None = None) -> tuple[Parameter, ...]:
-    """See SearchSpace.parse."""
+    """Return the parameters that plain data declares; see SearchSpace.parse."""
     parser = _Parser(locate or (lambda path, message: Problem("search_space", None, dotted(path), message)))
     parameters: tuple[Parameter, ...] = ()
     if isinstance(data, Mapping) and data:
@@ -47,7 +47,7 @@ class _Parser:
         self.problems.append(self.locate(path, message))
 
     def group(self, data: Mapping[Any, Any], path: KeyPath) -> tuple[Parameter, ...]:
-        """The parameters of one mapping name -> declaration; those that are wrong are left out."""
+        """Return the parameters of one mapping name -> declaration; those with mistakes are left out."""
         found = []
         for name, declared in data.items():
             here = (*path, name)
@@ -127,12 +127,13 @@ class _Parser:
         if not any(children.values()):
             return parameter
         nested = {
-            choice: tuple(placed(child, parameter, choice) for child in group) for choice, group in children.items()
+            choice: tuple(nested_under(child, parameter, choice) for child in group)
+            for choice, group in children.items()
         }
         return Parameter(name, "categorical", choices=tuple(accepted), structural=structural, children=nested)
 
     def below(self, declared: Any, path: KeyPath) -> tuple[Parameter, ...]:
-        """The parameters of one choice; nothing at all (null) means none."""
+        """Return the parameters of one choice; nothing at all (null) means none."""
         if declared is None:
             return ()
         if isinstance(declared, Mapping):
@@ -231,7 +232,7 @@ class _Parser:
             )
 
     def shared_names(self, group: tuple[Parameter, ...]) -> dict[str, Parameter]:
-        """Refuses parameters of one name that can be active together; returns all names of the group."""
+        """Refuse parameters of one name that can be active together; return all names of the group."""
         names: dict[str, Parameter] = {}
         for parameter in group:
             below: dict[str, Parameter] = {}

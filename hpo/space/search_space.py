@@ -1,9 +1,10 @@
-"""SearchSpace: the parameters that study.yaml declares, and their way to Optuna and back.
+"""The parameters that study.yaml declares, and their way to Optuna and back.
 
-A parameter has two names. The objective sees `gamma`, in one flat dict of the active parameters;
-Optuna sees `loss.focal.gamma`, which says of which choice it is a parameter. Weights that sum to 1
-(`simplex`) are k - 1 uniform numbers in Optuna (`weights.0`, ...) and a dict for the objective.
-A fixed parameter is not in Optuna at all."""
+A parameter has two names. The objective sees `gamma`, in one flat dict of the active parameters. Optuna sees
+`loss.focal.gamma`, which says to which choice it belongs. Weights that sum to 1 (`simplex`) are k - 1 uniform numbers
+in
+Optuna (`weights.0`, ...) and a dict for the objective. A fixed parameter is not in Optuna at all.
+"""
 
 from __future__ import annotations
 
@@ -24,36 +25,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The declared parameters, in their order. Immutable."""
+    """The declared parameters in their order. Immutable."""
 
     parameters: tuple[Parameter, ...]
 
     @classmethod
     def parse(cls, data: object, locate: Locate | None = None) -> SearchSpace:
-        """The space that plain data (the YAML's `search_space`, families already merged) declares.
+        """Return the space that plain data declares.
 
-        `locate(path, message)` makes the Problem for what stands at `path` (keys from
-        `search_space` down); without it problems carry no file. Raises SpecError with all of them."""
+        Args:
+            data: the `search_space` of the YAML, with families merged.
+            locate: makes the Problem for a path (keys from `search_space` down) and a message; without it problems
+                carry no
+                file.
+
+        Raises:
+            SpecError: with all mistakes.
+        """
         return cls(parse(data, locate))
 
     def walk(self) -> Iterator[Parameter]:
-        """All parameters, a conditional one right after the one it depends on."""
+        """Yield all parameters, a conditional one right after the one it depends on."""
         return _walk(self.parameters)
 
     def find(self, name: str) -> list[Parameter]:
-        """The parameters of that name, the objective's or Optuna's; several when choices share a name."""
+        """Return the parameters of a name, the objective's or Optuna's; choices may share a name."""
         return [parameter for parameter in self.walk() if name in (parameter.name, parameter.full_name)]
 
     def always_active(self) -> frozenset[str]:
-        """Names that are in the objective's parameters in every trial."""
+        """Return the names that the objective's parameters have in every trial."""
         return _always(self.parameters)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-        """Draws every active parameter by `trial.suggest_*`; returns them as the objective sees them."""
+        """Draw every active parameter by `trial.suggest_*`; return them as the objective sees them."""
         return _collect(self.parameters, lambda parameter: _suggest(trial, parameter))
 
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
-        """Optuna's distributions by Optuna's names, those of conditional parameters too."""
+        """Return Optuna's distributions by Optuna's names, also those of conditional parameters."""
         from optuna.trial import FixedTrial
 
         found: dict[str, optuna.distributions.BaseDistribution] = {}
@@ -66,24 +74,33 @@ class SearchSpace:
         return found
 
     def resolve(self, optuna_params: Mapping[str, Any]) -> dict[str, Any]:
-        """Optuna's parameters of a trial as the objective sees them: what `suggest` returned.
-        A parameter that is not there (the trial still waits) is left out."""
+        """Return Optuna's parameters of a trial as the objective sees them, as `suggest` does.
+
+        A parameter that is not there, for the trial still waits, is left out.
+        """
         return _collect(
             self.parameters,
             lambda parameter: [optuna_params[n] for n in parameter.optuna_names if n in optuna_params],
         )
 
     def to_optuna(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters given by a user, by the objective's or Optuna's names, as Optuna's. Those not
-        given are left out, for the sampler to choose; a conditional one needs the choice it
-        belongs to. Raises ValueError with a sentence for each that does not fit."""
+        """Return parameters that a user gave as Optuna's.
+
+        Those not given are left out, for the sampler to choose. A conditional one needs the choice to which it belongs.
+
+        Args:
+            params: by the objective's or Optuna's names.
+
+        Raises:
+            ValueError: with a sentence for each that does not fit.
+        """
         result, problems = self.translate(params)
         if problems:
             raise ValueError("; ".join(f"{name}: {message}" for name, message in problems))
         return result
 
     def translate(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        """`to_optuna`, with the (name given, sentence) pairs in place of an exception."""
+        """Return what `to_optuna` returns, and (name given, sentence) pairs in place of an exception."""
         result: dict[str, Any] = {}
         problems: list[tuple[str, str]] = []
         used: set[Any] = set()
@@ -97,7 +114,7 @@ class SearchSpace:
                 if len(keys) == 2:
                     problems.append((keys[1], f"given twice, as '{keys[0]}' too; keep one of them"))
                 try:
-                    value = parameter.accept(params[keys[0]])
+                    value = parameter.validate(params[keys[0]])
                 except ValueError as error:
                     problems.append((keys[0], str(error)))
                     # What depends on a wrong choice is not a second mistake.
@@ -124,11 +141,11 @@ class SearchSpace:
         return result, problems
 
     def grid_problems(self) -> list[str]:
-        """Why the space cannot be enumerated, a sentence for each parameter; empty if it can."""
-        return [message for _, message in self.endless()]
+        """Return a sentence for each parameter for which the space cannot be enumerated."""
+        return [message for _, message in self.not_enumerable()]
 
-    def endless(self) -> list[tuple[Parameter, str]]:
-        """The parameters with endlessly many values, each with the sentence that says so."""
+    def not_enumerable(self) -> list[tuple[Parameter, str]]:
+        """Return the parameters with infinitely many values, each with the sentence that says so."""
         return [
             (
                 parameter,
@@ -142,23 +159,32 @@ class SearchSpace:
         ]
 
     def grid_size(self) -> int | None:
-        """The number of cells of `grid`; None when the space cannot be enumerated."""
-        return None if self.endless() else _size(self.parameters)
+        """Return the number of cells of `grid`; None if the space cannot be enumerated."""
+        return None if self.not_enumerable() else _size(self.parameters)
 
     def grid(self) -> Iterator[dict[str, Any]]:
-        """Every cell once, as Optuna's parameters, conditional ones only where they are active, the
-        last parameter varying fastest. Raises ValueError when the space cannot be enumerated."""
+        """Return every cell once, as Optuna's parameters, the last parameter varying fastest.
+
+        Conditional parameters are in those cells only in which they are active.
+
+        Raises:
+            ValueError: the space cannot be enumerated.
+        """
         if problems := self.grid_problems():
             raise ValueError("; ".join(problems))
         return _cells(self.parameters)
 
     def sample(self, rng: random.Random) -> dict[str, Any]:
-        """One uniform draw, as Optuna's parameters; for a look at the space without a study."""
+        """Return one uniform draw as Optuna's parameters, for a look at the space without a study."""
         return self.assemble(lambda _, draw: draw(), rng)
 
     def assemble(self, value_of: Callable[[str, Callable[[], Any]], Any], rng: random.Random) -> dict[str, Any]:
-        """One configuration, as Optuna's parameters: of each that is active what `value_of` says, which is given its
-        name and a function that draws it uniformly."""
+        """Return one configuration as Optuna's parameters.
+
+        Args:
+            value_of: returns the value of an active parameter, given its name and a function that draws it uniformly.
+            rng: the generator of those draws.
+        """
         result: dict[str, Any] = {}
 
         def visit(parameters: tuple[Parameter, ...]) -> None:
@@ -172,7 +198,7 @@ class SearchSpace:
         return result
 
     def data(self) -> dict[str, Any]:
-        """Plain data that `parse` takes back."""
+        """Return plain data that `parse` reads back."""
         return {parameter.name: _data(parameter) for parameter in self.parameters}
 
 
@@ -197,7 +223,7 @@ def _always(parameters: Sequence[Parameter]) -> frozenset[str]:
 
 
 def _collect(parameters: Sequence[Parameter], values_of: Any) -> dict[str, Any]:
-    """The objective's parameters, given a function from a parameter to its Optuna values."""
+    """Return the objective's parameters, given a function from a parameter to its Optuna values."""
     result: dict[str, Any] = {}
     for parameter in parameters:
         if parameter.kind == "fixed":
@@ -209,7 +235,7 @@ def _collect(parameters: Sequence[Parameter], values_of: Any) -> dict[str, Any]:
         if parameter.kind == "simplex":
             result[parameter.name] = dict(zip(map(str, parameter.choices), break_stick(values), strict=True))
         else:
-            value = result[parameter.name] = parameter.clean(values[0])
+            value = result[parameter.name] = parameter.from_optuna(values[0])
             if parameter.kind == "categorical":
                 result.update(_collect(parameter.children.get(value, ()), values_of))
     return result
@@ -239,7 +265,7 @@ def _draw(parameter: Parameter, rng: random.Random) -> Any:
         value = math.exp(rng.uniform(math.log(low - half), math.log(high + half)))
         return min(max(round(value) if parameter.kind == "int" else value, low), high)
     if parameter.count is not None:
-        return parameter.nth(rng.randrange(parameter.count))
+        return parameter.value_at(rng.randrange(parameter.count))
     return rng.uniform(low, high)
 
 
@@ -271,7 +297,7 @@ def _options(parameter: Parameter) -> Iterator[dict[str, Any]]:
                 yield {parameter.full_name: choice, **cell}
     else:
         for index in range(parameter.count or 0):
-            yield {parameter.full_name: parameter.nth(index)}
+            yield {parameter.full_name: parameter.value_at(index)}
 
 
 def _data(parameter: Parameter) -> Any:

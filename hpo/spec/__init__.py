@@ -1,0 +1,1 @@
+"""The study file: its models, and how it is read, merged and checked."""

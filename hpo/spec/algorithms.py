@@ -1,4 +1,4 @@
-"""Samplers and pruners by name, and what can be said of their options before a run."""
+"""Samplers and pruners by name, and what can be checked of their options before a run."""
 
 from __future__ import annotations
 
@@ -71,11 +71,12 @@ _OBJECTS = ("Callable", "Base", "FrozenTrial", "ndarray", "SearchSpace")
 
 
 def names(role: Role) -> dict[str, str]:
+    """Return the classes of samplers or pruners by their short names."""
     return SAMPLERS if role == "sampler" else PRUNERS
 
 
 def with_defaults(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options given, and our defaults for those that are not."""
+    """Return the options given, with hpo's defaults for those that are not."""
     merged = DEFAULTS.get(name, {}) | dict(options)
     if name == "tpe" and merged["multivariate"] is False and "group" not in options:
         merged["group"] = False  # Optuna groups only what it samples jointly
@@ -84,7 +85,7 @@ def with_defaults(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def first_on_path(root: str | Path) -> Iterator[None]:
-    """`root` first on sys.path, for as long as something is looked up."""
+    """Put `root` first on sys.path while something is looked up."""
     entry = str(root)
     sys.path.insert(0, entry)
     try:
@@ -94,8 +95,13 @@ def first_on_path(root: str | Path) -> Iterator[None]:
 
 
 def find_class(role: Role, name: str, root: str | Path = ".") -> type:
-    """The class of a short name or of `package.module:Class` (imported, with `root` on the path).
-    Raises ValueError with a sentence."""
+    """Return the class of a short name or of `package.module:Class`.
+
+    The module is imported with `root` on the path.
+
+    Raises:
+        ValueError: there is none; the message is a sentence.
+    """
     known = names(role)
     if name not in known and ":" not in name:
         raise ValueError(
@@ -120,7 +126,7 @@ def find_class(role: Role, name: str, root: str | Path = ".") -> type:
 
 
 def option_problems(role: Role, name: str, options: Mapping[str, Any], root: str | Path = ".") -> list[tuple[str, str]]:
-    """What is wrong with a sampler or pruner as (key, sentence) pairs: the key `name` or an option's."""
+    """Return the mistakes in a sampler or pruner as (key, sentence) pairs; a key is `name` or an option's."""
     try:
         cls = find_class(role, name, root)
     except ValueError as error:
@@ -134,21 +140,26 @@ def option_problems(role: Role, name: str, options: Mapping[str, Any], root: str
 
 
 def build(role: Role, name: str, options: Mapping[str, Any], root: str | Path = ".") -> Any:
-    """An instance, quiet about Optuna's experimental arguments. Raises ValueError or TypeError."""
+    """Return an instance, without Optuna's warnings of experimental arguments.
+
+    Raises:
+        ValueError: the class or its options are wrong.
+        TypeError: an option is of the wrong type.
+    """
     from optuna.exceptions import ExperimentalWarning
 
     cls = find_class(role, name, root)
     arguments = with_defaults(name, options)
     if name == "patient":
         inner = arguments.get("wrapped_pruner")
-        arguments["wrapped_pruner"] = None if inner is None else build("pruner", **split(inner), root=root)
+        arguments["wrapped_pruner"] = None if inner is None else build("pruner", **split_options(inner), root=root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return cls(**arguments)
 
 
-def split(written: Any) -> dict[str, Any]:
-    """`median` or `{name: median, n_startup_trials: 3}` as name and options."""
+def split_options(written: Any) -> dict[str, Any]:
+    """Return `median` or `{name: median, n_startup_trials: 3}` as name and options."""
     if isinstance(written, Mapping):
         return {"name": written.get("name"), "options": {k: v for k, v in written.items() if k != "name"}}
     return {"name": written, "options": {}}
@@ -157,7 +168,7 @@ def split(written: Any) -> dict[str, Any]:
 def _wrapped_problems(options: Mapping[str, Any], root: str | Path) -> list[tuple[str, str]]:
     if options.get("wrapped_pruner") is None:
         return []
-    inner = split(options["wrapped_pruner"])
+    inner = split_options(options["wrapped_pruner"])
     if not isinstance(inner["name"], str):
         return [("wrapped_pruner", f"{quote(options['wrapped_pruner'])} is not a pruner; expected {{name: ...}}")]
     return [("wrapped_pruner", message) for _, message in option_problems("pruner", **inner, root=root)]

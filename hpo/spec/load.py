@@ -1,10 +1,10 @@
-"""study.yaml -> StudySpec, with all its problems at once; and what was edited between two."""
+"""Reading of study.yaml with all its mistakes at once, and the difference between two studies."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hpo.errors import KeyPath, ObjectiveError, Problem, SpecError
 from hpo.objective import command_line, locate
 from hpo.space.search_space import SearchSpace
-from hpo.spec import algorithms, includes
+from hpo.spec import algorithms, includes, overrides
 from hpo.spec.models import (
     Budget,
     Component,
@@ -45,17 +45,27 @@ _STAND_INS: dict[str, Any] = {
 
 
 def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, locate: bool = True) -> StudySpec:
-    """Reads and checks study.yaml. A path that does not exist is looked for among the studies that
-    come with hpo. `overrides` are `key.of.study=value` texts, the value in YAML.
+    """Read and check study.yaml.
 
-    With `locate` the objective (or program) and classes of the user's must be on this machine;
-    without, they are taken as written: for reading a study that ran elsewhere or long ago.
-    Raises SpecError with every problem: file, line, key, what was given and what is expected."""
+    Args:
+        path: the file; one that does not exist is looked for among the studies that come with hpo.
+        overrides: texts `key.of.study=value`, the value in YAML.
+        locate: the objective or program, and classes of the user's, must be on this machine. Without it they are taken
+            as
+            written, for reading a study that ran elsewhere or long ago.
+
+    Raises:
+        SpecError: with every problem: file, line, key, what was given and what is expected.
+    """
     return _Reader(find_study_file(path), locate).read(overrides)
 
 
 def find_study_file(path: str | os.PathLike[str]) -> Path:
-    """The study.yaml meant by `path`; SpecError with the nearest name when there is none."""
+    """Return the study.yaml meant by `path`.
+
+    Raises:
+        SpecError: there is none; the message has the nearest name.
+    """
     given = Path(path)
     candidates = [given, *includes.packaged("studies", str(given)), *includes.packaged("studies", f"{given}.yaml")]
     for candidate in candidates:
@@ -84,7 +94,7 @@ class _Reader:
             what = "is empty" if self.document.data is None else f"holds {show(self.document.data)}"
             self.say((), f"the file {what}; expected the keys of a study: {listing(KEYS, 20)}")
             raise SpecError([*self.document.problems, *self.problems])
-        includes.merge(self.document, self.source, settings)
+        self.merge(settings)
         self.problems += self.document.problems
         for old, new in _OLD_KEYS.items():
             if old in self.document.data:
@@ -95,7 +105,7 @@ class _Reader:
                 self.say((key,), f"is not a key of a study; expected {listing(KEYS, 20)}.{nearest(key, KEYS)}")
         bad = {problem.key.partition(".")[0] for problem in self.problems} & set(KEYS)
         values = {key: data[key] for key in KEYS if key in data and key != "search_space"}
-        values["space"] = self.space(data, bad)
+        values["space"] = self.read_space(data, bad)
 
         def wrong(path: KeyPath, message: str) -> None:
             self.say(path, message)
@@ -109,7 +119,18 @@ class _Reader:
             raise SpecError(sorted(unique, key=lambda p: (p.file != str(self.source), p.file, p.line or 0)))
         return spec
 
-    def space(self, data: Mapping[str, Any], bad: set[str]) -> SearchSpace:
+    def merge(self, settings: Sequence[str]) -> None:
+        """Put families and overrides into the document; an override may also say which families there are."""
+        found = overrides.parse_overrides(settings, self.document)
+        of_families = [one for one in found if one[0][:2] == ("search_space", "include")]
+        for override in of_families:
+            overrides.apply(self.document, override)
+        includes.merge_families(self.document, self.source)
+        for override in found:
+            if override not in of_families:
+                overrides.apply(self.document, override)
+
+    def read_space(self, data: Mapping[str, Any], bad: set[str]) -> SearchSpace:
         try:
             if "search_space" in data:
                 return SearchSpace.parse(
@@ -126,7 +147,7 @@ class _Reader:
         return SearchSpace(())
 
     def validate(self, values: dict[str, Any], bad: set[str]) -> StudySpec:
-        """The spec; with problems said, and stand-ins for the keys they are in, where it is wrong."""
+        """Return the spec; where it is wrong, say so and let stand-ins take the place of the keys concerned."""
         usable = {key: value for key, value in values.items() if key not in bad}
         usable |= {key: _STAND_INS[key] for key in bad & set(_STAND_INS)}
         try:
@@ -139,7 +160,7 @@ class _Reader:
         return self.validate(values, bad)
 
     def cross_check(self, spec: StudySpec, bad: set[str]) -> None:
-        def right(*keys: str) -> bool:
+        def valid(*keys: str) -> bool:
             return not bad & set(keys)
 
         names = [metric.name for metric in spec.metrics]
@@ -147,27 +168,27 @@ class _Reader:
             if name in names[:index]:
                 self.say(("metrics", index, "name"), f"the metric '{name}' is given twice; keep one of them")
         if (
-            right("budget")
+            valid("budget")
             and spec.sampler.name != "grid"
             and not any((spec.budget.trials, spec.budget.hours, spec.budget.gpu_hours))
         ):
             self.say(("budget",), "says no end; expected trials, hours or gpu_hours, such as {trials: 50}")
-        if right("warm_start", "sampler") and spec.warm_start is not None and spec.sampler.name == "grid":
+        if valid("warm_start", "sampler") and spec.warm_start is not None and spec.sampler.name == "grid":
             self.say(("warm_start",), "has nothing to add to the sampler grid, which tries every cell; leave it out")
-        if right("engine"):
-            self.of_ray_alone(spec.engine)
+        if valid("engine"):
+            self.check_engine(spec.engine)
         for role in ("sampler", "pruner"):
-            if right(role):
-                self.component(role, getattr(spec, role), spec.root)
-        if right("sampler", "metrics") and spec.sampler.name == "cmaes" and len(names) > 1:
+            if valid(role):
+                self.check_algorithm(role, getattr(spec, role), spec.root)
+        if valid("sampler", "metrics") and spec.sampler.name == "cmaes" and len(names) > 1:
             message = f"'cmaes' takes one metric, there are {len(names)}; expected kernel, tpe, gp or nsga2"
             self.say(("sampler", "name"), message)
-        if right("objective", "command"):
-            self.objective(spec, right("search_space", "constants"))
-        if right("search_space"):
-            self.in_space(spec, right)
+        if valid("objective", "command"):
+            self.check_objective(spec, valid("search_space", "constants"))
+        if valid("search_space"):
+            self.check_parameters(spec, valid)
 
-    def of_ray_alone(self, engine: EngineSpec) -> None:
+    def check_engine(self, engine: EngineSpec) -> None:
         if engine.name == "inline" and engine.gpu == "auto":
             self.say(("engine", "gpu"), "auto is for several trials at once, and inline runs one; expected a number")
         for key in ("address", "resources", "runtime_env", "checkpoint_dir"):
@@ -183,13 +204,13 @@ class _Reader:
         elif address not in ("", "auto") and not re.fullmatch(r"[^\s/:]+:\d+", address):
             self.say(("engine", "address"), f"'{address}' is no address; expected auto, or HOST:PORT of the head")
 
-    def component(self, role: Any, component: Component, root: Path) -> None:
+    def check_algorithm(self, role: Any, component: Component, root: Path) -> None:
         if ":" in component.name and not self.locate:
             return
         for key, message in algorithms.option_problems(role, component.name, component.options, root):
             self.say((role, key), message)
 
-    def objective(self, spec: StudySpec, placeholders: bool) -> None:
+    def check_objective(self, spec: StudySpec, placeholders: bool) -> None:
         if (spec.objective is None) == (spec.command is None):
             if any(nearest(key, ("objective", "command")) for key in self.document.data if key not in KEYS):
                 return  # the unknown key is most likely the one that is missing
@@ -214,8 +235,8 @@ class _Reader:
         except ObjectiveError as error:
             self.say(("objective",), str(error))
 
-    def in_space(self, spec: StudySpec, right: Any) -> None:
-        if spec.group_by is not None and right("group_by"):
+    def check_parameters(self, spec: StudySpec, valid: Callable[..., bool]) -> None:
+        if spec.group_by is not None and valid("group_by"):
             can = [p.name for p in spec.space.parameters if p.kind == "categorical"]
             if spec.group_by not in can:
                 expected = f"expected {listing(can)}" if can else "there is none"
@@ -224,19 +245,21 @@ class _Reader:
                     f"'{spec.group_by}' is not a parameter with choices that every trial has; {expected}."
                     f"{nearest(spec.group_by, can)}",
                 )
-        if spec.sampler.name == "grid" and right("sampler"):
-            for parameter, message in spec.space.endless():
+        if spec.sampler.name == "grid" and valid("sampler"):
+            for parameter, message in spec.space.not_enumerable():
                 above = [part for name, choice in parameter.condition for part in (name, "choices", choice)]
                 self.say(("search_space", *above, parameter.name), message)
         for key in ("enqueue", "fallbacks"):
-            for index, params in enumerate(getattr(spec, key) if right(key) else ()):
+            for index, params in enumerate(getattr(spec, key) if valid(key) else ()):
                 for name, message in spec.space.translate(params)[1]:
                     self.say((key, index, name), message)
 
 
 def identity_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two `StudySpec.identity()`, a sentence for each: `search_space.lr.high
-    was 0.1, is 0.5`. The order of choices counts, for Optuna stores a choice by its index."""
+    """Return a sentence for each difference of two `StudySpec.identity()`: `search_space.lr.high was 0.1, is 0.5`.
+
+    The order of choices counts, for Optuna stores a choice by its index.
+    """
     return _difference((), old, new)
 
 

@@ -1,4 +1,4 @@
-"""The models of study.yaml: what a study is, once everything in it is right."""
+"""Models of study.yaml: the parts of a study, once they are valid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Model(BaseModel):
 
 
 class Metric(_Model):
-    """A number the objective returns, and which way is better. The first one is what a pruner sees."""
+    """A number that the objective returns, and its better direction. Pruners see the first one."""
 
     name: Annotated[Text, Field(description="the name of a metric")]
     direction: Literal["minimize", "maximize"]
@@ -66,14 +66,19 @@ class Component(_Model):
     options: dict[str, Any] = {}
 
     def data(self) -> dict[str, Any]:
+        """Return it as study.yaml says it."""
         return {"name": self.name, **self.options}
 
 
 class Budget(_Model):
-    """When the study is done: the first of these that is reached, counted over all its runs.
+    """End of the study: the first of these that is reached, counted over all its runs.
 
-    trials: finished ones (complete, pruned, failed). hours: of wall time. gpu_hours: the sum over
-    trials of time x GPU share. failures: stop at once when so many first trials all failed."""
+    Attributes:
+        trials: finished ones (complete, pruned, failed).
+        hours: wall time.
+        gpu_hours: the sum over trials of time x GPU share.
+        failures: the study stops at once if its first trials, so many, all failed.
+    """
 
     trials: Count | None = None
     hours: Amount | None = None
@@ -82,26 +87,41 @@ class Budget(_Model):
 
 
 class Retries(_Model):
-    """How often a configuration is tried again, by what ended its attempt: the death of its worker, an exception
-    of its own, a timeout. What was not its doing (a stopped study, a lost node) is always tried again."""
+    """Number of retries of a configuration, by the cause that ended its attempt.
+
+    Causes that are not its doing (a stopped study, a lost node) are always retried.
+
+    Attributes:
+        lost: its worker died.
+        exception: the objective raised one.
+        timeout: it took too long.
+    """
 
     lost: Number = 1
     exception: Number = 0
     timeout: Number = 0
 
-    def of(self, cause: str) -> int:
-        """For a cause of `hpo.trial`; 0 for those that are never tried again."""
+    def for_cause(self, cause: str) -> int:
+        """Return the number for a cause of `hpo.trial`; 0 for those that are never retried."""
         return int(getattr(self, cause, 0))
 
 
 class EngineSpec(_Model):
-    """What runs the trials. workers: processes at a time (None: as many as fit). cpu: threads of
-    each (None: an even share). gpu: share of a GPU, or whole GPUs, of each; auto: as many trials beside each other
-    as fit and pay. trial_timeout, report_timeout: seconds (None: no limit).
+    """Engine that runs the trials.
 
-    Of ray alone: address: of a cluster that runs (None: one is started here). resources: more of Ray's resources
-    that a trial needs. runtime_env: Ray's, for code that the nodes lack. checkpoint_dir: a folder that every node
-    sees, for the trials' folders (None: the runs folder is one)."""
+    Attributes:
+        name: local, ray or inline.
+        workers: processes at a time; None: as many as fit.
+        cpu: threads of each; None: an even share.
+        gpu: share of a GPU, or whole GPUs, of each; auto: as many trials beside each other as fit and pay off.
+        trial_timeout: seconds; None: no limit.
+        report_timeout: seconds between reports; None: no limit.
+        retries: see Retries.
+        address: of a running Ray cluster; None: one is started here.
+        resources: more of Ray's resources that a trial needs.
+        runtime_env: Ray's, for code that the nodes lack.
+        checkpoint_dir: a folder that every node sees, for the trials' folders; None: the runs folder is one.
+    """
 
     name: Literal["local", "ray", "inline"] = "local"
     workers: Count | None = None
@@ -117,41 +137,57 @@ class EngineSpec(_Model):
 
     @property
     def gpus(self) -> float:
-        """GPUs of a running trial, for the budget; a packed one counts as a whole until its end says what it held."""
+        """GPUs of a running trial, for the budget.
+
+        One that shares its GPU as measured counts as a whole until its end says what it held.
+        """
         return 1.0 if self.gpu == "auto" else self.gpu
 
     @property
     def gpu_text(self) -> str:
-        """`0.5 GPU each`; empty without GPUs."""
+        """The GPU share in words: `0.5 GPU each`; empty without GPUs."""
         if self.gpu == "auto":
             return "GPUs shared as measured"
         return f"{self.gpu:g} GPU each" if self.gpu else ""
 
 
 class Checkpoints(_Model):
-    """Whose checkpoints and weights stay on disk. keep_best: of the best so many trials of each group (None: of all).
-    max_gb: so many GB (10^9 bytes) of them at most (None: no limit)."""
+    """Limits of the checkpoints and weights that stay on disk.
+
+    Attributes:
+        keep_best: those of so many best trials of each group; None: of all.
+        max_gb: at most so many GB (10^9 bytes) of them; None: no limit.
+    """
 
     keep_best: Count | None = 3
     max_gb: Amount | None = None
 
     def data(self) -> dict[str, Any]:
+        """Return it as study.yaml says it."""
         limit = {} if self.max_gb is None else {"max_gb": self.max_gb}
         return {"keep_best": "all" if self.keep_best is None else self.keep_best, **limit}
 
 
 class MlflowSpec(_Model):
-    """Where MLflow keeps the runs. tracking_uri None: $MLFLOW_TRACKING_URI, else a SQLite file in the
-    runs folder. experiment None: one named after the study."""
+    """Place of the MLflow runs.
+
+    Attributes:
+        tracking_uri: None: $MLFLOW_TRACKING_URI, else a SQLite file in the runs folder.
+        experiment: None: one named after the study.
+    """
 
     tracking_uri: Text | None = None
     experiment: Text | None = None
 
 
 class WarmStartSpec(_Model):
-    """Which earlier studies to begin from. sources (`from` in YAML): auto, or names of studies and knowledge files.
-    trials: so many of their configurations. guard: for so many reports the pruner does not end these
-    (None: see `hpo.warm_start.trust.guard_of`)."""
+    """Earlier studies to begin from.
+
+    Attributes:
+        sources: `from` in YAML: auto, or names of studies and knowledge files.
+        trials: number of their configurations to try.
+        guard: number of reports for which the pruner does not end these; None: see `hpo.warm_start.trust.guard_of`.
+    """
 
     sources: Literal["auto"] | tuple[Text, ...] = Field(default="auto", alias="from")
     trials: Count = 5
@@ -163,12 +199,14 @@ HALVING = Component(name="successive_halving", options={"min_resource": 1, "redu
 
 
 class StudySpec(_Model):
-    """study.yaml. `hpo.spec.load.load_spec` makes one; what its fields mean is in their models.
+    """A study; `hpo.spec.load.load_spec` reads one.
 
-    Either `objective` or `command` is set. `root` is the folder put first on sys.path, where a
-    command runs and from where file names count: the YAML's own unless it says otherwise.
-    `storage` None is the journal of the runs folder, `mlflow` None is no tracking. `source` is
-    the YAML it was read from, and is not part of what makes two specs equal."""
+    Either `objective` or `command` is set. `root` is the folder that is put first on sys.path, in which a command runs
+    and
+    from which file names count: the YAML's own unless it says otherwise. `storage` None is the journal of the runs
+    folder,
+    `mlflow` None is no tracking. `source` is the YAML it was read from, and does not count when two specs are compared.
+    """
 
     name: Annotated[
         str,
@@ -212,7 +250,7 @@ class StudySpec(_Model):
     __hash__ = None  # type: ignore[assignment]  # it holds dicts
 
     def objective_ref(self) -> ObjectiveRef:
-        """Where the objective is, file names made absolute."""
+        """Return the place of the objective, with file names made absolute."""
         target = self.objective or ""
         place, colon, function = target.rpartition(":")
         if place.endswith(".py"):
@@ -220,13 +258,13 @@ class StudySpec(_Model):
         return ObjectiveRef(target=target, command=self.command or (), root=str(self.root))
 
     def planned_trials(self) -> int | None:
-        """Trials in all, if that is known: a grid without a budget has as many as it has cells."""
+        """Return the number of trials if it is known; a grid without a budget has as many as it has cells."""
         if self.budget.trials is None and self.sampler.name == "grid":
             return self.space.grid_size()
         return self.budget.trials
 
     def identity(self) -> dict[str, Any]:
-        """What may not change once the study has trials: plain data for `identity_difference`."""
+        """Return what may not change once the study has trials, as plain data for `identity_difference`."""
         return {
             "search_space": self.space.data(),
             "metrics": [metric.model_dump() for metric in self.metrics],
@@ -235,7 +273,7 @@ class StudySpec(_Model):
         }
 
     def data(self) -> dict[str, Any]:
-        """Plain data with the keys of study.yaml, in their order; no password."""
+        """Return plain data with the keys of study.yaml in their order, without passwords."""
         written: dict[str, Any] = {"name": self.name, "root": str(self.root)}
         if self.objective is not None:
             written["objective"] = self.objective
@@ -268,8 +306,10 @@ class StudySpec(_Model):
         return written | {"seed": self.seed}
 
     def to_yaml(self) -> str:
-        """Canonical YAML with absolute paths and without a password; `load_spec` reads it back to
-        an equal spec (but for the password)."""
+        """Return canonical YAML with absolute paths and without passwords.
+
+        `load_spec` reads it back to an equal spec, but for the passwords.
+        """
         return dump(self.data())
 
 

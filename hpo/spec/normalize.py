@@ -1,4 +1,4 @@
-"""From what study.yaml may say to what the models of a study hold: short forms, absolute paths, commands."""
+"""Short forms of study.yaml as the models of a study hold them: mappings, absolute paths, lists of arguments."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ _SCHEMES = ("journal", "sqlite", "postgresql", "mysql", "mariadb", "oracle", "ms
 
 
 def rewrite(values: dict[str, Any], source: Path, locate: bool, wrong: Wrong) -> None:
-    """Changes the values of a study's keys, in place, from what YAML may say to what the models hold. `source` is the
-    YAML, from whose folder paths count; with `locate` the root must be there."""
+    """Change the values of a study's keys, in place, from what YAML may say to what the models hold.
+
+    Args:
+        values: by key.
+        source: the YAML; paths count from its folder.
+        locate: the root must be on this machine.
+        wrong: is called with the path and a sentence for each mistake.
+    """
     values["source"] = source.absolute()
     folder = source.parent.absolute()
     root = values.get("root", "")
@@ -32,7 +38,7 @@ def rewrite(values: dict[str, Any], source: Path, locate: bool, wrong: Wrong) ->
             wrong(("root",), f"there is no folder {values['root']}")
     for role in ("sampler", "pruner"):
         if isinstance(values.get(role), (str, dict)):
-            halves = algorithms.split(values[role])
+            halves = algorithms.split_options(values[role])
             values[role] = {key: value for key, value in halves.items() if value is not None}
     if isinstance(values.get("engine"), str):
         values["engine"] = {"name": values["engine"]}
@@ -88,7 +94,7 @@ def _argument(value: Any, path: KeyPath, wrong: Wrong) -> str:
 
 
 def _storage(url: str, folder: Path, wrong: Wrong) -> str:
-    """The URL with its path made absolute."""
+    """Return the URL of a storage with its path made absolute."""
     scheme, colon, rest = url.partition(":")
     dialect = scheme.partition("+")[0]
     if colon and re.fullmatch(r"[A-Za-z][\w+.-]*", scheme):
@@ -111,7 +117,7 @@ def _storage(url: str, folder: Path, wrong: Wrong) -> str:
 
 
 def _engine(written: Mapping[Any, Any], folder: Path, wrong: Wrong) -> dict[Any, Any]:
-    """The short form of `retries` as the long one, and absolute paths."""
+    """Return the mapping of an engine with the long form of `retries` and absolute paths."""
     values = dict(written)
     retries = values.get("retries", {})
     if isinstance(retries, int) and not isinstance(retries, bool):
@@ -129,7 +135,7 @@ def _engine(written: Mapping[Any, Any], folder: Path, wrong: Wrong) -> dict[Any,
 
 
 def _mlflow(written: Any, folder: Path, wrong: Wrong) -> Any:
-    """`false`, `true`, a URI or a mapping, as the mapping or None; a SQLite path is made absolute."""
+    """Return `false`, `true`, a URI or a mapping as the mapping or None; a SQLite path is made absolute."""
     if isinstance(written, bool):
         return {} if written else None
     path: KeyPath = ("mlflow",)
@@ -149,7 +155,7 @@ def _mlflow(written: Any, folder: Path, wrong: Wrong) -> Any:
 
 
 def _checkpoints(written: Any, wrong: Wrong) -> Any:
-    """A number, `all`, or a mapping, as the mapping."""
+    """Return a number, `all` or a mapping as the mapping."""
     short = isinstance(written, (int, str)) and not isinstance(written, bool)
     if not short and not isinstance(written, dict):
         wrong(("checkpoints",), f"{quote(written)} is not right; expected {{keep_best: 3, max_gb: 20}}, or a number")
@@ -167,7 +173,10 @@ def _checkpoints(written: Any, wrong: Wrong) -> Any:
 
 
 def _warm_start(written: Any, folder: Path, wrong: Wrong) -> Any:
-    """`auto`, a study, a list of them, or a mapping, as the mapping; `false` is None; paths are made absolute."""
+    """Return `auto`, a study, a list of them or a mapping as the mapping, and `false` as None.
+
+    Paths are made absolute.
+    """
     if written is False:
         return None
     values = dict(written) if isinstance(written, dict) else {"from": written}

@@ -1,8 +1,8 @@
-"""YAML read safely, with the file and line of every key kept.
+"""YAML that is read safely, with the file and line of every key kept.
 
-Scalars are those of YAML 1.2: `1e-4` is a float, `on`, `yes` and `2020-01-01` are text. Duplicate
-keys, unknown tags, self-references and keys that are lists or mappings are refused. Nothing but
-SpecError is raised, whatever the text."""
+Scalars are those of YAML 1.2: `1e-4` is a float; `on`, `yes` and `2020-01-01` are text. Duplicate keys, unknown tags,
+self-references and keys that are lists or mappings are refused. Nothing but SpecError is raised, whatever the text.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ for _name, _pattern, _first in _RESOLVERS:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a key stands: a file (or the command line option) and its line, counted from 1."""
+    """Place of a key: a file (or the command line option) and its line, counted from 1."""
 
     file: str
     line: int | None = None
@@ -66,25 +66,36 @@ class Place:
 
 @dataclass
 class Document:
-    """Plain data, and the Place of every key and list entry by its path from the root."""
+    """Plain data with the places of its keys.
+
+    Attributes:
+        data: the data.
+        places: the Place of every key and list entry, by its path from the root.
+        problems: mistakes found so far.
+    """
 
     data: Any
     places: dict[KeyPath, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def place(self, path: KeyPath) -> Place:
-        """Where `path` stands; a path that is not there stands where its nearest parent does."""
+        """Return the place of `path`; of a path that is not there, the place of its nearest parent."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places[path]
 
     def problem(self, path: KeyPath, message: str) -> Problem:
+        """Return a Problem at the place of `path`."""
         place = self.place(path)
         return Problem(place.file, place.line, dotted(path), message)
 
 
 def read_yaml(path: Path) -> Document:
-    """The document of a file; SpecError when it cannot be read or is not YAML."""
+    """Return the document of a file.
+
+    Raises:
+        SpecError: it cannot be read or is not YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -97,8 +108,17 @@ def read_yaml(path: Path) -> Document:
 
 
 def load_text(text: str, file: str) -> Document:
-    """The document of `text`. Syntax errors are raised as SpecError; duplicate keys and values
-    that are not understood are collected in `Document.problems`."""
+    """Return the document of a text.
+
+    Duplicate keys and values that are not understood are collected in `Document.problems`.
+
+    Args:
+        text: the YAML.
+        file: its name in messages.
+
+    Raises:
+        SpecError: the text is not YAML.
+    """
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:

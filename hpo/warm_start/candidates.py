@@ -157,7 +157,7 @@ def fit(space: SearchSpace, params: Mapping[str, Any]) -> tuple[dict[str, Any], 
             before = params[name]
             if parameter.kind == "categorical":
                 try:
-                    given[name] = parameter.accept(before)
+                    given[name] = parameter.validate(before)
                 except ValueError:
                     raise ValueError(f"{name} = {show(before)} is no longer a choice") from None
                 visit(parameter.children.get(given[name], ()))
@@ -182,14 +182,14 @@ def _nearest(parameter: Parameter, value: Any) -> Any:
     """The allowed value nearest to `value`; None if it is none of this kind."""
     if parameter.kind == "simplex":
         try:
-            return parameter.accept(value)
+            return parameter.validate(value)
         except ValueError:
             return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not finite(value):
         return None
     inside = min(max(value, parameter.low), parameter.high)
     if parameter.step is not None:
-        return parameter.nth(round((inside - parameter.low) / parameter.step))
+        return parameter.value_at(round((inside - parameter.low) / parameter.step))
     return float(inside)
 
 

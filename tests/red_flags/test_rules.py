@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hpo.machine.memory import forget_peak, host_memory
 from hpo.red_flags.condition import FUNCTIONS
 from hpo.red_flags.definitions import BUILT_IN, RedFlag, read_flags
-from hpo.red_flags.monitor import GIB, OWN_NAMES, Raised, RedFlagMonitor, raised_from, unheard
+from hpo.red_flags.monitor import GIB, OWN_NAMES, Raised, RedFlagMonitor, raised_from, unreported_names
 from hpo.red_flags.rules import RULES
 from hpo.storage.history import Step
 from hpo.trial import Usage
@@ -37,7 +37,7 @@ def raised(written: dict[str, Any], curves: dict[str, list[float | None]], **par
     length = max(map(len, curves.values()))
     for epoch in range(length):
         metrics = {name: values[epoch] for name, values in curves.items() if values[epoch] is not None}
-        one.replay([(epoch + 1, metrics)])
+        one.observe_earlier([(epoch + 1, metrics)])
     return one.raised[0] if one.raised else None
 
 
@@ -138,16 +138,16 @@ def test_inert_ghm() -> None:
 
 def test_time_and_memory() -> None:
     slow = watch({"name": "too_slow", "seconds": 10, "epoch_seconds": 4})
-    assert slow.see(1, {"loss": 1.0}, 4.0, Usage()) == []
-    (found,) = slow.see(2, {"loss": 1.0}, 8.5, Usage())
+    assert slow.observe(1, {"loss": 1.0}, 4.0, Usage()) == []
+    (found,) = slow.observe(2, {"loss": 1.0}, 8.5, Usage())
     assert found.evidence == {"metrics": {"epoch_seconds": 4.5}, "since": 2, "limit": 4.0}
     whole = RedFlagMonitor([flag(name="too_slow", seconds=10)], {}, {}, "score", True, started=100.0, seconds=6.0)
-    assert whole.see(1, {"loss": 1.0}, 103.0, Usage()) == []
-    assert [each.name for each in whole.see(2, {"loss": 1.0}, 105.0, Usage())] == ["too_slow"]  # 6 + 5 s
+    assert whole.observe(1, {"loss": 1.0}, 103.0, Usage()) == []
+    assert [each.name for each in whole.observe(2, {"loss": 1.0}, 105.0, Usage())] == ["too_slow"]  # 6 + 5 s
     memory = watch({"name": "too_much_memory", "gib": 2, "gpu": 0.5})
-    assert memory.see(1, {}, 0.0, Usage()) == []  # nobody knows
-    assert memory.see(2, {}, 0.0, Usage(0.5, 2 * GIB)) == []
-    (found,) = memory.see(3, {}, 0.0, Usage(0.6, GIB))
+    assert memory.observe(1, {}, 0.0, Usage()) == []  # nobody knows
+    assert memory.observe(2, {}, 0.0, Usage(0.5, 2 * GIB)) == []
+    (found,) = memory.observe(3, {}, 0.0, Usage(0.6, GIB))
     assert found.reason == "red flag 'too_much_memory' at epoch 3: it holds 0.6 of its GPU's memory, above 0.5"
 
 
@@ -174,11 +174,11 @@ def test_diverged_after_unfreezing() -> None:
 def test_a_condition_sees_metrics_then_parameters_then_the_trial() -> None:
     written = {"name": "a", "when": "recall < alpha and epoch >= depth and epochs == 9"}
     found = watch(written, {"alpha": 0.5, "loss": "bce"}, depth=2, epochs=9)
-    assert found.replay([(1, {"recall": 0.1})]) == []
-    (one,) = found.replay([(2, {"recall": 0.1})])
+    assert found.observe_earlier([(1, {"recall": 0.1})]) == []
+    (one,) = found.observe_earlier([(2, {"recall": 0.1})])
     assert one.evidence["metrics"] == {"recall": 0.1, "alpha": 0.5, "epoch": 2.0, "depth": 2.0, "epochs": 9.0}
     shadowed = watch({"name": "a", "when": "alpha == 1"}, {"alpha": 0.5})
-    assert len(shadowed.replay([(1, {"alpha": 1.0})])) == 1
+    assert len(shadowed.observe_earlier([(1, {"alpha": 1.0})])) == 1
 
 
 def test_from_when_on_and_how_often() -> None:
@@ -201,8 +201,8 @@ def test_epochs_may_count_from_what_a_parameter_says() -> None:
 
 def test_each_rule_is_raised_once_and_a_repeated_step_is_none() -> None:
     one = watch({"name": "a", "when": "x == 0", "for_epochs": 2, "action": "warn"})
-    assert one.replay([(1, {"x": 0.0}), (1, {"x": 0.0})]) == []
-    assert len(one.replay([(2, {"x": 0.0}), (3, {"x": 0.0}), (4, {"x": 0.0})])) == 1
+    assert one.observe_earlier([(1, {"x": 0.0}), (1, {"x": 0.0})]) == []
+    assert len(one.observe_earlier([(2, {"x": 0.0}), (3, {"x": 0.0}), (4, {"x": 0.0})])) == 1
     assert one.stopping is None
 
 
@@ -215,14 +215,14 @@ def test_evidence_survives_json() -> None:
 
 def test_a_rule_that_never_spoke_is_named() -> None:
     flags = [flag(name="a", when="train_recal == 0"), flag(name="b", when="epoch > lr"), flag(name="collapsed")]
-    (said,) = unheard(flags, ["train_recall", "val_recall"], ["lr"])
+    (said,) = unreported_names(flags, ["train_recall", "val_recall"], ["lr"])
     assert said == (
         "red flag 'a': no trial reported 'train_recal'; reported are train_recall, val_recall. "
         "Did you mean 'train_recall'?"
     )
-    assert unheard(flags, [], ["lr"]) == []  # nothing has run
+    assert unreported_names(flags, [], ["lr"]) == []  # nothing has run
     stems = flag(name="dominating_component", components=["signal", "class"])
-    assert unheard([stems], ["train_signal", "train_class"], []) == []
+    assert unreported_names([stems], ["train_signal", "train_class"], []) == []
 
 
 names = st.sampled_from(["loss", "val_loss", "train_loss", "val_recall", "train_auc", "gradient_norm", "score"])
@@ -235,7 +235,7 @@ def test_no_rule_raises_whatever_is_reported(reports: list[dict[str, float]]) ->
     assert problems == []
     one = RedFlagMonitor(flags, {"unfreeze_epoch": 3}, {}, "score", True)
     for epoch, metrics in enumerate(reports):
-        one.see(epoch, metrics, float(epoch), Usage(0.5, GIB))
+        one.observe(epoch, metrics, float(epoch), Usage(0.5, GIB))
     assert len({each.name for each in one.raised}) == len(one.raised)
     json.dumps([each.data() for each in one.raised], allow_nan=False)
 
@@ -243,7 +243,7 @@ def test_no_rule_raises_whatever_is_reported(reports: list[dict[str, float]]) ->
 def test_steps_of_a_history_can_be_replayed() -> None:
     one = watch({"name": "a", "when": "x > 1"})
     steps = [Step(1, 0.0, 1, {"x": 0.0}), Step(2, 1.0, 1, {"x": 2.0})]
-    assert [each.step for each in one.replay((step.step, step.metrics) for step in steps)] == [2]
+    assert [each.step for each in one.observe_earlier((step.step, step.metrics) for step in steps)] == [2]
 
 
 def test_every_rule_and_its_parameters_are_in_the_reference() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.space.encoding import UnitCube
+from hpo.space.encoding import UnitCubeEncoder
 from hpo.space.search_space import SearchSpace
 
 SPACE = SearchSpace.parse(
@@ -22,7 +22,7 @@ SPACE = SearchSpace.parse(
         "loss": {"choices": {"bce": {}, "focal": {"gamma": {"low": 0.0, "high": 4.0}}}},
     }
 )
-CUBE = UnitCube(SPACE)
+CUBE = UnitCubeEncoder(SPACE)
 
 
 def test_places() -> None:
@@ -56,7 +56,7 @@ def test_there_and_back(seed: int) -> None:
     drawn = SPACE.sample(random.Random(seed))
     for name, value in drawn.items():
         if name != "loss":
-            assert CUBE.value(name, CUBE.place(name, value)) == pytest.approx(value)
+            assert CUBE.value(name, CUBE.coordinate(name, value)) == pytest.approx(value)
 
 
 @given(st.floats(-2, 3), st.sampled_from(["lr", "layers", "rate", "loss.focal.gamma"]))

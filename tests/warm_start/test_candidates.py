@@ -107,7 +107,7 @@ def test_whatever_was_tried_before_what_comes_of_it_is_valid_today(before):
     names = {parameter.full_name: parameter for parameter in today.walk()}
     for name, value in fitted.items():
         if name in names:
-            assert names[name].accept(value) == pytest.approx(value) if isinstance(value, float) else True
+            assert names[name].validate(value) == pytest.approx(value) if isinstance(value, float) else True
         else:
             assert name == "weights.0"
             assert 0 <= value <= 1

@@ -1,0 +1,87 @@
+"""Overrides of the shell, `--set key=value`, put into a study's document before it is checked.
+
+Each key keeps its Place, so that a message names the option with which it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hpo.errors import KeyPath, Problem, SpecError, dotted
+from hpo.spec.yaml_document import Document, Place, load_text
+from hpo.text import label, listing, nearest, quote
+
+SPACE: KeyPath = ("search_space",)
+_NAMED = ("sampler", "pruner", "engine")
+
+Override = tuple[KeyPath, Any]
+
+
+def parse_overrides(texts: Sequence[str], document: Document) -> list[Override]:
+    """Return the overrides that `key.of.study=value` texts say; problems go to the document."""
+    return [override for text in texts if (override := _parse(text, document)) is not None]
+
+
+def _parse(text: str, document: Document) -> Override | None:
+    key, equals, written = text.partition("=")
+    key = key.strip()
+    if not equals or not key or not all(key.split(".")):
+        message = f"'{text}' is not an override; expected KEY=VALUE, such as --set constants.epochs=2"
+        document.problems.append(Problem("--set", None, "", message))
+        return None
+    try:
+        value = load_text(written, f"--set {key}")
+    except SpecError as error:
+        value = Document(None, problems=list(error.problems))
+    if value.problems:
+        document.problems.extend(Problem(p.file, None, "", f"{p.message}, in '{text}'") for p in value.problems)
+        return None
+    return tuple(key.split(".")), value.data
+
+
+def apply(document: Document, override: Override) -> None:
+    """Set the value of an override; missing mappings on the way are made where the schema may have them."""
+    keys, value = override
+    target: Any = document.data
+    path: KeyPath = ()
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        if isinstance(target, dict):
+            here: Any = next((known for known in target if label(known) == key), key)
+            if here not in target and (message := _refused(target, path, key, last)):
+                _say(document, keys, message)
+                return
+            if not last and target.get(here) is None:
+                target[here] = {}
+            if not last and (*path, here) in [(name,) for name in _NAMED] and isinstance(target[here], str):
+                target[here] = {"name": target[here]}
+        elif isinstance(target, list) and key.isdecimal() and int(key) < len(target):
+            here = int(key)
+        else:
+            entries = f"has {len(target)} entries, counted from 0" if isinstance(target, list) else ""
+            what = entries or f"is {quote(target)}, without keys"
+            _say(document, keys, f"'{dotted(path)}' {what}; '{key}' cannot be set in it")
+            return
+        path = (*path, here)
+        if last:
+            target[here] = value
+        else:
+            target = target[here]
+    document.places = {kept: place for kept, place in document.places.items() if kept[: len(path)] != path}
+    document.places[path] = Place(f"--set {dotted(keys)}")
+
+
+def _refused(target: Mapping[Any, Any], path: KeyPath, key: str, last: bool) -> str:
+    """Return why a key that is not there yet may not be made; empty if it may."""
+    names = [label(name) for name in target]
+    if path == SPACE or (path[:1] == SPACE and not last):
+        return f"'{dotted(path)}' has no '{key}'; expected one of {listing(names)}.{nearest(key, names)}"
+    # A new constant may well be meant, one spelled almost like another is not.
+    if path[:1] == ("constants",) and nearest(key, names):
+        return f"'{dotted(path)}' has no '{key}'.{nearest(key, names)}"
+    return ""
+
+
+def _say(document: Document, keys: KeyPath, message: str) -> None:
+    document.problems.append(Problem(f"--set {dotted(keys)}", None, "", message))
