@@ -77,7 +77,7 @@ def submit(
     from hpo.cluster import submit as action
 
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
-    submission = action.prepare(study, settings, _wishes(given), runs)
+    submission = action.prepare(study, settings, _request(given), runs)
     for sentence in submission.warnings:
         click.echo(f"warning: {sentence}", err=True)
     if dry_run:
@@ -94,32 +94,33 @@ def submit(
     return 0
 
 
-def _wishes(given: dict[str, Any]) -> JobRequest:
-    """The site file's, but for what the command line gives."""
-    from hpo.cluster.job_request import read
-    from hpo.cluster.site import site_wishes
-    from hpo.errors import InvalidJobRequest
+def _request(given: dict[str, Any]) -> JobRequest:
+    """Return the request of the site file, with what the command line gives."""
+    from pydantic import ValidationError
 
-    asked = {}
-    for name, value in given.items():
-        if value is not None and value != ():
-            try:
-                asked[name] = read(name, value)
-            except ValueError as error:
-                raise InvalidJobRequest(f"--{name}: {error}") from None
-    return site_wishes().with_(asked)
+    from hpo.cluster.job_request import JobOptions
+    from hpo.cluster.site import site_request
+    from hpo.errors import InvalidJobRequest
+    from hpo.validation import problems_in
+
+    try:
+        options = JobOptions.model_validate({name: value for name, value in given.items() if value != ()})
+    except ValidationError as error:
+        sentences = [f"--{keys[0]}: {message}" for keys, message in problems_in(error, JobOptions)]
+        raise InvalidJobRequest("\n".join(sentences)) from None
+    return site_request().updated(options)
 
 
 def _text(submission: Submission, job: Job, runs: Path) -> str:
     from hpo.cluster.job_request import hours
 
-    wishes = submission.wishes
+    request = submission.request
     asked = [
-        "1 node" if wishes.nodes == 1 else f"{wishes.nodes} nodes",
-        f"{wishes.cpus} CPUs" if wishes.cpus else "",
-        f"{wishes.gpus} GPUs" if wishes.gpus else "",
-        wishes.mem or "",
-        hours(wishes.time) if wishes.time else "",
+        "1 node" if request.nodes == 1 else f"{request.nodes} nodes",
+        f"{request.cpus} CPUs" if request.cpus else "",
+        f"{request.gpus} GPUs" if request.gpus else "",
+        request.mem or "",
+        hours(request.time) if request.time else "",
     ]
     study = shlex.quote(submission.study)
     lines = [("submitted", f"{job.label} ({', '.join(filter(None, asked))})")]
@@ -140,15 +141,15 @@ def _text(submission: Submission, job: Job, runs: Path) -> str:
 def _document(submission: Submission, job: Job | None) -> dict[str, Any]:
     return {
         "study": submission.study,
-        "queue": submission.wishes.queue,
+        "queue": submission.request.queue,
         "job": job and job.id,
         "script": submission.script.path,
         "log": submission.script.log,
-        "nodes": submission.wishes.nodes,
-        "cpus": submission.wishes.cpus,
-        "gpus": submission.wishes.gpus,
-        "time": submission.wishes.time,
-        "grace": submission.wishes.seconds_of_grace,
+        "nodes": submission.request.nodes,
+        "cpus": submission.request.cpus,
+        "gpus": submission.request.gpus,
+        "time": submission.request.time,
+        "grace": submission.request.seconds_of_grace,
         "waits_for": [{"job": one.id, "state": state} for one, state in submission.earlier],
         "warnings": list(submission.warnings),
     }

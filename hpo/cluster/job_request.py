@@ -1,27 +1,41 @@
-"""What a job asks of a queue, as the command line and the site file give it."""
+"""Resources and options of a job, as the command line and the site file give them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from hpo.errors import InvalidJobRequest
-from hpo.text import nearest
+from hpo.text import quote
 
 QUEUES = {"slurm": "SLURM", "pbs": "PBS"}
 
-# Of a job without a limit of its own, or a long one, in seconds.
+# Bounds of the default of `grace`, in seconds.
 MOST_GRACE = 300
 LEAST_GRACE = 10
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """`gpus`, `cpus`, `mem` (such as 64G) are of each node; `time` and `grace` seconds; None: as the queue has it.
-    `extra`: options of the queue; `setup`: shell lines before hpo; `grace`: how long before the limit the study is
-    interrupted; `requeues`: how often at most it is put in the queue again."""
+    """Request for a job of a queue.
+
+    Attributes:
+        queue: slurm or pbs; None: the one that is installed here.
+        nodes: Number of nodes.
+        gpus: GPUs of each node.
+        cpus: CPUs of each node; None: the default of the queue.
+        mem: Memory of each node, such as 64G; None: the default of the queue.
+        time: Time limit in seconds; None: the default of the queue.
+        partition: Partition, or the queue of PBS.
+        account: Account that pays.
+        extra: Options of the queue itself.
+        setup: Shell lines before hpo.
+        grace: Seconds before the time limit at which the study is interrupted; None: a tenth of the time.
+        requeues: Number of times the job is put back in the queue at most.
+    """
 
     queue: str | None = None
     nodes: int = 1
@@ -36,14 +50,18 @@ class JobRequest:
     grace: int | None = None
     requeues: int = 100
 
-    def with_(self, given: Mapping[str, Any]) -> JobRequest:
-        """These, but for what is `given` (values that `read` returned); options of the queue are added."""
-        extra = (*self.extra, *given.get("extra", ()))
-        return replace(self, **{**given, "extra": extra})
+    def updated(self, options: JobOptions) -> JobRequest:
+        """Return this request with the options that are set; options of the queue are added to those it has."""
+        given = {name: value for name, value in options if value is not None}
+        return replace(self, **{**given, "extra": (*self.extra, *(options.extra or ()))})
 
     @property
     def seconds_of_grace(self) -> int:
-        """`grace`, else a tenth of the time, within limits. Raises InvalidJobRequest if the time is not longer."""
+        """Return `grace`, else a tenth of the time limit, between LEAST_GRACE and MOST_GRACE.
+
+        Raises:
+            InvalidJobRequest: The time limit is not longer.
+        """
         if self.grace is None:
             tenth = MOST_GRACE if self.time is None else self.time // 10
             grace = min(MOST_GRACE, max(LEAST_GRACE, tenth))
@@ -58,12 +76,12 @@ class JobRequest:
 
 
 def hours(seconds: int) -> str:
-    """`12:00:00`, of days too: `36:00:00`."""
+    """Return `12:00:00`; more than a day as `36:00:00`."""
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def days(seconds: int) -> str:
-    """`12:00:00` and `1-12:00:00`, as SLURM writes it."""
+    """Return `12:00:00`, and more than a day as SLURM writes it: `1-12:00:00`."""
     number = seconds // 86400
     return f"{number}-{hours(seconds % 86400)}" if number else hours(seconds)
 
@@ -72,82 +90,69 @@ _CLOCK = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def _time(value: Any) -> int:
+def _time(value: Any) -> int | None:
     # `90` and `12:00` are minutes to SLURM and seconds to PBS.
+    seconds = 0
     if isinstance(value, str):
         if clock := _CLOCK.fullmatch(value):
             day, hour, minute, second = (int(part or 0) for part in clock.groups())
             seconds = ((day * 24 + hour) * 60 + minute) * 60 + second
         elif (unit := value[-1:]) in _UNITS and value[:-1].isdecimal():
             seconds = int(value[:-1]) * _UNITS[unit]
-        else:
-            seconds = 0
-        if seconds > 0:
-            return seconds
-    raise ValueError("a time such as 12:00:00 (hours, minutes, seconds), 1-12:00:00 (a day more), 90m or 12h")
+    if seconds > 0 or value is None:
+        return seconds or None
+    raise _refusal(value, "a time such as 12:00:00 (hours, minutes, seconds), 1-12:00:00 (a day more), 90m or 12h")
 
 
-def _mem(value: Any) -> str:
+def _mem(value: Any) -> str | None:
     found = re.fullmatch(r"([1-9]\d*)([KMGT])i?B?", str(value), re.IGNORECASE)
-    if not found:
-        raise ValueError("memory of a node such as 64G or 512M")
-    return found[1] + found[2].upper()
+    if found is None and value is not None:
+        raise _refusal(value, "memory of a node such as 64G or 512M")
+    return found and found[1] + found[2].upper()
 
 
-def _number(least: int, what: str) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{what}, {least} or more")
-        return value
-
-    return read
-
-
-def _word(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[\w.@:/,+=-]+", value):
-        raise ValueError("a name, without spaces")
-    return value
+def _lines(value: Any) -> tuple[str, ...] | None:
+    """Return text as its lines, and a list as the lines of its entries."""
+    if value is None:
+        return None
+    texts = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise _refusal(value, "a list of lines")
+    return tuple(line for text in texts for line in text.splitlines() if line.strip())
 
 
-def _queue(value: Any) -> str:
-    if value not in QUEUES:
-        raise ValueError(f"slurm or pbs.{nearest(value, QUEUES)}")
-    return str(value)
-
-
-def _extra(value: Any) -> tuple[str, ...]:
+def _options(value: Any) -> tuple[str, ...] | None:
     options = _lines(value)
-    if not all(re.match(r"--?\w", option) for option in options):
-        raise ValueError("options of the queue as they are typed, such as --qos=long")
+    if not all(re.match(r"--?\w", option) for option in options or ()):
+        raise _refusal(value, "options of the queue as they are typed, such as --qos=long")
     return options
 
 
-def _lines(value: Any) -> tuple[str, ...]:
-    lines = value if isinstance(value, list | tuple) else [value]
-    if not all(isinstance(line, str) for line in lines):
-        raise ValueError("a list of lines")
-    return tuple(line for text in lines for line in text.splitlines() if line.strip())
+def _refusal(value: Any, expected: str) -> ValueError:
+    return ValueError(f"{quote(value)} is not right; expected {expected}")
 
 
-READERS: Mapping[str, Callable[[Any], Any]] = {
-    "queue": _queue,
-    "nodes": _number(1, "a number of nodes"),
-    "gpus": _number(0, "a number of GPUs of each node"),
-    "cpus": _number(1, "a number of CPUs of each node"),
-    "mem": _mem,
-    "time": _time,
-    "partition": _word,
-    "account": _word,
-    "extra": _extra,
-    "setup": _lines,
-    "grace": _number(LEAST_GRACE, "seconds"),
-    "requeues": _number(0, "a number of times"),
-}
+def _integer(least: int, words: str) -> Any:
+    return Field(strict=True, ge=least, description=f"{words}, {least} or more")
 
 
-def read(name: str, value: Any) -> Any:
-    """The value of a wish as it is kept. Raises ValueError with the sentence that says what is expected."""
-    try:
-        return READERS[name](value)
-    except ValueError as error:
-        raise ValueError(f"{str(value)!r} is not understood; expected {error}") from None
+_Name = Annotated[str | None, Field(pattern=r"^[\w.@:/,+=-]+$", description="a name, without spaces")]
+
+
+class JobOptions(BaseModel):
+    """Options of `hpo submit` and keys of the site file, as a user writes them; None: not given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="a site file")
+
+    queue: Literal["slurm", "pbs"] | None = None
+    nodes: Annotated[int | None, _integer(1, "a number of nodes")] = None
+    gpus: Annotated[int | None, _integer(0, "a number of GPUs of each node")] = None
+    cpus: Annotated[int | None, _integer(1, "a number of CPUs of each node")] = None
+    mem: Annotated[str | None, BeforeValidator(_mem)] = None
+    time: Annotated[int | None, BeforeValidator(_time)] = None
+    partition: _Name = None
+    account: _Name = None
+    extra: Annotated[tuple[str, ...] | None, BeforeValidator(_options)] = None
+    setup: Annotated[tuple[str, ...] | None, BeforeValidator(_lines)] = None
+    grace: Annotated[int | None, _integer(LEAST_GRACE, "seconds")] = None
+    requeues: Annotated[int | None, _integer(0, "a number of times")] = None

@@ -11,9 +11,10 @@ from pathlib import Path
 import jinja2
 
 from hpo import layout
-from hpo.cluster import job_request as wish
+from hpo.cluster import job_request
 from hpo.cluster.job_request import JobRequest
 from hpo.errors import InvalidJobRequest
+from hpo.worker import start
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,7 +29,7 @@ class Script:
 
 
 def write(
-    wishes: JobRequest,
+    request: JobRequest,
     name: str,
     directory: Path,
     stamp: str,
@@ -44,8 +45,8 @@ def write(
     for written in (path, cwd):
         if not str(written).isprintable():
             raise InvalidJobRequest(f"the folder {str(written)!r} has a name that cannot be written into a job script")
-    if wishes.queue == "pbs":
-        if wishes.time is None:
+    if request.queue == "pbs":
+        if request.time is None:
             raise InvalidJobRequest(
                 "--time is missing: PBS gives no notice before it ends a job, so the job must know its limit itself; "
                 "expected --time 12:00:00, or time: 12:00:00 in the site file"
@@ -67,15 +68,15 @@ def write(
     filters: dict[str, Callable[..., str]] = {
         "quote": lambda value: shlex.quote(str(value)),
         "directive": _directive,
-        "days": wish.days,
-        "hours": wish.hours,
+        "days": job_request.days,
+        "hours": job_request.hours,
     }
     templates.filters |= filters
-    record = json.dumps({"queue": wishes.queue, "script": str(path), "command": "requeued by its script"})
-    gpus = f" --num-gpus={wishes.gpus}" if wishes.gpus or not needs_gpu else ""
-    text = templates.get_template(f"{wishes.queue}.sh").render(
-        wishes=wishes,
-        grace=wishes.seconds_of_grace,
+    record = json.dumps({"queue": request.queue, "script": str(path), "command": "requeued by its script"})
+    gpus = f" --num-gpus={request.gpus}" if request.gpus or not needs_gpu else ""
+    text = templates.get_template(f"{request.queue}.sh").render(
+        request=request,
+        grace=request.seconds_of_grace,
         study=directory.name,
         name=name,
         script=path,
@@ -87,9 +88,10 @@ def write(
         arguments=shlex.join(arguments),
         cwd=cwd,
         python=python,
+        package_folder=start.folder_to_add(),
         ray_gpus=gpus,
-        limit_by_signal=wishes.queue == "slurm",
-        job_id={"slurm": "$SLURM_JOB_ID", "pbs": "$PBS_JOBID"}[wishes.queue or ""],
+        limit_by_signal=request.queue == "slurm",
+        job_id={"slurm": "$SLURM_JOB_ID", "pbs": "$PBS_JOBID"}[request.queue or ""],
     )
     return Script(path, log, "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
 

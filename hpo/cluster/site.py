@@ -1,18 +1,21 @@
-"""The site file: what every job of a user asks for, unless the command says otherwise."""
+"""The site file: options that every job of a user has unless the command says otherwise."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from hpo.cluster.job_request import READERS, JobRequest, read
+from pydantic import ValidationError
+
+from hpo.cluster.job_request import JobOptions, JobRequest
 from hpo.errors import SpecError
 from hpo.spec.yaml_document import read_yaml
-from hpo.text import listing, nearest
+from hpo.text import listing
+from hpo.validation import problems_in
 
 
 def site_file() -> Path:
-    """$HPO_SITE, else hpo/site.yaml among the user's settings ($XDG_CONFIG_HOME, else ~/.config)."""
+    """Return $HPO_SITE, else hpo/site.yaml in the user's settings ($XDG_CONFIG_HOME, else ~/.config)."""
     given = os.environ.get("HPO_SITE")
     if given:
         return Path(given)
@@ -20,9 +23,12 @@ def site_file() -> Path:
     return (Path(settings) if settings else Path.home() / ".config") / "hpo" / "site.yaml"
 
 
-def site_wishes() -> JobRequest:
-    """What the site file says; nothing where there is none, unless $HPO_SITE names it.
-    Raises SpecError with all that is wrong in it."""
+def site_request() -> JobRequest:
+    """Return the request that the site file describes; the default where there is no file and $HPO_SITE names none.
+
+    Raises:
+        SpecError: The file cannot be read or has mistakes; with all of them.
+    """
     path = site_file()
     if not path.exists() and "HPO_SITE" not in os.environ:
         return JobRequest()
@@ -30,17 +36,13 @@ def site_wishes() -> JobRequest:
     problems = document.problems
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
-        raise SpecError([document.problem((), f"expected keys, such as partition: gpu; there are {listing(READERS)}")])
-    given = {}
-    for key, value in data.items():
-        if key not in READERS:
-            expected = f"expected {listing(READERS)}.{nearest(key, READERS)}"
-            problems.append(document.problem((key,), f"is not a key of a site file; {expected}"))
-        elif value is not None:
-            try:
-                given[key] = read(key, value)
-            except ValueError as error:
-                problems.append(document.problem((key,), str(error)))
+        keys = listing(JobOptions.model_fields, 20)
+        raise SpecError([document.problem((), f"expected keys, such as partition: gpu; there are {keys}")])
+    options = JobOptions()
+    try:
+        options = JobOptions.model_validate(data)
+    except ValidationError as error:
+        problems += [document.problem(keys, message) for keys, message in problems_in(error, JobOptions)]
     if problems:
-        raise SpecError(problems)
-    return JobRequest().with_(given)
+        raise SpecError(sorted(problems, key=lambda problem: problem.line or 0))
+    return JobRequest().updated(options)

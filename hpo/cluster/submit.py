@@ -32,35 +32,35 @@ _QUEUES: dict[str, ModuleType] = {"slurm": slurm, "pbs": pbs}
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that is ready to be submitted. `wishes`: with all that was left open, but what the queue decides.
+    """A job that is ready to be submitted. `request`: with all that was left open, but what the queue decides.
     `warnings`: what is likely not meant. `earlier`: jobs of the study that wait or run, with their states."""
 
     study: str
     directory: Path
     cwd: Path
-    wishes: JobRequest
+    request: JobRequest
     script: Script
     warnings: tuple[str, ...]
     earlier: tuple[tuple[Job, str], ...]
 
 
-def prepare(study: str, overrides: Sequence[str], wishes: JobRequest, runs: Path) -> Submission:
+def prepare(study: str, overrides: Sequence[str], request: JobRequest, runs: Path) -> Submission:
     """Checks the study and what is asked for, and writes the script, but not to disk.
     Raises SpecError, StudyChanged, InvalidJobRequest, HpoError."""
     spec = load_spec(study, overrides)
-    wishes = replace(wishes, queue=wishes.queue or _queue_here())
-    if wishes.cpus is None and spec.engine.workers is not None:
-        wishes = replace(wishes, cpus=ceil(spec.engine.workers / wishes.nodes) * (spec.engine.cpu or 1))
+    request = replace(request, queue=request.queue or _queue_here())
+    if request.cpus is None and spec.engine.workers is not None:
+        request = replace(request, cpus=ceil(spec.engine.workers / request.nodes) * (spec.engine.cpu or 1))
     for override in overrides:
         if redact(override) != override:
             raise InvalidJobRequest(
                 f"--set {redact(override)}: a password would be written into the job script; leave it out, and give it "
                 "where the database client looks for it ($PGPASSWORD, ~/.pgpass)"
             )
-    if wishes.nodes > 1:
+    if request.nodes > 1:
         if spec.engine.address is not None:
             raise InvalidJobRequest(
-                f"engine.address is {spec.engine.address}, a Ray that runs already, so {wishes.nodes} nodes would be "
+                f"engine.address is {spec.engine.address}, a Ray that runs already, so {request.nodes} nodes would be "
                 "idle; leave it out to start Ray over them, or give --nodes 1 for the driver alone"
             )
         # The engine that the job will have, with the keys of this one.
@@ -69,7 +69,7 @@ def prepare(study: str, overrides: Sequence[str], wishes: JobRequest, runs: Path
     _refuse_changes(spec, runs)
     cwd = Path.cwd()
     script = write(
-        wishes,
+        request,
         name=job_name(directory),
         directory=directory,
         stamp=_stamp(directory),
@@ -79,14 +79,14 @@ def prepare(study: str, overrides: Sequence[str], wishes: JobRequest, runs: Path
         needs_gpu=bool(spec.engine.gpu),
     )
     earlier = tuple(alive(jobs_of(directory)))
-    warnings = (*_warnings(spec, wishes), *_in_the_way(spec.name, directory, earlier))
-    return Submission(spec.name, directory, cwd, wishes, script, warnings, earlier)
+    warnings = (*_warnings(spec, request), *_in_the_way(spec.name, directory, earlier))
+    return Submission(spec.name, directory, cwd, request, script, warnings, earlier)
 
 
 def submit(submission: Submission, command: str) -> Job:
     """Writes the script and gives it to the queue; `command` is what is noted of where it comes from.
     Raises HpoError if the queue refuses it; then the script is removed."""
-    script, queue = submission.script, submission.wishes.queue or ""
+    script, queue = submission.script, submission.request.queue or ""
     try:
         script.path.parent.mkdir(parents=True, exist_ok=True)
         with open(os.open(script.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "w", encoding="utf-8") as file:
@@ -159,18 +159,18 @@ def _refuse_changes(spec: StudySpec, runs: Path) -> None:
         )
 
 
-def _warnings(spec: StudySpec, wishes: JobRequest) -> Iterator[str]:
+def _warnings(spec: StudySpec, request: JobRequest) -> Iterator[str]:
     gpu = spec.engine.gpu
-    typed = any("gpu" in option for option in wishes.extra)  # asked for in the queue's own words
-    if (wishes.gpus or typed) and not gpu:
+    typed = any("gpu" in option for option in request.extra)  # asked for in the queue's own words
+    if (request.gpus or typed) and not gpu:
         yield "the job asks for GPUs, but engine.gpu is 0, so no trial sees one (--set engine.gpu=1)"
-    if gpu and not wishes.gpus and not typed:
+    if gpu and not request.gpus and not typed:
         yield f"engine.gpu is {gpu}, but the job asks for no GPU (--gpus 1)"
-    if wishes.nodes > 1 and spec.engine.name == "inline":
+    if request.nodes > 1 and spec.engine.name == "inline":
         yield "engine is inline, which is for one process; on several nodes the study runs on Ray nevertheless"
-    if wishes.time is None:
+    if request.time is None:
         yield "no --time is given, so the job has the limit of its partition"
-    if wishes.nodes == 1 and spec.engine.workers is not None and wishes.cpus is not None:
+    if request.nodes == 1 and spec.engine.workers is not None and request.cpus is not None:
         needed = spec.engine.workers * (spec.engine.cpu or 1)
-        if wishes.cpus < needed:
-            yield f"the engine's workers need {needed} CPUs, and the job asks for {wishes.cpus} (--cpus {needed})"
+        if request.cpus < needed:
+            yield f"the engine's workers need {needed} CPUs, and the job asks for {request.cpus} (--cpus {needed})"

@@ -17,14 +17,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from hpo import layout
-from hpo.errors import ControlError
+from hpo.errors import ControlError, dotted
 from hpo.files import write_atomically
 from hpo.spec.models import Budget
 from hpo.storage.driver_lock import driver_of
 from hpo.text import first_line, listing, nearest
+from hpo.validation import problems_in
 
 if TYPE_CHECKING:
     from hpo.spec.models import StudySpec
@@ -86,6 +89,18 @@ class Steering:
         return replace(self, answered=dict(list(answered.items())[-_REMEMBERED:]))
 
 
+def _whole_numbers(budget: Any) -> Any:
+    """Return the limits with trials as the integer that they are; `steering.json` has floats."""
+    is_whole = isinstance(budget, dict) and isinstance(budget.get("trials"), float) and budget["trials"].is_integer()
+    return {**budget, "trials": int(budget["trials"])} if is_whole else budget
+
+
+class _SteeringFile(BaseModel):
+    paused: Pause | None
+    budget: Annotated[Budget, BeforeValidator(_whole_numbers)]
+    answered: dict[str, str]
+
+
 def oneself() -> str:
     """user@host of this process."""
     try:
@@ -99,21 +114,23 @@ def oneself() -> str:
 
 
 def read_steering(directory: Path) -> Steering:
-    """`directory`: the study's. Raises ControlError where the file holds something else."""
+    """Return what is kept in a study's folder; ControlError if the file holds something else."""
     path = directory / layout.STEERING
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        paused = content["paused"]
-        budget = {name: float(amount) for name, amount in content["budget"].items() if name in LIMITS}
-        Budget(**_whole_trials(budget))
-        return Steering(paused and Pause(**paused), budget, dict(content["answered"]))
+        kept = _SteeringFile.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return Steering()
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValidationError, OSError) as error:
+        problems = (
+            problems_in(error, _SteeringFile) if isinstance(error, ValidationError) else [((), first_line(error))]
+        )
+        said = "; ".join(": ".join(filter(None, [dotted(keys), message])) for keys, message in problems)
         raise ControlError(
-            f"{path} cannot be read ({first_line(error)}); it says whether the study is paused and how far its budget "
-            "was extended. Delete it to go on as study.yaml says"
+            f"{path} cannot be read ({said}); it says whether the study is paused and how far its budget was "
+            "extended. Delete it to go on as study.yaml says"
         ) from error
+    limits = kept.budget.model_dump(exclude_unset=True)
+    return Steering(kept.paused, {name: float(amount) for name, amount in limits.items()}, kept.answered)
 
 
 def write_steering(directory: Path, steering: Steering) -> None:

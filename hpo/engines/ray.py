@@ -20,6 +20,7 @@ import ray
 from ray import tune
 from ray._private import ray_constants, services
 from ray.exceptions import RayError
+from ray.job_config import JobConfig
 
 from hpo.engines.gpu_sharing import Sharing
 from hpo.engines.ray_tune import (
@@ -34,6 +35,7 @@ from hpo.engines.ray_tune import (
 from hpo.engines.ray_worker import Place, WorkerTrainable
 from hpo.errors import EngineError, ResourceError
 from hpo.machine.environment import variables
+from hpo.objective.locate import PACKAGE_FOLDER
 from hpo.oracle.oracle import Oracle
 from hpo.text import one_line
 
@@ -57,6 +59,17 @@ _SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",  # a study is its owner's business
 }
+
+
+class _PackageOnly(JobConfig):
+    """A job whose processes put only the folder of hpo first on sys.path.
+
+    The working folder stays out: a user's hpo.py or queue.py may lie there. Ray adds that folder unless the job says
+    that it has one packed.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
 
 
 class RayEngine:
@@ -230,7 +243,12 @@ def _check_reachable(address: str) -> None:
 
 def _options(runtime_env: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the options of ray.init that do not depend on where Ray runs."""
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "namespace": "hpo"}
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.CRITICAL,
+        "namespace": "hpo",
+        "job_config": _PackageOnly(_py_driver_sys_path=[PACKAGE_FOLDER]),
+    }
     return options | ({"runtime_env": dict(runtime_env)} if runtime_env else {})
 
 

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from hpo import layout
 from hpo.machine.resources import kernel_kills
 from hpo.trial import LOST, OUT_OF_MEMORY, TIMEOUT, Job, Outcome, Report, State, Stop
+from hpo.worker import start
 from hpo.worker.command import end_group, signal_name
 from hpo.worker.execute import Share
 from hpo.worker.main import COMMAND, OUTCOME, REPORT
@@ -73,7 +73,7 @@ class WorkerProcess:
         self._limits = limits
         with theirs, log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hpo.worker.main", str(theirs.fileno()), str(lifeline)],
+                start.command("hpo.worker.main", theirs.fileno(), lifeline),
                 env={
                     **os.environ,
                     "PYTHONUNBUFFERED": "1",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import os
 import shutil
 import sys
@@ -17,6 +16,9 @@ from hpo.text import listing, nearest
 from hpo.trial import ObjectiveRef
 
 PYTHON = ("python", "python3")
+# The package of objectives that comes with hpo, and the folder that holds it and hpo itself.
+BUILT_IN = "objectives"
+PACKAGE_FOLDER = str(Path(__file__).absolute().parents[2])
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,15 @@ class Location:
         return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
+@dataclass(frozen=True)
+class ModuleLocation:
+    """File of a module (None: built in), and the folder that holds its outermost package (None: it is installed)."""
+
+    name: str
+    file: Path | None
+    folder: str | None
+
+
 def locate(ref: ObjectiveRef) -> Location:
     """Finds the objective without importing it: nothing of the user's runs.
 
@@ -39,7 +50,7 @@ def locate(ref: ObjectiveRef) -> Location:
     if ref.command:
         return Location(_find_program(ref.command[0], ref.root))
     place, function = split_target(ref.target)
-    file = _python_file(place, ref.root) if place.endswith(".py") else _module_file(place, ref.root)
+    file = find_file(place, ref.root) if place.endswith(".py") else find_module(place, ref.root).file
     if file is None or file.suffix != ".py":
         return Location(str(file or place))  # compiled: only importing can tell
     return Location(str(file), _find_function(file, function))
@@ -58,43 +69,73 @@ def split_target(target: str) -> tuple[str, str]:
     raise ObjectiveError(f"'{target}' names no objective; expected module:function or file.py:function.{guess}")
 
 
-def _python_file(place: str, root: str) -> Path:
+def find_file(place: str, root: str) -> Path:
+    """Return the absolute path of the file of `file.py:function`; ObjectiveError if there is none."""
     file = Path(root, place)
     if not os.path.isfile(file):
         raise ObjectiveError(f"there is no file {file}.{nearest_file(file)}")
     return file.absolute()
 
 
-def _module_file(name: str, root: str) -> Path | None:
-    """The file a module would be imported from; None for one built in. Imports no parent package."""
+def find_module(name: str, root: str) -> ModuleLocation:
+    """Find the file a module is imported from, without importing its packages.
+
+    The first folder that has the whole dotted name wins: `root`, then hpo's own for a module of `objectives`, then what
+    is installed. The working folder is not searched: a worker may have another one.
+
+    Raises:
+        ObjectiveError: There is no such module, or it is a folder without `__init__.py`.
+    """
     importlib.invalidate_caches()
     parts = name.split(".")
-    searched: list[str] | None = None
-    spec: ModuleSpec | None = None
+    folders = [root, *([PACKAGE_FOLDER] if parts[0] == BUILT_IN else []), None]
+    searches = []
+    for folder in folders:
+        found = _descend(parts, folder)
+        if len(found) == len(parts):
+            return ModuleLocation(name, _file_of(name, found[-1]), folder)
+        searches.append(found)
+    deepest = max(searches, key=len)
+    depth = len(deepest)
+    within = f"'{'.'.join(parts[:depth])}'" if depth else f"{root} nor among the installed packages"
+    searched = list(deepest[-1].submodule_search_locations or []) if depth else [root]
+    near = nearest(parts[depth], _modules_in(searched))
+    raise ObjectiveError(f"there is no module '{'.'.join(parts[: depth + 1])}' in {within}.{near}")
+
+
+def _descend(parts: list[str], folder: str | None) -> list[ModuleSpec]:
+    """The specs of a module's packages and of itself, as far as they are found; `folder` None: installed."""
+    found: list[ModuleSpec] = []
     for depth, part in enumerate(parts, start=1):
-        dotted_name = ".".join(parts[:depth])
-        if depth == 1:
-            spec = PathFinder.find_spec(part, [root]) or _installed(part)
+        if not found:
+            spec = _installed(part) if folder is None else PathFinder.find_spec(part, [folder])
         else:
-            spec = PathFinder.find_spec(dotted_name, searched) if searched is not None else None
+            within = found[-1].submodule_search_locations
+            spec = None if within is None else PathFinder.find_spec(".".join(parts[:depth]), list(within))
         if spec is None:
-            within = f"'{'.'.join(parts[: depth - 1])}'" if depth > 1 else f"{root} nor among the installed packages"
-            near = nearest(part, _modules_in(searched if searched is not None else [root]))
-            raise ObjectiveError(f"there is no module '{dotted_name}' in {within}.{near}")
-        searched = list(spec.submodule_search_locations) if spec.submodule_search_locations is not None else None
-    if spec is not None and spec.origin is not None and spec.has_location:
+            break
+        found.append(spec)
+    return found
+
+
+def _file_of(name: str, spec: ModuleSpec) -> Path | None:
+    if spec.origin is not None and spec.has_location:
         return Path(spec.origin)
-    if searched:
-        modules = listing(_modules_in(searched)) or "it has none"
+    if spec.submodule_search_locations:
+        modules = listing(_modules_in(list(spec.submodule_search_locations))) or "it has none"
         raise ObjectiveError(f"'{name}' is a folder without __init__.py; expected one of its modules: {modules}")
     return None
 
 
 def _installed(name: str) -> ModuleSpec | None:
-    try:
-        return importlib.util.find_spec(name)
-    except ValueError:  # a module such as __main__, which was not imported from anywhere
-        return None
+    """As a fresh interpreter finds it: by no module that is imported already, and not in the working folder."""
+    for finder in sys.meta_path:
+        path = [entry for entry in sys.path if entry] if finder is PathFinder else None
+        find = getattr(finder, "find_spec", None)
+        if find is not None and (spec := find(name, path)) is not None:
+            found: ModuleSpec = spec
+            return found
+    return None
 
 
 def _modules_in(folders: list[str]) -> list[str]:

@@ -7,8 +7,7 @@ import importlib.util
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from hpo.errors import dotted
+from hpo.errors import ObjectiveError, dotted
+from hpo.objective.load import import_module
 from hpo.text import listing, nearest, quote
 from hpo.validation import problems_in
 
@@ -83,17 +83,6 @@ def with_defaults(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-@contextmanager
-def first_on_path(root: str | Path) -> Iterator[None]:
-    """Put `root` first on sys.path while something is looked up."""
-    entry = str(root)
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
-
-
 def find_class(role: Role, name: str, root: str | Path = ".") -> type:
     """Return the class of a short name or of `package.module:Class`.
 
@@ -108,11 +97,15 @@ def find_class(role: Role, name: str, root: str | Path = ".") -> type:
             f"'{name}' is not a {role}; expected {listing(known)} or package.module:Class.{nearest(name, known)}"
         )
     module_name, _, attribute = known.get(name, name).partition(":")
-    with first_on_path(root):
-        try:
-            module = importlib.import_module(module_name)
-        except Exception as error:  # whatever a module of the user's raises at import
-            raise ValueError(f"'{module_name}' cannot be imported: {type(error).__name__}: {error}") from error
+    earlier = list(sys.path)
+    try:
+        module = importlib.import_module(module_name) if name in known else import_module(module_name, str(root))
+    except ObjectiveError as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:  # whatever a module of the user's raises at import
+        raise ValueError(f"'{module_name}' cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path[:] = earlier
     found = getattr(module, attribute, None)
     if not isinstance(found, type):
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]

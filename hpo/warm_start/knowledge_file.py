@@ -17,23 +17,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hpo import layout
-from hpo.errors import HpoError, Problem, SpecError
+from hpo.errors import HpoError, KeyPath, Problem, SpecError
 from hpo.files import write_atomically
 from hpo.space.search_space import SearchSpace
 from hpo.spec.models import Metric
-from hpo.text import first_line, listing, nearest, quote
-from hpo.warm_start.candidates import Source, Tried
+from hpo.text import first_line, nearest, quote
+from hpo.validation import problems_in
+from hpo.warm_start.candidates import Source
 
 FORMAT, VERSION = "hpo-knowledge", 1
 LARGEST = 16 * 2**20  # bytes
 DEEPEST = 60  # lists and mappings in each other
 MOST = 20  # problems of one file that are said
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,150}\Z")
-_COUNTS = ("complete", "pruned", "failed")
-_KEYS = ("name", "objective", "metrics", "search_space", "group_by", "trials", "began", "ended", "data", "best")
 # Optuna and JavaScript keep numbers as doubles: beyond this integers are no longer told apart.
 _WHOLE = 2**53
 
@@ -142,7 +142,7 @@ def read(path: Path) -> list[Entry]:
         raise HpoError(f"{path} is not JSON ({error}); expected a file that `hpo export-knowledge` wrote") from None
     if deep:
         raise HpoError(f"{path} holds more than {DEEPEST} lists and mappings in each other; expected a knowledge file")
-    return _Reader(path).file(data)
+    return _entries_of(path, data)
 
 
 def _deeper(data: Any, limit: int) -> bool:
@@ -163,153 +163,164 @@ def _digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 
-class _Reader:
+def _plain_text(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError(f"{quote(value)} is not right; expected {_TEXT}")
+    return value
+
+
+def _number(value: Any) -> float:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not good or not (abs(value) <= _WHOLE if isinstance(value, int) else math.isfinite(value)):
+        raise ValueError(f"{quote(value)} is not a finite number")
+    return float(value)
+
+
+def _value(value: Any) -> Any:
+    """Return the value of a parameter as it is, if it is one: a scalar or the weights of a simplex."""
+    if isinstance(value, dict):
+        for weight, part in value.items():
+            _plain_text(weight)
+            _number(part)
+    elif isinstance(value, str):
+        _plain_text(value)
+    elif isinstance(value, (int, float)):
+        _number(value + 0)  # a bool as the number it is
+    elif value is not None:
+        raise ValueError(f"{quote(value)} is not a value; expected a number, text, true, false, null or weights")
+    return value
+
+
+def _not_empty(metrics: list[_MetricModel]) -> list[_MetricModel]:
+    if not metrics:
+        raise ValueError("names no metric; expected [{name: ..., direction: minimize or maximize}]")
+    return metrics
+
+
+_TEXT = "plain text of at most 1000 characters"
+_PlainText = Annotated[
+    str, Field(strict=True, min_length=1, max_length=1000, description=_TEXT), AfterValidator(_plain_text)
+]
+_Number = Annotated[float, BeforeValidator(_number)]
+_Count = Annotated[int, Field(strict=True, ge=0, lt=2**31, description="a whole number from 0")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _MetricModel(_Model):
+    name: _PlainText
+    direction: Literal["minimize", "maximize"]
+
+
+class _CountsModel(BaseModel):
+    complete: _Count
+    pruned: _Count
+    failed: _Count
+
+
+class _TrialModel(_Model):
+    number: _Count
+    params: dict[_PlainText, Annotated[Any, AfterValidator(_value)]]
+    values: list[_Number]
+
+
+class _StudyModel(_Model):
+    name: Annotated[
+        str,
+        Field(
+            strict=True,
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,150}$",
+            description="the name of a study: letters, digits, '.', '_' and '-', a letter or digit first, 151 at most",
+        ),
+    ]
+    objective: _PlainText
+    metrics: Annotated[list[_MetricModel], AfterValidator(_not_empty)]
+    search_space: Annotated[Any, Field(description="the parameters that were searched")]
+    group_by: Annotated[_PlainText | None, Field(description=_TEXT)] = None
+    trials: _CountsModel
+    began: _Number
+    ended: _Number
+    data: dict[_PlainText, _PlainText] = {}
+    best: list[_TrialModel]
+
+
+class _FileModel(_Model):
+    model_config = ConfigDict(title="a knowledge file")
+    format: str
+    version: int
+    studies: list[_StudyModel]
+
+
+class _Problems:
+    """The problems of one file, in words that any terminal can show."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.problems: list[Problem] = []
+        self.found: list[Problem] = []
 
-    def say(self, key: str, message: str) -> None:
-        self.problems.append(Problem(str(self.path), None, _printable(key), _printable(message)))
+    def problem(self, keys: KeyPath, message: str) -> Problem:
+        return Problem(str(self.path), None, _printable(".".join(map(str, keys))), _printable(message))
 
-    def file(self, data: Any) -> list[Entry]:
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise HpoError(f"{self.path} is no knowledge file; expected one that `hpo export-knowledge` wrote")
-        version = data.get("version")
-        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-            raise HpoError(f"{self.path}: version: {_printable(quote(version))} is no version; expected {VERSION}")
-        if version > VERSION:
-            raise HpoError(
-                f"{self.path} has version {_printable(quote(version))} of the format, this hpo reads up to {VERSION}; "
-                "install a newer hpo, or export it with an older one"
-            )
-        self.keys("", data, ("format", "version", "studies"))
-        entries = [self.entry(f"studies.{i}", one) for i, one in enumerate(self.list("studies", data.get("studies")))]
-        if self.problems:
-            raise SpecError(self.problems[:MOST])
-        return [entry for entry in entries if entry is not None]
+    def add(self, keys: KeyPath, message: str) -> None:
+        self.found.append(self.problem(keys, message))
 
-    def entry(self, at: str, data: Any) -> Entry | None:
-        if not self.mapping(at, data):
-            return None
-        before = len(self.problems)
-        self.keys(at, data, _KEYS)
-        name = data.get("name")
-        if not isinstance(name, str) or not _NAME.match(name):
-            expected = "letters, digits, '.', '_' and '-', a letter or digit first, at most 151"
-            self.say(f"{at}.name", f"{quote(name)} is not the name of a study; expected {expected}")
-        objective = self.text(f"{at}.objective", data.get("objective"))
-        metrics = self.metrics(f"{at}.metrics", data.get("metrics"))
-        space = self.space(f"{at}.search_space", data.get("search_space"))
-        group_by = None if data.get("group_by") is None else self.text(f"{at}.group_by", data["group_by"])
-        counted = data.get("trials")
-        counts = {}
-        if self.mapping(f"{at}.trials", counted):
-            counts = {key: self.whole(f"{at}.trials.{key}", counted.get(key)) for key in _COUNTS}
-        began, ended = (self.number(f"{at}.{key}", data.get(key)) for key in ("began", "ended"))
-        splits = data.get("data", {})
-        splits = splits if self.mapping(f"{at}.data", splits) else {}
-        prints = {self.text(f"{at}.data", key): self.text(f"{at}.data.{key}", mark) for key, mark in splits.items()}
-        trials = [
-            self.trial(f"{at}.best.{i}", one, space, metrics)
-            for i, one in enumerate(self.list(f"{at}.best", data.get("best")))
-        ]
-        if len(self.problems) > before or space is None:
-            return None
-        source = Source(str(name), space, metrics, tuple(trial for trial in trials if trial is not None))
-        return Entry(source, objective, group_by, counts, began, ended, prints)
+    def refuse_any(self) -> None:
+        if self.found:
+            raise SpecError(self.found[:MOST])
 
-    def metrics(self, at: str, data: Any) -> tuple[Metric, ...]:
-        found = []
-        for index, one in enumerate(self.list(at, data)):
-            here = f"{at}.{index}"
-            if not self.mapping(here, one):
-                continue
-            self.keys(here, one, ("name", "direction"))
-            name, direction = self.text(f"{here}.name", one.get("name")), one.get("direction")
-            if direction not in ("minimize", "maximize"):
-                self.say(f"{here}.direction", f"{quote(direction)} is not right; expected minimize or maximize")
-            elif name:
-                found.append(Metric(name=name, direction=direction))
-        if not found:
-            self.say(at, "names no metric; expected [{name: ..., direction: minimize or maximize}]")
-        return tuple(found)
 
-    def space(self, at: str, data: Any) -> SearchSpace | None:
-        try:
-            return SearchSpace.parse(
-                data, lambda path, message: Problem(str(self.path), None, _printable(".".join([at, *map(str, path)])),
-                                                    _printable(message)))  # fmt: skip
-        except SpecError as error:
-            self.problems += error.problems
+def _entries_of(path: Path, data: Any) -> list[Entry]:
+    """Return the studies of a file's content; SpecError with every problem, HpoError if it is another kind of file."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise HpoError(f"{path} is no knowledge file; expected one that `hpo export-knowledge` wrote")
+    version = data.get("version")
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise HpoError(f"{path}: version: {_printable(quote(version))} is no version; expected {VERSION}")
+    if version > VERSION:
+        raise HpoError(
+            f"{path} has version {_printable(quote(version))} of the format, this hpo reads up to {VERSION}; "
+            "install a newer hpo, or export it with an older one"
+        )
+    problems = _Problems(path)
+    studies: list[_StudyModel] = []
+    try:
+        studies = _FileModel.model_validate(data).studies
+    except ValidationError as error:
+        for keys, message in problems_in(error, _FileModel):
+            problems.add(keys, message)
+    except UnicodeEncodeError as error:  # pydantic refuses such text without saying where it is
+        raise HpoError(f"{path} holds text that is not Unicode ({_printable(str(error))})") from None
+    problems.refuse_any()
+    entries = [_entry(("studies", index), study, problems) for index, study in enumerate(studies)]
+    problems.refuse_any()
+    return [entry for entry in entries if entry is not None]
+
+
+def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None:
+    """Return the study, whose parts are of the right kinds, if they also fit together."""
+    try:
+        space = SearchSpace.parse(
+            study.search_space, lambda keys, message: problems.problem((*at, "search_space", *keys), message)
+        )
+    except SpecError as error:
+        problems.found += error.problems
         return None
-
-    def trial(self, at: str, data: Any, space: SearchSpace | None, metrics: Sequence[Metric]) -> Tried | None:
-        if not self.mapping(at, data):
-            return None
-        self.keys(at, data, ("number", "params", "values"))
-        number = self.whole(f"{at}.number", data.get("number"))
-        given = self.list(f"{at}.values", data.get("values"))
-        values = [self.number(f"{at}.values.{index}", value) for index, value in enumerate(given)]
-        if len(values) != len(metrics):
-            self.say(f"{at}.values", f"has {len(values)} numbers; expected {len(metrics)}, one for each metric")
-        params = data.get("params")
-        if not self.mapping(f"{at}.params", params):
-            return None
-        known = [] if space is None else [parameter.name for parameter in space.walk()]
-        for name, value in params.items():
-            here = f"{at}.params.{name}"
-            if space is not None and name not in known:
-                self.say(here, f"is not a parameter of its search_space.{nearest(name, known)}")
-            elif isinstance(value, dict):
-                for weight, part in value.items():
-                    self.text(here, weight)
-                    self.number(f"{here}.{weight}", part)
-            elif isinstance(value, (int, float)) and not isinstance(value, bool):
-                self.number(here, value)
-            elif isinstance(value, str):
-                self.text(here, value)
-            elif value is not None and not isinstance(value, bool):
-                self.say(here, f"{quote(value)} is not a value; expected a number, text, true, false, null or weights")
-        return number, params, tuple(values)
-
-    # --- single values; what stands in for a wrong one is never used, for a problem was said
-
-    def keys(self, at: str, data: Mapping[str, Any], known: Sequence[str]) -> None:
-        for key in data:
-            if key not in known:
-                where = f"{at}.{key}" if at else key
-                self.say(where, f"is not a key here; expected {listing(known)}.{nearest(key, known)}")
-
-    def mapping(self, at: str, data: Any) -> bool:
-        if not isinstance(data, dict):
-            self.say(at, f"{quote(data)} is not a mapping" if data is not None else "is missing; expected a mapping")
-        return isinstance(data, dict)
-
-    def list(self, at: str, data: Any) -> list[Any]:
-        if isinstance(data, list):
-            return data
-        self.say(at, f"{quote(data)} is not a list" if data is not None else "is missing; expected a list")
-        return []
-
-    def text(self, at: str, data: Any) -> str:
-        if isinstance(data, str) and data and len(data) <= 1000 and data.isprintable():
-            return data
-        what = "is missing" if data is None else f"{quote(data)} is not right"
-        self.say(at, f"{what}; expected plain text of at most 1000 letters")
-        return ""
-
-    def number(self, at: str, data: Any) -> float:
-        good = isinstance(data, (int, float)) and not isinstance(data, bool)
-        if good and (abs(data) <= _WHOLE if isinstance(data, int) else math.isfinite(data)):
-            return float(data)
-        self.say(at, "is missing; expected a number" if data is None else f"{quote(data)} is not a finite number")
-        return 0.0
-
-    def whole(self, at: str, data: Any) -> int:
-        if isinstance(data, int) and not isinstance(data, bool) and 0 <= data < 2**31:
-            return data
-        self.say(at, "is missing; expected a count" if data is None else f"{quote(data)} is not a whole number from 0")
-        return 0
+    known = [parameter.name for parameter in space.walk()]
+    for index, trial in enumerate(study.best):
+        here = (*at, "best", index)
+        if len(trial.values) != len(study.metrics):
+            expected = f"expected {len(study.metrics)}, one for each metric"
+            problems.add((*here, "values"), f"has {len(trial.values)} numbers; {expected}")
+        for name in set(trial.params).difference(known):
+            message = f"is not a parameter of its search_space.{nearest(name, known)}"
+            problems.add((*here, "params", name), message)
+    metrics = tuple(Metric(name=metric.name, direction=metric.direction) for metric in study.metrics)
+    trials = tuple((trial.number, trial.params, tuple(trial.values)) for trial in study.best)
+    source = Source(study.name, space, metrics, trials)
+    counts = study.trials.model_dump()
+    return Entry(source, study.objective, study.group_by, counts, study.began, study.ended, study.data)
 
 
 def _printable(text: str) -> str:

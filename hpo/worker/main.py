@@ -27,9 +27,6 @@ from hpo.worker.execute import execute
 REPORT, COMMAND, OUTCOME = "report", "command", "outcome"
 
 
-# --- the worker process: `python -m hpo.worker.main CONNECTION_FD LIFELINE_FD`
-
-
 class _Driver:
     """The driver, seen from a worker process."""
 
@@ -66,7 +63,9 @@ class _Driver:
 
 
 def main() -> None:
-    """Jobs in, outcomes out, until the driver closes the pipe or dies."""
+    """Take jobs and return outcomes until the driver closes the pipe or dies.
+
+    Its command line is `hpo.worker.main CONNECTION LIFELINE`, two file descriptors (`hpo.worker.start`)."""
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
     # Ctrl-C on a terminal is for the driver alone, which tells the trials at their next report.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -119,7 +118,3 @@ def _output_of(job: Job) -> Iterator[None]:
                 os.close(copy)
     if (job.directory / layout.CRASH).stat().st_size == 0:
         (job.directory / layout.CRASH).unlink()
-
-
-if __name__ == "__main__":
-    main()

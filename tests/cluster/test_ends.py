@@ -14,7 +14,7 @@ import pytest
 from books import check_books
 from queue_commands import KEEP, Commands
 
-from hpo.cluster.job_request import JobRequest
+from hpo.cluster.job_request import JobOptions, JobRequest
 from hpo.cluster.jobs import jobs_of
 from hpo.cluster.script import write
 
@@ -50,14 +50,14 @@ def job(tmp_path):
     """Starts a job of a stand-in for `hpo run`, in a process group of its own."""
 
     def start(
-        wishes: JobRequest, code: int = 0, obeys: int = 1, waits: bool = True, name: str = "", **environment: str
+        job_request: JobRequest, code: int = 0, obeys: int = 1, waits: bool = True, name: str = "", **environment: str
     ):
         folder = tmp_path / name
         (folder / "toy" / "jobs").mkdir(parents=True, exist_ok=True)
         driver, notes = folder / "driver", folder / "signals"
         driver.write_text(DRIVER.format(python=sys.executable, file=str(notes), code=code, obeys=obeys, waits=waits))
         driver.chmod(0o755)
-        script = write(wishes, "hpo-toy", folder / "toy", "now", [], folder, str(driver), False)
+        script = write(job_request, "hpo-toy", folder / "toy", "now", [], folder, str(driver), False)
         script.path.write_text(script.text)
         process = subprocess.Popen(
             ["bash", script.path],
@@ -139,10 +139,10 @@ def test_one_that_is_not_put_back_says_so(commands, job, tmp_path):
     commands.add("scontrol", "exit 1")
     commands.add("qsub", "exit 1")
     started = {}
-    for name, wishes in {"slurm": SLURM, "pbs": PBS}.items():
+    for name, job_request in {"slurm": SLURM, "pbs": PBS}.items():
         for requeues in (0, 3):
             key = f"{name}-{requeues}"
-            started[key] = job(wishes.with_({"requeues": requeues}), code=130, name=key)[0]
+            started[key] = job(job_request.updated(JobOptions(requeues=requeues)), code=130, name=key)[0]
             if name == "slurm":
                 started[key].send_signal(signal.SIGUSR1)
     for key, process in started.items():
@@ -156,7 +156,7 @@ def test_one_that_is_not_put_back_says_so(commands, job, tmp_path):
 
 def test_requeues_are_counted(commands, job, tmp_path):
     commands.add("scontrol")
-    process, _ = job(SLURM.with_({"requeues": 3}), code=130, SLURM_RESTART_COUNT="3")
+    process, _ = job(SLURM.updated(JobOptions(requeues=3)), code=130, SLURM_RESTART_COUNT="3")
     process.send_signal(signal.SIGUSR1)
     assert "the job was requeued 3 times already" in output_of(process, tmp_path)
     assert commands.calls("scontrol") == []
@@ -195,11 +195,11 @@ def test_a_study_in_pieces_on_pbs_ends_with_its_exact_budget(commands, study_yam
     """Each piece is cut by its time limit; what `qsub` is given is run next, as PBS would."""
     commands.add("qsub", f"{KEEP}\necho $((17 + n)).server")
     path = study_yaml("slow", budget={"trials": 12}, constants={"seconds": 0.15})
-    wishes = JobRequest(queue="pbs", time=15, grace=10)
+    job_request = JobRequest(queue="pbs", time=15, grace=10)
     directory = runs / "toy"
     (directory / "jobs").mkdir(parents=True)
     arguments = [str(path), "--runs", str(runs)]
-    script = write(wishes, "hpo-toy", directory, "now", arguments, tmp_path, sys.executable, False)
+    script = write(job_request, "hpo-toy", directory, "now", arguments, tmp_path, sys.executable, False)
     script.path.write_text(script.text)
     pieces, code = 0, 130
     while code in (130, 143):  # 143: told to end when the study had just ended
@@ -228,8 +228,8 @@ def test_on_three_nodes_of_pbs_ray_runs_over_all(commands, study_yaml, runs, tmp
     directory = runs / "toy"
     (directory / "jobs").mkdir(parents=True)
     arguments = [str(path), "--runs", str(runs)]
-    wishes = JobRequest(queue="pbs", nodes=3, time=3600)
-    script = write(wishes, "hpo-toy", directory, "now", arguments, Path.cwd(), sys.executable, False)
+    job_request = JobRequest(queue="pbs", nodes=3, time=3600)
+    script = write(job_request, "hpo-toy", directory, "now", arguments, Path.cwd(), sys.executable, False)
     script.path.write_text(script.text)
     variables = {"PBS_JOBID": "31000.server", "PBS_NODEFILE": str(nodes), "HPO_NODE_ADDRESS": "127.0.0.2"}
     code = subprocess.run(["bash", script.path], timeout=180, env=os.environ | variables).returncode

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.cluster.job_request import JobRequest
+from hpo.cluster.job_request import JobOptions, JobRequest
 from hpo.cluster.script import write
 from hpo.errors import InvalidJobRequest
 
@@ -26,14 +26,14 @@ ONE = JobRequest(
 )
 SEVERAL = JobRequest(nodes=4, gpus=4, cpus=32, time=36 * 3600, grace=600, requeues=10)
 CASES = [
-    ("slurm", ONE.with_({"queue": "slurm"})),
-    ("slurm-nodes", SEVERAL.with_({"queue": "slurm"})),
-    ("pbs", ONE.with_({"queue": "pbs"})),
-    ("pbs-nodes", SEVERAL.with_({"queue": "pbs"})),
+    ("slurm", ONE.updated(JobOptions(queue="slurm"))),
+    ("slurm-nodes", SEVERAL.updated(JobOptions(queue="slurm"))),
+    ("pbs", ONE.updated(JobOptions(queue="pbs"))),
+    ("pbs-nodes", SEVERAL.updated(JobOptions(queue="pbs"))),
 ]
 
 
-def script(wishes: JobRequest, **changes: object) -> str:
+def script(job_request: JobRequest, **changes: object) -> str:
     given = {
         "name": "hpo-mito-0a1b2c",
         "directory": Path("/data/runs/mito"),
@@ -43,27 +43,27 @@ def script(wishes: JobRequest, **changes: object) -> str:
         "python": "/home/ann/venv/bin/python",
         "needs_gpu": True,
     } | changes
-    return write(wishes, **given).text  # type: ignore[arg-type]
+    return write(job_request, **given).text  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("name", "wishes"), CASES)
-def test_scripts_are_as_they_were_reviewed(name, wishes):
+@pytest.mark.parametrize(("name", "job_request"), CASES)
+def test_scripts_are_as_they_were_reviewed(name, job_request):
     """After a change of the templates: read the new script, and put it into golden/."""
-    assert script(wishes) == (GOLDEN / f"{name}.sh").read_text()
+    assert script(job_request) == (GOLDEN / f"{name}.sh").read_text()
 
 
-@pytest.mark.parametrize(("name", "wishes"), CASES)
-def test_bash_can_read_them(name, wishes):
-    subprocess.run(["bash", "-n"], input=script(wishes), text=True, check=True)
+@pytest.mark.parametrize(("name", "job_request"), CASES)
+def test_bash_can_read_them(name, job_request):
+    subprocess.run(["bash", "-n"], input=script(job_request), text=True, check=True)
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck on this machine")
 @pytest.mark.parametrize(
-    ("name", "wishes"),
+    ("name", "job_request"),
     [*CASES, ("least", JobRequest(queue="slurm")), ("two", JobRequest(queue="slurm", nodes=2))],
 )
-def test_shellcheck_finds_nothing(name, wishes):
-    checked = subprocess.run(["shellcheck", "-"], input=script(wishes), capture_output=True, text=True)
+def test_shellcheck_finds_nothing(name, job_request):
+    checked = subprocess.run(["shellcheck", "-"], input=script(job_request), capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 
@@ -77,9 +77,9 @@ def test_what_is_not_asked_for_is_left_to_the_queue():
 
 
 def test_a_node_without_gpus_offers_none_to_trials():
-    assert "--num-gpus=0" in script(SEVERAL.with_({"queue": "slurm", "gpus": 0}), needs_gpu=False)
+    assert "--num-gpus=0" in script(SEVERAL.updated(JobOptions(queue="slurm", gpus=0)), needs_gpu=False)
     # Asked for in the queue's own words: Ray counts them.
-    assert "--num-gpus" not in script(SEVERAL.with_({"queue": "slurm", "gpus": 0}), needs_gpu=True)
+    assert "--num-gpus" not in script(SEVERAL.updated(JobOptions(queue="slurm", gpus=0)), needs_gpu=True)
 
 
 def test_the_time_of_pbs_must_be_known():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpo.cluster.job_request import JobRequest
-from hpo.cluster.site import site_file, site_wishes
+from hpo.cluster.site import site_file, site_request
 from hpo.errors import SpecError
 
 
@@ -39,7 +39,7 @@ def test_all_that_it_may_say(site):
         grace: 120
         requeues: 5
     """)
-    assert site_wishes() == JobRequest(
+    assert site_request() == JobRequest(
         queue="pbs",
         nodes=2,
         gpus=4,
@@ -58,25 +58,25 @@ def test_all_that_it_may_say(site):
 def test_all_its_mistakes_at_once_each_with_its_line(site):
     path = site("nodes: 2\npartitoin: gpu\ntime: 90\nmem: lots\n")
     with pytest.raises(SpecError) as error:
-        site_wishes()
+        site_request()
     lines = str(error.value).splitlines()
     assert lines[0].startswith(f"{path}:2: partitoin: is not a key of a site file; expected queue, nodes")
     assert lines[0].endswith("Did you mean 'partition'?")
-    assert lines[1].startswith(f"{path}:3: time: '90' is not understood; expected a time such as 12:00:00")
-    assert lines[2].startswith(f"{path}:4: mem: 'lots' is not understood; expected memory of a node")
+    assert lines[1].startswith(f"{path}:3: time: 90 is not right; expected a time such as 12:00:00")
+    assert lines[2].startswith(f"{path}:4: mem: 'lots' is not right; expected memory of a node")
     assert len(lines) == 3
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}"])
 def test_an_empty_one_says_nothing(site, text):
     site(text)
-    assert site_wishes() == JobRequest()
+    assert site_request() == JobRequest()
 
 
 def test_a_list_is_no_site_file(site):
     path = site("- gpu\n")
     with pytest.raises(SpecError, match=f"{path}:1: expected keys, such as partition: gpu"):
-        site_wishes()
+        site_request()
 
 
 def test_where_it_is_looked_for(tmp_path, monkeypatch):
@@ -84,9 +84,9 @@ def test_where_it_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert site_file() == tmp_path / ".config" / "hpo" / "site.yaml"
-    assert site_wishes() == JobRequest()
+    assert site_request() == JobRequest()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     assert site_file() == tmp_path / "settings" / "hpo" / "site.yaml"
     monkeypatch.setenv("HPO_SITE", str(tmp_path / "gone.yaml"))
     with pytest.raises(SpecError, match=r"gone.yaml: cannot be read: No such file"):
-        site_wishes()
+        site_request()

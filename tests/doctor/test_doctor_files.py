@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import zipfile
 
@@ -18,6 +17,7 @@ from hpo import layout
 from hpo.doctor.examine import visit
 from hpo.runner import run
 from hpo.storage.driver_lock import driver_lock
+from hpo.worker import start
 
 
 def test_a_folder_of_a_trial_that_optuna_does_not_know_is_set_aside(planted):
@@ -164,7 +164,7 @@ def hanging(planted):
     theirs, ours = socket.socketpair()
     with (planted.folder(1) / layout.OUTPUT).open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hpo.worker.main", str(theirs.fileno()), str(theirs.fileno())],
+            start.command("hpo.worker.main", theirs.fileno(), theirs.fileno()),
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ pid=$!
 told=0
 while kill -0 "$pid" 2> /dev/null; do
 {% if not limit_by_signal %}
-    ((SECONDS < {{ wishes.time - grace }})) || limit=1  # PBS sends no signal before it ends a job
+    ((SECONDS < {{ request.time - grace }})) || limit=1  # PBS sends no signal before it ends a job
 {% endif %}
     if ((limit && told == 0)); then
         say "the time limit is near: running trials end at their next report, within $((grace * 2 / 3)) s"

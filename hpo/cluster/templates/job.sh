@@ -1,7 +1,7 @@
 python={{ python | quote }}
 grace={{ grace }}
-requeues={{ wishes.requeues }}
-driver=("$python" -m hpo run {{ arguments }})
+requeues={{ request.requeues }}
+driver=("$python" -P -m hpo run {{ arguments }})
 
 limit=0  # the time limit is near
 ended=0  # the whole job is being ended from outside
@@ -11,9 +11,12 @@ trap 'limit=1' USR1
 trap 'ended=1' TERM  # the driver gets this signal too; a second one would end its trials at once
 
 cd {{ cwd | quote }} || exit 1
-{% for line in wishes.setup %}
+{% for line in request.setup %}
 {{ line }}
 {% endfor %}
+{% if package_folder %}
+export PYTHONPATH={{ package_folder | quote }}${PYTHONPATH:+:$PYTHONPATH}
+{% endif %}
 
 say() {
     printf 'hpo submit: %(%Y-%m-%d %H:%M:%S)T %s\n' -1 "$*"

@@ -4,20 +4,20 @@
 #PBS -S /bin/bash
 #PBS -V
 #PBS -r y
-#PBS -l select={{ wishes.nodes }}:ncpus={{ wishes.cpus or 1 }}{{ ":ngpus=%s" % wishes.gpus if wishes.gpus else "" }}{{ ":mem=%sb" % (wishes.mem | lower) if wishes.mem else "" }}
-{% if wishes.nodes > 1 %}
+#PBS -l select={{ request.nodes }}:ncpus={{ request.cpus or 1 }}{{ ":ngpus=%s" % request.gpus if request.gpus else "" }}{{ ":mem=%sb" % (request.mem | lower) if request.mem else "" }}
+{% if request.nodes > 1 %}
 #PBS -l place=scatter
 {% endif %}
-#PBS -l walltime={{ wishes.time | hours }}
-{% if wishes.partition %}
-#PBS -q {{ wishes.partition }}
+#PBS -l walltime={{ request.time | hours }}
+{% if request.partition %}
+#PBS -q {{ request.partition }}
 {% endif %}
-{% if wishes.account %}
-#PBS -A {{ wishes.account }}
+{% if request.account %}
+#PBS -A {{ request.account }}
 {% endif %}
 #PBS -j oe
 #PBS -o {{ log }}.pbs
-{% for option in wishes.extra %}
+{% for option in request.extra %}
 #PBS {{ option }}
 {% endfor %}
 
@@ -29,10 +29,10 @@ fi
 script={{ script | quote }}  # as every node sees it
 requeued=0
 
-{% if wishes.nodes > 1 %}
+{% if request.nodes > 1 %}
 # --- Ray over the allocation
 
-cpus={{ wishes.cpus or 1 }}
+cpus={{ request.cpus or 1 }}
 job=${PBS_JOBID%%[!0-9]*}
 first_port=$((20000 + job % 12000))  # another one for each job
 
@@ -57,7 +57,7 @@ wait_for_nodes
 
 # --- once more, until the budget is spent
 
-{% if wishes.nodes > 1 %}
+{% if request.nodes > 1 %}
 end_ray
 {% endif %}
 # This script, for the next time.

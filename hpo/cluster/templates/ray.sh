@@ -11,7 +11,7 @@ address_towards() {
         echo "$HPO_NODE_ADDRESS"
         return
     fi
-    "$python" -c 'import socket, sys
+    "$python" -P -c 'import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     s.connect((sys.argv[1], 9))
     print(s.getsockname()[0])' "$1"
@@ -19,7 +19,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
 # The first port from $1 on that is free here.
 free_port() {
-    "$python" -c 'import socket, sys
+    "$python" -P -c 'import socket, sys
 for port in range(int(sys.argv[1]), 65536):
     with socket.socket() as s:
         try:
@@ -37,7 +37,7 @@ ray_folder() {
 
 # Ray on this node until it is ended; all ports but the head's are such as are free.
 ray_start() {
-    exec "$python" -m ray.scripts.scripts start --block --disable-usage-stats --num-cpus="$cpus"{{ ray_gpus }} \
+    exec "$python" -P -m ray.scripts.scripts start --block --disable-usage-stats --num-cpus="$cpus"{{ ray_gpus }} \
         --object-store-memory=83886080 --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 \
         --temp-dir="$(ray_folder)" "$@" >> "$ray_log" 2>&1
 }
@@ -87,7 +87,7 @@ trap end_ray EXIT
 
 wait_for_nodes() {
     local waiting process
-    "$python" -m hpo.engines.ray_nodes "$head" "$nodes" 300 &
+    "$python" -P -m hpo.engines.ray_nodes "$head" "$nodes" 300 &
     waiting=$!
     while kill -0 "$waiting" 2> /dev/null; do
         for process in "${started[@]}"; do

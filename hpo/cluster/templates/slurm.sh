@@ -2,37 +2,37 @@
 # The study {{ study }}, as `hpo submit` wrote it.
 #SBATCH --job-name={{ name }}
 #SBATCH --dependency=singleton
-#SBATCH --nodes={{ wishes.nodes }}
+#SBATCH --nodes={{ request.nodes }}
 #SBATCH --ntasks-per-node=1
-{% if wishes.cpus %}
-#SBATCH --cpus-per-task={{ wishes.cpus }}
+{% if request.cpus %}
+#SBATCH --cpus-per-task={{ request.cpus }}
 {% endif %}
-{% if wishes.gpus %}
-#SBATCH --gres=gpu:{{ wishes.gpus }}
+{% if request.gpus %}
+#SBATCH --gres=gpu:{{ request.gpus }}
 {% endif %}
-{% if wishes.mem %}
-#SBATCH --mem={{ wishes.mem }}
+{% if request.mem %}
+#SBATCH --mem={{ request.mem }}
 {% endif %}
-{% if wishes.time %}
-#SBATCH --time={{ wishes.time | days }}
+{% if request.time %}
+#SBATCH --time={{ request.time | days }}
 {% endif %}
-{% if wishes.partition %}
-#SBATCH --partition={{ wishes.partition }}
+{% if request.partition %}
+#SBATCH --partition={{ request.partition }}
 {% endif %}
-{% if wishes.account %}
-#SBATCH --account={{ wishes.account }}
+{% if request.account %}
+#SBATCH --account={{ request.account }}
 {% endif %}
 #SBATCH --signal=B:USR1@{{ grace }}
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output={{ log | directive }}
-{% for option in wishes.extra %}
+{% for option in request.extra %}
 #SBATCH {{ option }}
 {% endfor %}
 
 {% include "job.sh" %}
 
-{% if wishes.nodes > 1 %}
+{% if request.nodes > 1 %}
 # --- Ray over the allocation
 
 script={{ script | quote }}  # as every node sees it
@@ -45,7 +45,7 @@ first_port=$((20000 + SLURM_JOB_ID % 12000))  # another one for each job
 second=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 2p)
 second=$(scontrol show node "$second" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')
 start_head "$second"
-srun --nodes=$((nodes - 1)) --relative=1 --ntasks=$((nodes - 1)) --ntasks-per-node=1 --cpus-per-task="$cpus" {{ "--gres=gpu:%s " % wishes.gpus if wishes.gpus else "" }}\
+srun --nodes=$((nodes - 1)) --relative=1 --ntasks=$((nodes - 1)) --ntasks-per-node=1 --cpus-per-task="$cpus" {{ "--gres=gpu:%s " % request.gpus if request.gpus else "" }}\
     --kill-on-bad-exit=0 bash "$script" node "$head" "$token" &
 started+=($!)
 wait_for_nodes
@@ -55,7 +55,7 @@ wait_for_nodes
 
 # --- once more, until the budget is spent
 
-{% if wishes.nodes > 1 %}
+{% if request.nodes > 1 %}
 end_ray
 {% endif %}
 requeued=${SLURM_RESTART_COUNT:-0}

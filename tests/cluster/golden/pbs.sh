@@ -15,7 +15,7 @@
 python=/home/ann/venv/bin/python
 grace=300
 requeues=100
-driver=("$python" -m hpo run /home/ann/study.yaml --runs /data/runs --set 'constants.note=it'"'"'s a '"'"'b'"'"'')
+driver=("$python" -P -m hpo run /home/ann/study.yaml --runs /data/runs --set 'constants.note=it'"'"'s a '"'"'b'"'"'')
 
 limit=0  # the time limit is near
 ended=0  # the whole job is being ended from outside
