@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import secrets
 import socket
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -21,6 +24,17 @@ services.resolve_ip_for_localhost = lambda host: host
 from ray.scripts.scripts import main
 sys.exit(main())
 """
+
+
+@contextlib.contextmanager
+def collecting_files_of_ray() -> Iterator[None]:
+    """Collect files that Ray leaves open in reference cycles, which would otherwise fail some later test."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 class RayCluster:

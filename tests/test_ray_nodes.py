@@ -26,7 +26,7 @@ def test_a_node_that_is_taken_away_costs_no_retry(study_yaml, runs, tmp_path):
         while len(training(cluster, driver)) < 4:  # an actor and its worker on either node
             time.sleep(0.1)
         cluster.preempt()
-        output = driver.communicate(timeout=120)[0]
+        output = driver.communicate(timeout=270)[0]
         assert driver.returncode == 0, output
         trials, finished = check_books(runs, 6)
         assert {trial.state.name for trial in finished} == {"COMPLETE"}
@@ -45,7 +45,7 @@ def test_in_a_cluster_of_rays_own_a_node_dies(study_yaml, runs):
         from pathlib import Path
         from ray.cluster_utils import Cluster
         from hpo.runner import run
-        from hpo.spec import load_spec
+        from hpo.spec.load import load_spec
         from hpo.trackers.base import Tracker
 
         cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 0}})

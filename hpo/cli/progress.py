@@ -1,6 +1,7 @@
-"""What `hpo run` shows while it runs: a live display on a terminal, plain lines elsewhere.
+"""Display of `hpo run` while it runs: live on a terminal, plain lines elsewhere.
 
-The estimated end assumes that trials go on finishing at the mean pace of this run."""
+The estimated end assumes that trials go on finishing at the mean pace of this run.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from hpo.spec.models import StudySpec
 
 _REFRESH_PER_SECOND = 4
-# Lines of the live display that are not running trials, and one for the shell's cursor.
+# Lines of the live display besides those of running trials, and one for the shell's cursor.
 _FRAME = 9
 
 
 @dataclass(frozen=True)
 class Running:
-    """A trial under way: `since` on the progress' clock, `step` and `metrics` of its last report."""
+    """Running trial, with its start by the display's clock, and the step and metrics of its last report."""
 
     job: Job
     since: float
@@ -40,10 +41,14 @@ class Running:
 
 
 class StudyProgress(Tracker):
-    """Where a run stands, kept up by the Oracle's calls; its subclasses show it.
+    """Progress of a run, kept up to date by the Oracle's calls. Subclasses show it.
 
-    seconds_left: asked when the run starts, and when its budget has grown, for what is left of the budget's hours;
-    None without such."""
+    Args:
+        spec: the study.
+        seconds_left: returns what is left of the budget's hours, or None without such a limit. It is called when the
+            run starts, and when its budget has grown.
+        clock: seconds from any start.
+    """
 
     def __init__(
         self,
@@ -64,24 +69,29 @@ class StudyProgress(Tracker):
         self._best_params: Mapping[str, Any] = {}
 
     def study_started(self, progress: Progress) -> None:
+        """Start the clock of this run."""
         self._began = self._clock()
         self._progress = progress
         self._finished_before = progress.finished
         self._seconds_left = self._ask_seconds_left()
 
     def study_extended(self, spec: StudySpec, progress: Progress) -> None:
+        """Take in a budget that has grown."""
         self._progress = progress
         left = self._ask_seconds_left()
         self._seconds_left = None if left is None else left + self.elapsed  # counted from the start of this run
 
     def trial_started(self, job: Job) -> None:
+        """Take in a trial that has started."""
         self.started_trials += 1
         self._running[job.number] = Running(job, self._clock())
 
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Take in a report."""
         self._running[number] = replace(self._running[number], step=step, metrics=dict(metrics))
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        """Take in the end of a trial."""
         self._running.pop(job.number, None)
         self._progress = progress
         if progress.best_number == job.number:
@@ -89,6 +99,7 @@ class StudyProgress(Tracker):
 
     @property
     def elapsed(self) -> float:
+        """Seconds since the start of this run."""
         return self._clock() - self._began
 
     @property
@@ -117,12 +128,14 @@ class StudyProgress(Tracker):
 
 
 class LineProgress(StudyProgress):
-    """One line a finished trial, given to `say`."""
+    """Progress as one line for each finished trial, given to `say`."""
 
     def say(self, line: str) -> None:
+        """Show a line."""
         raise NotImplementedError
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        """Show the end of a trial."""
         again = progress.requeued > self._progress.requeued
         super().trial_finished(job, outcome, progress)
         if again:
@@ -134,11 +147,12 @@ class LineProgress(StudyProgress):
         self.say(f"[{self.count}] {self.ended(job, outcome)} ({best}) {exact(outcome.seconds)}{left}")
 
     def message(self, text: str) -> None:
+        """Show a message."""
         self.say(text)
 
 
 class PlainProgress(LineProgress):
-    """For logs and pipes."""
+    """Progress in lines, for logs and pipes."""
 
     def __init__(
         self,
@@ -151,14 +165,15 @@ class PlainProgress(LineProgress):
         self._stream = stream
 
     def say(self, line: str) -> None:
-        # Whoever read the lines may stop reading (`| head`): no reason to end hours of training.
+        """Print a line."""
+        # The reader of a pipe may have gone (`| head`): no reason to end hours of training.
         with contextlib.suppress(BrokenPipeError):
-            # Flushed a line at a time: whoever follows a log sees a trial when it ends.
+            # Flushed at each line, so that a log shows a trial when it ends.
             print(line, file=self._stream, flush=True)
 
 
 class LiveProgress(StudyProgress):
-    """A display that stays in place on a terminal; messages and failures scroll by above it."""
+    """Progress as a display that stays in place on a terminal. Messages and failures scroll above it."""
 
     def __init__(
         self,
@@ -171,29 +186,36 @@ class LiveProgress(StudyProgress):
 
         super().__init__(spec, seconds_left, clock)
         self._console = console
-        # The display is drawn by a thread of rich's while the driver's changes what it shows: what
-        # both see is replaced whole, never changed in place. A lock would do the same, and hang when
-        # a signal's message meets it held.
+        # A thread of rich's draws the display while the driver's thread changes what it shows. So what both use is
+        # replaced whole, never changed in place. With a lock instead, a message from a signal handler could hang.
         self._live = Live(_Display(self), console=console, refresh_per_second=_REFRESH_PER_SECOND, transient=True)
 
     def study_started(self, progress: Progress) -> None:
+        """Show the display."""
         super().study_started(progress)
         self._live.start()
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        """Show a failure above the display."""
         again = progress.requeued > self._progress.requeued
         super().trial_finished(job, outcome, progress)
         if outcome.state == "FAIL" and not again:
             self.message(self.ended(job, outcome))
 
     def message(self, text: str) -> None:
+        """Print a message above the display."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
+        """Remove the display."""
         self._live.stop()
 
     def display(self, height: int) -> Iterator[RenderableType]:
-        """The lines of the display, for a terminal `height` lines high."""
+        """Yield the lines of the display.
+
+        Args:
+            height: lines of the terminal.
+        """
         from rich.text import Text
 
         running = tuple(self._running.values())
@@ -215,7 +237,7 @@ class LiveProgress(StudyProgress):
         line.add_column(no_wrap=True)
         line.add_column(ratio=1)
         line.add_column(no_wrap=True)
-        finished = Text.assemble((self.name, "bold"), f"  {self.count} trials")
+        finished = Text.assemble((self.name, "bold"), f"  {self.count} {'trial' if self.count == '1' else 'trials'}")
         bar: RenderableType = Text()
         if progress.budget is not None:
             bar = ProgressBar(total=max(progress.budget, 1), completed=progress.finished)
@@ -277,13 +299,13 @@ class LiveProgress(StudyProgress):
         return table
 
     def _metric(self, trial: Running) -> str:
-        """The study's first metric if the trial reports it, else the first that it does report."""
+        """Return the study's first metric if the trial reports it, else the first one that it reports."""
         names = [metric.name for metric in self.metrics if metric.name in trial.metrics] or list(trial.metrics)
         return metrics_text({name: trial.metrics[name] for name in names[:1]})
 
 
 class _Display:
-    """Drawn anew at every refresh, so that the clocks go on between two reports."""
+    """Content that is drawn anew at every refresh, so that the clocks go on between two reports."""
 
     def __init__(self, progress: LiveProgress) -> None:
         self._progress = progress

@@ -70,7 +70,8 @@ def run(
 ) -> int:
     """Run a study, or go on with it.
 
-    What finished stays finished: the same command again goes on to the same total of trials."""
+    Finished trials stay finished: the same command again goes on to the same total of trials.
+    """
     from hpo.cli.driver_log import DriverLog
     from hpo.control.requests import effective, read_steering
     from hpo.runner import run as drive
@@ -78,7 +79,7 @@ def run(
 
     spec = load_spec(study, [*overrides, *_shorthands(trials, workers, new_name)])
     directory = layout.study_directory(runs, spec.name)
-    spec = effective(spec, read_steering(directory))  # as it is to be shown; the driver looks for itself
+    spec = effective(spec, read_steering(directory))  # for what is shown; the runner does this for itself
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
     if not quiet:
@@ -118,9 +119,10 @@ def _shorthands(trials: int | None, workers: int | None, new_name: str | None) -
 
 
 class _Complaints(Tracker):
-    """All that --quiet lets through."""
+    """Tracker that shows messages alone, for --quiet."""
 
     def message(self, text: str) -> None:
+        """Print a message on stderr."""
         click.echo(text, err=True)
 
 
@@ -138,7 +140,7 @@ def _progress(spec: StudySpec, runs: Path, out: IO[str]) -> StudyProgress:
 
 
 def _seconds_left(spec: StudySpec, runs: Path) -> float | None:
-    """What is left of budget.hours after what the study has run by now."""
+    """Return the seconds that are left of budget.hours; None without such a limit."""
     if spec.budget.hours is None:
         return None
     from hpo.storage.budget import span_of, wall_seconds
@@ -151,7 +153,7 @@ def _seconds_left(spec: StudySpec, runs: Path) -> float | None:
 
 
 def _command(context: click.Context) -> str:
-    """The command line as it was given, for giving it again."""
+    """Return the command line as it was given, for giving it again."""
     return redact(shlex.join(context.obj or ("hpo", *sys.argv[1:])))
 
 
@@ -179,7 +181,7 @@ def _header(spec: StudySpec, runs: Path) -> str:
 def _verdict(
     spec: StudySpec, runs: Path, result: RunResult, progress: StudyProgress | None, context: click.Context
 ) -> tuple[int, str]:
-    """The exit code, and the sentences that say how the run ended."""
+    """Return the exit code, and the sentences that say how the run ended."""
     trials = result.progress
     counts = [
         f"{n} {word}"
@@ -205,10 +207,12 @@ def _verdict(
         return INTERRUPTED, f"{summary}\n{said}: {_command(context)}"
     if trials.complete == 0:
         said = result.stopped or "no trial completed"
-        lines = [f"{said}. {_first_mishap(runs, result)}".rstrip()]
+        lines = [f"{said}. {_first_error(runs, result)}".rstrip()]
         if result.stopped:
             failures = spec.budget.failures + trials.failed
-            lines.append(f"when it is mended: --set budget.failures={failures} goes on, --new-name NAME starts anew")
+            lines.append(
+                f"when the cause is fixed: --set budget.failures={failures} goes on, --new-name NAME starts anew"
+            )
         return 1, "\n".join([summary, *lines])
     if not result.done:
         return 1, f"{summary}\nstopped before its budget was spent: {result.stopped or 'no reason was given'}"
@@ -228,8 +232,8 @@ def _silent_flags(spec: StudySpec, runs: Path) -> list[str]:
     return silent_flags(read_study(runs, spec.name), spec)
 
 
-def _first_mishap(runs: Path, result: RunResult) -> str:
-    """Why the first trial that failed did, and where its traceback is; else why one was pruned."""
+def _first_error(runs: Path, result: RunResult) -> str:
+    """Return why the first failed trial failed, with the file of its traceback; if none failed, why one was pruned."""
     from hpo.analysis.records import read_study
 
     ended = [trial for trial in read_study(runs, result.study).finished if trial.state != "COMPLETE"]
@@ -238,12 +242,14 @@ def _first_mishap(runs: Path, result: RunResult) -> str:
         first = failed[0]
         return f"The first error, trial {first.number}: {first.reason}\n{_evidence(result.directory, first.number)}"
     if ended:
-        return f"All {count(len(ended), 'trial')} were pruned, the first one because {ended[0].reason}"
+        how_many = "The only trial was" if len(ended) == 1 else f"All {len(ended)} trials were"
+        whose = "" if len(ended) == 1 else ", the first one"
+        return f"{how_many} pruned{whose} because {ended[0].reason}"
     return ""
 
 
 def _evidence(study: Path, number: int) -> str:
-    """The file that tells most of why a trial failed."""
+    """Return the file that says most about why a trial failed."""
     trial = layout.trial_directory(study, number)
     for name, what in ((layout.ERROR, "traceback"), (layout.CRASH, "Python stacks"), (layout.OUTPUT, "output")):
         path = trial / name
@@ -253,7 +259,7 @@ def _evidence(study: Path, number: int) -> str:
 
 
 def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
-    """Where everything is."""
+    """Return the best trial, and where all files are."""
     from hpo.storage.open import dashboard_argument
 
     study, best = shlex.quote(result.study), result.progress.best

@@ -88,9 +88,11 @@ class Measured(Sharing):
         self._gpu_generations: dict[str, int] = {}
 
     def share(self, job: Job, own: float) -> float:
+        """Return the share that the job's group asks for."""
         return self._packer.share(job.params)
 
     def fits(self, job: Job, gpu: str, own: float) -> float | None:
+        """Return the share of this GPU if the trials there leave room, else None."""
         neighbours = [placement for placement in self._placements.values() if placement.gpu == gpu]
         if neighbours and self._packer.alone(job.params):
             return None
@@ -98,10 +100,12 @@ class Measured(Sharing):
         return wanted if sum(map(self._held, neighbours)) + wanted <= 1 + 1e-9 else None
 
     def started(self, job: Job, gpu: str, share: float) -> None:
+        """Note a trial on a GPU."""
         self._placements[job.number] = _Placement(job, gpu, share, self._clock())
         self._count_change(gpu)
 
     def reported(self, report: Report) -> None:
+        """Give the packer the memory and speed of a trial."""
         placement = self._placements[report.number]
         now, generation = self._clock(), self._gpu_generations[placement.gpu]
         count = sum(other.gpu == placement.gpu for other in self._placements.values())
@@ -114,6 +118,7 @@ class Measured(Sharing):
         self._announce(placement.job)
 
     def ended(self, outcome: Outcome) -> tuple[Outcome, float | None]:
+        """Note the end of a trial. One that ran out of memory in a share of a GPU counts as preempted."""
         placement = self._placements.pop(outcome.number, None)
         if placement is None:  # it was lost before its first report
             return outcome, None

@@ -48,6 +48,7 @@ class Clock:
         self.now = 0.0
 
     def __call__(self) -> float:
+        """Return the time."""
         return self.now
 
 
@@ -71,16 +72,17 @@ class Recordings:
         self._recordings = tuple(recordings)
         self._cube = UnitCubeEncoder(space)
         self._points = np.array([self._cube.point(recording.params) for recording in recordings])
-        self._open = np.ones(len(recordings), dtype=bool)
+        self._left = np.ones(len(recordings), dtype=bool)
         self._taken: dict[int, Recording] = {}
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
+        """Distributions of all parameters, by Optuna's names."""
         return self._cube.distributions
 
     def __len__(self) -> int:
         """Return how many are left."""
-        return int(self._open.sum())
+        return int(self._left.sum())
 
     def take(self, number: int, params: Mapping[str, Any]) -> Recording:
         """Give a trial the nearest recording that no other has; the same one when asked again.
@@ -93,10 +95,10 @@ class Recordings:
             ValueError: no recording is left.
         """
         if number not in self._taken:
-            if not self._open.any():
+            if not self._left.any():
                 raise ValueError("every recorded training was replayed")
             distances = self._cube.squared_distances(self._cube.point(params)[None], self._points)[0]
-            self._give(number, int(np.where(self._open, distances, np.inf).argmin()))
+            self._give(number, int(np.where(self._left, distances, np.inf).argmin()))
         return self._taken[number]
 
     def draw(self, number: int, rng: np.random.Generator) -> Recording:
@@ -105,7 +107,7 @@ class Recordings:
         Raises:
             ValueError: no recording is left.
         """
-        self._give(number, int(rng.choice(np.flatnonzero(self._open))))
+        self._give(number, int(rng.choice(np.flatnonzero(self._left))))
         return self._taken[number]
 
     def taken(self, number: int) -> Recording:
@@ -113,10 +115,11 @@ class Recordings:
         return self._taken[number]
 
     def _give(self, number: int, index: int) -> None:
-        self._open[index] = False
+        self._left[index] = False
         self._taken[number] = self._recordings[index]
 
-    def of(self, job: Job) -> Recording:
+    def for_job(self, job: Job) -> Recording:
+        """Give a job its recording."""
         return self.take(job.number, self.space.to_optuna(job.params))
 
 
@@ -128,11 +131,13 @@ class RecordedSampler(optuna.samplers.BaseSampler):
         self._recordings = recordings
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the distributions of all parameters."""
         return self._recordings.distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Return the recorded configuration that is nearest to the other sampler's proposal."""
         relative = self._sampler.infer_relative_search_space(study, trial)
         drawn = self._sampler.sample_relative(study, trial, relative)
         # Parameters that an enqueued trial fixes.
@@ -144,17 +149,21 @@ class RecordedSampler(optuna.samplers.BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        """Return a single parameter."""
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Pass the call on."""
         self._sampler.before_trial(study, trial)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
+        """Pass the call on."""
         self._sampler.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
+        """Take a new seed."""
         self._sampler.reseed_rng()
 
 
@@ -168,6 +177,7 @@ class ShuffledSampler(RecordedSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Return one of the recorded configurations that are left."""
         return dict(self._recordings.draw(trial.number, self._rng).params)
 
 
@@ -223,7 +233,7 @@ class ReplayEngine:
 
         while True:
             while len(events) < self._workers and len(self._recordings) and (job := oracle.ask()) is not None:
-                plan(job, self._recordings.of(job), self._clock.now, 0)
+                plan(job, self._recordings.for_job(job), self._clock.now, 0)
             if not events:
                 return
             at, _, job, recording, began, index = heapq.heappop(events)

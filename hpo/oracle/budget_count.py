@@ -43,7 +43,7 @@ class BudgetCount:
 
     @property
     def progress(self) -> Progress:
-        """Where the study stands."""
+        """Progress of the study."""
         return replace(self._progress, running=len(self._started), budget=self._control.spec.planned_trials())
 
     @property

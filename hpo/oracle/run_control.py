@@ -17,7 +17,7 @@ _STORAGE_CHECK_SECONDS = 2.0
 
 
 class RunControl:
-    """What was asked of a run, for the Oracle and the engine to obey.
+    """Requests to a run, for the Oracle and the engine to obey.
 
     `interrupt`, `pause`, `resume`, `kill`, `extend` and `running` may be called by any thread and by signal handlers:
     they only set flags. Everything else belongs to the thread that runs the engine.

@@ -1,12 +1,14 @@
-"""The default sampler: kernel regression over everything that every trial has reached so far.
+"""The default sampler: kernel regression over the best values that all trials have reached so far.
 
-Under successive halving most trials end after a few epochs. TPE ranks them by how far they came, so that the first
-ones, which had no rivals and ran to their end, count as the good ones. Here a trial counts by the best value that it
-has reached, wherever it stands: one that is better after 4 epochs than another after 50 is better. Of some candidates,
-half of them random and half of them mutations of the best trials, the one is taken whose estimated rank is best; the
-estimate is the mean of the ranks of all trials, weighted by a Gaussian kernel of the distance (Nadaraya, "On estimating
-regression", 1964; Watson, "Smooth regression analysis", 1964). Ranks make it blind to the scale of the metric and to
-single values that are far off. It was chosen on recorded trainings: `benchmarks/policies.py`."""
+Under successive halving most trials end after a few epochs. TPE ranks them by the number of their epochs, so that the
+first ones, which had no rivals and ran to their end, count as the good ones. Here a trial counts by the best value that
+it has reached, after however many epochs.
+
+Of some candidates the one with the best estimated rank is taken. Half of the candidates are random, and half are
+mutations of the best trials. The estimate is the mean of the ranks of all trials, weighted by a Gaussian kernel of the
+distance (Nadaraya, "On estimating regression", 1964; Watson, "Smooth regression analysis", 1964). Ranks make it
+independent of the scale of the metric and of outliers. It was chosen on recorded trainings: `benchmarks/policies.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,22 +25,31 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.space.encoding import Points, UnitCubeEncoder
 from hpo.space.search_space import SearchSpace
 
-# The part of the trials that are parents, and how many there are at least.
+# The part of the trials that are parents, and their least number.
 PARENTS, FEWEST_PARENTS = 0.05, 4
-# The kernel's standard deviation in a cube of d dimensions is this times the root of d, as distances grow with it.
+# The kernel's standard deviation in a cube of d dimensions is this times the root of d, since distances grow with it.
 BANDWIDTH = 0.055
-# What a trial far from everything is given by: the mean over all.
+# Least weight of a trial. A candidate far from all trials gets the mean of all ranks.
 FLOOR = 1e-12
 
 
 class KernelSampler(optuna.samplers.BaseSampler):
-    """Random for the first `n_startup_trials` that have reported, and for `random_fraction` of those after them.
+    """Sampler by kernel regression; with several objectives, for which Optuna has no intermediate values, TPE.
 
-    n_candidates: how many are compared. mutation: the standard deviation by which a candidate differs from its parent
-    in a numeric parameter, in parts of its range, and the probability with which a choice is drawn anew. A trial that
-    broke a constraint (a red flag, out of memory), or was pruned before it reported anything, ranks last. Optuna has
-    no intermediate values in a study of several objectives: there it is TPE. Raises ValueError for options out of
-    range."""
+    A trial that broke a constraint (a red flag, out of memory), or was pruned before it reported anything, ranks last.
+
+    Args:
+        space: the search space.
+        n_startup_trials: number of trials that must have reported before it stops drawing at random.
+        random_fraction: part of the later trials that are drawn at random.
+        n_candidates: number of candidates that are compared.
+        mutation: standard deviation of a candidate from its parent in a numeric parameter, in parts of its range; and
+            the probability with which a choice is drawn anew.
+        seed: of all its random numbers.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
 
     def __init__(
         self,
@@ -64,13 +75,14 @@ class KernelSampler(optuna.samplers.BaseSampler):
         self._rng = random.Random(seed)
         self._independent = optuna.samplers.RandomSampler(seed=seed)
         with warnings.catch_warnings():
-            # Of Optuna's, on an argument that its authors recommend for conditional spaces.
+            # Optuna warns of an argument that its authors recommend for conditional spaces.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._joint = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
         self._points: dict[int, Points] = {}
         self._costs: dict[int, float] = {}  # of finished trials
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the distributions of all parameters."""
         if len(study.directions) > 1:
             return self._joint.infer_relative_search_space(study, trial)
         return self._cube.distributions
@@ -78,6 +90,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Return the parameters of a new trial."""
         if len(study.directions) > 1:
             return self._joint.sample_relative(study, trial, search_space)
         fixed = trial.system_attrs.get("fixed_params", {})
@@ -93,16 +106,18 @@ class KernelSampler(optuna.samplers.BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        """Return a single parameter; called for none of the search space."""
         sampler = self._joint if len(study.directions) > 1 else self._independent
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
+        """Take a new seed."""
         self._rng.seed()
         self._independent.reseed_rng()
         self._joint.reseed_rng()
 
     def _candidate(self, fixed: Mapping[str, Any], parent: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What is not `fixed` is a mutation of the parent's, or random where it has none."""
+        """Return a configuration with the `fixed` values; the others are mutations of the parent's, or random."""
 
         def value_of(name: str, draw: Callable[[], Any]) -> Any:
             if name in fixed:
@@ -119,15 +134,15 @@ class KernelSampler(optuna.samplers.BaseSampler):
 
     def _most_promising(self, candidates: list[dict[str, Any]], known: list[FrozenTrial]) -> int:
         points = np.array([self._cube.point(candidate) for candidate in candidates])
-        there = np.array([self._points[trial.number] for trial in known])
-        # Of the ranks from 0 (best) to 1 the root, in which the best differ most.
+        known_points = np.array([self._points[trial.number] for trial in known])
+        # The square root of ranks from 0 (best) to 1: between the best ones it differs most.
         ranks = np.sqrt(np.arange(len(known)) / len(known))
         width = BANDWIDTH**2 * max(1, len(self._cube.distributions))
-        weights = np.exp(-self._cube.squared_distances(points, there) / (2 * width)) + FLOOR
+        weights = np.exp(-self._cube.squared_distances(points, known_points) / (2 * width)) + FLOOR
         return int(np.argmin(weights @ ranks / weights.sum(axis=1)))
 
     def _known(self, study: optuna.Study) -> list[FrozenTrial]:
-        """The trials that say something, best first; those that are ill last."""
+        """Return the trials that have a cost, best first."""
         sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
         found: list[tuple[float, int, FrozenTrial]] = []
         for trial in study.get_trials(deepcopy=False):
@@ -145,9 +160,9 @@ class KernelSampler(optuna.samplers.BaseSampler):
 
 
 def _cost(trial: FrozenTrial, sign: float) -> float:
-    """The best it has reached, less being better; infinite of one that is ill."""
+    """Return the best value that a trial has reached, lower is better; infinite if it broke a constraint."""
     values = [sign * value for value in trial.intermediate_values.values()]
     if trial.state == TrialState.COMPLETE:
         values.append(sign * (trial.value or 0.0))
-    ill = trial.state == TrialState.PRUNED and any(value > 0 for value in trial.constraints.values())
-    return float("inf") if ill or not values else min(values)
+    broken = trial.state == TrialState.PRUNED and any(value > 0 for value in trial.constraints.values())
+    return float("inf") if broken or not values else min(values)

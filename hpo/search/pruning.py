@@ -1,7 +1,8 @@
-"""Optuna's pruner, for studies of one metric and of several.
+"""Pruning by Optuna's pruner, for studies of one metric and of several.
 
-Optuna takes intermediate values only in studies of one objective. With several, the first metric is
-mirrored, trial by trial, into a study in memory that has one: the same pruner decides there."""
+Optuna takes intermediate values only in studies of one objective. With several, the first metric of each trial is
+mirrored into a study in memory that has one objective, where the same pruner decides.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +20,32 @@ from hpo.trial import Outcome
 
 
 class Pruning(Protocol):
-    def report(self, trial: optuna.Trial, value: float, step: int) -> None: ...
+    """Pruner of a study."""
 
-    def should_prune(self, trial: optuna.Trial) -> bool: ...
+    def report(self, trial: optuna.Trial, value: float, step: int) -> None:
+        """Take in the first metric of a step."""
 
-    def finished(self, trial: optuna.Trial, outcome: Outcome) -> None: ...
+    def should_prune(self, trial: optuna.Trial) -> bool:
+        """Return True if the trial should stop after its last report."""
+
+    def finished(self, trial: optuna.Trial, outcome: Outcome) -> None:
+        """Take in the end of a trial."""
 
 
 def pruning_for(spec: StudySpec, study: optuna.Study, directory: Path) -> Pruning:
+    """Return the pruning of a study, with what its earlier trials have reported.
+
+    Args:
+        spec: the study.
+        study: its Optuna study, with its pruner.
+        directory: its folder.
+    """
     return _Direct() if len(spec.metrics) == 1 else _Mirrored(spec, study, directory)
 
 
 class _Direct:
+    """Pruning of a study of one metric."""
+
     def report(self, trial: optuna.Trial, value: float, step: int) -> None:
         trial.report(value, step)
 
@@ -38,10 +53,12 @@ class _Direct:
         return trial.should_prune()
 
     def finished(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """`study.tell` has said it."""
+        """Do nothing: `study.tell` was called."""
 
 
 class _Mirrored:
+    """Pruning of a study of several metrics."""
+
     def __init__(self, spec: StudySpec, study: optuna.Study, directory: Path) -> None:
         self._metric = spec.metrics[0]
         self._study = optuna.create_study(direction=self._metric.direction, pruner=study.pruner)

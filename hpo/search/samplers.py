@@ -1,4 +1,4 @@
-"""The study's sampler and pruner, built from its spec, and where they do not fit the study."""
+"""Sampler and pruner of a study, built from its spec, and warnings if they do not fit the study."""
 
 from __future__ import annotations
 
@@ -24,21 +24,31 @@ _IGNORE_CONSTRAINTS = {"random", "qmc", "cmaes"}
 
 
 def mixed_seed(seed: int, finished: int) -> int:
-    """`seed` itself for a new study; another for each number of finished trials, so that a resumed
-    study does not draw its first configurations again."""
+    """Return `seed` for a new study, and another seed for each number of finished trials.
+
+    So a resumed study does not draw its first configurations again.
+    """
     if finished == 0:
         return seed
     return int.from_bytes(hashlib.blake2b(f"{seed}/{finished}".encode(), digest_size=4).digest(), "big")
 
 
 def make_sampler(spec: StudySpec, finished: int) -> optuna.samplers.BaseSampler:
-    """The sampler for a driver that finds `finished` trials in the storage. Raises SpecError."""
+    """Return the sampler of a study.
+
+    Args:
+        spec: the study.
+        finished: number of its trials in the storage.
+
+    Raises:
+        SpecError: the sampler cannot be built.
+    """
     import optuna
 
     name, options = spec.sampler.name, dict(spec.sampler.options)
     seed = mixed_seed(spec.seed, finished)
     if name == "qmc":
-        # The place in the sequence is kept in the storage, and the sequence is the seed's: it stays.
+        # The seed decides the sequence, and the position in it is kept in the storage: so the seed must stay.
         options |= {"seed": spec.seed, "independent_sampler": optuna.samplers.RandomSampler(seed=seed)}
     elif name in SAMPLERS or _takes_seed(spec):
         options["seed"] = seed
@@ -49,13 +59,17 @@ def make_sampler(spec: StudySpec, finished: int) -> optuna.samplers.BaseSampler:
 
 
 def make_pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
-    """The pruner; Optuna's NopPruner for `none`. Raises SpecError."""
+    """Return the pruner of a study; Optuna's NopPruner for `none`.
+
+    Raises:
+        SpecError: the pruner cannot be built.
+    """
     pruner: optuna.pruners.BasePruner = _build("pruner", spec, dict(spec.pruner.options))
     return pruner
 
 
 def warnings_for(spec: StudySpec) -> list[str]:
-    """Sentences about what runs but does not fit together: sampler, pruner, space, budget."""
+    """Return sentences about sampler, pruner, space and budget that run, but do not fit together."""
     found = [*_sampler_and_space(spec), *_sampler_and_budget(spec)]
     sampler, pruner = spec.sampler.name, spec.pruner.name
     if pruner != "none":

@@ -1,5 +1,7 @@
-"""What a study has spent, counted from what its storage holds, so that a resumed study ends at the
-same total as an uninterrupted one."""
+"""Budget that a study has spent, by what its storage holds.
+
+So a resumed study ends at the same total as an uninterrupted one.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +13,24 @@ from hpo.storage.trial_attributes import JOB, OUTCOME
 
 
 class Limits(Protocol):
+    """Limits of a budget; None: no limit of that kind."""
+
     @property
-    def trials(self) -> int | None: ...
+    def trials(self) -> int | None:
+        """Finished trials."""
+
     @property
-    def hours(self) -> float | None: ...
+    def hours(self) -> float | None:
+        """Hours in which at least one trial runs."""
+
     @property
-    def gpu_hours(self) -> float | None: ...
+    def gpu_hours(self) -> float | None:
+        """Hours of whole GPUs, over all trials."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """When an attempt ran, in seconds since the epoch, and how many GPU seconds it cost."""
+    """Start and end of an attempt, in seconds since the epoch, and the GPU seconds that it cost."""
 
     started: float
     finished: float
@@ -29,7 +38,7 @@ class Span:
 
 
 def span_of(attributes: Mapping[str, Any]) -> Span | None:
-    """The span that the Oracle noted in a trial's attributes, or None if it never ended."""
+    """Return the span that the Oracle noted in a trial's attributes, or None if it never ended."""
     job, outcome = attributes.get(JOB), attributes.get(OUTCOME)
     if not job or not outcome:
         return None
@@ -37,8 +46,10 @@ def span_of(attributes: Mapping[str, Any]) -> Span | None:
 
 
 def wall_seconds(spans: Iterable[Span]) -> float:
-    """Seconds during which at least one attempt ran: the length of the union of the spans. Nights
-    in which the driver was not running are not counted."""
+    """Return the seconds during which at least one attempt ran: the length of the union of the spans.
+
+    Nights in which no driver was running do not count.
+    """
     total, end = 0.0, float("-inf")
     for span in sorted(spans, key=lambda s: s.started):
         total += max(0.0, span.finished - max(span.started, end))
@@ -47,17 +58,26 @@ def wall_seconds(spans: Iterable[Span]) -> float:
 
 
 def exhausted(limits: Limits, taken: int, spans: Iterable[Span]) -> str:
-    """Why no further trial may start, or an empty string. `taken` counts finished and running
-    trials, `spans` those of finished and running attempts (a running one ends now)."""
+    """Return why no further trial may start, or an empty string.
+
+    Args:
+        limits: the budget.
+        taken: number of finished and running trials.
+        spans: those of finished and running attempts; a running one ends now.
+    """
     if limits.trials is not None and taken >= limits.trials:
-        return f"the budget of {limits.trials} trials is spent"
+        return f"the budget of {_amount(limits.trials, 'trial')} is spent"
     if limits.hours is None and limits.gpu_hours is None:
         return ""
     spans = list(spans)
     hours = wall_seconds(spans) / 3600
     if limits.hours is not None and hours >= limits.hours:
-        return f"the budget of {limits.hours:g} hours is spent"
+        return f"the budget of {_amount(limits.hours, 'hour')} is spent"
     gpu_hours = sum(span.gpu_seconds for span in spans) / 3600
     if limits.gpu_hours is not None and gpu_hours >= limits.gpu_hours:
-        return f"the budget of {limits.gpu_hours:g} GPU hours is spent"
+        return f"the budget of {_amount(limits.gpu_hours, 'GPU hour')} is spent"
     return ""
+
+
+def _amount(number: float, unit: str) -> str:
+    return f"{number:g} {unit}{'' if number == 1 else 's'}"

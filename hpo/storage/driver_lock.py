@@ -1,8 +1,9 @@
-"""Who drives a study: one process at a time, on whichever machine.
+"""Lock of a study's driver: one process at a time drives a study, on whichever machine.
 
-The lock is the kernel's (flock), which it drops when the driver dies, however it dies. Not every network file system
-passes such locks from machine to machine, so a driver also gives signs of life: it touches its lock file. Ages are
-measured by the clock of the file system itself, for those of two machines may differ."""
+The lock is the kernel's (flock). The kernel drops it when the driver dies, however it dies. Not every network file
+system passes such locks from machine to machine, so a driver also sends a heartbeat: it touches its lock file. Ages are
+measured by the clock of the file system, since the clocks of two machines may differ.
+"""
 
 from __future__ import annotations
 
@@ -22,52 +23,62 @@ from typing import IO, Any
 from hpo import layout
 from hpo.errors import StudyLocked
 
-BEAT_SECONDS = 5.0
-# A driver on another machine that gave no sign of life for so long is dead.
-SILENCE_SECONDS = 20.0
-_LOOK_SECONDS = 0.5
+HEARTBEAT_SECONDS = 5.0
+# A driver on another machine that has sent no heartbeat for so long is dead.
+TIMEOUT_SECONDS = 20.0
+# `driver_of` holds the lock for a moment, so that a single refusal does not mean that there is a driver.
+_TRY_SECONDS = 0.5
 
 
 @contextlib.contextmanager
 def driver_lock(study_directory: Path, say: Callable[[str], object] = str) -> Iterator[None]:
-    """Held while a study is driven. Raises StudyLocked with the host, pid and start time of the driver that is at work.
-    `say` is told when a sign of life of a driver elsewhere, which ended without a word, has to be waited for."""
+    """Hold the lock while a study is driven.
+
+    Args:
+        study_directory: the study's folder.
+        say: told if the heartbeat of a driver on another machine, which did not shut down cleanly, must be waited for.
+
+    Raises:
+        StudyLocked: another driver is at work; with its host, pid and start time.
+    """
     study_directory.mkdir(parents=True, exist_ok=True)
     path = study_directory / layout.LOCK
     with path.open("a+", encoding="utf-8") as file:
-        # `driver_of` holds it for a moment, to see whether somebody else does.
-        until = time.monotonic() + _LOOK_SECONDS
+        until = time.monotonic() + _TRY_SECONDS
         while not _try_lock(file):
             if time.monotonic() > until:
                 raise _locked(study_directory, _read(file))
             time.sleep(0.02)
-        _await_silence(study_directory, _read(file), say)
+        _await_timeout(study_directory, _read(file), say)
         file.truncate(0)
         file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()} | _job()))
         file.flush()
         ended = threading.Event()
-        beat = threading.Thread(target=_beat, args=(path, ended), daemon=True, name="hpo-beat")
-        beat.start()
+        heartbeats = threading.Thread(target=_send_heartbeats, args=(path, ended), daemon=True, name="hpo-heartbeat")
+        heartbeats.start()
         try:
             yield
         finally:
             ended.set()
-            beat.join()
+            heartbeats.join()
             file.truncate(0)
 
 
 def driver_of(study_directory: Path) -> dict[str, Any] | None:
-    """host, pid, started (seconds since the epoch) and, in a queue, job (`SLURM job 17`) of the driver at work on a
-    study, or None."""
+    """Return the driver at work on a study, or None.
+
+    Returns:
+        `host`, `pid`, `started` (seconds since the epoch) and, in a queue, `job` (such as `SLURM job 17`).
+    """
     path = study_directory / layout.LOCK
     if not path.exists():
         return None
-    # Locks over NFS need a file that is open for writing; who may only read tries without.
+    # Locks over NFS need a file that is open for writing. Without the right to write, reading has to do.
     with path.open("r+" if os.access(path, os.W_OK) else "r", encoding="utf-8") as file:
         driver = _read(file)
         if not _try_lock(file):
             return driver
-    return driver if _elsewhere(driver) and _silence(path) < SILENCE_SECONDS else None
+    return driver if _elsewhere(driver) and _seconds_since_heartbeat(path) < TIMEOUT_SECONDS else None
 
 
 def _try_lock(file: IO[str]) -> bool:
@@ -94,8 +105,8 @@ def _job() -> dict[str, str]:
     return {}
 
 
-def _beat(path: Path, ended: threading.Event) -> None:
-    while not ended.wait(BEAT_SECONDS):
+def _send_heartbeats(path: Path, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError):
             os.utime(path)
 
@@ -104,8 +115,8 @@ def _elsewhere(driver: dict[str, Any]) -> bool:
     return str(driver.get("host", socket.gethostname())) != socket.gethostname()
 
 
-def _silence(path: Path) -> float:
-    """Seconds since the last sign of life, by the file system's clock, or by ours where nothing may be written."""
+def _seconds_since_heartbeat(path: Path) -> float:
+    """Return the seconds since the last heartbeat, by the file system's clock; by ours if nothing may be written."""
     now = time.time()
     with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=path.parent, prefix=".clock-") as probe:
         os.utime(probe.name)
@@ -113,21 +124,23 @@ def _silence(path: Path) -> float:
     return now - path.stat().st_mtime
 
 
-def _await_silence(study_directory: Path, before: dict[str, Any], say: Callable[[str], object]) -> None:
-    """A driver leaves its lock file empty. If one of another machine has not, its lock may be one that this machine
-    cannot see: it is dead once it is silent for long enough."""
+def _await_timeout(study_directory: Path, before: dict[str, Any], say: Callable[[str], object]) -> None:
+    """Wait until a driver of another machine that did not empty its lock file must be dead.
+
+    This machine may not be able to see its lock.
+    """
     if not _elsewhere(before):
         return
     path = study_directory / layout.LOCK
-    seen = path.stat().st_mtime
-    left = SILENCE_SECONDS - _silence(path)
+    last = path.stat().st_mtime
+    left = TIMEOUT_SECONDS - _seconds_since_heartbeat(path)
     if left > 0:
-        say(f"the driver on host {before['host']} ended without a word: waiting {left:.0f} s to be sure")
+        say(f"the driver on {before['host']} did not shut down cleanly; waiting {left:.0f} s before taking over")
     while left > 0:
         time.sleep(min(1.0, left))
-        if path.stat().st_mtime != seen:
+        if path.stat().st_mtime != last:
             raise _locked(study_directory, before)
-        left = SILENCE_SECONDS - _silence(path)
+        left = TIMEOUT_SECONDS - _seconds_since_heartbeat(path)
 
 
 def _locked(study_directory: Path, driver: dict[str, Any]) -> StudyLocked:

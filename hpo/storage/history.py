@@ -1,8 +1,9 @@
-"""Append and read `trials/N/history.jsonl`: every metric of every step of a trial.
+"""History of a trial, `trials/N/history.jsonl`: every metric of every step.
 
-A row is `{"step": 3, "time": 1763733600.0, "attempt": 1, "metrics": {"val_loss": 0.25}}`, time in
-seconds since the epoch. JSON has no NaN: non-finite values are the strings "nan", "inf", "-inf".
-Optuna keeps one float a step and none with several objectives, so this file is the truth."""
+A row is `{"step": 3, "time": 1763733600.0, "attempt": 1, "metrics": {"val_loss": 0.25}}`, with the time in seconds
+since the epoch. JSON has no NaN: values that are not finite are the strings "nan", "inf" and "-inf". Optuna keeps one
+float a step, and none with several objectives, so this file is the truth.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ from hpo.files import write_atomically
 
 @dataclass(frozen=True)
 class Step:
+    """Metrics of a step, reported at `time` (seconds since the epoch) by the attempt of that number."""
+
     step: int
     time: float
     attempt: int
@@ -26,13 +29,17 @@ class Step:
 
 
 class Writer(Protocol):
-    def append(self, step: Step) -> None: ...
+    """Writer of a history."""
 
-    def close(self) -> None: ...
+    def append(self, step: Step) -> None:
+        """Write a step."""
+
+    def close(self) -> None:
+        """Close the file."""
 
 
 class HistoryWriter:
-    """Appends rows, one write and one flush each, so a killed driver loses at most the torn last."""
+    """Writer that appends rows, one write and one flush each, so that a killed driver loses at most the last row."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,15 +49,17 @@ class HistoryWriter:
             self._file.write("\n")
 
     def append(self, step: Step) -> None:
+        """Write a step."""
         self._file.write(_row(step))
         self._file.flush()
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
 def write(path: Path, steps: Iterable[Step]) -> None:
-    """A whole history, in place of what is there."""
+    """Write a whole history, in place of the file that is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "".join(map(_row, steps)))
 
@@ -62,15 +71,18 @@ def _row(step: Step) -> str:
 
 
 def read(path: Path) -> list[Step]:
-    """The steps of a history file in ascending order; of a step reported twice (a resumed trial
-    repeats some) the later row wins; torn lines are passed over; no file, no steps."""
+    """Return the steps of a history file in ascending order.
+
+    Of a step that was reported twice the later row counts: a resumed trial repeats some steps. Torn lines are left out.
+    Without a file there are no steps.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     try:
         rows = json.loads(f"[{','.join(lines)}]")  # several times as fast as line by line
     except ValueError:
-        rows = list(_whole(lines))
+        rows = list(_intact(lines))
     steps: dict[int, Step] = {}
     for row in rows:
         try:
@@ -81,7 +93,7 @@ def read(path: Path) -> list[Step]:
     return [steps[number] for number in sorted(steps)]
 
 
-def _whole(lines: Iterable[str]) -> Iterator[Any]:
+def _intact(lines: Iterable[str]) -> Iterator[Any]:
     for line in lines:
         with contextlib.suppress(ValueError):
             yield json.loads(line)

@@ -1,4 +1,4 @@
-"""Optuna's journal file: its lock, its scheme in a URL, and the repair of a last line that a power cut tore."""
+"""Journal file of Optuna: its lock, its scheme in a URL, and the repair of a last line that a power cut tore."""
 
 from __future__ import annotations
 
@@ -22,40 +22,42 @@ JOURNAL_SCHEME = "journal:"
 
 
 class _JournalLock(JournalFileSymlinkLock):
-    """Optuna's own lock on the journal, which optuna-dashboard takes too, but one that a killed
-    driver cannot leave behind for Optuna's 30 seconds of grace.
+    """Lock on the journal that optuna-dashboard takes too, but that a killed driver does not leave behind.
 
-    hpo's processes first take a kernel lock, which dies with its holder. Their link goes to the
-    journal by a spelling of its own (`/./`), so a link of that spelling that is met while holding
-    the kernel lock was left by a dead one."""
+    Optuna's own lock is a link, which stays after a kill until 30 seconds are over. hpo's processes first take a kernel
+    lock, which dies with its holder. Their link spells the journal's path in a way of its own (`/./`). So a link of
+    that spelling, found while holding the kernel lock, was left by a dead process.
+    """
 
     def __init__(self, journal: Path) -> None:
         self._own = f"{journal.parent}/./{journal.name}"
         super().__init__(self._own)
-        self._kernel: int | None = None
+        self._file: int | None = None
 
     def acquire(self) -> bool:
-        kernel = os.open(self._own + ".flock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        fcntl.flock(kernel, fcntl.LOCK_EX)
+        """Take the kernel lock, then Optuna's."""
+        file = os.open(self._own + ".flock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(file, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
             if os.readlink(self._own + ".lock") == self._own:
                 os.unlink(self._own + ".lock")
         acquired = super().acquire()
-        self._kernel = kernel
+        self._file = file
         return acquired
 
     def release(self) -> None:
+        """Give up Optuna's lock, then the kernel's."""
         try:
             super().release()
         finally:
-            if self._kernel is not None:
-                os.close(self._kernel)
-                self._kernel = None
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
 
 
 @contextlib.contextmanager
 def journal_lock(path: Path) -> Iterator[None]:
-    """Held while nobody else may write the journal. Not for long: drivers wait for it."""
+    """Keep everybody else from writing the journal. Hold it briefly: drivers wait for it."""
     lock = _JournalLock(path)
     lock.acquire()
     try:
@@ -64,7 +66,17 @@ def journal_lock(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _open_journal(path: Path, say: Any, repair: bool) -> optuna.storages.JournalStorage:
+def open_journal(path: Path, say: Any, repair: bool) -> optuna.storages.JournalStorage:
+    """Open or create a journal.
+
+    Args:
+        path: the file.
+        say: told of a repair, or None.
+        repair: repair a torn last line; otherwise it is ignored.
+
+    Raises:
+        StorageError: a line before the last is damaged.
+    """
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -84,8 +96,10 @@ def _open_journal(path: Path, say: Any, repair: bool) -> optuna.storages.Journal
 
 
 def torn_line(path: Path) -> bytes:
-    """The journal's last line if it is no whole one: without its line end, or no JSON, as a power cut leaves it. Empty
-    if nothing is wrong; without the journal's lock it may be what another process is writing."""
+    """Return the journal's last line if it lacks its line end or is not JSON, as after a power cut; else nothing.
+
+    Without the journal's lock this may be a line that another process is writing.
+    """
     with path.open("rb") as file:
         size = start = file.seek(0, os.SEEK_END)
         # A journal line is short: the line end before it is found within the last blocks.
@@ -99,9 +113,11 @@ def torn_line(path: Path) -> bytes:
 
 
 def repair_journal(path: Path) -> str:
-    """Ends the journal with a whole line (call it under the journal's lock): a last line that
-    a power cut tore is cut off, or given its line end if only that is missing. Returns what was
-    done, or an empty string."""
+    """Repair the journal's last line. Return what was done, or an empty string.
+
+    A line that a power cut tore is cut off; if only its line end is missing, that is added. Call this under the
+    journal's lock.
+    """
     torn = torn_line(path)
     if not torn:
         return ""

@@ -1,4 +1,4 @@
-"""A study that has run, for reading: its spec and its Optuna study."""
+"""Loading of a study that has run: its spec and its Optuna study, for reading."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpo import layout
 from hpo.errors import StudyNotFound
+from hpo.storage.open import open_storage, storage_url
 from hpo.text import listing, nearest, redact
 
 if TYPE_CHECKING:
@@ -14,14 +15,19 @@ if TYPE_CHECKING:
 
     from hpo.spec.models import StudySpec
 
-from hpo.storage.open import open_storage, storage_url
-
-# --- reading a study that has run
-
 
 def load_study(runs: Path, name: str, url: str | None = None) -> tuple[StudySpec, optuna.Study]:
-    """The spec as it ran and the Optuna study, for reading. `url` is that of its storage with the
-    password, which the recorded spec lacks. Raises StudyNotFound."""
+    """Return the spec of a study as it ran, and its Optuna study, for reading.
+
+    Args:
+        runs: the folder that holds all studies.
+        name: the study's.
+        url: that of its storage with the password, which the recorded spec lacks; None: the recorded one.
+
+    Raises:
+        StudyNotFound: there is no such study.
+        StorageError: its storage cannot be opened.
+    """
     import optuna
 
     from hpo.spec.load import load_spec

@@ -1,8 +1,9 @@
-"""From a URL to Optuna's storage; the repair of a torn journal.
+"""Opening of Optuna's storage by its URL.
 
-URLs: `journal:/path/file.log` (or a bare path), `sqlite:///file.db`, and any other that SQLAlchemy
-opens, such as `postgresql://user@host/db`. A password in a URL is used, but neither written nor
-printed: later commands take it from where the database client does ($PGPASSWORD, ~/.pgpass)."""
+URLs are `journal:/path/file.log` (or a bare path), `sqlite:///file.db`, and any other that SQLAlchemy opens, such as
+`postgresql://user@host/db`. A password in a URL is used, but neither written nor printed. Later commands take it from
+where the database client does ($PGPASSWORD, ~/.pgpass).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo import layout
 from hpo.errors import StorageError
-from hpo.storage.journal import JOURNAL_SCHEME, _open_journal
+from hpo.storage.journal import JOURNAL_SCHEME, open_journal
 from hpo.text import redact
 
 if TYPE_CHECKING:
@@ -23,30 +24,35 @@ if TYPE_CHECKING:
 
 
 def storage_url(spec: StudySpec, runs: Path) -> str:
-    """The storage of a study: the one its YAML names (`load_spec` made its path absolute), else the
-    journal of the runs folder."""
+    """Return the URL of a study's storage: the one that its YAML names, or else the journal of the runs folder."""
     return spec.storage or f"{JOURNAL_SCHEME}{runs / layout.JOURNAL}"
 
 
 def dashboard_argument(url: str) -> str:
-    """What `optuna-dashboard` takes for this storage (with the password, if any)."""
+    """Return what `optuna-dashboard` takes for this storage, with the password if the URL has one."""
     return url.removeprefix(JOURNAL_SCHEME)
 
 
 def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = True) -> optuna.storages.BaseStorage:
-    """Opens or creates the storage. `keep` keeps the connections of a database open between uses, until
-    `close_storage`; a short look needs none. `say(text)`, which a driver gives, is told of a repair, and of a
-    database server that goes away later and is waited for (see ReconnectingStorage). Without `repair` a torn journal
-    is left as it is, and what was torn is not seen: for reading only.
+    """Open or create a storage.
 
-    Raises StorageError, without the password, when it cannot be opened."""
+    Args:
+        url: where it is.
+        say: given by a driver; told of a repair, and of a database server that goes away later and is waited for (see
+            ReconnectingStorage).
+        keep: keep the connections of a database open between uses, until `close_storage`. A short look needs none.
+        repair: repair a torn journal. Otherwise it is left as it is, and the torn line is ignored: for reading only.
+
+    Raises:
+        StorageError: it cannot be opened. The sentence does not have the password.
+    """
     import optuna
 
     # Optuna's log lines about studies it makes or loads are not for hpo's users.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if url.startswith(JOURNAL_SCHEME):
-            return _open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say, repair)
+            return open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say, repair)
         if url.startswith("sqlite:"):
             return _open_sqlite(url)
         return _open_server(url, say, keep)
@@ -57,8 +63,8 @@ def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = Tr
             f"the storage {redact(url)} needs a database driver that is not installed: {error.__cause__ or error}. "
             "Install it beside hpo, for PostgreSQL with `pip install 'psycopg[binary]'`"
         ) from error
-    except Exception as error:  # drivers raise their own classes; none of them may end in a traceback
-        cause = error.__cause__ or error  # Optuna's own words are of invalid data
+    except Exception as error:  # database drivers have classes of their own; none of them may end in a traceback
+        cause = error.__cause__ or error  # Optuna's own sentence speaks of invalid data
         said = redact(str(cause).replace(url, redact(url))).strip().splitlines() or [type(error).__name__]
         raise StorageError(
             f"the storage {redact(url)} cannot be opened: {said[0]}. Expected a running database and a right URL "
@@ -67,7 +73,7 @@ def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = Tr
 
 
 def close_storage(storage: optuna.storages.BaseStorage) -> None:
-    """Closes the connections of a database; a journal has none."""
+    """Close the connections of a database; a journal has none."""
     import optuna
 
     if isinstance(storage, optuna.storages.RDBStorage):
@@ -76,7 +82,7 @@ def close_storage(storage: optuna.storages.BaseStorage) -> None:
 
 
 def stop_waiting(storage: optuna.storages.BaseStorage) -> None:
-    """No longer waits for a database server that is away: what was asked of it raises at once. For signal handlers."""
+    """Wait no longer for a database server that is away: what was asked of it raises at once. For signal handlers."""
     stop = getattr(storage, "stop_waiting", None)
     if stop is not None:
         stop()
@@ -95,7 +101,7 @@ def _open_server(url: str, say: Any, keep: bool) -> optuna.storages.RDBStorage:
         options: dict[str, Any] = {"pool_pre_ping": True} if keep else {"poolclass": NullPool}
         return optuna.storages.RDBStorage(url, engine_kwargs=options)
 
-    # Of several that open an empty database at once, one makes its tables, and the others find them when they look
+    # If several processes open an empty database at once, one makes its tables, and the others find them when they try
     # again.
     for pause in (0.2, 0.5, 1.0):
         with contextlib.suppress(IntegrityError, ProgrammingError):

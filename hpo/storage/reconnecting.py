@@ -1,8 +1,9 @@
-"""An Optuna storage that waits for a database server which is restarted, crashes or is cut off.
+"""Storage of Optuna that waits for a database server which is restarted, crashes or is cut off.
 
-An operation that fails with its connection is done again. The COMMIT whose answer was lost may have happened, so
-whatever would not bear to be done twice first looks whether it was: a study has one writer (its driver), so what is
-found in the state that was to be written, was written by the try before."""
+An operation that fails with its connection is done again. A COMMIT whose answer was lost may have happened. So an
+operation that must not be done twice first checks whether it was done. A study has one writer (its driver): what is
+found in the state that was to be written was written by the try before.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-# How long a wait goes on unaware of `stop_waiting`.
+# Seconds until a wait notices `stop_waiting`.
 _SLICE = 0.1
-# So that a host that vanishes without a word is noticed after a minute, not after the hours that TCP gives it.
+# With these a host that vanishes is noticed after a minute, instead of the hours that TCP waits.
 _LIBPQ = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -43,12 +44,15 @@ T = TypeVar("T")
 
 
 class _ConnectionLost(Exception):
-    """The connection was lost, or none can be made. No error of SQLAlchemy's: Optuna, which would do some operations
-    again itself and report the others as invalid data, lets it pass."""
+    """Raised if the connection was lost, or none can be made.
+
+    It is no error of SQLAlchemy's, so that Optuna lets it pass. Otherwise Optuna would do some operations again itself,
+    and report the others as invalid data.
+    """
 
 
 def _classify_error(context: ExceptionContext) -> None:
-    """Raises _ConnectionLost for what a later try may mend; SQLAlchemy calls it with every error of the database."""
+    """Raise _ConnectionLost if a later try may succeed. SQLAlchemy calls this with every error of the database."""
     error = context.original_exception
     if context.is_pre_ping or not isinstance(error, Exception):
         return  # the pool makes a new connection by itself; an exit is no failure
@@ -59,7 +63,7 @@ def _classify_error(context: ExceptionContext) -> None:
 def _again(
     method: Callable[Concatenate[ReconnectingStorage, P], T],
 ) -> Callable[Concatenate[ReconnectingStorage, P], T]:
-    """A method that may be done any number of times: a read, or a write of one value."""
+    """Wrap a method that may be done any number of times: a read, or a write of one value."""
 
     @functools.wraps(method)
     def call(self: ReconnectingStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -69,11 +73,16 @@ def _again(
 
 
 class ReconnectingStorage(RDBStorage):
-    """For the driver of a study on a database server (PostgreSQL, MySQL, ...; SQLite has none).
+    """Storage for the driver of a study on a database server (PostgreSQL, MySQL, ...; SQLite has none).
 
-    say: gets a sentence when the database is away, and one when it is back. patience: for how many seconds an
-    operation is tried again; then it raises StorageInternalError, and after `stop_waiting` it does so at once. Opening
-    does not wait: it raises what RDBStorage raises."""
+    Opening does not wait: it raises what RDBStorage raises. A later operation that cannot be done for `patience`
+    seconds raises StorageInternalError; after `stop_waiting` it does so at once.
+
+    Args:
+        url: the database.
+        say: gets a sentence when the database is away, and one when it is back.
+        patience: seconds for which an operation is tried again.
+    """
 
     def __init__(self, url: str, say: Callable[[str], None], patience: float = PATIENCE) -> None:
         from sqlalchemy import event
@@ -91,14 +100,14 @@ class ReconnectingStorage(RDBStorage):
         event.listen(self.engine, "handle_error", _classify_error)
 
     def stop_waiting(self) -> None:
-        """From now on an operation that loses its connection raises, as does one that waits already. For signal
-        handlers."""
+        """Let operations that lose their connection raise, those that already wait too. For signal handlers."""
         self._stopped = True
 
     # --- operations that know what an earlier try may have left
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        # One name for all tries: each would leave a study behind if it made up its own.
+        """Create a study, under one name over all tries."""
+        # With a name of its own, each try would leave a study behind.
         name = study_name or f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}"
 
         def create(again: bool) -> int:
@@ -115,6 +124,8 @@ class ReconnectingStorage(RDBStorage):
         return self._retry(create)
 
     def delete_study(self, study_id: int) -> None:
+        """Delete a study, which the try before may have done."""
+
         def delete(again: bool) -> None:
             try:
                 RDBStorage.delete_study(self, study_id)
@@ -131,7 +142,7 @@ class ReconnectingStorage(RDBStorage):
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
     ) -> TrialModel:
-        """Called in the transaction that makes a trial, once for each try, with the study locked."""
+        """Return the row of a new trial. Optuna calls this in its transaction, with the study locked, at each try."""
         if self._made is not None:
             from optuna.storages._rdb.models import TrialModel
 
@@ -144,6 +155,8 @@ class ReconnectingStorage(RDBStorage):
         return trial
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Set a trial's state, which the try before may have done."""
+
         def is_so() -> bool:
             trial = self.get_trial(trial_id)
             return trial.state == state and trial.values == (None if values is None else list(values))
@@ -159,7 +172,7 @@ class ReconnectingStorage(RDBStorage):
 
         return self._retry(write)
 
-    # --- operations that bear to be done twice (the database refuses a second row of a parameter; Optuna ignores it)
+    # --- operations that may be done twice (the database refuses a second row of a parameter, and Optuna ignores that)
 
     set_study_user_attr = _again(RDBStorage.set_study_user_attr)
     set_study_system_attr = _again(RDBStorage.set_study_system_attr)
@@ -186,13 +199,13 @@ class ReconnectingStorage(RDBStorage):
     # --- the wait
 
     def _retry(self, operation: Callable[[bool], T]) -> T:
-        """Does an operation until the database answers; it is told whether it was tried before."""
+        """Do an operation until the database answers. Its argument says whether it was tried before."""
         try:
             return operation(False)
         except _ConnectionLost as away:
             why = str(away)
         began, since = time.monotonic(), time.strftime("%H:%M:%S")
-        # The first try again comes at once: a connection that was cut while the server is there is no news.
+        # The second try comes at once, and silently: the server may be there, and only the connection was cut.
         said, pause = False, 0.0
         while True:
             self._wait(pause, began, why)
@@ -213,7 +226,7 @@ class ReconnectingStorage(RDBStorage):
         return result
 
     def _wait(self, pause: float, began: float, why: str) -> None:
-        """Raises StorageInternalError when there is to be no other try."""
+        """Wait before the next try. Raise StorageInternalError if there is to be none."""
         end = began + self._patience
         until = min(time.monotonic() + pause, end)
         while not self._stopped and (left := until - time.monotonic()) > 0:
@@ -223,7 +236,7 @@ class ReconnectingStorage(RDBStorage):
 
 
 def _libpq_timeouts(url: str) -> Mapping[str, Any]:
-    """What libpq is told of time, where the URL does not say it."""
+    """Return the timeouts of libpq that the URL does not set itself."""
     from sqlalchemy.engine import make_url
 
     parsed = make_url(url)

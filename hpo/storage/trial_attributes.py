@@ -1,7 +1,8 @@
-"""The notes that hpo keeps on Optuna's trials and studies: who writes them and what they hold.
+"""Keys of the user attributes that hpo writes to Optuna's trials and studies, and readers of their values.
 
-A trial's ORIGIN is written when it is put in the queue, JOB when it starts, OUTCOME before it ends;
-a study's IDENTITY when it is created. All are plain JSON, so that they can be read without hpo."""
+A trial's ORIGIN is written when it is queued, JOB when it starts, and OUTCOME before it ends; a study's IDENTITY is
+written when it is created. All are plain JSON, so that they can be read without hpo.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpo.space.search_space import SearchSpace
 
-ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, blame
+ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent
 JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), params
 OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
@@ -30,7 +31,10 @@ WARM = "warm_start"  # with from (a study), number and value of the trial there,
 
 
 def params_of(trial: FrozenTrial, space: SearchSpace) -> Mapping[str, Any]:
-    """As the objective sees them, also of a trial added by hand, with optuna-dashboard or another program."""
+    """Return the parameters of a trial as the objective sees them.
+
+    That includes trials added by hand, with optuna-dashboard or another program.
+    """
     noted: Mapping[str, Any] | None = (trial.user_attrs.get(JOB) or {}).get("params")
     if noted is not None:
         return noted
@@ -38,8 +42,14 @@ def params_of(trial: FrozenTrial, space: SearchSpace) -> Mapping[str, Any]:
 
 
 def values_of(trial: FrozenTrial, names: Iterable[str]) -> dict[str, float]:
-    """The final values of a COMPLETE trial: the study's metrics, `names`, and what else was returned. None of
-    another trial: Optuna gives a pruned one its last intermediate value."""
+    """Return the final values of a COMPLETE trial: the study's metrics, and what else its objective returned.
+
+    A trial in another state has none: Optuna gives a pruned one its last intermediate value.
+
+    Args:
+        trial: the trial.
+        names: those of the study's metrics.
+    """
     if trial.state.name != "COMPLETE":
         return {}
     outcome = trial.user_attrs.get(OUTCOME) or {}
@@ -47,7 +57,7 @@ def values_of(trial: FrozenTrial, names: Iterable[str]) -> dict[str, float]:
 
 
 def started_of(trial: FrozenTrial) -> float | None:
-    """Seconds since the epoch."""
+    """Return when a trial started, in seconds since the epoch; None if it has not."""
     noted: float | None = (trial.user_attrs.get(JOB) or {}).get("started")
     if noted is not None:
         return noted
@@ -55,8 +65,10 @@ def started_of(trial: FrozenTrial) -> float | None:
 
 
 def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
-    """What was noted of a trial's end; of one that somebody failed while it ran, on which Optuna takes no notes any
-    more, its cause and reason."""
+    """Return what was noted of a trial's end.
+
+    Of a trial that somebody failed while it ran, which Optuna lets nobody change any more, it has cause and reason.
+    """
     noted: Mapping[str, Any] | None = trial.user_attrs.get(OUTCOME)
     if noted is None and trial.state.name == "FAIL" and JOB in trial.user_attrs:
         return {"cause": KILLED, "reason": ENDED_OUTSIDE}
@@ -64,5 +76,5 @@ def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
 
 
 def requeued(attributes: Mapping[str, Any]) -> bool:
-    """Whether this attempt was lost or interrupted and tried again, so that it does not count."""
+    """Return True if an attempt was lost or interrupted and tried again, so that it does not count."""
     return bool(attributes.get(OUTCOME, {}).get("requeued"))

@@ -18,6 +18,7 @@ import optuna
 import psutil
 import pytest
 from books import check_books
+from ray_cluster import collecting_files_of_ray
 
 from hpo import layout, runner
 from hpo.control import client as steer
@@ -40,19 +41,28 @@ PATIENCE = 120.0
 TRIAL_LIMITS = [1.5, 6.0, 24.0, 96.0]
 
 
+@contextlib.contextmanager
+def ready(request):
+    """What an engine needs besides."""
+    if request.param != "ray":
+        yield
+        return
+    request.getfixturevalue("ray_here")
+    with collecting_files_of_ray():
+        yield
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request):
-    if request.param == "ray":
-        request.getfixturevalue("ray_here")
-    return {"name": request.param, "workers": 1}
+    with ready(request):
+        yield {"name": request.param, "workers": 1}
 
 
 @pytest.fixture(params=ENGINES[1:])
 def apart(request):
     """An engine whose trials have processes of their own."""
-    if request.param == "ray":
-        request.getfixturevalue("ray_here")
-    return {"name": request.param, "workers": 1}
+    with ready(request):
+        yield {"name": request.param, "workers": 1}
 
 
 def trials_of(runs, name="toy"):
@@ -102,7 +112,8 @@ def test_the_same_seed_gives_the_same_trials_on_every_engine(make_spec, tmp_path
             pruner={"name": "successive_halving", "min_resource": 1, "reduction_factor": 2},
             budget={"trials": 12},
         )
-        run(spec, tmp_path / name)
+        with collecting_files_of_ray():
+            run(spec, tmp_path / name)
         tables.append(
             [
                 (t.number, t.state.name, t.params, t.values, t.user_attrs["hpo:job"]["seed"])

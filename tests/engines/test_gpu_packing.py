@@ -260,7 +260,7 @@ class _Machine:
         again = []
         for gpu in self.gpus:
             assert sum(trial.share for trial in gpu) <= 1
-            crowd, stayed = len(gpu), all(trial.settled_in for trial in gpu)
+            count, stayed = len(gpu), all(trial.settled_in for trial in gpu)
             for trial in list(gpu):
                 trial.left -= 1
                 if self.memory(trial) > trial.share:
@@ -268,13 +268,13 @@ class _Machine:
                     if self.packer.finished(trial.number, trial.params, None, True, trial.share):
                         again.append(trial)
                     continue
-                rate = self.speeds[trial.params["model"]].get(crowd, 1.0)
-                self.packer.reported(trial.number, trial.params, self.memory(trial), rate, crowd if stayed else None)
+                rate = self.speeds[trial.params["model"]].get(count, 1.0)
+                self.packer.reported(trial.number, trial.params, self.memory(trial), rate, count if stayed else None)
                 if trial.left <= 0:
                     gpu.remove(trial)
                     self.packer.finished(trial.number, trial.params, None, out_of_memory=False)
             for trial in gpu:
-                trial.settled_in = len(gpu) == crowd
+                trial.settled_in = len(gpu) == count
         for model, levels in self.levels.items():
             share = self.packer.share({"model": model})
             if share != levels[-1]:

@@ -118,7 +118,7 @@ def drive(path, runs, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_until(condition, seconds=20):
+def wait_until(condition, seconds=120):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"
@@ -141,7 +141,7 @@ def test_everything_dies_with_a_killed_driver(study_yaml, runs, kind):
     finally:
         driver.kill()
         driver.communicate()
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
 
 

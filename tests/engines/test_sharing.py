@@ -18,7 +18,7 @@ def job(number, width=8):
     return Job(number, {"width": width, "lr": 0.1}, 1, ObjectiveRef(), {}, Path("/nowhere"), ("score",))
 
 
-class Office:
+class Machine:
     """Two GPUs, and trials that come, report and go."""
 
     def __init__(self):
@@ -38,101 +38,101 @@ class Office:
             self.sharing.reported(Report(number, 1, {"samples_per_second": speed}, self.now, memory))
 
     def end(self, number, **outcome):
-        fate = {"state": "COMPLETE", "metrics": {"score": 1.0}} | outcome
-        return self.sharing.ended(Outcome(number, **fate))
+        fields = {"state": "COMPLETE", "metrics": {"score": 1.0}} | outcome
+        return self.sharing.ended(Outcome(number, **fields))
 
 
 def test_a_share_of_the_yaml_is_as_it_says():
     sharing = Sharing()
     assert (sharing.fixed, sharing.share(job(0), 0.5), sharing.fits(job(0), "0", 0.5)) == (True, 0.5, 0.5)
-    told = Outcome(0, "COMPLETE", {"score": 1.0})
-    assert sharing.ended(told) == (told, None)
+    counted = Outcome(0, "COMPLETE", {"score": 1.0})
+    assert sharing.ended(counted) == (counted, None)
 
 
 def test_the_first_of_its_kind_is_alone_until_its_memory_is_known():
-    office = Office()
-    assert office.start(0) == 1.0
-    assert office.start(1) is None
-    assert office.start(1, gpu="1") == 1.0
-    office.report(0)
+    machine = Machine()
+    assert machine.start(0) == 1.0
+    assert machine.start(1) is None
+    assert machine.start(1, gpu="1") == 1.0
+    machine.report(0)
     # Its speed alone is measured first: three times, of which the first had the start in it.
     for _ in range(3):
-        assert office.start(2) is None
-        office.report(0)
-    assert office.start(2) == 0.5
-    assert office.said == [
+        assert machine.start(2) is None
+        machine.report(0)
+    assert machine.start(2) == 0.5
+    assert machine.said == [
         "width=8: 2 trials share a GPU from now on (measuring the speed of 2 beside each other: 0 so far)"
     ]
-    assert office.start(3) is None
+    assert machine.start(3) is None
     # Another kind is alone again.
-    office.end(2)
-    assert office.start(4, width=16) is None
+    machine.end(2)
+    assert machine.start(4, width=16) is None
 
 
 def test_speeds_of_a_gpu_whose_trials_have_changed_are_not_taken():
-    office = Office()
-    office.start(0)
+    machine = Machine()
+    machine.start(0)
     for _ in range(4):
-        office.report(0)
-    office.start(1)
-    office.report(0, 1, speed=90.0)
-    office.end(1)
-    office.start(2)
-    office.report(0, 2, speed=90.0)
+        machine.report(0)
+    machine.start(1)
+    machine.report(0, 1, speed=90.0)
+    machine.end(1)
+    machine.start(2)
+    machine.report(0, 2, speed=90.0)
     # Each of these reports was the first with its company.
-    assert "0 so far" in office.said[-1]
-    office.report(0, 2, speed=90.0)
-    office.report(0, 2, speed=90.0)
-    assert office.said[-1].startswith("width=8: 4 trials share a GPU from now on")
+    assert "0 so far" in machine.said[-1]
+    machine.report(0, 2, speed=90.0)
+    machine.report(0, 2, speed=90.0)
+    assert machine.said[-1].startswith("width=8: 4 trials share a GPU from now on")
 
 
 def test_a_level_that_does_not_pay_is_left_for_good():
-    office = Office()
-    office.start(0)
+    machine = Machine()
+    machine.start(0)
     for _ in range(4):
-        office.report(0)
-    office.start(1)
+        machine.report(0)
+    machine.start(1)
     for _ in range(3):
-        office.report(0, 1, speed=52.0)
-    assert office.said[-1] == (
+        machine.report(0, 1, speed=52.0)
+    assert machine.said[-1] == (
         "width=8: one trial has a GPU from now on (2 beside each other do 1.04 times the work of one alone, "
         "too little to pay (1.1))"
     )
-    office.end(0)
-    office.end(1)
-    assert office.start(2) == 1.0
-    assert office.start(3) is None
+    machine.end(0)
+    machine.end(1)
+    assert machine.start(2) == 1.0
+    assert machine.start(3) is None
 
 
 def test_the_share_held_at_the_end_is_what_counts_as_gpu_time():
-    office = Office()
-    office.start(0)
-    assert office.end(0)[1] == 1.0
-    office.start(1)
+    machine = Machine()
+    machine.start(0)
+    assert machine.end(0)[1] == 1.0
+    machine.start(1)
     for _ in range(4):
-        office.report(1)
-    assert office.end(1)[1] == 0.5
+        machine.report(1)
+    assert machine.end(1)[1] == 0.5
 
 
 def test_out_of_memory_beside_others_is_not_the_configurations_doing():
-    office = Office()
-    office.start(0)
+    machine = Machine()
+    machine.start(0)
     for _ in range(4):
-        office.report(0)
-    office.start(1)
+        machine.report(0)
+    machine.start(1)
     full = {"state": "PRUNED", "metrics": {}, "cause": OUT_OF_MEMORY, "reason": "out of memory: 2 GiB"}
-    told, held = office.end(1, **full)
-    assert (told.state, told.cause, held) == ("FAIL", PREEMPTED, 0.5)
-    assert told.reason == "out of memory: 2 GiB, with 0.5 of a GPU; it is tried again with more of one"
-    office.end(0)
-    assert office.start(2) == 1.0
-    told, held = office.end(2, **full)
-    assert (told.state, told.cause, held) == ("PRUNED", OUT_OF_MEMORY, 1.0)
+    counted, held = machine.end(1, **full)
+    assert (counted.state, counted.cause, held) == ("FAIL", PREEMPTED, 0.5)
+    assert counted.reason == "out of memory: 2 GiB, with 0.5 of a GPU; it is tried again with more of one"
+    machine.end(0)
+    assert machine.start(2) == 1.0
+    counted, held = machine.end(2, **full)
+    assert (counted.state, counted.cause, held) == ("PRUNED", OUT_OF_MEMORY, 1.0)
 
 
 def test_a_trial_that_was_lost_before_it_was_heard_of():
-    told, held = Office().end(7, state="FAIL", metrics={}, cause=PREEMPTED, reason="its node was lost")
-    assert (told.cause, held) == (PREEMPTED, None)
+    counted, held = Machine().end(7, state="FAIL", metrics={}, cause=PREEMPTED, reason="its node was lost")
+    assert (counted.cause, held) == (PREEMPTED, None)
 
 
 def test_where_nobody_knows_the_memory_each_gpu_has_one_trial(make_spec, runs, monkeypatch):

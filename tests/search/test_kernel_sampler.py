@@ -23,15 +23,17 @@ def new_study(space: SearchSpace = LINE, direction: str = "minimize", **options:
     return optuna.create_study(sampler=sampler, direction=direction)
 
 
-def add(study: optuna.Study, x: float, values: Mapping[int, float], final: float | None = None, ill: str = "") -> None:
+def add(
+    study: optuna.Study, x: float, values: Mapping[int, float], final: float | None = None, constraint: str = ""
+) -> None:
     """A trial at x that reported `values`, and ended with `final`, or pruned."""
     study.enqueue_trial({"x": x})
     trial = study.ask()
     trial.suggest_float("x", 0.0, 1.0)
     for step, value in values.items():
         trial.report(value, step)
-    if ill:
-        trial.set_constraint(ill, 1.0)
+    if constraint:
+        trial.set_constraint(constraint, 1.0)
     study.tell(trial, final, state=None if final is not None else PRUNED)
 
 
@@ -105,12 +107,12 @@ def test_only_ranks_count(factor: float) -> None:
     assert drawn(factor, 1e30) == drawn(1.0, 2.0)
 
 
-@pytest.mark.parametrize("ill", ["red_flag_collapsed", "out_of_memory"])
-def test_a_trial_that_broke_a_constraint_is_bad_however_good_it_looked(ill: str) -> None:
+@pytest.mark.parametrize("constraint", ["red_flag_collapsed", "out_of_memory"])
+def test_a_trial_that_broke_a_constraint_is_bad_however_good_it_looked(constraint: str) -> None:
     study = new_study()
     for x in grid(20):
         # All that begins best, below 0.3, is ended by a red flag after the first step.
-        add(study, x, {1: x}, ill=ill if x < 0.3 else "")
+        add(study, x, {1: x}, constraint=constraint if x < 0.3 else "")
     xs = proposals(study)
     assert sum(x < 0.25 for x in xs) / len(xs) < 0.05
     assert near(xs, 0.4) > 0.7

@@ -1,9 +1,10 @@
-"""Who drives a study: one at a time, also where machines cannot see each other's locks."""
+"""The driver's lock: one driver at a time, also where machines cannot see each other's locks."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,10 +18,15 @@ from hpo.errors import StudyLocked
 from hpo.storage import driver_lock as module
 from hpo.storage.driver_lock import driver_lock, driver_of
 
+# Seconds that a busy machine may take for anything.
+PATIENCE = 60.0
+
 
 def elsewhere(study: Path, age: float) -> None:
-    """The lock file of a driver on another machine, whose kernel lock is not seen here, `age` seconds after its last
-    sign of life."""
+    """Write the lock file of a driver on another machine, whose kernel lock is not seen here.
+
+    age: seconds since its last heartbeat.
+    """
     study.mkdir(exist_ok=True)
     path = study / layout.LOCK
     path.write_text(json.dumps({"host": "node7", "pid": 4711, "started": time.time() - 100, "job": "SLURM job 17"}))
@@ -33,7 +39,7 @@ def test_the_drivers_name_is_there_while_it_drives(tmp_path: Path) -> None:
         now = driver_of(tmp_path)
         assert now is not None
         assert now["pid"] == os.getpid()
-        assert abs(now["started"] - time.time()) < 5
+        assert abs(now["started"] - time.time()) < PATIENCE
         assert "job" not in now
     assert driver_of(tmp_path) is None
 
@@ -44,16 +50,19 @@ def test_a_driver_in_a_queue_says_which_job_it_is(tmp_path: Path, monkeypatch: p
         assert (driver_of(tmp_path) or {})["job"] == "PBS job 42.server"
 
 
-def test_a_driver_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
+def test_a_driver_sends_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
     with driver_lock(tmp_path):
         os.utime(tmp_path / layout.LOCK, (1, 1))
-        time.sleep(0.5)
-        assert time.time() - (tmp_path / layout.LOCK).stat().st_mtime < 5
+        until = time.monotonic() + PATIENCE
+        while (tmp_path / layout.LOCK).stat().st_mtime == 1:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert time.time() - (tmp_path / layout.LOCK).stat().st_mtime < PATIENCE
 
 
-def test_a_driver_elsewhere_with_signs_of_life_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_SECONDS", 4.0)
+def test_a_driver_elsewhere_that_sends_heartbeats_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", PATIENCE)
     elsewhere(tmp_path, age=1)
     assert (driver_of(tmp_path) or {})["host"] == "node7"
     beat = threading.Timer(0.8, os.utime, [tmp_path / layout.LOCK])
@@ -64,21 +73,25 @@ def test_a_driver_elsewhere_with_signs_of_life_is_at_work(tmp_path: Path, monkey
         pytest.fail("two drivers")
     beat.join()
     assert "`hpo stop" in str(caught.value)
-    assert said == ["the driver on host node7 ended without a word: waiting 3 s to be sure"]
+    (sentence,) = said
+    left = re.fullmatch(r"the driver on node7 did not shut down cleanly; waiting (\d+) s before taking over", sentence)
+    assert left is not None
+    assert 1 <= int(left[1]) <= PATIENCE - 1
 
 
-def test_a_driver_elsewhere_that_is_silent_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_SECONDS", 2.0)
+def test_a_driver_elsewhere_without_heartbeats_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 4.0)
+    said: list[str] = []
     elsewhere(tmp_path, age=1)
-    began = time.monotonic()
-    with driver_lock(tmp_path):
+    heartbeat = (tmp_path / layout.LOCK).stat().st_mtime
+    with driver_lock(tmp_path, said.append):
+        assert time.time() - heartbeat > 3.9
         assert (driver_of(tmp_path) or {})["pid"] == os.getpid()
-    assert 0.5 < time.monotonic() - began < 5
-    elsewhere(tmp_path, age=60)
+    elsewhere(tmp_path, age=600)
+    said.clear()
     assert driver_of(tmp_path) is None
-    began = time.monotonic()
-    with driver_lock(tmp_path):
-        assert time.monotonic() - began < 0.5
+    with driver_lock(tmp_path, said.append):
+        assert said == []
 
 
 def test_a_driver_of_this_machine_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:
@@ -87,9 +100,9 @@ def test_a_driver_of_this_machine_that_was_killed_is_not_waited_for(tmp_path: Pa
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert (tmp_path / layout.LOCK).read_text()
     assert driver_of(tmp_path) is None
-    began = time.monotonic()
-    with driver_lock(tmp_path):
-        assert time.monotonic() - began < 0.4
+    said: list[str] = []
+    with driver_lock(tmp_path, said.append):
+        assert said == []
 
 
 def test_who_looks_does_not_keep_a_driver_from_starting(tmp_path: Path) -> None:

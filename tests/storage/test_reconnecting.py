@@ -281,11 +281,17 @@ def test_a_server_that_comes_back_is_waited_for_and_said_once(server, url, mode)
     for _ in range(2):
         said.clear()
         stop(server, mode)
-        back = threading.Timer(1.0, server.start)
+        started = []
+
+        def start_again(started=started):
+            started.append(time.monotonic())
+            server.start()
+
+        back = threading.Timer(1.0, start_again)
         back.start()
-        began = time.monotonic()
         storage.create_new_trial(study)
-        assert 0.9 < time.monotonic() - began < 5
+        assert started
+        assert time.monotonic() - started[0] < 60  # not the 600 s for which it is waited at most
         back.join()
         storage.get_all_trials(study)
         away, again = said
@@ -302,9 +308,9 @@ def test_a_server_that_stays_away_is_given_up(server, url):
     study = storage.create_new_study([StudyDirection.MAXIMIZE], "s")
     server.stop()
     began = time.monotonic()
-    with pytest.raises(StorageInternalError, match=r"the database has been away for \d s \(.*Connection refused\)"):
+    with pytest.raises(StorageInternalError, match=r"the database has been away for \d+ s \(.*Connection refused\)"):
         storage.create_new_trial(study)
-    assert 0.5 <= time.monotonic() - began < 2
+    assert 0.5 <= time.monotonic() - began < 60
     assert len(said) == 1
     close_storage(storage)
 
@@ -315,11 +321,11 @@ def test_a_signal_can_end_the_wait(server, url):
     server.stop()
     earlier = signal.signal(signal.SIGALRM, lambda number, frame: stop_waiting(storage))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.7)
         began = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.7)
         with pytest.raises(StorageInternalError, match="has been away"):
             storage.create_new_trial(study)
-        assert 0.6 < time.monotonic() - began < 2
+        assert 0.6 < time.monotonic() - began < 60  # of 600
     finally:
         signal.signal(signal.SIGALRM, earlier)
     server.start()
@@ -458,7 +464,7 @@ def test_a_study_outlives_restarts_of_its_server(study_yaml, runs, server, url, 
     trials, finished = check_books(runs, TRIALS)
     assert len(trials) == TRIALS  # no attempt was lost either
     assert all(trial.state.name != "FAIL" for trial in finished)
-    assert not psutil.wait_procs(processes_of(runs), timeout=20)[1]
+    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
 
 
 @pytest.mark.slow
@@ -477,7 +483,7 @@ def test_after_restarts_under_both_the_study_and_mlflow_have_every_trial(study_y
     found = in_postgresql(stores[1])
     check_all_is_there(runs, "toy", found)
     assert parent_of(found).status == "FINISHED"
-    assert not psutil.wait_procs(processes_of(runs), timeout=20)[1]
+    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
 
 
 @pytest.mark.slow
@@ -556,7 +562,7 @@ def test_a_server_that_never_comes_back_ends_the_study_in_a_sentence_and_the_sam
     said = capsys.readouterr()
     assert f"the database {url} is away since " in said.out
     assert re.fullmatch(
-        r"hpo: writing the study failed: the database has been away for \d s \(.*Connection refused\) "
+        r"hpo: writing the study failed: the database has been away for \d+ s \(.*Connection refused\) "
         rf"\(storage {url}\). What was finished is kept; run the same command again when the disk or the database "
         r"is back\n",
         said.err,
@@ -600,13 +606,13 @@ def test_ctrl_c_waits_with_the_study_and_again_does_not(study_yaml, runs, server
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_time_without_a_server_is_not_that_of_trials(study_yaml, runs, server, url, engine):
-    keys = SLOW | {"engine": {"name": engine, "workers": 2, "report_timeout": 3.0, "trial_timeout": 6.0}}
+    keys = SLOW | {"engine": {"name": engine, "workers": 2, "report_timeout": 12.0, "trial_timeout": 20.0}}
     driver = start(study_yaml("slow", storage=url, **keys), runs)
     while len(list(runs.glob("toy/trials/*/history.jsonl"))) < 2:
         assert driver.poll() is None, driver.communicate()[0]
         time.sleep(0.02)
     server.stop()
-    time.sleep(8.0)
+    time.sleep(24.0)
     server.start()
     output_of(driver)
     trials, finished = check_books(runs, TRIALS)
@@ -629,4 +635,4 @@ def test_two_studies_with_eight_workers_share_a_server_that_is_restarted(
         output_of(driver)
         trials, _ = check_books(runs, 3 * TRIALS, name)
         assert len(trials) == 3 * TRIALS
-    assert not psutil.wait_procs(processes_of(runs), timeout=20)[1]
+    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]

@@ -121,7 +121,7 @@ def test_a_lock_left_by_a_killed_driver_does_not_hold_up_the_next(tmp_path):
     assert os.path.lexists(f"{path}.lock")
     began = time.monotonic()
     optuna.create_study(study_name="t", storage=open_storage(f"journal:{path}"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25  # Optuna alone waits for 30 s
 
 
 def test_a_lock_held_by_another_program_is_waited_for(tmp_path):
@@ -129,13 +129,14 @@ def test_a_lock_held_by_another_program_is_waited_for(tmp_path):
     write_journal(path)
     code = (
         "import sys, time; from optuna.storages.journal import JournalFileSymlinkLock as L; "
-        f"lock = L({str(path)!r}); lock.acquire(); print('held', flush=True); time.sleep(1); lock.release()"
+        f"lock = L({str(path)!r}); lock.acquire(); print('held', flush=True); time.sleep(1); "
+        "print(time.monotonic(), flush=True); lock.release()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        began = time.monotonic()
         optuna.create_study(study_name="t", storage=open_storage(f"journal:{path}"))
-        assert time.monotonic() - began > 0.5
+        created = time.monotonic()  # one clock for all processes
+        assert created >= float(holder.stdout.readline())
 
 
 def test_sqlite_writes_ahead(tmp_path):
