@@ -179,6 +179,49 @@ def test_what_is_no_text_is_said(tmp_path: Path) -> None:
         read_log(tmp_path / "x.csv")
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_decimal_commas_where_another_sign_separates_cells(tmp_path: Path, delimiter: str) -> None:
+    rows = [[1, "0,5", "1,25e-3"], [2, "0,4", "1"]]
+    found = read_log(table(tmp_path / "x.csv", ["epoch", "train_loss", "lr"], rows, delimiter))
+    assert found.log.series("train_loss") == ((1, 0.5), (2, 0.4))
+    assert found.log.series("learning_rate") == ((1, 0.00125), (2, 1.0))
+    assert found.remarks == ("decimal commas are read as decimal points",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffepoch,train_loss\r\n1,0.5\r\n2,0.4\r\n",
+        'epoch,train_loss\n\n"1","0.5"\n,\n2,0.4\n\n',
+        '"epoch","train_loss","note"\n1,0.5\n2,0.4,\n',
+        '{"epoch": 1, "train": {"loss": 0.5}}\n\n{"epoch": 2, "train": {"loss": 0.4, "parts": {}}}\n',
+    ],
+    ids=["byte order mark", "blank lines and quotes", "short rows", "nested"],
+)
+def test_odd_files_are_read(tmp_path: Path, text: str) -> None:
+    found = read_log(written(tmp_path / "x.csv", text))
+    assert found.log.series("train_loss") == ((1, 0.5), (2, 0.4))
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize("more", ["", ",step"])
+def test_a_row_whose_epoch_is_no_epoch_is_left_out_and_that_is_said(tmp_path: Path, more: str) -> None:
+    cell = ",3" if more else ""
+    lines = [f"epoch,train_loss{more}", *(f"{epoch},0.5{cell}" for epoch in ("1", "nan", "inf", "1e300"))]
+    found = read_log(written(tmp_path / "x.csv", "\n".join(lines)))
+    assert found.log.series("train_loss") == ((1, 0.5),)
+    assert found.remarks == ("left out, as they have no epoch: 3 rows",)
+
+
+def test_an_integer_beyond_a_double_is_no_number(tmp_path: Path) -> None:
+    digits = "1" + "0" * 400
+    path = written(tmp_path / "x.jsonl", f'{{"epoch": 1, "train_loss": {digits}}}\n')
+    with pytest.raises(LogError, match=r"line 1, column 'train_loss': '1000.* is no number"):
+        read_log(path)
+    path = written(tmp_path / "x.jsonl", f'{{"epoch": 1, "train_loss": 1, "seed": {digits}}}\n')
+    assert read_log(path).remarks == ("left out, as not all of it is numbers: seed",)
+
+
 @given(st.text(max_size=200))
 def test_no_text_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"

@@ -16,14 +16,12 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.statistics.two_sample import MANN_WHITNEY, WELCH, g_interval
 from hpo.analysis.study_comparison import (
-    MANN_WHITNEY,
-    WELCH,
     Side,
     StudyComparison,
     common_metrics,
     compare_sides,
-    g_interval,
 )
 from hpo.spec.load import load_spec
 

@@ -12,6 +12,7 @@ from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
 from hpo.analysis.summary_statistics import Range, usual_range
 from hpo.analysis.training.training_log import TrainingLog
+from hpo.curves.metric_names import without_split
 from hpo.spec.models import Metric
 
 MOST_LOSSES = 2
@@ -163,17 +164,15 @@ def trainings_of(
     if not found:
         return None
     trials = [trial for _, trial in found]
-    stems = _stems(trials)
-    of_metrics = {_stem(m.name): m for m in metrics if _stem(m.name) in stems}
-    losses = [stem for stem in stems if "loss" in stem.lower() and stem not in of_metrics]
-    losses.sort(key=lambda stem: stem != "loss")  # the rest as reported
+    reported = _series_by_measure(trials)
+    of_metrics = {without_split(m.name): m for m in metrics if without_split(m.name) in reported}
+    losses = [measure for measure in reported if "loss" in measure.lower() and measure not in of_metrics]
+    losses.sort(key=lambda measure: measure != "loss")  # the rest as reported
     shown = [*losses[:MOST_LOSSES], *list(of_metrics)[:MOST_METRICS]]
     if not shown:
         return None
-    panels = tuple(
-        _panel(trials, stem, stems[stem], of_metrics[stem].direction if stem in of_metrics else "minimize")
-        for stem in shown
-    )
+    directions = {measure: metric.direction for measure, metric in of_metrics.items()}
+    panels = tuple(_panel(trials, one, reported[one], directions.get(one, "minimize")) for one in shown)
     return Trainings(
         metric,
         group_by,
@@ -181,29 +180,25 @@ def trainings_of(
         tuple(_best_training(label, trial, metric, panels) for label, trial in found),
         min(trial.history[0].step for trial in trials),
         max(trial.history[-1].step for trial in trials),
-        tuple(stem for stem, names in stems.items() if stem not in shown and len(names) > 1),
+        tuple(measure for measure, names in reported.items() if measure not in shown and len(names) > 1),
     )
 
 
-def _stem(name: str) -> str:
-    for prefix in ("train_", "val_"):
-        if name.startswith(prefix) and name != prefix:
-            return name.removeprefix(prefix)
-    return name
-
-
-def _stems(trials: Sequence[TrialRecord]) -> dict[str, tuple[str, ...]]:
+def _series_by_measure(trials: Sequence[TrialRecord]) -> dict[str, tuple[str, ...]]:
     """What was reported, without `train_` and `val_`, in the order reported -> its metrics."""
     names = dict.fromkeys(name for trial in trials for step in trial.history for name in step.metrics)
-    stems = dict.fromkeys(_stem(name) for name in names)
-    return {stem: tuple(name for name in (f"train_{stem}", stem, f"val_{stem}") if name in names) for stem in stems}
+    reported = dict.fromkeys(without_split(name) for name in names)
+    return {
+        measure: tuple(name for name in (f"train_{measure}", measure, f"val_{measure}") if name in names)
+        for measure in reported
+    }
 
 
-def _panel(trials: Sequence[TrialRecord], stem: str, names: tuple[str, ...], direction: str) -> Panel:
+def _panel(trials: Sequence[TrialRecord], measure: str, names: tuple[str, ...], direction: str) -> Panel:
     values = [value for trial in trials for name in names for _, value in curve_of(trial, name).finite]
-    is_loss = "loss" in stem.lower()
+    is_loss = "loss" in measure.lower()
     log = is_loss and bool(values) and min(values) > 0 and max(values) > WIDE * min(values)
-    title = stem if len(names) > 1 else names[0]
+    title = measure if len(names) > 1 else names[0]
     shown = Range(min(values), max(values)) if log else _range(values, direction)
     return Panel(title, names, direction, log, shown)
 

@@ -24,10 +24,10 @@ from hpo.analysis.training.verdict import (
     main_metric,
     series_of,
     shape_of_points,
-    stem,
     total_of,
 )
 from hpo.curves import predicates, shape
+from hpo.curves.metric_names import without_split
 
 WINDOW = 10
 # The share of validation's gain that was lost again, up to which the risk of overfitting has the name.
@@ -169,7 +169,7 @@ def _parts(log: TrainingLog, series: Mapping[str, Points], loss: str) -> list[st
     """Components of the loss: what was recorded of each step as a loss; where no steps were, other losses by name."""
     names = [name for name in log.steps if name not in _NO_LOSS and not name.startswith("val_")]
     if not names:
-        names = list(dict.fromkeys(stem(name) for name in series if "loss" in stem(name).lower()))
+        names = list(dict.fromkeys(without_split(name) for name in series if "loss" in without_split(name).lower()))
     names = [name for name in names if name != loss and any(f"{kind}_{name}" in series for kind in ("train", "val"))]
     return [name for name in names if not any(name.startswith(f"{other}_") for other in names)]
 

@@ -11,6 +11,7 @@ from hpo.analysis.cache import cached_per_study
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.curves import predicates, shape
+from hpo.curves.metric_names import without_split
 
 # A validation loss beyond this multiple of where it began has diverged, whatever the training loss does.
 OUT_OF_BOUNDS = 10
@@ -86,26 +87,18 @@ def series_of(log: TrainingLog) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def stem(name: str) -> str:
-    """`train_loss` and `val_loss` are both of `loss`."""
-    for prefix in ("train_", "val_"):
-        if name.startswith(prefix) and name != prefix:
-            return name.removeprefix(prefix)
-    return name
-
-
 def total_of(series: Iterable[str]) -> str:
     """`loss` if there is one, else the first of which training and validation are known, else the first at all."""
     stems: dict[str, int] = {}
     for name in series:
-        if "loss" in (one := stem(name)).lower():
+        if "loss" in (one := without_split(name)).lower():
             stems[one] = stems.get(one, 0) + 1
     return "loss" if "loss" in stems else max(stems, key=stems.__getitem__, default="")
 
 
 def direction_of(log: TrainingLog, name: str) -> str:
     """`maximize`, `minimize`, or empty where neither the log nor the name says."""
-    if log.metric is not None and stem(name) == stem(log.metric.name):
+    if log.metric is not None and without_split(name) == without_split(log.metric.name):
         return log.metric.direction
     bare = _bare(name)
     if any(bare == word or bare.endswith(f"_{word}") for word in _LESS_IS_BETTER) or "loss" in bare:
@@ -115,7 +108,7 @@ def direction_of(log: TrainingLog, name: str) -> str:
 
 def _bare(name: str) -> str:
     """Without the split, and without the number that Keras appends (`recall_1`)."""
-    return re.sub(r"_\d+$", "", stem(name)).lower()
+    return re.sub(r"_\d+$", "", without_split(name)).lower()
 
 
 def main_metric(log: TrainingLog, series: Mapping[str, Points], loss: str) -> tuple[str, str]:
@@ -123,7 +116,7 @@ def main_metric(log: TrainingLog, series: Mapping[str, Points], loss: str) -> tu
     if log.metric is not None and log.metric.name in series:
         return log.metric.name, log.metric.direction
     for name in series:
-        if name.startswith("val_") and stem(name) != loss and direction_of(log, name) == "maximize":
+        if name.startswith("val_") and without_split(name) != loss and direction_of(log, name) == "maximize":
             return name, "maximize"
     for name in (f"val_{loss}", loss, f"train_{loss}"):
         if loss and name in series:
@@ -167,7 +160,7 @@ def judge_series(log: TrainingLog, series: Mapping[str, Points], loss: str) -> J
         return stuck
     found = judge_losses(finite(train), finite(val), train_name, val_name, sign)
     assert found is not None
-    if found.verdict == "plateau" and loss and metric in series and stem(metric) != loss:
+    if found.verdict == "plateau" and loss and metric in series and without_split(metric) != loss:
         # A loss may stand still while what it stands for still improves.
         shape = shape_of_points(series[metric], -1 if direction == "maximize" else 1)
         moving = predicates.improving(shape) if shape is not None else None
@@ -258,7 +251,7 @@ def _stuck(log: TrainingLog, series: Mapping[str, Points], loss: str) -> Judgeme
         found = predicates.collapsed(_bare(name), values)
         if found is None:
             continue
-        partner = [value for _, value in series.get(f"train_{stem(name)}", ())]
+        partner = [value for _, value in series.get(f"train_{without_split(name)}", ())]
         if partner and len(partner) == len(values) and predicates.collapsed(_bare(name), partner) is None:
             continue
         return Judgement("collapsed", name, found, epochs_of(points))

@@ -6,18 +6,16 @@ import itertools
 from collections.abc import Callable
 
 from hpo.analysis.axes import BATCH_SIZE, LEARNING_RATE
+from hpo.analysis.differences import SplitData
 from hpo.analysis.formatting import configuration, decimals, duration, label, listed, number, score
 from hpo.analysis.stability import WINDOW
 from hpo.analysis.statistics.anova import NOT_ADAPTIVE
 from hpo.analysis.statistics.power import ALPHA
+from hpo.analysis.statistics.two_sample import LARGE_DIFFERENCE, MANN_WHITNEY, TwoSampleTest
 from hpo.analysis.study_comparison import (
-    LARGE_DIFFERENCE,
-    MANN_WHITNEY,
     GroupComparison,
     MetricComparison,
-    SplitData,
     StudyComparison,
-    TwoSampleTest,
 )
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
 from hpo.reports.charts import TrainingChart

@@ -9,8 +9,9 @@ from hpo.analysis.formatting import number
 from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.diagnosis import WINDOW, Component, Diagnosis, Epoch
 from hpo.analysis.training.training_log import TrainingLog
-from hpo.analysis.training.verdict import Judgement, stem
+from hpo.analysis.training.verdict import Judgement
 from hpo.curves import predicates
+from hpo.curves.metric_names import without_split
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Section, Table, Text
 from hpo.reports.charts import DiagnosisChart, DiagnosisPanel
 from hpo.reports.sections.verdict_text import percent, reason, recommendation, verdict_name
@@ -110,7 +111,7 @@ def curves_section(found: Diagnosis) -> Section:
 def diagnosis_chart(found: Diagnosis) -> DiagnosisChart | None:
     """Return the curves as a chart, or None if there is nothing to draw."""
     names = [component.name for component in found.components][: MOST_PANELS - 1]
-    metric = stem(found.metric)
+    metric = without_split(found.metric)
     stems = list(dict.fromkeys([*names, *([metric] if metric else [])]))
     panels = []
     for name in stems:
@@ -122,7 +123,10 @@ def diagnosis_chart(found: Diagnosis) -> DiagnosisChart | None:
         log = is_loss and min(values) > 0 and max(values) > 30 * min(values)
         level = None
         of = found.judgement.evidence
-        if isinstance(of, (predicates.Overfitting, predicates.Diverged)) and stem(found.judgement.series) == name:
+        if (
+            isinstance(of, (predicates.Overfitting, predicates.Diverged))
+            and without_split(found.judgement.series) == name
+        ):
             level = found.judgement.sign * of.low
         panels.append(DiagnosisPanel(name, tuple(own), log, level))
     if not panels:
