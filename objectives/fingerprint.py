@@ -1,4 +1,4 @@
-"""By what two trainings tell whether they trained, and were measured, on the same samples."""
+"""Fingerprints of data, by which two trainings tell whether they used the same samples."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ Fingerprint = dict[str, Any]
 
 
 def fingerprint(samples: int, arrays: Iterable[NDArray[Any]]) -> Fingerprint:
-    """{"samples": how many, "sha256": of type, shape and values of each array, in this order}: samples and their
-    labels as they were read or made up, before anything is made of them for a network."""
+    """Return the number of samples and a hash of their arrays, as `recording.write_data` writes them.
+
+    Take samples and labels as they were read or made up, before anything is made of them for a network.
+
+    Args:
+        samples: How many there are.
+        arrays: Hashed in this order, with type and shape.
+
+    Returns:
+        {"samples": number, "sha256": text}
+    """
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return {"samples": samples, "sha256": digest.hexdigest()}

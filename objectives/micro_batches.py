@@ -1,6 +1,8 @@
 """Batches that do not fit into memory, done in parts: gradients add up, losses are averaged over samples.
 
-Knows nothing of networks and optimizers but that modules have buffers, which a try that failed may have changed."""
+This module knows nothing of networks and optimizers but that modules have buffers, which a try that failed may have
+changed.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +24,30 @@ Split = Callable[[Batch, int], Sequence[Batch]]
 
 
 def rows(batch: Batch, parts: int) -> Sequence[Batch]:
-    """The rows of all tensors of `batch`; the whole of it if they have not all the same number of rows."""
+    """Divide all tensors of a batch by rows; keep it whole if they have not all the same number of rows."""
     if len({len(tensor) for tensor in batch}) > 1:
         return [batch]
     return list(zip(*(tensor.tensor_split(parts) for tensor in batch), strict=True))
 
 
 class MicroBatches:
-    """Does batches whole, until one runs out of memory: that one is done again, and all after it are done, in parts of
-    half the size, and so on down to parts of one sample, or of two where batch normalisation trains: one sample has no
-    variance to normalise by.
+    """Batches done whole until one runs out of memory, and from then on in parts.
 
-    limit: the most samples at once, None while whole batches fit. (Of an odd number in twos, one part has three.)"""
+    The batch that ran out is done again, and all after it are done, in parts of half the size, and so on down to parts
+    of one sample; or of two where batch normalisation trains, since one sample has no variance to normalise by.
+
+    Attributes:
+        limit: The most samples at once; None while whole batches fit. (An odd number in twos has one part of three.)
+    """
 
     def __init__(self, modules: Sequence[nn.Module], halving: bool, split: Split = rows) -> None:
-        """modules: those whose buffers, such as running statistics, training changes. halving: False raises as it
-        comes whatever runs out of memory."""
+        """Begin with whole batches.
+
+        Args:
+            modules: Those whose buffers, such as running statistics, training changes.
+            halving: If False, whatever runs out of memory is raised as it comes.
+            split: Divides a batch into parts.
+        """
         self.limit: int | None = None
         self._modules = modules
         self._halving = halving
@@ -47,13 +57,19 @@ class MicroBatches:
     def run(
         self, batch: Batch, forward: Callable[[Batch, float], Result], begin: Callable[[], None] = lambda: None
     ) -> Result:
-        """The means over samples of the scalars of `batch` and the joined outputs, without graphs.
+        """Do a batch, in parts where it must be.
 
-        forward(part, share): of a part that has this share of the batch's samples; what it leaves behind, such as
-        gradients, must add up over parts. begin(): before each try; it drops what forward left behind.
+        A try that failed leaves no trace: buffers and torch's random state are what they were before it.
 
-        A try that failed leaves no trace: buffers and torch's random state are what they were before it. Raises what
-        forward raises, out of memory too where there are no smaller parts to be had."""
+        Args:
+            batch: Its samples.
+            forward: Does a part that has this share of the batch's samples. What it leaves behind, such as gradients,
+                must add up over parts. Its errors are raised, out of memory too where there are no smaller parts.
+            begin: Called before each try; it drops what `forward` left behind.
+
+        Returns:
+            The means over samples of the scalars and the joined outputs, without graphs.
+        """
         before = self._state() if self._halving else None
         while True:
             begin()
@@ -64,7 +80,7 @@ class MicroBatches:
                     raise
             # Only out of `except` is its traceback gone, which held all that the failed try had allocated.
             gc.collect()
-            if torch.cuda.is_initialized():
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
                 torch.cuda.empty_cache()
             self._restore(before)
 
@@ -90,7 +106,7 @@ class MicroBatches:
         return self._split(batch, min(-(-samples // self.limit), most))
 
     def _halve(self) -> bool:
-        """Lower the limit to half of what was just tried; False if it is as low as that, or that was one sample."""
+        """Halve the limit of what was just tried; return False if that is not possible."""
         limit = (self._tried + 1) // 2
         if self._tried <= 1 or (self.limit is not None and limit >= self.limit):
             return False
@@ -113,7 +129,7 @@ class MicroBatches:
 
 
 def _normalises(module: nn.Module) -> bool:
-    """Whether it takes statistics from a batch now."""
+    """Return True if the module takes statistics from a batch now."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training for part in module.modules())
 
 

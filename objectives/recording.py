@@ -124,5 +124,5 @@ def _joined(epochs: Sequence[Arrays]) -> Arrays:
 def _save(path: Path, arrays: Arrays) -> None:
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     partial.replace(path)

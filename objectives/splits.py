@@ -1,4 +1,4 @@
-"""Which samples train, validate and test: as the user's file says, else drawn."""
+"""Assignment of samples to training, validation and test: as the user's file says, else drawn."""
 
 from __future__ import annotations
 
@@ -24,15 +24,24 @@ def assign(
     given: Sequence[str] | NDArray[Any] | None = None,
     where: str = "",
 ) -> NDArray[np.str_]:
-    """(n,) of "train", "val" and "test".
+    """Return the split of each sample, (n,) of "train", "val" and "test".
 
-    given: the split of each sample as a file says it; of what trains there, val_fraction is cut for validation where
-    the file has none, and test_fraction for a test where it has none. labels: each label's share of samples is the
-    same in all that is drawn, as far as whole groups allow. groups: a patient, all of whose samples go together; a
-    group counts with its rarest label. The same arguments give the same splits. `where` begins the messages.
+    The same arguments give the same splits.
 
-    Raises ValueError for a fraction out of its range, for a split of another name, for a group in two splits, and
-    when nothing would be left to train on or nothing would be drawn for validation."""
+    Args:
+        n: Number of samples.
+        val_fraction: The part that is cut for validation from what trains, where `given` has no "val".
+        test_fraction: The part that is cut for a test, where `given` has no "test".
+        seed: Of what is drawn.
+        labels: Each label has the same share of samples in all that is drawn, as far as whole groups allow.
+        groups: A patient each, all of whose samples go together. A group counts with its rarest label.
+        given: The split of each sample, as a file says it.
+        where: The beginning of messages.
+
+    Raises:
+        ValueError: A fraction is out of its range, a split has another name, a group is in two splits, or nothing would
+            be left to train on or drawn for validation.
+    """
     for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
             raise ValueError(f"{name} is {fraction!r}; expected a number from 0 to below 1")
@@ -61,7 +70,7 @@ def assign(
 def check_classes(
     labels: Sequence[Any] | NDArray[Any], splits: NDArray[Any], classes: Sequence[Any], where: str
 ) -> None:
-    """Raises ValueError when a split lacks one of `classes`, which could not be learnt there or not be measured."""
+    """Raise ValueError if a split lacks one of the classes, which could not be learnt or measured there."""
     for split in SPLITS:
         inside = np.asarray(labels)[splits == split]
         for one in classes:
@@ -95,7 +104,7 @@ def _check_groups(keys: NDArray[Any], splits: NDArray[np.str_], start: str) -> N
 def _draw(
     keys: NDArray[Any], labels: NDArray[Any] | None, drawn: Sequence[tuple[str, float]], seed: int
 ) -> dict[str, NDArray[np.intp]]:
-    """The indices that go to each split of `drawn`, stratum after stratum of groups in a random order."""
+    """Return the indices that go to each split of `drawn`, stratum after stratum of groups in a random order."""
     names, group_of = np.unique(keys, return_inverse=True)
     sizes = np.bincount(group_of, minlength=len(names))
     stratum = np.zeros(len(names), dtype=np.intp)

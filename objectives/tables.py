@@ -1,4 +1,4 @@
-"""The user's own CSV of files and labels, whatever its columns are called."""
+"""Reader of a user's CSV of files and labels, whatever its columns are called."""
 
 from __future__ import annotations
 
@@ -17,13 +17,25 @@ def read_table(
     required: Sequence[str],
     aliases: Mapping[str, Sequence[str]] | None = None,
 ) -> Any:
-    """The CSV at `path` as a pandas.DataFrame of text, its columns named as in `columns` ("file", "label", ...), its
-    index the line of the file (2: the first row). Cells are stripped; columns that nobody asked for are left out.
+    """Return the rows of a CSV as text.
 
-    columns: what each is called in the file; None: by the same name or one of `aliases`, and it may be missing unless
-    it is in `required`. One that is given a name has to be there. Raises ValueError for a file that is not there,
-    empty or not a CSV, for a column that is missing, for an empty cell of a column that is asked for by name or
-    required, and for a `file` that stands there twice."""
+    Cells are stripped, and columns that nobody asked for are left out.
+
+    Args:
+        path: The CSV.
+        columns: What each column is called in the file. None: by its own name or one of `aliases`, and it may be
+            missing unless it is in `required`. A column that is given a name has to be there.
+        required: Columns that have to be there.
+        aliases: Other names of columns.
+
+    Returns:
+        A frame with columns named as in `columns` ("file", "label", ...), its index the line of the file (2: the first
+        row).
+
+    Raises:
+        ValueError: The file is not there, empty or not a CSV; a column is missing; a cell is empty in a column that is
+            required or asked for by name; or a `file` stands there twice.
+    """
     if not path.is_file():
         beside = [one.name for one in path.parent.glob("*.csv")] if path.parent.is_dir() else []
         held = f"; {path.parent} holds {', '.join(sorted(beside))}" if beside else ""
@@ -68,7 +80,7 @@ def _called(
     required: bool,
     aliases: Mapping[str, Sequence[str]],
 ) -> str | None:
-    """What `column` is called among the columns that are there."""
+    """Return the name of a column among those that are there."""
     if given is not None:
         if given in there:
             return given

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 ON_OUT_OF_MEMORY = ("prune", "accumulate")
 
+Network = TypeVar("Network", bound=nn.Module)
 Losses = Callable[[nn.Module, Batch], Result]
 # Metrics of the outputs of a whole split, which is named "train", "val" or "test".
 Metrics = Callable[[Mapping[str, Tensor], str], Mapping[str, Any]]
@@ -215,7 +216,7 @@ def draws(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
-def channels_last(model: nn.Module) -> nn.Module:
+def channels_last(model: Network) -> Network:
     """Lay out a network's weights with channels last, which is faster for 2-D convolutions; return the network."""
     # The type stubs of torch do not know this argument.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -388,7 +389,8 @@ class Training:
         self.optimizer = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
         # Gradients of float16 underflow unless the loss is scaled up; bfloat16 has the range of float32.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
-        self.network: nn.Module = torch.compile(model) if settings.compile else model
+        network: Any = torch.compile(model) if settings.compile else model
+        self.network: nn.Module = network
         self.accumulates = settings.on_out_of_memory == "accumulate"
         self.fitting = MicroBatches((model, self.criterion), self.accumulates, problem.split)
         self.val_fitting = MicroBatches((model, self.criterion), self.accumulates, problem.split)

@@ -1,5 +1,7 @@
-"""Noise and small shifts of time, drawn from a generator of one's own, so that an epoch that is trained again sees the
-same records."""
+"""Noise and small shifts of time for waveforms.
+
+They are drawn from a generator of one's own, so that an epoch that is trained again sees the same records.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,20 @@ from objectives.abr.records import SAMPLES, SAMPLING_RATE
 
 
 def augment(batch: Mapping[str, Tensor], generator: torch.Generator, noise: float, shift: int) -> dict[str, Tensor]:
-    """batch: signal and target (n, 1, 200), latency (n,) in ms, and others, which stay as they are.
+    """Return a batch with noise added and moved in time.
 
-    noise: standard deviation of white noise added to the signal, whose own is 1; not to the target. shift: a record
-    moves by up to so many samples either way, with its target and its latency: the click reaches the ear through a
-    tube whose length is not known to the sample. What it lacks at an end is its first or last sample.
+    The click reaches the ear through a tube whose length is not known to the sample: so a record moves, with its target
+    and its latency. At the end that it leaves open, its first or last sample is repeated.
 
-    Raises ValueError for a noise or a shift that is negative, or a shift of parts of a sample."""
+    Args:
+        batch: signal and target (n, 1, 200), latency (n,) in ms, and others, which stay as they are.
+        generator: The source of all draws.
+        noise: Standard deviation of white noise added to the signal, whose own is 1; not to the target.
+        shift: The most samples that a record moves either way.
+
+    Raises:
+        ValueError: The noise or the shift is negative, or the shift is not a whole number.
+    """
     if not noise >= 0:
         raise ValueError(f"augmentation.noise is {noise!r}; expected a number from 0")
     if not isinstance(shift, int) or shift < 0:

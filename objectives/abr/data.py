@@ -22,9 +22,19 @@ from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
 
 @dataclass(frozen=True)
 class Tensors:
-    """One row a record. signal: (n, 1, 200), of mean 0 and standard deviation 1 each. target: (n, 1, 200), what
-    denoising is to give, scaled as its signal; the signal itself where there is no better. statics: (n, 4),
-    standardised. label: (n,) int64. exists: (n,) bool. latency: ms, amplitude: uV, threshold: dB, each (n,)."""
+    """Records as tensors, a row each.
+
+    Attributes:
+        signal: (n, 1, 200), of mean 0 and standard deviation 1 each.
+        target: (n, 1, 200), what denoising is to give, scaled as its signal; the signal itself where there is no
+            better.
+        statics: (n, 4), standardised.
+        label: (n,) int64.
+        exists: (n,) bool.
+        latency: (n,), ms.
+        amplitude: (n,), uV.
+        threshold: (n,), dB.
+    """
 
     signal: Tensor
     statics: Tensor
@@ -41,8 +51,17 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Dataset:
-    """mean, std: (4,), of the training records' statics. summary: what there is and what was left out, one line.
-    fingerprints: of "train" and "val"."""
+    """The splits of a study's data.
+
+    Attributes:
+        train: The records that train.
+        val: The records that validate.
+        test: The records of the test, if there are any.
+        mean: (4,), of the training records' statics.
+        std: (4,), likewise.
+        summary: What there is and what was left out, one line.
+        fingerprints: Of "train" and "val".
+    """
 
     train: Tensors
     val: Tensors
@@ -62,15 +81,23 @@ def load(
     seed: int = 0,
     records: int = 6000,
 ) -> Dataset:
-    """The splits of the files at `root` (`objectives.abr.files`; `columns` as there, its items), or of made-up records.
+    """Return the splits of the user's files, or of made-up records.
 
-    All records of a patient are in one split. What the files do not split is split by `seed`: val_fraction of the
-    records for validation, test_fraction for a test, each class with the same share. Without `root`, `records` records
-    are made up from `seed` for training and validation, and a test of other patients, of test_fraction x records, or
-    of as many as validate when that is 0.
+    All records of a patient are in one split. What the files do not split is split by `seed`, each class with the same
+    share. Without `root`, a test is made of other patients.
 
-    Raises ValueError for an argument out of its range, for files that are wrong in any way, for a patient in two
-    splits, and for a split without a record of each class or without a wave V."""
+    Args:
+        root: The file or the folder (`objectives.abr.files`); None: records are made up.
+        columns: As there, its items.
+        val_fraction: The part of the records that validates.
+        test_fraction: The part of the records for a test; of made-up records 0 means as many as validate.
+        seed: Of the split and of made-up records.
+        records: How many are made up to train and validate on.
+
+    Raises:
+        ValueError: An argument is out of its range, files are wrong in any way, a patient is in two splits, or a split
+            lacks a class or a wave V.
+    """
     if root is None:
         if not 0 <= test_fraction < 1:  # of files `assign` says so
             raise ValueError(f"test_fraction is {test_fraction!r}; expected a number from 0 to below 1")
@@ -103,9 +130,11 @@ def load(
 
 
 def load_held_out(root: Path, columns: tuple[tuple[str, str | None], ...], dataset: Dataset) -> Tensors:
-    """Held-out records, standardised as `dataset` is: those of the split test, or all where the files say nothing.
+    """Return held-out records, standardised as `dataset` is: those of the split test, or all if there are no splits.
 
-    Raises ValueError for files that are wrong in any way, and for records to train and validate on only."""
+    Raises:
+        ValueError: Files that are wrong in any way, and for records to train and validate on only.
+    """
     source, _ = read(root, dict(columns))
     if source.split is not None:
         chosen = np.char.lower(source.split) == "test"
@@ -120,11 +149,17 @@ def load_held_out(root: Path, columns: tuple[tuple[str, str | None], ...], datas
 
 
 def as_tensors(records: Records, mean: NDArray[np.float64], std: NDArray[np.float64]) -> Tensors:
-    """`records` with each waveform scaled to mean 0 and standard deviation 1, its clean one by the same two numbers,
-    and statics less `mean` over `std`, both (4,).
+    """Return records as tensors.
 
-    What a waveform is multiplied by is lost with that: the network sees of its size only what the residual noise in
-    `statics` says, against which the noise that it sees can be held."""
+    Each waveform is scaled to mean 0 and standard deviation 1, and its clean one by the same two numbers. The factor is
+    lost with that: of the waveform's size the network sees only what the residual noise in `statics` says, against
+    which it can hold the noise that it sees.
+
+    Args:
+        records: The records.
+        mean: (4,), subtracted from the statics.
+        std: (4,), by which they are then divided.
+    """
     waveforms = records.waveforms.astype(np.float64)
     centre, scale = waveforms.mean(axis=1, keepdims=True), waveforms.std(axis=1, keepdims=True)
     target = waveforms if records.clean is None else records.clean
@@ -145,7 +180,7 @@ def as_tensors(records: Records, mean: NDArray[np.float64], std: NDArray[np.floa
 
 
 def _fingerprint(part: Records) -> Fingerprint:
-    """Of what is learnt and measured; who the patient was is neither."""
+    """Return the fingerprint of what is learnt and measured; the patient's name is neither."""
     held = (values for name, values in vars(part).items() if name not in ("patient", "split"))
     return fingerprint(len(part.label), (values for values in held if values is not None))
 

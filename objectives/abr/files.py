@@ -2,8 +2,8 @@
 
 `data.root` is an npz or a CSV file, or a folder with
 
-    records.npz or records.csv                  of no split, or with a column `split`
-    train_records.npz, val_records.csv, ...     of a split; these win over a split of our own
+    records.npz or records.csv                                  of no split, or with a column `split`
+    train_records.npz, val_records.csv, train/records.npz ...   of a split; these win over a split of our own
 
 Arrays of the npz, columns of the CSV (n records):
 
@@ -18,7 +18,6 @@ Arrays of the npz, columns of the CSV (n records):
 
 from __future__ import annotations
 
-import difflib
 import re
 import zipfile
 import zlib
@@ -42,61 +41,56 @@ from objectives.abr.records import (
     check_samples,
     checked,
 )
+from objectives.layouts import Layout, names_beside
 from objectives.tables import read_table
-from objectives.wording import first_line, holds, meant
+from objectives.wording import first_line, meant
 
-SPLITS = ("", "train", "val", "test")
 SUFFIXES = (".npz", ".csv")
+LAYOUT = Layout(
+    names=("records",),
+    suffixes=SUFFIXES,
+    folder="an npz, a CSV, or a folder of them",
+    expected="records.npz or records.csv, or one for each of train, val and test (train_records.npz)",
+)
 
 
 def read(root: Path, columns: Mapping[str, str | None]) -> tuple[Records, str]:
-    """All records of `root`, and a note on what was not used ("" where all was).
+    """Return all records of `root`, and a note on what was not used ("" where all was).
 
-    columns: what arrays and columns are called where it is not their own name; of waveforms and clean in a CSV, what
-    comes before their three digits. Raises ValueError for whatever is wrong with the files."""
+    Args:
+        root: The file or the folder.
+        columns: What arrays and columns are called where it is not their own name; of waveforms and clean in a CSV,
+            the text before their digits.
+
+    Raises:
+        ValueError: Whatever is wrong with the files.
+    """
     sources = _sources(root)
-    tables = [_read_npz(path, columns) if path.suffix == ".npz" else _read_csv(path, columns) for _, path in sources]
+    tables = [
+        _read_npz(path, columns) if path.suffix.lower() == ".npz" else _read_csv(path, columns)
+        for path in sources.values()
+    ]
     parts = [checked(table) for table in tables]
     notes = [f"{table.at.name}: {', '.join(table.unused)} not used" for table in tables if table.unused]
-    return _joined(parts, [split for split, _ in sources], [path for _, path in sources]), "; ".join(notes)
+    return _joined(parts, list(sources), list(sources.values())), "; ".join(notes)
 
 
-def _sources(root: Path) -> list[tuple[str, Path]]:
-    """The files of `root`, each with the split that its name says ("": none)."""
+def _sources(root: Path) -> dict[str, Path]:
+    """Find the files of `root` by the split that their names say ("": none)."""
     if root.is_file():
-        if root.suffix not in SUFFIXES:
+        if root.suffix.lower() not in SUFFIXES:
             raise ValueError(f"{root} is neither an npz nor a CSV; expected a file that ends in .npz or .csv")
-        return [("", root)]
-    if not root.is_dir():
-        beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
-        expected = f"expected an npz, a CSV, or a folder of them.{meant(root.name, beside)}"
-        raise ValueError(f"{root} does not exist; {expected}")
-    found: list[tuple[str, Path]] = []
-    for split in SPLITS:
-        there = [root / f"{_prefix(split)}records{end}" for end in SUFFIXES]
-        there = [path for path in there if path.is_file()]
-        if len(there) > 1:
-            raise ValueError(f"{there[0]} and {there[1]} are both there; expected one of them")
-        found += [(split, path) for path in there]
-    if not found:
-        held = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
-        expected = [f"{_prefix(split)}records{end}" for split in SPLITS for end in SUFFIXES]
-        near = next((f" Should '{name}' be '{match[0]}'?" for name in held
-                     if (match := difflib.get_close_matches(name.lower(), expected, n=1))), "")  # fmt: skip
-        raise ValueError(
-            f"{root} {holds(held)}; expected records.npz or records.csv, or one for each of train, val and test "
-            f"(train_records.npz).{near}"
-        )
-    splits = {split for split, _ in found}
-    if not {"", "train"} & splits and "test" not in splits:
+        return {"": root}
+    if not root.exists():
+        near = meant(root.name, names_beside(root, files=True))
+        raise ValueError(f"{root} does not exist; expected {LAYOUT.folder}.{near}")
+    if not (found := LAYOUT.find(root)):
+        raise LAYOUT.nothing_found(root)
+    if not {"", "train"} & set(found) and "test" not in found:
         raise ValueError(f"{root} has val_records only; expected records or train_records to train on")
-    if {"", "train"} <= splits:
+    if {"", "train"} <= set(found):
         raise ValueError(f"{root} has records and train_records; expected one of them, or a column split in records")
-    return found
-
-
-def _prefix(split: str) -> str:
-    return f"{split}_" if split else ""
+    return {split: places["records"] for split, places in found.items()}
 
 
 def _read_npz(path: Path, columns: Mapping[str, str | None]) -> Table:
@@ -176,7 +170,7 @@ def _read_csv(path: Path, columns: Mapping[str, str | None]) -> Table:
 
 
 def _header(path: Path) -> list[str]:
-    """The names of the columns; of a file that cannot be read none, since `read_table` says why."""
+    """Return the names of the columns; none for a file that cannot be read, since `read_table` says why."""
     try:
         return [str(name).strip() for name in pandas.read_csv(path, nrows=0, encoding="utf-8-sig").columns]
     except (OSError, ValueError, UnicodeError):
@@ -184,7 +178,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _called(path: Path, columns: Mapping[str, str | None], there: Sequence[str]) -> dict[str, str]:
-    """What each array is called in the file, of those it has."""
+    """Return the name in the file of each array that it has."""
     called: dict[str, str] = {}
     for name in NAMES:
         given = columns.get(name)
@@ -198,7 +192,7 @@ def _called(path: Path, columns: Mapping[str, str | None], there: Sequence[str])
 
 
 def _joined(parts: Sequence[Records], splits: Sequence[str], paths: Sequence[Path]) -> Records:
-    """One set of records of the files, each with the split of its file."""
+    """Join the records of the files, each with the split of its file."""
     with_split = []
     for part, split, path in zip(parts, splits, paths, strict=True):
         if split and part.split is not None:

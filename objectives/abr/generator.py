@@ -14,7 +14,8 @@ and V come later and weaker as the click gets softer, and end at the listener's 
 What cannot be told apart is so in the clinic, too: below threshold a record shows noise, whatever the class. The search
 for the threshold therefore begins at a high level and ends where the waves vanish, so that few records are such.
 
-The difficulty is the constants below. They were fixed before a network was trained on these data."""
+The difficulty is the constants below. They were fixed before a network was trained on these data.
+"""
 
 from __future__ import annotations
 
@@ -82,9 +83,18 @@ RATES = (11.1, 21.1, 33.3)  # clicks a second
 
 @dataclass(frozen=True)
 class Patients:
-    """One entry a patient, or a record. label: index into CLASSES. threshold, loss (conductive): dB. delay: ms that
-    all waves are late. gain: of all amplitudes. wave_i: what is left of wave I. absent: there are no waves.
-    distorted: ms that III and V are late in a neuropathy that has them, else 0."""
+    """Patients, or records: one entry each.
+
+    Attributes:
+        label: Index into CLASSES.
+        threshold: dB.
+        loss: The conductive loss, dB.
+        delay: ms by which all waves are late.
+        gain: Factor of all amplitudes.
+        wave_i: What is left of wave I.
+        absent: True where there are no waves.
+        distorted: ms by which III and V are late in a neuropathy that has them, else 0.
+    """
 
     label: NDArray[np.int64]
     threshold: Array
@@ -98,13 +108,18 @@ class Patients:
     distorted: Array
 
     def of(self, index: NDArray[np.intp]) -> Patients:
+        """Return those that an index chooses."""
         return Patients(**{name: values[index] for name, values in vars(self).items()})
 
 
 def generate(records: int, seed: int) -> Records:
-    """`records` records in uV, four of a patient (fewer of the last), with the noiseless ones as `clean`.
+    """Make up records in uV, four of a patient (fewer of the last), with the noiseless ones as `clean`.
 
-    The same arguments give the same bytes. Raises ValueError for fewer than 100 records and for a negative seed."""
+    The same arguments give the same bytes.
+
+    Raises:
+        ValueError: There are fewer than 100 records, or the seed is negative.
+    """
     for name, value, least in (("records", records, SMALLEST), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
@@ -136,13 +151,18 @@ def generate(records: int, seed: int) -> Records:
 
 
 def wave_v_latency(level: Array | float) -> Array:
-    """ms, of a normal ear at `level` dB nHL."""
+    """Return the latency of wave V, ms, of a normal ear at `level` dB nHL."""
     floor, height, decay = LATENCY
     return floor + height * np.exp(-np.asarray(level) / decay)
 
 
 def wave_amplitude(wave: str, sensation: Array | float) -> Array:
-    """uV, of wave "I", "III" or "V" at `sensation` dB above threshold: 0 up to where it begins."""
+    """Return the amplitude, uV, of wave "I", "III" or "V".
+
+    Args:
+        wave: The wave.
+        sensation: dB above threshold; the amplitude is 0 up to where the wave begins.
+    """
     largest, begins, grows, _ = WAVES[wave]
     return largest * (1 - np.exp(-np.maximum(np.asarray(sensation) - begins, 0) / grows))
 
@@ -182,7 +202,7 @@ def _labels(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
 
 
 def _levels(rng: np.random.Generator, patients: Patients) -> Array:
-    """(patients, RECORDS_PER_PATIENT) dB nHL, falling: the search for the threshold."""
+    """Draw the levels of each patient's search for the threshold, (patients, RECORDS_PER_PATIENT) dB nHL, falling."""
     count = len(patients.label)
     silent = patients.absent | (patients.distorted > 0)  # or nearly so
     loud = silent | (patients.threshold > 60)
@@ -194,7 +214,7 @@ def _levels(rng: np.random.Generator, patients: Patients) -> Array:
 
 
 def _responses(each: Patients, levels: Array) -> tuple[Array, Array, Array]:
-    """(n, SAMPLES) waves in uV, and latency in ms and amplitude in uV of wave V, 0 where there is none."""
+    """Return the waves, (n, SAMPLES) uV, and latency (ms) and amplitude (uV) of wave V, 0 where there is none."""
     sensation = levels - each.threshold
     sensorineural = each.label == CLASSES.index("SNIK")
     # What a normal ear would need for the same latency. Recruitment: at its threshold the ear is where a normal one is
@@ -220,13 +240,15 @@ def _responses(each: Patients, levels: Array) -> tuple[Array, Array, Array]:
 
 
 def _bump(height: Array, at: Array, width: Array) -> Array:
-    """(n, SAMPLES) bells of a height, at a time in ms, of a standard deviation in ms; one a row."""
+    """Return bells of a height at a time (ms), of a standard deviation (ms), a row each: (n, SAMPLES)."""
     return height[:, None] * np.exp(-0.5 * ((TIMES - at[:, None]) / width[:, None]) ** 2)
 
 
 def _microphonics(rng: np.random.Generator, patients: Patients, patient: NDArray[np.intp], levels: Array) -> Array:
-    """(n, SAMPLES) uV, of neuropathies. It follows the click, not the nerve: its latency does not change with the
-    level, and its sign is the click's."""
+    """Return the cochlear microphonics of neuropathies, (n, SAMPLES) uV.
+
+    They follow the click, not the nerve: their latency does not change with the level, and their sign is the click's.
+    """
     count = len(patients.label)
     drawn = {name: rng.uniform(*span, count)[:, None] for name, span in MICROPHONIC.items()}
     sign = rng.choice([-1.0, 1.0], count)[:, None]
@@ -237,11 +259,12 @@ def _microphonics(rng: np.random.Generator, patients: Patients, patient: NDArray
 
 
 def _noise(rng: np.random.Generator, count: int) -> Array:
-    """(count, SAMPLES) of standard deviation 1, falling as 1 / sqrt(f) within NOISE_BAND."""
+    """Draw noise of standard deviation 1, falling as 1 / sqrt(f) within NOISE_BAND: (count, SAMPLES)."""
     length = 2 * SAMPLES  # twice as long as what is kept, so that its end does not lead into its beginning
     frequencies = np.fft.rfftfreq(length, 1 / SAMPLING_RATE)
     inside = (frequencies >= NOISE_BAND[0]) & (frequencies <= NOISE_BAND[1])
     weights = np.where(inside, 1 / np.sqrt(np.maximum(frequencies, 1)), 0)
     spectrum = weights * (rng.standard_normal((count, len(weights))) + 1j * rng.standard_normal((count, len(weights))))
     deviation = np.sqrt(2 * 2 * (weights**2).sum()) / length  # of irfft: both halves, real and imaginary parts
-    return np.fft.irfft(spectrum, length)[:, :SAMPLES] / deviation
+    noise: Array = np.fft.irfft(spectrum, length)[:, :SAMPLES] / deviation
+    return noise

@@ -1,4 +1,4 @@
-"""What trains each head of the network, unweighted, in the units of its targets; and how that becomes one loss."""
+"""Losses of each head of the network, unweighted, in the units of its targets, and their weighted sum."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ CLASS_WEIGHTS = ("none", "balanced", "root")
 def components(
     found: Mapping[str, Tensor], targets: Mapping[str, Tensor], unit: float, class_weights: Tensor
 ) -> dict[str, Tensor]:
-    """0-d tensors by name: those of TASKS, and the three parts of `peak`.
+    """Return the losses by name, 0-d: those of TASKS, and the three parts of `peak`.
 
-    signal: mean squared error, in parts of the record's variance. class: cross-entropy, each record with the weight
-    of its class, over the number of records. peak: peak_existence (cross-entropy) + peak_latency (mean squared error
-    in ms) + peak_amplitude (in the unit trained on: `unit` is what a microvolt is in it), the last two over the
-    records with a peak, 0 in a batch without any. threshold: mean squared error in dB.
+    signal: mean squared error, in parts of the record's variance. class: cross-entropy, each record with the weight of
+        its
+    class, over the number of records. peak: peak_existence (cross-entropy) + peak_latency (mean squared error in ms) +
+    peak_amplitude (mean squared error), the last two over the records with a peak, 0 in a batch without any. threshold:
+    mean squared error in dB.
 
-    found: what the network gave. targets: signal, label, exists, latency (ms), amplitude (uV), threshold (dB)."""
+    Args:
+        found: Outputs of the network.
+        targets: signal, label, exists, latency (ms), amplitude (uV), threshold (dB).
+        unit: A microvolt in the unit of the amplitude that is trained on.
+        class_weights: (classes,).
+    """
     found = {name: value.float() for name, value in found.items()}
     exists = targets["exists"].float()
     peaks = exists.sum().clamp(min=1)
@@ -48,13 +54,13 @@ def components(
 
 
 def total(parts: Mapping[str, Tensor], options: Mapping[str, Any], uncertainty: nn.Module | None) -> Tensor:
-    """The one number that is minimised: `parts` of TASKS, weighted as `options` say, or by `uncertainty`."""
+    """Return the loss that is minimised: `parts` of TASKS, weighted as `options` say, or by `uncertainty`."""
     tasks = {name: parts[name] for name in TASKS}
     return uncertainty(tasks) if uncertainty is not None else weighted_sum(tasks, weights_of(options))
 
 
 def weights_of(options: Mapping[str, Any]) -> dict[str, float]:
-    """The weight of each of TASKS; raises ValueError for a weighting of another name."""
+    """Return the weight of each of TASKS; raise ValueError for a weighting of another name."""
     if options["weighting"] == "log_uniform":
         return {name: options[f"weight_{name}"] for name in TASKS}
     if options["weighting"] == "simplex":
@@ -63,16 +69,25 @@ def weights_of(options: Mapping[str, Any]) -> dict[str, float]:
 
 
 def uncertainty_of(options: Mapping[str, Any]) -> UncertaintyWeighting | None:
-    """Learned weights (Kendall et al., 2018) if `options` ask for them. Peak is a regression there, for the most of
-    it is; its log-likelihood is then only nearly right."""
+    """Return learned weights (Kendall et al., 2018) if the options ask for them.
+
+    The peak is taken as a regression, since most of it is; its log-likelihood is then only nearly right.
+    """
     return UncertaintyWeighting(TASKS, TASKS[:1] + TASKS[2:]) if options["weighting"] == "uncertainty" else None
 
 
 def class_weights_of(name: str, labels: Tensor, classes: int) -> Tensor:
-    """(classes,) of mean 1 over `labels`, (n,) with each class at least once.
+    """Return the weight of each class, (classes,), of mean 1 over the labels.
 
-    "none": 1. "balanced": inverse to how many there are, so that all classes weigh the same. "root": inverse to the
-    square root of that, half-way (on a logarithmic scale) between the two. Raises ValueError for another name."""
+    Args:
+        name: "none": 1. "balanced": inverse to how many there are, so that all classes weigh the same. "root": inverse
+            to the square root of that, half-way (on a logarithmic scale) between the two.
+        labels: (n,), with each class at least once.
+        classes: Number of classes.
+
+    Raises:
+        ValueError: There is no weighting of that name.
+    """
     if name not in CLASS_WEIGHTS:
         expected = f"expected one of {', '.join(CLASS_WEIGHTS)}.{meant(name, CLASS_WEIGHTS)}"
         raise ValueError(f"class_weights is {name!r}; {expected}")
@@ -82,7 +97,7 @@ def class_weights_of(name: str, labels: Tensor, classes: int) -> Tensor:
 
 
 def unit_of(name: str) -> float:
-    """What a microvolt is in the unit `name`; raises ValueError for another than uV and nV."""
+    """Return a microvolt in the unit `name`; raise ValueError for another than uV and nV."""
     if name not in UNITS:
         raise ValueError(f"amplitude_unit is {name!r}; expected {' or '.join(UNITS)}")
     return UNITS[name]

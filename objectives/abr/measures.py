@@ -1,4 +1,4 @@
-"""The metrics of what the network gave for a split, and the one score made of them."""
+"""Metrics of the network's outputs for a split, and the one score made of them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,24 @@ HALF_LATENCY, HALF_THRESHOLD = 0.2, 10.0  # ms, dB
 def measure(
     outputs: Mapping[str, Tensor], unit: float, score_weights: Mapping[str, float], metric_records: int
 ) -> dict[str, float]:
-    """outputs: of ABRNet but for `signal`, and of the same records `true_label`, `true_exists`, `true_latency`,
-    `true_amplitude` (uV), `true_threshold`, all (n, ...) on the CPU; `signal` and `true_signal`, (n, 1, 200), if
-    signals are to be compared. unit: what a microvolt is in the unit of `amplitude`.
+    """Return the metrics of one split.
 
-    macro_f1, balanced_accuracy, accuracy, recall_<class> of the classes that are there; peak_accuracy and peak_auc of
-    wave V's existence (0.5 where all records have one); latency_mae (ms) and amplitude_mae (uV) over existing peaks,
-    threshold_mae (dB). With signals: signal_correlation over records in which there is something to find, dtw and
-    spectral_distance over at most `metric_records` records, evenly taken; and `score`.
+    They are: macro_f1, balanced_accuracy, accuracy, recall_<class> of the classes that are there; peak_accuracy and
+    peak_auc of wave V's existence (0.5 where all records have one); latency_mae (ms) and amplitude_mae (uV) over
+    existing peaks; threshold_mae (dB). With signals: signal_correlation over records in which there is something to
+    find; dtw and spectral_distance; and `score`.
 
-    Raises ValueError when no record has a wave V, or metric_records is not at least 1."""
+    Args:
+        outputs: Those of ABRNet but for `signal`, and of the same records `true_label`, `true_exists`, `true_latency`,
+            `true_amplitude` (uV), `true_threshold`, all (n, ...) on the CPU; `signal` and `true_signal`, (n, 1, 200),
+            if signals are to be compared.
+        unit: A microvolt in the unit of `amplitude`.
+        score_weights: The weights of `score`.
+        metric_records: The most records, evenly taken, for dtw and spectral_distance.
+
+    Raises:
+        ValueError: No record has a wave V, or metric_records is not at least 1.
+    """
     if metric_records < 1:
         raise ValueError(f"metric_records is {metric_records!r}; expected a whole number of at least 1")
     values = {name: tensor.numpy() for name, tensor in outputs.items()}
@@ -59,10 +67,14 @@ def measure(
 
 
 def score(found: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """The weighted mean of four parts from 0 (worse: signal may be negative) to 1: signal, the correlation; class,
-    macro-F1; peak, 1 / (1 + latency error / 0.2 ms); threshold, 1 / (1 + threshold error / 10 dB).
+    """Return the weighted mean of four parts from 0 (worse: signal may be negative) to 1.
 
-    Raises ValueError unless the weights are at least 0 and one of them more."""
+    They are signal, the correlation; class, macro-F1; peak, 1 / (1 + latency error / 0.2 ms); threshold, 1 / (1 +
+    threshold error / 10 dB).
+
+    Raises:
+        ValueError: A weight is below 0, or none is above.
+    """
     if not (min(weights.values()) >= 0 and sum(weights.values()) > 0):
         raise ValueError(f"score_weights are {dict(weights)}; expected numbers from 0, at least one of them above 0")
     parts = {

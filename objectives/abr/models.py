@@ -1,11 +1,12 @@
 """A hierarchical multi-task 1-D U-Net: one waveform and its statics to denoised signal, class, wave V and threshold.
 
+Each head builds on those before it, as a reader of such records does. The decoder denoises. An attention over its
+output decides where to look for a peak. The class is told from there and from the encoder. Wave V is measured knowing
+the class, the threshold knowing the class and the peak. Gradients flow back all the way.
+
 Sources: Ronneberger, Fischer, Brox, "U-Net", MICCAI 2015, with one dimension; Perez et al., "FiLM: Visual Reasoning
 with a General Conditioning Layer", AAAI 2018: at each level the statics scale and shift the channels.
-
-Hierarchical: each head builds on those before it, as a reader of such records does. The decoder denoises; where to
-look for a peak is decided on what it made of the signal; the class is told from that and from the encoder; wave V is
-measured knowing the class, the threshold knowing the class and the peak. Gradients flow back all the way."""
+"""
 
 from __future__ import annotations
 
@@ -22,11 +23,10 @@ ARCHITECTURES = {"tiny": 8, "small": 16, "full": 148}
 
 
 class ABRNet(nn.Module):
-    """signal (n, 1, 200) and statics (n, 4) to a dict: signal (n, 1, 200), class (n, 5) logits, exists (n,) logit,
-    latency (n,) in ms, amplitude (n,) in the unit it is trained on, threshold (n,) in dB.
+    """The network, of widths f, 2f, 4f, 8f, 16f with f = `width`.
 
-    Widths f, 2f, 4f, 8f, 16f with f = `width`. No output is scaled to what its targets are like. dropout: of what the
-    heads share."""
+    No output is scaled to what its targets are like. `dropout` is that of what the heads share.
+    """
 
     def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -53,6 +53,11 @@ class ABRNet(nn.Module):
         )
 
     def forward(self, signal: Tensor, statics: Tensor) -> dict[str, Tensor]:
+        """Return the outputs for signal (n, 1, 200) and statics (n, 4).
+
+        They are signal (n, 1, 200), class (n, 5) logits, exists (n,) logit, latency (n,) in ms, amplitude (n,) in the
+        unit it is trained on, and threshold (n,) in dB.
+        """
         condition = self.condition(statics)
         x, skips = signal, []
         for level, block in enumerate(self.down):
@@ -94,12 +99,16 @@ class Block(nn.Module):
         self.film = Film(outputs, condition)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Return (n, outputs, samples) for (n, inputs, samples) and the condition (n, c)."""
         return F.relu(self.film(self.second(self.first(x)), condition))
 
 
 class Film(nn.Module):
-    """(1 + gamma) x + beta, gamma and beta of each channel linear in the condition (Perez et al., eq. 1 and 2), both
-    0 at the start, so that an untrained network passes on what it sees."""
+    """Modulation of channels, (1 + gamma) x + beta (Perez et al., eq. 1 and 2).
+
+    gamma and beta of each channel are linear in the condition, and 0 at the start, so that an untrained network passes
+    on what it sees.
+    """
 
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
@@ -108,12 +117,14 @@ class Film(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Return x (n, channels, samples) modulated by the condition (n, c)."""
         gamma, beta = self.linear(condition).unsqueeze(-1).chunk(2, dim=1)
-        return (1 + gamma) * x + beta
+        modulated: Tensor = (1 + gamma) * x + beta
+        return modulated
 
 
 def build(architecture: str, dropout: float = 0.0) -> ABRNet:
-    """The network called `architecture`; raises ValueError when there is none of that name."""
+    """Build the network called `architecture`; raise ValueError when there is none of that name."""
     if architecture not in ARCHITECTURES:
         expected = f"expected one of {', '.join(ARCHITECTURES)}.{meant(architecture, ARCHITECTURES)}"
         raise ValueError(f"architecture is {architecture!r}; {expected}")

@@ -1,4 +1,4 @@
-"""Brainstem records as arrays, and what is wrong with the values of a file that was read."""
+"""Brainstem records as arrays, and the checks of values that were read from a file."""
 
 from __future__ import annotations
 
@@ -37,9 +37,20 @@ FLAGS = {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false"
 
 @dataclass(frozen=True)
 class Records:
-    """One row a record. waveforms, clean: (n, 200), of one unit; clean is None where there is none. statics: (n, 4) in
-    the order of STATICS. label: index into CLASSES. exists: whether there is a wave V; latency (ms) and amplitude (uV)
-    are its own, 0 where there is none. threshold: dB. split: train, val or test; None where the files say nothing."""
+    """Records, a row each.
+
+    Attributes:
+        waveforms: (n, 200).
+        clean: (n, 200), of the same unit; None where there is none.
+        statics: (n, 4), in the order of STATICS.
+        patient: (n,) names.
+        label: (n,), index into CLASSES.
+        exists: (n,), True where there is a wave V.
+        latency: (n,), of wave V, ms; 0 where there is none.
+        amplitude: (n,), of wave V, uV; 0 where there is none.
+        threshold: (n,), dB.
+        split: (n,), train, val or test; None where the files say nothing.
+    """
 
     waveforms: NDArray[np.float32]
     clean: NDArray[np.float32] | None
@@ -53,15 +64,24 @@ class Records:
     split: NDArray[np.str_] | None
 
     def of(self, chosen: NDArray[Any]) -> Records:
-        """Those that an index or a mask chooses."""
+        """Return those that an index or a mask chooses."""
         own: dict[str, Any] = vars(self)
-        return Records(**{name: None if values is None else values[chosen] for name, values in own.items()})
+        taken: dict[str, Any] = {name: None if values is None else values[chosen] for name, values in own.items()}
+        return Records(**taken)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file as it is. arrays: by the names of NAMES, as many rows each. numbers: of the rows, and `row` what to call
-    them: "record 1" of an npz, "line 2" of a CSV. called: what each array is called in the file. unused: the others."""
+    """A file as it is.
+
+    Attributes:
+        at: The file.
+        arrays: By the names of NAMES, as many rows each.
+        numbers: The numbers of the rows.
+        row: What to call a row: "record" in an npz, "line" in a CSV.
+        called: The name of each array in the file.
+        unused: The other names in the file.
+    """
 
     at: Path
     arrays: Mapping[str, NDArray[Any]]
@@ -71,11 +91,12 @@ class Table:
     unused: Sequence[str] = ()
 
     def place(self, index: int) -> str:
+        """Return the file and the number of a row, for messages."""
         return f"{self.at}, {self.row} {self.numbers[index]}"
 
 
 def checked(table: Table) -> Records:
-    """The arrays of a file as records; raises ValueError for the first thing that is wrong with them."""
+    """Return the arrays of a file as records; raise ValueError for the first thing that is wrong with them."""
     if not len(table.numbers):
         raise ValueError(f"{table.at} has no records; expected some")
     _check_sampling_rate(table)
@@ -115,6 +136,7 @@ def _check_sampling_rate(table: Table) -> None:
 
 
 def check_samples(path: Path, called: str, array: NDArray[Any]) -> None:
+    """Raise ValueError unless an array, (n, samples), has SAMPLES samples."""
     if array.shape[1] != SAMPLES:
         turned = " They look transposed: save array.T" if array.shape[0] == SAMPLES else ""
         raise ValueError(
@@ -136,7 +158,7 @@ def _signal(table: Table, name: str) -> NDArray[np.float32]:
 
 
 def _numbers(table: Table, name: str, where: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-    """Numbers within their range, at least `where`."""
+    """Return numbers, and refuse those out of their range, at least `where`."""
     values = _floats(table, name)
     low, high, unit = RANGES[name]
     asked = np.ones(len(values), bool) if where is None else where
@@ -152,7 +174,7 @@ def _numbers(table: Table, name: str, where: NDArray[np.bool_] | None = None) ->
 
 
 def _floats(table: Table, name: str) -> NDArray[np.float64]:
-    """Numbers of an array that may be text, as all cells of a CSV are."""
+    """Return the numbers of an array that may be text, as all cells of a CSV are."""
     array = table.arrays[name]
     if array.dtype.kind in "buif":
         return array.astype(np.float64)

@@ -27,9 +27,11 @@ CHUNK = 64  # clips that are transformed together
 
 @dataclass(frozen=True)
 class Picture:
-    """How a clip becomes a spectrogram: the arguments of `spectrogram.spectrogram`.
+    """Arguments of `spectrogram.spectrogram`, which makes a picture of a clip.
 
-    Raises ValueError for one that is out of its range."""
+    Raises:
+        ValueError: An argument is out of its range.
+    """
 
     n_fft: int = 2048
     hop: int = 256
@@ -56,7 +58,12 @@ PLAIN, PUBLISHED = Layout(), Picture()
 
 @dataclass(frozen=True)
 class Spectrograms:
-    """images: (n, 1, bins, frames) float32 decibels. ranks: (n,) float64."""
+    """Clips as pictures.
+
+    Attributes:
+        images: (n, 1, bins, frames) float32 decibels.
+        ranks: (n,) float64.
+    """
 
     images: Tensor
     ranks: NDArray[np.float64]
@@ -64,8 +71,19 @@ class Spectrograms:
 
 @dataclass(frozen=True)
 class Ranking:
-    """mean, std: of the training spectrograms, decibels. rate: samples a second; samples: of each clip, once cut or
-    followed by silence. summary: what there is, one line. fingerprints: of "train" and "val"."""
+    """The splits of a study's data.
+
+    Attributes:
+        train: The clips that train.
+        val: The clips that validate.
+        test: The clips of the test, if there are any.
+        mean: Of the training spectrograms, decibels.
+        std: Likewise.
+        rate: Samples a second.
+        samples: Of each clip, once cut or followed by silence.
+        summary: What there is, one line.
+        fingerprints: Of "train" and "val".
+    """
 
     train: Spectrograms
     val: Spectrograms
@@ -79,7 +97,7 @@ class Ranking:
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `load`, but for the folder, from the constants `data` of a study."""
+    """Return the arguments of `load`, but for the folder, from the constants `data` of a study."""
     layout = {field.name: options[field.name] for field in fields(Layout)}
     layout["columns"] = hashable(options["columns"])
     if (classes := options["classes"]) is not None:
@@ -107,16 +125,26 @@ def load(
     seed: int = 0,
     clips: int = 600,
 ) -> Ranking:
-    """The splits of the folder `root` (its layouts: `objectives.audio_angle.files`), or of made-up sounds.
+    """Return the splits of the user's folder, or of made-up sounds.
 
     Splits that the files name are those. What they leave open is cut from the training clips: `val_fraction` and
-    `test_fraction` of each rank, drawn from `seed`. Without `root`, `clips` sounds are generated from `seed` for
-    training and validation, and test sounds from another seed: test_fraction x clips, or as many as validation when
-    that is 0. sample_rate: see `files.read_clips`; of generated sounds 16000 if it is None. seconds: what all clips
-    are cut to, or brought to by silence after them; None: the longest clip.
+    `test_fraction` of each rank, drawn from `seed`. Without `root`, test sounds are made up from another seed.
 
-    Raises ValueError for an argument out of its range, for files that are wrong in any way, for a split without
-    pairs, and for a rank that a split lacks where ranks are classes."""
+    Args:
+        root: The folder (its layouts: `objectives.audio_angle.files`); None: sounds are made up.
+        layout: Which files to take, and how they are ranked.
+        picture: How a clip becomes a spectrogram.
+        sample_rate: See `files.read_clips`; of made-up sounds 16000 if it is None.
+        seconds: What all clips are cut to, or brought to by silence after them; None: the longest clip.
+        val_fraction: See above.
+        test_fraction: See above; of made-up sounds 0 means as many as validate.
+        seed: Of the splits and of made-up sounds.
+        clips: How many are made up to train and validate on.
+
+    Raises:
+        ValueError: An argument is out of its range, files are wrong in any way, a split is without pairs, or a split
+            lacks a rank where ranks are classes.
+    """
     if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
         raise ValueError(f"data.seconds is {seconds!r}; expected more than 0, or none for the longest clip")
     if root is None:
@@ -155,9 +183,11 @@ def load(
 
 
 def load_folder(root: Path, like: Ranking, layout: Layout, picture: Picture, sample_rate: int | None) -> Spectrograms:
-    """The clips of a held-out folder, as long as those of `like`: its test split, or else those of no split.
+    """Return the clips of a held-out folder, as long as those of `like`: its test split, or else those of no split.
 
-    Raises ValueError for files that are wrong in any way, and for a folder that has neither."""
+    Raises:
+        ValueError: Files that are wrong in any way, and for a folder that has neither.
+    """
     clips = read_clips(root, layout, sample_rate, picture.n_fft)
     if clips.rate != like.rate:
         raise ValueError(
@@ -176,7 +206,7 @@ def load_folder(root: Path, like: Ranking, layout: Layout, picture: Picture, sam
 
 
 def _split(clips: Clips, val_fraction: float, test_fraction: float, seed: int, where: str) -> dict[str, Clips]:
-    """The clips of each split that there is."""
+    """Return the clips of each split that there is."""
     given = [split or "train" for split in clips.splits] if any(clips.splits) else None
     values, counts = np.unique(clips.ranks, return_counts=True)
     if clips.levels is not None:

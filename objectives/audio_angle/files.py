@@ -6,7 +6,8 @@ A folder of classes, ranked in the order of the list (deg000, deg036, ... deg180
     train/{class}/..., val/{class}/..., test/{class}/..., or train_{class}/..., ...     the same, of a split
 
 Or a CSV of file and rank, labels.csv unless it is given another name; of a split: test_labels.csv beside it.
-Files of other kinds (notes, pictures) may lie anywhere."""
+Files of other kinds (notes, pictures) may lie anywhere.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +15,17 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas
 from numpy.typing import NDArray
 
+from objectives import layouts
 from objectives.audio_angle.wav import read_wav, resample
-from objectives.splits import SPELLINGS, SPLITS
-from objectives.tables import read_table
+from objectives.layouts import Listing, check_folder, names_beside, names_in
+from objectives.splits import SPLITS
 from objectives.wording import holds, meant
 
 CLASSES = ("deg000", "deg036", "deg072", "deg108", "deg144", "deg180")
@@ -31,14 +35,20 @@ ALIASES = {"file": ("filename", "path", "wav"), "patient": ("patient_id",)}
 
 @dataclass(frozen=True)
 class Layout:
-    """Which files there are and what ranks them.
+    """Options that say which files there are, and how they are ranked.
 
-    classes: in the order of their ranks; None: deg000 to deg180 for folders, any numbers for a CSV. material,
-    frequency: of the folders, which to take. labels: the CSV; None: labels.csv if there is one, else folders. audio:
-    the folder of the CSV's files; None: where the CSV is. columns: what the CSV calls file, rank, patient and split,
-    as pairs. ignore_extra: wav files and folders that belong to nothing are passed over instead of refused.
+    Attributes:
+        classes: Names in the order of their ranks; None: deg000 to deg180 for folders, any numbers for a CSV.
+        material: Of the folders, the material to take.
+        frequency: Of the folders, the frequency to take.
+        labels: The CSV; None: labels.csv if there is one, else folders.
+        audio: The folder of the CSV's files; None: where the CSV is.
+        columns: What the CSV calls file, rank, patient and split, as pairs.
+        ignore_extra: Pass over wav files and folders that belong to nothing, instead of refusing them.
 
-    Raises ValueError for a name that is no text."""
+    Raises:
+        ValueError: A name is no text.
+    """
 
     classes: tuple[str, ...] | None = None
     material: str = "plastic"
@@ -57,9 +67,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Clips:
-    """waves: (samples,) float32 of each clip, one channel, any lengths. rate: samples a second of all. ranks: (n,)
-    float64. names: what to call each clip. splits: of each, as the files say it, "" where they do not. groups: whose
-    each clip is, such as the speaker's, or None. levels: the names of the ranks 0, 1, ..., or None."""
+    """Sounds of one folder.
+
+    Attributes:
+        waves: (samples,) float32 of each clip, one channel, of any length.
+        rate: Samples a second of all clips.
+        ranks: (n,) float64.
+        names: What to call each clip.
+        splits: The split of each clip, "" where the files do not say.
+        groups: Whose each clip is, such as the speaker's, or None.
+        levels: The names of the ranks 0, 1, ..., or None.
+    """
 
     waves: tuple[NDArray[np.float32], ...]
     rate: int
@@ -70,60 +88,52 @@ class Clips:
     levels: tuple[str, ...] | None
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One file before it is read. source: the line of the CSV that names it, or nothing."""
-
-    path: Path
-    rank: float
-    split: str
-    group: str = ""
-    source: str = ""
-
-
 def read_clips(root: Path, layout: Layout, sample_rate: int | None = None, shortest: int = 1) -> Clips:
-    """All clips of a folder, in the order of their names or of the CSV.
+    """Return all clips of a folder, in the order of their names or of the CSV.
 
-    sample_rate: what all are resampled to; None: they have one rate already. shortest: the fewest samples that a clip
-    may have. Raises ValueError for whatever is wrong with the files."""
+    Args:
+        root: The folder.
+        layout: Which files to take, and how they are ranked.
+        sample_rate: What all clips are resampled to; None: they have one rate already.
+        shortest: The fewest samples that a clip may have.
+
+    Raises:
+        ValueError: Whatever is wrong with the files.
+    """
     if sample_rate is not None and not (isinstance(sample_rate, int) and sample_rate > 0):
         raise ValueError(f"data.sample_rate is {sample_rate!r}; expected a whole number of samples a second, or none")
-    if not root.is_dir():
-        beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
-        problem = "is a file" if root.exists() else "does not exist"
-        raise ValueError(f"{root} {problem}; expected a folder of sounds.{meant(root.name, beside)}")
+    check_folder(root, "a folder of sounds")
     if tables := _tables(root, layout):
-        entries, levels = _from_tables(root, tables, layout), layout.classes
+        rows, levels = _from_tables(root, tables, layout), layout.classes
     else:
-        entries, levels = _from_folders(root, layout), layout.classes or CLASSES
-    waves, rate = _read(entries, sample_rate, shortest)
-    groups = tuple(entry.group for entry in entries)
+        rows, levels = _from_folders(root, layout), layout.classes or CLASSES
+    waves, rate = _read(list(rows["path"]), sample_rate, shortest)
     return Clips(
         waves=tuple(waves),
         rate=rate,
-        ranks=np.array([entry.rank for entry in entries]),
-        names=tuple(entry.path.name for entry in entries),
-        splits=tuple(entry.split for entry in entries),
-        groups=groups if any(groups) else None,
+        ranks=rows["value"].to_numpy(np.float64),
+        names=tuple(path.name for path in rows["path"]),
+        splits=tuple(rows["split"]),
+        groups=tuple(rows["patient"]) if "patient" in rows else None,
         levels=levels,
     )
 
 
-def _read(entries: Sequence[Entry], sample_rate: int | None, shortest: int) -> tuple[list[NDArray[np.float32]], int]:
+def _read(paths: Sequence[Path], sample_rate: int | None, shortest: int) -> tuple[list[NDArray[np.float32]], int]:
     waves: list[NDArray[np.float32]] = []
     rate = sample_rate
-    for entry in entries:
-        wave, own = read_wav(entry.path)
+    for path in paths:
+        wave, own = read_wav(path)
         rate = rate or own
         if sample_rate is None and own != rate:
             raise ValueError(
-                f"{entry.path} has {own} samples a second and {entries[0].path.name} {rate}; expected one rate "
+                f"{path} has {own} samples a second and {paths[0].name} {rate}; expected one rate "
                 f"(data.sample_rate: {rate} resamples what differs)"
             )
         wave = resample(wave, own, rate)
         if len(wave) < shortest:
             raise ValueError(
-                f"{entry.path} is too short: {len(wave)} samples at {rate} a second, and one window of the spectrogram "
+                f"{path} is too short: {len(wave)} samples at {rate} a second, and one window of the spectrogram "
                 f"takes {shortest}; expected a longer clip, the file left out, or a smaller data.n_fft"
             )
         waves.append(wave.astype(np.float32))
@@ -131,59 +141,29 @@ def _read(entries: Sequence[Entry], sample_rate: int | None, shortest: int) -> t
 
 
 def _tables(root: Path, layout: Layout) -> dict[str, Path]:
-    """The CSVs that there are, by split; the one that was asked for, even if it is not there."""
+    """Find the CSVs by split; the one that was asked for counts even if it is not there."""
     plain = root / (layout.labels or LABELS)
     places = {split: plain.with_name(f"{split}_{plain.name}" if split else plain.name) for split in ("", *SPLITS)}
     found = {split: path for split, path in places.items() if path.is_file()}
     return found or ({"": plain} if layout.labels else {})
 
 
-def _from_tables(root: Path, tables: Mapping[str, Path], layout: Layout) -> list[Entry]:
+def _from_tables(root: Path, tables: Mapping[str, Path], layout: Layout) -> pandas.DataFrame:
     audio = root / layout.audio if layout.audio else next(iter(tables.values())).parent
     if not audio.is_dir():
-        beside = [path.name for path in audio.parent.iterdir() if path.is_dir()] if audio.parent.is_dir() else []
-        raise ValueError(f"data.audio: {audio} is no folder; expected that of the files.{meant(audio.name, beside)}")
-    entries: dict[Path, Entry] = {}
-    for split, table in tables.items():
-        rows = read_table(table, dict(layout.columns), ("file", "rank"), ALIASES)
-        for line, row in zip(rows.index, rows.to_dict("records"), strict=True):
-            where = f"{table} line {line}"
-            path = audio / row["file"]
-            if path in entries:
-                raise ValueError(f"{where} names {row['file']} a second time, after {entries[path].source}")
-            if not path.is_file():
-                beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-                raise ValueError(
-                    f"{where}: {path} does not exist; expected the file, or the line left out."
-                    f"{meant(path.name, beside)}"
-                )
-            named = split or _split(row["split"], where) if "split" in row else split
-            entries[path] = Entry(path, _rank(row["rank"], layout.classes, where), named, row.get("patient", ""), where)
-    if not layout.ignore_extra:
-        for folder in sorted({path.parent for path in entries}):
-            for path in _wavs(folder):
-                if path not in entries:
-                    listed = " or ".join(table.name for table in tables.values())
-                    raise ValueError(
-                        f"{path} is not in {listed}; expected a row for it, the file elsewhere, or "
-                        f"data.ignore_extra: true.{meant(path.name, [one.name for one in entries])}"
-                    )
-    return list(entries.values())
+        expected = f"expected that of the files.{meant(audio.name, names_beside(audio))}"
+        raise ValueError(f"data.audio: {audio} is no folder; {expected}")
+    rank = partial(_rank, classes=layout.classes)
+    columns, extra = dict(layout.columns), layout.ignore_extra
+    listing = Listing("sound", (".wav",), "rank", rank, columns, ALIASES, everywhere=False, ignore_extra=extra)
+    return listing.read(tables, audio)[0]
 
 
-def _split(cell: str, where: str) -> str:
-    if (split := SPELLINGS.get(cell.lower())) is None:
-        raise ValueError(f"{where}: the split is {cell!r}; expected train, val or test.{meant(cell, SPELLINGS)}")
-    return split
-
-
-def _rank(cell: str, classes: Sequence[str] | None, where: str) -> float:
+def _rank(cell: str, classes: Sequence[str] | None) -> float:
     if classes is not None:
         if cell not in classes:
-            raise ValueError(
-                f"{where}: the rank is {cell!r}; expected one of data.classes: {', '.join(classes)}."
-                f"{meant(cell, classes)}"
-            )
+            expected = f"expected one of data.classes: {', '.join(classes)}.{meant(cell, classes)}"
+            raise ValueError(f"the rank is {cell!r}; {expected}")
         return float(classes.index(cell))
     try:
         rank = float(cell)
@@ -191,70 +171,61 @@ def _rank(cell: str, classes: Sequence[str] | None, where: str) -> float:
         rank = math.nan
     if not math.isfinite(rank):
         raise ValueError(
-            f"{where}: the rank is {cell!r}; expected a number, or names in the order of their ranks in data.classes"
+            f"the rank is {cell!r}; expected a number, or names in the order of their ranks in data.classes"
         )
     return rank
 
 
-def _from_folders(root: Path, layout: Layout) -> list[Entry]:
+def _from_folders(root: Path, layout: Layout) -> pandas.DataFrame:
     classes = layout.classes or CLASSES
-    folders = _class_folders(root, classes, layout.ignore_extra)
-    if not folders:
-        raise ValueError(
-            f"{root} {holds(_names(root))}; expected a folder of sounds for each class ({', '.join(classes)}), or "
-            f"{layout.labels or LABELS} with the columns file and rank"
-        )
-    entries = []
-    for split in sorted({split for split, _ in folders}):
+    expected = (
+        f"a folder of sounds for each class ({', '.join(classes)}), or {layout.labels or LABELS} with the columns file "
+        "and rank"
+    )
+    folders = layouts.Layout(classes, ("",), "a folder of sounds", expected)
+    places = folders.find(root)
+    if not layout.ignore_extra:
+        _check_extra(root, classes, {path for found in places.values() for path in found.values()})
+    if not places:
+        raise folders.nothing_found(root)
+    rows: list[tuple[Path, float, str]] = []
+    for split, found in sorted(places.items()):
         for rank, name in enumerate(classes):
-            if (folder := folders.get((split, name))) is None:
-                beside = sorted(name for other, name in folders if other == split)
+            if name not in found:
                 raise ValueError(
                     f"{root} has no folder for class {name}{f' in split {split}' if split else ''}, only for "
-                    f"{', '.join(beside)}; expected one for each of data.classes"
+                    f"{', '.join(sorted(found))}; expected one for each of data.classes"
                 )
-            entries += [Entry(path, float(rank), split) for path in _class_files(folder, name, layout)]
-    return entries
+            rows += [(path, float(rank), split) for path in _class_files(found[name], name, layout)]
+    return pandas.DataFrame(rows, columns=["path", "value", "split"])
 
 
-def _class_folders(root: Path, classes: Sequence[str], ignore_extra: bool) -> dict[tuple[str, str], Path]:
-    """Where the sounds of a split and a class are."""
-    candidates: list[tuple[str, str, Path]] = []  # split, what should be a class, where
-    for folder in _folders(root):
-        split, _, rest = folder.name.partition("_")
-        if folder.name in SPLITS:
-            candidates += [(folder.name, inner.name, inner) for inner in _folders(folder)]
-        elif split in SPLITS:
-            candidates.append((split, rest, folder))
-        else:
-            candidates.append(("", folder.name, folder))
-    found: dict[tuple[str, str], Path] = {}
-    for split, name, folder in candidates:
-        if name in classes:
-            if (other := found.setdefault((split, name), folder)) != folder:
-                raise ValueError(f"{other} and {folder} are both class {name} of split {split}; expected one of them")
-        elif not ignore_extra:
+def _check_extra(root: Path, classes: Sequence[str], used: set[Path]) -> None:
+    """Refuse folders that are no class, and sounds that lie beside the folders."""
+    of_splits = [folder for folder in _folders(root) if folder.name in SPLITS]
+    for folder in [one for parent in (root, *of_splits) for one in _folders(parent)]:
+        if folder not in used and folder not in of_splits:
+            split, _, rest = folder.name.partition("_")
+            name = rest if split in SPLITS else folder.name
             raise ValueError(
                 f"{folder} is not a class; expected folders named as in data.classes ({', '.join(classes)}), or "
                 f"data.ignore_extra: true.{meant(name, classes)}"
             )
-    if not ignore_extra:
-        for folder in {root, *(folder.parent for folder in found.values()), *found.values()}:
-            for path in _wavs(folder):
-                raise ValueError(
-                    f"{path} lies beside the folders; expected {{class}}/{{material}}/{{material}}_{{class}}_"
-                    "{frequency}_{sequence}.wav, or data.ignore_extra: true"
-                )
-    return found
+    for folder in {root, *(folder.parent for folder in used), *used}:
+        for path in _wavs(folder):
+            raise ValueError(
+                f"{path} lies beside the folders; expected {{class}}/{{material}}/{{material}}_{{class}}_"
+                "{frequency}_{sequence}.wav, or data.ignore_extra: true"
+            )
 
 
 def _class_files(folder: Path, name: str, layout: Layout) -> list[Path]:
-    """The sounds of a class that are of the material and the frequency."""
+    """Return the sounds of a class that are of the material and the frequency."""
     material = folder / layout.material
     if not material.is_dir():
         held = [one.name for one in _folders(folder)]
         raise ValueError(
-            f"{folder} {holds(_names(folder))}; expected a folder {layout.material} (data.material)."
+            f"{folder} {holds(names_in(folder))}; expected a folder {layout.material} (data.material)."
             f"{meant(layout.material, held)}"
         )
     pattern = re.compile(rf"{re.escape(layout.material)}_{re.escape(name)}_([^_]+)_(\d+)", re.ASCII)
@@ -284,10 +255,6 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-
-
 def _wavs(folder: Path) -> list[Path]:
-    # Some systems leave a ._name beside each name: not sounds.
+    # Some systems leave a ._name beside each name, which is no sound.
     return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".wav" and not p.name.startswith("."))

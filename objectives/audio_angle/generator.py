@@ -1,19 +1,24 @@
 """Made-up impact sounds from six angles, for when there are no files.
 
 A small plastic object is struck and rings for milliseconds near 3 kHz. Two things tell the angle between it and the
-axis of the microphone: a second path (a reflection) that comes the later the larger the angle is, which cuts notches
-into the spectrum at odd multiples of 1 / (2 delay); and the shadow of the housing, which takes away high frequencies.
-What hides them: strikes, resonances and their tilt, loudness, noise and reverberation are drawn anew for each clip, the
-strength of the reflection too, and nobody stands exactly at the angle. It knows nothing of spectrograms and splits."""
+axis of the microphone. A second path (a reflection) comes the later the larger the angle is, and cuts notches into the
+spectrum at odd multiples of 1 / (2 delay). The shadow of the housing takes away high frequencies.
+
+Other things hide the angle: strikes, resonances and their tilt, loudness, noise, reverberation and the strength of the
+reflection are drawn anew for each clip, and the true angle lies about that of the class. This module knows nothing of
+spectrograms and splits.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from objectives.audio_angle.files import CLASSES, Clips
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 RATE = 16_000  # samples a second, unless another is asked for
 SECONDS = 0.5
@@ -27,10 +32,13 @@ LEAST_RATE, LEAST_SECONDS = 8000, 0.1
 
 
 def generate(clips: int, seed: int, rate: int = RATE, seconds: float = SECONDS) -> Clips:
-    """`clips` sounds of as many samples, as many of each angle as may be; ranks 0 to 5 for deg000 to deg180.
+    """Make up sounds of as many samples, as many of each angle as may be; ranks 0 to 5 for deg000 to deg180.
 
-    The same arguments give the same bytes. Raises ValueError for fewer clips than angles, a rate below 8000, less than
-    0.1 seconds, and a negative seed."""
+    The same arguments give the same bytes.
+
+    Raises:
+        ValueError: Fewer clips than angles, a rate below 8000, less than 0.1 seconds, or a negative seed.
+    """
     for name, value, least in (("clips", clips, len(CLASSES)), ("seed", seed, 0), ("sample_rate", rate, LEAST_RATE)):
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
@@ -52,7 +60,7 @@ def generate(clips: int, seed: int, rate: int = RATE, seconds: float = SECONDS) 
 
 
 def _sounds(rng: np.random.Generator, ranks: NDArray[np.intp], rate: int, samples: int) -> NDArray[np.float32]:
-    """(n, samples), peaks from 0.1 to 0.9."""
+    """Return sounds, (n, samples), with peaks from 0.1 to 0.9."""
     n = len(ranks)
     size = 2 * samples  # so that nothing runs around the end of the transform
     frequency = np.fft.rfftfreq(size, 1 / rate)
@@ -66,11 +74,12 @@ def _sounds(rng: np.random.Generator, ranks: NDArray[np.intp], rate: int, sample
     noise = np.fft.irfft(np.fft.rfft(rng.standard_normal((n, samples))) / _pink(samples, rate), samples)
     noisy = clean + noise * _rms(clean) / _rms(noise) * 10 ** (-rng.uniform(10, 30, (n, 1)) / 20)
     peak = rng.uniform(0.1, 0.9, (n, 1))
-    return (noisy * peak / np.abs(noisy).max(1, keepdims=True)).astype(np.float32)
+    sounds: NDArray[np.float32] = (noisy * peak / np.abs(noisy).max(1, keepdims=True)).astype(np.float32)
+    return sounds
 
 
 def _strikes(rng: np.random.Generator, n: int, rate: int, samples: int) -> Array:
-    """(n, samples): one to three strikes, each a click and the modes of the object, which are the clip's own."""
+    """Return one to three strikes a clip, each a click and the clip's own modes of the object: (n, samples)."""
     time = np.arange(min(samples, round(0.2 * rate))) / rate  # by then it has rung out
     modes = rng.uniform(600, 0.45 * rate, (n, MODES, 1))
     modes[:, :3] = RESONANCE * (1 + 0.06 * rng.standard_normal((n, 3, 1)))
@@ -87,31 +96,33 @@ def _strikes(rng: np.random.Generator, n: int, rate: int, samples: int) -> Array
     return np.fft.irfft(single * np.fft.rfft(train, 2 * samples), 2 * samples)[:, :samples]
 
 
-def _direction(rng: np.random.Generator, angle: Array, frequency: Array) -> NDArray[np.complex128]:
-    """(n, frequencies): what the angle does to a sound."""
+def _direction(rng: np.random.Generator, angle: Array, frequency: Array) -> Array:
+    """Return the effect of the angle on a sound: (n, frequencies)."""
     part = (1 - np.cos(np.deg2rad(angle))) / 2  # 0 at 0 degrees, 1 at 180
     delay = DELAY[0] + (DELAY[1] - DELAY[0]) * part
     edge = SHADOW[0] * (SHADOW[1] / SHADOW[0]) ** part
     reflected = rng.uniform(0.55, 0.9, angle.shape) * np.exp(-2j * np.pi * frequency * delay)
-    return (1 + reflected) / np.sqrt(1 + (frequency / edge) ** 2)
+    response: Array = (1 + reflected) / np.sqrt(1 + (frequency / edge) ** 2)
+    return response
 
 
 def _tilt(rng: np.random.Generator, n: int, frequency: Array) -> Array:
-    """(n, frequencies): how bright a strike is, by up to 3 decibels an octave either way."""
+    """Return the brightness of a strike, by up to 3 decibels an octave either way: (n, frequencies)."""
     octaves = np.log2(np.maximum(frequency, 50) / 1000)
     tilt: Array = 10 ** (rng.uniform(-3, 3, (n, 1)) * octaves / 20)
     return tilt
 
 
 def _tail(rng: np.random.Generator, n: int, rate: int, samples: int) -> Array:
-    """(n, samples): a room that answers from everywhere, and so says nothing of the angle."""
+    """Return a room that answers from everywhere, and so says nothing of the angle: (n, samples)."""
     fade = rng.uniform(0.05, 0.4, (n, 1)) / 6.9  # seconds to -60 decibels, to 1 / e
     tail: Array = rng.standard_normal((n, samples)) * np.exp(-np.arange(samples) / rate / fade)
     return tail
 
 
 def _pink(samples: int, rate: int) -> Array:
-    return np.sqrt(np.maximum(np.fft.rfftfreq(samples, 1 / rate), 50.0))
+    amplitude: Array = np.sqrt(np.maximum(np.fft.rfftfreq(samples, 1 / rate), 50.0))
+    return amplitude
 
 
 def _rms(waves: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What a pass over pairs or clips is measured by, the statistics of gradient harmonising among them."""
+"""Metrics of a pass over pairs or clips, the statistics of gradient harmonising among them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,27 @@ STATISTICS_OVER = ("epoch", "first_batch")
 
 
 class Measures:
-    """Called as `objectives.training.fit` calls its metrics.
+    """Metrics of a pass, called as the training loop calls its metrics.
 
-    bins, margin: of the loss. batch_size: pairs in a batch. over: "epoch" or "first_batch", the pairs that the
-    statistics of gradient norms are taken over. alpha, momentum: of the loss too; at an alpha of 0 it weights no
-    pairs, above it is said once when the weighting does nothing. Raises ValueError for another `over`."""
+    If the weighting of pairs does nothing, it prints that once.
+    """
 
     def __init__(
         self, bins: int, margin: float, batch_size: int, over: str, alpha: float, momentum: float = 0.0
     ) -> None:
+        """Set what is measured.
+
+        Args:
+            bins: Of the loss.
+            margin: Of the loss.
+            batch_size: Pairs in a batch.
+            over: "epoch" or "first_batch", the pairs that the statistics of gradient norms are taken over.
+            alpha: Of the loss; at 0 it weights no pairs.
+            momentum: Of the loss.
+
+        Raises:
+            ValueError: `over` is another word.
+        """
         if over not in STATISTICS_OVER:
             raise ValueError(f"ghm_statistics is {over!r}; expected {' or '.join(STATISTICS_OVER)}")
         self._bins, self._margin, self._batch_size, self._over = bins, margin, batch_size, over
@@ -35,9 +47,12 @@ class Measures:
         self._silent = alpha == 0
 
     def __call__(self, outputs: Mapping[str, Tensor], split: str) -> dict[str, Any]:
-        """Of "train": pair_accuracy over the pairs drawn, pairs_per_batch, and as ghm_<name> the statistics of
-        `statistics_of` and the loss's alpha, margin and momentum, 0-d. Of others: pair_accuracy and kendall_tau over
-        all clips."""
+        """Return the metrics of a split.
+
+        Those of "train" are pair_accuracy over the pairs drawn, pairs_per_batch, and as ghm_<name> the statistics of
+        `statistics_of` and the loss's alpha, margin and momentum, 0-d. Those of other splits are pair_accuracy and
+        kendall_tau over all clips.
+        """
         found = {name: values.numpy() for name, values in outputs.items()}
         if split != "train":
             ranks, scores = found["rank"], found["score"]
@@ -58,9 +73,12 @@ class Measures:
 
 
 def statistics_of(norms: NDArray[Any], weights: NDArray[Any], bins: int) -> dict[str, Any]:
-    """`objectives.losses.ghm.gradient_statistics` of the norms, (n,), and besides: weights, (bins,), the mean weight
-    of the pairs in each bin, NaN where there are none; histogram, (50,), how many norms lie in each fiftieth of 0 to
-    1, the last one closed."""
+    """Return the statistics of gradient norms and weights, (n,) each.
+
+    They are those of `objectives.losses.ghm.gradient_statistics`; weights (bins,), the mean weight of the pairs in each
+    bin, NaN where there are none; and histogram (50,), how many norms lie in each fiftieth of 0 to 1, the last one
+    closed.
+    """
     index, counts = (part.numpy() for part in histogram(torch.from_numpy(norms), bins))
     sums = np.bincount(index, weights, minlength=bins)
     means = np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0)
@@ -69,7 +87,7 @@ def statistics_of(norms: NDArray[Any], weights: NDArray[Any], bins: int) -> dict
 
 
 def inert(statistics: Mapping[str, Any], bins: int, margin: float) -> str:
-    """The sentence on a mechanism that gives nearly all pairs one weight."""
+    """Return the sentence on a weighting that gives nearly all pairs one weight."""
     most = int(statistics["most_populated"])
     share = statistics["shares"][most]
     low, high = most / bins, (most + 1) / bins

@@ -1,8 +1,11 @@
 """Residual networks that give a spectrogram one score: (n, 1, bins, frames) to (n,).
 
+The last features are averaged over time, but only partly over frequency, since the place of a notch in the spectrum
+tells its angle.
+
 Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, with the basic block of 3x3
-convolutions. What comes out is averaged over time, but only partly over frequency: where in the spectrum a notch lies
-is what tells its angle."""
+convolutions.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ BANDS = 8  # along the frequencies, seen by the last layer
 
 
 class ResidualRanker(nn.Module):
-    """A stem of `base_width` channels, three stages of widths f, 2f, 4f (f = `base_width`) with `blocks` residual
-    blocks each, the second and third at half the resolution of the one before; a linear layer over 8 bands.
+    """A stem, three stages of widths f, 2f, 4f (f = `base_width`), and a linear layer over 8 bands.
 
-    Initialised after He et al., "Delving Deep into Rectifiers", ICCV 2015, eq. 14 (fan out). No bias in the last
-    layer: only differences of scores matter."""
+    Each stage has `blocks` residual blocks, the second and third at half the resolution of the one before. Weights are
+    initialised after He et al., "Delving Deep into Rectifiers", ICCV 2015, eq. 14 (fan out). The last layer has no
+    bias, since only differences of scores matter.
+    """
 
     def __init__(self, base_width: int = 16, blocks: int = 1) -> None:
         super().__init__()
@@ -40,12 +44,17 @@ class ResidualRanker(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.stages(self.stem(x))).flatten(1)).squeeze(1)
+        """Return a score for each spectrogram, (n,)."""
+        scores: Tensor = self.head(self.pool(self.stages(self.stem(x))).flatten(1))
+        return scores.squeeze(1)
 
 
 class Residual(nn.Module):
-    """ReLU of shortcut + body; the body is two normalised 3x3 convolutions with a ReLU between, the shortcut a
-    normalised 1x1 convolution where the shape changes."""
+    """Residual block: ReLU of shortcut + body.
+
+    The body is two normalised 3x3 convolutions with a ReLU between, the shortcut a normalised 1x1 convolution where the
+    shape changes.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -63,6 +72,7 @@ class Residual(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (n, outputs, bins / stride, frames / stride)."""
         return F.relu(self.shortcut(x) + self.body(x))
 
 
@@ -71,7 +81,7 @@ ARCHITECTURES = {"resnet_small": (1, 1), "resnet_deep": (3, 1), "resnet_wide": (
 
 
 def build(architecture: str, base_width: int = 16) -> ResidualRanker:
-    """The network called `architecture`; raises ValueError when there is none of that name."""
+    """Build the network called `architecture`; raise ValueError when there is none of that name."""
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture is {architecture!r}; expected one of {', '.join(ARCHITECTURES)}")
     blocks, times = ARCHITECTURES[architecture]

@@ -1,4 +1,4 @@
-"""Train one network to rank sounds, and score the kept weights on held-out clips."""
+"""Training of one network that ranks sounds, and scores of the kept weights on held-out clips."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from objectives.audio_angle.data import Ranking, Spectrograms
 from objectives.audio_angle.measures import Measures
 from objectives.audio_angle.pairs import all_pairs, draw_pairs
 from objectives.losses.ghm_ranking import GHMRankingLoss
-from objectives.options import chosen
-from objectives.recording import WEIGHTS, load_weights, write_data
-from objectives.training import LOOP_DEFAULTS, Batch, Settings, fit, pick_device, score, settings_in, to_device
+from objectives.losses.own import EXPECTED
+from objectives.micro_batches import Batch, Result
+from objectives.options import OWN_LOSS
+from objectives.task import Evaluation, Task
+from objectives.training import LOOP_DEFAULTS, Problem, to_device
 
 DEFAULTS: dict[str, Any] = {
     **LOOP_DEFAULTS,
@@ -62,102 +64,152 @@ EVALUATION_CLIPS = 64
 
 
 def train(trial: Trial) -> dict[str, float]:
-    """params and constants: those of DEFAULTS, searched or not; all may be left out, and without data.root the sounds
-    are generated. loss: "hinge" with margin, or "ghm_ranking" with bins, alpha, margin and momentum.
+    """Train a network on the sounds of a study, or on generated ones if there is no data.root.
 
-    Reports for train and val the loss and its components original and reweighted, and pair_accuracy (of train over
-    the epoch's pairs, of val over all pairs of validation clips); val_kendall_tau; train_ghm_<statistic>
-    (`objectives.audio_angle.measures`) and what `objectives.training.fit` adds. Returns those of the epoch of the
-    best val_pair_accuracy."""
-    options = chosen(trial, DEFAULTS)
-    _check_counts(options)
-    dataset = _load(trial.root, options["data"])
-    print(dataset.summary, flush=True)
-    write_data(trial.directory, dataset.fingerprints)
-    device = pick_device()
-    (images,) = to_device([dataset.train.images], device)
-    count = options["pairs_per_epoch"] or len(images)
+    Each epoch reports, for train and val, the loss and its components original and reweighted, and pair_accuracy (of
+    train over the epoch's pairs, of val over all pairs of validation clips); val_kendall_tau; train_ghm_<statistic>
+    (`objectives.audio_angle.measures`); and what the training loop adds.
 
-    torch.manual_seed(trial.seed)
-    model = models.build(options["architecture"], options["base_width"]).to(device)
-    criterion, held_out_criterion = criterion_of(options).to(device), held_out_criterion_of(options).to(device)
-    measures = measures_of(options)
+    Args:
+        trial: Its parameters and constants are those of DEFAULTS, searched or not; all may be left out. loss is
+            "hinge" with margin, "ghm_ranking" with bins, alpha, margin and momentum, or a loss of the user's own.
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        first, second, sign = draw_pairs(dataset.train.ranks, count, trial.seed, epoch)
-        for one in torch.arange(count).split(options["batch_size"]):
-            # A clip that is in several pairs is scored once.
-            clips, places = torch.unique(torch.cat([first[one], second[one]]), return_inverse=True)
-            scaled = _scaled(images[clips.to(images.device)], dataset, device)
-            yield (sign[one].to(device), places[: len(one)].to(device), places[len(one) :].to(device), scaled)
-
-    held_out = _whole(dataset.val, dataset, device, options["data"]["validation_pairs"], options["data"]["seed"])
-
-    def losses(network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return losses_of(criterion if network.training else held_out_criterion, network, batch)
-
-    settings = Settings(monitor="val_pair_accuracy", maximize=True, **settings_in(options))
-    return fit(trial, model, settings, batches, lambda: [held_out], losses, measures, criterion, split=parts_of)
+    Returns:
+        The metrics of the epoch of the best val_pair_accuracy.
+    """
+    return AudioAngle(trial).train()
 
 
 def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
-    """Score the weights that `train` kept in `trial.directory`: loss, original, reweighted, pair_accuracy, kendall_tau.
+    """Score the kept weights on held-out clips: loss, original, reweighted, pair_accuracy, kendall_tau."""
+    return AudioAngle(trial).evaluate(folder)
 
-    folder: held-out clips in one of the layouts of `data.load_folder`; None: the test split of the study's own data.
-    Raises FileNotFoundError without weights, ValueError when there is no test split."""
-    options = chosen(trial, DEFAULTS)
-    dataset = _load(trial.root, options["data"])
-    clips = dataset.test
-    if folder is not None:
-        given = data.arguments(options["data"])
-        clips = data.load_folder(folder, dataset, given["layout"], given["picture"], given["sample_rate"])
-    if clips is None:
-        raise ValueError(
-            "the study's data has no test split: neither do its files name one nor is there a data.test_fraction"
+
+class AudioAngle(Task[Ranking, Spectrograms, nn.Module]):
+    """A trial of the ranking of sounds."""
+
+    defaults = DEFAULTS
+    tensors_of_loss = 3
+    monitor = "val_pair_accuracy"
+    no_test = "neither do its files name one nor is there a data.test_fraction"
+
+    def check_options(self) -> None:
+        """Raise ValueError for a count that is no whole number of at least 1."""
+        counts = {name: self.options[name] for name in ("base_width", "batch_size", "pairs_per_epoch")}
+        counts["data.validation_pairs"] = self.options["data"]["validation_pairs"]
+        for name, value in counts.items():
+            optional = name in ("pairs_per_epoch", "data.validation_pairs")
+            if not (isinstance(value, int) and value >= 1) and not (optional and value is None):
+                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1{' or none' * optional}")
+
+    def load(self, root: Path | None) -> Ranking:
+        """Load the spectrograms of each split."""
+        return data.load(root, **data.arguments(self.options["data"]))
+
+    def test_split(self) -> Spectrograms | None:
+        """Return the test clips of the study's data."""
+        return self.dataset.test
+
+    def load_held_out(self, folder: Path) -> Spectrograms:
+        """Load held-out clips in one of the layouts of `data.load_folder`."""
+        given = data.arguments(self.options["data"])
+        return data.load_folder(folder, self.dataset, given["layout"], given["picture"], given["sample_rate"])
+
+    def build(self) -> nn.Module:
+        """Build the network that gives each spectrogram a score."""
+        return models.build(self.options["architecture"], self.options["base_width"])
+
+    def problem(self, model: nn.Module) -> Problem:
+        """Return the pairs of an epoch with their clips, and what measures them."""
+        train = self.dataset.train
+        (images,) = to_device([train.images], self.device)
+        count = self.options["pairs_per_epoch"] or len(images)
+        own = self.options.get(OWN_LOSS)
+        criterion = criterion_of(self.options).to(self.device)
+        held_out_criterion = self._held_out_criterion()
+        held_out = self._whole(self.dataset.val)
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            first, second, sign = draw_pairs(train.ranks, count, self.trial.seed, epoch)
+            for start in range(0, count, self.options["batch_size"]):
+                pairs = slice(start, start + self.options["batch_size"])
+                # A clip that is in several pairs is scored once.
+                clips, places = torch.unique(torch.cat([first[pairs], second[pairs]]), return_inverse=True)
+                a, b = (one.to(self.device) for one in places.tensor_split(2))
+                yield sign[pairs].to(self.device), a, b, self._scaled(images[clips.to(images.device)])
+
+        def losses(network: nn.Module, batch: Batch) -> Result:
+            return losses_of(criterion if network.training else held_out_criterion, network, batch, own)
+
+        trained = criterion if own is None else nn.ModuleList([criterion, own])
+        return Problem(batches, lambda: [held_out], losses, measures_of(self.options), trained, split=parts_of)
+
+    def evaluation(self, model: nn.Module, held_out: Spectrograms) -> Evaluation:
+        """Return held-out clips as one batch, with the losses and metrics of validation."""
+        criterion, own = self._held_out_criterion(), self.options.get(OWN_LOSS)
+        return Evaluation(
+            [self._whole(held_out)],
+            lambda network, batch: losses_of(criterion, network, batch, own),
+            measures_of(self.options),
         )
-    device = pick_device()
-    model = models.build(options["architecture"], options["base_width"]).to(device)
-    model.load_state_dict(load_weights(trial.directory / WEIGHTS, device)["model"])
-    criterion = held_out_criterion_of(options).to(device)
-    measures = measures_of(options)
-    whole = _whole(clips, dataset, device, options["data"]["validation_pairs"], options["data"]["seed"])
-    return score(model, [whole], lambda network, batch: losses_of(criterion, network, batch), measures)
+
+    def _held_out_criterion(self) -> GHMRankingLoss:
+        # Held-out pairs are weighted by their own density, not by an average over training.
+        return criterion_of({**self.options, "momentum": 0.0}).to(self.device)
+
+    def _whole(self, clips: Spectrograms) -> Batch:
+        """Make one batch of a split, since the weight of a pair depends on all others."""
+        options = self.options["data"]
+        first, second, sign = all_pairs(clips.ranks, options["validation_pairs"], options["seed"])
+        scaled, ranks = self._scaled(clips.images), torch.from_numpy(clips.ranks)
+        return sign.to(self.device), first.to(self.device), second.to(self.device), scaled, ranks.to(self.device)
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        """Scale decibels to mean 0 and standard deviation 1 over the training clips."""
+        return (images.to(self.device, non_blocking=True) - self.dataset.mean) / self.dataset.std
 
 
 def criterion_of(options: Mapping[str, Any]) -> GHMRankingLoss:
-    """The loss that `options` name; the hinge is the reweighted one with an exponent of 0, and so has the same
-    statistics recorded.
+    """Return the loss that the options name.
 
-    Raises ValueError for an unknown name."""
+    The hinge is the reweighted loss with an exponent of 0, and so has the same statistics recorded; so has a loss of
+    the user's own, which is trained in its place.
+
+    Raises:
+        ValueError: There is no loss of that name.
+    """
     name = options["loss"]
-    if name not in ("hinge", "ghm_ranking"):
-        raise ValueError(f"loss is {name!r}; expected hinge or ghm_ranking")
+    if name not in ("hinge", "ghm_ranking") and options.get(OWN_LOSS) is None:
+        raise ValueError(f"loss is {name!r}; expected hinge or ghm_ranking, or {EXPECTED}")
     alpha, momentum = (options["alpha"], options["momentum"]) if name == "ghm_ranking" else (0.0, 0.0)
     return GHMRankingLoss(bins=options["bins"], alpha=alpha, margin=options["margin"], momentum=momentum)
 
 
-def held_out_criterion_of(options: Mapping[str, Any]) -> GHMRankingLoss:
-    """The loss by which held-out pairs are measured: weighted by their own density, not by an average over training."""
-    return criterion_of({**options, "momentum": 0.0})
-
-
 def measures_of(options: Mapping[str, Any]) -> Measures:
+    """Return the metrics of a pass over pairs or clips."""
     loss = criterion_of(options)
     return Measures(
         options["bins"], options["margin"], options["batch_size"], options["ghm_statistics"], loss.alpha, loss.momentum
     )
 
 
-def losses_of(
-    criterion: GHMRankingLoss, network: nn.Module, batch: Batch
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Losses of the pairs of a batch: sign, first and second (p,), clips (c, 1, bins, frames) that the two point into,
-    and in validation the ranks (c,) of the clips, which there are all of the split."""
+def losses_of(criterion: GHMRankingLoss, network: nn.Module, batch: Batch, own: nn.Module | None = None) -> Result:
+    """Return the losses and the outputs of a batch of pairs.
+
+    Args:
+        criterion: The loss, and the source of the statistics of gradients.
+        network: Gives each clip a score.
+        batch: sign, first and second (p,); clips (c, 1, bins, frames), which first and second point into; and in
+            validation the ranks (c,) of the clips, which there are all of the split.
+        own: A loss of the user's own that is minimised in place of the criterion.
+    """
     sign, first, second, clips, *ranks = batch
-    parts = clips.split(len(clips) if network.training else EVALUATION_CLIPS)
-    scores = torch.cat([network(part) for part in parts]).float()
-    reweighted = criterion(scores[first], scores[second], sign)
-    losses = {"loss": reweighted, "original": criterion.original, "reweighted": reweighted}
+    size = len(clips) if network.training else EVALUATION_CLIPS
+    scores = torch.cat([network(clips[start : start + size]) for start in range(0, len(clips), size)]).float()
+    pairs = scores[first], scores[second], sign
+    reweighted = criterion(*pairs)
+    loss = reweighted if own is None else own(*pairs)
+    losses = {"loss": loss, "original": criterion.original, "reweighted": reweighted}
     if ranks:
         return losses, {"score": scores, "rank": ranks[0]}
     lead = sign * (scores[first] - scores[second])
@@ -165,8 +217,10 @@ def losses_of(
 
 
 def parts_of(batch: Batch, parts: int) -> list[Batch]:
-    """The pairs of a training batch in parts of nearly the same size, each with the clips that its pairs point into.
-    A whole split stays whole: what it gives is of clips, and a pair weighs by all others."""
+    """Divide a training batch into parts with nearly as many pairs each, and the clips that its pairs point into.
+
+    A whole split stays whole, since its outputs are of clips and the weight of a pair depends on all others.
+    """
     sign, first, second, clips, *ranks = batch
     if ranks:
         return [batch]
@@ -175,29 +229,3 @@ def parts_of(batch: Batch, parts: int) -> list[Batch]:
         used, places = torch.unique(torch.cat([a, b]), return_inverse=True)
         found.append((s, places[: len(a)], places[len(a) :], clips[used]))
     return found
-
-
-def _check_counts(options: Mapping[str, Any]) -> None:
-    counts = {name: options[name] for name in ("base_width", "batch_size", "pairs_per_epoch")}
-    counts["data.validation_pairs"] = options["data"]["validation_pairs"]
-    for name, value in counts.items():
-        optional = name in ("pairs_per_epoch", "data.validation_pairs")
-        if not (isinstance(value, int) and value >= 1) and not (optional and value is None):
-            raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1{' or none' * optional}")
-
-
-def _load(root: Path, options: Mapping[str, Any]) -> Ranking:
-    given = options["root"]
-    return data.load(root / given if given is not None else None, **data.arguments(options))
-
-
-def _whole(clips: Spectrograms, dataset: Ranking, device: torch.device, pairs: int | None, seed: int) -> Batch:
-    """A split as one batch: what a pair weighs depends on all others."""
-    first, second, sign = all_pairs(clips.ranks, pairs, seed)
-    scaled = _scaled(clips.images, dataset, device)
-    return (sign.to(device), first.to(device), second.to(device), scaled, torch.from_numpy(clips.ranks).to(device))
-
-
-def _scaled(images: Tensor, dataset: Ranking, device: torch.device) -> Tensor:
-    """Decibels as numbers of mean 0 and standard deviation 1 over the training clips."""
-    return (images.to(device, non_blocking=True) - dataset.mean) / dataset.std

@@ -1,5 +1,8 @@
-"""Pairs of clips of which one ranks higher: first, second (p,) int64, and sign (p,) float32, 1 where the first does,
-else -1. Clips of equal rank make no pair."""
+"""Pairs of clips of which one ranks higher.
+
+A pair is first, second (p,) int64, and sign (p,) float32, 1 where the first ranks higher, else -1. Clips of equal rank
+make no pair.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ Pairs = tuple[Tensor, Tensor, Tensor]
 
 
 def draw_pairs(ranks: NDArray[np.float64], count: int, seed: int, epoch: int) -> Pairs:
-    """`count` pairs, each drawn from all ordered ones with the same chance, by seed and epoch alone.
+    """Return `count` pairs, each drawn from all ordered ones with the same chance, by seed and epoch alone.
 
-    Raises ValueError when all ranks are equal."""
+    Raises:
+        ValueError: All ranks are equal.
+    """
     if not np.ptp(ranks):
         raise ValueError(f"all {len(ranks)} clips have rank {ranks[0]:g}; expected two ranks at least to make pairs")
     rng = np.random.default_rng([seed, epoch])
@@ -27,9 +32,16 @@ def draw_pairs(ranks: NDArray[np.float64], count: int, seed: int, epoch: int) ->
 
 
 def all_pairs(ranks: NDArray[np.float64], limit: int | None = None, seed: int = 0) -> Pairs:
-    """Each pair once, the clip that comes first in `ranks` first; or `limit` of them, drawn from `seed`.
+    """Return each pair once, the clip that comes first in `ranks` first.
 
-    Raises ValueError when there is none."""
+    Args:
+        ranks: (n,).
+        limit: The most pairs, drawn from `seed`; None: all.
+        seed: See `limit`.
+
+    Raises:
+        ValueError: There is no pair.
+    """
     first, second = np.triu_indices(len(ranks), 1)
     unequal = np.flatnonzero(ranks[first] != ranks[second])
     if not len(unequal):

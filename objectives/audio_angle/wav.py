@@ -1,4 +1,4 @@
-"""One wav file as one channel of samples, or a sentence that says what is wrong with it."""
+"""Reader of one wav file as one channel of samples; what is wrong with it has a sentence."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from objectives.wording import first_line
 
 
 def read_wav(path: Path) -> tuple[NDArray[np.float64], int]:
-    """The samples, (n,), and how many there are a second. PCM of 8, 16, 24 and 32 bits has full scale 1, floats stay
-    as they are, channels are averaged.
+    """Return the samples of a wav file, (n,), and how many there are a second.
 
-    Raises ValueError for what cannot be read or was cut short, for NaN, and for a file that is silent throughout."""
+    PCM of 8, 16, 24 and 32 bits has full scale 1, floats stay as they are, channels are averaged.
+
+    Raises:
+        ValueError: The file cannot be read, was cut short, has NaN, or is silent throughout.
+    """
     try:
         with warnings.catch_warnings():
             # Chunks that are not sound, such as the name of the recorder, may be skipped; the end may not be missing.
@@ -46,7 +49,7 @@ def read_wav(path: Path) -> tuple[NDArray[np.float64], int]:
 
 
 def resample(wave: NDArray[np.float64], rate: int, to: int) -> NDArray[np.float64]:
-    """`wave` with `to` samples a second in place of `rate`: ceil(n x to / rate) samples, by a polyphase filter."""
+    """Return a sound with `to` samples a second instead of `rate`: ceil(n x to / rate) samples, polyphase."""
     if rate == to or not len(wave):
         return wave
     common = math.gcd(rate, to)

@@ -1,6 +1,7 @@
 """Random rotations, shifts, brightness and mirroring of photographs.
 
-Drawn from a generator of one's own, so that an epoch that is trained again sees the same images."""
+Drawn from a generator of one's own, so that an epoch that is trained again sees the same images.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +15,16 @@ from torch.nn import functional as F
 def augment(
     images: Tensor, generator: torch.Generator, rotation: float, shift: float, brightness: float, flip: bool
 ) -> Tensor:
-    """images: (n, c, S, S) float from 0 to 1; the result is too.
+    """Return changed images, (n, c, S, S) from 0 to 1. What comes in from outside repeats the border.
 
-    rotation: the largest angle, in degrees, either way. shift: the largest way up, down and sideways, as a part of
-    the side. brightness: the largest part by which an image becomes darker or brighter (0.3: a factor from 0.7 to
-    1.3). flip: half of the images are mirrored, left to right. What comes in from outside repeats the border."""
+    Args:
+        images: (n, c, S, S) float from 0 to 1.
+        generator: The source of all draws.
+        rotation: The largest angle, in degrees, either way.
+        shift: The largest way up, down and sideways, as a part of the side.
+        brightness: The largest part by which an image becomes darker or brighter (0.3: a factor from 0.7 to 1.3).
+        flip: Mirror half of the images, left to right.
+    """
     n = len(images)
 
     def uniform(limit: float) -> Tensor:
@@ -35,8 +41,15 @@ def augment(
 
 
 def warp(images: Tensor, angles: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
-    """images (n, c, S, S), each mirrored left to right or not (bool), then turned anticlockwise (radians), then
-    shifted (parts of the side), by bilinear interpolation. All but images are (n,), on the CPU."""
+    """Mirror, turn and shift images, (n, c, S, S), by bilinear interpolation.
+
+    Args:
+        images: The images.
+        angles: (n,) on the CPU, radians, anticlockwise.
+        down: (n,) on the CPU, parts of the side.
+        right: (n,) on the CPU, parts of the side.
+        mirrored: (n,) bool on the CPU, mirrored left to right before all else.
+    """
     cos, sin, sign = angles.cos(), angles.sin(), torch.where(mirrored, -1.0, 1.0)
     # Where a pixel of the result comes from, in coordinates (x, y) from -1 to 1, y downwards: undone from the last.
     x, y = -2 * right, -2 * down

@@ -1,6 +1,7 @@
 """Photographs with classes as tensors on the CPU: the user's own files, or made-up ones without any.
 
-All splits are rows of one tensor, since a hundred thousand images are in memory once."""
+All splits are rows of one tensor, since a hundred thousand images are in memory once.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +26,19 @@ CLASSES = ("RG", "NRG")
 
 @dataclass(frozen=True)
 class Screening:
-    """images: (n, 3, S, S) uint8, RGB. labels: (n,) float32, 1 = referable glaucoma. train, val, test: the rows of
-    each split, int64. mean, std: (3,) float32, of the training images' colours on the scale 0 to 1. summary: what
-    there is and what was left out, one line. fingerprints: of "train" and "val"."""
+    """The splits of a study's data, as rows of one tensor.
+
+    Attributes:
+        images: (n, 3, S, S) uint8, RGB.
+        labels: (n,) float32, 1 for referable glaucoma.
+        train: The rows that train, int64.
+        val: The rows that validate.
+        test: The rows of the test, if there are any.
+        mean: (3,) float32, of the training images' colours on the scale 0 to 1.
+        std: (3,), likewise.
+        summary: What there is and what was left out, one line.
+        fingerprints: Of "train" and "val".
+    """
 
     images: Tensor
     labels: Tensor
@@ -53,15 +64,27 @@ def load(
     images: int = 2000,
     prevalence: float = 0.03,
 ) -> Screening:
-    """The splits of the folder `root` (`objectives.glaucoma.files`), or of made-up photographs.
+    """Return the splits of the user's folder, or of made-up photographs.
 
-    A column of splits wins; what it leaves open is cut from its training images, with the same share of both classes,
-    and all images of a patient on one side. Without `root`, `images` photographs are generated from `seed` for
-    training and validation, and others from another seed to test on: test_fraction x images, or as many as validation
-    when that is 0.
+    A column of splits wins. What it leaves open is cut from its training images, with the same share of both classes,
+    and all images of a patient on one side. Without `root`, the test photographs are made up from another seed.
 
-    Raises ValueError for an argument out of its range, for files that are wrong in any way, for a patient in two
-    splits, and for a split that lacks a class."""
+    Args:
+        root: The folder (`objectives.glaucoma.files`); None: photographs are made up.
+        image_size: Pixels.
+        val_fraction: The part of the images that validates.
+        test_fraction: The part of the images for a test; of made-up ones 0 means as many as validate.
+        labels: See `files.read`.
+        columns: See `files.read`; its items.
+        ignore_extra: See `files.read`.
+        seed: Of the splits and of made-up photographs.
+        images: How many are made up to train and validate on.
+        prevalence: The share of positives among them.
+
+    Raises:
+        ValueError: An argument is out of its range, files are wrong in any way, a patient is in two splits, or a split
+            lacks a class.
+    """
     _check_image_size(image_size)
     if root is None:
         where = "generated photographs"
@@ -112,10 +135,14 @@ def load_folder(
     columns: tuple[tuple[str, str | None], ...] = (),
     ignore_extra: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """images (n, 3, S, S) uint8 and labels (n,) float32 of a held-out folder: its test split, or all of it where
-    there is no column of splits. `labels` counts only if the folder has a CSV of that name.
+    """Return the images, (n, 3, S, S) uint8, and labels, (n,) float32, of a held-out folder.
 
-    Raises ValueError for files that are wrong in any way and for photographs of one class."""
+    They are its test split, or all of it where there is no column of splits. `labels` counts only if the folder has a
+    CSV of that name.
+
+    Raises:
+        ValueError: Files are wrong in any way, or all photographs are of one class.
+    """
     _check_image_size(image_size)
     there = labels if labels is not None and (root / labels).is_file() else None
     held_out = read(root, image_size, there, dict(columns), ignore_extra, only="test")
@@ -128,12 +155,12 @@ def _named(classes: NDArray[np.bool_]) -> NDArray[np.str_]:
 
 
 def _as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """(n, 3, S, S), in memory still channels last."""
+    """Return pixels as (n, 3, S, S), in memory still channels last."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 def _colours(pixels: NDArray[np.uint8], rows: NDArray[Any]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each colour on the scale 0 to 1, exact: from their 256 counts."""
+    """Return mean and standard deviation of each colour on the scale 0 to 1, exact: from their 256 counts."""
     counts = np.zeros((3, 256))
     for part in np.array_split(rows, max(1, len(rows) // 1024)):
         chosen = pixels[part]

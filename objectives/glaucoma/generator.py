@@ -1,16 +1,18 @@
 """Made-up photographs of the optic disc, for when there are no files.
 
-What it draws, after colour photographs of the fundus centred on the optic disc: the reddish retina with uneven
-light, the pale disc with its paler cup, vessels that leave through the cup and run up and down; now and then what
-is easily taken for something else: a pale crescent beside the disc, bright spots, a dark border, blur.
+They are drawn after colour photographs of the fundus centred on the optic disc: the reddish retina with uneven light,
+the pale disc with its paler cup, vessels that leave through the cup and run up and down; now and then what is easily
+taken for something else: a pale crescent beside the disc, bright spots, a dark border, blur.
 
 Only the cup differs between the classes: a wide one for its disc is glaucoma. Everything else (size and place of the
 disc, colours, light, vessels, blur, noise) is drawn before the class is looked at, so that no other cue tells them
-apart. The ratios of the classes overlap as they do in people: nobody can tell all of them apart either."""
+apart. The ratios of the classes overlap as they do in people: nobody can tell all of them apart either.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ from scipy import ndimage
 
 from objectives.glaucoma.files import Photographs
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 
 # Mean and standard deviation of the vertical cup-to-disc ratio without and with glaucoma. About 0.7 is the 97.5th
 # percentile of healthy eyes in surveys (Foster et al., "The definition and classification of glaucoma in prevalence
@@ -35,7 +37,7 @@ VESSEL = (0.72, 0.42, 0.38)  # what a vessel leaves of the colour under it
 
 @dataclass(frozen=True)
 class Disc:
-    """Lengths in halves of the image's side, its middle being 0."""
+    """An optic disc; lengths in halves of the image's side, whose middle is 0."""
 
     y: float
     x: float
@@ -45,10 +47,13 @@ class Disc:
 
 
 def generate(images: int, image_size: int, prevalence: float, seed: int) -> Photographs:
-    """`images` photographs of image_size x image_size pixels, of which images x prevalence, rounded, have glaucoma.
+    """Make up photographs, of which images x prevalence, rounded, have glaucoma.
 
-    The same arguments give the same bytes. A photograph of 64 pixels takes about 2 milliseconds. Raises ValueError
-    for arguments out of their range and for fewer than one photograph of a class."""
+    The same arguments give the same bytes. A photograph of 64 pixels takes about 2 milliseconds.
+
+    Raises:
+        ValueError: An argument is out of its range, or there is no photograph of a class.
+    """
     for name, value, least in (("images", images, 2), ("image_size", image_size, SMALLEST), ("seed", seed, 0)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
@@ -61,7 +66,7 @@ def generate(images: int, image_size: int, prevalence: float, seed: int) -> Phot
 
 
 def eyes(images: int, prevalence: float, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """labels (n,), True = glaucoma, in random order, and the cup-to-disc ratio of each."""
+    """Draw labels (n,), True for glaucoma, in random order, and the cup-to-disc ratio of each."""
     if not isinstance(prevalence, int | float) or not 0 < prevalence < 1:
         raise ValueError(f"prevalence is {prevalence!r}; expected a number between 0 and 1, such as 0.03")
     positives = round(images * prevalence)
@@ -79,11 +84,12 @@ def eyes(images: int, prevalence: float, seed: int) -> tuple[NDArray[np.bool_], 
 
 
 def photograph(size: int, ratio: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(size, size, 3) of an eye with that cup-to-disc ratio; all else is drawn from `rng`."""
+    """Draw an eye with that cup-to-disc ratio, (size, size, 3); all else is drawn from `rng`."""
     side = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
     y, x = side[:, None], side[None, :]
-    disc = Disc(*rng.normal(0, 0.09, 2).clip(-0.2, 0.2), height := rng.uniform(0.40, 0.56),
-                height * rng.uniform(0.85, 0.98), rng.normal(0, 0.15))  # fmt: skip
+    middle_y, middle_x = rng.normal(0, 0.09, 2).clip(-0.2, 0.2)
+    height = rng.uniform(0.40, 0.56)
+    disc = Disc(middle_y, middle_x, height, height * rng.uniform(0.85, 0.98), rng.normal(0, 0.15))
 
     image = np.empty((size, size, 3), np.float32)
     image[:] = np.array(RETINA) * rng.normal(1, 0.08, 3)
@@ -102,13 +108,15 @@ def photograph(size: int, ratio: float, rng: np.random.Generator) -> NDArray[np.
     blur = rng.uniform(0.2, 0.8) * size / 64
     image = ndimage.gaussian_filter(image, (blur, blur, 0))
     image += rng.uniform(0.008, 0.025) * rng.standard_normal(image.shape, np.float32)
-    return np.round(255 * image.clip(0, 1)).astype(np.uint8)
+    bytes_: NDArray[np.uint8] = np.round(255 * image.clip(0, 1)).astype(np.uint8)
+    return bytes_
 
 
 def _inside(y: Array, x: Array, disc: Disc, scale: float, softness: float, shift: float = 0.0) -> Array:
-    """(S, S) from 0 outside to 1 inside the disc's outline scaled about a point `shift` to the side of its centre.
+    """Return (S, S) from 0 outside to 1 inside the disc's outline scaled about a point `shift` beside its centre.
 
-    softness: the width of the edge in halves of the side."""
+    `softness` is the width of the edge in halves of the side.
+    """
     dy, dx = y - disc.y, x - disc.x - shift
     down, right = dy * np.cos(disc.tilt) - dx * np.sin(disc.tilt), dx * np.cos(disc.tilt) + dy * np.sin(disc.tilt)
     radius = np.sqrt((down / disc.height) ** 2 + (right / disc.width) ** 2)
@@ -144,7 +152,7 @@ def _spots(image: Array, y: Array, x: Array, rng: np.random.Generator) -> None:
 
 
 def _vessels(size: int, disc: Disc, rng: np.random.Generator) -> Array:
-    """(S, S) how much of each pixel vessels cover: two upwards and two downwards to either side, with branches."""
+    """Return the cover of each pixel by vessels, (S, S): two up and two down to either side, with branches."""
     large = size * FINER
     canvas = Image.new("L", (large, large))
     draw = ImageDraw.Draw(canvas)
@@ -170,6 +178,6 @@ def _line(draw: ImageDraw.ImageDraw, rows: Array, columns: Array, width: float, 
 
 
 def _patchy(rng: np.random.Generator, size: int, patches: int) -> Array:
-    """(S, S) smooth noise of about unit deviation, with so many patches a side."""
+    """Return smooth noise of about unit deviation, (S, S), with so many patches a side."""
     coarse = Image.fromarray(rng.standard_normal((patches, patches), np.float32))
     return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))

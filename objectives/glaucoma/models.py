@@ -1,10 +1,14 @@
 """Classifiers of (n, 3, S, S) images to (n,) logits: a convolutional backbone, and a head with dropout.
 
+The residual networks are written here, since timm imports torchvision, which does not import beside the CPU build of
+torch that is pinned ("operator torchvision::nms does not exist"). Their modules have the names that state_dicts of them
+usually have, so that such weights load.
+
 Sources: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016 (residual networks; the stride
 of a bottleneck is in its 3x3 convolution, as in the weights that go around); He et al., "Delving Deep into
 Rectifiers", ICCV 2015, eq. 10, and Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural
-networks", AISTATS 2010, eq. 16 (initialisation). The modules of the residual networks have the names that state_dicts
-of them usually have, so that such weights load."""
+networks", AISTATS 2010, eq. 16 (initialisation).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ INITIALISATIONS = ("he", "glorot")
 
 
 class Classifier(nn.Module):
-    """(n, 3, S, S) to (n,) logits: backbone, mean over the pixels, head."""
+    """A classifier: backbone, mean over the pixels, head."""
 
     def __init__(self, backbone: nn.Module, features: int, base_width: int, dropouts: Sequence[float]) -> None:
         super().__init__()
@@ -31,20 +35,22 @@ class Classifier(nn.Module):
         self.head = head(features, 8 * base_width, dropouts)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.backbone(x).mean((2, 3))).squeeze(1)
+        """Return logits, (n,), for images, (n, 3, S, S)."""
+        logits: Tensor = self.head(self.backbone(x).mean((2, 3)))
+        return logits.squeeze(1)
 
     def penalty(self) -> Tensor:
-        """The sum of squares over the kernels of the head's dense layers: times l2, what Keras adds to the loss."""
+        """Return the sum of squares of the kernels of the head's dense layers; times l2, Keras adds it to the loss."""
         dense = [module for module in self.head if isinstance(module, nn.Linear)]
         return torch.stack([layer.weight.square().sum() for layer in dense]).sum()
 
     def layers(self) -> list[nn.Module]:
-        """The backbone's convolutions and normalisations, in the order of the forward pass."""
+        """Return the backbone's convolutions and normalisations, in the order of the forward pass."""
         return [module for module in self.backbone.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
 
 
 def head(features: int, hidden: int, dropouts: Sequence[float]) -> nn.Sequential:
-    """Dropout, dense, normalise, ReLU; twice, the second half as wide; dropout, dense to one logit."""
+    """Build the head: dropout, dense, normalise, ReLU; twice, the second half as wide; dropout, dense to one logit."""
     return nn.Sequential(OrderedDict([
         ("dropout_1", nn.Dropout(dropouts[0])),
         ("dense_1", nn.Linear(features, hidden, bias=False)),  # the normalisation has one
@@ -82,7 +88,8 @@ class Plain(nn.Sequential):
 class ResNet(nn.Module):
     """Four stages of residual blocks at widths f, 2f, 4f, 8f (times 4 for bottlenecks), f = `base_width`.
 
-    stem: "standard" (7x7, stride 2, then pooling: a quarter of the size) or "small" (3x3, the size as it is)."""
+    The stem is "standard" (7x7, stride 2, then pooling: a quarter of the size) or "small" (3x3, the size as it is).
+    """
 
     def __init__(self, block: type[BasicBlock | Bottleneck], depths: Sequence[int], base_width: int, stem: str) -> None:
         super().__init__()
@@ -91,21 +98,27 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(base_width)
         self.pool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
         inputs = base_width
+        stages: list[nn.Sequential] = []
         for stage, depth in enumerate(depths):
             width = base_width * 2**stage
             blocks: list[nn.Module] = []
             for index in range(depth):
                 blocks.append(block(inputs, width, stride=2 if stage and not index else 1))
                 inputs = width * block.expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+            stages.append(nn.Sequential(*blocks))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.features = inputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features, (n, features, S', S')."""
         x = self.pool(F.relu(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return features
 
 
 class BasicBlock(nn.Module):
+    """Residual block of two 3x3 convolutions."""
+
     expansion = 1
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
@@ -117,11 +130,14 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (n, width, S / stride, S / stride)."""
         body = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(body + self.downsample(x))
 
 
 class Bottleneck(nn.Module):
+    """Residual block of a 1x1, a 3x3 and a 1x1 convolution."""
+
     expansion = 4
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
@@ -135,17 +151,19 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut(inputs, width * self.expansion, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (n, 4 width, S / stride, S / stride)."""
         body = F.relu(self.bn1(self.conv1(x)))
         body = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(body)))))
         return F.relu(body + self.downsample(x))
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """Build a padded convolution without a bias, since a normalisation follows."""
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """The input as it is (an empty sequence) where its size stays, else a normalised 1x1 convolution."""
+    """Build the way around a block: nothing where the size stays, else a normalised 1x1 convolution."""
     if stride == 1 and inputs == outputs:
         return nn.Sequential()
     return nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
@@ -166,10 +184,19 @@ def build(
     stem: str = "standard",
     seed: int = 0,
 ) -> Classifier:
-    """The network called `architecture`, its weights drawn from `seed` alone.
+    """Build the network called `architecture`, its weights drawn from `seed` alone.
 
-    base_width: 64 is the published size of the residual networks. dropouts: before each of the head's three dense
-    layers. stem: of the residual networks. Raises ValueError for an argument out of its range."""
+    Args:
+        architecture: One of ARCHITECTURES.
+        base_width: 64 is the published size of the residual networks.
+        dropouts: Before each of the head's three dense layers.
+        initialisation: One of INITIALISATIONS; see `initialise`.
+        stem: Of the residual networks; see `ResNet`.
+        seed: Of the weights.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
     for name, value, known in (
         ("architecture", architecture, ARCHITECTURES),
         ("initialisation", initialisation, INITIALISATIONS),
@@ -191,7 +218,8 @@ def build(
 def initialise(model: nn.Module, how: str, seed: int) -> None:
     """Draw the kernels of convolutions and dense layers anew, biases 0.
 
-    he: normal, of variance 2 / fan-in. glorot: uniform, of variance 2 / (fan-in + fan-out)."""
+    he: normal, of variance 2 / fan-in. glorot: uniform, of variance 2 / (fan-in + fan-out).
+    """
     draws = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -204,9 +232,11 @@ def initialise(model: nn.Module, how: str, seed: int) -> None:
 
 
 def load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Put the weights of a state_dict into the backbone; those of its classifier (fc.*) are left out.
+    """Load the weights of a state_dict into the backbone, without those of its classifier (fc.*).
 
-    Raises ValueError for a file that is not there or not a state_dict, and for names or shapes that do not fit."""
+    Raises:
+        ValueError: The file is not there or no state_dict, or names or shapes do not fit.
+    """
     if not path.is_file():
         raise ValueError(f"the weights {path} do not exist; expected a file with a state_dict of the backbone")
     try:

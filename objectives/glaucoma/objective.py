@@ -1,13 +1,15 @@
-"""Train one classifier to find the few positive photographs, and score the kept weights on held-out ones."""
+"""Training of one classifier that finds the few positive photographs, and scores of the kept weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,22 +19,20 @@ from objectives.glaucoma.augmentation import augment
 from objectives.glaucoma.data import Screening
 from objectives.losses.focal import binary_focal_loss, by_difficulty, focal_arrays
 from objectives.losses.ghm import GHMC, gradient_statistics, histogram
+from objectives.losses.own import EXPECTED
 from objectives.losses.weighted_bce import weighted_bce_loss
 from objectives.metrics import screening
-from objectives.options import chosen, hashable
-from objectives.recording import WEIGHTS, load_weights, write_data
+from objectives.micro_batches import Batch, Result
+from objectives.options import OWN_LOSS, hashable
+from objectives.task import Evaluation, Task
 from objectives.training import (
     LOOP_DEFAULTS,
-    Batch,
     Frozen,
     Losses,
     Metrics,
-    Settings,
+    Problem,
+    channels_last,
     draws,
-    fit,
-    pick_device,
-    score,
-    settings_in,
     shuffled,
     to_device,
 )
@@ -87,83 +87,142 @@ EVALUATION_BATCH = 64
 
 
 def train(trial: Trial) -> dict[str, float]:
-    """Parameters and constants: those of DEFAULTS, whichever of the two; all may be left out, and without data.root
-    the photographs are generated. loss: "bce", "focal" (with gamma and alpha), "weighted_bce" (with
-    positive_weight) or "ghm" (with bins and momentum). backbone: "trained" or "frozen" (with unfreeze_epoch and
-    unfreeze_layers).
+    """Train a classifier on the photographs of a study, or on generated ones if there is no data.root.
 
-    Reports, for train and for val, the losses loss = data_loss + penalty and the plain bce, the metrics of `measure`,
-    and what `objectives.training.fit` adds; returns those of the epoch of the best val_pauc."""
-    options = chosen(trial, DEFAULTS)
-    dataset = _load(trial.root, options["data"])
-    print(dataset.summary, flush=True)
-    write_data(trial.directory, dataset.fingerprints)
-    device = pick_device()
-    images, labels = to_device([dataset.images, dataset.labels], device)
-    if not isinstance(options["batch_size"], int) or options["batch_size"] < 2:
-        raise ValueError(f"batch_size is {options['batch_size']!r}; expected a whole number of at least 2")
+    Each epoch reports, for train and for val, the losses loss = data_loss + penalty and the plain bce, the metrics of
+    `measure_of`, and what the training loop adds.
 
-    torch.manual_seed(trial.seed)
-    model = _model(options, trial.seed)
-    if options["weights"] is not None:
-        models.load_backbone(model.backbone, trial.root / options["weights"])
-    model.to(device, memory_format=torch.channels_last)
-    criterion = criterion_of(options)
+    Args:
+        trial: Its parameters and constants are those of DEFAULTS, whichever of the two; all may be left out. loss is
+            "bce", "focal" (with gamma and alpha), "weighted_bce" (with positive_weight), "ghm" (with bins and
+            momentum) or a loss of the user's own. backbone is "trained" or "frozen" (with unfreeze_epoch and
+            unfreeze_layers).
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        generator = draws(trial.seed, epoch)
-        for part in whole_batches(len(dataset.train), options["batch_size"], trial.seed, epoch):
-            rows = dataset.train[part].to(images.device)
-            inputs = images[rows].to(device, non_blocking=True).float() / 255
-            changes = (options[name] for name in ("rotation", "shift", "brightness", "flip"))
-            yield _standardised(augment(inputs, generator, *changes), dataset), labels[rows].to(device)
-
-    return fit(
-        trial,
-        model,
-        Settings(monitor="val_pauc", maximize=True, **settings_in(options)),
-        batches,
-        lambda: _held_out(images, labels, dataset.val, dataset, device),
-        losses_of(options, model, criterion),
-        measure_of(options),
-        criterion if isinstance(criterion, nn.Module) else None,
-        frozen_of(options, model),
-    )
+    Returns:
+        The metrics of the epoch of the best val_pauc.
+    """
+    return Glaucoma(trial).train()
 
 
 def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
-    """Score the weights that `train` kept in `trial.directory`: the losses and the metrics of `measure`.
+    """Score the kept weights on held-out photographs: losses and metrics of `measure_of`. See `Task.evaluate`."""
+    return Glaucoma(trial).evaluate(folder)
 
-    folder: held-out photographs as `data.load_folder` takes them; None: the test split of the study's own data.
-    Raises FileNotFoundError without weights, ValueError when there is no test split."""
-    options = chosen(trial, DEFAULTS)
-    dataset = _load(trial.root, options["data"])
-    images, labels, rows = dataset.images, dataset.labels, dataset.test
-    if folder is not None:
+
+@dataclass(frozen=True)
+class Photos:
+    """Photographs to score: images (n, 3, S, S) uint8, labels (n,) float32, and the rows that count, int64."""
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class Glaucoma(Task[Screening, Photos, models.Classifier]):
+    """A trial of the screening for glaucoma."""
+
+    defaults = DEFAULTS
+    monitor = "val_pauc"
+    no_test = "there is neither a column of splits with test in it nor a data.test_fraction"
+
+    def check_options(self) -> None:
+        """Raise ValueError for a batch size below 2: the head normalises over the batch."""
+        size = self.options["batch_size"]
+        if not isinstance(size, int) or size < 2:
+            raise ValueError(f"batch_size is {size!r}; expected a whole number of at least 2")
+
+    def load(self, root: Path | None) -> Screening:
+        """Load the photographs of all splits."""
+        return data.load(**{**self._data_options(), "root": root})
+
+    def test_split(self) -> Photos | None:
+        """Return the test photographs of the study's data."""
+        rows = self.dataset.test
+        return None if rows is None else Photos(self.dataset.images, self.dataset.labels, rows)
+
+    def load_held_out(self, folder: Path) -> Photos:
+        """Load held-out photographs as `data.load_folder` takes them."""
+        options = self._data_options()
         names = ("image_size", "labels", "columns", "ignore_extra")
-        images, labels = data.load_folder(folder, **_arguments({name: options["data"][name] for name in names}))
-        rows = torch.arange(len(images))
-    if rows is None:
-        raise ValueError(
-            "the study's data has no test split: there is neither a column of splits with test in it nor a "
-            "data.test_fraction"
+        images, labels = data.load_folder(folder, **{name: options[name] for name in names})
+        return Photos(images, labels, torch.arange(len(images)))
+
+    def build(self) -> models.Classifier:
+        """Build the classifier, its weights drawn from the trial's seed."""
+        options, stem = self.options, self.options["stem"]
+        if stem == "auto":  # Published weights have the usual one.
+            large = options["weights"] is not None or options["data"]["image_size"] >= SMALL_IMAGE
+            stem = "standard" if large else "small"
+        dropouts = [options[f"dropout_{index}"] for index in (1, 2, 3)]
+        shape = options["architecture"], options["base_width"]
+        return channels_last(models.build(*shape, dropouts, options["initialisation"], stem, self.trial.seed))
+
+    def load_initial_weights(self, model: models.Classifier) -> None:
+        """Load the weights of the backbone that the options name, if any."""
+        if self.options["weights"] is not None:
+            models.load_backbone(model.backbone, self.trial.root / self.options["weights"])
+
+    def problem(self, model: models.Classifier) -> Problem:
+        """Return the augmented photographs of an epoch, and what measures them."""
+        images, labels = to_device([self.dataset.images, self.dataset.labels], self.device)
+        changes = [self.options[name] for name in ("rotation", "shift", "brightness", "flip")]
+        criterion = criterion_of(self.options)
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            generator = draws(self.trial.seed, epoch)
+            for part in whole_batches(len(self.dataset.train), self.options["batch_size"], self.trial.seed, epoch):
+                rows = self.dataset.train[part].to(images.device)
+                inputs = images[rows].to(self.device, non_blocking=True).float() / 255
+                yield self._standardised(augment(inputs, generator, *changes)), labels[rows].to(self.device)
+
+        return Problem(
+            batches,
+            lambda: self._held_out(Photos(images, labels, self.dataset.val)),
+            losses_of(self.options, model, criterion),
+            measure_of(self.options),
+            criterion if isinstance(criterion, nn.Module) else None,
+            frozen_of(self.options, model),
         )
-    device = pick_device()
-    model = _model(options, trial.seed).to(device, memory_format=torch.channels_last)
-    model.load_state_dict(load_weights(trial.directory / WEIGHTS, device)["model"])
-    # A density of gradients that is counted anew in each batch: that of the training is not kept with the weights.
-    losses = losses_of(options, model, criterion_of(options | {"momentum": 0.0}))
-    return score(model, _held_out(images, labels, rows, dataset, device), losses, measure_of(options))
+
+    def evaluation(self, model: models.Classifier, held_out: Photos) -> Evaluation:
+        """Return held-out photographs with the losses and metrics of training."""
+        # GHM counts the density of gradients anew in each batch: that of the training is not kept with the weights.
+        criterion = criterion_of(self.options | {"momentum": 0.0})
+        losses = losses_of(self.options, model, criterion)
+        return Evaluation(self._held_out(held_out), losses, measure_of(self.options))
+
+    def _held_out(self, photos: Photos) -> Iterator[Batch]:
+        rows = photos.rows.to(photos.images.device)
+        for start in range(0, len(rows), EVALUATION_BATCH):
+            part = rows[start : start + EVALUATION_BATCH]
+            inputs = photos.images[part].to(self.device, non_blocking=True).float() / 255
+            yield self._standardised(inputs), photos.labels[part].to(self.device)
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        """Scale colours from 0 to 1 to mean 0 and standard deviation 1 over the training images."""
+        mean, std = (value.to(images.device).view(1, 3, 1, 1) for value in (self.dataset.mean, self.dataset.std))
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    def _data_options(self) -> dict[str, Any]:
+        options = self.options["data"]
+        return {**options, "columns": hashable(options["columns"])}
 
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def criterion_of(options: Mapping[str, Any]) -> Criterion:
-    """The loss that `options` name, from logits (n,) float32 and targets (n,) to a scalar; a module if it has a state.
+    """Return the loss that the options name, a function of logits (n,) float32 and targets (n,) to a 0-d tensor.
 
-    Raises ValueError for an unknown name."""
+    It is a module if it has a state.
+
+    Raises:
+        ValueError: There is no loss of that name.
+    """
     name = options["loss"]
+    if (own := options.get(OWN_LOSS)) is not None:
+        criterion: Criterion = own
+        return criterion
     if name == "bce":
         return F.binary_cross_entropy_with_logits
     if name == "focal":
@@ -172,15 +231,17 @@ def criterion_of(options: Mapping[str, Any]) -> Criterion:
         return lambda logits, targets: weighted_bce_loss(logits, targets, options["positive_weight"])
     if name == "ghm":
         return GHMC(options["bins"], options["momentum"])
-    raise ValueError(f"loss is {name!r}; expected one of {', '.join(LOSSES)}")
+    raise ValueError(f"loss is {name!r}; expected one of {', '.join(LOSSES)}, or {EXPECTED}")
 
 
 def losses_of(options: Mapping[str, Any], model: models.Classifier, criterion: Criterion) -> Losses:
-    """loss = data_loss + penalty; bce, the cross-entropy without any weight, tells losses apart that do not compare.
+    """Return the losses of a batch: loss = data_loss + penalty, and bce.
 
-    Outputs: logits and targets (n,); under GHM gradient_norms and weights (n,) too."""
+    The cross-entropy without any weight, bce, compares trainings whose losses do not compare. Outputs are logits and
+    targets (n,), and under GHM gradient_norms and weights (n,).
+    """
 
-    def losses(network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def losses(network: nn.Module, batch: Batch) -> Result:
         images, targets = batch
         logits = network(images).float()
         data_loss, penalty = criterion(logits, targets), options["l2"] * model.penalty()
@@ -195,14 +256,16 @@ def losses_of(options: Mapping[str, Any], model: models.Classifier, criterion: C
 
 
 def measure_of(options: Mapping[str, Any]) -> Metrics:
-    """The metrics of one split.
+    """Return the metrics of one split.
 
-    pauc, pauc_normalised: the area under the ROC curve from 90 to 100 % specificity, as McClish standardises it and
-    as a mean sensitivity; sens_at_95spec, auc; at a probability of 0.5 precision, recall, accuracy and
-    predicted_positive, the share that is called positive. Arrays: g_positive and g_negative (50,), how many of
-    either class have a gradient norm |p - t| in each fiftieth from 0 to 1. Under GHM: the statistics of the gradient
-    norms as ghm_<name>, ghm_shares and ghm_weights (bins,), the mean weight in each bin, 0 where it is empty, and
-    ghm_momentum. Under the focal loss: those of `focal_arrays`."""
+    They are: pauc, pauc_normalised: the area under the ROC curve from 90 to 100 % specificity, as McClish standardises
+    it and as a mean sensitivity; sens_at_95spec; auc; at a probability of 0.5 precision, recall, accuracy and
+    predicted_positive, the share that is called positive.
+
+    Arrays are: g_positive and g_negative (50,), how many of either class have a gradient norm |p - t| in each fiftieth
+    from 0 to 1. Under GHM: the statistics of the gradient norms as ghm_<name>, ghm_shares and ghm_weights (bins,), the
+    mean weight in each bin, 0 where it is empty, and ghm_momentum. Under the focal loss: those of `focal_arrays`.
+    """
 
     def measure(outputs: Mapping[str, Tensor], split: str) -> dict[str, Any]:
         logits, positive = outputs["logits"].double(), outputs["targets"] > 0.5
@@ -235,14 +298,19 @@ def measure_of(options: Mapping[str, Any]) -> Metrics:
     return measure
 
 
-def _mean_weights(norms: Tensor, weights: Tensor, bins: int) -> np.ndarray:
+def _mean_weights(norms: Tensor, weights: Tensor, bins: int) -> NDArray[np.float64]:
     index, counts = histogram(norms, bins)
     sums = torch.zeros(bins, dtype=torch.float64).scatter_add_(0, index, weights.double())
-    return (sums / counts.clamp(min=1)).numpy()
+    means: NDArray[np.float64] = (sums / counts.clamp(min=1)).numpy()
+    return means
 
 
 def frozen_of(options: Mapping[str, Any], model: models.Classifier) -> Frozen | None:
-    """What of the backbone does not train, and from which epoch on its last layers do."""
+    """Return the modules of the backbone that do not train, and the epoch from which its last layers do.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
     if options["backbone"] == "trained":
         return None
     if options["backbone"] != "frozen":
@@ -256,43 +324,11 @@ def frozen_of(options: Mapping[str, Any], model: models.Classifier) -> Frozen | 
 
 
 def whole_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
-    """The rows 0 to n - 1 in random batches; one that is left alone goes to the last, as it has no variance to
-    normalise by."""
+    """Return the rows 0 to n - 1 in random batches.
+
+    A row that is left alone goes to the last batch, since one sample has no variance to normalise by.
+    """
     parts = list(shuffled(n, batch_size, seed, epoch))
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
-
-
-def _held_out(
-    images: Tensor, labels: Tensor, rows: Tensor, dataset: Screening, device: torch.device
-) -> Iterator[Batch]:
-    for part in rows.to(images.device).split(EVALUATION_BATCH):
-        inputs = images[part].to(device, non_blocking=True).float() / 255
-        yield _standardised(inputs, dataset), labels[part].to(device)
-
-
-def _standardised(images: Tensor, dataset: Screening) -> Tensor:
-    """Colours from 0 to 1 as mean 0 and standard deviation 1 over the training images."""
-    mean, std = (value.to(images.device).view(1, 3, 1, 1) for value in (dataset.mean, dataset.std))
-    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def _load(root: Path, options: Mapping[str, Any]) -> Screening:
-    given = options["root"]
-    return data.load(**_arguments(options), root=root / given if given is not None else None)
-
-
-def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name != "root"} | {
-        "columns": hashable(options["columns"])
-    }
-
-
-def _model(options: Mapping[str, Any], seed: int) -> models.Classifier:
-    stem = options["stem"]
-    if stem == "auto":  # published weights have the usual one
-        large = options["weights"] is not None or options["data"]["image_size"] >= SMALL_IMAGE
-        stem = "standard" if large else "small"
-    dropouts = [options[f"dropout_{index}"] for index in (1, 2, 3)]
-    return models.build(options["architecture"], options["base_width"], dropouts, options["initialisation"], stem, seed)

@@ -1,7 +1,8 @@
-"""What the losses share: checks of their input, masks, precision and the reduction of a batch.
+"""Checks of a loss's input, masks, precision and the reduction of a batch, as the losses share them.
 
-All of them refuse a wrong shape or value by a ValueError. Values are looked at on the CPU alone: a GPU's would have
-to be waited for at every step, and the labels were checked when the data were loaded."""
+A wrong shape or value is refused by a ValueError. Values are checked on the CPU alone: the host would have to wait for
+a GPU's at every step, and the labels were checked when the data were loaded.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def check_shapes(**tensors: Tensor) -> None:
-    """Raises ValueError unless all have the shape of the first."""
+    """Raise ValueError unless all tensors have the shape of the first."""
     (first, reference), *others = tensors.items()
     for name, tensor in others:
         if tensor.shape != reference.shape:
@@ -22,7 +23,7 @@ def check_shapes(**tensors: Tensor) -> None:
 
 
 def check_mask(mask: Tensor | None, name: str, values: Tensor) -> None:
-    """Raises ValueError unless there is no mask or it is a bool tensor of the shape of `values`."""
+    """Raise ValueError unless there is no mask or it is a bool tensor of the shape of `values`."""
     if mask is None:
         return
     if mask.dtype != torch.bool:
@@ -32,7 +33,7 @@ def check_mask(mask: Tensor | None, name: str, values: Tensor) -> None:
 
 
 def check_values(name: str, values: Tensor, allowed: tuple[int, int]) -> None:
-    """Raises ValueError with the first entry of `values` that is neither of the two allowed ones."""
+    """Raise ValueError with the first entry that is neither of the two allowed values."""
     if values.device.type != "cpu":
         return
     right = (values == allowed[0]) | (values == allowed[1])
@@ -41,29 +42,35 @@ def check_values(name: str, values: Tensor, allowed: tuple[int, int]) -> None:
 
 
 def check_reduction(reduction: str) -> None:
-    """Raises ValueError for a name that is none of REDUCTIONS."""
+    """Raise ValueError for a name that is none of REDUCTIONS."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; expected 'mean', 'sum' or 'none'")
 
 
 def widened(values: Tensor) -> Tensor:
-    """In float32 at least: 8 bits of mantissa would merge the bins of a histogram and lose the sum of a batch."""
+    """Return values in float32 at least.
+
+    With 8 bits of mantissa, bins of a histogram would merge and the sum of a batch would be lost.
+    """
     return values if values.is_floating_point() and values.dtype.itemsize >= 4 else values.float()
 
 
 def blanked(values: Tensor, mask: Tensor | None) -> Tensor:
-    """`values` with 0 where the mask is False, so that neither they nor their slopes can reach a loss, NaN included."""
+    """Return values with 0 where the mask is False, so that neither they nor their slopes can reach a loss, nor NaN."""
     return values if mask is None else values.masked_fill(~mask, 0)
 
 
 def selected(values: Tensor, mask: Tensor | None) -> Tensor:
-    """(n,): the entries of `values` that count, in their order. Under a mask the host waits for a GPU to know n."""
+    """Return the entries that count, (n,), in their order. Under a mask the host waits for a GPU to know n."""
     return values.flatten() if mask is None else values[mask]
 
 
 def classified(logits: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The logits, in float32 at least, and the targets, both 0 where masked. Raises ValueError unless they are of one
-    shape and the targets 0 or 1."""
+    """Return the logits, in float32 at least, and the targets, both 0 where masked.
+
+    Raises:
+        ValueError: They are not of one shape, or a target is neither 0 nor 1.
+    """
     check_shapes(logits=logits, targets=targets)
     check_mask(mask, "logits", logits)
     logits, targets = blanked(widened(logits), mask), blanked(targets, mask)
@@ -72,9 +79,10 @@ def classified(logits: Tensor, targets: Tensor, mask: Tensor | None) -> tuple[Te
 
 
 def reduced(loss: Tensor, reduction: str, mask: Tensor | None = None) -> Tensor:
-    """`loss` as it is ("none"), its sum, or its mean over what the mask lets count.
+    """Return a loss as it is ("none"), its sum, or its mean over what the mask lets count.
 
-    Where nothing counts the mean is 0 rather than 0 / 0, and still has a graph: `backward` works, with slopes of 0."""
+    Where nothing counts the mean is 0 rather than 0 / 0, and still has a graph: `backward` works, with slopes of 0.
+    """
     loss = blanked(loss, mask)
     if reduction == "none":
         return loss

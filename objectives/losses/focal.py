@@ -1,7 +1,8 @@
 """Focal loss for two classes, from logits.
 
 Source: Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5
-(https://arxiv.org/abs/1708.02002)."""
+(https://arxiv.org/abs/1708.02002).
+"""
 
 from __future__ import annotations
 
@@ -26,16 +27,20 @@ def binary_focal_loss(
     reduction: str = "mean",
     mask: Tensor | None = None,
 ) -> Tensor:
-    """FL = -alpha_t (1 - p_t)^gamma log(p_t), with p_t the probability given to the true class.
+    """Return -alpha_t (1 - p_t)^gamma log(p_t), p_t the probability of the true class, in float32 at least.
 
-    logits: any shape, before the sigmoid. targets: the same shape, 0 or 1 (hard labels only).
-    gamma >= 0 turns down what is already classified well; 0 is cross-entropy.
-    alpha in [0, 1] weights the positives, 1 - alpha the negatives; None weights neither.
-    reduction: "mean", "sum" or "none" (then the result has the shape of logits).
-    mask: bool, the same shape, False where an entry does not count. Where none counts, or there is none, the loss
-    is 0 with slopes of 0. In float32 at least.
+    Args:
+        logits: Any shape, before the sigmoid.
+        targets: The same shape, 0 or 1 (hard labels only).
+        gamma: At least 0. It turns down what is already classified well; 0 is cross-entropy.
+        alpha: From 0 to 1, the weight of the positives, 1 - alpha that of the negatives; None weights neither.
+        reduction: "mean", "sum" or "none" (then the result has the shape of the logits).
+        mask: bool, the same shape, False where an entry does not count. Where none counts, or there is none, the loss
+            is 0 with slopes of 0.
 
-    Raises ValueError when shapes differ or an argument is out of its range."""
+    Raises:
+        ValueError: Shapes differ or an argument is out of its range.
+    """
     check_reduction(reduction)
     if not 0 <= gamma < float("inf"):
         raise ValueError(f"gamma is {gamma}; expected at least 0")
@@ -54,10 +59,12 @@ def binary_focal_loss(
 
 
 def by_difficulty(logits: Tensor, targets: Tensor, gamma: float, alpha: float | None) -> Tensor:
-    """Where the loss of each row comes from: (n, 3, 2, 50), how many of its entries, the sum of their cross-entropy
-    and the sum of their focal loss, by class (negatives first) and by 1 - p_t in fiftieths of 0 to 1.
+    """Return the sources of the loss of each row, (n, 3, 2, 50), in float32 at least, without a graph.
 
-    logits, targets: (n, ...). In float32 at least, without a graph. Raises ValueError as `binary_focal_loss`."""
+    They are the number of entries, the sum of their cross-entropy and the sum of their focal loss, by class (negatives
+    first) and by 1 - p_t in fiftieths of 0 to 1. Logits and targets are (n, ...); errors are those of
+    `binary_focal_loss`.
+    """
     logits, targets = logits.detach().flatten(1), targets.flatten(1)
     focal = binary_focal_loss(logits, targets, gamma, alpha, "none")
     plain = weighted_bce_loss(logits, targets, 1.0, "none").to(focal.dtype)
@@ -73,8 +80,11 @@ def by_difficulty(logits: Tensor, targets: Tensor, gamma: float, alpha: float | 
 
 
 def focal_arrays(rows: Tensor, gamma: float, alpha: float | None) -> dict[str, NDArray[np.float64]]:
-    """What is kept of an epoch, from the rows of `by_difficulty`: focal_count, focal_ce and focal_loss (2, 50), and
-    the gamma and alpha (NaN for None) they were computed with, 0-d."""
+    """Return what is kept of an epoch, from the rows of `by_difficulty`.
+
+    It is focal_count, focal_ce and focal_loss, (2, 50), and the gamma and alpha (NaN for None) they were computed with,
+    0-d.
+    """
     count, plain, focal = rows.sum(0, dtype=torch.float64).cpu().numpy()
     settings = {"focal_gamma": np.array(float(gamma)), "focal_alpha": np.array(np.nan if alpha is None else alpha)}
     return {"focal_count": count, "focal_ce": plain, "focal_loss": focal, **settings}

@@ -2,7 +2,8 @@
 
 Source: Li, Liu, Wang, "Gradient Harmonized Single-stage Detector", AAAI 2019 (https://arxiv.org/abs/1811.05181), the
 sections "GHM-C Loss" and "GHM-R Loss", with the histogram of "Unit Region Approximation" and the moving average of
-"EMA". As in the authors' code, bins that are empty neither count among the unit regions nor change their average."""
+"EMA". As in the authors' code, bins that are empty neither count among the unit regions nor change their average.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +22,19 @@ INERT_SHARE = 90.0
 class GradientDensity(nn.Module):
     """The histogram behind the losses of this family, and what they keep of their last call.
 
-    bins: equal bins over [0, 1]. momentum m in [0, 1): with a = m a + (1 - m) count, from a = 0 and only for bins
-    that are not empty, the histogram is a moving average over batches; 0 is that of the batch alone. Nothing corrects
-    for the start at 0: a bin first seen counts 1 - m of what is in it, so the first loss is 1 / (1 - m) times that
-    of m = 0.
+    With a momentum m, a = m a + (1 - m) count, from a = 0 and only for bins that are not empty: the histogram is a
+    moving average over batches. Nothing corrects for the start at 0. A bin first seen counts 1 - m of what is in it, so
+    the first loss is 1 / (1 - m) times that of m = 0. In eval mode the batch is averaged in the same way, but the
+    average is not kept. An empty batch, or one that is all masked, changes no average.
 
-    In eval mode the batch is averaged in the same way, but the average is not kept. An empty batch, or one that is
-    all masked, changes no average.
-
-    Attributes after a call, of the samples that counted, without a graph: gradient_norms (n,), weights (n,),
-    counts (bins,) int64 of this batch. accumulated (bins,) float64, a buffer: the moving average."""
+    Attributes:
+        bins: Number of equal bins over [0, 1].
+        momentum: m in [0, 1); 0 counts the batch alone.
+        gradient_norms: (n,) of the samples that counted in the last call, without a graph.
+        weights: (n,) of the same samples.
+        counts: (bins,) int64, of the last batch.
+        accumulated: (bins,) float64, a buffer: the moving average.
+    """
 
     accumulated: Tensor
 
@@ -46,8 +50,11 @@ class GradientDensity(nn.Module):
         self.counts = torch.zeros(bins, dtype=torch.int64)
 
     def density(self, norms: Tensor) -> Tensor:
-        """(n,) float64: how many samples are in the bin of each norm, averaged over batches. norms: (n,) in [0, 1],
-        without a graph."""
+        """Return how many samples are in the bin of each norm, averaged over batches, (n,) float64.
+
+        Args:
+            norms: (n,) in [0, 1], without a graph.
+        """
         index, self.counts = histogram(norms, self.bins)
         average = self.momentum * self.accumulated + (1 - self.momentum) * self.counts.double()
         average = torch.where(self.counts > 0, average, self.accumulated)
@@ -57,12 +64,16 @@ class GradientDensity(nn.Module):
         return average[index]
 
     def harmonized_mean(self, loss: Tensor, norms: Tensor) -> Tensor:
-        """sum(weight loss) / N with weight = N / count of its bin / number of bins that are not empty; 0 if N = 0."""
+        """Return sum(weight loss) / N, or 0 if N = 0.
+
+        The weight is N / count of the bin / number of bins that are not empty.
+        """
         density = self.density(norms)
         self.weights = (len(norms) / density / (self.counts > 0).sum()).to(loss.dtype)
         return (self.weights * loss).sum() / max(len(norms), 1)
 
     def extra_repr(self) -> str:
+        """Return the settings, for `repr`."""
         return f"bins={self.bins}, momentum={self.momentum}"
 
 
@@ -70,15 +81,21 @@ class GHMC(GradientDensity):
     """GHM-C, for classification: binary cross-entropy with g = |sigmoid(x) - t|."""
 
     def __init__(self, bins: int = 10, momentum: float = 0.0) -> None:
-        """Raises ValueError for bins below 1 or a momentum outside [0, 1)."""
+        """Set the bins and the momentum of `GradientDensity`; raise ValueError for one out of its range."""
         super().__init__(bins, momentum)
 
     def forward(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The mean over samples of weight x BCE, 0-d; weights are constants to the gradient.
+        """Return the mean over samples of weight x BCE, 0-d, in float32 at least; weights have no gradient.
 
-        logits, targets: the same shape, any; targets 0 or 1. mask: bool, the same shape, False where a sample does
-        not count. Where none counts the loss is 0 with slopes of 0. In float32 at least. Raises ValueError when
-        shapes differ or a target is neither 0 nor 1."""
+        Args:
+            logits: Any shape.
+            targets: The same shape, 0 or 1.
+            mask: bool, the same shape, False where a sample does not count (its target may be NaN). Where none counts
+                the loss is 0 with slopes of 0.
+
+        Raises:
+            ValueError: Shapes differ or a target is neither 0 nor 1.
+        """
         check_shapes(logits=logits, targets=targets)
         check_mask(mask, "logits", logits)
         x, t = widened(selected(logits, mask)), selected(targets, mask)
@@ -90,20 +107,33 @@ class GHMR(GradientDensity):
     """GHM-R, for regression: l = sqrt(d^2 + mu^2) - mu with g = |d| / sqrt(d^2 + mu^2), d = predicted - target."""
 
     def __init__(self, mu: float = 0.02, bins: int = 10, momentum: float = 0.0) -> None:
-        """mu > 0: in the unit of the targets; far below it the loss is a parabola, far above it |d| - mu.
+        """Set the scale, and the bins and the momentum of `GradientDensity`.
 
-        Raises ValueError for a mu that is not positive, bins below 1 or a momentum outside [0, 1)."""
+        Args:
+            mu: More than 0, in the unit of the targets. Far below it the loss is a parabola, far above it |d| - mu.
+            bins: At least 1.
+            momentum: In [0, 1).
+
+        Raises:
+            ValueError: An argument is out of its range.
+        """
         super().__init__(bins, momentum)
         if not 0 < mu < float("inf"):
             raise ValueError(f"mu is {mu}; expected more than 0")
         self.mu = mu
 
     def forward(self, predicted: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The mean over samples of weight x l, 0-d; weights are constants to the gradient.
+        """Return the mean over samples of weight x l, 0-d, in float32 at least; weights have no gradient.
 
-        predicted, targets: the same shape, any. mask: bool, the same shape, False where a sample does not count
-        (its target may be NaN). Where none counts the loss is 0 with slopes of 0. In float32 at least. Raises
-        ValueError when shapes differ."""
+        Args:
+            predicted: Any shape.
+            targets: The same shape.
+            mask: bool, the same shape, False where a sample does not count (its target may be NaN). Where none counts
+                the loss is 0 with slopes of 0.
+
+        Raises:
+            ValueError: Shapes differ.
+        """
         check_shapes(predicted=predicted, targets=targets)
         check_mask(mask, "predicted", predicted)
         d = widened(selected(predicted, mask)) - selected(targets, mask)
@@ -114,13 +144,15 @@ class GHMR(GradientDensity):
         return self.harmonized_mean(loss, (d.abs() / root).detach().clamp(max=1))
 
     def extra_repr(self) -> str:
+        """Return the settings, for `repr`."""
         return f"mu={self.mu}, {super().extra_repr()}"
 
 
 def histogram(norms: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """The bin of each norm (n,) and how many are in each bin (bins,), both int64.
+    """Return the bin of each norm, (n,), and how many are in each bin, (bins,), both int64.
 
-    Bin i is [i / bins, (i + 1) / bins), the last one closed: a norm of 1 is counted."""
+    Bin i is [i / bins, (i + 1) / bins), the last one closed: a norm of 1 is counted.
+    """
     edges = torch.arange(1, bins, dtype=norms.dtype, device=norms.device) / bins
     index = torch.bucketize(norms, edges, right=True)
     # Not bincount: on a GPU the host would wait for its result.
@@ -129,14 +161,21 @@ def histogram(norms: Tensor, bins: int) -> tuple[Tensor, Tensor]:
 
 
 def gradient_statistics(norms: Tensor | NDArray[np.floating], bins: int) -> dict[str, float | NDArray[np.float64]]:
-    """What the gradient norms of an epoch (or of one batch of it) look like. norms: (n,) in [0, 1].
+    """Describe the gradient norms of an epoch, or of one batch of it.
 
-    number; mean, median, min, max, std (population) of the norms; shares (bins,): percent of the norms in each bin;
-    most_populated and least_populated: the index of the bin, the lowest among equals; evenness: the population
-    standard deviation of the shares (0: all alike; 30 for ten bins: all in one); inert: 1 if over 90 % are in one
-    bin, where reweighting by density changes nothing, else 0.
+    Args:
+        norms: (n,) in [0, 1].
+        bins: Number of equal bins.
 
-    Raises ValueError when there is none, or one is outside [0, 1] or NaN."""
+    Returns:
+        number; mean, median, min, max, std (population) of the norms; shares (bins,): percent of the norms in each bin;
+        most_populated and least_populated: the index of the bin, the lowest among equals; evenness: the population
+        standard deviation of the shares (0: all alike; 30 for ten bins: all in one); inert: 1 if over 90 % are in one
+        bin, where reweighting by density changes nothing, else 0.
+
+    Raises:
+        ValueError: There is none, or one is outside [0, 1] or NaN.
+    """
     given = torch.as_tensor(norms).detach().cpu().flatten()
     if not len(given):
         raise ValueError("there is no gradient norm to describe; expected one a sample")

@@ -1,8 +1,9 @@
 """The hinge for ordered pairs, plain and reweighted by the density of gradient norms.
 
-Of a pair (a, b) with sign y = +1 where a should score higher, else -1, z = y (score of a - score of b). The hinge is
+A pair (a, b) has a sign y, +1 where a should score higher, else -1, and z = y (score of a - score of b). The hinge is
 max(0, margin - z) (Herbrich, Graepel, Obermayer, "Large margin rank boundaries for ordinal regression", 2000). The
-density is that of GHM (see ghm.py), with an exponent that says how much of it is undone."""
+density is that of GHM (see ghm.py), with an exponent that says how much of it is undone.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +32,20 @@ def margin_ranking_loss(
     reduction: str = "mean",
     mask: Tensor | None = None,
 ) -> Tensor:
-    """max(0, margin - sign (scores_a - scores_b)), in float32 at least.
+    """Return max(0, margin - sign (scores_a - scores_b)), in float32 at least.
 
-    scores_a, scores_b, sign: the same shape, any; sign 1 or -1. margin >= 0, in the unit of the scores. reduction:
-    "mean", "sum" or "none" (then the result has the shape of the scores). mask: bool, the same shape, False where a
-    pair does not count. Where none counts, or there is none, the loss is 0 with slopes of 0.
+    Args:
+        scores_a: Any shape.
+        scores_b: The same shape.
+        sign: The same shape, 1 or -1.
+        margin: At least 0, in the unit of the scores.
+        reduction: "mean", "sum" or "none" (then the result has the shape of the scores).
+        mask: bool, the same shape, False where an entry does not count. Where none counts, or there is none, the loss
+            is 0 with slopes of 0.
 
-    Raises ValueError when shapes differ or an argument is out of its range."""
+    Raises:
+        ValueError: Shapes differ or an argument is out of its range.
+    """
     _check(scores_a, scores_b, sign, margin, mask)
     check_reduction(reduction)
     a, b = blanked(widened(scores_a), mask), blanked(widened(scores_b), mask)
@@ -48,14 +56,27 @@ def margin_ranking_loss(
 
 
 class GHMRankingLoss(GradientDensity):
-    """The hinge with each pair weighted by max(count, 1)^(-alpha), count being that of its bin of
-    g = sigmoid(margin - z), and the weights of a batch scaled to a mean of 1.
+    """The hinge with each pair weighted by max(count, 1)^(-alpha), scaled to a mean weight of 1 in a batch.
 
-    Attributes after a call: those of `GradientDensity`, and original, 0-d: the plain hinge's mean, without a graph."""
+    The count is that of the pair's bin of g = sigmoid(margin - z).
+
+    Attributes:
+        original: After a call, the plain hinge's mean, 0-d, without a graph; besides the attributes of
+            `GradientDensity`.
+    """
 
     def __init__(self, bins: int = 10, alpha: float = 0.75, margin: float = 1.0, momentum: float = 0.0) -> None:
-        """alpha >= 0: an exponent; 0 is the plain hinge, 1 lets every bin weigh the same. With a momentum the count
-        is the moving average. Raises ValueError for an argument out of its range."""
+        """Set the weighting.
+
+        Args:
+            bins: Number of equal bins over [0, 1].
+            alpha: An exponent of at least 0; 0 is the plain hinge, 1 lets every bin weigh the same.
+            margin: At least 0.
+            momentum: In [0, 1); above 0 the count is the moving average.
+
+        Raises:
+            ValueError: An argument is out of its range.
+        """
         super().__init__(bins, momentum)
         if not 0 <= alpha < float("inf"):
             raise ValueError(f"alpha is {alpha}; expected at least 0")
@@ -64,8 +85,10 @@ class GHMRankingLoss(GradientDensity):
         self.original = torch.zeros(())
 
     def forward(self, scores_a: Tensor, scores_b: Tensor, sign: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The mean over pairs of weight x hinge, 0-d; weights are constants to the gradient. Arguments and errors as
-        for `margin_ranking_loss`."""
+        """Return the mean over pairs of weight x hinge, 0-d; weights are constants to the gradient.
+
+        Arguments and errors are those of `margin_ranking_loss`.
+        """
         _check(scores_a, scores_b, sign, self.margin, mask)
         a, b, y = (widened(selected(each, mask)) for each in (scores_a, scores_b, sign))
         hinge = margin_ranking_loss(a, b, y, self.margin, "none")
@@ -77,6 +100,7 @@ class GHMRankingLoss(GradientDensity):
         return reduced(self.weights * hinge, "mean")
 
     def extra_repr(self) -> str:
+        """Return the settings, for `repr`."""
         return f"alpha={self.alpha}, margin={self.margin}, {super().extra_repr()}"
 
 

@@ -1,4 +1,4 @@
-"""What the metrics ask of their input; each refuses by a ValueError that names the argument."""
+"""Checks of a metric's input; each refuses by a ValueError that names the argument."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def finite(name: str, values: ArrayLike, ndim: int = 1) -> NDArray[np.float64]:
-    """`values` in float64. Raises ValueError unless they have `ndim` dimensions, at least one entry, and no NaN or
-    infinity."""
+    """Return values in float64; raise ValueError unless they have `ndim` dimensions, an entry, and are all finite."""
     array = np.asarray(values, dtype=np.float64)
     shape = "(n,)" if ndim == 1 else "(records, samples)"
     if array.ndim != ndim:
@@ -22,7 +21,7 @@ def finite(name: str, values: ArrayLike, ndim: int = 1) -> NDArray[np.float64]:
 
 
 def binary(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    """(n,) of 0 and 1. Raises ValueError for anything else, probabilities among it."""
+    """Return values of 0 and 1 as int64, (n,); raise ValueError for anything else, probabilities among it."""
     array = finite(name, values)
     wrong = array[(array != 0) & (array != 1)]
     if len(wrong):
@@ -31,7 +30,7 @@ def binary(name: str, values: ArrayLike) -> NDArray[np.int64]:
 
 
 def same_shape(**arrays: NDArray[np.generic]) -> None:
-    """Raises ValueError unless all have the shape of the first."""
+    """Raise ValueError unless all arrays have the shape of the first."""
     (first, reference), *others = arrays.items()
     for name, array in others:
         if array.shape != reference.shape:

@@ -1,7 +1,8 @@
-"""How well several classes of very different size are told apart: each class counts the same.
+"""Metrics of several classes of very different size, in which each class counts the same.
 
-y_true, predicted: (n,) of whole numbers from 0 to classes - 1. Both raise ValueError for other or empty input. A
-constant answer gives a balanced accuracy of 1 / (number of classes there are), however common the class."""
+y_true and predicted are (n,) of whole numbers from 0 to classes - 1. A ValueError refuses other or empty input. A
+constant answer gives a balanced accuracy of 1 / (number of classes there are), however common the class.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +14,17 @@ from objectives.metrics.checks import finite, same_shape
 
 
 def macro_f1(y_true: ArrayLike, predicted: ArrayLike, classes: int) -> float:
-    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN).
+    """Return the mean over classes of F1 = 2 TP / (2 TP + FP + FN).
 
     A class that neither is there nor is predicted has no F1 and is left out; one that is only predicted, or never
-    predicted, has 0."""
+    predicted, has 0.
+    """
     y, labels = _labels(y_true, predicted, classes)
     return float(f1_score(y, labels, average="macro", zero_division=0))
 
 
 def balanced_accuracy(y_true: ArrayLike, predicted: ArrayLike, classes: int) -> float:
-    """The mean of the recalls of the classes that are there (Brodersen et al., ICPR 2010)."""
+    """Return the mean of the recalls of the classes that are there (Brodersen et al., ICPR 2010)."""
     y, labels = _labels(y_true, predicted, classes)
     return float(recall_score(y, labels, labels=np.unique(y), average="macro", zero_division=0))
 

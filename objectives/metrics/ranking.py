@@ -1,7 +1,8 @@
-"""How well scores put things in the order of their ranks.
+"""Metrics of scores that should be in the order of ranks.
 
-rank, score: (n,), finite; a higher rank should have a higher score. Both raise ValueError for other or empty input
-and when all ranks are equal: there is no order to be right about."""
+rank and score are (n,), finite; a higher rank should have a higher score. A ValueError refuses other or empty input,
+and equal ranks alone, which have no order.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ from objectives.metrics.checks import finite, same_shape
 
 
 def pair_accuracy(rank: ArrayLike, score: ArrayLike) -> float:
-    """The share of pairs of unequal rank whose scores are in the right order; equal scores count half.
+    """Return the share of pairs of unequal rank whose scores are in the right order; equal scores count half.
 
-    Constant scores give 0.5. With two ranks it is the area under the ROC curve."""
+    Constant scores give 0.5. With two ranks it is the area under the ROC curve.
+    """
     ranks, scores = _ordered(rank, score)
     right, pairs = 0.0, 0
     lower = np.empty(0)  # the scores of all lower ranks, sorted
@@ -29,8 +31,11 @@ def pair_accuracy(rank: ArrayLike, score: ArrayLike) -> float:
 
 
 def kendall_tau(rank: ArrayLike, score: ArrayLike) -> float:
-    """Kendall's tau-b, -1 to 1: concordant less discordant pairs over the geometric mean of the pairs not tied in
-    each (Kendall, "The treatment of ties in ranking problems", Biometrika 1945). Constant scores give 0."""
+    """Return Kendall's tau-b, -1 to 1; constant scores give 0.
+
+    It is the concordant less the discordant pairs over the geometric mean of the pairs not tied in each (Kendall, "The
+    treatment of ties in ranking problems", Biometrika 1945).
+    """
     ranks, scores = _ordered(rank, score)
     if (scores == scores[0]).all():
         return 0.0

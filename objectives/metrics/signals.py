@@ -1,7 +1,8 @@
-"""How close a signal, or a peak in it, is to the true one.
+"""Metrics of a signal, or of a peak in it, against the true one.
 
-Signals are (records, samples), finite; each metric is the mean over records. All raise ValueError for other or empty
-input."""
+Signals are (records, samples), finite; each metric is the mean over records. A ValueError refuses other or empty
+input.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +16,16 @@ SPECTRAL_FLOOR = 1e-4
 
 
 def peak_errors(exists: ArrayLike, true: ArrayLike, predicted: ArrayLike) -> float:
-    """The mean absolute error over the peaks that exist, in the unit of `true`.
+    """Return the mean absolute error over the peaks that exist, in the unit of `true`.
 
-    exists: (n,) of 0 and 1. true, predicted: (n,); where no peak exists they may be anything, NaN included. Raises
-    ValueError when no peak exists."""
+    Args:
+        exists: (n,) of 0 and 1.
+        true: (n,); where no peak exists it may be anything, NaN included.
+        predicted: (n,), likewise.
+
+    Raises:
+        ValueError: No peak exists.
+    """
     there = binary("exists", exists).astype(bool)
     values = {"true": np.asarray(true, dtype=np.float64), "predicted": np.asarray(predicted, dtype=np.float64)}
     same_shape(exists=there, **values)
@@ -28,7 +35,7 @@ def peak_errors(exists: ArrayLike, true: ArrayLike, predicted: ArrayLike) -> flo
 
 
 def signal_correlation(true: ArrayLike, predicted: ArrayLike) -> float:
-    """The mean over records of Pearson's correlation; a record that is constant in either counts 0."""
+    """Return the mean over records of Pearson's correlation; a record that is constant in either counts 0."""
     a, b = _signals(true=true, predicted=predicted)
     same_shape(true=a, predicted=b)
     # By its range: the mean of equal numbers is not always that number, and the rest would correlate.
@@ -38,15 +45,22 @@ def signal_correlation(true: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def dtw_distance(a: ArrayLike, b: ArrayLike, window: int | None = None) -> float:
-    """Dynamic time warping: the smallest sum of |a_i - b_j| along a path from (0, 0) to (n - 1, m - 1) that goes on
-    by one sample in a, in b or in both, each step weighing 1. In the unit of the signals times samples: the sum is
-    not divided by the length of the path.
+    """Return the distance by dynamic time warping, in the unit of the signals times samples.
 
-    Source: Sakoe & Chiba, "Dynamic programming algorithm optimization for spoken word recognition", 1978, without
-    slope constraint, unweighted.
+    It is the smallest sum of |a_i - b_j| along a path from (0, 0) to (n - 1, m - 1) that goes on by one sample in a, in
+    b or in both, each step weighing 1. The sum is not divided by the length of the path.
 
-    a: (records, n), b: (records, m). window: how far i and j may be apart, in samples (the band of that paper); None:
-    any. Raises ValueError also when the window is negative or less than |n - m|: no path would fit in."""
+    Source: Sakoe & Chiba, "Dynamic programming algorithm optimization for spoken word recognition", 1978, without slope
+    constraint, unweighted.
+
+    Args:
+        a: (records, n).
+        b: (records, m).
+        window: The most samples that i and j may be apart (the band of that paper); None: any.
+
+    Raises:
+        ValueError: Besides, the window is negative or less than |n - m|: no path would fit in.
+    """
     first, second = _signals(a=a, b=b)
     (records, n), (others, m) = first.shape, second.shape
     if records != others:
@@ -73,18 +87,25 @@ def dtw_distance(a: ArrayLike, b: ArrayLike, window: int | None = None) -> float
 
 
 def spectral_distance(a: ArrayLike, b: ArrayLike, rate: float, band: tuple[float, float] = (100.0, 3000.0)) -> float:
-    """The log-spectral distance in dB: the root mean square, over the frequencies in `band`, of the difference of both
-    magnitude spectra in decibels; 0 to 80.
+    """Return the log-spectral distance in dB, 0 to 80.
 
+    It is the root mean square, over the frequencies in `band`, of the difference of both magnitude spectra in decibels.
     The spectra are those of the whole records (rFFT, no window, frequencies rate / samples apart). A magnitude counts
     as at least 1e-4 of the largest one of both records in the band, so that nothing is compared with nothing.
 
     Source: Gray & Markel, "Distance measures for speech processing", 1976, with the band and the floor added: a
-    denoised signal has next to nothing outside, and logarithms of next to nothing would be most of the distance.
+        denoised
+    signal has next to nothing outside, and logarithms of next to nothing would be most of the distance.
 
-    a, b: (records, samples) of the same shape. rate: samples a second. band: lowest and highest frequency in Hz,
-    both included; by default the usual band of brainstem responses. Raises ValueError also when no frequency of the
-    spectrum is in the band."""
+    Args:
+        a: (records, samples).
+        b: The same shape.
+        rate: Samples a second.
+        band: Lowest and highest frequency in Hz, both included; by default the usual band of brainstem responses.
+
+    Raises:
+        ValueError: Besides, no frequency of the spectrum is in the band.
+    """
     first, second = _signals(a=a, b=b)
     same_shape(a=first, b=second)
     if not 0 < rate < np.inf:
@@ -109,7 +130,7 @@ def _signals(**signals: ArrayLike) -> list[NDArray[np.float64]]:
 
 
 def _unit(signals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each record less its mean, over its length."""
+    """Return each record less its mean, over its length."""
     centred: NDArray[np.float64] = signals - signals.mean(axis=1, keepdims=True)
     lengths: NDArray[np.float64] = np.linalg.norm(centred, axis=1, keepdims=True)
     return centred / lengths

@@ -1,6 +1,7 @@
 """Slices with masks as square patches on the CPU: the user's own files, or a made-up volume without any.
 
-Neighbouring slices show nearly the same, so slices are split into contiguous blocks and patches never are."""
+Neighbouring slices show nearly the same, so slices are split into contiguous blocks and patches never are.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,13 @@ POOLING = 16  # the networks halve a patch four times
 
 @dataclass(frozen=True)
 class Patches:
-    """images: (n, 1, P, P) uint8. masks: (n, 1, P, P) bool. slice_of: (n,) int64, the slice each was cut from."""
+    """Square patches of slices.
+
+    Attributes:
+        images: (n, 1, P, P) uint8.
+        masks: (n, 1, P, P) bool.
+        slice_of: (n,) int64, the slice each was cut from.
+    """
 
     images: Tensor
     masks: Tensor
@@ -33,8 +40,17 @@ class Patches:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """mean, std: of the training patches' grey levels on the scale 0 to 1. summary: what there is and what was
-    left out, one line. fingerprints: of "train" and "val"."""
+    """The splits of a study's data.
+
+    Attributes:
+        train: The patches that train.
+        val: The patches that validate.
+        test: The patches of the test, if there are any.
+        mean: Of the training patches' grey levels on the scale 0 to 1.
+        std: Likewise.
+        summary: What there is and what was left out, one line.
+        fingerprints: Of "train" and "val".
+    """
 
     train: Patches
     val: Patches
@@ -57,16 +73,27 @@ def load(
     width: int = 256,
     mask_threshold: float | None = None,
 ) -> Segmentation:
-    """The splits of the folder `root` (its layouts: `objectives.mitochondria.files`), or of a made-up volume.
+    """Return the splits of the user's folder, or of a made-up volume.
 
-    Files of a split of their own (train_images, val_images, test_images) are that split. What they leave open is
-    cut from the training slices: first a block to train on, then one of `val_fraction` to validate on, then one of
-    `test_fraction` to test on. Without `root`, `slices` slices of height x width are generated from `seed` for
-    training and validation, and a test volume from another seed; it has test_fraction x slices slices, or as many
-    as validation when that is 0. `mask_threshold`: see `files.read_split`.
+    Files of a split of their own (train_images, val_images, test_images) are that split. What they leave open is cut
+    from the training slices: first a block to train on, then one of `val_fraction` to validate on, then one of
+    `test_fraction` to test on. Without `root`, a test volume is made up from another seed.
 
-    Raises ValueError for an argument out of its range, for files that are wrong in any way, for fewer slices than
-    splits, and for a split without mitochondria, on which an overlap means nothing."""
+    Args:
+        root: The folder (its layouts: `objectives.mitochondria.files`); None: slices are made up.
+        patch_size: Pixels, a multiple of POOLING.
+        val_fraction: See above.
+        test_fraction: See above; of made-up slices 0 means as many as validate.
+        seed: Of made-up slices.
+        slices: How many are made up to train and validate on.
+        height: Of made-up slices, pixels.
+        width: Likewise.
+        mask_threshold: See `files.read_split`.
+
+    Raises:
+        ValueError: An argument is out of its range, files are wrong in any way, there are fewer slices than splits, or
+            a split has no mitochondria, on which an overlap means nothing.
+    """
     _check_patch_size(patch_size)
     _check_fractions(val_fraction, test_fraction)
     if root is None:
@@ -97,9 +124,11 @@ def load(
 
 
 def load_folder(root: Path, patch_size: int, mask_threshold: float | None = None) -> Patches:
-    """The patches of a held-out folder: its test split, or else its images and masks of no split.
+    """Return the patches of a held-out folder: its test split, or else its images and masks of no split.
 
-    Raises ValueError for files that are wrong in any way, and for a folder that has neither."""
+    Raises:
+        ValueError: Files that are wrong in any way, and for a folder that has neither.
+    """
     _check_patch_size(patch_size)
     for split in ("test", ""):
         if (held_out := read_split(root, split, mask_threshold)) is not None:
@@ -111,14 +140,16 @@ def load_folder(root: Path, patch_size: int, mask_threshold: float | None = None
 
 
 def patches_per_slice(height: int, width: int, patch_size: int) -> int:
-    """How many aligned patches a slice gives: 768 x 1024 in patches of 256 are 12."""
+    """Return how many aligned patches a slice gives: 768 x 1024 in patches of 256 are 12."""
     return (height // patch_size) * (width // patch_size)
 
 
 def split_counts(slices: int, val_fraction: float, test_fraction: float) -> tuple[int, int, int]:
-    """How many slices train, validate and test: at least one each where the fraction is above 0.
+    """Return how many slices train, validate and test: at least one each where the fraction is above 0.
 
-    Raises ValueError when nothing would be left to train on."""
+    Raises:
+        ValueError: Nothing would be left to train on.
+    """
     n_val, n_test = (max(1, round(slices * part)) if part else 0 for part in (val_fraction, test_fraction))
     if slices - n_val - n_test < 1:
         raise ValueError(
@@ -129,11 +160,18 @@ def split_counts(slices: int, val_fraction: float, test_fraction: float) -> tupl
 
 
 def cut(slices: Slices, patch_size: int, where: str) -> Patches:
-    """Aligned patches from the top left, row by row, slice after slice; what is left at the right and at the bottom
-    belongs to none.
+    """Return aligned patches from the top left, row by row, slice after slice.
 
-    Raises ValueError, its message beginning with `where`, for slices smaller than a patch and for patches without any
-    mitochondrion."""
+    What is left at the right and at the bottom belongs to none.
+
+    Args:
+        slices: The slices.
+        patch_size: Pixels.
+        where: The beginning of messages.
+
+    Raises:
+        ValueError: Slices are smaller than a patch, or no patch has a mitochondrion.
+    """
     n, height, width = slices.images.shape
     rows, columns = height // patch_size, width // patch_size
     if not rows or not columns:
@@ -161,7 +199,7 @@ def cut(slices: Slices, patch_size: int, where: str) -> Patches:
 def _from_files(
     root: Path, val_fraction: float, test_fraction: float, mask_threshold: float | None
 ) -> tuple[dict[str, Slices], str]:
-    """The slices of each split that there is, and a note on files that are not used."""
+    """Return the slices of each split that there is, and a note on files that are not used."""
     there = splits_in(root)
     if not {"", "train"} & set(there):
         raise ValueError(f"{root} has {' and '.join(there)} images only; expected train_images or images to train on")
@@ -195,7 +233,7 @@ def _block(slices: Slices, first: int, end: int) -> Slices:
 
 
 def _grey_levels(images: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of uint8 pixels on the scale 0 to 1, exact: from their 256 counts."""
+    """Return mean and standard deviation of uint8 pixels on the scale 0 to 1, exact: from their 256 counts."""
     counts = np.bincount(images.numpy().ravel(), minlength=256)
     levels = np.arange(256) / 255
     mean = float(counts @ levels / counts.sum())

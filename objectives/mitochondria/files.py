@@ -10,10 +10,8 @@ In the folder, for a split "" (none), "train", "val" or "test":
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TiffFile
 
+from objectives.layouts import Layout, names_in, natural
 from objectives.wording import first_line, holds, meant
 
-SPLITS = ("", "train", "val", "test")
 STACKS = (".tif", ".tiff")
 SINGLE = (".png", *STACKS)
-LAYOUTS = (
-    "images.tif with masks.tif, or a folder images with a folder masks, alone or for each of train, val and test "
-    "(train_images.tif, train_images or train/images)"
+LAYOUT = Layout(
+    names=("images", "masks"),
+    suffixes=("", *STACKS),
+    folder="a folder with images and masks",
+    expected=(
+        "images.tif with masks.tif, or a folder images with a folder masks, alone or for each of train, val and test "
+        "(train_images.tif, train_images or train/images)"
+    ),
 )
 MASK_SUFFIXES = ("", "_mask", "-mask")
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -38,7 +41,13 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Slices:
-    """images: (n, H, W) uint8. masks: (n, H, W) bool, True = mitochondrion. names: what to call each slice."""
+    """Slices with their masks.
+
+    Attributes:
+        images: (n, H, W) uint8.
+        masks: (n, H, W) bool, True for mitochondria.
+        names: What to call each slice.
+    """
 
     images: NDArray[np.uint8]
     masks: NDArray[np.bool_]
@@ -47,7 +56,13 @@ class Slices:
 
 @dataclass(frozen=True)
 class Raw:
-    """at: the stack or the folder. pixels: (n, H, W), of any kind of number. names: what to call each slice."""
+    """Pixels of a stack or of the files of a folder, as they are.
+
+    Attributes:
+        at: The stack or the folder.
+        pixels: (n, H, W), of any kind of number.
+        names: What to call each slice.
+    """
 
     at: Path
     pixels: NDArray[Any]
@@ -55,32 +70,37 @@ class Raw:
 
 
 def splits_in(root: Path) -> tuple[str, ...]:
-    """Those of "", "train", "val" and "test" that `root` holds images or masks of.
+    """Return those of "" (none), "train", "val" and "test" that a folder holds images or masks of.
 
-    Raises ValueError when there is no such folder or it holds none of the layouts."""
-    if not root.is_dir():
-        beside = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
-        problem = "is a file" if root.exists() else "does not exist"
-        raise ValueError(f"{root} {problem}; expected a folder with images and masks.{meant(root.name, beside)}")
-    found = tuple(split for split in SPLITS if _sources(root, split, "images") or _sources(root, split, "masks"))
-    if not found:
-        held = _names(root)
-        raise ValueError(f"{root} {holds(held)}; expected {LAYOUTS}.{_layout_meant(root, held)}")
-    return found
+    Raises:
+        ValueError: There is no such folder, or it holds none of the layouts.
+    """
+    return tuple(_places(root))
 
 
 def read_split(root: Path, split: str, mask_threshold: float | None = None) -> Slices | None:
-    """The slices of a split in the order of their pages, or of their names with numbers as numbers; None if `root`
-    holds other splits only.
+    """Return the slices of a split in the order of their pages, or of their names with numbers as numbers.
 
     Images of 16 bits or floats are scaled from the least and largest value of the split to 0 and 255; colours become
-    luminance. Masks have two values, the larger one a mitochondrion; with `mask_threshold` they may have any, and
-    what is above that fraction of the largest is one. Raises ValueError for whatever is wrong with the files."""
+    luminance. Masks have two values, the larger one a mitochondrion.
+
+    Args:
+        root: The folder.
+        split: "" (none), "train", "val" or "test".
+        mask_threshold: If given, masks may have any values, and a mitochondrion is what is above this fraction of the
+            largest.
+
+    Returns:
+        The slices, or None if `root` holds other splits only.
+
+    Raises:
+        ValueError: Whatever is wrong with the files.
+    """
     if mask_threshold is not None and not (isinstance(mask_threshold, int | float) and 0 <= mask_threshold < 1):
         raise ValueError(f"mask_threshold is {mask_threshold!r}; expected a number from 0 to below 1, or none")
-    if split not in splits_in(root):
+    if (found := _places(root).get(split)) is None:
         return None
-    images_at, masks_at = _source(root, split, "images", "masks"), _source(root, split, "masks", "images")
+    images_at, masks_at = _place(found, "images", "masks"), _place(found, "masks", "images")
     if images_at.is_dir() != masks_at.is_dir():
         stack, folder = (masks_at, images_at) if images_at.is_dir() else (images_at, masks_at)
         raise ValueError(f"{stack} is a stack and {folder} a folder; expected two stacks or two folders")
@@ -110,56 +130,33 @@ def read_split(root: Path, split: str, mask_threshold: float | None = None) -> S
     return Slices(_as_bytes(images), _as_mask(masks, mask_threshold), images.names)
 
 
-def _layout_meant(root: Path, held: Sequence[str]) -> str:
-    """Which folder or name of a folder without a layout may be the one that was meant."""
-    for name in held:
-        if any(_sources(root / name, split, "images") for split in SPLITS):
-            return f" Did you mean its folder '{name}'?"
-    expected = [f"{split}{role}{end}" for split in ("", "train_", "val_", "test_") for role in ("images", "masks")
-                for end in (".tif", "")]  # fmt: skip
-    for name in held:
-        if match := difflib.get_close_matches(name.lower(), expected, n=1, cutoff=0.75):
-            return f" Should '{name}' be '{match[0]}'?"
-    return ""
+def _places(root: Path) -> dict[str, dict[str, Path]]:
+    if not (found := LAYOUT.find(root)):
+        raise LAYOUT.nothing_found(root)
+    return found
 
 
-def _sources(root: Path, split: str, role: str) -> list[Path]:
-    """Where the images or masks of a split may be: normally one place."""
-    places = [(root, f"{split}_{role}"), (root / split, role)] if split else [(root, role)]
-    return [
-        entry
-        for folder, name in places
-        if folder.is_dir()
-        for entry in sorted(folder.iterdir())
-        if (entry.name == name and entry.is_dir())
-        or (entry.stem == name and entry.suffix.lower() in STACKS and entry.is_file())
-    ]
-
-
-def _source(root: Path, split: str, role: str, other: str) -> Path:
-    """The one place of a split's images or masks, of which the `other` was found or this was."""
-    found = _sources(root, split, role)
-    if len(found) > 1:
-        raise ValueError(f"{found[0]} and {found[1]} are both there; expected one of them")
-    if found:
-        return found[0]
-    beside = _sources(root, split, other)[0]
+def _place(found: Mapping[str, Path], role: str, other: str) -> Path:
+    """Return the place of a split's images or masks; at least one of the two is there."""
+    if role in found:
+        return found[role]
+    beside = found[other]
     wanted = beside.with_name(beside.name.replace(other, role))
     raise ValueError(
         f"{beside} is there, but no {wanted.name} beside it; expected both, with a mask for each image."
-        f"{meant(wanted.name, set(_names(beside.parent)) - {beside.name})}"
+        f"{meant(wanted.name, set(names_in(beside.parent)) - {beside.name})}"
     )
 
 
 def _singles(folder: Path) -> list[Path]:
     files = [path for path in folder.iterdir() if path.suffix.lower() in SINGLE and not path.name.startswith(".")]
     if not files:
-        raise ValueError(f"{folder} {holds(_names(folder))}; expected a PNG or TIF a slice")
+        raise ValueError(f"{folder} {holds(names_in(folder))}; expected a PNG or TIF a slice")
     stems = Counter(path.stem for path in files)
     if twice := [stem for stem, count in stems.items() if count > 1]:
         names = " and ".join(sorted(path.name for path in files if path.stem == twice[0]))
         raise ValueError(f"{folder} has {names}; expected one file a slice")
-    return sorted(files, key=_natural)
+    return sorted(files, key=natural)
 
 
 def _paired(images: list[Path], masks: list[Path], images_at: Path, masks_at: Path) -> list[tuple[Path, Path]]:
@@ -213,7 +210,7 @@ def _read_stack(path: Path, colour: bool) -> Raw:
 
 
 def _tiff(path: Path) -> list[NDArray[Any]]:
-    """The pages of a file, each (H, W) or (H, W, channels)."""
+    """Return the pages of a file, each (H, W) or (H, W, channels)."""
     try:
         with TiffFile(path) as tiff:
             _check_last_page(tiff)
@@ -226,8 +223,8 @@ def _tiff(path: Path) -> list[NDArray[Any]]:
 
 
 def _check_last_page(tiff: TiffFile) -> None:
-    """A file that was cut short may still begin with whole pages, the last of which points to one that is missing:
-    tifffile only logs that, and gives the pages it has."""
+    """Refuse a file that was cut short after whole pages, the last of which points to one that is missing."""
+    # tifffile only logs that, and gives the pages it has.
     count, position = len(tiff.pages), tiff.pages.next_page_offset
     if position is not None:
         tiff.filehandle.seek(position)
@@ -236,7 +233,7 @@ def _check_last_page(tiff: TiffFile) -> None:
 
 
 def _pages(array: NDArray[Any], axes: str, path: Path) -> list[NDArray[Any]]:
-    """An array whose axes tifffile names (Y rows, X columns, S channels, others pages), taken apart."""
+    """Take apart an array whose axes tifffile names (Y rows, X columns, S channels, others pages)."""
     others = [i for i, axis in enumerate(axes) if axis not in "YXS"]
     if sum(array.shape[i] > 1 for i in others) > 1:
         size = " x ".join(map(str, array.shape))
@@ -254,7 +251,7 @@ def _png(path: Path) -> list[NDArray[Any]]:
 
 
 def _grey(page: NDArray[Any], name: str, folder: Path, colour: bool) -> NDArray[Any]:
-    """(H, W) of a page that may have channels: grey, grey + alpha, RGB, RGBA."""
+    """Turn a page that may have channels (grey, grey + alpha, RGB, RGBA) into (H, W)."""
     if page.ndim == 2:
         return page
     if page.shape[2] < 3:
@@ -278,7 +275,7 @@ def _check_finite(raw: Raw) -> None:
 
 
 def _some_values(pixels: NDArray[Any]) -> set[Any]:
-    """The values of a stack, or three of them and more as soon as there are three."""
+    """Return the values of a stack, or some of them as soon as there are three."""
     seen: set[Any] = set()
     for page in pixels:
         seen |= set(np.unique(page).tolist())
@@ -313,16 +310,6 @@ def _as_mask(raw: Raw, threshold: float | None) -> NDArray[np.bool_]:
         found = "no pixel" if high <= 0 else "every pixel"
         raise ValueError(f"{raw.at}: {found} is a mitochondrion; expected masks with some pixels that are and some not")
     return masks
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in sorted(folder.iterdir(), key=_natural) if not path.name.startswith(".")]
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts slice2 before slice10."""
-    parts = re.findall(r"\d+|\D+", path.stem)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def _size(page: NDArray[Any]) -> str:

@@ -1,10 +1,10 @@
 """A made-up volume of electron-microscopy slices with mitochondria, for when there are no files.
 
-What it draws, after serial-section transmission EM of neural tissue: cells of very different sizes
-between dark membranes, granular cytoplasm with vesicles, mitochondria (a dark rim around wavy
-parallel cristae), and what is easily taken for them: dark bodies without cristae, pale vacuoles
-with a rim, stacks of membranes without a rim, smears where a membrane is cut flat. It knows nothing
-of patches and splits."""
+It is drawn after serial-section transmission EM of neural tissue: cells of very different sizes between dark membranes,
+granular cytoplasm with vesicles, mitochondria (a dark rim around wavy parallel cristae), and what is easily taken for
+them: dark bodies without cristae, pale vacuoles with a rim, stacks of membranes without a rim, smears where a membrane
+is cut flat. This module knows nothing of patches and splits.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +36,15 @@ SMALLEST = 32  # pixels; nothing that is drawn fits into less
 
 @dataclass(frozen=True)
 class Cells:
-    """clearance: (n, H, W) uint8, pixels to the next border of two cells. cell: (n, H, W) int32, which cell.
-    grey, grain, crowd: (cells,), its brightness, how grainy it is, and how full of vesicles."""
+    """The cells of a volume.
+
+    Attributes:
+        clearance: (n, H, W) uint8, pixels to the next border of two cells.
+        cell: (n, H, W) int32, the cell of each pixel.
+        grey: (cells,), the brightness of each cell.
+        grain: (cells,), how grainy it is.
+        crowd: (cells,), how full of vesicles it is.
+    """
 
     clearance: NDArray[np.uint8]
     cell: NDArray[np.int32]
@@ -66,11 +73,14 @@ class Body:
 
 
 def generate(slices: int, height: int, width: int, seed: int) -> Slices:
-    """A volume of `slices` neighbouring slices, each height x width pixels; masks are its mitochondria.
+    """Make up a volume of neighbouring slices; its masks are its mitochondria.
 
     About 4 to 9 % of the pixels are foreground, a little more in volumes below 500,000 pixels, and every slice has
-    some. The same arguments give the same bytes. Raises ValueError for no slices, for slices below 32 pixels, and for
-    a negative seed."""
+    some. The same arguments give the same bytes.
+
+    Raises:
+        ValueError: No slices, slices below 32 pixels, or a negative seed.
+    """
     for name, value, least in (
         ("slices", slices, 1),
         ("height", height, SMALLEST),
@@ -97,7 +107,7 @@ def generate(slices: int, height: int, width: int, seed: int) -> Slices:
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, int, int], scale: float) -> Callable[[int], Array]:
-    """Noise of mean 0 and deviation 1 that changes over `scale` pixels and a few slices: (H, W) of slice z."""
+    """Return noise of mean 0 and deviation 1 that changes over `scale` pixels and a few slices: (H, W) of slice z."""
     n, height, width = shape
     step = scale / 2  # drawn on a coarse grid: what is smooth needs no more
     grid = (n, int(height / step) + 4, int(width / step) + 4)
@@ -108,9 +118,10 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int, int], scale: float)
 
 
 def _interpolation(pixels: int, step: float, points: int) -> csr_array:
-    """(pixels, points) weights of quadratic B-splines: smooth where straight lines would show their corners.
+    """Return (pixels, points) weights of quadratic B-splines, smooth where straight lines would show corners.
 
-    Sparse, three a row: a product of full matrices takes threads that other processes need."""
+    They are sparse, three a row: a product of full matrices takes threads that other processes need.
+    """
     at = np.arange(pixels, dtype=np.float32)[:, None] / step + 1
     distance = np.abs(at - np.arange(points, dtype=np.float32))
     inner, outer = 0.75 - distance**2, 0.5 * (1.5 - distance) ** 2
@@ -180,7 +191,7 @@ def _place(rng: np.random.Generator, cells: Cells) -> tuple[list[Body], NDArray[
 
 
 def _body(rng: np.random.Generator, kind: str, z: float, cells: Cells, taken: NDArray[np.bool_]) -> Body:
-    """One of its kind, in the roomiest of a few places of slice z."""
+    """Draw a body of its kind, in the roomiest of a few places of slice z."""
     _, height, width = taken.shape
     layer = min(int(z), len(taken) - 1)
     y, x = rng.integers(0, height, 16), rng.integers(0, width, 16)
@@ -207,8 +218,14 @@ def _body(rng: np.random.Generator, kind: str, z: float, cells: Cells, taken: ND
 
 @dataclass(frozen=True)
 class View:
-    """A body in one slice. window: the rows and columns it may touch. depth: pixels inside its outline, negative
-    outside. along, across: coordinates on its axes. All of the window's shape."""
+    """A body in one slice. All arrays have the window's shape.
+
+    Attributes:
+        window: The rows and columns that it may touch.
+        depth: Pixels inside its outline, negative outside.
+        along: Coordinates on its long axis.
+        across: Coordinates on its short axis.
+    """
 
     window: tuple[slice, slice]
     depth: Array
@@ -243,7 +260,7 @@ def _view(body: Body, z: int, height: int, width: int) -> View:
 
 
 def _claim(body: Body, taken: NDArray[np.bool_]) -> bool:
-    """Whether the body's place was free; if so it is no longer, with a few pixels around."""
+    """Take a body's place, with a few pixels around it; return False if it was not free."""
     n, height, width = taken.shape
     views = [(z, _view(body, z, height, width)) for z in _depths(body, n)]
     if not views or any((taken[z][view.window] & (view.depth > -3)).any() for z, view in views):
@@ -258,7 +275,7 @@ def _bump(distance: Array, width: float) -> Array:
 
 
 def _draw(image: Array, grain: Array, body: Body, z: int) -> None:
-    """Paints a body into its slice (float, 0 to 255), over what is there. grain: (H, W), about 1."""
+    """Paint a body into its slice (float, 0 to 255), over what is there. grain: (H, W), about 1."""
     view = _view(body, z, *image.shape)
     under, depth = image[view.window], view.depth
     ahead = z - body.z
@@ -286,7 +303,7 @@ def _draw(image: Array, grain: Array, body: Body, z: int) -> None:
 
 
 def _cytoplasm(rng: np.random.Generator, cells: Cells, z: int, grain: Array, thickness: Array, flat: Array) -> Array:
-    """(H, W) float grey levels of a slice before its bodies: cells, what floats in them, membranes."""
+    """Return grey levels of a slice before its bodies, (H, W) float: cells, what floats in them, membranes."""
     cell, clearance = cells.cell[z], cells.clearance[z].astype(np.float32)
     shape = cell.shape
     clumps = 10.5 * ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), 3.0)
@@ -312,7 +329,7 @@ def _cytoplasm(rng: np.random.Generator, cells: Cells, z: int, grain: Array, thi
 
 
 def _scan(rng: np.random.Generator, image: Array) -> NDArray[np.uint8]:
-    """What the microscope makes of it: slightly out of focus, few electrons where it is dark."""
+    """Return the slice as a microscope shows it: slightly out of focus, few electrons where it is dark."""
     blurred = ndimage.gaussian_filter(image, 0.7)
     noise = rng.standard_normal(image.shape, np.float32) * (5 + np.sqrt(np.clip(blurred, 0, None)))
     return np.asarray(np.clip(np.round(blurred + noise), 0, 255), np.uint8)

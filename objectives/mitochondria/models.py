@@ -2,7 +2,8 @@
 
 Sources: Ronneberger, Fischer, Brox, "U-Net", MICCAI 2015; Oktay et al., "Attention U-Net", MIDL 2018
 (additive gates on the skips); the residual blocks are those of He et al., "Deep Residual Learning", 2016.
-Convolutions are padded, blocks normalise, and the way up doubles by the nearest pixel."""
+Convolutions are padded, blocks normalise, and the way up doubles by the nearest pixel.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +15,11 @@ LEVELS = 5
 
 
 class UNet(nn.Module):
-    """Widths f, 2f, 4f, 8f, 16f with f = `base_width`; 64 is the published size (31.4 M parameters, the
-    running statistics of the normalisation counted, as Keras does).
+    """A U-Net of widths f, 2f, 4f, 8f, 16f with f = `base_width`.
 
-    gated: an attention gate on each skip (37.3 M). residual: blocks with a shortcut (39.1 M with gates)."""
+    The published size is 64 (31.4 M parameters, the running statistics of the normalisation counted, as Keras does).
+    `gated` puts an attention gate on each skip (37.3 M); `residual` makes blocks with a shortcut (39.1 M with gates).
+    """
 
     def __init__(self, base_width: int = 64, gated: bool = False, residual: bool = False) -> None:
         super().__init__()
@@ -31,6 +33,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(base_width, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits, (n, 1, H, W), for images of the same shape."""
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
             x = block(F.max_pool2d(x, 2) if level else x)
@@ -39,10 +42,12 @@ class UNet(nn.Module):
         for gate, block in zip(self.gates, self.up, strict=True):
             skip = gate(skips.pop(), x)
             x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
 
 def convolution(inputs: int, outputs: int, size: int = 3) -> tuple[nn.Module, nn.Module]:
+    """Build a padded convolution and its normalisation."""
     return nn.Conv2d(inputs, outputs, size, padding=size // 2), nn.BatchNorm2d(outputs)
 
 
@@ -54,7 +59,10 @@ class Block(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """ReLU of shortcut + body: the shortcut a normalised 1x1 convolution, the body a Block but for its last ReLU."""
+    """Residual block: ReLU of shortcut + body.
+
+    The shortcut is a normalised 1x1 convolution, the body a Block but for its last ReLU.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -62,14 +70,17 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential(*convolution(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (n, outputs, H, W)."""
         return F.relu(self.shortcut(x) + self.body(x))
 
 
 class AttentionGate(nn.Module):
-    """skip * a, a in (0, 1) for every pixel: a = sigmoid(psi(relu(W_x x + W_g g))) (Oktay et al., eq. 1 and 2).
+    """A gate that returns skip * a, a in (0, 1) for every pixel.
 
-    The gating signal g is what comes from below, at half the skip's height and width, so the skip x is
-    brought there by a strided convolution and a is doubled by bilinear interpolation."""
+    a = sigmoid(psi(relu(W_x x + W_g g))) (Oktay et al., eq. 1 and 2). The gating signal g comes from below, at half the
+    skip's height and width, so the skip x is brought there by a strided convolution, and a is doubled by bilinear
+    interpolation.
+    """
 
     def __init__(self, skip: int, below: int) -> None:
         super().__init__()
@@ -81,15 +92,18 @@ class AttentionGate(nn.Module):
         self.out = nn.Sequential(*convolution(skip, skip, 1))
 
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
+        """Return the skip weighted by attention, in its own shape."""
         joined = F.relu(self.of_skip(skip) + self.of_signal(self.signal(below)))
         attention = F.interpolate(self.psi(joined).sigmoid(), scale_factor=2.0, mode="bilinear", align_corners=False)
-        return self.out(skip * attention)
+        gated: Tensor = self.out(skip * attention)
+        return gated
 
 
 class FirstOf(nn.Module):
-    """In the place of a gate where there is none: the skip as it is."""
+    """The stand-in for a gate where there is none."""
 
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
+        """Return the skip as it is."""
         return skip
 
 
@@ -101,7 +115,7 @@ ARCHITECTURES = {
 
 
 def build(architecture: str, base_width: int = 64) -> UNet:
-    """The network called `architecture`; raises ValueError when there is none of that name."""
+    """Build the network called `architecture`; raise ValueError when there is none of that name."""
     if architecture not in ARCHITECTURES:
         expected = ", ".join(ARCHITECTURES)
         raise ValueError(f"architecture is {architecture!r}; expected one of {expected}")

@@ -1,4 +1,4 @@
-"""Train one U-Net to find mitochondria, and score the kept weights on held-out slices."""
+"""Training of one U-Net that finds mitochondria, and scores of the kept weights on held-out slices."""
 
 from __future__ import annotations
 
@@ -6,32 +6,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo.trial import Trial
 from objectives.losses.dice import bce_dice_loss, dice_loss
 from objectives.losses.focal import binary_focal_loss, by_difficulty, focal_arrays
+from objectives.losses.own import EXPECTED
 from objectives.metrics import overlap
+from objectives.micro_batches import Batch, Result
 from objectives.mitochondria import data, models
 from objectives.mitochondria.augmentation import augment
 from objectives.mitochondria.data import Patches, Segmentation
-from objectives.options import chosen
-from objectives.recording import WEIGHTS, load_weights, write_data
-from objectives.training import (
-    LOOP_DEFAULTS,
-    Batch,
-    Metrics,
-    Settings,
-    draws,
-    fit,
-    pick_device,
-    score,
-    settings_in,
-    shuffled,
-    to_device,
-)
+from objectives.options import OWN_LOSS
+from objectives.task import Evaluation, Task
+from objectives.training import LOOP_DEFAULTS, Losses, Metrics, Problem, channels_last, draws, shuffled, to_device
 
 DEFAULTS: dict[str, Any] = {
     **LOOP_DEFAULTS,
@@ -57,66 +46,101 @@ DEFAULTS: dict[str, Any] = {
         "width": 256,
     },
 }
+LOSSES = ("bce", "focal", "dice", "bce_dice")
 # Validation keeps no gradients, so it can take larger batches than training.
 EVALUATION_BATCH = 32
 
 
 def train(trial: Trial) -> dict[str, float]:
-    """Parameters and constants: those of DEFAULTS, whichever of the two; all may be left out, and without data.root
-    the slices are generated. loss: "bce", "focal" (with gamma and alpha), "dice" or "bce_dice".
+    """Train a U-Net on the slices of a study, or on generated ones if there is no data.root.
 
-    Reports train_loss, val_loss, val_jaccard and val_dice (pooled over all pixels), val_image_jaccard (the mean
-    over patches) and what `objectives.training.fit` adds; returns those of the epoch of the best val_jaccard."""
-    options = chosen(trial, DEFAULTS)
-    dataset = _load(trial.root, options["data"])
-    print(dataset.summary, flush=True)
-    write_data(trial.directory, dataset.fingerprints)
-    device = pick_device()
-    images, masks = to_device([dataset.train.images, dataset.train.masks], device)
-    validation = Patches(*to_device([dataset.val.images, dataset.val.masks], device), dataset.val.slice_of)
+    Each epoch reports train_loss, val_loss, val_jaccard and val_dice (pooled over all pixels), val_image_jaccard (the
+    mean over patches), and what the training loop adds.
 
-    torch.manual_seed(trial.seed)
-    model = _model(options).to(device, memory_format=torch.channels_last)
+    Args:
+        trial: Its parameters and constants are those of DEFAULTS, whichever of the two; all may be left out. loss is
+            "bce", "focal" (with gamma and alpha), "dice", "bce_dice" or a loss of the user's own.
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        generator = draws(trial.seed, epoch)
-        for rows in shuffled(len(images), options["batch_size"], trial.seed, epoch):
-            rows = rows.to(images.device)
-            inputs = _scaled(images[rows], dataset, device)
-            yield augment(inputs, masks[rows].to(device).float(), generator, **options["augmentation"])
-
-    settings = Settings(monitor="val_jaccard", maximize=True, **settings_in(options))
-    return fit(
-        trial, model, settings, batches, lambda: _held_out(validation, dataset, device), _losses(options),
-        measure_of(options),
-    )  # fmt: skip
+    Returns:
+        The metrics of the epoch of the best val_jaccard.
+    """
+    return Mitochondria(trial).train()
 
 
 def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
-    """Score the weights that `train` kept in `trial.directory`: loss, jaccard, dice, image_jaccard.
+    """Score the kept weights on held-out slices: loss, jaccard, dice, image_jaccard. See `Task.evaluate`."""
+    return Mitochondria(trial).evaluate(folder)
 
-    folder: held-out slices in one of the layouts of `data.load_folder`; None: the test split of the study's own
-    data. Raises FileNotFoundError without weights, ValueError when there is no test split."""
-    options = chosen(trial, DEFAULTS)
-    dataset = _load(trial.root, options["data"])
-    patches = dataset.test
-    if folder is not None:
-        patches = data.load_folder(folder, options["data"]["patch_size"], options["data"]["mask_threshold"])
-    if patches is None:
-        raise ValueError(
-            "the study's data has no test split: there is neither test_images with test_masks nor a data.test_fraction"
+
+class Mitochondria(Task[Segmentation, Patches, nn.Module]):
+    """A trial of the segmentation of mitochondria."""
+
+    defaults = DEFAULTS
+    monitor = "val_jaccard"
+    no_test = "there is neither test_images with test_masks nor a data.test_fraction"
+
+    def load(self, root: Path | None) -> Segmentation:
+        """Load the patches of each split."""
+        return data.load(**{**self.options["data"], "root": root})
+
+    def test_split(self) -> Patches | None:
+        """Return the test patches of the study's data."""
+        return self.dataset.test
+
+    def load_held_out(self, folder: Path) -> Patches:
+        """Load held-out slices in one of the layouts of `data.load_folder`."""
+        options = self.options["data"]
+        return data.load_folder(folder, options["patch_size"], options["mask_threshold"])
+
+    def build(self) -> nn.Module:
+        """Build the U-Net."""
+        return channels_last(models.build(self.options["architecture"], self.options["base_width"]))
+
+    def problem(self, model: nn.Module) -> Problem:
+        """Return the augmented patches of an epoch, and what measures them."""
+        images, masks = to_device([self.dataset.train.images, self.dataset.train.masks], self.device)
+        val_images, val_masks = to_device([self.dataset.val.images, self.dataset.val.masks], self.device)
+        validation = Patches(val_images, val_masks, self.dataset.val.slice_of)
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            generator = draws(self.trial.seed, epoch)
+            for rows in shuffled(len(images), self.options["batch_size"], self.trial.seed, epoch):
+                rows = rows.to(images.device)
+                targets = masks[rows].to(self.device).float()
+                yield augment(self._scaled(images[rows]), targets, generator, **self.options["augmentation"])
+
+        return Problem(
+            batches,
+            lambda: self._held_out(validation),
+            _losses(self.options),
+            measure_of(self.options),
+            self.options.get(OWN_LOSS),
         )
-    device = pick_device()
-    model = _model(options).to(device, memory_format=torch.channels_last)
-    model.load_state_dict(load_weights(trial.directory / WEIGHTS, device)["model"])
-    return score(model, _held_out(patches, dataset, device), _losses(options), measure_of(options))
+
+    def evaluation(self, model: nn.Module, held_out: Patches) -> Evaluation:
+        """Return held-out patches with the losses and metrics of training."""
+        return Evaluation(self._held_out(held_out), _losses(self.options), measure_of(self.options))
+
+    def _held_out(self, patches: Patches) -> Iterator[Batch]:
+        for start in range(0, len(patches.images), EVALUATION_BATCH):
+            part = slice(start, start + EVALUATION_BATCH)
+            yield self._scaled(patches.images[part]), patches.masks[part].to(self.device).float()
+
+    def _scaled(self, raw: Tensor) -> Tensor:
+        """Scale uint8 patches to mean 0 and standard deviation 1 over the training slices."""
+        return (raw.to(self.device, non_blocking=True).float() / 255 - self.dataset.mean) / self.dataset.std
 
 
 def loss_of(options: Mapping[str, Any], logits: Tensor, targets: Tensor) -> Tensor:
-    """The loss that `options` name, a scalar; in float32, whatever the precision of the logits.
+    """Return the loss that the options name, 0-d; in float32, whatever the precision of the logits.
 
-    Raises ValueError for an unknown name."""
+    Raises:
+        ValueError: There is no loss of that name.
+    """
     logits, name = logits.float(), options["loss"]
+    if (own := options.get(OWN_LOSS)) is not None:
+        found: Tensor = own(logits, targets)
+        return found
     if name == "bce":
         return F.binary_cross_entropy_with_logits(logits, targets)
     if name == "focal":
@@ -125,13 +149,16 @@ def loss_of(options: Mapping[str, Any], logits: Tensor, targets: Tensor) -> Tens
         return dice_loss(logits, targets)
     if name == "bce_dice":
         return bce_dice_loss(logits, targets)
-    raise ValueError(f"loss is {name!r}; expected bce, focal, dice or bce_dice")
+    raise ValueError(f"loss is {name!r}; expected {', '.join(LOSSES[:-1])} or {LOSSES[-1]}, or {EXPECTED}")
 
 
 def measure_of(options: Mapping[str, Any]) -> Metrics:
-    """The metrics of one split, from outputs with a row a patch. From predicted and target, (n, 1, P, P) bool, which
-    training does not give: jaccard and dice pooled over all pixels, image_jaccard the mean over patches. Arrays, from
-    the pixels of either split under the focal loss: those of `focal_arrays`."""
+    """Return the metrics of one split, from outputs with a row a patch.
+
+    From `predicted` and `target`, (n, 1, P, P) bool, which training does not give: jaccard and dice pooled over all
+    pixels, and image_jaccard, the mean over patches. From the pixels of either split under the focal loss, arrays:
+    those of `focal_arrays`.
+    """
 
     def measure(outputs: Mapping[str, Tensor], split: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -147,8 +174,8 @@ def measure_of(options: Mapping[str, Any]) -> Metrics:
     return measure
 
 
-def _losses(options: Mapping[str, Any]) -> Any:
-    def losses(network: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _losses(options: Mapping[str, Any]) -> Losses:
+    def losses(network: nn.Module, batch: Batch) -> Result:
         inputs, targets = batch
         logits = network(inputs)
         found = {"loss": loss_of(options, logits, targets)}
@@ -160,23 +187,3 @@ def _losses(options: Mapping[str, Any]) -> Any:
         return found, outputs
 
     return losses
-
-
-def _held_out(patches: Patches, dataset: Segmentation, device: torch.device) -> Iterator[Batch]:
-    splits = zip(patches.images.split(EVALUATION_BATCH), patches.masks.split(EVALUATION_BATCH), strict=True)
-    for images, masks in splits:
-        yield _scaled(images, dataset, device), masks.to(device).float()
-
-
-def _load(root: Path, options: Mapping[str, Any]) -> Segmentation:
-    given = options["root"]
-    return data.load(**{**options, "root": root / given if given is not None else None})
-
-
-def _model(options: Mapping[str, Any]) -> nn.Module:
-    return models.build(options["architecture"], options["base_width"])
-
-
-def _scaled(raw: Tensor, dataset: Segmentation, device: torch.device) -> Tensor:
-    """uint8 patches as floats of mean 0 and standard deviation 1 over the training slices."""
-    return (raw.to(device, non_blocking=True).float() / 255 - dataset.mean) / dataset.std

@@ -1,7 +1,8 @@
 """Scikit-learn's bundled handwritten digits (1797 images of 8 x 8), one of them made rare.
 
 Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-Repository, 1998 (its test part)."""
+Repository, 1998 (its test part).
+"""
 
 from __future__ import annotations
 
@@ -18,8 +19,15 @@ from objectives.fingerprint import Fingerprint, fingerprint
 
 @dataclass(frozen=True)
 class Digits:
-    """images: (n, 1, 8, 8) float32 from 0 to 1. targets: (n,) float32, 1 = the rare digit. fingerprints: of "train"
-    and "val"."""
+    """The digits of both splits.
+
+    Attributes:
+        train_images: (n, 1, 8, 8) float32 from 0 to 1.
+        train_targets: (n,) float32, 1 for the rare digit.
+        val_images: As train_images.
+        val_targets: As train_targets.
+        fingerprints: Of "train" and "val".
+    """
 
     train_images: Tensor
     train_targets: Tensor
@@ -30,11 +38,18 @@ class Digits:
 
 @lru_cache(maxsize=4)  # once a worker process, not once a trial
 def load(digit: int = 8, prevalence: float = 0.03, val_fraction: float = 0.5, seed: int = 0) -> Digits:
-    """`digit` against the other nine, thinned until it is `prevalence` of both parts.
+    """Return `digit` against the other nine, thinned until it is `prevalence` of both parts.
 
-    `seed` draws which images are kept and how they are split; it is not the trial's seed, so that
-    all trials are compared on the same validation images. Raises ValueError for a prevalence that
-    the data cannot give or that leaves a part without positives."""
+    Args:
+        digit: The rare digit.
+        prevalence: Its share.
+        val_fraction: The part of the images that validates.
+        seed: Of which images are kept and how they are split. It is not the trial's seed, so that all trials are
+            compared on the same validation images.
+
+    Raises:
+        ValueError: The data cannot give this prevalence, or it leaves a part without positives.
+    """
     images, labels = load_digits(return_X_y=True)
     positives, negatives = np.flatnonzero(labels == digit), np.flatnonzero(labels != digit)
     kept = round(len(negatives) * prevalence / (1 - prevalence)) if 0 < prevalence < 1 else 0

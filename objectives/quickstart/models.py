@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def build(architecture: str) -> nn.Module:
-    """The network called `architecture`; raises ValueError when there is none of that name."""
+    """Build the network called `architecture`; raise ValueError when there is none of that name."""
     if architecture == "mlp":
         body = nn.Sequential(
             nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.2),
@@ -31,7 +31,8 @@ def build(architecture: str) -> nn.Module:
 class Residual(nn.Module):
     """x + f(x), normalised before each convolution (He et al., "Identity Mappings", 2016).
 
-    Group instead of batch normalisation: the last batch of an epoch may hold few images."""
+    Group instead of batch normalisation: the last batch of an epoch may hold few images.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -41,4 +42,6 @@ class Residual(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.f(x)
+        """Return x + f(x), in the shape of x."""
+        residual: Tensor = self.f(x)
+        return x + residual

@@ -1,7 +1,8 @@
-"""Train one network to find the rare digit: the training loop, from top to bottom.
+"""Training of one network that finds the rare digit: a whole loop, from top to bottom.
 
-Knows nothing of samplers, pruners or processes. Runs on the CPU: with images of 8 x 8 a GPU would
-only wait for its kernels to be launched."""
+It knows nothing of samplers, pruners or processes. It runs on the CPU: with images of 8 x 8 a GPU would only wait for
+its kernels to be launched.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +21,14 @@ from objectives.recording import write_data
 
 
 def train(trial: Trial) -> dict[str, float]:
-    """params: architecture, learning_rate, batch_size, loss ("bce", or "focal" with gamma, alpha).
-    constants: epochs, weight_decay, and data (the keywords of `data.load`); all may be left out.
+    """Train a network; report after each epoch, counted from 1, and return what was reported last.
 
-    Reports after each epoch, counted from 1, and returns what it reported last. A repeated attempt
-    goes on where the one before it last saved, to bitwise the same numbers."""
+    A repeated attempt goes on from the last saved state, to bitwise the same numbers.
+
+    Args:
+        trial: Its parameters are architecture, learning_rate, batch_size, loss ("bce", or "focal" with gamma, alpha).
+            Its constants are epochs, weight_decay, and data (the keywords of `data.load`); all may be left out.
+    """
     params, constants = trial.params, trial.constants
     digits = data.load(**constants.get("data", {}))
     write_data(trial.directory, digits.fingerprints)
@@ -55,12 +59,12 @@ def train(trial: Trial) -> dict[str, float]:
         order = torch.from_numpy(rng.permutation(len(digits.train_images)))
         model.train()
         loss_sum, found = 0.0, 0
-        for batch in order.split(params["batch_size"]):
+        for batch in order.split(params["batch_size"]):  # type: ignore[no-untyped-call]
             images, targets = digits.train_images[batch], digits.train_targets[batch]
             logits = model(images)
             loss = loss_of(logits, targets)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             loss_sum += loss.item() * len(batch)
             found += int(((logits > 0) & (targets > 0)).sum())

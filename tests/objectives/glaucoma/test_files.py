@@ -234,7 +234,7 @@ def test_patients_and_splits(root: Path) -> None:
 
 def test_images_without_a_row(root: Path) -> None:
     write_table(root / "labels.csv", ROWS[:2])
-    fails(root, r"images.eye3.png and 1 more has no row in \S+labels.csv; expected a class for each image, or data.ig")
+    fails(root, r"images.eye3.png and 1 more has no row in \S+labels.csv; expected a row for each image, .* data.ig")
     photographs = read(root, SIZE, ignore_extra=True)
     assert_read(photographs, (0, 1))
     assert photographs.ignored == 2
@@ -251,10 +251,13 @@ def test_images_without_a_row(root: Path) -> None:
         ([("eye1.png", "RG"), ("eye1", "NRG")], r"line 3: eye1 is the image eye1.png of line 2; expected each"),
         (
             [*ROWS, ("eye5.png", "RG")],
-            r"line 6: there is no image eye5.png in \S+images; expected such a file. Did you mean 'eye",
+            r"line 6: there is no image eye5.png in \S+images; expected such a file, or .* Did you mean 'eye",
         ),
         ([("eye7", "RG"), ("eye8", "RG")], r"there is no image eye7 .*\(2 of 2 are missing\); expected eye7.png"),
-        ([("eye1.jpg", "RG")], r"no image eye1.jpg in \S+images; expected such a file. Did you mean 'eye1.png'\?"),
+        (
+            [("eye1.jpg", "RG")],
+            r"no image eye1.jpg in \S+images; expected such a file, .* Did you mean 'eye1.png'\?",
+        ),
         ([("notes.txt", "RG")], r"there is no image notes.txt in"),
     ],
 )
