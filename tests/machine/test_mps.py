@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE
 
 from hpo.machine import mps as module
 from hpo.machine.mps import LOGS, PIPES, PROGRAM, mps
@@ -74,7 +75,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def soon(true: Callable[[], bool], seconds: float = 10.0) -> bool:
+def soon(true: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     until = time.monotonic() + seconds
     while not true() and time.monotonic() < until:
         time.sleep(0.02)
@@ -161,7 +162,7 @@ def test_the_daemon_of_a_killed_driver_is_taken_over(installed: Installed, tmp_p
     code = f"""
         import sys, tempfile, time
         from pathlib import Path
-        from hpo.mps import mps
+        from hpo.machine.mps import mps
         tempfile.tempdir = {str(installed.temporary)!r}
         with mps(Path({str(tmp_path)!r})):
             print("started", flush=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
+from waiting import wait_until
 
 from hpo import layout
 from hpo.analysis.records import records_of
@@ -464,10 +464,7 @@ def test_a_trial_ended_from_outside_is_noticed_and_never_tried_again(make_oracle
     oracle = make_oracle(engine={"retries": 3})
     job = oracle.ask()
     oracle._study._storage.set_trial_state_values(oracle._running[job.number].trial._trial_id, TrialState.FAIL)
-    until = time.monotonic() + 4
-    while not oracle.doomed():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(oracle.doomed)
     assert oracle.doomed() == {job.number: "it was ended from outside (optuna-dashboard)"}
     ends = {
         "COMPLETE": Outcome(job.number, "COMPLETE", {"score": 0.5}),

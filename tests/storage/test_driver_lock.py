@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from hpo import layout
 from hpo.errors import StudyLocked
@@ -29,11 +31,12 @@ def elsewhere(study: Path, age: float) -> None:
 
 def test_the_drivers_name_is_there_while_it_drives(tmp_path: Path) -> None:
     assert driver_of(tmp_path) is None
+    before = time.time()
     with driver_lock(tmp_path):
         now = driver_of(tmp_path)
         assert now is not None
         assert now["pid"] == os.getpid()
-        assert abs(now["started"] - time.time()) < 5
+        assert before <= now["started"] <= time.time()
         assert "job" not in now
     assert driver_of(tmp_path) is None
 
@@ -48,37 +51,40 @@ def test_a_driver_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
     with driver_lock(tmp_path):
         os.utime(tmp_path / layout.LOCK, (1, 1))
-        time.sleep(0.5)
-        assert time.time() - (tmp_path / layout.LOCK).stat().st_mtime < 5
+        wait_until(lambda: time.time() - (tmp_path / layout.LOCK).stat().st_mtime < 5)
 
 
 def test_a_driver_elsewhere_with_signs_of_life_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_SECONDS", 4.0)
-    elsewhere(tmp_path, age=1)
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 4000.0)
+    elsewhere(tmp_path, age=1000)
     assert (driver_of(tmp_path) or {})["host"] == "node7"
-    beat = threading.Timer(0.8, os.utime, [tmp_path / layout.LOCK])
-    beat.start()
     said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        os.utime(tmp_path / layout.LOCK)  # while it waits, there is a sign of life
+
     driver_says = r"process 4711 on host node7, SLURM job 17, since"
-    with pytest.raises(StudyLocked, match=driver_says) as caught, driver_lock(tmp_path, said.append):
+    with pytest.raises(StudyLocked, match=driver_says) as caught, driver_lock(tmp_path, say):
         pytest.fail("two drivers")
-    beat.join()
     assert "`hpo stop" in str(caught.value)
-    assert said == ["the driver on host node7 ended without a word: waiting 3 s to be sure"]
+    (one,) = said
+    words = re.fullmatch(r"the driver on host node7 ended without a word: waiting (\d+) s to be sure", one)
+    assert words is not None
+    assert 2700 < int(words[1]) <= 3000
 
 
 def test_a_driver_elsewhere_that_is_silent_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE_SECONDS", 2.0)
     elsewhere(tmp_path, age=1)
-    began = time.monotonic()
+    last = (tmp_path / layout.LOCK).stat().st_mtime
     with driver_lock(tmp_path):
+        assert time.time() - last >= 2.0
         assert (driver_of(tmp_path) or {})["pid"] == os.getpid()
-    assert 0.5 < time.monotonic() - began < 5
     elsewhere(tmp_path, age=60)
     assert driver_of(tmp_path) is None
-    began = time.monotonic()
-    with driver_lock(tmp_path):
-        assert time.monotonic() - began < 0.5
+    with driver_lock(tmp_path, pytest.fail):  # it does not wait
+        pass
 
 
 def test_a_driver_of_this_machine_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:
@@ -87,12 +93,12 @@ def test_a_driver_of_this_machine_that_was_killed_is_not_waited_for(tmp_path: Pa
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert (tmp_path / layout.LOCK).read_text()
     assert driver_of(tmp_path) is None
-    began = time.monotonic()
-    with driver_lock(tmp_path):
-        assert time.monotonic() - began < 0.4
+    with driver_lock(tmp_path, pytest.fail):  # it does not wait
+        pass
 
 
-def test_who_looks_does_not_keep_a_driver_from_starting(tmp_path: Path) -> None:
+def test_who_looks_does_not_keep_a_driver_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 60.0)  # two that look all the time, on a busy machine
     done = threading.Event()
 
     def look() -> None:
