@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import psutil
+from optuna.trial import FrozenTrial
 
 from hpo import layout
 from hpo.storage import history
@@ -17,7 +21,7 @@ GRID = {"search_space": {"x": {"choices": [round(0.1 * k, 1) for k in range(TRIA
 TPE = {"sampler": {"name": "tpe"}, "pruner": {"name": "successive_halving", "min_resource": 2, "reduction_factor": 3}}
 
 
-def start(path, runs, environment=None):
+def start(path: Path, runs: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     variables = {**os.environ, "HPO_TEST_RUN": str(runs), **(environment or {})}
     command = [sys.executable, "-m", "hpo", "run", str(path), "--runs", str(runs)]
     # A session of its own: what a terminal sends on Ctrl-C goes to its whole group.
@@ -26,14 +30,14 @@ def start(path, runs, environment=None):
     )
 
 
-def finish(path, runs, environment=None):
+def finish(path: Path, runs: Path, environment: Mapping[str, str] | None = None) -> str:
     driver = start(path, runs, environment)
-    output = driver.communicate(timeout=240)[0]
+    output = driver.communicate(timeout=600)[0]
     assert driver.returncode == 0, output
     return output
 
 
-def processes_of(runs):
+def processes_of(runs: Path) -> list[psutil.Process]:
     """Every process that inherited the mark of this run, whoever its parent is now."""
     found = []
     for process in psutil.process_iter():
@@ -45,13 +49,13 @@ def processes_of(runs):
     return found
 
 
-def lineage(trial, trials):
+def lineage(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     """The first attempt that this one goes back to."""
-    origin = trial.user_attrs.get("hpo:origin", {})
+    origin: dict[str, Any] = trial.user_attrs.get("hpo:origin", {})
     return lineage(trials[origin["retry_of"]], trials) if "retry_of" in origin else trial.number
 
 
-def check_books(runs, budget, name="toy"):
+def check_books(runs: Path, budget: int, name: str = "toy") -> tuple[list[FrozenTrial], list[FrozenTrial]]:
     """Exactly `budget` trials that count, each configuration once, the same in Optuna and in the history files.
     Returns all trials, and those that count. For the objective `slow`."""
     trials = load_study(runs, name)[1].trials

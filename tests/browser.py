@@ -60,8 +60,9 @@ def measure(page: Path, folder: Path, width: int, dark: bool = False) -> dict[st
     command += ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if dark else []
     command += [f"--window-size={width + 200},3000", "--virtual-time-budget=20000", "--dump-dom"]
     address = (folder / "outer.html").as_uri()
-    drawn = subprocess.run([*command, address], capture_output=True, text=True, timeout=180, check=True)
+    drawn = subprocess.run([*command, address], capture_output=True, text=True, timeout=600, check=True)
     found = re.search(r'(?s)<pre id="found">(.+?)</pre>', drawn.stdout)
     assert found is not None, drawn.stderr[-2000:]
     console = [line for line in drawn.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(html.unescape(found[1])) | {"console": console}
+    measured: dict[str, Any] = json.loads(html.unescape(found[1]))
+    return measured | {"console": console}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+from servers import make_mlflow_store, shared_file
 
+from hpo import layout
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 
@@ -26,13 +29,38 @@ hypothesis.settings.load_profile("unhurried")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files whose tests take longest, most of it waiting for processes, the longest first.
+LONG = (
+    "contracts/test_engines.py",
+    "engines/test_ray.py",
+    "cli/test_steering.py",
+    "trackers/test_mlflow_process.py",
+    "trackers/",
+    "cli/test_mlflow.py",
+    "storage/test_reconnecting.py",
+    "test_kills.py",
+    "doctor/",
+    "objectives/test_micro_batches.py",
+    "objectives/test_training.py",
+    "test_objective.py",
+    "cli/",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the order of `pytest_collection_modifyitems`: xdist would begin with the groups of most tests."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in parallel (`pytest -n 3 --dist loadgroup`): files, and where a file tests each engine, those of one
-    engine. Fixtures of a module or a session are so made once, or a few times."""
+    """Group what runs one after the other (`pytest -n 3 --dist loadgroup`): files, and where a file tests each engine,
+    those of one engine. Fixtures of a module or a session are so made once, or a few times. Long groups are begun
+    first, or one of them would run alone at the end."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         engine = parameters.get("engine", parameters.get("apart", ""))
         item.add_marker(pytest.mark.xdist_group(f"{item.path} {engine}" if isinstance(engine, str) else str(item.path)))
+    items.sort(key=lambda item: next((k for k, part in enumerate(LONG) if part in str(item.path)), len(LONG)))
 
 
 @pytest.fixture
@@ -74,6 +102,19 @@ def ray_here() -> Iterator[None]:
 
     with local_ray({"CPU": 4, "GPU": 0}):
         yield
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with MLflow's tables and no run, to be copied: made once for all that run in parallel."""
+    return shared_file(tmp_path_factory.getbasetemp(), "mlflow.db", make_mlflow_store)
+
+
+@pytest.fixture
+def default_store(runs: Path, empty_store: Path) -> Path:
+    """The default MLflow store of the runs folder, made beforehand."""
+    runs.mkdir()
+    return Path(shutil.copyfile(empty_store, runs / layout.MLFLOW_STORE))
 
 
 @pytest.fixture

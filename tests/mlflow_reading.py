@@ -117,7 +117,7 @@ def _call(server: str, path: str, body: Any = None) -> Any:
     request = urllib.request.Request(
         f"{server}/api/2.0/mlflow/{path}", data=data, headers={"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         return json.load(answer)
 
 

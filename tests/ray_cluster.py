@@ -112,7 +112,7 @@ class RayCluster:
         variables = os.environ | self._token | {"RAY_USAGE_STATS_ENABLED": "0"}
         with self._log.open("ab") as log:
             node = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=variables)
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while self._said() == known:
             assert node.poll() is None, self._log.read_text(errors="replace")
             assert time.monotonic() < until, self._log.read_text(errors="replace")

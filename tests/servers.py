@@ -4,6 +4,7 @@ the first that loses what a test wants lost."""
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import select
@@ -16,9 +17,13 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 def free_port() -> int:
@@ -68,7 +73,7 @@ class PostgreSQL:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, user=self._made.system_user, start_new_session=True
             )
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(self._log.read_text())
@@ -105,7 +110,7 @@ class PostgreSQL:
             return
         children = psutil.Process(self._process.pid).children(recursive=True)
         self._process.send_signal(number)
-        self._process.wait(60)
+        self._process.wait(300)
         self._process = None
         # As long as one lives, the next server finds its shared memory in use.
         until = time.monotonic() + 60
@@ -113,11 +118,11 @@ class PostgreSQL:
             assert time.monotonic() < until, children
             time.sleep(0.01)
 
-    def _connection(self):
+    def _connection(self) -> psycopg.Connection[Any]:
         import psycopg
 
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5
+            host="127.0.0.1", port=self.port, user="postgres", dbname="postgres", autocommit=True, connect_timeout=60
         )
 
     def _answers(self) -> bool:
@@ -132,7 +137,7 @@ class PostgreSQL:
 
 def _lives(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE  # an orphan is reaped when the system likes to
+        return bool(process.status() != psutil.STATUS_ZOMBIE)  # an orphan is reaped when the system likes to
     except psutil.NoSuchProcess:
         return False
 
@@ -195,6 +200,33 @@ class Wire:
                     (server if source is client else client).sendall(data)
 
 
+def make_mlflow_store(path: Path) -> None:
+    """Make a SQLite file with MLflow's tables and no run, as its server makes it. It takes seconds."""
+    code = (
+        "import sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore; "
+        "SqlAlchemyStore(f'sqlite:///{sys.argv[1]}', 'mlflow-artifacts:/')"
+    )
+    command = [sys.executable, "-P", "-c", code, str(path)]
+    made = subprocess.run(command, capture_output=True, text=True, env=os.environ | _QUIET, timeout=600, check=False)
+    assert made.returncode == 0, made.stderr
+
+
+def shared_file(base: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a file that the processes of `pytest -n` share, made by the first that asks. base: pytest's basetemp."""
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    path, unfinished = folder / name, folder / f"{name}.partial"
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            unfinished.unlink(missing_ok=True)
+            make(unfinished)
+            unfinished.rename(path)
+    return path
+
+
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
 class MlflowServer:
     """An MLflow server with its artifacts in `folder`, and its runs in a SQLite file there unless `backend_uri` says
     where; it can go away and come back on the same port. Not yet started."""
@@ -217,17 +249,17 @@ class MlflowServer:
             *("--backend-store-uri", self._backend_uri),
             *("--artifacts-destination", str(self._folder / "artifacts")),
         ]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**os.environ, **quiet}, start_new_session=True
+                command, stdout=log, stderr=log, env=os.environ | _QUIET, start_new_session=True
             )
 
     def wait(self) -> None:
         """Until it answers."""
-        for _ in range(600):
+        until = time.monotonic() + 300
+        while self._process is not None and self._process.poll() is None and time.monotonic() < until:
             try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                with urllib.request.urlopen(f"{self.url}/health", timeout=30):
                     return
             except OSError:
                 time.sleep(0.1)

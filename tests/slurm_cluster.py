@@ -83,7 +83,7 @@ class SlurmCluster:
     def call(self, *command: str) -> str:
         """What a command of SLURM prints."""
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=30, check=False, env=os.environ | self.environment
+            command, capture_output=True, text=True, timeout=120, check=False, env=os.environ | self.environment
         )
         assert done.returncode == 0, f"{command}: {done.stderr}\n{self.logs()}"
         return done.stdout
@@ -120,14 +120,14 @@ class SlurmCluster:
         with contextlib.suppress(AssertionError, OSError, subprocess.SubprocessError):
             for job in self.states():
                 self.call("scancel", job)
-            self.wait_until(lambda: not self.states(), 30, "the jobs end")
+            self.wait_until(lambda: not self.states(), 120, "the jobs end")
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 process.kill()
         for daemon in reversed(self._daemons):
             daemon.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                daemon.wait(10)
+                daemon.wait(60)
             daemon.kill()
             daemon.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -142,14 +142,19 @@ class SlurmCluster:
         conf.write_text(
             CONFIGURATION.format(host=socket.gethostname(), user=getpass.getuser(), folder=folder, ports=_free_ports(3))
         )
-        files = {"key-file": key, "socket": "munge.socket", "pid-file": "munged.pid", "seed-file": "munge.seed"}
+        files: dict[str, Path | str] = {
+            "key-file": key,
+            "socket": "munge.socket",
+            "pid-file": "munged.pid",
+            "seed-file": "munge.seed",
+        }
         options = [f"--{name}={folder / file}" for name, file in files.items()]
         self._daemon("munged", "--foreground", "--force", *options, f"--log-file={folder / 'munged.log'}")
         self._wait_for(folder / "munge.socket")
         self._daemon("slurmctld", "-D", "-c", "-f", str(conf))
         for node in NODES:
             self._daemon("slurmd", "-D", "-N", node, "-f", str(conf))
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while self._nodes() != ["idle"] * len(NODES):
             assert all(daemon.poll() is None for daemon in self._daemons), self.logs()
             assert time.monotonic() < until, self.logs()
@@ -163,7 +168,7 @@ class SlurmCluster:
             )
 
     def _wait_for(self, path: Path) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while not path.exists():
             assert self._daemons[-1].poll() is None, self.logs()
             assert time.monotonic() < until, self.logs()

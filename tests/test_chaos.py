@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 
-import psutil
 import pytest
 from books import TPE, check_books, processes_of, start
 from mlflow_reading import check_all_is_there, in_postgresql, parent_of
 from ray_cluster import RayCluster
 from servers import MlflowServer, PostgreSQL
+from waiting import leftover
 
 TRIALS, WORKERS, NODES = 200, 4, 2
 
@@ -135,7 +135,7 @@ def test_nothing_is_lost_or_doubled(study_yaml, runs, cluster, mlflow, database,
     report = (runs / "toy" / "report.md").read_text()
     assert f"finished **{TRIALS} trials**" in report
     assert f"{states['COMPLETE']} complete, {states['PRUNED']} pruned" in report
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))
     lost = collections.Counter(trial.user_attrs["hpo:outcome"]["cause"] for trial in trials if trial not in finished)
     with capsys.disabled():
         print(f"\nkilled {dict(chaos.killed)} in {seconds:.0f} s; {dict(states)}; tried again {dict(lost)}; {synced=}")

@@ -7,15 +7,15 @@ import random
 import signal
 import time
 
-import psutil
 import pytest
 from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
 from mlflow_reading import check_all_is_there, in_file, parent_of
+from waiting import leftover
 
 from hpo import layout
 
 MOMENTS = 20
-FAST_MOMENTS = 5
+FAST_MOMENTS = 4  # either sampler with either storage
 STORAGES = [None, "sqlite:///study.db"]
 
 
@@ -43,7 +43,7 @@ def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml
     if keys is GRID:
         cells = [json.dumps(trial.params) for trial in finished]
         assert len(set(cells)) == TRIALS
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))
 
 
 @pytest.mark.parametrize("moment", moments())
@@ -56,10 +56,10 @@ def test_workers_killed_at_random_moments_cost_no_trial(study_yaml, runs, moment
         workers = [process for process in processes_of(runs) if process.pid != driver.pid]
         if workers:
             chance.choice(workers).kill()
-    output = driver.communicate(timeout=270)[0]
+    output = driver.communicate(timeout=300)[0]
     assert driver.returncode == 0, output
     check_books(runs, TRIALS)
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))
 
 
 @pytest.mark.parametrize("moment", range(3))
@@ -74,9 +74,9 @@ def test_a_queue_that_ends_every_process_of_a_job_at_once_costs_no_attempt(study
     time.sleep(random.Random(moment).uniform(0.0, 1.0))
     for process in processes_of(runs):
         process.terminate()
-    output = driver.communicate(timeout=270)[0]
+    output = driver.communicate(timeout=300)[0]
     assert driver.returncode == 130, output
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))
     finish(path, runs)
     trials, finished = check_books(runs, TRIALS)
     again = [trial for trial in trials if trial not in finished]
@@ -106,4 +106,4 @@ def test_after_kills_mlflow_has_every_trial_once_and_all_of_it(study_yaml, runs,
     found = in_file(runs / "mlflow.db")
     check_all_is_there(runs, "toy", found)
     assert parent_of(found).status == "FINISHED"
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))

@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
-from tests.test_oracle import Killed, MortalStorage
 
 import hpo
 from benchmarks.out_of_memory import RUNS_OUT, Result, run
@@ -19,6 +18,7 @@ from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_sampler
 from hpo.spec.models import StudySpec
 from hpo.trial import EXCEPTION, OUT_OF_MEMORY, Outcome
+from tests.oracle.test_oracle import Killed, MortalStorage
 
 CONSTRAINED = {"out_of_memory": 1.0}
 

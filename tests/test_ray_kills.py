@@ -7,10 +7,10 @@ import random
 import signal
 import time
 
-import psutil
 import pytest
 from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
 from ray_cluster import RayCluster
+from waiting import leftover
 
 MOMENTS = 20
 
@@ -44,11 +44,11 @@ def check(runs, moment):
     trials, finished = check_books(runs, TRIALS)
     if moment % 2:
         assert len({json.dumps(trial.params) for trial in finished}) == TRIALS
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))
     return trials
 
 
-def training(cluster, driver, seconds=180):
+def training(cluster, driver, seconds=300):
     """Waits until something trains; returns the processes that do."""
     until = time.monotonic() + seconds
     while not (workers := cluster.workers()):
@@ -83,7 +83,7 @@ def test_actors_and_workers_killed_at_random_moments_cost_no_trial(study_yaml, r
         time.sleep(chance.uniform(0.0, 1.5))
         if alive := [process for process in workers if process.is_running()]:
             chance.choice(alive).kill()
-    output = driver.communicate(timeout=270)[0]
+    output = driver.communicate(timeout=300)[0]
     assert driver.returncode == 0, output
     check(runs, moment)
 
@@ -96,7 +96,7 @@ def test_a_node_killed_at_a_random_moment_costs_no_trial_and_no_retry(study_yaml
     training(two_nodes, driver)
     time.sleep(chance.uniform(0.0, 2.0))
     two_nodes.kill(chance.choice(two_nodes.nodes))
-    output = driver.communicate(timeout=270)[0]
+    output = driver.communicate(timeout=300)[0]
     assert driver.returncode == 0, output
     trials = check(runs, moment)
     assert all(trial.user_attrs["hpo:outcome"]["cause"] in ("", "preempted", "pruner") for trial in trials)

@@ -26,7 +26,7 @@ def test_a_node_that_is_taken_away_costs_no_retry(study_yaml, runs, tmp_path):
         while len(training(cluster, driver)) < 4:  # an actor and its worker on either node
             time.sleep(0.1)
         cluster.preempt()
-        output = driver.communicate(timeout=270)[0]
+        output = driver.communicate(timeout=300)[0]
         assert driver.returncode == 0, output
         trials, finished = check_books(runs, 6)
         assert {trial.state.name for trial in finished} == {"COMPLETE"}
@@ -63,7 +63,7 @@ def test_in_a_cluster_of_rays_own_a_node_dies(study_yaml, runs):
         result = run(load_spec({str(path)!r}), Path({str(runs)!r}), [NodeDies()])
         assert result.progress.requeued == 1, result
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     trials, finished = check_books(runs, 6)
     assert {t.user_attrs["hpo:outcome"]["cause"] for t in trials if t not in finished} == {"preempted"}

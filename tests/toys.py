@@ -5,11 +5,12 @@ import pickle
 import signal
 import sys
 import time
+from pathlib import Path
 
-from hpo import Pruned
+from hpo import Pruned, Trial
 
 
-def smooth(trial):
+def smooth(trial: Trial) -> dict[str, float]:
     """Ten steps towards a value that depends on x alone; saves and restores."""
     x = trial.params["x"]
     for step in range(trial.restore() or 0, 10):
@@ -18,11 +19,16 @@ def smooth(trial):
     return {"score": -((x - 0.3) ** 2), "other": x}
 
 
-def slow(trial):
-    """As `smooth`, 10 ms a step; keeps a log of the steps each attempt trained."""
+def slow(trial: Trial) -> dict[str, float]:
+    """As `smooth`, 10 ms a step; keeps a log of the steps each attempt trained. With a folder as `constants.gates` the
+    trial N waits before its last step until a file N is there."""
     x = trial.params["x"]
     saved = trial.restore()
-    for step in range(0 if saved is None else saved, trial.constants.get("steps", 10)):
+    steps = trial.constants.get("steps", 10)
+    for step in range(0 if saved is None else saved, steps):
+        if step == steps - 1 and "gates" in trial.constants:
+            while not os.path.exists(os.path.join(trial.constants["gates"], trial.directory.name)):
+                time.sleep(0.02)
         if step != saved:  # what was saved is reported again, but not trained again
             time.sleep(trial.constants.get("seconds", 0.01))
             with (trial.directory / "trained.txt").open("a") as file:
@@ -32,52 +38,52 @@ def slow(trial):
     return {"score": -((x - 0.3) ** 2)}
 
 
-def raising(trial):
+def raising(trial: Trial) -> dict[str, float]:
     trial.report(0, score=0.5)
     if trial.params["x"] > 0.5:
         raise ValueError("the labels are all zero")
     return {"score": trial.params["x"]}
 
 
-def nan_at_end(trial):
+def nan_at_end(trial: Trial) -> dict[str, float]:
     trial.report(0, other=0.0)
     return {"score": float("nan")}
 
 
-def infinite(trial):
+def infinite(trial: Trial) -> dict[str, float]:
     return {"score": float("inf")}
 
 
-def misspelt(trial):
+def misspelt(trial: Trial) -> dict[str, float]:
     return {"scoer": 0.5}
 
 
-def not_a_dict(trial):
+def not_a_dict(trial: Trial) -> float:
     return 0.5
 
 
-def text_metric(trial):
+def text_metric(trial: Trial) -> dict[str, str]:
     return {"score": "good"}
 
 
-def text_report(trial):
-    trial.report(0, score="good")
+def text_report(trial: Trial) -> dict[str, float]:
+    trial.report(0, score="good")  # type: ignore[arg-type]
     return {"score": 0.5}
 
 
-def exits(trial):
+def exits(trial: Trial) -> None:
     sys.exit(3)
 
 
-def out_of_memory(trial):
+def out_of_memory(trial: Trial) -> None:
     raise MemoryError("cannot hold 40 GB")
 
 
-def gives_up(trial):
+def gives_up(trial: Trial) -> None:
     raise Pruned("no positives in this fold")
 
 
-def dies_once(trial):
+def dies_once(trial: Trial) -> dict[str, float]:
     """Kills its own process at step 3 of its first attempt."""
     for step in range(trial.restore() or 0, 6):
         if step == 3 and trial.attempt == 1:
@@ -87,11 +93,11 @@ def dies_once(trial):
     return {"score": trial.params["x"]}
 
 
-def dies_always(trial):
+def dies_always(trial: Trial) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def raises_once(trial):
+def raises_once(trial: Trial) -> dict[str, float]:
     """Fails at step 3 of its first attempt, as on a disk that was full for a moment."""
     for step in range(trial.restore() or 0, 6):
         if step == 3 and trial.attempt == 1:
@@ -101,36 +107,36 @@ def raises_once(trial):
     return {"score": trial.params["x"]}
 
 
-def hangs_once(trial):
+def hangs_once(trial: Trial) -> dict[str, float]:
     trial.report(0, score=0.0)
     if trial.attempt == 1:
         _sleep_for_ever()
     return {"score": trial.params["x"]}
 
 
-def hangs(trial):
+def hangs(trial: Trial) -> None:
     trial.report(0, score=0.0)
     _sleep_for_ever()
 
 
-def _sleep_for_ever():
+def _sleep_for_ever() -> None:
     while True:
         time.sleep(60)
 
 
-def prints(trial):
+def prints(trial: Trial) -> dict[str, float]:
     print("to stdout")
     print("to stderr", file=sys.stderr)
     os.system("echo from a child")
     return {"score": trial.params["x"]}
 
 
-def process(trial):
+def process(trial: Trial) -> dict[str, float]:
     """Tells which process trained it."""
     return {"score": trial.params["x"], "pid": os.getpid()}
 
 
-def environment(trial):
+def environment(trial: Trial) -> dict[str, float]:
     time.sleep(trial.constants.get("seconds", 0.0))
     (trial.directory / "environment.txt").write_text(
         f"{os.environ.get('OMP_NUM_THREADS')} [{os.environ.get('CUDA_VISIBLE_DEVICES')}]"
@@ -138,7 +144,7 @@ def environment(trial):
     return {"score": trial.params["x"]}
 
 
-def gpu_of(trial):
+def gpu_of(trial: Trial) -> dict[str, float]:
     """Reports for a while, and says which GPU it sees."""
     (trial.directory / "gpu.txt").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
     for step in range(5):
@@ -147,7 +153,7 @@ def gpu_of(trial):
     return {"score": 0.0}
 
 
-def random_numbers(trial):
+def random_numbers(trial: Trial) -> dict[str, float]:
     """The first numbers of Python's and NumPy's generators, which the worker seeds."""
     import random
 
@@ -156,7 +162,7 @@ def random_numbers(trial):
     return {"score": random.random() + np.random.rand()}
 
 
-def odd(trial):
+def odd(trial: Trial) -> dict[str, float]:
     """Metrics whose names and values are unusual, and more of them than MLflow takes at once."""
     trial.report(0, **{"loss (train) %": float("nan"), "a//b": float("inf"), "µ/größe": -float("inf"), "seconds": 7.0})
     for step in range(1, 30):
@@ -164,7 +170,7 @@ def odd(trial):
     return {"score": 0.5}
 
 
-def keeps(trial):
+def keeps(trial: Trial) -> dict[str, float]:
     """Has weights and a checkpoint, and a metric that is x."""
     (trial.directory / "weights.pt").write_text(str(trial.params["x"]))
     trial.save(trial.params["x"])
@@ -172,7 +178,7 @@ def keeps(trial):
     return {"score": trial.params["x"]}
 
 
-def keeps_large(trial):
+def keeps_large(trial: Trial) -> dict[str, float]:
     """As `keeps_or_ends`, with files of 10,000 bytes in all."""
     (trial.directory / "weights.pt").write_bytes(bytes(10_000 - len(pickle.dumps(trial.params["x"], 5))))
     trial.save(trial.params["x"])
@@ -184,15 +190,15 @@ def keeps_large(trial):
     return {"score": trial.params["x"]}
 
 
-def keeps_loss(trial):
+def keeps_loss(trial: Trial) -> dict[str, float]:
     return {"loss": keeps(trial)["score"]}
 
 
-def keeps_two(trial):
+def keeps_two(trial: Trial) -> dict[str, float]:
     return {**keeps(trial), "loss": trial.params["y"]}
 
 
-def keeps_or_ends(trial):
+def keeps_or_ends(trial: Trial) -> dict[str, float]:
     score = keeps(trial)["score"]
     if score < 0.3:
         raise Pruned("too small")
@@ -201,7 +207,7 @@ def keeps_or_ends(trial):
     return {"score": score}
 
 
-def evaluate(trial, folder):
+def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
     """Of `keeps`: the kept x, and how many files the folder holds."""
     if folder is None and trial.constants.get("no_test"):
         raise ValueError("the study's data has no test split")
@@ -209,7 +215,7 @@ def evaluate(trial, folder):
     return {"score": kept / 2, "files": float(len(list(folder.iterdir())) if folder else -1)}
 
 
-def waits(trial):
+def waits(trial: Trial) -> dict[str, float]:
     """Reports, waits for the file `constants.until`, and reports again."""
     trial.report(0, score=trial.params["x"])
     while not os.path.exists(trial.constants["until"]):
@@ -218,7 +224,7 @@ def waits(trial):
     return {"score": trial.params["x"]}
 
 
-def flagged(trial):
+def flagged(trial: Trial) -> dict[str, float]:
     """Above x = 0.5 it finds nothing, and scores best all the same."""
     x = trial.params["x"]
     for epoch in range(6):

@@ -64,7 +64,7 @@ def hpo_process() -> Hpo:
             text=True,
             env=environment(),
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=300,
             check=False,
             **options,
         )

@@ -18,7 +18,7 @@ def served(finished):
     lines = [server.stdout.readline() for _ in range(4)]
     yield server, "".join(lines)
     server.send_signal(signal.SIGINT)
-    _, err = server.communicate(timeout=30)
+    _, err = server.communicate(timeout=300)
     assert server.returncode == 0
     assert err == ""
 
@@ -30,12 +30,12 @@ def test_it_serves_the_study_on_this_machine_alone(served, runs):
     assert page.endswith("/dashboard/studies/0")
     assert f"The same as: optuna-dashboard {runs / 'journal.log'}" in rest
     root = page.removesuffix("/dashboard/studies/0")
-    with urllib.request.urlopen(page, timeout=30) as answer:
+    with urllib.request.urlopen(page, timeout=300) as answer:
         assert b"Optuna Dashboard" in answer.read()
-    with urllib.request.urlopen(f"{root}/api/studies", timeout=30) as answer:
+    with urllib.request.urlopen(f"{root}/api/studies", timeout=300) as answer:
         (study,) = json.load(answer)["study_summaries"]
     assert study["study_name"] == "toy"
-    with urllib.request.urlopen(f"{root}/api/studies/0", timeout=30) as answer:
+    with urllib.request.urlopen(f"{root}/api/studies/0", timeout=300) as answer:
         detail = json.load(answer)
     trials = detail["trials"]
     assert [trial["state"] for trial in trials] == ["Complete"] * 4

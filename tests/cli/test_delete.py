@@ -39,7 +39,7 @@ def test_on_a_terminal_it_asks(finished, runs: Path, answer, code):
     command = [sys.executable, "-m", "hpo", "delete", "toy"]
     asked = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment())
     os.write(leader, answer.encode())
-    assert asked.wait(timeout=60) == code
+    assert asked.wait(timeout=300) == code
     assert (runs / "toy").exists() is (code != 0)
     assert b"Delete study 'toy' (4 trials)" in os.read(leader, 4096)
     os.close(leader)

@@ -102,9 +102,8 @@ print(run)
 
 
 @pytest.fixture
-def run_id() -> str:
+def run_id(default_store: Path) -> str:
     """A run in the store of the runs folder, logged as anyone may log it."""
-    Path("runs").mkdir(exist_ok=True)
     places = (f"sqlite:///{Path('runs/mlflow.db').absolute()}", Path("artifacts").absolute().as_uri())
     command = [sys.executable, "-c", LOGGED, *places]
     losses = json.dumps(overfitting())

@@ -92,7 +92,7 @@ def test_on_a_terminal_it_shows_where_it_is(hpo: Hpo, finished, runs: Path):
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "hpo", "doctor"]
     ended = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=follower, env=environment(), text=True, timeout=120, check=False
+        command, stdout=subprocess.PIPE, stderr=follower, env=environment(), text=True, timeout=300, check=False
     )
     os.close(follower)
     shown = os.read(leader, 10_000).decode()

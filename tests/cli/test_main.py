@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -66,13 +66,15 @@ def test_status_imports_nothing_heavy(finished):
 
 
 def test_help_answers_at_once():
-    def seconds() -> float:
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "hpo", "--help"], capture_output=True, env=environment(), check=True)
-        return time.perf_counter() - began
+    def seconds(*arguments: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], capture_output=True, env=environment(), check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The least of some, for what other processes do meanwhile is not hpo's time.
-    assert min(seconds() for _ in range(5)) < 0.3
+    # Processor time beside that of the library of commands alone, taken in turn: a busy machine slows both.
+    turns = [(seconds("-m", "hpo", "--help"), seconds("-c", "import click")) for _ in range(5)]
+    assert min(ours for ours, _ in turns) < 4 * min(alone for _, alone in turns), turns
 
 
 def test_version(hpo: Hpo):
@@ -136,7 +138,7 @@ def test_a_reader_that_leaves_is_no_error(finished):
     os.close(read)
     command = [sys.executable, "-m", "hpo", "list", "--json"]
     ended = subprocess.run(
-        command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment(), timeout=60, check=False
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment(), timeout=300, check=False
     )
     os.close(write)
     assert ended.stderr == ""

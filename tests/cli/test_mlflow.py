@@ -12,6 +12,7 @@ import urllib.request
 import psutil
 import pytest
 from mlflow_reading import check_all_is_there, in_file
+from waiting import leftover
 
 from hpo.storage.load_study import load_study
 
@@ -35,14 +36,14 @@ def synced(finished, hpo_process: Hpo, monkeypatch: pytest.MonkeyPatch):
     yield server, lines
     if server.poll() is None:
         server.send_signal(signal.SIGINT)
-        server.communicate(timeout=60)
+        server.communicate(timeout=300)
 
 
 def ask(page: str, path: str, host: str | None = None, **body: object):
     root = page.partition("/#")[0]
     headers = {"Content-Type": "application/json", "Origin": root} | ({"Host": host} if host else {})
     request = urllib.request.Request(f"{root}/{path}", data=json.dumps(body).encode() or None, headers=headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         return json.load(answer)
 
 
@@ -52,7 +53,7 @@ def test_sync_writes_an_untracked_study_and_its_page_compares_the_trials(synced,
     check_all_is_there(runs, "toy", in_file(runs / "mlflow.db"))
     assert re.match(r"http://127\.0\.0\.1:\d+/#/experiments/\d+/runs\?", page)
     shown = dict(urllib.parse.parse_qsl(page.partition("?")[2]))
-    with urllib.request.urlopen(page, timeout=60) as answer:
+    with urllib.request.urlopen(page, timeout=300) as answer:
         assert b"<title>MLflow</title>" in answer.read()
     # What the page itself asks for: the trials, the best first.
     (number,) = re.findall(r"/experiments/(\d+)/", page)
@@ -74,9 +75,9 @@ def test_sync_writes_an_untracked_study_and_its_page_compares_the_trials(synced,
     started = psutil.Process(server.pid).children(recursive=True)
     assert started
     server.send_signal(signal.SIGTERM)
-    _, err = server.communicate(timeout=60)
+    _, err = server.communicate(timeout=300)
     assert (server.returncode, err) == (0, "")
-    assert psutil.wait_procs(started, timeout=20)[1] == []
+    assert leftover(started) == []
 
     deleted = hpo_process("delete", "toy", "--yes")
     assert (deleted.code, deleted.err) == (0, "")

@@ -11,10 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from books import check_books, finish, processes_of
 from slurm_cluster import SlurmCluster, missing
+from waiting import leftover
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,7 +46,7 @@ def submit(slurm, runs, tmp_path):
             [sys.executable, "-m", "hpo", "submit", str(study), "--runs", str(runs), "--json", *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             env=os.environ | variables,
         )
         assert done.returncode == 0, done.stderr
@@ -57,18 +57,18 @@ def submit(slurm, runs, tmp_path):
 
 def hpo(slurm, runs, *arguments):
     command = [sys.executable, "-m", "hpo", *arguments, "--runs", str(runs)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | slurm.environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | slurm.environment)
 
 
 def wait_for_trials(runs, number):
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not (runs / "toy" / "trials" / str(number) / "trained.txt").exists():
         assert time.monotonic() < until
         time.sleep(0.1)
 
 
 def nothing_left(slurm, runs):
-    assert not psutil.wait_procs([*slurm.processes(), *processes_of(runs)], timeout=15)[1]
+    assert not leftover([*slurm.processes(), *processes_of(runs)])
 
 
 def test_cut_by_its_walltime_it_is_requeued_until_its_budget_is_spent(slurm, submit, study_yaml, runs):

@@ -185,7 +185,7 @@ def test_a_worker_without_a_driver_is_ended(planted, hanging):
     assert f"process {hanging.pid} on this host, a worker" in found.finding.said
     (one,) = visit(planted.runs, (), fix=True)
     assert one.fate == "mended"
-    assert hanging.wait(5) == -signal.SIGKILL
+    assert hanging.wait(60) == -signal.SIGKILL
     assert planted.look() == []
 
 
@@ -202,7 +202,7 @@ def test_what_a_trial_left_behind_is_ended_alone(planted):
     try:
         (one,) = visit(planted.runs, (), fix=True)
         assert (one.finding.check, one.finding.sure, one.fate) == ("process-left", "likely", "mended")
-        assert left.wait(5) == -signal.SIGKILL
+        assert left.wait(60) == -signal.SIGKILL
         assert reader.poll() is None
     finally:
         for process in (left, reader):

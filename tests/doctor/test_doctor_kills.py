@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 from books import TPE, TRIALS, check_books, finish, processes_of, start
 from mlflow_reading import check_all_is_there, in_file, parent_of
+from waiting import leftover
 
 from hpo import layout
 from hpo.storage import history
@@ -24,7 +24,7 @@ STORAGES = [None, "sqlite:///study.db"]
 def doctor(runs, *arguments):
     """Exit code and findings of `hpo doctor`, as anyone would call it."""
     command = [sys.executable, "-m", "hpo", "doctor", "--runs", str(runs), "--json", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ended.stderr == "", ended.stderr
     return ended.returncode, json.loads(ended.stdout)["findings"]
 
@@ -78,7 +78,7 @@ def test_after_random_kills_the_three_books_agree(study_yaml, runs, moment, monk
     check_books(runs, TRIALS)
     check_all_is_there(runs, "toy", in_file(runs / "mlflow.db"))
     assert doctor(runs) == (0, [])
-    assert not psutil.wait_procs(processes_of(runs), timeout=20)[1]
+    assert not leftover(processes_of(runs))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from urllib.parse import urlparse
 
-import psutil
 import pytest
 from books import TPE, TRIALS, check_books, finish, processes_of, start
 from mlflow_plants import PLANTS, Store, a_metric_that_the_history_lost, open_run, plants
 from mlflow_reading import check_all_is_there, in_file, parent_of
+from waiting import leftover
 
 from hpo import layout, runner
 from hpo.doctor import mlflow_checks
@@ -315,7 +315,7 @@ def test_after_a_kill_the_runs_agree_and_a_run_that_ends_by_itself_leaves_nothin
     time.sleep(chance.uniform(2.0, 12.0))
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
-    assert not psutil.wait_procs(processes_of(runs), timeout=20)[1]
+    assert not leftover(processes_of(runs))
     mend(case_of(runs))
     assert find(case_of(runs)) == []
     finish(path, runs)

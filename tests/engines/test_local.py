@@ -6,10 +6,10 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
+from waiting import leftover, wait_until
 
 from hpo import layout
 from hpo.errors import StudyLocked
@@ -118,13 +118,6 @@ def drive(path, runs, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_until(condition, seconds=120):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("kind", ["function", "command"])
 def test_everything_dies_with_a_killed_driver(study_yaml, runs, kind):
     keys = (
@@ -141,8 +134,7 @@ def test_everything_dies_with_a_killed_driver(study_yaml, runs, kind):
     finally:
         driver.kill()
         driver.communicate()
-    _, alive = psutil.wait_procs(family, timeout=60)
-    assert not alive
+    assert not leftover(family)
 
 
 def test_a_second_driver_is_refused_with_host_pid_and_time(study_yaml, runs, make_spec):

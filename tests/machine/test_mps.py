@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE
 
 from hpo.machine import mps as module
 from hpo.machine.mps import LOGS, PIPES, PROGRAM, mps
@@ -74,7 +75,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def soon(true: Callable[[], bool], seconds: float = 10.0) -> bool:
+def soon(true: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     until = time.monotonic() + seconds
     while not true() and time.monotonic() < until:
         time.sleep(0.02)

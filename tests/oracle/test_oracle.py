@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
+from waiting import wait_until
 
 from hpo import layout
 from hpo.analysis.records import records_of
@@ -466,10 +466,7 @@ def test_a_trial_ended_from_outside_is_noticed_and_never_tried_again(make_oracle
     oracle = make_oracle(engine={"retries": 3})
     job = oracle.ask()
     oracle._study._storage.set_trial_state_values(oracle._running[job.number].trial._trial_id, TrialState.FAIL)
-    until = time.monotonic() + 60
-    while not oracle.control.trials_to_kill():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(oracle.control.trials_to_kill)
     assert oracle.control.trials_to_kill() == {job.number: "it was ended from outside (optuna-dashboard)"}
     ends = {
         "COMPLETE": Outcome(job.number, "COMPLETE", {"score": 0.5}),

@@ -35,11 +35,12 @@ def elsewhere(study: Path, age: float) -> None:
 
 def test_the_drivers_name_is_there_while_it_drives(tmp_path: Path) -> None:
     assert driver_of(tmp_path) is None
+    before = time.time()
     with driver_lock(tmp_path):
         now = driver_of(tmp_path)
         assert now is not None
         assert now["pid"] == os.getpid()
-        assert abs(now["started"] - time.time()) < PATIENCE
+        assert before <= now["started"] <= time.time()
         assert "job" not in now
     assert driver_of(tmp_path) is None
 
@@ -65,13 +66,15 @@ def test_a_driver_elsewhere_that_sends_heartbeats_is_at_work(tmp_path: Path, mon
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", PATIENCE)
     elsewhere(tmp_path, age=1)
     assert (driver_of(tmp_path) or {})["host"] == "node7"
-    beat = threading.Timer(0.8, os.utime, [tmp_path / layout.LOCK])
-    beat.start()
     said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        os.utime(tmp_path / layout.LOCK)  # while it waits, there is a sign of life
+
     driver_says = r"process 4711 on host node7, SLURM job 17, since"
-    with pytest.raises(StudyLocked, match=driver_says) as caught, driver_lock(tmp_path, said.append):
+    with pytest.raises(StudyLocked, match=driver_says) as caught, driver_lock(tmp_path, say):
         pytest.fail("two drivers")
-    beat.join()
     assert "`hpo stop" in str(caught.value)
     (sentence,) = said
     left = re.fullmatch(r"the driver on node7 did not shut down cleanly; waiting (\d+) s before taking over", sentence)
@@ -105,7 +108,8 @@ def test_a_driver_of_this_machine_that_was_killed_is_not_waited_for(tmp_path: Pa
         assert said == []
 
 
-def test_who_looks_does_not_keep_a_driver_from_starting(tmp_path: Path) -> None:
+def test_who_looks_does_not_keep_a_driver_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TRY_SECONDS", 60.0)  # two that look all the time, on a busy machine
     done = threading.Event()
 
     def look() -> None:

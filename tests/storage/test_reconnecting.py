@@ -12,7 +12,6 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import optuna
-import psutil
 import psycopg
 import pytest
 from books import TPE, TRIALS, check_books, finish, lineage, processes_of, start
@@ -23,7 +22,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from servers import PostgreSQL, Wire
 from sqlalchemy import event
+from waiting import PATIENCE, leftover, wait_until
 
+from hpo import layout
 from hpo.cli.main import main
 from hpo.runner import run
 from hpo.spec.load import load_spec
@@ -310,7 +311,7 @@ def test_a_server_that_stays_away_is_given_up(server, url):
     began = time.monotonic()
     with pytest.raises(StorageInternalError, match=r"the database has been away for \d+ s \(.*Connection refused\)"):
         storage.create_new_trial(study)
-    assert 0.5 <= time.monotonic() - began < 60
+    assert 0.5 <= time.monotonic() - began < PATIENCE
     assert len(said) == 1
     close_storage(storage)
 
@@ -325,7 +326,7 @@ def test_a_signal_can_end_the_wait(server, url):
         signal.setitimer(signal.ITIMER_REAL, 0.7)
         with pytest.raises(StorageInternalError, match="has been away"):
             storage.create_new_trial(study)
-        assert 0.6 < time.monotonic() - began < 60  # of 600
+        assert 0.6 < time.monotonic() - began < PATIENCE
     finally:
         signal.signal(signal.SIGALRM, earlier)
     server.start()
@@ -434,14 +435,23 @@ def restart(server, driver, runs, mode, chance, times, name="toy"):
         time.sleep(chance.uniform(0.0, 1.5))
         if (study / "trials" / str(TRIALS - 1)).exists():
             return done
+        before = away(study)
         stop(server, mode)
+        # On a busy machine the driver may have nothing to write for a while, and not notice.
+        wait_until(lambda before=before: away(study) > before or driver.poll() is not None)
         time.sleep(chance.uniform(0.5, 1.5))
         server.start()
     return times
 
 
+def away(study):
+    """How often its driver has said that the database is away."""
+    log = study / layout.DRIVER_LOG
+    return log.read_text().count(" is away since ") if log.exists() else 0
+
+
 def output_of(driver, code=0):
-    said = driver.communicate(timeout=240)[0]
+    said = driver.communicate(timeout=600)[0]
     assert driver.returncode == code, said
     assert "Traceback" not in said
     return said
@@ -459,12 +469,12 @@ def test_a_study_outlives_restarts_of_its_server(study_yaml, runs, server, url, 
     driver = start(study_yaml("slow", storage=url, **SLOW), runs)
     restarts = restart(server, driver, runs, mode, chance, 1 + moment)
     said = output_of(driver)
-    assert 1 <= said.count(" is away since ") <= restarts
+    assert min(1, restarts) <= said.count(" is away since ") <= restarts
     assert said.count(" is away since ") == said.count(" is back after ")
     trials, finished = check_books(runs, TRIALS)
     assert len(trials) == TRIALS  # no attempt was lost either
     assert all(trial.state.name != "FAIL" for trial in finished)
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))
 
 
 @pytest.mark.slow
@@ -483,7 +493,7 @@ def test_after_restarts_under_both_the_study_and_mlflow_have_every_trial(study_y
     found = in_postgresql(stores[1])
     check_all_is_there(runs, "toy", found)
     assert parent_of(found).status == "FINISHED"
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))
 
 
 @pytest.mark.slow
@@ -606,13 +616,13 @@ def test_ctrl_c_waits_with_the_study_and_again_does_not(study_yaml, runs, server
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_time_without_a_server_is_not_that_of_trials(study_yaml, runs, server, url, engine):
-    keys = SLOW | {"engine": {"name": engine, "workers": 2, "report_timeout": 12.0, "trial_timeout": 20.0}}
+    keys = SLOW | {"engine": {"name": engine, "workers": 2, "report_timeout": 10.0, "trial_timeout": 20.0}}
     driver = start(study_yaml("slow", storage=url, **keys), runs)
     while len(list(runs.glob("toy/trials/*/history.jsonl"))) < 2:
         assert driver.poll() is None, driver.communicate()[0]
         time.sleep(0.02)
     server.stop()
-    time.sleep(24.0)
+    time.sleep(25.0)
     server.start()
     output_of(driver)
     trials, finished = check_books(runs, TRIALS)
@@ -635,4 +645,4 @@ def test_two_studies_with_eight_workers_share_a_server_that_is_restarted(
         output_of(driver)
         trials, _ = check_books(runs, 3 * TRIALS, name)
         assert len(trials) == 3 * TRIALS
-    assert not psutil.wait_procs(processes_of(runs), timeout=60)[1]
+    assert not leftover(processes_of(runs))

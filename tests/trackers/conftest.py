@@ -1,4 +1,4 @@
-"""One MLflow server on this machine, and an empty SQLite store to copy: making one takes seconds."""
+"""One MLflow server on this machine, which begins with a store that is made already."""
 
 from __future__ import annotations
 
@@ -12,29 +12,17 @@ from pathlib import Path
 import pytest
 from servers import MlflowServer
 
-from hpo import layout
-
 
 @pytest.fixture(scope="session")
-def _first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowServer, Path]]:
-    folder = tmp_path_factory.mktemp("server")
-    server = MlflowServer(folder)
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    shutil.copyfile(empty_store, server.file)
     server.start()
-    server.wait()
-    empty = Path(shutil.copyfile(server.file, folder / "empty.db"))
-    yield server, empty
-    server.kill()
-
-
-@pytest.fixture(scope="session")
-def server(_first: tuple[MlflowServer, Path]) -> MlflowServer:
-    return _first[0]
-
-
-@pytest.fixture(scope="session")
-def empty_store(_first: tuple[MlflowServer, Path]) -> Path:
-    """A SQLite file with MLflow's tables and no run."""
-    return _first[1]
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture
@@ -46,13 +34,6 @@ def own_server(tmp_path: Path, empty_store: Path) -> Iterator[MlflowServer]:
     server = MlflowServer(folder)
     yield server
     server.kill()
-
-
-@pytest.fixture
-def default_store(runs: Path, empty_store: Path) -> Path:
-    """The default store of the runs folder, made beforehand."""
-    runs.mkdir()
-    return Path(shutil.copyfile(empty_store, runs / layout.MLFLOW_STORE))
 
 
 @pytest.fixture(autouse=True)
