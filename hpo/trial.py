@@ -21,10 +21,10 @@ from hpo import layout
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
-# Why a trial failed. "interrupted" (the study was stopped) and "preempted" (its node was taken away or died)
-# attempts are put back in the queue and do not count as finished trials; "lost" (its worker died), "exception" and
-# "timeout" ones as often as `engine.retries` says; "invalid" ones, and those that a person ended ("killed": `hpo kill`,
-# optuna-dashboard's Fail), never.
+# Causes of a failure. An attempt that was interrupted (the study was stopped) or preempted (its node died or was taken
+# away) is always retried and never counts as a trial. One that was lost (its worker died), raised an exception or ran
+# into a timeout is retried as often as `engine.retries` says. An invalid result, and a trial that a person killed (`hpo
+# kill`, optuna-dashboard's Fail), are never retried.
 LOST = "lost"
 INTERRUPTED = "interrupted"
 PREEMPTED = "preempted"
@@ -32,7 +32,7 @@ EXCEPTION = "exception"
 INVALID = "invalid"
 TIMEOUT = "timeout"
 KILLED = "killed"
-# Why a trial was pruned.
+# Causes of pruning.
 PRUNER = "pruner"
 RED_FLAG = "red_flag"
 OUT_OF_MEMORY = "out_of_memory"
@@ -43,7 +43,7 @@ CAUSES: dict[State, frozenset[str]] = {
     "PRUNED": frozenset({PRUNER, RED_FLAG, OUT_OF_MEMORY, OBJECTIVE}),
     "FAIL": frozenset({LOST, INTERRUPTED, PREEMPTED, EXCEPTION, INVALID, TIMEOUT, KILLED}),
 }
-# Attempts that ended through no doing of the configuration: they are always tried again.
+# Causes that are not the configuration's doing: such attempts are always retried.
 EXTERNAL_CAUSES = frozenset({INTERRUPTED, PREEMPTED})
 
 

@@ -75,14 +75,12 @@ def problems_in(error: ValidationError, model: type[BaseModel]) -> list[tuple[Ke
         path, owner, field = _follow(model, each["loc"])
         of_key = each["loc"][-1:] == ("[key]",)
         sentence = _explain(path, owner, None if of_key else field, each)
-        # Each branch of a union expects something else of one and the same value.
-        found.setdefault((path, of_key), sentence).expected += sentence.expected
-    paths = [path for path, _ in found]
-    return [
-        (path, sentence.text(of_key))
-        for (path, of_key), sentence in found.items()
-        if not any(other[: len(path)] == path and other != path for other in paths)
-    ]
+        if (path, of_key) in found:  # each branch of a union expects something else of one and the same value
+            found[path, of_key].expected += sentence.expected
+        else:
+            found[path, of_key] = sentence
+    above = {path[:depth] for path, _ in found for depth in range(len(path))}
+    return [(path, sentence.text(of_key)) for (path, of_key), sentence in found.items() if path not in above]
 
 
 @dataclass

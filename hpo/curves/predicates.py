@@ -18,26 +18,26 @@ from itertools import pairwise
 
 from hpo.curves.shape import CLEAR, NOTHING, Shape, median, noise_of
 
-# Fewer epochs than this say nothing about a shape.
+# A curve of fewer epochs has no shape that could be judged.
 FEWEST = 8
-# A difference of two levels must also be this share of what was gained, or of the level.
+# A difference of two levels must also be this share of the gain, or of the level.
 RISE = 0.1
-# Training lost at least this share of what it had gained.
+# A training that diverged lost at least this share of its gain.
 LOST = 0.5
-# Noise in shares of what was gained, and of the level.
+# Noise is large from these shares of the gain and of the level on.
 NOISY = 0.15
 NOISY_LEVEL = 0.05
 # A plateau is at least this share of the epochs, in which less than that share of the gain was made.
 FLAT_EPOCHS = 0.6
 FLAT_GAIN = 0.03
-# Where noise could hide a fall by this share of the gain, a plateau cannot be told.
+# If noise could hide a fall by this share of the gain, nobody can tell whether this is a plateau.
 HIDDEN_GAIN = 0.1
-# Still improving: at least this share of the gain in the last third of the epochs.
+# A curve that still improves made at least this share of its gain in the last third of its epochs.
 LATE_GAIN = 0.1
-# A metric that is one number for so many epochs at the end is stuck.
+# A metric is stuck if its last values, this many at least, are one and the same.
 STUCK_EPOCHS = 4
 CHANCE_TOLERANCE = 0.02
-# Levels of an answer that knows nothing, by the end of a metric's name.
+# Values of metrics for random answers, by the end of the metric's name.
 CHANCE = {"auc": 0.5, "pair_accuracy": 0.5, "kendall_tau": 0.0, "mcc": 0.0, "kappa": 0.0, "correlation": 0.0}
 # A component of a loss dominates above this share, and this multiple of an even share.
 DOMINANT = 0.5
@@ -92,7 +92,7 @@ def diverged(curve: Shape) -> Diverged | None:
     rise = curve.end - curve.low
     if curve.n < FEWEST:
         return None
-    # Swings that grow are noise to the first, but not to the second.
+    # Growing swings are noise in the first comparison, but not in the second.
     part = max(5, curve.n // 5)
     clear = rise > CLEAR * curve.error or min(curve.values[-part:]) > max(curve.values[:part])
     if clear and rise >= max(LOST * curve.gain, RISE / 2 * abs(curve.low)) > 0:
@@ -149,7 +149,7 @@ def noisy(curve: Shape) -> Noisy | None:
     """Return the noise of a curve if it is a large share of both the gain and the level, else None."""
     if curve.n < FEWEST:
         return None
-    # A curve may calm down; of few epochs the half is too few.
+    # A curve may become calmer, so its second half counts; but half of few epochs is too few.
     noise = noise_of(curve.values[curve.n // 2 :]) if curve.n >= 3 * FEWEST else curve.noise
     level = curve.level
     of_gain = noise / curve.gain if curve.gain > 0 else math.inf
@@ -232,7 +232,7 @@ def plateau(curve: Shape) -> Plateau | None:
     fall, error = _fall(part, curve.noise)
     if fall + error > HIDDEN_GAIN * curve.gain or fall > FLAT_GAIN * curve.gain:
         return None
-    # A loss may fall by decades: what is little of the gain may be much of what is left.
+    # A loss may fall by orders of magnitude: a small part of the gain may be a large part of what is left.
     if fall > 2 * error and fall > RISE * abs(median(part)):
         return None
     since = next(k for k in range(curve.n) if curve.smooth[k] <= curve.end + 2 * curve.error + FLAT_GAIN * curve.gain)

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 # A difference of two levels must be this many of its standard errors.
 CLEAR = 4.0
-# Below this share of the level a change is none.
+# A change by less than this share of the level does not count.
 NOTHING = 0.005
 
 _NORMAL_MAD = 1.4826  # standard deviation of a normal variable in median absolute deviations
@@ -115,7 +115,7 @@ def running_median(values: Sequence[float], window: int) -> list[float]:
     half, n = window // 2, len(values)
     if n < window:
         return [median(values[max(0, k - half) : k + half + 1]) for k in range(n)]
-    # NumPy for the most of them: a study may have ten thousand trials.
+    # NumPy computes most of them, for a study may have ten thousand trials.
     inner = np.sort(sliding_window_view(np.asarray(values, dtype=float), window), axis=1)[:, half].tolist()
     first = [median(values[: k + half + 1]) for k in range(half)]
     last = [median(values[k - half :]) for k in range(n - half, n)]

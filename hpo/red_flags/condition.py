@@ -74,7 +74,7 @@ class ConditionError(ValueError):
     """A text that is no condition: what was found, in which column, and what was expected."""
 
 
-# What a part of a condition says of an epoch; None: unknown.
+# Parts of a condition: functions from an epoch to a number or a truth; None: unknown.
 _Number = Callable[[Scope], float | None]
 _Truth = Callable[[Scope], bool | None]
 
@@ -106,7 +106,7 @@ def parse_condition(text: str) -> Condition:
         source[token.start : token.end] = "x" * len(token) if token.mark in _OPERANDS else token.text
     try:
         tree = ast.parse("".join(source), mode="eval")
-    except SyntaxError as error:  # `not` where a number is expected
+    except SyntaxError as error:  # such as `x == not y`
         raise _unexpected(text, next(each for each in tokens if each.end >= (error.offset or 1))) from None
     except (RecursionError, MemoryError):
         raise ConditionError(f"'{text}' is too long a calculation; expected a shorter one") from None
@@ -241,7 +241,7 @@ class _Compiler:
 
     def number(self, node: ast.expr) -> _Number:
         steps = []
-        while isinstance(node, ast.BinOp):  # a sum of many terms is nested to the left
+        while isinstance(node, ast.BinOp):  # a sum of many terms is nested deep to the left
             steps.append((_CALCULATIONS[type(node.op)], self.number(node.right)))
             node = node.left
         first = self.term(node)

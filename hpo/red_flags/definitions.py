@@ -126,7 +126,7 @@ BUILT_IN: dict[str, BuiltIn] = {
         {"metric": Option(METRIC, "val_loss"), "epochs": Option(COUNT, 3), "at": Option(EPOCH, "unfreeze_epoch")},
     ),
 }  # fmt: skip
-# What an option that is left out stands for.
+# These words take the place of an option that is left out.
 _STANDS_FOR = {
     ("non_finite", "metrics"): mark("a loss, or the first metric,"),
     ("collapsed", "metrics"): mark("the recall of validation"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     pass
 
 GIB = 2**30
-# What an expression may also name, unless a metric, parameter or constant has the name.
+# Names that a condition may use, unless a metric, parameter or constant has the same name.
 OWN_NAMES = ("epoch", "seconds", "epoch_seconds", "memory_gib", "gpu_memory")
 
 

@@ -77,18 +77,18 @@ def rule_of(flag: RedFlag) -> Rule:
 
 
 def _condition(flag: RedFlag) -> Rule:
-    expression = flag.condition()
+    condition = flag.condition()
 
     def rule(view: View) -> Found | None:
         scope = view.scope()
-        held = expression.holds(scope)
+        held = condition.holds(scope)
         if held is None:
             raise Unknown
         if not held:
             return None
-        numbers = {name: scope.values[name] for name in expression.names if name in scope.values}
+        numbers = {name: scope.values[name] for name in condition.names if name in scope.values}
         said = ", ".join(f"{name} {_short(value)}" for name, value in numbers.items())
-        return Found(f"{expression.text} ({said})" if said else expression.text, numbers)
+        return Found(f"{condition.text} ({said})" if said else condition.text, numbers)
 
     return rule
 
@@ -97,7 +97,7 @@ def _short(value: float) -> str:
     return f"{value:.4g}"
 
 
-# --- the rules that are built in, each a function of what is known and of what was set
+# --- built-in rules: functions of the trial so far and of the flag's options
 
 
 def _reported(view: View, *names: str) -> None:
@@ -170,7 +170,7 @@ def _rising(view: View, flag: RedFlag) -> Found | None:
 def _no_improvement(view: View, flag: RedFlag) -> Found | None:
     name = flag.option("metric") or view.first
     _reported(view, name)
-    # Of a metric of the study the direction is known; of another one the name tells.
+    # The direction of the study's metric is known; that of another metric follows from its name.
     maximize = view.maximize if name == view.first else "loss" not in name and "error" not in name
     sign = -1.0 if maximize else 1.0
     values = [sign * value for value in view.series[name] if math.isfinite(value)]

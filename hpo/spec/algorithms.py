@@ -22,7 +22,7 @@ from hpo.validation import problems_in
 
 Role = Literal["sampler", "pruner"]
 
-# grid: the Oracle enqueues the cells itself; the class draws only what no cell says.
+# For a grid the Oracle enqueues the cells itself. Its class draws only what no cell sets.
 SAMPLERS = {
     "grid": "optuna.samplers:RandomSampler",
     "random": "optuna.samplers:RandomSampler",
@@ -43,8 +43,8 @@ PRUNERS = {
     "patient": "optuna.pruners:PatientPruner",
     "wilcoxon": "optuna.pruners:WilcoxonPruner",
 }
-# Set explicitly, for Optuna's own defaults differ between its versions (and its pruner is beaten
-# clearly by this one on recorded training curves).
+# These are set explicitly, for Optuna's own defaults differ between its versions. On recorded training curves this
+# pruner is clearly better than Optuna's default.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "tpe": {"multivariate": True, "group": True, "constant_liar": True},
     "qmc": {"scramble": True, "warn_independent_sampling": False},
@@ -52,9 +52,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "cmaes": {"warn_independent_sampling": False},
     "successive_halving": {"min_resource": 1, "reduction_factor": 4},
 }
-# Packages that Optuna imports only when the sampler is used.
+# Optuna imports these packages only when the sampler is used.
 _NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
-# Constructing these imports torch.
+# An instance of these imports torch, which takes seconds.
 _HEAVY = {"gp"}
 # The one option that is a pruner itself.
 _WRAPPED = ("patient", "wrapped_pruner")
@@ -203,7 +203,7 @@ def _options_model(role: Role, cls: type, name: str) -> type[BaseModel]:
     for key, parameter in _parameters(cls).items():
         if key != "seed" and _writable(name, parameter):
             default = ... if parameter.default is parameter.empty else parameter.default
-            # Under an alias, for a class may call an option as pydantic calls something of its own.
+            # The option is an alias, for a class may name one like an attribute of pydantic's models.
             fields[f"option_{len(fields)}"] = (_type_of(name, parameter), Field(default, alias=key))
     anything = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(cls).parameters.values())
     config = ConfigDict(extra="allow" if anything else "forbid", title=f"the {role} '{name}'")

@@ -34,8 +34,8 @@ KEYS = (
     *("red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
     *("checkpoints", "seed"),
 )
-_OLD_KEYS = {"keep_checkpoints": "checkpoints"}  # of studies that ran with earlier versions
-# Stands in for what is wrong, so that the rest of the file can be checked in the same go.
+_OLD_KEYS = {"keep_checkpoints": "checkpoints"}  # earlier versions wrote these into runs/<study>/study.yaml
+# These take the place of what is wrong, so that the rest of the file is checked too.
 _STAND_INS: dict[str, Any] = {
     "name": "unnamed",
     "metrics": [{"name": "metric", "direction": "minimize"}],
@@ -154,7 +154,7 @@ class _Reader:
             return StudySpec.model_validate(usable)
         except ValidationError as error:
             for location, message in problems_in(error, StudySpec):
-                path = tuple(key for key in location if key != "options")  # a word of the models, not of the YAML
+                path = tuple(key for key in location if key != "options")  # not a key of the YAML
                 bad.add(str(path[0]))
                 self.say(path, message)
         return self.validate(values, bad)

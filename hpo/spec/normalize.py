@@ -15,7 +15,7 @@ from hpo.red_flags.definitions import read_flags
 from hpo.spec import algorithms
 from hpo.text import listing, nearest, quote, redact, show
 
-# Says what is wrong with the value at a path of keys.
+# Is called with a path of keys, and a sentence that says what is wrong with the value there.
 Wrong = Callable[[KeyPath, str], None]
 _SCHEMES = ("journal", "sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 
@@ -168,7 +168,7 @@ def _checkpoints(written: Any, wrong: Wrong) -> Any:
             path: KeyPath = ("checkpoints",) if short else ("checkpoints", "keep_best")
             wrong(path, f"{quote(kept)} is not right; expected a number from 1, or all")
     elif kept is None:
-        values.pop("keep_best", None)  # left out; None is for all
+        values.pop("keep_best", None)  # as if left out, for None means all
     return values
 
 
