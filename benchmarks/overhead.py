@@ -35,7 +35,7 @@ from noop import study_yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from todays_stack import Seconds
-from tracking import RedFlagMonitor
+from tracking import Stopwatch
 
 from hpo.engines.factory import make_engine
 from hpo.oracle.oracle import Oracle
@@ -118,13 +118,13 @@ def _plain(trials: int, folder: Path) -> Seconds:
 def _engine(name: str, trials: int, folder: Path) -> Seconds:
     """`trials` begins with the first `ask`: before it come the tables of MLflow's process, the storage and, if it is
     the engine's, Ray; after it the start of the workers, which is the engine's own business."""
-    watch = RedFlagMonitor()
+    stopwatch = Stopwatch()
     began = time.perf_counter()
-    result = run_study(_spec(folder, trials, tracked=True, engine=name), folder / "runs", [watch])
+    result = run_study(_spec(folder, trials, tracked=True, engine=name), folder / "runs", [stopwatch])
     done = time.perf_counter()
     if result.progress.complete != trials:
         raise RuntimeError(f"expected {trials} complete trials, got {result.progress}")
-    return Seconds(watch.last - watch.first, watch.first - began, done - watch.last)
+    return Seconds(stopwatch.last - stopwatch.first, stopwatch.first - began, done - stopwatch.last)
 
 
 STACKS: dict[str, Callable[[int, Path], Seconds]] = {

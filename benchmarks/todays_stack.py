@@ -58,7 +58,7 @@ def run(trials: int, reuse: bool, folder: Path) -> Seconds:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    class RedFlagMonitor(tune.Callback):
+    class Stopwatch(tune.Callback):
         last = 0.0
         ended = 0
 
@@ -70,7 +70,7 @@ def run(trials: int, reuse: bool, folder: Path) -> Seconds:
     path.write_text(study_yaml("overhead", trials))
     tracking = f"sqlite:///{folder / 'mlflow.db'}"
     MlflowClient(tracking_uri=tracking).search_experiments()
-    watch = RedFlagMonitor()
+    stopwatch = Stopwatch()
     began = time.perf_counter()
     with local_ray({"CPU": 2, "GPU": 0}):  # on loopback
         ready = time.perf_counter()
@@ -97,15 +97,15 @@ def run(trials: int, reuse: bool, folder: Path) -> Seconds:
                 name="overhead",
                 storage_path=str(folder / "ray"),
                 verbose=0,
-                callbacks=[MLflowLoggerCallback(tracking_uri=tracking, experiment_name="overhead"), watch],
+                callbacks=[MLflowLoggerCallback(tracking_uri=tracking, experiment_name="overhead"), stopwatch],
             ),
         )
         before = time.perf_counter()
         results = tuner.fit()
         done = time.perf_counter()
-    if len(results) != trials or results.num_errors or watch.ended != trials:
+    if len(results) != trials or results.num_errors or stopwatch.ended != trials:
         raise RuntimeError(f"expected {trials} trials without an error, got {results}")
-    return Seconds(watch.last - before, ready - began, done - watch.last)
+    return Seconds(stopwatch.last - before, ready - began, done - stopwatch.last)
 
 
 def main() -> None:

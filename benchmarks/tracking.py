@@ -24,7 +24,7 @@ from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
 
 
-class RedFlagMonitor(Tracker):
+class Stopwatch(Tracker):
     """When the first trial started, the last was told, and the run was over."""
 
     def __init__(self) -> None:
@@ -43,9 +43,12 @@ def measure(tracked: bool, trials: int) -> Mapping[str, float]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
         path.write_text(study_yaml("tracking", trials, tracked))
-        watch = RedFlagMonitor()
-        run(load_spec(path), Path(name) / "runs", [watch])
-        return {"trial": 1000 * (watch.last - watch.first) / trials, "after": time.perf_counter() - watch.last}
+        stopwatch = Stopwatch()
+        run(load_spec(path), Path(name) / "runs", [stopwatch])
+        return {
+            "trial": 1000 * (stopwatch.last - stopwatch.first) / trials,
+            "after": time.perf_counter() - stopwatch.last,
+        }
 
 
 def main() -> None:

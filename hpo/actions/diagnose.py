@@ -1,4 +1,4 @@
-"""Finds the training that is to be diagnosed: a trial of a study, a run of MLflow, a log file."""
+"""Find the training that is to be diagnosed: a trial of a study, a run of MLflow, a log file."""
 
 from __future__ import annotations
 
@@ -20,23 +20,32 @@ from hpo.text import redact
 from hpo.trackers.mlflow.place import ENVIRONMENT, is_server
 
 RUN = "mlflow:"
-# What a folder of a training may hold, the first that is there.
+# Files that a folder of a training may have; the first one that is there is read.
 IN_FOLDER = (layout.HISTORY, "metrics.csv")
 SUFFIXES = (".csv", ".tsv", ".txt", ".log", ".json", ".jsonl")
 
 
 @dataclass(frozen=True)
 class Training:
-    """folder: of the trial, into which its diagnosis belongs; None of what is not a trial."""
+    """A training, and the folder that its diagnosis belongs into; None of what is not a trial."""
 
     read: ReadLog
     folder: Path | None = None
 
 
 def external_log(source: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> Training | None:
-    """The training of a file, a folder or an MLflow run; None if `source` is none of these.
+    """Return the training of a file, a folder or an MLflow run; None if `source` is none of these.
 
-    Raises LogError, HpoError."""
+    Args:
+        source: A path, or `mlflow:RUN_ID`.
+        runs: The folder of all studies, in which MLflow's store is by default.
+        columns: Name -> column, where the names of the log are others (see `read_log`).
+        tracking_uri: MLflow's; None for $MLFLOW_TRACKING_URI, else the store in `runs`.
+
+    Raises:
+        LogError: There is a log, and it cannot be read as a training.
+        HpoError: MLflow cannot be read.
+    """
     if source.startswith(RUN):
         return Training(_run(source.removeprefix(RUN), runs, columns, tracking_uri))
     path = Path(source).expanduser()
@@ -51,7 +60,17 @@ def external_log(source: str, runs: Path, columns: Mapping[str, str], tracking_u
 
 
 def trial_log(runs: Path, name: str, number: int | None) -> Training:
-    """Trial `number` of a study, or its best one. Raises StudyNotFound, HpoError when none has completed."""
+    """Return the training of one trial of a study, or of its best one.
+
+    Args:
+        runs: The folder of all studies.
+        name: Name of the study.
+        number: Number of the trial; None for the best one.
+
+    Raises:
+        StudyNotFound: There is no such study or trial.
+        HpoError: No trial has completed.
+    """
     spec, stored = load_study(runs, name)
     directory = layout.study_directory(runs, name)
     record = records_of(stored, spec, directory, histories=False)

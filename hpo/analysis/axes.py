@@ -1,8 +1,8 @@
-"""How a parameter divides into the cells of a heatmap, and which two parameters are shown.
+"""Divide a parameter into the cells of a heatmap, and choose the two parameters that one shows.
 
-Categorical parameters and those with few values have one cell a value; continuous ones are binned,
-in equal steps of the logarithm if they are searched so. A bin holds its lower edge, the last bin
-both."""
+Categorical parameters and those with few values have one cell a value. Continuous ones are binned, in equal steps of
+the logarithm if they are searched so. A bin holds its lower edge, the last bin both.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +27,17 @@ LINEAR_BINS = 5
 
 @dataclass(frozen=True)
 class Axis:
-    """`labels`: one a cell. `values`: the value of each cell, or, of a binned parameter, `edges`:
-    one more than there are cells, ascending. `whole`: binned integers, `edges` then being the first
-    integer of each bin and the one after the last."""
+    """Cells of one parameter.
+
+    Attributes:
+        name: Name of the parameter.
+        labels: One a cell.
+        values: The value of each cell; empty if the parameter is binned.
+        edges: Of a binned parameter, ascending, one more than there are cells.
+        log: Whether the bins are equal steps of the logarithm.
+        whole: Whether binned values are integers. `edges` are then the first integer of each bin and the one after the
+            last.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -40,10 +48,11 @@ class Axis:
 
     @property
     def binned(self) -> bool:
+        """Return True if the cells are bins."""
         return bool(self.edges)
 
-    def place(self, value: Any) -> int | None:
-        """The cell of `value`, or None if it is in none."""
+    def cell_of(self, value: Any) -> int | None:
+        """Return the cell of a value; None if it is in none."""
         if not self.binned:
             return next((cell for cell, own in enumerate(self.values) if same_choice(own, value)), None)
         if value == self.edges[-1] and not self.whole:
@@ -52,9 +61,15 @@ class Axis:
         return cell if 0 <= cell < len(self.labels) else None
 
     def position(self, value: Any) -> float:
-        """Where `value` is drawn: the number of its cell, of a binned parameter with the place within
-        it, so that cell k spans k - 0.5 to k + 0.5. Raises ValueError if it is in no cell."""
-        cell = self.place(value)
+        """Return where a value is drawn.
+
+        It is the number of the cell, so that cell k spans k - 0.5 to k + 0.5. A binned parameter has its place within
+        the cell.
+
+        Raises:
+            ValueError: The value is in no cell.
+        """
+        cell = self.cell_of(value)
         if cell is None:
             raise ValueError(f"{value!r} is not on the axis of '{self.name}'")
         if not self.binned:
@@ -67,14 +82,17 @@ class Axis:
 
 
 def varies(parameter: Parameter) -> bool:
+    """Return True if a parameter has more than one value."""
     if parameter.kind in ("float", "int"):
         return parameter.low != parameter.high
     return parameter.kind == "simplex" or (parameter.kind == "categorical" and len(parameter.choices) > 1)
 
 
 def searched(space: SearchSpace) -> dict[str, tuple[Parameter, ...]]:
-    """Parameters that vary, by the objective's name and in the order declared; one that several
-    branches of a conditional declare has several entries."""
+    """Return the parameters that vary, by the name that the objective sees, in the order declared.
+
+    A parameter that several branches of a conditional declare has several entries.
+    """
     found: dict[str, tuple[Parameter, ...]] = {}
     for parameter in space.walk():
         if varies(parameter):
@@ -83,9 +101,11 @@ def searched(space: SearchSpace) -> dict[str, tuple[Parameter, ...]]:
 
 
 def axis_of(name: str, parameters: Sequence[Parameter]) -> Axis:
-    """The axis of a parameter; several declarations of one name share an axis that spans them all.
+    """Return the axis of a parameter; several declarations of one name share an axis that spans them all.
 
-    Raises ValueError if declarations of numbers and of choices cannot share one."""
+    Raises:
+        ValueError: Declarations of numbers and of choices cannot share an axis.
+    """
     ranges = [parameter for parameter in parameters if parameter.kind in ("float", "int")]
     few = [_few(parameter) for parameter in parameters]
     if all(values is not None for values in few):
@@ -149,10 +169,19 @@ class Axes:
 
 
 def choose_axes(space: SearchSpace, group_by: str | None, ranking: Sequence[str] = ()) -> Axes | None:
-    """Learning rate by batch size where both are searched; else the places are filled from
-    `ranking` (Optuna's names, most important first), then in the order declared.
+    """Choose the two parameters of the heatmaps.
 
-    None when nothing but `group_by` is searched; a single parameter has a one-cell second axis."""
+    Learning rate by batch size, where both are searched. What is missing is filled from `ranking`, then in the order
+    declared. A single parameter has a second axis of one cell.
+
+    Args:
+        space: The search space.
+        group_by: The parameter of the groups, which is never an axis.
+        ranking: Optuna's names, most important first.
+
+    Returns:
+        None when nothing but `group_by` is searched.
+    """
     candidates = searched(space)
     order = in_order(space, group_by, ranking)
     if not order:
@@ -188,8 +217,11 @@ def _chosen(missing: Sequence[str], filled: Sequence[str], ranked: bool) -> str:
 
 
 def in_order(space: SearchSpace, group_by: str | None, ranking: Sequence[str] = ()) -> tuple[str, ...]:
-    """The parameters beside `group_by` that have an axis: learning rate and batch size, then those of
-    `ranking` (Optuna's names, most important first), then the others as declared."""
+    """Return the parameters beside `group_by` that have an axis.
+
+    Learning rate and batch size come first, then those of `ranking` (Optuna's names, most important first), then the
+    others as declared.
+    """
     candidates = [name for name, parameters in searched(space).items() if name != group_by and _has_axis(parameters)]
     names = {own: parameter.name for parameter in space.walk() for own in parameter.optuna_names}
     usual = [name for known in (LEARNING_RATE, BATCH_SIZE) for name in [n for n in known if n in candidates][:1]]
@@ -198,7 +230,7 @@ def in_order(space: SearchSpace, group_by: str | None, ranking: Sequence[str] = 
 
 
 def _has_axis(parameters: Sequence[Parameter]) -> bool:
-    """Neither weights on a simplex, nor a range here and a list of choices there."""
+    """Return False for weights on a simplex, and for a range in one place and choices in another."""
     if any(parameter.kind == "simplex" for parameter in parameters):
         return False
     numeric = {parameter.kind in ("float", "int") for parameter in parameters}

@@ -1,4 +1,4 @@
-"""Analysis that several sections of a report ask for is made once a study."""
+"""Keep analysis that several sections of a report ask for, so that it is made once a study."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ T = TypeVar("T")
 
 
 def cached_per_study(function: Callable[Concatenate[StudyRecord, P], T]) -> Callable[Concatenate[StudyRecord, P], T]:
-    """Keeps what `function` made of a study for the same further arguments and the same language, as long as the
-    study's record is in use. What it returns must be frozen."""
+    """Keep the result of a function of a study, for the same further arguments and the same language.
+
+    It is kept as long as the study's record is in use. The function must return what is frozen.
+    """
     made: WeakKeyDictionary[StudyRecord, dict[object, T]] = WeakKeyDictionary()
 
     def kept(study: StudyRecord, /, *args: P.args, **kwargs: P.kwargs) -> T:

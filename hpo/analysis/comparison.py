@@ -1,4 +1,4 @@
-"""The groups beside each other: final values of their COMPLETE trials, with mean and deviation."""
+"""Compare the groups by the final values of their COMPLETE trials, with mean and deviation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from hpo.spec.models import Metric
 
 @dataclass(frozen=True)
 class GroupFinals:
-    """`finals`: (trial number, final value) of COMPLETE trials; `spread` of them, None of none.
-    `finished`: with pruned and failed trials."""
+    """Final values of one group.
+
+    Attributes:
+        group: Label of the group.
+        finals: (trial number, final value) of COMPLETE trials.
+        spread: Of these values; None without any.
+        finished: Number of finished trials, pruned and failed ones too.
+    """
 
     group: str
     finals: tuple[tuple[int, float], ...]
@@ -23,7 +29,7 @@ class GroupFinals:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`shown`: the range that has all but extreme bad values, of which there are `beyond`."""
+    """Final values of all groups. `shown`: the range without extreme bad values, of which there are `beyond`."""
 
     metric: Metric
     group_by: str | None
@@ -33,6 +39,7 @@ class Comparison:
 
 
 def comparison(study: StudyRecord, metric: Metric) -> Comparison:
+    """Compare the groups of a study by their final values of `metric`."""
     groups = []
     for group in groups_of(study):
         finals = tuple((t.number, t.values[metric.name]) for t in group.trials if t.completed(metric))

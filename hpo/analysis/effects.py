@@ -1,7 +1,8 @@
-"""The marginal effect of a parameter within each group: final values against the parameter's value.
+"""Show the marginal effect of a parameter within each group: final values against the parameter's value.
 
-Nothing here averages over groups. Within a level the other parameters vary as the search chose
-them, so that a mean is of the trials there were and no more."""
+Nothing here averages over groups. Within a level the other parameters vary as the search chose them, so that a mean is
+of the trials there were and no more.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +30,16 @@ class Dot:
 
 @dataclass(frozen=True)
 class Level:
-    """The trials of one value, or bin, of the parameter. `mean`, `best` (trial number, value): of the
-    `n` COMPLETE ones, None of none; `deviation`: sample standard deviation, None for n < 2."""
+    """Trials of one value, or bin, of the parameter.
+
+    Attributes:
+        n: Number of COMPLETE trials.
+        mean: Of their final values; None without any.
+        deviation: Their sample standard deviation; None for n < 2.
+        best: (trial number, final value) of the best of them.
+        pruned: Number of pruned trials.
+        failed: Number of failed trials.
+    """
 
     n: int = 0
     mean: float | None = None
@@ -41,12 +50,13 @@ class Level:
 
     @property
     def empty(self) -> bool:
+        """Return True if no trial had this value."""
         return not (self.n or self.pruned or self.failed)
 
 
 @dataclass(frozen=True)
 class GroupEffect:
-    """`levels`: one a label of the axis. `unplaced`: finished trials without a place on it."""
+    """One parameter in one group. `levels`: one a label of the axis; `unplaced`: finished trials that are not on it."""
 
     group: str
     levels: tuple[Level, ...]
@@ -54,14 +64,23 @@ class GroupEffect:
     unplaced: int
 
     @property
-    def placed(self) -> bool:
+    def has_trials(self) -> bool:
+        """Return True if any trial has a place on the axis."""
         return not all(level.empty for level in self.levels)
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One parameter in every group, on a common axis. `shown`: the range that has all but extreme bad
-    final values of the study; `beyond`: how many dots lie outside of it."""
+    """One parameter in every group, on a common axis.
+
+    Attributes:
+        metric: The metric of the final values.
+        group_by: The parameter of the groups, if any.
+        axis: The axis of the parameter.
+        groups: One effect a group.
+        shown: The range without extreme bad final values of the study.
+        beyond: Number of dots outside of it.
+    """
 
     metric: Metric
     group_by: str | None
@@ -73,15 +92,20 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """`left_out`: searched parameters that are not shown, for their number or for lack of an axis."""
+    """Effects of the parameters that are shown. `left_out`: the others, for their number or for lack of an axis."""
 
     shown: tuple[Effect, ...]
     left_out: tuple[str, ...]
 
 
 def effects(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) -> Effects:
-    """Learning rate and batch size first, then by `ranking` (Optuna's names, most important first),
-    at most MOST_PARAMETERS in all."""
+    """Return the effect of each parameter, of at most MOST_PARAMETERS.
+
+    Args:
+        study: The study.
+        metric: The metric of the final values.
+        ranking: Optuna's names, most important first. Learning rate and batch size come before them.
+    """
     declared = searched(study.space)
     names = in_order(study.space, study.group_by, ranking)[:MOST_PARAMETERS]
     groups = groups_of(study)
@@ -97,19 +121,19 @@ def _effect(study: StudyRecord, metric: Metric, axis: Axis, groups: Sequence[Gro
 
 
 def _group_effect(group: Group, metric: Metric, axis: Axis) -> GroupEffect:
-    placed: dict[int, list[TrialRecord]] = {}
+    by_level: dict[int, list[TrialRecord]] = {}
     dots: list[Dot] = []
     unplaced = 0
     for trial in group.trials:
         parameter = trial.params.get(axis.name)
-        level = axis.place(parameter) if axis.name in trial.params else None
+        level = axis.cell_of(parameter) if axis.name in trial.params else None
         if level is None:
             unplaced += 1
             continue
-        placed.setdefault(level, []).append(trial)
+        by_level.setdefault(level, []).append(trial)
         if trial.completed(metric):
             dots.append(Dot(trial.number, axis.position(parameter), parameter, trial.values[metric.name]))
-    levels = tuple(_level(placed.get(level, ()), metric) for level in range(len(axis.labels)))
+    levels = tuple(_level(by_level.get(level, ()), metric) for level in range(len(axis.labels)))
     return GroupEffect(group.label, levels, tuple(dots), unplaced)
 
 

@@ -1,4 +1,4 @@
-"""Why trials were pruned or failed, counted by cause."""
+"""Count why trials were pruned or failed, by cause."""
 
 from __future__ import annotations
 
@@ -40,8 +40,15 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Cause:
-    """All trials that ended in `state` for one cause, in the order tried. flag: the red flag that ended them, and
-    `rule` what study.yaml says of it, if it still does."""
+    """All trials that ended in one state for one cause, in the order tried.
+
+    Attributes:
+        state: PRUNED or FAIL.
+        cause: One of the causes of `hpo.trial`, or UNKNOWN.
+        trials: At least one.
+        flag: The red flag that ended them, if one did.
+        rule: What study.yaml says of that flag, if it still does.
+    """
 
     state: str
     cause: str
@@ -51,11 +58,13 @@ class Cause:
 
     @property
     def name(self) -> str:
+        """Name of the cause, in the current language."""
         name = tr(_WORDS[self.cause][0]) if self.cause in _WORDS else self.cause
         return tr("{cause}: {flag}", cause=name, flag=self.flag) if self.flag else name
 
     @property
     def meaning(self) -> str:
+        """Explanation of the cause, in the current language."""
         meaning = tr(_WORDS[self.cause][1]) if self.cause in _WORDS else self.cause
         if self.rule is not None:
             meaning = tr("{meaning}: {rule}", meaning=meaning, rule=self.rule.meaning)
@@ -63,12 +72,16 @@ class Cause:
 
     @property
     def requeued(self) -> bool:
+        """Return True if the trials were tried again under another number."""
         return self.trials[0].requeued
 
 
 def causes_of(study: StudyRecord) -> tuple[Cause, ...]:
-    """Failures first, then prunings, each red flag for itself, then attempts that were tried again; the most frequent
-    first."""
+    """Return the causes for which trials ended.
+
+    Failures come first, then prunings, each red flag for itself, then attempts that were tried again. Among these the
+    most frequent come first.
+    """
     found: dict[tuple[str, str, str, bool], list[TrialRecord]] = {}
     for trial in study.trials:
         if trial.state in ("FAIL", "PRUNED"):
@@ -81,7 +94,7 @@ def causes_of(study: StudyRecord) -> tuple[Cause, ...]:
 
 
 def warnings_of(study: StudyRecord) -> dict[str, int]:
-    """In how many trials each red flag only warned, those that run included; the most frequent first."""
+    """Return in how many trials each red flag only warned, running ones included, the most frequent first."""
     counted = Counter(
         flag.name for trial in study.trials if not trial.requeued for flag in trial.flags if flag.action == WARN
     )
@@ -89,5 +102,5 @@ def warnings_of(study: StudyRecord) -> dict[str, int]:
 
 
 def rules_of(study: StudyRecord) -> dict[str, RedFlag]:
-    """The red flags of study.yaml, as it ran last, by name."""
+    """Return the red flags of study.yaml as it ran last, by name."""
     return {} if study.spec is None else {rule.name: rule for rule in study.spec.red_flags}

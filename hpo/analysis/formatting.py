@@ -1,5 +1,7 @@
-"""Values as people read them: numbers, durations, configurations. One place, so that a figure, a
-table and a sentence never spell the same value differently."""
+"""Spell values as people read them: numbers, durations, configurations.
+
+It is the one place for that, so that a figure, a table and a sentence never spell the same value differently.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _LISTED = {
 
 
 def number(value: float, significant: int = 4) -> str:
-    """`0.001`, `5e-4`, `12.5`, `1.2e6`: at most `significant` digits, no padding."""
+    """Return a number with at most `significant` digits and no padding: `0.001`, `5e-4`, `12.5`, `1.2e6`."""
     if not math.isfinite(value):
         return tr("nan") if math.isnan(value) else (tr("infinity") if value > 0 else tr("-infinity"))
     if value == 0:
@@ -38,7 +40,7 @@ def number(value: float, significant: int = 4) -> str:
 
 
 def label(value: Any) -> str:
-    """A parameter's value, spelled as in YAML where YAML has a short spelling."""
+    """Return a parameter's value, spelled as in YAML where YAML has a short spelling."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -53,7 +55,7 @@ def label(value: Any) -> str:
 
 
 def configuration(params: Mapping[str, Any], without: Iterable[str | None] = ()) -> str:
-    """`learning_rate 5e-4, batch_size 16`, leaving out the names in `without`."""
+    """Return parameters as `learning_rate 5e-4, batch_size 16`, leaving out the names in `without`."""
     left_out = set(without)
     parts = []
     for name, value in params.items():
@@ -63,7 +65,7 @@ def configuration(params: Mapping[str, Any], without: Iterable[str | None] = ())
 
 
 def duration(seconds: float | None) -> str:
-    """`0.42 s`, `12.5 s`, `3 min 20 s`, `2 h 05 min`; an em dash when unknown."""
+    """Return a duration as `0.42 s`, `12.5 s`, `3 min 20 s` or `2 h 05 min`; an em dash when unknown."""
     if seconds is None:
         return "—"
     if seconds < 59.95:
@@ -76,7 +78,7 @@ def duration(seconds: float | None) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Decimals that tell values of this spread apart to about a hundredth of it (0 to 6)."""
+    """Return the number of decimals, 0 to 6, that tell values of this spread apart to about a hundredth of it."""
     known = [value for value in values if math.isfinite(value)]
     spread = max(known) - min(known) if known else 0.0
     if spread <= 0 or not math.isfinite(spread):
@@ -85,24 +87,24 @@ def decimals(values: Iterable[float]) -> int:
 
 
 def score(value: float, places: int) -> str:
-    """A metric with `places` decimals, or in scientific notation where those would not show it."""
+    """Return a metric with `places` decimals, or in scientific notation where those would not show it."""
     if value != 0 and (abs(value) >= 1e6 or abs(value) < 10.0 ** -(places + 1)):
         return number(value)
     return f"{value:.{places}f}"
 
 
 def count(n: int, noun: str) -> str:
-    """`1 trial`, `3 trials`, in English: what a report shows is counted by `trn`."""
+    """Return `1 trial` or `3 trials`, in English; what a report shows is counted by `trn`."""
     return f"{n} {noun if n == 1 else noun + 's'}"
 
 
 def trials(n: int) -> str:
-    """`1 trial`, `3 trials`."""
+    """Return `1 trial` or `3 trials`, in the current language."""
     return trn("{n} trial", "{n} trials", n)
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
-    """`a`, `a and b`, `a, b and c`; `last` is "and", "or" or "and no"."""
+    """Return words as `a`, `a and b` or `a, b and c`; `last` is "and", "or" or "and no"."""
     items = list(words)
     if len(items) < 2:
         return "".join(items)
@@ -110,21 +112,21 @@ def listed(words: Iterable[str], last: str = "and") -> str:
 
 
 def goal(metric: Metric) -> str:
-    """`maximize val_auc`."""
+    """Return the aim of a metric: `maximize val_auc`."""
     if metric.direction == "maximize":
         return tr("maximize {metric}", metric=metric.name)
     return tr("minimize {metric}", metric=metric.name)
 
 
 def with_direction(metric: Metric) -> str:
-    """`val_auc (maximize)`."""
+    """Return a metric with its direction: `val_auc (maximize)`."""
     if metric.direction == "maximize":
         return tr("{metric} (maximize)", metric=metric.name)
     return tr("{metric} (minimize)", metric=metric.name)
 
 
 def numbers(trials: Iterable[int], limit: int = 12) -> str:
-    """Trial numbers `3, 7, 12`, the tail cut at `limit`."""
+    """Return trial numbers as `3, 7, 12`, the tail cut at `limit`."""
     all_of_them = list(trials)
     shown = ", ".join(str(n) for n in all_of_them[:limit])
     left = len(all_of_them) - limit
@@ -132,5 +134,5 @@ def numbers(trials: Iterable[int], limit: int = 12) -> str:
 
 
 def columns_of(text: str) -> int:
-    """How wide `text` is, in columns of a terminal: East Asian wide characters take two."""
+    """Return the width of a text in columns of a terminal, where East Asian wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

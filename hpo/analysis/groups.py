@@ -1,7 +1,7 @@
-"""What each architecture (each value of `group_by`) did best, and where: its best configuration, and
-a heatmap of two parameters.
+"""Group the finished trials of a study by its `group_by`, such as an architecture, and find the best of each group.
 
-Nothing here averages over groups. An average names a cell that may be no group's best."""
+Nothing here averages over groups. An average names a cell that may be no group's best.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ ALL_TRIALS = mark("all trials")
 
 @dataclass(frozen=True)
 class Group:
-    """The finished trials of one value of `group_by`."""
+    """Finished trials of one value of `group_by`."""
 
     label: str
     trials: tuple[TrialRecord, ...]
 
     def in_state(self, state: str) -> int:
+        """Return the number of trials in a state."""
         return sum(trial.state == state for trial in self.trials)
 
 
 @cached_per_study
 def groups_of(study: StudyRecord) -> tuple[Group, ...]:
-    """One group a value of `group_by`, in the order declared, also those not tried yet; without
-    `group_by` one group of all. Trials in which the parameter was not active form a last group."""
+    """Return one group a value of `group_by`, in the order declared, also of values not tried yet.
+
+    Trials in which the parameter was not active form a last group. Without `group_by` all finished trials are one
+    group.
+    """
     if study.group_by is None:
         return (Group(tr(ALL_TRIALS), study.finished),)
     values: list[Any] = [
@@ -64,7 +68,7 @@ def groups_of(study: StudyRecord) -> tuple[Group, ...]:
 
 @dataclass(frozen=True)
 class GroupBest:
-    """`best` is None while no trial of the group is COMPLETE; counts are of finished trials."""
+    """The best trial of a group; None while no trial of it is COMPLETE. Counts are of finished trials."""
 
     group: str
     best: TrialRecord | None
@@ -74,6 +78,7 @@ class GroupBest:
 
 
 def best_per_group(study: StudyRecord, metric: Metric) -> tuple[GroupBest, ...]:
+    """Return the best trial of each group by its final value of `metric`."""
     return tuple(
         GroupBest(
             group.label,

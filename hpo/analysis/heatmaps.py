@@ -1,6 +1,7 @@
-"""Heatmaps of two parameters, one for each group.
+"""Make heatmaps of two parameters, one for each group.
 
-Nothing here averages over groups. An average names a cell that may be no group's best."""
+Nothing here averages over groups. An average names a cell that may be no group's best.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +19,15 @@ from hpo.spec.models import Metric
 
 @dataclass(frozen=True)
 class Cell:
-    """`mean` of the final values of `n` COMPLETE trials (None of none); pruned and failed trials are
-    counted beside it and never enter it. `trials`: the numbers of all of them."""
+    """Trials of one cell.
+
+    Attributes:
+        n: Number of COMPLETE trials.
+        mean: Of their final values; None without any. Pruned and failed trials never enter it.
+        pruned: Number of pruned trials.
+        failed: Number of failed trials.
+        trials: The numbers of all of them.
+    """
 
     n: int = 0
     mean: float | None = None
@@ -29,13 +37,20 @@ class Cell:
 
     @property
     def empty(self) -> bool:
+        """Return True if no trial is in the cell."""
         return not (self.n or self.pruned or self.failed)
 
 
 @dataclass(frozen=True)
 class Heatmap:
-    """`cells[row][column]`; `best` is the (row, column) of the best mean, None without any.
-    `unplaced`: trials that lack one of the two parameters or have it out of range."""
+    """Heatmap of one group.
+
+    Attributes:
+        group: Label of the group.
+        cells: `cells[row][column]`.
+        best: (row, column) of the best mean; None without any.
+        unplaced: Number of trials that lack one of the two parameters, or have it out of range.
+    """
 
     group: str
     cells: tuple[tuple[Cell, ...], ...]
@@ -45,9 +60,20 @@ class Heatmap:
 
 @dataclass(frozen=True)
 class Heatmaps:
-    """The heatmaps of all groups on common axes and one colour scale from `low` to `high` (equal to
-    None without COMPLETE trials). `clipped`: some bad cells lie beyond the scale's bad end.
-    `averaged`: parameters that vary within a cell."""
+    """Heatmaps of all groups, on common axes and one colour scale.
+
+    Attributes:
+        metric: The metric of the final values.
+        group_by: The parameter of the groups, if any.
+        rows: Axis of the rows.
+        columns: Axis of the columns.
+        chosen: A sentence on how the axes were chosen; empty where they are the usual ones.
+        maps: One a group.
+        low: Lower end of the scale; None without COMPLETE trials.
+        high: Upper end of the scale; None without COMPLETE trials.
+        clipped: Whether some bad cells lie beyond the bad end of the scale.
+        averaged: Parameters that vary within a cell.
+    """
 
     metric: Metric
     group_by: str | None
@@ -62,8 +88,16 @@ class Heatmaps:
 
 
 def heatmaps(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) -> Heatmaps | None:
-    """One heatmap a group. `ranking`: parameters by importance, used if learning rate or batch size
-    is not searched. None when no parameter beside `group_by` is searched."""
+    """Return the heatmaps of all groups.
+
+    Args:
+        study: The study.
+        metric: The metric of the final values.
+        ranking: Optuna's names, most important first, used where learning rate or batch size is not searched.
+
+    Returns:
+        None when no parameter beside `group_by` is searched.
+    """
     axes = choose_axes(study.space, study.group_by, ranking)
     if axes is None:
         return None
@@ -87,16 +121,16 @@ def heatmaps(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) ->
 
 
 def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:
-    placed: dict[tuple[int, int], list[TrialRecord]] = {}
+    by_cell: dict[tuple[int, int], list[TrialRecord]] = {}
     unplaced = 0
     for trial in group.trials:
-        row, column = (_place(axis, trial) for axis in (axes.rows, axes.columns))
+        row, column = (_cell_index(axis, trial) for axis in (axes.rows, axes.columns))
         if row is None or column is None:
             unplaced += 1
         else:
-            placed.setdefault((row, column), []).append(trial)
+            by_cell.setdefault((row, column), []).append(trial)
     cells = tuple(
-        tuple(_cell(placed.get((row, column), ()), metric) for column in range(len(axes.columns.labels)))
+        tuple(_cell(by_cell.get((row, column), ()), metric) for column in range(len(axes.columns.labels)))
         for row in range(len(axes.rows.labels))
     )
     best: tuple[int, int] | None = None
@@ -108,10 +142,10 @@ def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:
     return Heatmap(group.label, cells, best, unplaced)
 
 
-def _place(axis: Axis, trial: TrialRecord) -> int | None:
+def _cell_index(axis: Axis, trial: TrialRecord) -> int | None:
     if not axis.name:
         return 0
-    return axis.place(trial.params[axis.name]) if axis.name in trial.params else None
+    return axis.cell_of(trial.params[axis.name]) if axis.name in trial.params else None
 
 
 def _cell(trials: Sequence[TrialRecord], metric: Metric) -> Cell:

@@ -1,4 +1,4 @@
-"""Which parameters mattered: Optuna's importance, from COMPLETE trials."""
+"""Rank parameters by Optuna's importance, from COMPLETE trials."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ TOP = 0.1
 
 @dataclass(frozen=True)
 class Importance:
-    """`shares`: (Optuna's parameter name, share of the total), largest first, summing to 1; empty
-    when not shown, and then `why_not` is the sentence that says so. `n`: COMPLETE trials used,
-    `top`: how many of them count as the best."""
+    """Importance of each parameter for one metric.
+
+    Attributes:
+        metric: The metric.
+        shares: (Optuna's parameter name, share of the total), largest first, summing to 1; empty when not shown.
+        n: Number of COMPLETE trials used.
+        top: Number of them that count as the best.
+        why_not: A sentence on why nothing is shown; empty otherwise.
+    """
 
     metric: Metric
     shares: tuple[tuple[str, float], ...]
@@ -35,12 +41,13 @@ class Importance:
 
     @property
     def rough(self) -> bool:
+        """Return True if there are too few trials for a steady ranking."""
         return self.n < STEADY
 
 
 @cached_per_study
 def importance(study: StudyRecord, metric: Metric) -> Importance:
-    """The importance of each searched parameter for reaching the best tenth of `metric`."""
+    """Return the importance of each searched parameter for reaching the best tenth of `metric`."""
     trials = study.complete(metric)
     n = len(trials)
     top = max(2, math.ceil(TOP * n))

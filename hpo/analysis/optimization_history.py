@@ -1,4 +1,4 @@
-"""The optimization's course: every trial's final value in the order tried, and the best so far."""
+"""Follow an optimization: the final value of every trial in the order tried, and the best so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpo.spec.models import Metric
 
 @dataclass(frozen=True)
 class Point:
-    """`value`: the final value of a COMPLETE trial; of a PRUNED one the last value it reported."""
+    """One trial. `value`: the final value if it is COMPLETE, the last value it reported if it was PRUNED."""
 
     number: int
     state: str
@@ -23,9 +23,19 @@ class Point:
 
 @dataclass(frozen=True)
 class History:
-    """`best`: (trial number, best final value so far) at every COMPLETE trial. `silent`: pruned trials
-    that reported no value; `failed`: failed ones. `shown`: the range that has all but extreme bad
-    values; `beyond`: how many points lie outside of it."""
+    """The course of an optimization.
+
+    Attributes:
+        metric: The metric.
+        group_by: The parameter of the groups, if any.
+        groups: Labels of the groups.
+        points: One a trial, in the order tried.
+        best: (trial number, best final value so far) at every COMPLETE trial.
+        silent: Number of pruned trials that reported no value.
+        failed: Number of failed trials.
+        shown: The range without extreme bad values.
+        beyond: Number of points outside of it.
+    """
 
     metric: Metric
     group_by: str | None
@@ -39,6 +49,7 @@ class History:
 
 
 def optimization_history(study: StudyRecord, metric: Metric) -> History:
+    """Return the course of a study by `metric`."""
     groups = groups_of(study)
     group_of = {trial.number: group.label for group in groups for trial in group.trials}
     points: list[Point] = []

@@ -1,4 +1,4 @@
-"""The trials no other trial beats in every metric."""
+"""Find the trials that no other trial beats in every metric."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from hpo.spec.models import Metric, dominates
 
 @cached_per_study
 def pareto_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
-    """COMPLETE trials that no other dominates, the best of the first metric first. A trial dominates
-    another if it is nowhere worse and somewhere better; equals stay side by side."""
+    """Return the COMPLETE trials that no other dominates, the best of the first metric first.
+
+    A trial dominates another if it is nowhere worse and somewhere better. Equal trials stay side by side.
+    """
     complete = [trial for trial in study.trials if all(trial.completed(metric) for metric in study.metrics)]
     ordered = sorted(
         (tuple(metric.cost(trial.values[metric.name]) for metric in study.metrics), trial.number, trial)
@@ -28,13 +30,14 @@ def pareto_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
 
 @dataclass(frozen=True)
 class Front:
-    """Final values of the first two metrics: (trial number, first, second, is on the front)."""
+    """Final values of the first two metrics: (trial number, first, second, whether it is on the front)."""
 
     metrics: tuple[Metric, Metric]
     points: tuple[tuple[int, float, float, bool], ...]
 
 
 def front_of(study: StudyRecord) -> Front:
+    """Return the final values of the first two metrics of a study."""
     first, second = study.metrics[:2]
     best = {trial.number for trial in pareto_front(study)}
     complete = [t for t in study.complete(first) if second.name in t.values]

@@ -1,5 +1,7 @@
-"""The read side: what a study's storage and files say, as plain records. All analysis starts here
-and none of it touches Optuna's objects or the run side."""
+"""Read what a study's storage and files say, as plain records.
+
+All analysis starts here, and none of it touches Optuna's objects or the run side.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,17 @@ STOP, WARN = "stop", "warn"
 
 @dataclass(frozen=True)
 class RaisedFlag:
-    """A rule of `red_flags` that a trial met at `step`. action: STOP ended it, WARN only says so. metrics: the numbers
-    that led to it, at that step. since: the first step of those in a row that met the rule. more: other evidence."""
+    """A rule of `red_flags` that a trial met.
+
+    Attributes:
+        name: Name of the rule.
+        action: STOP if it ended the trial, WARN if it only says so.
+        step: The step in which it was raised.
+        reason: The sentence that says how the rule was met.
+        metrics: The numbers that led to it, at that step.
+        since: The first of the steps in a row that met the rule.
+        more: Other evidence.
+    """
 
     name: str
     action: str
@@ -54,7 +65,7 @@ class RaisedFlag:
 
 @dataclass(frozen=True)
 class WarmOrigin:
-    """A trial of an earlier study whose configuration was tried again here: its study, number and final value there."""
+    """A trial of an earlier study whose configuration was tried again: its study, number and final value there."""
 
     study: str
     number: int | None
@@ -65,12 +76,27 @@ class WarmOrigin:
 class TrialRecord:
     """One attempt at one configuration.
 
-    state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING. params: named as the objective sees them,
-    optuna_params and distributions as Optuna does. values: final metrics, of COMPLETE trials only.
-    cause, reason: of a pruned or failed trial (empty when nobody noted them). seconds: how long it
-    ran. started: seconds since the epoch. history: every reported step, ascending. requeued: lost or
-    interrupted, and tried again under another number, so that it is no finished trial. flags: the red flags it
-    raised, in earlier attempts too; flag: the one that ended it. warm: the earlier trial it was started from."""
+    Attributes:
+        number: Optuna's number of the trial.
+        state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING.
+        params: Parameters, named as the objective sees them.
+        optuna_params: Parameters, named as Optuna does.
+        values: Final metrics, of COMPLETE trials only.
+        cause: Why a pruned or failed trial ended; empty when nobody noted it.
+        reason: The same as a sentence.
+        seconds: Run time.
+        started: Seconds since the epoch (1970).
+        source: Who proposed the configuration.
+        attempt: 1, and one more each time that it was tried again.
+        retry_of: The number of the attempt before.
+        history: Every reported step, ascending.
+        requeued: Whether it was lost or interrupted and tried again under another number. It is then no finished trial.
+        gpu_seconds: GPUs times run time.
+        distributions: Optuna's distributions, by Optuna's names.
+        flags: The red flags it raised, in earlier attempts too.
+        flag: The red flag that ended it.
+        warm: The earlier trial it was started from.
+    """
 
     number: int
     state: str
@@ -94,23 +120,25 @@ class TrialRecord:
 
     @property
     def finished(self) -> bool:
+        """Return True if it has ended and was not tried again."""
         return self.state in FINISHED and not self.requeued
 
     def completed(self, metric: Metric) -> bool:
-        """Whether it is COMPLETE, with a finite final value of `metric`."""
+        """Return True if it is COMPLETE, with a finite final value of `metric`."""
         finite = math.isfinite(self.values.get(metric.name, math.nan))
         return self.state == "COMPLETE" and not self.requeued and finite
 
     @property
     def steps(self) -> int:
+        """Number of reported steps."""
         return len(self.history)
 
     def series(self, metric: str) -> tuple[tuple[int, float], ...]:
-        """(step, value) wherever `metric` was reported, ascending; values may be NaN or infinite."""
+        """Return (step, value) wherever `metric` was reported, ascending; values may be NaN or infinite."""
         return tuple((step.step, step.metrics[metric]) for step in self.history if metric in step.metrics)
 
     def last(self, metric: str) -> float | None:
-        """The last finite value reported of `metric`, or None."""
+        """Return the last finite value reported of `metric`, or None."""
         for step in reversed(self.history):
             value = step.metrics.get(metric)
             if value is not None and math.isfinite(value):
@@ -120,9 +148,19 @@ class TrialRecord:
 
 @dataclass(frozen=True, eq=False)  # compared and hashed as the one it is: see `cached_per_study`
 class StudyRecord:
-    """A study as far as it got. `spec`: as it ran, None of one that has none. `storage` is the URL of its storage,
-    without a password. `warm_start`: its attribute of that name (see `hpo.storage.trial_attributes`),
-    empty if it began from nothing."""
+    """A study as far as it got.
+
+    Attributes:
+        name: Name of the study.
+        directory: Its folder in `runs/`.
+        metrics: Its metrics, the first one leading.
+        group_by: The parameter of the groups, if any.
+        space: The search space.
+        trials: All attempts, in the order tried.
+        spec: The study as it ran; None of one that has none.
+        storage: URL of its storage, without a password.
+        warm_start: Its attribute of that name (see `hpo.storage.trial_attributes`); empty if it began from nothing.
+    """
 
     name: str
     directory: Path
@@ -136,23 +174,25 @@ class StudyRecord:
 
     @property
     def finished(self) -> tuple[TrialRecord, ...]:
+        """Trials that have ended, without attempts that were tried again."""
         return tuple(trial for trial in self.trials if trial.finished)
 
     def in_state(self, state: str) -> tuple[TrialRecord, ...]:
-        """Trials in `state`, without lost and interrupted attempts."""
+        """Return the trials in a state, without lost and interrupted attempts."""
         return tuple(trial for trial in self.trials if trial.state == state and not trial.requeued)
 
     def complete(self, metric: Metric) -> tuple[TrialRecord, ...]:
-        """COMPLETE trials that have a finite final value of `metric`."""
+        """Return the COMPLETE trials that have a finite final value of `metric`."""
         return tuple(trial for trial in self.trials if trial.completed(metric))
 
 
 def better(metric: Metric, value: float, than: float) -> bool:
+    """Return True if `value` is better than `than` by the direction of the metric."""
     return value > than if metric.direction == "maximize" else value < than
 
 
 def best_of(trials: tuple[TrialRecord, ...], metric: Metric) -> TrialRecord | None:
-    """The trial with the best final value; of equals the first one tried; None of none."""
+    """Return the trial with the best final value; of equals the first one tried; None of none."""
     best: TrialRecord | None = None
     for trial in trials:
         if best is None or better(metric, trial.values[metric.name], best.values[metric.name]):
@@ -161,14 +201,24 @@ def best_of(trials: tuple[TrialRecord, ...], metric: Metric) -> TrialRecord | No
 
 
 def read_study(runs: Path, name: str) -> StudyRecord:
-    """Everything known of a study in the folder `runs`. Raises StudyNotFound."""
+    """Return everything that is known of a study in the folder `runs`.
+
+    Raises:
+        StudyNotFound: There is no such study.
+    """
     spec, study = load_study(runs, name)
     return records_of(study, spec, layout.study_directory(runs, name))
 
 
 def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histories: bool = True) -> StudyRecord:
-    """The records of an Optuna study; histories are read from the files in `directory`, unless they
-    are not wanted."""
+    """Return the records of an Optuna study.
+
+    Args:
+        study: The study, as loaded from its storage.
+        spec: What study.yaml says.
+        directory: Its folder, in which the histories are.
+        histories: Whether to read the histories, which takes most of the time.
+    """
     source = directory if histories else None
     trials = tuple(_record(trial, spec, source) for trial in study.get_trials(deepcopy=False))
     storage = redact(storage_url(spec, directory.parent))
@@ -209,7 +259,7 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | 
 
 
 def _raised_flags(noted: Sequence[Mapping[str, Any]]) -> tuple[RaisedFlag, ...]:
-    """The trial attribute `hpo:flags`, in the order raised."""
+    """Read the trial attribute `hpo:flags`, in the order raised."""
     found = []
     for one in noted:
         evidence = dict(one.get("evidence") or {})
@@ -221,7 +271,7 @@ def _raised_flags(noted: Sequence[Mapping[str, Any]]) -> tuple[RaisedFlag, ...]:
 
 
 def _warm_origin(origin: Mapping[str, Any]) -> WarmOrigin | None:
-    """Of the trial attribute `hpo:origin`; None of a trial that came from no earlier study."""
+    """Read the trial attribute `hpo:origin`; None of a trial that came from no earlier study."""
     if origin.get("from") is None:
         return None
     return WarmOrigin(str(origin["from"]), origin.get("number"), origin.get("value"))

@@ -1,10 +1,11 @@
-"""Where in the search space each red flag is raised: per parameter and region, the share of trials that raised it
-against the share elsewhere.
+"""Find where in the search space each red flag is raised, by parameter and region.
 
-A trial that ended before the epoch in which a flag was first raised anywhere could not raise it, so only those that
-came so far count. Within each group, never over groups, every region of every parameter has Fisher's exact test
-(Fisher, Statistical Methods for Research Workers, 5th ed. 1934, 21.02), one-sided: whether the flag is more frequent
-inside. The groups against each other are tested likewise. The p of a flag are corrected for their number (Holm)."""
+The share of trials that raised a flag in a region is held against the share elsewhere. A trial that ended before the
+epoch in which the flag was first raised anywhere could not raise it, so only those that came so far count. Within each
+group, never over groups, every region of every parameter has Fisher's exact test, one-sided: is the flag more frequent
+inside? The groups against each other are tested likewise. The p values of a flag are corrected for their number (Holm).
+Source: Fisher, "Statistical Methods for Research Workers", 5th ed. 1934, section 21.02.
+"""
 
 from __future__ import annotations
 
@@ -30,23 +31,33 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class Share:
-    """`flagged` of `n` trials raised the flag."""
+    """Count of trials: `flagged` of `n` trials raised the flag."""
 
     flagged: int = field(default=0, metadata={"json_key": "ill"})
     n: int = 0
 
     def less(self, part: Share) -> Share:
+        """Return the share of the trials that are not in `part`."""
         return Share(self.flagged - part.flagged, self.n - part.n)
 
     @property
     def fraction(self) -> float | None:
+        """Fraction of trials that raised the flag, 0 to 1; None without trials."""
         return self.flagged / self.n if self.n else None
 
 
 @dataclass(frozen=True)
 class Region:
     """The cells `first` to `last` of a parameter: a single one, or all up to or from an edge of an ordered parameter.
-    inside, elsewhere: in the other cells; a trial without the parameter is in neither. p: one-sided, corrected."""
+
+    Attributes:
+        name: Name of the parameter.
+        first: Index of the first cell.
+        last: Index of the last cell.
+        inside: Trials in these cells.
+        elsewhere: Trials in the other cells. A trial without the parameter is in neither.
+        p: One-sided, corrected for the number of regions.
+    """
 
     name: str
     first: int
@@ -57,13 +68,19 @@ class Region:
 
     @property
     def significant(self) -> bool:
+        """Return True if the flag is more frequent inside, at ALPHA."""
         return self.p < ALPHA
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One parameter in one group: a share for each cell of the axis, and the region in which the flag is more frequent
-    with the smallest p (None without trials in two cells, or of a group that was not tested)."""
+    """One parameter in one group.
+
+    Attributes:
+        axis: The axis of the parameter.
+        cells: A share for each cell of the axis.
+        region: The region with the smallest p; None without trials in two cells, or of a group that was not tested.
+    """
 
     axis: Axis
     cells: tuple[Share, ...]
@@ -72,8 +89,15 @@ class Strip:
 
 @dataclass(frozen=True)
 class GroupEnrichment:
-    """One flag in one group. share: of its trials that came far enough. strips: what is most enriched first.
-    needed: None where it was tested, else of how many trials at least FEWEST with and FEWEST without it are needed."""
+    """One flag in one group.
+
+    Attributes:
+        group: Label of the group.
+        share: Of its trials that came far enough.
+        strips: One a parameter, the most enriched first.
+        needed: None where it was tested. Otherwise about how many trials are needed, at least FEWEST of them with the
+            flag and FEWEST without it.
+    """
 
     group: str
     share: Share
@@ -83,8 +107,16 @@ class GroupEnrichment:
 
 @dataclass(frozen=True)
 class RedFlagEnrichment:
-    """Where one flag is raised. since: the first epoch in which it was raised in any trial. groups: each for itself;
-    between: all trials by `group_by`, None without groups. tests: the regions that p is corrected for."""
+    """Regions in which one flag is raised.
+
+    Attributes:
+        flag: Name of the flag.
+        since: The first epoch in which it was raised in any trial.
+        group_by: The parameter of the groups, if any.
+        groups: Each group for itself.
+        between: All trials, by `group_by`; None without groups.
+        tests: The number of regions that p is corrected for.
+    """
 
     flag: str
     since: int
@@ -95,7 +127,7 @@ class RedFlagEnrichment:
 
     @property
     def regions(self) -> tuple[tuple[GroupEnrichment, Region], ...]:
-        """The significant ones, at most one a parameter and group, the smallest p first."""
+        """The significant regions, at most one a parameter and group, the smallest p first."""
         of = (*((self.between,) if self.between else ()), *self.groups)
         found = [(one, strip.region) for one in of for strip in one.strips if strip.region and strip.region.significant]
         return tuple(sorted(found, key=lambda pair: pair[1].p))
@@ -103,7 +135,7 @@ class RedFlagEnrichment:
 
 @cached_per_study
 def enrichments(study: StudyRecord) -> tuple[RedFlagEnrichment, ...]:
-    """One for each flag that a finished trial raised, the most frequent first."""
+    """Return one enrichment for each flag that a finished trial raised, the most frequent first."""
     raised = [count for count in flag_counts(study) if count.raised]
     if not raised:
         return ()
@@ -111,7 +143,7 @@ def enrichments(study: StudyRecord) -> tuple[RedFlagEnrichment, ...]:
     declared = searched(study.space)
     axes = [axis_of(name, declared[name]) for name in in_order(study.space, study.group_by)]
     finished = {trial.number for trial in study.finished}
-    cells = _placed(study.finished, axes)
+    cells = _cells_by_parameter(study.finished, axes)
     found = []
     for count in raised:
         flagged = {one.trial.number for one in count.raised} & finished
@@ -121,17 +153,17 @@ def enrichments(study: StudyRecord) -> tuple[RedFlagEnrichment, ...]:
     return tuple(sorted(found, key=lambda one: -sum(group.share.flagged for group in one.groups)))
 
 
-Places = dict[str, dict[int, int]]  # by parameter: the cell of each trial that has one
+CellsByParameter = dict[str, dict[int, int]]  # by parameter: the cell of each trial that has one
 
 
-def _placed(trials: Iterable[TrialRecord], axes: Sequence[Axis]) -> Places:
-    placed: Places = {axis.name: {} for axis in axes}
+def _cells_by_parameter(trials: Iterable[TrialRecord], axes: Sequence[Axis]) -> CellsByParameter:
+    found: CellsByParameter = {axis.name: {} for axis in axes}
     for trial in trials:
         for axis in axes:
-            cell = axis.place(trial.params[axis.name]) if axis.name in trial.params else None
+            cell = axis.cell_of(trial.params[axis.name]) if axis.name in trial.params else None
             if cell is not None:
-                placed[axis.name][trial.number] = cell
-    return placed
+                found[axis.name][trial.number] = cell
+    return found
 
 
 def _enrichment(
@@ -141,7 +173,7 @@ def _enrichment(
     flagged: set[int],
     groups: Sequence[Group],
     axes: Sequence[Axis],
-    cells: Places,
+    cells: CellsByParameter,
 ) -> RedFlagEnrichment:
     made = []
     for group in groups:
@@ -176,11 +208,15 @@ def _group(name: str, share: Share, strips: Sequence[Strip]) -> GroupEnrichment:
 
 
 def needed_trials(share: Share, regions: int) -> int | None:
-    """None if a flag that so many trials raised can be told from chance in one of so many regions; else of how many
-    trials it could, had FEWEST of them raised it.
+    """Return about how many trials it takes to tell a flag from chance; None if there are enough.
 
-    The smallest p that Fisher's test can give, of a region that holds all those with the flag and no other, is
-    1 / binomial(n, flagged), times the number of regions."""
+    The smallest p that Fisher's test can give is 1 / binomial(n, flagged), of a region that holds all trials with the
+    flag and no other. It is multiplied by the number of regions.
+
+    Args:
+        share: The trials there are.
+        regions: Number of regions that are tested.
+    """
     least = regions / ALPHA
     rarer = min(share.flagged, share.n - share.flagged)
     if rarer >= FEWEST and math.comb(share.n, rarer) > least:
@@ -195,14 +231,16 @@ def needed_trials(share: Share, regions: int) -> int | None:
 
 
 def ordered(axis: Axis) -> bool:
-    """Whether the cells follow each other as numbers do."""
+    """Return True if the cells follow each other as numbers do."""
     numbers = [isinstance(value, (int, float)) and not isinstance(value, bool) for value in axis.values]
     return axis.binned or all(numbers)
 
 
 def regions_of(strip: Strip) -> tuple[Region, ...]:
-    """Each cell and, of an ordered parameter, all cells below and above each edge, with trials inside and elsewhere;
-    of regions that hold the same trials the narrowest."""
+    """Return each cell and, of an ordered parameter, all cells below and above each edge.
+
+    Every region has trials inside and elsewhere. Of regions that hold the same trials only the narrowest is among them.
+    """
     count = len(strip.cells)
     spans = [(cell, cell) for cell in range(count)]
     if ordered(strip.axis):
@@ -218,7 +256,7 @@ def regions_of(strip: Strip) -> tuple[Region, ...]:
 
 
 def region_label(axis: Axis, region: Region) -> str:
-    """`gamma ≥ 3`, `batch_size 8`, `learning_rate < 0.001`: as the configuration is spelled."""
+    """Return a region as the configuration is spelled: `gamma ≥ 3`, `batch_size 8`, `learning_rate < 0.001`."""
     first, last = region.first, region.last
     if first == last and not (axis.binned and first in (0, len(axis.labels) - 1)):
         return f"{axis.name} {axis.labels[first]}"
@@ -237,7 +275,7 @@ Key = tuple[str, str, int, int]
 
 
 def _tests(groups: Sequence[GroupEnrichment]) -> dict[Key, float]:
-    """The corrected p of every region of the groups that have enough trials."""
+    """Return the corrected p of every region of the groups that have enough trials."""
     asked = [
         ((group.group, region.name, region.first, region.last), region)
         for group in groups
@@ -250,7 +288,7 @@ def _tests(groups: Sequence[GroupEnrichment]) -> dict[Key, float]:
 
 
 def _judged(group: GroupEnrichment, tests: dict[Key, float]) -> GroupEnrichment:
-    """The group with the most enriched region of each parameter, the smallest p first."""
+    """Return the group with the most enriched region of each parameter, the smallest p first."""
     if group.needed is not None:
         return group
     strips = []
@@ -264,8 +302,14 @@ def _judged(group: GroupEnrichment, tests: dict[Key, float]) -> GroupEnrichment:
 
 
 def enriched(inside: Sequence[Share], elsewhere: Sequence[Share]) -> list[float]:
-    """Fisher's exact p, one-sided: how probable so many or more with the flag inside are, if the trials with it were
-    drawn by lot from all."""
+    """Return the p of Fisher's exact test, one-sided, of each region.
+
+    It is the probability of so many or more trials with the flag inside, if those with it were drawn by lot from all.
+
+    Args:
+        inside: One share a region.
+        elsewhere: The trials outside of each region.
+    """
     if not inside:
         return []
     from scipy.stats import hypergeom

@@ -1,4 +1,4 @@
-"""Which red flags were raised, how often, when, and how many epochs their stops have saved."""
+"""Count which red flags were raised, how often and when, and how many epochs their stops have saved."""
 
 from __future__ import annotations
 
@@ -21,9 +21,16 @@ class FlaggedTrial:
 
 @dataclass(frozen=True)
 class FlagCount:
-    """One red flag. stopped: the trials it ended. warned: those in which it was raised and that went on. epochs: the
-    first, the median and the last epoch in which it was raised, as the objective counts them; None if it never was.
-    saved: epochs that the trials it stopped did not train (see `epochs_saved`), None if nobody can say."""
+    """One red flag of a study.
+
+    Attributes:
+        name: Name of the flag.
+        stopped: The trials it ended.
+        warned: Those in which it was raised and that went on.
+        epochs: The first, the median and the last epoch in which it was raised, as the objective counts them; None if
+            it never was.
+        saved: Epochs that the trials it stopped did not train (see `epochs_saved`); None if nobody can say.
+    """
 
     name: str
     stopped: tuple[FlaggedTrial, ...]
@@ -33,13 +40,16 @@ class FlagCount:
 
     @property
     def raised(self) -> tuple[FlaggedTrial, ...]:
+        """All trials that raised it."""
         return (*self.stopped, *self.warned)
 
 
 @cached_per_study
 def flag_counts(study: StudyRecord) -> tuple[FlagCount, ...]:
-    """Every flag that was raised in a trial that was not tried again, and every rule of study.yaml; what stopped most
-    trials first, then what warned most."""
+    """Return every flag that was raised, and every rule of study.yaml.
+
+    Trials that were tried again do not count. What stopped most trials comes first, then what warned most.
+    """
     stopped: dict[str, list[FlaggedTrial]] = {name: [] for name in rules_of(study)}
     warned: dict[str, list[FlaggedTrial]] = {name: [] for name in stopped}
     for trial in study.trials:
@@ -64,15 +74,27 @@ def _count(
 
 
 def epochs_saved(stopped: list[TrialRecord], planned: dict[int, float]) -> float | None:
-    """The epochs that the stopped trials would have trained, `planned`, less those they did, summed; a trial that
-    trained longer counts 0. None if not one has a plan."""
+    """Return the epochs that the stopped trials would have trained, less those they did, summed.
+
+    A trial that trained longer than planned counts 0.
+
+    Args:
+        stopped: Trials that a flag stopped.
+        planned: Epochs that each trial would have trained, by trial number.
+
+    Returns:
+        None if not one trial has a plan.
+    """
     saved = [max(0.0, planned[trial.number] - trial.steps) for trial in stopped if trial.number in planned]
     return sum(saved) if saved else None
 
 
 def planned_epochs(study: StudyRecord) -> dict[int, float]:
-    """How many epochs each finished trial would have trained, had nothing ended it: the median of the COMPLETE trials
-    of its group or, if there are none, of the study. A trial without such a measure is not among them."""
+    """Return how many epochs each finished trial would have trained, had nothing ended it, by trial number.
+
+    It is the median of the COMPLETE trials of its group or, without any, of the study. A trial without either is left
+    out.
+    """
     of_study = _median_length(study.finished)
     planned: dict[int, float] = {}
     for group in groups_of(study):

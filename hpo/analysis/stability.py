@@ -1,7 +1,8 @@
-"""Training stability: how much the validation loss still moves at the end of a training.
+"""Measure training stability: how much the validation loss still moves at the end of a training.
 
-The sample standard deviation (N - 1) of the last min(10, n) epochs. One series of a study's
-histories is judged, so that trials compare; another never takes its place silently."""
+It is the sample standard deviation (N - 1) of the last min(10, n) epochs. One series of a study's histories is judged,
+so that trials compare; another never takes its place silently.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,13 @@ WORDS = (*(name for name, _ in BANDS), WORST)
 
 @dataclass(frozen=True)
 class Stability:
-    """`deviation` of the last `n` values; None when not shown, and then `why_not` says why. `word` is one of WORDS."""
+    """Standard deviation of the last values of a loss.
+
+    Attributes:
+        deviation: In the unit of the loss; None when not shown.
+        n: Number of values it is of.
+        why_not: Why it is not shown; empty otherwise.
+    """
 
     deviation: float | None
     n: int
@@ -34,6 +41,7 @@ class Stability:
 
     @property
     def word(self) -> str:
+        """One of WORDS; empty when not shown."""
         if self.deviation is None:
             return ""
         return next((name for name, limit in BANDS if self.deviation <= limit), WORST)
@@ -49,8 +57,10 @@ class LossSeries:
 
 @cached_per_study
 def loss_series(study: StudyRecord) -> LossSeries:
-    """`val_loss` if any trial reported it, else the only reported name in which `loss` comes after
-    `val`, as in `validation_loss` or `val_dice_loss`."""
+    """Return `val_loss` if any trial reported it, else the only name in which `loss` comes after `val`.
+
+    Such a name is `validation_loss` or `val_dice_loss`.
+    """
     names = dict.fromkeys(name for trial in study.trials for step in trial.history for name in step.metrics)
     if "val_loss" in names:
         return LossSeries("val_loss")
@@ -63,7 +73,11 @@ def loss_series(study: StudyRecord) -> LossSeries:
 
 
 def stability(values: Sequence[float]) -> Stability:
-    """Of a trial's values of the loss, in the order of its epochs."""
+    """Return the stability of one trial.
+
+    Args:
+        values: Its values of the loss, in the order of its epochs.
+    """
     last = values[-WINDOW:]
     n = len(last)
     if n < 2:
@@ -81,6 +95,7 @@ def stability(values: Sequence[float]) -> Stability:
 
 
 def stability_of(trial: TrialRecord, series: LossSeries) -> Stability:
+    """Return the stability of a trial by the given series."""
     if not series.name:
         return Stability(None, 0, series.why_not)
     if not trial.history:
@@ -101,8 +116,16 @@ class Dot:
 
 @dataclass(frozen=True)
 class GroupStability:
-    """`best`: the group's best trial and its stability. `dots`: its COMPLETE trials; `spread` is of
-    them (None of none). `without`: COMPLETE trials of which it is not known."""
+    """Stability of the trials of one group.
+
+    Attributes:
+        group: Label of the group.
+        best: The best trial of the group.
+        best_stability: Its stability.
+        dots: COMPLETE trials whose stability is known.
+        spread: Of their deviations; None without any.
+        without: Number of COMPLETE trials whose stability is not known.
+    """
 
     group: str
     best: TrialRecord | None
@@ -112,17 +135,21 @@ class GroupStability:
     without: int
 
     def count(self, word: str) -> int:
+        """Return the number of trials whose stability has this name."""
         return sum(dot.stability.word == word for dot in self.dots)
 
 
 @dataclass(frozen=True)
 class Stabilities:
+    """Stability of all groups of a study."""
+
     series: LossSeries
     group_by: str | None
     groups: tuple[GroupStability, ...]
 
     @property
     def deviations(self) -> tuple[float, ...]:
+        """Deviations of all trials of all groups."""
         return tuple(
             dot.stability.deviation
             for group in self.groups
@@ -133,8 +160,10 @@ class Stabilities:
 
 @cached_per_study
 def stabilities(study: StudyRecord, metric: Metric) -> Stabilities:
-    """Of each group's best trial by `metric` and of all its COMPLETE trials. Pruned trials ended
-    early, where every loss still moves: they are not judged."""
+    """Return the stability of each group's best trial by `metric` and of all its COMPLETE trials.
+
+    Pruned trials ended early, where every loss still moves: they are not judged.
+    """
     series = loss_series(study)
     groups = []
     for group in groups_of(study):

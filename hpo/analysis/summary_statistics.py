@@ -1,5 +1,7 @@
-"""Mean, sample standard deviation and range of a few numbers. Diverged trainings leave huge values
-behind: nothing here raises for them, and a figure's range leaves the extreme ones out."""
+"""Summarize a few numbers: mean, sample standard deviation, range.
+
+Diverged trainings leave huge values behind: nothing here raises for them, and a figure's range leaves them out.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spread:
-    """Of `n` numbers, n >= 1; `deviation` is the sample standard deviation (N - 1), None for n < 2."""
+    """Summary of n >= 1 numbers; `deviation` is the sample standard deviation (N - 1), None for n < 2."""
 
     n: int
     mean: float
@@ -22,14 +24,14 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """None of no value at all."""
+    """Return the summary of some numbers; None without any."""
     if not values:
         return None
     return Spread(len(values), mean(values), deviation(values), statistics.median(values), min(values), max(values))
 
 
 def mean(values: Sequence[float]) -> float:
-    """Of at least one number."""
+    """Return the mean of at least one number."""
     try:
         return statistics.fmean(values)
     except OverflowError:  # the sum is beyond a double, the mean is not
@@ -37,8 +39,11 @@ def mean(values: Sequence[float]) -> float:
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """The sample standard deviation, sqrt(sum((x - mean)^2) / (N - 1)); None for N < 2, infinity
-    where it is beyond a double."""
+    """Return the sample standard deviation, sqrt(sum((x - mean)²) / (N - 1)).
+
+    Returns:
+        None for N < 2; infinity where it is beyond a double.
+    """
     if len(values) < 2:
         return None
     try:
@@ -49,22 +54,25 @@ def deviation(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class Range:
-    """What a figure spans; both None of no values."""
+    """Range that a figure spans; both ends are None without values."""
 
     low: float | None = None
     high: float | None = None
 
     def beyond(self, values: Iterable[float]) -> int:
-        """How many of the values lie outside."""
+        """Return the number of values outside of the range."""
         if self.low is None or self.high is None:
             return 0
         return sum(not self.low <= value <= self.high for value in values)
 
 
 def usual_range(values: Sequence[float], direction: str) -> Range:
-    """The smallest and largest value, except that a diverged trial must not press all others together:
-    on the bad side (low where `direction` is maximize) the range ends at Tukey's far fence, 3
-    interquartile ranges beyond the quartile."""
+    """Return the range of some values, without extreme bad ones.
+
+    A diverged trial must not press all others together. On the bad side (low where `direction` is maximize) the range
+    ends at Tukey's far fence, 3 interquartile ranges beyond the quartile. Source: Tukey, "Exploratory Data Analysis",
+    1977.
+    """
     if not values:
         return Range()
     low, high = min(values), max(values)

@@ -1,4 +1,4 @@
-"""How the configurations of earlier studies did in this one."""
+"""Tell how the configurations of earlier studies did in this one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from hpo.spec.models import Metric
 
 @dataclass(frozen=True)
 class Rank:
-    """`place` (from 1, the best) among the `of` trials that have a value at `step`; equals share the better place. step
-    None: among the final values."""
+    """Rank of a trial: `place` (from 1, the best) among the `of` trials that have a value at `step`.
+
+    Equal values share the better place. `step` is None among final values.
+    """
 
     place: int
     of: int
@@ -21,9 +23,15 @@ class Rank:
 
 @dataclass(frozen=True)
 class WarmTrial:
-    """A trial whose configuration came from `origin`. value: the final one of the first metric, of a COMPLETE trial.
-    rank: at the last step in which it reported the metric, among all that reported it there, or of its final value if
-    it reported none; None without either."""
+    """A trial whose configuration came from an earlier study.
+
+    Attributes:
+        trial: The trial.
+        origin: The trial it came from.
+        value: Final value of the first metric, of a COMPLETE trial.
+        rank: Its rank at the last step in which it reported the metric, among all that reported it there. Of a trial
+            that reported none it is that of its final value; None without either.
+    """
 
     trial: TrialRecord
     origin: WarmOrigin
@@ -33,9 +41,19 @@ class WarmTrial:
 
 @dataclass(frozen=True)
 class WarmTrials:
-    """trials: in the order tried, without attempts that were tried again. best, best_own: the best COMPLETE trial from
-    earlier studies, and of the others. offered, started: configurations there were, and how many have been tried.
-    trusted: whether history was to the end; `why` not."""
+    """All trials whose configuration came from earlier studies.
+
+    Attributes:
+        metric: The first metric of the study.
+        trials: In the order tried, without attempts that were tried again.
+        best: The best COMPLETE trial from earlier studies.
+        best_own: The best COMPLETE trial of the others.
+        studies: Names of the earlier studies.
+        offered: Number of configurations there were.
+        started: Number of them that have been tried.
+        trusted: Whether the earlier studies were trusted to the end.
+        why: Why they were not; empty otherwise.
+    """
 
     metric: Metric
     trials: tuple[WarmTrial, ...]
@@ -49,7 +67,7 @@ class WarmTrials:
 
 
 def warm_trials(study: StudyRecord) -> WarmTrials | None:
-    """None of a study that began from no earlier one."""
+    """Return how earlier configurations did; None of a study that began from no earlier one."""
     metric = study.metrics[0]
     counted = [trial for trial in study.trials if not trial.requeued]
     warm = [(trial, trial.warm) for trial in counted if trial.warm is not None]

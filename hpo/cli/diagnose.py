@@ -22,7 +22,7 @@ WIDTH = 100
 
 
 def _columns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    """`epoch=Epoch,train_loss=loss` as name -> column."""
+    """Return `epoch=Epoch,train_loss=loss` as name -> column."""
     found: dict[str, str] = {}
     for part in (part for text in given for part in text.split(",") if part.strip()):
         name, sign, column = (piece.strip() for piece in part.partition("="))
@@ -41,15 +41,15 @@ def _columns(_context: click.Context, _option: click.Parameter, given: tuple[str
 Examples:
   hpo diagnose                              the best trial of the study last driven
   hpo diagnose quickstart/12 --open         trial 12, and show it in the browser
-  hpo diagnose training.csv                 of Keras's CSVLogger, or any with epoch,train_loss,val_loss
-  hpo diagnose lightning_logs/version_0     of Lightning's CSVLogger
+  hpo diagnose training.csv                 a log of Keras's CSVLogger, or any with epoch,train_loss,val_loss
+  hpo diagnose lightning_logs/version_0     a log of Lightning's CSVLogger
   hpo diagnose log.csv --columns epoch=Epoch,train_loss=TrnLoss,val_loss=TestLoss
   hpo diagnose mlflow:4f1a... --tracking-uri http://127.0.0.1:5000
   hpo diagnose quickstart/12 --json | jq -r .judgement.verdict
 
 \b
-Verdicts: healthy, overfitting, plateau, diverged, collapsed, noisy; none of a
-flat curve or one of fewer than 8 epochs. The rules: docs/guides/diagnose.md.
+Verdicts: healthy, overfitting, plateau, diverged, collapsed, noisy. A flat curve
+and one of fewer than 8 epochs have none. The rules: docs/guides/diagnose.md.
 """
 )
 @click.argument("source", required=False)
@@ -59,7 +59,7 @@ flat curve or one of fewer than 8 epochs. The rules: docs/guides/diagnose.md.
     multiple=True,
     metavar="NAME=COLUMN,...",
     callback=_columns,
-    help="Which columns of the file are epoch, train_loss, val_loss and metrics (train_X, val_X).",
+    help="The columns of the file that are epoch, train_loss, val_loss and metrics (train_X, val_X).",
 )
 @click.option("--tracking-uri", metavar="URI", help="MLflow's.  [default: $MLFLOW_TRACKING_URI, else that of the runs]")
 @click.option(
@@ -84,11 +84,11 @@ def diagnose(
     runs: Path,
     as_json: bool,
 ) -> None:
-    """Say what went well or wrong in one training.
+    """Say what went well or wrong in one training, and what to do about it.
 
-    And what to do about it. SOURCE is a trial (STUDY/N), a study (its best trial), an MLflow run
-    (mlflow:RUN_ID), or a log: a CSV or JSON-lines file. By default the best trial of the study last
-    driven."""
+    SOURCE is a trial (STUDY/N), a study (its best trial), an MLflow run (mlflow:RUN_ID), or a log: a CSV or JSON-lines
+    file. By default it is the best trial of the study last driven.
+    """
     from hpo.analysis.training.diagnosis import diagnose as judge
     from hpo.reports.training_report import diagnosis_data, write_diagnosis
     from hpo.translation.catalogue import chosen, language
@@ -121,10 +121,12 @@ def _training(
     found = None if source is None else external_log(source, runs, columns, tracking_uri)
     if found is not None:
         if trial is not None:
-            raise click.UsageError(f"--trial is of a study, and '{source}' is none")
+            raise click.UsageError(f"--trial needs a study, and '{source}' is none")
         return found
     if columns:
-        raise click.UsageError("--columns is of a log file or an MLflow run: trials have their own names")
+        raise click.UsageError(
+            "--columns needs a log file or an MLflow run; the metrics of a trial have their own names"
+        )
     name, _, number = (source or "").rpartition("/")
     if name and number.isdecimal():
         if trial is not None:
@@ -182,7 +184,7 @@ def _component(first: float | None, last: float | None, share: float | None) -> 
 
 
 def _wrapped(text: str, first: str = "", rest: str = "") -> Iterable[str]:
-    """On lines of a terminal; words such as paths stay whole."""
+    """Return a text as lines of a terminal; words such as paths stay whole."""
     lines = textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )

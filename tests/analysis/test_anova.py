@@ -51,7 +51,7 @@ def table_of(record: StudyRecord) -> pd.DataFrame:
     """What a person would give to statsmodels."""
     axes = {name: axis_of(name, parameters) for name, parameters in searched(record.space).items()}
     return pd.DataFrame(
-        {"y": t.values["score"]} | {name: f"level {axis.place(t.params[name])}" for name, axis in axes.items()}
+        {"y": t.values["score"]} | {name: f"level {axis.cell_of(t.params[name])}" for name, axis in axes.items()}
         for t in record.trials
     )
 

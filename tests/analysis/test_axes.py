@@ -24,21 +24,29 @@ def test_log_parameters_have_two_bins_a_decade() -> None:
 def test_a_bin_holds_its_lower_edge_and_the_last_one_both() -> None:
     dropout = axis("dropout", {"dropout": {"low": 0.0, "high": 0.5}})
     assert dropout.edges == pytest.approx((0, 0.1, 0.2, 0.3, 0.4, 0.5))
-    assert [dropout.place(value) for value in (0.0, 0.0999, 0.1, 0.45, 0.5, 0.51, -0.1)] == [0, 0, 1, 4, 4, None, None]
+    assert [dropout.cell_of(value) for value in (0.0, 0.0999, 0.1, 0.45, 0.5, 0.51, -0.1)] == [
+        0,
+        0,
+        1,
+        4,
+        4,
+        None,
+        None,
+    ]
 
 
 def test_few_values_have_a_cell_each() -> None:
     assert axis("depth", {"depth": {"low": 2, "high": 5}}).values == (2, 3, 4, 5)
     stepped = axis("dropout", {"dropout": {"low": 0.0, "high": 0.5, "step": 0.1}})
     assert stepped.labels == ("0", "0.1", "0.2", "0.3", "0.4", "0.5")
-    assert stepped.place(0.3) == 3
+    assert stepped.cell_of(0.3) == 3
     assert not stepped.binned
 
 
 def test_many_integers_are_binned_and_each_is_in_one_bin() -> None:
     width = axis("width", {"width": {"low": 1, "high": 20}})
     assert width.labels == ("1 to 4", "5 to 8", "9 to 12", "13 to 16", "17 to 20")
-    assert [width.place(value) for value in (1, 4, 5, 20, 21)] == [0, 0, 1, 4, None]
+    assert [width.cell_of(value) for value in (1, 4, 5, 20, 21)] == [0, 0, 1, 4, None]
 
 
 def test_numeric_choices_are_sorted_and_others_keep_their_order() -> None:
@@ -48,7 +56,7 @@ def test_numeric_choices_are_sorted_and_others_keep_their_order() -> None:
 
 def test_choices_that_look_alike_are_different_cells() -> None:
     mixed = axis("x", {"x": {"choices": ["none", 1, None]}})
-    assert [mixed.place(value) for value in ("none", 1, None, "1", True)] == [0, 1, 2, None, None]
+    assert [mixed.cell_of(value) for value in ("none", 1, None, "1", True)] == [0, 1, 2, None, None]
 
 
 def test_one_name_in_several_branches_shares_an_axis() -> None:
@@ -116,7 +124,7 @@ def test_every_value_of_a_range_lies_within_its_own_cell(low: float, factor: flo
     high = low * factor
     of = axis("x", {"x": {"low": low, "high": high, "log": log}})
     value = min(high, max(low, low + share * (high - low)))
-    cell = of.place(value)
+    cell = of.cell_of(value)
     assert cell is not None
     assert cell - 0.5 - 1e-6 <= of.position(value) <= cell + 0.5 + 1e-6
 

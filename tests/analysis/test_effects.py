@@ -46,7 +46,7 @@ def test_every_level_of_every_group_is_what_pandas_groups(name: str) -> None:
     table = pd.DataFrame(
         {
             "group": t.params["architecture"],
-            "level": axis.place(t.params[name]),
+            "level": axis.cell_of(t.params[name]),
             "state": t.state,
             "value": t.values.get("score", math.nan),
         }
@@ -115,4 +115,4 @@ def test_a_diverged_trial_lies_beyond_the_axis_and_not_out_of_the_table() -> Non
     rates = effects(study(trials, space=SPACE), SCORE).shown[0]
     assert (rates.shown, rates.beyond) == (Range(0.80, 0.84), 1)
     assert rates.groups[0].levels[0].n == 6
-    assert not rates.groups[1].placed
+    assert not rates.groups[1].has_trials

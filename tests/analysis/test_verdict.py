@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from reading import epochs
 
 from hpo.analysis.training.training_log import TrainingLog
-from hpo.analysis.training.verdict import VERDICTS, judge
+from hpo.analysis.training.verdict import VERDICTS, judge, total_of
 from hpo.curves import predicates
+from hpo.curves.metric_names import without_split
 from hpo.spec.models import Metric
 
 FALLING = [math.exp(-k / 8) for k in range(24)]
@@ -131,3 +132,8 @@ def test_nothing_that_can_be_logged_raises(train: list[float], val: list[float],
     given = {"train_loss": train, "val_loss": val, "val_recall": recall}
     assert judge(log(**{name: values for name, values in given.items() if values}) if any(given.values()) else
                  TrainingLog("x", ())).verdict in VERDICTS  # fmt: skip
+
+
+def test_the_loss_is_named_as_red_flags_name_it() -> None:
+    for name in ("train_loss", "val_loss", "train_val_loss", "dice_loss"):
+        assert total_of([name]) == without_split(name)

@@ -1,0 +1,1 @@
+"""Statistical tests on final values: their p values, intervals, effect sizes and power."""

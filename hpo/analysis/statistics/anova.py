@@ -1,9 +1,10 @@
-"""Which factors the final values of a study differ by: analysis of variance with type II sums of squares.
+"""Test which factors the final values of a study differ by: analysis of variance with type II sums of squares.
 
-Factors: `group_by`, learning rate, batch size, and every other categorical parameter that all trials have. A
-continuous learning rate or batch size enters by the bins of the heatmaps. COMPLETE trials only. A factor is tested
-where there are enough trials to find a large effect, and otherwise is not in the model (`statistics.power`), but for
-`group_by`, which always is: no other effect is ever that of other groups."""
+Factors are `group_by`, learning rate, batch size, and every other categorical parameter that all trials have. A
+continuous learning rate or batch size enters by the bins of the heatmaps. Only COMPLETE trials count. A factor is
+tested where there are enough trials to find a large effect, and is not in the model otherwise (`statistics.power`).
+Only `group_by` always is in the model, so that no other effect is ever that of other groups.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +38,18 @@ Codes = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class TestedTerm:
-    """One factor, or the interaction of two: `names`. `eta`: partial eta squared, SS / (SS + residual SS), so that
-    F = eta / (1 - eta) x residual df / df. `least`: the partial eta squared of the smallest effect that these trials
-    would have found with 80 %. `sum_of_squares`: type II, in the square of the metric's unit."""
+    """One factor, or the interaction of two.
+
+    Attributes:
+        names: The parameters.
+        levels: Number of levels, or of their combinations.
+        df: Degrees of freedom.
+        sum_of_squares: Type II, in the square of the metric's unit.
+        f: F statistic.
+        p: Its p value, not corrected for the number of factors.
+        eta: Partial eta squared, SS / (SS + residual SS), so that F = eta / (1 - eta) x residual df / df.
+        least: Partial eta squared of the smallest effect that these trials would have found with 80 %.
+    """
 
     names: tuple[str, ...]
     levels: int
@@ -53,7 +63,7 @@ class TestedTerm:
 
 @dataclass(frozen=True)
 class UntestedTerm:
-    """What is not in the model and `why_not`; `need` where it is for too few trials."""
+    """A factor or interaction that is not tested, and `why_not`; `need` where there are too few trials."""
 
     names: tuple[str, ...]
     why_not: str
@@ -62,8 +72,13 @@ class UntestedTerm:
 
 @dataclass(frozen=True)
 class Cells:
-    """The combinations of the levels of all factors in the model: how many there are, and the fewest and the most
-    COMPLETE trials in one of them."""
+    """Combinations of the levels of all factors in the model.
+
+    Attributes:
+        n: Number of combinations.
+        fewest: The fewest COMPLETE trials in one of them.
+        most: The most COMPLETE trials in one of them.
+    """
 
     n: int
     fewest: int
@@ -71,13 +86,16 @@ class Cells:
 
     @property
     def balanced(self) -> bool:
+        """Return True if all cells have the same number of trials."""
         return self.fewest == self.most
 
 
 @dataclass(frozen=True)
 class Kruskal:
-    """Kruskal and Wallis's test of the groups, by ranks: values far outside have no more weight than others. Groups
-    that differ in scatter alone may differ by it too."""
+    """Test of Kruskal and Wallis of the groups, by ranks.
+
+    Values far outside have no more weight than others. Groups that differ in scatter alone may differ by it too.
+    """
 
     h: float
     df: int
@@ -86,13 +104,30 @@ class Kruskal:
 
 @dataclass(frozen=True)
 class Anova:
-    """`n`: COMPLETE trials. `tested`: the factors of the model, then interactions. `continuous`, `conditional`:
-    searched parameters that are no factor, for that reason. `residual_df`, `residual`: degrees of freedom and sum of
-    squares of what no factor explains. `levene`: over the levels of the first factor. `outliers`: numbers of trials
-    whose value lies beyond Tukey's far fence on the bad side; if none does, of those whose residual lies beyond either.
-    `held`: whether `group_by` is in the model for the others' sake, without being tested. `kruskal`: over the
-    groups, where the assumptions fail. `sampler`: its name if it is adaptive. Without a test
-    `why_not` says why, unless each factor says its own or there is none."""
+    """Analysis of variance of one metric.
+
+    Attributes:
+        metric: The metric of the final values.
+        group_by: The parameter of the groups, if any.
+        n: Number of COMPLETE trials.
+        pruned: Number of pruned trials.
+        failed: Number of failed trials.
+        tested: The factors of the model, then interactions.
+        untested: Factors and interactions that are not tested.
+        continuous: Searched parameters that are no factor, since they are continuous.
+        conditional: Searched parameters that are no factor, since not every trial has them.
+        held: Whether `group_by` is in the model for the others' sake, without being tested.
+        cells: Cells of the model.
+        residual_df: Residual degrees of freedom.
+        residual: Residual sum of squares: what no factor explains.
+        levene: Test of equal variances over the levels of the first factor.
+        outliers: Numbers of trials whose value lies beyond Tukey's far fence on the bad side. If none does, of those
+            whose residual lies beyond either fence.
+        kruskal: Test of the groups by ranks, where the assumptions fail.
+        sampler: Name of the sampler if it is adaptive.
+        why_not: Why there is no test; empty if there is one, if each factor says its own reason, or if there is no
+            factor.
+    """
 
     metric: Metric
     group_by: str | None
@@ -116,6 +151,7 @@ class Anova:
 
 @cached_per_study
 def anova(study: StudyRecord, metric: Metric) -> Anova:
+    """Test which factors the final values of `metric` differ by."""
     names, continuous, conditional = _factors(study)
     trials = [t for t in study.complete(metric) if all(name in t.params for name in names)]
     said: dict[str, Any] = {
@@ -169,13 +205,13 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
 
 
 def adaptive_sampler(study: StudyRecord) -> str:
-    """The name of a sampler that chooses trials by what earlier ones gave; empty of another."""
+    """Return the name of a sampler that chooses trials by what earlier ones gave; empty of another one."""
     name = study.spec.sampler.name if study.spec is not None else ""
     return "" if name in NOT_ADAPTIVE else name
 
 
 def _factors(study: StudyRecord) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:
-    """Names of factors in the order in which they enter; of what is no factor for being continuous, or conditional."""
+    """Return the names of factors in the order in which they enter, then continuous ones, then conditional ones."""
     declared = searched(study.space)
     binned = {name for known in (LEARNING_RATE, BATCH_SIZE) for name in [n for n in known if n in declared][:1]}
     usual = [name for name in in_order(study.space, study.group_by) if name in binned]
@@ -192,19 +228,19 @@ def _factors(study: StudyRecord) -> tuple[list[str], tuple[str, ...], tuple[str,
 
 
 def _codes(study: StudyRecord, names: Iterable[str], trials: Sequence[TrialRecord]) -> dict[str, Codes]:
-    """The level of each trial, 0 to levels - 1, of levels that are there."""
+    """Return the level of each trial, 0 to levels - 1, of the levels that there are."""
     declared = searched(study.space)
     codes: dict[str, Codes] = {}
     for name in names:
         axis: Axis = axis_of(name, declared[name])
         # A value in no cell of its own was tried before the space was edited: a level like any other.
-        places = [axis.place(trial.params[name]) for trial in trials]
+        places = [axis.cell_of(trial.params[name]) for trial in trials]
         codes[name] = np.unique([-1 if place is None else place for place in places], return_inverse=True)[1]
     return codes
 
 
 def _interacting(study: StudyRecord, model: _Model) -> list[str]:
-    """What each group may want its own value of, as far as both are in the model."""
+    """Return the factors that each group may want its own value of, as far as both are in the model."""
     inside = [term[0] for term in model.terms]
     if study.group_by not in inside:
         return []
@@ -234,17 +270,17 @@ class _Model:
 
     @property
     def shown(self) -> list[tuple[str, ...]]:
-        """The terms that there are enough trials for: all, but perhaps the held one."""
+        """Terms that there are enough trials for: all, but perhaps the held one."""
         return [term for term in self.terms if term != self._held or self.n >= self._need(term).n]
 
     def held_only(self) -> list[UntestedTerm]:
-        """The held factor, if there are too few trials to test it."""
+        """Return the held factor, if there are too few trials to test it."""
         if self._held is None or self._held in self.shown:
             return []
         return [self._too_few(self._held, self._need(self._held))]
 
     def try_factor(self, name: str, held: bool) -> list[UntestedTerm]:
-        """`held`: it is in the model whether there are enough trials to test it or not."""
+        """Take a factor into the model, or say why not. `held`: take it even if there are too few trials to test it."""
         if self.levels(name) < 2:
             return [UntestedTerm((name,), tr("all complete trials have the same value of it"))]
         if held:
@@ -267,7 +303,7 @@ class _Model:
         return [UntestedTerm(names, why_not)]
 
     def _try(self, term: tuple[str, ...]) -> list[UntestedTerm]:
-        """Takes the term into the model, or says why not."""
+        """Take the term into the model, or say why not."""
         coefficients = self.parameters + self.df(term)
         if coefficients > MOST_COEFFICIENTS:
             most = MOST_COEFFICIENTS
@@ -312,7 +348,7 @@ class _Fitted:
 
 
 def _fit(model: _Model, y: NDArray[np.float64], scale: float) -> _Fitted | None:
-    """Least squares; None where nothing is left between the values and what the factors say."""
+    """Fit by least squares; None where the factors explain every value exactly."""
     import pandas as pd
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
@@ -360,7 +396,7 @@ def _outliers(
 
 
 def _kruskal(study: StudyRecord, metric: Metric) -> Kruskal | None:
-    """None without two groups of two COMPLETE trials."""
+    """Test the groups by ranks; None without two groups of two COMPLETE trials."""
     from scipy.stats import kruskal
 
     finals = [[t.values[metric.name] for t in group.trials if t.completed(metric)] for group in groups_of(study)]

@@ -1,8 +1,12 @@
-"""Every two groups against each other, corrected for how many such comparisons there are.
+"""Compare every two groups, corrected for how many such comparisons there are.
 
-Tukey's honestly significant differences, in Kramer's form for groups of unequal size (Kramer, Biometrics 12, 1956);
-where the groups' variances differ by Levene's test, those of Games and Howell (Journal of Educational Statistics 1,
-1976). Final values of COMPLETE trials, not adjusted for the other parameters."""
+Tukey's honestly significant differences, in Kramer's form for groups of unequal size (Kramer, Biometrics 12, 1956).
+Where the groups' variances differ by Levene's test, the test of Games and Howell (Journal of Educational Statistics 1,
+1976). Of final values of COMPLETE trials, not adjusted for the other parameters.
+
+`scipy.stats.tukey_hsd` gives the same p (a test holds them together), but not the standard errors that the intervals
+need, computes each p twice, and takes five to eight times as long for the intervals of Games and Howell.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +37,13 @@ Samples = Sequence[NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Levene:
-    """Levene's test about the median (Brown and Forsythe 1974) of the samples of FEWEST_OF_SPREAD values or more,
-    of which there are `groups`."""
+    """Levene's test about the median (Brown and Forsythe, Journal of the American Statistical Association 69, 1974).
+
+    Attributes:
+        w: The statistic.
+        p: Its p value.
+        groups: Number of samples tested, those of FEWEST_OF_SPREAD values or more.
+    """
 
     w: float
     p: float
@@ -42,13 +51,25 @@ class Levene:
 
     @property
     def unequal(self) -> bool:
+        """Return True if the variances differ, at ALPHA."""
         return self.p < ALPHA
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Group `a` less group `b`: the difference of means with its simultaneous 95 % interval, from `low` to `high`,
-    the corrected p, and Hedges' g (None where both groups are without any scatter)."""
+    """Group `a` less group `b`.
+
+    Attributes:
+        a: Label of the first group.
+        b: Label of the second group.
+        n_a: COMPLETE trials of the first group.
+        n_b: COMPLETE trials of the second group.
+        difference: Difference of means, in the unit of the metric.
+        low: Lower end of its simultaneous 95 % interval.
+        high: Upper end of that interval.
+        p: Corrected for the number of pairs.
+        g: Hedges' g; None where both groups are without any scatter.
+    """
 
     a: str
     b: str
@@ -63,7 +84,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairwise:
-    """`left_out`: (group, its COMPLETE trials), of groups with fewer than FEWEST. Without pairs `why_not` says why."""
+    """All pairs of groups.
+
+    Attributes:
+        metric: The metric of the final values.
+        method: TUKEY_KRAMER or GAMES_HOWELL.
+        levene: The test that the method was chosen by; None where it could not be made.
+        pairs: In the order of the groups.
+        left_out: (group, its COMPLETE trials), of groups with fewer than FEWEST.
+        why_not: Why there are no pairs; empty otherwise.
+    """
 
     metric: Metric
     method: str
@@ -75,7 +105,7 @@ class Pairwise:
 
 @cached_per_study
 def pairwise(study: StudyRecord, metric: Metric) -> Pairwise:
-    """Every pair of groups with FEWEST COMPLETE trials or more, in the order of the groups."""
+    """Compare every pair of groups with FEWEST COMPLETE trials or more, in the order of the groups."""
     finals = {
         group.label: [trial.values[metric.name] for trial in group.trials if trial.completed(metric)]
         for group in groups_of(study)
@@ -104,9 +134,11 @@ def pairwise(study: StudyRecord, metric: Metric) -> Pairwise:
 
 
 def scaled(values: Sequence[float]) -> tuple[NDArray[np.float64], float]:
-    """`values` about 0 and no larger than 2, and what to multiply them by to have their unit again: squares of huge
-    values, as diverged trainings leave them, are beyond a double. The factor is a power of 2, so that nothing is
-    rounded."""
+    """Return the values about 0 and no larger than 2, and the factor that gives them their unit again.
+
+    Squares of huge values, as diverged trainings leave them, are beyond a double. The factor is a power of 2, so that
+    nothing is rounded.
+    """
     raw = np.asarray(values, dtype=np.float64)
     scale = _power_of_two(raw)
     raw = raw / scale
@@ -167,8 +199,11 @@ def _pairs(
 
 
 def _critical(k: int, df: float) -> float:
-    """The studentized range that k means exceed with a probability of ALPHA. SciPy's own inverse takes five times as
-    long as this search from Gleason's approximation, which is good to three digits."""
+    """Return the studentized range that k means exceed with a probability of ALPHA.
+
+    SciPy's own inverse takes five times as long as this search from Gleason's approximation, which is good to three
+    digits.
+    """
     from scipy.optimize import newton
     from scipy.stats import studentized_range
     from statsmodels.stats.libqsturng import qsturng
@@ -178,8 +213,17 @@ def _critical(k: int, df: float) -> float:
 
 
 def hedges_g(a: NDArray[Any], b: NDArray[Any]) -> float | None:
-    """(mean a - mean b) / pooled standard deviation, with the exact correction for small samples (Hedges, Journal of
-    Educational Statistics 6, 1981); None where there is no scatter to divide by."""
+    """Return Hedges' g: (mean a - mean b) / pooled standard deviation, corrected for small samples.
+
+    Source: Hedges, Journal of Educational Statistics 6, 1981, with the exact correction.
+
+    Args:
+        a: At least two values.
+        b: At least two values.
+
+    Returns:
+        None where there is no scatter to divide by.
+    """
     rest = len(a) + len(b) - 2
     pooled = math.sqrt((float(((a - a.mean()) ** 2).sum()) + float(((b - b.mean()) ** 2).sum())) / rest)
     difference = float(a.mean() - b.mean())
@@ -189,5 +233,5 @@ def hedges_g(a: NDArray[Any], b: NDArray[Any]) -> float | None:
 
 
 def small_sample(df: int) -> float:
-    """By how much a standardised difference of `df` > 1 degrees of freedom must shrink to be unbiased: 0.798 at 4."""
+    """Return the factor that makes a standardised difference of `df` > 1 degrees of freedom unbiased: 0.798 at 4."""
     return math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)

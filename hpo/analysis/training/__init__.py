@@ -1,0 +1,1 @@
+"""The diagnosis of one training: its log, its curves, the verdict, and what to do about it."""

@@ -1,5 +1,7 @@
-"""What to do about a training: recommendations with the numbers that led to them. Their words are in
-`hpo.reports.sections.verdict_text`."""
+"""Recommend what to do about a training, with the numbers that led to it.
+
+The words are in `hpo.reports.sections.verdict_text`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ SLOW = 0.25
 
 @dataclass(frozen=True)
 class Advice:
-    """code: which (see `hpo.reports.sections.verdict_text`). numbers: what led to it, by name."""
+    """One recommendation. `code`: see `hpo.reports.sections.verdict_text`; `numbers`: what led to it, by name."""
 
     code: str
     numbers: Mapping[str, float | int | str] = field(default_factory=dict)
@@ -34,41 +36,63 @@ def advise(
     weights: Mapping[str, float],
     curve: shape.Shape | None,
 ) -> tuple[Advice, ...]:
+    """Return what to do about a training, the most important first.
+
+    Args:
+        log: The training.
+        series: Its metrics by name, as (epoch, value).
+        found: The verdict.
+        loss: Name of the total loss, without split.
+        metric: The metric that says which epoch is best.
+        direction: Of that metric.
+        dominant: The component that dominates the loss, if any.
+        weights: The weight of each component, as far as known.
+        curve: The shape of the loss.
+    """
     advice = [*_for_verdict(log, series, found, metric, direction)]
     if found.verdict in ("healthy", "none") and curve is not None:
         late = predicates.improving(curve)
         if late is not None and late.of_gain >= SLOW:
             advice.append(Advice("rate_low", {"share": 100 * late.of_gain, "epochs": late.epochs, **_rate(log)}))
-    odd = {name: sum(not math.isfinite(value) for _, value in series.get(name, ())) for name in _pair(loss)}
     if found.verdict != "diverged":
-        advice += [Advice("not_finite", {"series": name, "n": n}) for name, n in odd.items() if n]
-    train = series.get(f"train_{loss}", ())
-    shape = shape_of_points(train)
-    if shape is not None and found.verdict not in ("diverged", "noisy") and (thrown := predicates.jumps(shape)):
-        largest = max(thrown, key=lambda jump: jump.size)
-        epoch = epochs_of(finite(train))[largest.at]
-        where = {"n": len(thrown), "epoch": epoch, "size": largest.size}
-        advice.append(Advice("jumps", {"series": f"train_{loss}", **where}))
+        advice += _for_values_not_finite(series, loss)
+    if found.verdict not in ("diverged", "noisy"):
+        advice += _for_jumps(series, loss)
     if dominant is not None:
-        numbers: dict[str, float | int | str] = {
-            "component": dominant.name,
-            "share": 100 * dominant.share,
-            "factor": dominant.factor,
-        }
-        if dominant.name in weights:
-            old = weights[dominant.name]
-            advice.append(Advice("reweigh", numbers | {"weight": old, "balanced": old * dominant.factor}))
-        else:
-            advice.append(Advice("weigh", numbers))
+        advice.append(_for_dominant(dominant, weights))
     return tuple(advice)
 
 
-def _pair(loss: str) -> tuple[str, ...]:
-    return (f"train_{loss}", f"val_{loss}") if loss else ()
+def _for_values_not_finite(series: Mapping[str, Points], loss: str) -> Iterable[Advice]:
+    for name in (f"train_{loss}", f"val_{loss}") if loss else ():
+        n = sum(not math.isfinite(value) for _, value in series.get(name, ()))
+        if n:
+            yield Advice("not_finite", {"series": name, "n": n})
+
+
+def _for_jumps(series: Mapping[str, Points], loss: str) -> Iterable[Advice]:
+    train = series.get(f"train_{loss}", ())
+    curve = shape_of_points(train)
+    if curve is not None and (jumps := predicates.jumps(curve)):
+        largest = max(jumps, key=lambda jump: jump.size)
+        epoch = epochs_of(finite(train))[largest.at]
+        yield Advice("jumps", {"series": f"train_{loss}", "n": len(jumps), "epoch": epoch, "size": largest.size})
+
+
+def _for_dominant(dominant: predicates.Dominant, weights: Mapping[str, float]) -> Advice:
+    numbers: dict[str, float | int | str] = {
+        "component": dominant.name,
+        "share": 100 * dominant.share,
+        "factor": dominant.factor,
+    }
+    if dominant.name not in weights:
+        return Advice("weigh", numbers)
+    weight = weights[dominant.name]
+    return Advice("reweigh", numbers | {"weight": weight, "balanced": weight * dominant.factor})
 
 
 def _rate(log: TrainingLog) -> dict[str, float | int | str]:
-    """The learning rate, by the parameter that sounds like it."""
+    """Return the learning rate, by the parameter of that name."""
     for name in ("learning_rate", "lr"):
         value = log.params.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:

@@ -1,5 +1,7 @@
-"""Training curves: the losses and the metric of each group's best trial by epoch, and the metric of
-every trial. Plain data on common axes, rounded and thinned to what a figure can show."""
+"""Make training curves: losses and metrics by epoch of each group's best trial, and the metric of every trial.
+
+They are plain data on common axes, rounded and thinned to what a figure can show.
+"""
 
 from __future__ import annotations
 
@@ -38,37 +40,42 @@ class Curve:
 
     @property
     def finite(self) -> tuple[tuple[int, float], ...]:
+        """(step, value) of the finite values."""
         return tuple((s, v) for s, v in zip(self.steps, self.values, strict=True) if v is not None)
 
 
 def curve_of(trial: TrialRecord | TrainingLog, name: str) -> Curve:
-    """Every reported step, as it was reported."""
+    """Return every reported step of a metric, as it was reported."""
     points = trial.series(name)
     return Curve(name, tuple(step for step, _ in points), tuple(v if math.isfinite(v) else None for _, v in points))
 
 
 def best_step(curve: Curve, direction: str) -> tuple[int, float] | None:
-    """(step, value) of the best value; of equals the first; None without a finite one."""
+    """Return (step, value) of the best value; of equals the first; None without a finite one."""
     sign = -1 if direction == "maximize" else 1
     return min(curve.finite, key=lambda point: sign * point[1], default=None)
 
 
 def best_epoch(log: TrainingLog) -> int | None:
-    """In which the training's own metric was best; None if it has none, or never reported it."""
+    """Return the epoch in which the training's own metric was best; None if it has none, or never reported it."""
     found = None if log.metric is None else best_step(curve_of(log, log.metric.name), log.metric.direction)
     return None if found is None else found[0]
 
 
 @cached_per_study
 def counted_from(study: StudyRecord) -> int:
-    """0 if epochs are counted from 0 in this study, else 1. A resumed trial may start anywhere, so
-    all trials are asked."""
+    """Return 0 if epochs are counted from 0 in this study, else 1.
+
+    All trials are asked, since a resumed trial may start anywhere.
+    """
     return 0 if any(trial.history and trial.history[0].step <= 0 for trial in study.trials) else 1
 
 
 def epochs_to_best(study: StudyRecord, trial: TrialRecord, metric: Metric) -> tuple[int, int] | None:
-    """After how many epochs the reported metric was best, and how many there were: 1 is the first
-    epoch, whether the trial counts from 0 or from 1. None if the metric was never reported."""
+    """Return after how many epochs the reported metric was best, and how many epochs there were.
+
+    1 is the first epoch, whether the trial counts from 0 or from 1. None if the metric was never reported.
+    """
     found = best_step(curve_of(trial, metric.name), metric.direction)
     if found is None:
         return None
@@ -77,8 +84,10 @@ def epochs_to_best(study: StudyRecord, trial: TrialRecord, metric: Metric) -> tu
 
 
 def _range(values: Sequence[float], direction: str) -> Range:
-    """All values: a curve's first epochs are far from its last, and are no outliers for that. Only
-    where the extreme ones would press the others flat, all but those."""
+    """Return the range of all values, since the first epochs of a curve are far from its last and no outliers for that.
+
+    Extreme values are left out only where they would press the others flat.
+    """
     if not values:
         return Range()
     usual, low, high = usual_range(values, direction), min(values), max(values)
@@ -89,8 +98,15 @@ def _range(values: Sequence[float], direction: str) -> Range:
 
 
 def drawn(curve: Curve, limit: int = MOST_POINTS, keep: Iterable[int] = ()) -> Curve:
-    """At most about `limit` points, evenly spaced, the first and last and the steps `keep` among
-    them; values rounded to 5 digits."""
+    """Return a thinned curve.
+
+    Points are evenly spaced. The first, the last and the steps `keep` stay. Values are rounded to 5 digits.
+
+    Args:
+        curve: The curve.
+        limit: About how many points are left.
+        keep: Steps that must stay.
+    """
     n = len(curve.steps)
     kept = set(range(n)) if n <= limit else {round(k * (n - 1) / (limit - 1)) for k in range(limit)}
     wanted = set(keep)
@@ -109,8 +125,15 @@ def drawn(curve: Curve, limit: int = MOST_POINTS, keep: Iterable[int] = ()) -> C
 
 @dataclass(frozen=True)
 class Panel:
-    """What is drawn together: `names` are the metrics (train before val), `direction` says which values
-    are good, `shown` is the range of all groups but for extreme bad values."""
+    """Curves that are drawn together.
+
+    Attributes:
+        title: What they measure.
+        names: The metrics, train before val.
+        direction: Which values are good.
+        log: Whether the axis is logarithmic.
+        shown: The range of all groups, without extreme bad values.
+    """
 
     title: str
     names: tuple[str, ...]
@@ -121,8 +144,15 @@ class Panel:
 
 @dataclass(frozen=True)
 class BestTraining:
-    """`curves[i]` are those of panel i. `best`: the step at which the metric was best, or None.
-    `beyond`: points outside of the panels' ranges."""
+    """Curves of the best trial of one group.
+
+    Attributes:
+        group: Label of the group.
+        trial: The trial.
+        curves: `curves[i]` are those of panel i.
+        best: The step at which the metric was best, or None.
+        beyond: Number of points outside of the panels' ranges.
+    """
 
     group: str
     trial: TrialRecord
@@ -133,8 +163,17 @@ class BestTraining:
 
 @dataclass(frozen=True)
 class Trainings:
-    """The best trials, each with a history, on common axes; steps run from `first` to `last`.
-    `left_out`: further pairs of train and validation metrics."""
+    """The best trials, each with a history, on common axes.
+
+    Attributes:
+        metric: The metric by which they are best.
+        group_by: The parameter of the groups, if any.
+        panels: One for each thing that is measured.
+        groups: One training a group.
+        first: The first step of all.
+        last: The last step of all.
+        left_out: Further pairs of train and validation metrics.
+    """
 
     metric: Metric
     group_by: str | None
@@ -146,8 +185,11 @@ class Trainings:
 
 
 def trainings(study: StudyRecord, metric: Metric) -> Trainings | None:
-    """The curves of each group's best COMPLETE trial by `metric`: its losses and the study's metrics,
-    each beside its training or validation partner (`train_X` and `val_X`). None where none of these was reported."""
+    """Return the curves of each group's best COMPLETE trial by `metric`.
+
+    They are of its losses and of the study's metrics, each beside its training or validation partner (`train_X` and
+    `val_X`). None where none of these was reported.
+    """
     found = []
     for group in groups_of(study):
         best = best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric)
@@ -159,8 +201,17 @@ def trainings(study: StudyRecord, metric: Metric) -> Trainings | None:
 def trainings_of(
     found: Sequence[tuple[str, TrialRecord]], metric: Metric, metrics: Sequence[Metric], group_by: str | None
 ) -> Trainings | None:
-    """The curves of these trials, each with a history and under a name of its own: losses and `metrics`. None where
-    none of these was reported, or of no trial."""
+    """Return the curves of some trials: losses and `metrics`.
+
+    Args:
+        found: (name, trial), each trial with a history.
+        metric: The metric that says which step is best.
+        metrics: The metrics that are shown beside losses.
+        group_by: The parameter of the groups, if any.
+
+    Returns:
+        None where none of these was reported, or without a trial.
+    """
     if not found:
         return None
     trials = [trial for _, trial in found]
@@ -185,7 +236,7 @@ def trainings_of(
 
 
 def _series_by_measure(trials: Sequence[TrialRecord]) -> dict[str, tuple[str, ...]]:
-    """What was reported, without `train_` and `val_`, in the order reported -> its metrics."""
+    """Return what was reported, without `train_` and `val_`, in the order reported, with the metrics of each."""
     names = dict.fromkeys(name for trial in trials for step in trial.history for name in step.metrics)
     reported = dict.fromkeys(without_split(name) for name in names)
     return {
@@ -228,8 +279,17 @@ class Line:
 
 @dataclass(frozen=True)
 class GroupLines:
-    """`best`: the number of the group's best COMPLETE trial. `peak`: the best value that any line of
-    the group reached, as (value, trial number, step). `silent`: finished trials that reported none."""
+    """Lines of one group.
+
+    Attributes:
+        group: Label of the group.
+        lines: One a trial that reported the metric.
+        best: The number of the group's best COMPLETE trial.
+        peak: The best value that any line of the group reached, as (value, trial number, step).
+        shortest: The fewest steps of a trial.
+        longest: The most steps of a trial.
+        silent: Number of finished trials that reported none.
+    """
 
     group: str
     lines: tuple[Line, ...]
@@ -240,18 +300,29 @@ class GroupLines:
     silent: int
 
     def in_state(self, state: str) -> int:
+        """Return the number of lines whose trial ended in a state."""
         return sum(line.state == state for line in self.lines)
 
     def drawn(self, every: int) -> tuple[Line, ...]:
-        """Every `every`-th line, and the best."""
+        """Return every `every`-th line, and the best."""
         return tuple(line for k, line in enumerate(self.lines) if k % every == 0 or line.number == self.best)
 
 
 @dataclass(frozen=True)
 class AllCurves:
-    """Every trial's curve of `metric` on common axes. `shown`: the range that has all but extreme bad
-    values, of which there are `beyond`; `thinned`: whether points were left out; `every`: one line in so
-    many is drawn, and the best of each group."""
+    """Every trial's curve of one metric, on common axes.
+
+    Attributes:
+        metric: The metric.
+        group_by: The parameter of the groups, if any.
+        groups: Lines of each group.
+        first: The first step of all.
+        last: The last step of all.
+        shown: The range without extreme bad values.
+        beyond: Number of values outside of it.
+        thinned: Whether points were left out.
+        every: One line in so many is drawn, and the best of each group.
+    """
 
     metric: Metric
     group_by: str | None
@@ -265,7 +336,7 @@ class AllCurves:
 
 
 def all_curves(study: StudyRecord, metric: Metric) -> AllCurves | None:
-    """None if no finished trial reported `metric`."""
+    """Return every trial's curve of `metric`; None if no finished trial reported it."""
     full = {trial.number: curve_of(trial, metric.name) for trial in study.finished}
     full = {number: curve for number, curve in full.items() if curve.finite}
     if not full:

@@ -1,5 +1,7 @@
-"""The diagnosis of one training: the verdict, what the losses and their components did by epoch and within epochs, and
-what to do about it. Plain data; `hpo.reports.sections.verdict_text` has the words."""
+"""Diagnose one training: the verdict, what the losses did by epoch and within epochs, and what to do about it.
+
+It is plain data; `hpo.reports.sections.verdict_text` has the words.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,12 @@ _NO_LOSS = ("learning_rate", "gradient_norm", "epoch")
 
 @dataclass(frozen=True)
 class Convergence:
-    """The epoch (counted from 1 as the first) in which the running median had done 90 % of its whole fall; speed: that
-    share in percent by the epochs it took, `90 / epochs`."""
+    """Speed of convergence.
+
+    Attributes:
+        epochs: The epoch (counted from 1 as the first) in which the running median had done 90 % of its whole fall.
+        speed: That share in percent by the epochs it took, `90 / epochs`.
+    """
 
     epochs: int
     speed: float
@@ -48,8 +54,13 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Risk:
-    """Of overfitting: `share` of validation's gain that was lost again at the end, 0 to infinity. gap: last validation
-    minus last training loss (levels), then at the best epoch."""
+    """Risk of overfitting.
+
+    Attributes:
+        share: Share of validation's gain that was lost again at the end, 0 to infinity.
+        gap: Last validation loss less last training loss (levels); None without both.
+        gap_at_best: The same at the best epoch.
+    """
 
     share: float
     gap: float | None
@@ -57,13 +68,27 @@ class Risk:
 
     @property
     def word(self) -> str:
+        """Name of the risk: low, moderate or high."""
         return next((name for name, limit in RISKS if self.share <= limit), "high")
 
 
 @dataclass(frozen=True)
 class Component:
-    """One loss: the total, or a part of it. Values of train and val are None where they are not known; improvement: of
-    train, first to last, in percent; mean, deviation: of train over all epochs."""
+    """One loss: the total, or a part of it. Values are None where they are not known.
+
+    Attributes:
+        name: Name of the loss, without split.
+        train_first: First training loss.
+        train_last: Last training loss.
+        val_first: First validation loss.
+        val_last: Last validation loss.
+        improvement: Of the training loss, first to last, in percent.
+        mean: Of the training loss over all epochs.
+        deviation: Sample standard deviation of the training loss over all epochs.
+        judgement: The verdict on this loss.
+        weight: Its weight in the total.
+        share: Its share of the total at the end, 0 to 1.
+    """
 
     name: str
     train_first: float | None
@@ -80,9 +105,12 @@ class Component:
 
 @dataclass(frozen=True)
 class Within:
-    """One loss over the steps of one epoch. improvement: mean of the first tenth of the steps to that of the last
-    tenth, in percent; volatility: standard deviation / mean, in percent. None where a mean is not above 0 (or there
-    are fewer than 2 steps)."""
+    """One loss over the steps of one epoch. Values are None where a mean is not above 0, and with fewer than 2 steps.
+
+    Attributes:
+        improvement: Mean of the first tenth of the steps to that of the last tenth, in percent.
+        volatility: Standard deviation / mean, in percent.
+    """
 
     improvement: float | None
     volatility: float | None
@@ -90,7 +118,14 @@ class Within:
 
 @dataclass(frozen=True)
 class Epoch:
-    """steps: None where they were not recorded. values: loss -> (train, val). within: loss -> over the steps."""
+    """One epoch.
+
+    Attributes:
+        epoch: Number of the epoch, as the training counts.
+        steps: Number of training steps; None where they were not recorded.
+        values: Loss -> (train, val).
+        within: Loss -> what it did over the steps.
+    """
 
     epoch: int
     steps: int | None
@@ -100,9 +135,27 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """loss: what the total is called, without `train_` and `val_`; empty if none was reported. metric, best_epoch,
-    best: what says which epoch is best, and which that was. weights: how the weights in `components` are known:
-    `given`, `recovered` from the steps, or empty; then shares are of the components as they are."""
+    """The diagnosis of one training.
+
+    Attributes:
+        log: The training.
+        judgement: The verdict.
+        loss: Name of the total loss, without `train_` and `val_`; empty if none was reported.
+        epochs: Number of epochs.
+        reduction: By how many percent the loss fell, first to last.
+        convergence: Speed of convergence; None of a curve that has not clearly fallen.
+        stability: Sample standard deviation / mean of the last WINDOW losses.
+        risk: Risk of overfitting; None without validation.
+        metric: The metric that says which epoch is best.
+        best_epoch: The epoch in which it was best.
+        best: Its value there.
+        components: The total, then its parts.
+        dominant: The part that dominates the total, if any.
+        weights: The source of the weights in `components`: `given`, `recovered` from the steps, or empty; then shares
+            are of the components as they are.
+        by_epoch: Every epoch.
+        advice: What to do, the most important first.
+    """
 
     log: TrainingLog
     judgement: Judgement
@@ -123,7 +176,7 @@ class Diagnosis:
 
 
 def diagnose(log: TrainingLog) -> Diagnosis:
-    """Of any log, also of an empty one."""
+    """Diagnose any training, also one without epochs."""
     series = series_of(log)
     loss = total_of(series)
     judgement = judge_series(log, series, loss)
@@ -166,7 +219,7 @@ def diagnose(log: TrainingLog) -> Diagnosis:
 
 
 def _parts(log: TrainingLog, series: Mapping[str, Points], loss: str) -> list[str]:
-    """Components of the loss: what was recorded of each step as a loss; where no steps were, other losses by name."""
+    """Return the components of the loss: losses recorded of each step; without steps other losses by name."""
     names = [name for name in log.steps if name not in _NO_LOSS and not name.startswith("val_")]
     if not names:
         names = list(dict.fromkeys(without_split(name) for name in series if "loss" in without_split(name).lower()))
@@ -186,8 +239,11 @@ def _train_or_val(series: Mapping[str, Points], name: str) -> str:
 
 
 def percent_less(first: float, last: float) -> float | None:
-    """By how many percent `last` is below `first`; None unless both are finite, the first above 0 and the last not
-    below: a share of a loss that may be negative means nothing."""
+    """Return by how many percent `last` is below `first`.
+
+    None unless both are finite, the first above 0 and the last not below 0: a share of a loss that may be negative
+    means nothing.
+    """
     if not (math.isfinite(first) and math.isfinite(last)) or first <= 0 or last < 0:
         return None
     share = 100 * (1 - last / first)
@@ -195,7 +251,7 @@ def percent_less(first: float, last: float) -> float | None:
 
 
 def coefficient(values: Sequence[float]) -> float | None:
-    """Sample standard deviation / mean; None for fewer than 2 values, and unless all are finite and above 0."""
+    """Return sample standard deviation / mean; None for fewer than 2 values, and unless all are finite and above 0."""
     if len(values) < 2 or not all(math.isfinite(value) and value > 0 for value in values):
         return None
     spread, middle = deviation(values), mean(values)
@@ -209,7 +265,7 @@ def _reduction(points: Points) -> float | None:
 
 
 def _convergence(curve: shape.Shape | None) -> Convergence | None:
-    """None of a curve that has not clearly fallen."""
+    """Return the speed of convergence; None of a curve that has not clearly fallen."""
     if curve is None or curve.n < 2 or not curve.moved:
         return None
     limit = curve.start - CONVERGED * curve.gain
@@ -264,7 +320,7 @@ def _component(series: Mapping[str, Points], name: str, weight: float | None, sh
 def _weights(
     log: TrainingLog, series: Mapping[str, Points], parts: Sequence[str], loss: str
 ) -> tuple[dict[str, float], str]:
-    """The weight of each component in the total, and how it is known (see Diagnosis)."""
+    """Return the weight of each component in the total, and the source of the weights (see Diagnosis)."""
     if len(parts) < 2:
         return {}, ""
     for value in log.params.values():
@@ -283,8 +339,11 @@ def _weights(
 
 
 def _recovered(steps: Mapping[str, NDArray[np.generic]], loss: str, parts: Sequence[str]) -> dict[str, float]:
-    """Weights such that the total of each step is the weighted sum of its components, by least squares; none unless
-    they explain it to a thousandth. One that adds next to nothing is no component, and left out."""
+    """Recover the weights of components from the steps, by least squares.
+
+    The total of each step is then the weighted sum of its components. Nothing is returned unless they explain it to a
+    thousandth. A part that adds next to nothing is no component, and left out.
+    """
     if loss not in steps or any(name not in steps or len(steps[name]) != len(steps[loss]) for name in parts):
         return {}
     columns = np.stack([steps[name].astype(float) for name in parts], axis=1)
@@ -327,7 +386,7 @@ def _by_epoch(log: TrainingLog, series: Mapping[str, Points], losses: Sequence[s
 
 
 def _within(log: TrainingLog, losses: Sequence[str]) -> dict[int, tuple[int, dict[str, Within]]]:
-    """Epoch -> (its steps, loss -> what it did in them)."""
+    """Return for each epoch its number of steps, and what each loss did in them."""
     index = log.steps.get("epoch")
     if index is None or index.ndim != 1:
         return {}
@@ -343,7 +402,11 @@ def _within(log: TrainingLog, losses: Sequence[str]) -> dict[int, tuple[int, dic
 
 
 def within(values: NDArray[np.float64]) -> Within:
-    """Of the values of one loss in the steps of one epoch."""
+    """Return what one loss did within an epoch.
+
+    Args:
+        values: (steps,): the loss in each step of the epoch.
+    """
     n = len(values)
     if n < 2 or not np.isfinite(values).all():
         return Within(None, None)

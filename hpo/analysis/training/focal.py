@@ -1,5 +1,6 @@
-"""What the focal loss did in one training: which samples its loss came from, beside those that the plain
-cross-entropy's would have come from.
+"""Tell what the focal loss did in one training: which samples its loss came from.
+
+Beside them stand the samples that the loss of the plain cross-entropy would have come from.
 
 It reads arrays of epochs.npz beside `epoch`, for train and, if they are there, for val; any objective may write them
 (docs/report.md):
@@ -11,7 +12,8 @@ It reads arrays of epochs.npz beside `epoch`, for train and, if they are there, 
 
 p_t is the probability given to the true class. The sums are exact, so nothing here is approximated.
 
-Source: Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5."""
+Source: Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ EASY, HARD = 0.9, 0.5  # of p_t: above, and up to
 
 @dataclass(frozen=True)
 class Shares:
-    """Parts of a whole, each in 0 to 1: easy (p_t > 0.9), between, hard (p_t <= 0.5); and of the positives."""
+    """Parts of a whole, each 0 to 1: easy (p_t > 0.9), between, hard (p_t <= 0.5); and of the positives."""
 
     easy: float
     between: float
@@ -41,8 +43,17 @@ class Shares:
 
 @dataclass(frozen=True)
 class FocalEpoch:
-    """Of one epoch: parts of the samples, of their cross-entropy, of the loss that gamma alone makes, and of the focal
-    loss. unweighted is None where it cannot be told (a class weighted by 0). ce, focal: the means over samples."""
+    """One epoch of a training with the focal loss.
+
+    Attributes:
+        epoch: Number of the epoch.
+        samples: Parts of the samples.
+        plain: Parts of their cross-entropy.
+        unweighted: Parts of the loss that gamma alone makes; None where it cannot be told (a class weighted by 0).
+        focal: Parts of the focal loss.
+        ce: Mean cross-entropy over samples.
+        focal_mean: Mean focal loss over samples.
+    """
 
     epoch: int
     samples: Shares
@@ -55,8 +66,15 @@ class FocalEpoch:
 
 @dataclass(frozen=True)
 class FocalTraining:
-    """gamma, alpha (None: none): as recorded in the last epoch. train, val: every recorded epoch that had a loss, val
-    empty if it was not recorded. best: the epoch in which the training's metric was best, None if nobody knows."""
+    """A training with the focal loss.
+
+    Attributes:
+        gamma: Of the loss, as recorded in the last epoch.
+        alpha: Of the loss, as recorded in the last epoch; None without one.
+        train: Every recorded epoch that had a loss.
+        val: The same of validation; empty if it was not recorded.
+        best: The epoch in which the training's metric was best; None if nobody knows.
+    """
 
     gamma: float
     alpha: float | None
@@ -71,7 +89,7 @@ class FocalTraining:
 
 
 def focal_of(log: TrainingLog) -> FocalTraining | None:
-    """None if the training recorded no such sums that can be read."""
+    """Return what the focal loss did; None if the training recorded no such sums that can be read."""
     gamma = _last(log, "train_focal_gamma")
     if gamma is None or not math.isfinite(gamma):
         return None
@@ -84,7 +102,7 @@ def focal_of(log: TrainingLog) -> FocalTraining | None:
 
 
 def weight(gamma: float, p_t: float) -> float:
-    """What gamma multiplies the cross-entropy of a sample by."""
+    """Return the factor by which gamma multiplies the cross-entropy of a sample: (1 - p_t)^gamma."""
     return float((1 - p_t) ** gamma)
 
 
@@ -119,7 +137,7 @@ def _epoch(epoch: int, count: Array, ce: Array, loss: Array, alpha: float | None
 
 
 def _shares(part: Array) -> Shares | None:
-    """None of what has no sum, or what is no sum of losses."""
+    """Return the parts of a sum of losses, (2, bins); None without a sum above 0, or with a negative part."""
     total = part.sum()
     if not math.isfinite(total) or total <= 0 or (part < 0).any():
         return None

@@ -1,5 +1,7 @@
-"""What gradient harmonizing (GHM) did in one training: how the gradient norms were spread over its bins, what weights
-came of it, and what the reweighted loss was beside the original one.
+"""Tell what gradient harmonizing (GHM) did in one training.
+
+How the gradient norms were spread over its bins, what weights came of it, and what the reweighted loss was beside the
+original one.
 
 It reads arrays of epochs.npz beside `epoch`; any objective may write them (docs/report.md). All but the first are
 optional:
@@ -11,7 +13,8 @@ optional:
 
 and of the history the metrics `train_ghm_<statistic>` and, for train and val, accuracies and losses by the names below.
 
-Source of the method: Li, Liu, Wang, "Gradient Harmonized Single-stage Detector", AAAI 2019."""
+Source of the method: Li, Liu, Wang, "Gradient Harmonized Single-stage Detector", AAAI 2019.
+"""
 
 from __future__ import annotations
 
@@ -55,19 +58,25 @@ class Change:
 
     @property
     def difference(self) -> float:
+        """Last value less first value."""
         return self.last - self.first
 
     @property
     def reduction(self) -> float | None:
-        """The part of the first value that is gone; None unless that was positive."""
+        """Part of the first value that is gone, 1 at most; None unless the first value is positive."""
         return (self.first - self.last) / self.first if self.first > 0 else None
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The gradient norms of one epoch. shares: percent in each bin. weights: None where a bin is empty or none are
-    recorded. most, least: indices of the fullest and the emptiest bin, the lowest of equals. evenness: population
-    standard deviation of the shares (0: all alike; 30: all in one of ten). statistics: by name, as far as reported."""
+    """Gradient norms of one epoch.
+
+    Attributes:
+        epoch: Number of the epoch.
+        shares: Percent of the samples in each bin.
+        weights: Mean weight in each bin; None where the bin is empty or none are recorded.
+        statistics: By name, as far as reported.
+    """
 
     epoch: int
     shares: tuple[float, ...]
@@ -76,23 +85,37 @@ class Spread:
 
     @property
     def most(self) -> int:
+        """Index of the fullest bin, the lowest of equals."""
         return int(np.argmax(self.shares))
 
     @property
     def least(self) -> int:
+        """Index of the emptiest bin, the lowest of equals."""
         return int(np.argmin(self.shares))
 
     @property
     def evenness(self) -> float:
+        """Population standard deviation of the shares (0: all alike; 30: all in one of ten)."""
         return float(np.std(self.shares))
 
 
 @dataclass(frozen=True)
 class GhmTraining:
-    """epochs: those that the arrays have a row of. shares: (epochs, bins), percent. weights: the same, NaN where a
-    bin is empty; None if none are recorded. fine: (epochs, any number) percent in the finest bins known. settings: of
-    the loss, by name. curves: by the name of the metric. reweights: False if the recorded weights are all 1 although
-    the bins differ. best: the epoch in which the training's metric was best, None if nobody knows."""
+    """A training with gradient harmonizing.
+
+    Attributes:
+        epochs: Those that the arrays have a row of.
+        shares: (epochs, bins), percent.
+        weights: (epochs, bins), NaN where a bin is empty; None if none are recorded.
+        fine: (epochs, any number), percent in the finest bins known.
+        settings: Of the loss, by name.
+        accuracies: Curves of the accuracy.
+        originals: Curves of the original loss.
+        reweighted: Curves of the reweighted loss.
+        statistics: Statistic -> epoch -> value.
+        reweights: False if the recorded weights are all 1 although the bins differ.
+        best: The epoch in which the training's metric was best; None if nobody knows.
+    """
 
     epochs: tuple[int, ...]
     shares: Array
@@ -108,6 +131,7 @@ class GhmTraining:
 
     @property
     def bins(self) -> int:
+        """Number of bins."""
         return int(self.shares.shape[1])
 
     @property
@@ -117,7 +141,7 @@ class GhmTraining:
         return tuple(sorted({0, n // 2, n - 1}))
 
     def spread(self, index: int) -> Spread:
-        """Of the epoch `epochs[index]`."""
+        """Return the gradient norms of the epoch `epochs[index]`."""
         epoch = self.epochs[index]
         weights = [None] * self.bins if self.weights is None else _known(self.weights[index])
         statistics = {name: values[epoch] for name, values in self.statistics.items() if epoch in values}
@@ -130,7 +154,7 @@ class GhmTraining:
 
     @property
     def inert(self) -> NDArray[np.bool_]:
-        """(epochs,): whether one bin holds more than INERT_SHARE percent of the samples."""
+        """(epochs,): True where one bin holds more than INERT_SHARE percent of the samples."""
         return self.fullest > INERT_SHARE
 
     @property
@@ -142,7 +166,7 @@ class GhmTraining:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Of accuracies, original and reweighted losses, those of validation first."""
+        """Changes of accuracies, original and reweighted losses, those of validation first."""
         curves = [*self.accuracies, *self.originals, *self.reweighted]
         curves.sort(key=lambda curve: not curve.name.startswith("val_"))
         found = ((curve.name, curve.finite) for curve in curves)
@@ -168,8 +192,10 @@ class GhmTraining:
 
 
 def ghm_of(log: TrainingLog) -> GhmTraining | None:
-    """None if the training recorded no shares that can be read: not (epochs, bins), not finite, negative, an epoch
-    without a sample."""
+    """Return what gradient harmonizing did; None if the training recorded no shares that can be read.
+
+    Such shares are not (epochs, bins), not finite, negative, or of an epoch without a sample.
+    """
     epochs = tuple(int(epoch) for epoch in np.ravel(log.epochs.get("epoch", ())))
     shares = _matrix(log, "train_ghm_shares", len(epochs))
     if shares is None or not _counts(shares):
@@ -207,7 +233,7 @@ def _counts(values: Array) -> bool:
 
 
 def _finest(log: TrainingLog, shares: Array) -> Array:
-    """A histogram that was recorded, or that of both classes together, if it is finer than the bins of the loss."""
+    """Return a recorded histogram, or that of both classes together, if it is finer than the bins of the loss."""
     fine = _matrix(log, "train_ghm_histogram", len(shares))
     if fine is None:
         positive, negative = (_matrix(log, f"train_g_{kind}", len(shares)) for kind in ("positive", "negative"))
@@ -219,7 +245,7 @@ def _finest(log: TrainingLog, shares: Array) -> Array:
 
 
 def _curves(log: TrainingLog, names: Sequence[str]) -> tuple[Curve, ...]:
-    """Of training and validation, under the first of `names` that either was reported under."""
+    """Return the curves of training and validation, under the first of `names` that either was reported under."""
     for name in names:
         curves = (curve_of(log, f"{split}_{name}") for split in ("train", "val"))
         if found := tuple(curve for curve in curves if curve.finite):
@@ -238,7 +264,7 @@ def _reweights(shares: Array, weights: Array | None, settings: Mapping[str, floa
 
 
 def _best(log: TrainingLog) -> int | None:
-    """By the training's own metric; by the accuracy where it has none."""
+    """Return the best epoch by the training's own metric; by the accuracy where it has none."""
     if (epoch := best_epoch(log)) is not None:
         return epoch
     points = [best_step(curve, "maximize") for curve in _curves(log, ACCURACIES)]

@@ -1,5 +1,7 @@
-"""One training as it was written down, whoever wrote it: a trial of a study, an MLflow run, a log file.
-What diagnoses a training reads this and nothing else."""
+"""Hold one training as it was written down, whoever wrote it: a trial of a study, an MLflow run, a log file.
+
+The diagnosis of a training reads this and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,18 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """`history`: every epoch, ascending, its metrics named `train_X` and `val_X` where they are of a split.
-    `params`: what it was trained with, as far as known. `metric`: what it was to reach, if known. `state`:
-    COMPLETE, PRUNED, FAIL, RUNNING, or empty where nobody says. `steps`: arrays of steps.npz, one value a training
-    step, beside `epoch` (the epoch of each); `val_X` one value a validation batch, beside `val_epoch`. `epochs`:
-    arrays of epochs.npz, (epochs, ...), beside `epoch`. Both empty where there are none."""
+    """A training as it was written down.
+
+    Attributes:
+        name: What the training is called.
+        history: Every epoch, ascending, its metrics named `train_X` and `val_X` where they are of a split.
+        params: What it was trained with, as far as known.
+        metric: The metric it was to reach, if known.
+        state: COMPLETE, PRUNED, FAIL, RUNNING, or empty where nobody says.
+        steps: Arrays of steps.npz, one value a training step, beside `epoch` (the epoch of each); `val_X` has one value
+            a validation batch, beside `val_epoch`. Empty where there are none.
+        epochs: Arrays of epochs.npz, (epochs, ...), beside `epoch`. Empty where there are none.
+    """
 
     name: str
     history: tuple[Step, ...]
@@ -42,12 +51,12 @@ class TrainingLog:
         return tuple(dict.fromkeys(name for step in self.history for name in step.metrics))
 
     def series(self, metric: str) -> tuple[tuple[int, float], ...]:
-        """(epoch, value) wherever `metric` was written down, ascending; values may be NaN or infinite."""
+        """Return (epoch, value) wherever `metric` was written down, ascending; values may be NaN or infinite."""
         return tuple((step.step, step.metrics[metric]) for step in self.history if metric in step.metrics)
 
 
 def log_of(study: StudyRecord, trial: TrialRecord) -> TrainingLog:
-    """The training of a trial, with its arrays as far as they are there and can be read."""
+    """Return the training of a trial, with its arrays as far as they are there and can be read."""
     folder = layout.trial_directory(study.directory, trial.number)
     return TrainingLog(
         name=f"{study.name}/{trial.number}",
@@ -61,7 +70,7 @@ def log_of(study: StudyRecord, trial: TrialRecord) -> TrainingLog:
 
 
 def read_arrays(path: Path, index: str) -> dict[str, NDArray[Any]]:
-    """The numeric arrays of an npz file; none if there is no such file, if it is torn, or if it lacks `index`."""
+    """Return the numeric arrays of an npz file; none if it is not there, is torn, or lacks `index`."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -1,4 +1,4 @@
-"""The verdict on one training, of its losses and metrics as they were written down, with the numbers that led to it."""
+"""Judge one training by its losses and metrics, with the numbers that led to the verdict."""
 
 from __future__ import annotations
 
@@ -41,10 +41,17 @@ Evidence = (
 
 @dataclass(frozen=True)
 class Judgement:
-    """verdict: one of VERDICTS. series: the metric judged, empty where there is none. evidence: what led to the
-    verdict; of `healthy` what still improves, or None; of `none` a Flat, or None where there are too few epochs.
-    epochs: those of the values that the places in the evidence count. train: the training loss beside it, if any.
-    sign: -1 if the values in the evidence are the negatives of those of the series, of which more is better."""
+    """The verdict on one training.
+
+    Attributes:
+        verdict: One of VERDICTS.
+        series: The metric judged; empty where there is none.
+        evidence: What led to the verdict. Of `healthy` it is what still improves, or None; of `none` it is a Flat, or
+            None where there are too few epochs.
+        epochs: The epochs of the values that the places in the evidence count.
+        train: The training loss beside it, if any.
+        sign: -1 if the values in the evidence are the negatives of those of the series, of which more is better.
+    """
 
     verdict: str
     series: str
@@ -54,19 +61,22 @@ class Judgement:
     sign: int = 1
 
     def epoch(self, at: int) -> int:
+        """Return the epoch of a place in the evidence."""
         return self.epochs[at]
 
 
 def judge(log: TrainingLog) -> Judgement:
-    """The verdict alone, which is much faster."""
+    """Return the verdict alone, which is much faster than a diagnosis."""
     series = series_of(log)
     return judge_series(log, series, total_of(series))
 
 
 @cached_per_study
 def verdicts(study: StudyRecord) -> Mapping[int, str]:
-    """By trial number, of every finished trial that reported anything. Without arrays, which a verdict does not
-    need."""
+    """Return the verdict of every finished trial that reported anything, by trial number.
+
+    Arrays are not read: a verdict does not need them.
+    """
     return {
         trial.number: judge(TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state)).verdict
         for trial in study.finished
@@ -80,6 +90,7 @@ Points = Sequence[tuple[int, float]]
 
 
 def series_of(log: TrainingLog) -> dict[str, list[tuple[int, float]]]:
+    """Return the metrics of a training by name, each as (epoch, value)."""
     found: dict[str, list[tuple[int, float]]] = {}
     for step in log.history:
         for name, value in step.metrics.items():
@@ -88,7 +99,10 @@ def series_of(log: TrainingLog) -> dict[str, list[tuple[int, float]]]:
 
 
 def total_of(series: Iterable[str]) -> str:
-    """`loss` if there is one, else the first of which training and validation are known, else the first at all."""
+    """Return the name of the total loss, without split.
+
+    It is `loss` if there is one, else the first of which training and validation are known, else the first at all.
+    """
     stems: dict[str, int] = {}
     for name in series:
         if "loss" in (one := without_split(name)).lower():
@@ -97,7 +111,7 @@ def total_of(series: Iterable[str]) -> str:
 
 
 def direction_of(log: TrainingLog, name: str) -> str:
-    """`maximize`, `minimize`, or empty where neither the log nor the name says."""
+    """Return `maximize`, `minimize`, or an empty text where neither the log nor the name says."""
     if log.metric is not None and without_split(name) == without_split(log.metric.name):
         return log.metric.direction
     bare = _bare(name)
@@ -107,12 +121,15 @@ def direction_of(log: TrainingLog, name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """Without the split, and without the number that Keras appends (`recall_1`)."""
+    """Return a name without the split, and without the number that Keras appends (`recall_1`)."""
     return re.sub(r"_\d+$", "", without_split(name)).lower()
 
 
 def main_metric(log: TrainingLog, series: Mapping[str, Points], loss: str) -> tuple[str, str]:
-    """What says which epoch is best: the metric that was to be reached, else a validation metric, else the loss."""
+    """Return the metric that says which epoch is best, and its direction.
+
+    It is the metric that was to be reached, else a validation metric, else the loss.
+    """
     if log.metric is not None and log.metric.name in series:
         return log.metric.name, log.metric.direction
     for name in series:
@@ -125,12 +142,14 @@ def main_metric(log: TrainingLog, series: Mapping[str, Points], loss: str) -> tu
 
 
 def best_point(points: Points, direction: str) -> tuple[int, float] | None:
+    """Return (epoch, value) of the best finite value; None without one."""
     sign = -1 if direction == "maximize" else 1
     known = [(epoch, value) for epoch, value in points if math.isfinite(value)]
     return min(known, key=lambda point: sign * point[1], default=None)
 
 
 def shape_of_points(points: Points, sign: int = 1) -> shape.Shape | None:
+    """Return the shape of the finite values, multiplied by `sign`; None without one."""
     values = [sign * value for _, value in points if math.isfinite(value)]
     return shape.shape_of(values) if values else None
 
@@ -139,6 +158,13 @@ def shape_of_points(points: Points, sign: int = 1) -> shape.Shape | None:
 
 
 def judge_series(log: TrainingLog, series: Mapping[str, Points], loss: str) -> Judgement:
+    """Return the verdict on a training.
+
+    Args:
+        log: The training.
+        series: Its metrics (see `series_of`).
+        loss: Name of the total loss, without split.
+    """
     train, val = series.get(f"train_{loss}", ()), series.get(f"val_{loss}", ())
     train_name, val_name = f"train_{loss}", f"val_{loss}"
     if not train and not val and loss:
@@ -162,8 +188,8 @@ def judge_series(log: TrainingLog, series: Mapping[str, Points], loss: str) -> J
     assert found is not None
     if found.verdict == "plateau" and loss and metric in series and without_split(metric) != loss:
         # A loss may stand still while what it stands for still improves.
-        shape = shape_of_points(series[metric], -1 if direction == "maximize" else 1)
-        moving = predicates.improving(shape) if shape is not None else None
+        curve = shape_of_points(series[metric], -1 if direction == "maximize" else 1)
+        moving = predicates.improving(curve) if curve is not None else None
         if moving is not None:
             return Judgement("healthy", metric, moving, epochs_of(finite(series[metric])))
     return found
@@ -172,8 +198,16 @@ def judge_series(log: TrainingLog, series: Mapping[str, Points], loss: str) -> J
 def judge_losses(
     train: Points, val: Points, train_name: str, val_name: str, sign: int = 1, only_divergence: bool = False
 ) -> Judgement | None:
-    """Of finite values, of which less is better after multiplying by `sign`. only_divergence: None unless the loss left
-    everything behind."""
+    """Return the verdict on one loss.
+
+    Args:
+        train: Finite training losses, as (epoch, value).
+        val: Finite validation losses.
+        train_name: Name of the training loss.
+        val_name: Name of the validation loss.
+        sign: -1 if more is better, else 1.
+        only_divergence: Return None unless the loss left everything behind.
+    """
     if len(val) < predicates.FEWEST <= len(train):
         val = ()
     points, name = (val, val_name) if val else (train, train_name)
@@ -190,39 +224,43 @@ def judge_losses(
         return Judgement(word, train_name, evidence, epochs_of(beside)) if beside else of_own(word, evidence)
 
     # Validation may rise far through overfitting; without the training loss only what is out of all bounds diverged.
-    away = predicates.diverged(own if fit is None else fit)
-    far = predicates.diverged(own)
-    if far is not None and not (far.exploded and far.end > OUT_OF_BOUNDS * abs(far.start)):
-        far = None
+    divergence = predicates.diverged(own if fit is None else fit)
+    own_divergence = predicates.diverged(own)
+    if own_divergence is not None and not _out_of_bounds(own_divergence):
+        own_divergence = None
     if fit is None and val:
-        away = far
-    if away is not None and away.exploded:
-        return of_training("diverged", away)
-    if far is not None:
-        return of_own("diverged", far)
+        divergence = own_divergence
+    if divergence is not None and divergence.exploded:
+        return of_training("diverged", divergence)
+    if own_divergence is not None:
+        return of_own("diverged", own_divergence)
     if only_divergence:
         return None
     if own.n < predicates.FEWEST:
         return of_own("none", None)
-    if away is not None:
-        return of_training("diverged", away)
+    if divergence is not None:
+        return of_training("diverged", divergence)
     if val and (over := predicates.overfitting(own, fit)) is not None:
         return of_own("overfitting", over)
-    if (wild := predicates.noisy(own)) is not None:
-        return of_own("noisy", wild)
-    if fit is not None and (wild := predicates.noisy(fit)) is not None:
-        return of_training("noisy", wild)
-    if (stands := predicates.plateau(own)) is not None:
-        return of_own("plateau", stands)
-    still = predicates.flat(own)
-    if still is not None:
+    if (noise := predicates.noisy(own)) is not None:
+        return of_own("noisy", noise)
+    if fit is not None and (noise := predicates.noisy(fit)) is not None:
+        return of_training("noisy", noise)
+    if (plateau := predicates.plateau(own)) is not None:
+        return of_own("plateau", plateau)
+    flat = predicates.flat(own)
+    if flat is not None:
         learns = fit is not None and fit.moved and fit.gain > predicates.RISE * abs(fit.start)
-        return of_own("plateau" if learns else "none", still)
+        return of_own("plateau" if learns else "none", flat)
     return of_own("healthy", predicates.improving(own))
 
 
+def _out_of_bounds(found: predicates.Diverged) -> bool:
+    return found.exploded and found.end > OUT_OF_BOUNDS * abs(found.start)
+
+
 def _beside(train: Points, val: Points) -> Points:
-    """`train` in the epochs of `val`; empty if it lacks one of them, as it was then measured at other times."""
+    """Return `train` in the epochs of `val`; empty if it lacks one of them, as it was then measured at other times."""
     if not val:
         return ()
     of = dict(train)
@@ -231,7 +269,7 @@ def _beside(train: Points, val: Points) -> Points:
 
 
 def broken(points: Points, name: str) -> Judgement | None:
-    """The last value is NaN or infinite, or more than a tenth are."""
+    """Return the verdict `diverged` if the last value is NaN or infinite, or more than a tenth are; else None."""
     values = [value for _, value in points]
     first = predicates.non_finite(values)
     if first is None:
@@ -243,7 +281,7 @@ def broken(points: Points, name: str) -> Judgement | None:
 
 
 def _stuck(log: TrainingLog, series: Mapping[str, Points], loss: str) -> Judgement | None:
-    """A metric of validation (and of training, where that is known too) or the loss, that knows nothing."""
+    """Find a metric of validation (and of training, where that is known too) or the loss, that knows nothing."""
     for name, points in series.items():
         if name.startswith("train_") or not _answers(log, name):
             continue
@@ -267,8 +305,10 @@ def _answers(log: TrainingLog, name: str) -> bool:
 
 
 def finite(points: Points) -> Points:
+    """Return the points with a finite value."""
     return [point for point in points if math.isfinite(point[1])]
 
 
 def epochs_of(points: Points) -> tuple[int, ...]:
+    """Return the epochs of some points."""
     return tuple(epoch for epoch, _ in points)

@@ -121,7 +121,7 @@ def _few_ticks(of: Axis) -> dict[str, Any]:
 def effect_rows(data: EffectChart) -> Rows:
     """Return a row for each complete trial; the diamonds are the means of its `level`."""
     shared, own = data.shared, data.own
-    levels = (shared.axis.labels[shared.axis.place(dot.parameter) or 0] for dot in own.dots)
+    levels = (shared.axis.labels[shared.axis.cell_of(dot.parameter) or 0] for dot in own.dots)
     dots = tuple(
         (own.group, dot.number, label(dot.parameter), level, dot.value)
         for dot, level in zip(own.dots, levels, strict=True)

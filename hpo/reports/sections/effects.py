@@ -51,14 +51,14 @@ def _how_to_read(study: StudyRecord) -> str:
 
 
 def _row(study: StudyRecord, effect: Effect) -> Row:
-    charts = tuple(Chart(own.group, EffectChart(effect, own)) for own in effect.groups if own.placed)
+    charts = tuple(Chart(own.group, EffectChart(effect, own)) for own in effect.groups if own.has_trials)
     title = tr("Final {metric} by {parameter}", metric=effect.metric.name, parameter=effect.axis.name)
     return Row(charts, for_each(study, title), _table(study, effect), _caption(effect))
 
 
 def _caption(effect: Effect) -> str:
     parts = [values_beyond_axis(effect.beyond)]
-    without = [own.group for own in effect.groups if not own.placed]
+    without = [own.group for own in effect.groups if not own.has_trials]
     if without:
         parts.append(tr("No trial to show: {groups}.", groups=listed(without)))
     unplaced = sum(own.unplaced for own in effect.groups)
