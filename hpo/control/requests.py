@@ -23,7 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from hpo import layout
 from hpo.errors import ControlError, dotted
-from hpo.files import write_atomically
+from hpo.machine.files import write_atomically
 from hpo.spec.models import Budget
 from hpo.storage.driver_lock import driver_of
 from hpo.text import first_line, listing, nearest

@@ -17,7 +17,7 @@ from hpo.doctor.finding import Finding
 from hpo.doctor.mlflow_checks import steps_in_mlflow
 from hpo.doctor.quarantine import keep_damaged
 from hpo.errors import HpoError
-from hpo.files import write_atomically
+from hpo.machine.files import write_atomically
 from hpo.storage import history
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import JOB, OUTCOME, requeued

@@ -15,7 +15,7 @@ from hpo import layout
 from hpo.doctor.finding import Finding, Sure
 from hpo.doctor.quarantine import keep_damaged
 from hpo.errors import HpoError, SpecError
-from hpo.files import write_atomically
+from hpo.machine.files import write_atomically
 from hpo.spec.load import identity_difference, load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes

@@ -12,7 +12,7 @@ from typing import Any
 from hpo import layout
 from hpo.analysis.records import StudyRecord, read_study
 from hpo.errors import ReportError
-from hpo.files import write_atomically
+from hpo.machine.files import write_atomically
 from hpo.reports import html, markdown
 from hpo.reports.blocks import Report, charts_of
 from hpo.reports.csv import file_name

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from hpo.files import write_atomically
+from hpo.machine.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from hpo import layout
 from hpo.errors import HpoError, KeyPath, Problem, SpecError
-from hpo.files import write_atomically
+from hpo.machine.files import write_atomically
 from hpo.space.search_space import SearchSpace
 from hpo.spec.models import Metric
 from hpo.text import first_line, nearest, quote

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hpo import layout
-from hpo.files import write_atomically
+from hpo.machine.files import write_atomically
 from hpo.spec.models import MlflowSpec, StudySpec
 from hpo.text import redact
 
