@@ -48,8 +48,11 @@ LONG = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the order of `pytest_collection_modifyitems`: xdist would begin with the groups of most tests."""
+    """Keep the order of `pytest_collection_modifyitems`: xdist would begin with the groups of most tests. Let Ray's
+    unclosed files be: Python finds them in whichever test then runs."""
     config.option.loadscopereorder = False
+    unclosed = "unclosed file <_io.TextIOWrapper name='/(tmp/ray|sys/fs/cgroup)/"
+    config.addinivalue_line("filterwarnings", f"ignore:{unclosed}:ResourceWarning")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
