@@ -166,12 +166,9 @@ class Oracle:
         finished = self._clock()
         again = self._retried(outcome, running)
         if outcome.error:
-            error = layout.trial_directory(self._directory, outcome.number) / layout.ERROR
-            error.write_text(outcome.error, encoding="utf-8")
+            (running.job.directory / layout.ERROR).write_text(outcome.error, encoding="utf-8")
         if again:
-            retries = count_attempt(running.origin, outcome.cause)
-            self._queue.requeue(outcome.number, running.job.seed, running.origin, retries, running.trial.params)
-            self._queue.warm.forget(outcome.number)
+            self._requeue(outcome, running)
         note = outcome_note(outcome, finished, again, self.spec.engine.gpus if gpu is None else gpu)
         if flag is not None:
             note["flag"] = flag.name
@@ -314,6 +311,11 @@ class Oracle:
             stored = self._study._storage.get_trial(running.trial._trial_id)
             return _failed(outcome, KILLED, ENDED_OUTSIDE) if stored.state.is_finished() else outcome
         return outcome
+
+    def _requeue(self, outcome: Outcome, running: RunningTrial) -> None:
+        retries = count_attempt(running.origin, outcome.cause)
+        self._queue.requeue(outcome.number, running.job.seed, running.origin, retries, running.trial.params)
+        self._queue.warm.forget(outcome.number)
 
     def _retried(self, outcome: Outcome, running: RunningTrial) -> bool:
         retries = running.origin.get("spent", {}).get(outcome.cause, 0)

@@ -385,6 +385,7 @@ def small(study_yaml, runs, server, wire):
     return study
 
 
+@pytest.mark.timeout(900)  # hundreds of statements, each through a proxy: seconds, or minutes on a busy machine
 def test_a_study_whose_answers_are_lost_again_and_again_is_the_same(small):
     expected, commits = small("calm")
     assert {row[1].name for row in expected} == {"COMPLETE", "PRUNED"}
