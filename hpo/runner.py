@@ -105,12 +105,12 @@ def run(spec: StudySpec, runs: Path, trackers: Sequence[Tracker] = ()) -> RunRes
             with (
                 contextlib.closing(oracle),
                 _signals(oracle, engine, storage, tracker),
-                helm.at_work(oracle),
+                helm.serving(oracle),
                 _mps(spec, directory, tracker.message),
                 contextlib.closing(dashboard),
             ):
                 engine.run(oracle)
-                while not helm.over():
+                while not helm.should_finish():
                     engine.run(oracle)
             from hpo.reports.end_of_run import close_study  # plotly and more, which a start need not wait for
 

@@ -25,9 +25,10 @@ What the trials reported is kept. So does the Fail button of optuna-dashboard.
 @click.argument("trials", metavar="N...", nargs=-1, required=True, type=click.IntRange(min=0))
 @runs_option
 def kill(study: str, trials: tuple[int, ...], runs: Path) -> None:
-    """End trials that run, and try them no more.
+    """Kill running trials; they are not retried.
 
-    They fail (cause: killed) and count against the budget. With the inline engine a trial ends at its next report."""
+    They fail (cause: killed) and count against the budget. With the inline engine a trial ends at its next report.
+    """
     from hpo.control.client import kill as ask
 
     name = find_study(runs, study)

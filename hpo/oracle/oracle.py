@@ -182,7 +182,7 @@ class Oracle:
             stop = self._pruning.should_prune(running.trial)
             if stop and not self._warm.guards(running.origin, len(running.steps)):
                 return Stop(f"the pruner {self.spec.pruner.name} stopped it at step {step}")
-            if number in self._warm.misled:
+            if number in self._warm.disproved_trials:
                 return Stop(f"the earlier study '{running.origin['from']}', whose configuration it tries, misleads")
         except UpdateFinishedTrialError:
             return Stop(self._doomed.setdefault(number, ENDED_OUTSIDE))

@@ -161,7 +161,7 @@ def test_the_daemon_of_a_killed_driver_is_taken_over(installed: Installed, tmp_p
     code = f"""
         import sys, tempfile, time
         from pathlib import Path
-        from hpo.mps import mps
+        from hpo.machine.mps import mps
         tempfile.tempdir = {str(installed.temporary)!r}
         with mps(Path({str(tmp_path)!r})):
             print("started", flush=True)
