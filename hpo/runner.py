@@ -221,13 +221,13 @@ def _drive(opened: _OpenStudy) -> None:
     with (
         contextlib.closing(oracle),
         _signals(opened),
-        server.at_work(oracle.control),
+        server.serving(oracle.control),
         gpu_sharing_service(oracle.spec, opened.directory, opened.tracker.message),
         contextlib.closing(opened.dashboard),
     ):
         engine.run(oracle)
         # The budget may have been extended while the engine ended.
-        while not server.over():
+        while not server.should_finish():
             engine.run(oracle)
 
 

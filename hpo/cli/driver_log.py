@@ -1,4 +1,4 @@
-"""`runs/<study>/driver.log`: what a run says, whatever its terminal shows, for `hpo logs`."""
+"""Log of the driver: `runs/<study>/driver.log` holds what a run says, for `hpo logs`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 
 class DriverLog(LineProgress):
-    """Appends to the log of the study in `directory`, each line with its time; the first says who began the run, and
-    with which `command`. The file is opened with the first line, which no run has that finds the study locked."""
+    """Tracker that appends each line, with its time, to the log of a study.
+
+    The first line says who began the run, and with which command. The file is opened with the first line, so that a run
+    that finds the study locked writes nothing.
+    """
 
     def __init__(
         self, spec: StudySpec, directory: Path, command: str, seconds_left: Callable[[], float | None] = lambda: None
@@ -30,17 +33,19 @@ class DriverLog(LineProgress):
         self._file: IO[str] | None = None
 
     def study_started(self, progress: Progress) -> None:
+        """Log the number of trials that are finished already."""
         super().study_started(progress)
         self.say(f"begins with {self.count} trials finished")
 
     def say(self, line: str) -> None:
+        """Log a line."""
         if self._file is None:
             self._file = self._path.open("a", encoding="utf-8", buffering=1)
             self._write(f"--- {socket.gethostname()}, process {os.getpid()}: {self._command}")
         self._write(line)
 
     def ends(self, verdict: str) -> None:
-        """The last words of a run; one that never began has none."""
+        """Log how the run ended, and close the file; a run that never began logs nothing."""
         if self._file is not None:
             self.say(" ".join(verdict.split()))
             self._file.close()

@@ -1,4 +1,4 @@
-"""`hpo export-knowledge`: what studies found, in one small file for another machine."""
+"""`hpo export-knowledge`: results of studies in one small file for another machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpo.errors import HpoError, StudyNotFound
     "export-knowledge",
     epilog="""\b
 Examples:
-  hpo export-knowledge -o knowledge.json             of every study of the runs folder
+  hpo export-knowledge -o knowledge.json             all studies of the runs folder
   hpo export-knowledge glaucoma abr -o knowledge.json
   hpo export-knowledge glaucoma --trials 5 | ssh gpu 'cat > knowledge.json'
 
@@ -26,21 +26,28 @@ study begins from it.
 """,
 )
 @click.argument("studies", nargs=-1, metavar="[STUDY]...")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Else stdout.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="File to write.  [default: stdout]",
+)
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=20,
     show_default=True,
     metavar="N",
-    help="So many configurations of a study, the best.",
+    help="Number of configurations of each study, the best first.",
 )
 @runs_option
 def export_knowledge(studies: tuple[str, ...], output: Path | None, trials: int, runs: Path) -> None:
-    """Write what studies found into one small file.
+    """Export the results of studies into one small file.
 
-    It holds their search spaces and best configurations, no paths, no constants and no passwords. STUDY is a name in
-    the runs folder or a YAML; by default all studies that have a complete trial."""
+    The file holds their search spaces and best configurations, but no paths, constants or passwords. STUDY is a name in
+    the runs folder or a YAML; by default all studies that have a complete trial are exported.
+    """
     from hpo.warm_start.export import entry_of
     from hpo.warm_start.knowledge_file import dump
 

@@ -23,14 +23,15 @@ YAML goes on to the larger of its own budget and this one.
 """
 )
 @click.argument("study")
-@click.option("--trials", metavar="+N", help="So many more trials, or N in all.")
-@click.option("--hours", metavar="+H", help="So many more hours of wall time.")
-@click.option("--gpu-hours", metavar="+H", help="So many more GPU hours.")
+@click.option("--trials", metavar="+N", help="Trials: +N more, or N in all.")
+@click.option("--hours", metavar="+H", help="Hours of wall time: +H more, or H in all.")
+@click.option("--gpu-hours", metavar="+H", help="GPU hours: +H more, or H in all.")
 @runs_option
 def extend(study: str, trials: str | None, hours: str | None, gpu_hours: str | None, runs: Path) -> None:
-    """Give a study a larger budget, also while it runs.
+    """Extend the budget of a study, also while it runs.
 
-    A study that has finished can be extended too, and goes on with the next `hpo run`."""
+    A study that has finished can be extended too, and goes on with the next `hpo run`.
+    """
     from hpo.control.client import extend as ask
 
     name = find_study(runs, study)

@@ -1,4 +1,4 @@
-"""`hpo import-knowledge`: keep what studies of another machine found, for warm starts here."""
+"""`hpo import-knowledge`: results of studies of another machine, for warm starts here."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ Examples:
 def import_knowledge(file: Path, runs: Path) -> None:
     """Import results of studies run elsewhere.
 
-    FILE is one that `hpo export-knowledge` wrote. It is data alone: nothing in it is run. The same file again changes
-    nothing; a later one of the same study takes the place of the earlier."""
+    FILE was written by `hpo export-knowledge`. It is data alone: nothing in it is run. The same file again changes
+    nothing, and a later export of the same study replaces the earlier one.
+    """
     from hpo.warm_start.knowledge_file import read, write
 
     for entry, fresh in write(runs, read(file)):

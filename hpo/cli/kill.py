@@ -27,7 +27,8 @@ What the trials reported is kept. So does the Fail button of optuna-dashboard.
 def kill(study: str, trials: tuple[int, ...], runs: Path) -> None:
     """Kill running trials; they are not retried.
 
-    They fail (cause: killed) and count against the budget. With the inline engine a trial ends at its next report."""
+    They fail (cause: killed) and count against the budget. With the inline engine a trial ends at its next report.
+    """
     from hpo.control.client import kill as ask
 
     name = find_study(runs, study)

@@ -35,18 +35,18 @@ Examples:
 """
 )
 @study_argument
-@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="What trial N printed.")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing until the driver, or the trial, ends.")
+@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Print the output of trial N.")
+@click.option("-f", "--follow", is_flag=True, help="Continue until the driver, or the trial, ends.")
 @click.option(
     "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, metavar="N", help="The last N lines."
 )
 @runs_option
 def logs(study: str | None, trial: int | None, follow: bool, lines: int, runs: Path) -> None:
-    """Show what a study or a trial has printed.
+    """Print the log of a study, or the output of a trial.
 
-    Of a study: every finished trial and all that its drivers said, run after run, whatever their terminals showed.
-    Of a trial: its own output, and on stderr where its error is. The study may run on any machine that sees the
-    folder."""
+    The log of a study has every finished trial and all messages of its drivers, run after run. The output of a trial is
+    followed, on stderr, by the place of its error. The study may run on any machine that sees the folder.
+    """
     name = find_study(runs, study)
     directory = layout.study_directory(runs, name)
     try:
@@ -108,7 +108,7 @@ def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int
 
 
 def _elsewhere(directory: Path) -> str:
-    """Between trials a worker prints into a file of its own."""
+    """Return a sentence about what workers printed between trials, into files of their own."""
     workers = layout.workers_directory(directory)
     found = sorted(path.name for path in workers.glob("*.log") if path.stat().st_size) if workers.is_dir() else []
     return f"; what workers printed outside of trials: {workers} ({listing(found)})" if found else ""
@@ -124,7 +124,7 @@ def _note_error(folder: Path, number: int, state: str) -> None:
 
 
 def _print(path: Path, lines: int, ended: Callable[[], bool] | None) -> None:
-    """The last lines of a file, and with `ended` what comes to it until that is so."""
+    """Print the last lines of a file; with `ended` also what is added until that returns True."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     position = _start_of_last(path, lines) if path.exists() else 0
     looked, last = float("-inf"), float("inf")
@@ -141,7 +141,7 @@ def _print(path: Path, lines: int, ended: Callable[[], bool] | None) -> None:
 
 
 def _print_from(path: Path, position: int, decoder: codecs.IncrementalDecoder) -> int:
-    """Returns where the file ends now. One that has become shorter was begun anew."""
+    """Print a file from a position, and return where it ends; a file that became shorter is begun anew."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -154,7 +154,7 @@ def _print_from(path: Path, position: int, decoder: codecs.IncrementalDecoder) -
 
 
 def _start_of_last(path: Path, lines: int) -> int:
-    """Where the last `lines` lines of a file begin; its last line may lack the end."""
+    """Return where the last `lines` lines of a file begin; its last line may lack the end."""
     with path.open("rb") as file:
         start = size = file.seek(0, os.SEEK_END)
         tail = b""

@@ -14,9 +14,9 @@ from hpo.cli.common import answer_or_error, find_study, follow_up, runs_option
 @click.command(
     epilog="""\b
 Examples:
-  hpo pause quickstart              running trials go to their end
-  hpo pause quickstart --now        they end at their next report, and are tried again
-  hpo resume quickstart             and it goes on
+  hpo pause quickstart              running trials run to their end
+  hpo pause quickstart --now        they end at their next report, and are retried
+  hpo resume quickstart             the study goes on
 
 \b
 The driver stays where it is and waits; its GPUs are free once no trial runs.
@@ -25,12 +25,13 @@ queue ends at once (exit code 4).
 """
 )
 @click.argument("study")
-@click.option("--now", is_flag=True, help="Running trials end at their next report and are tried again later.")
+@click.option("--now", is_flag=True, help="Running trials end at their next report and are retried later.")
 @runs_option
 def pause(study: str, now: bool, runs: Path) -> None:
-    """Let a study start no new trials.
+    """Pause a study: no new trials start.
 
-    STUDY is a name in the runs folder or a YAML. The study may run on any machine that sees the folder."""
+    STUDY is a name in the runs folder or a YAML. The study may run on any machine that sees the folder.
+    """
     from hpo.control.client import pause as ask
 
     name = find_study(runs, study)

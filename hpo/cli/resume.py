@@ -20,9 +20,10 @@ Examples:
 @click.argument("study")
 @runs_option
 def resume(study: str, runs: Path) -> None:
-    """Let a paused study go on.
+    """Resume a paused study.
 
-    If no driver is at work on it, the next `hpo run` or `hpo submit` no longer waits."""
+    If no driver is running, the next `hpo run` or `hpo submit` no longer waits.
+    """
     from hpo.control.client import resume as ask
 
     name = find_study(runs, study)

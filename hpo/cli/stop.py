@@ -23,7 +23,7 @@ Examples:
   hpo stop quickstart --wait        returns when the report is written
 
 \b
-As Ctrl-C once or twice: what ran is tried again by the next `hpo run`.
+The next `hpo run` retries the trials that were running.
 The driver exits with code 4, and a queue does not start its job again.
 Exit code: 0 it is being stopped, or nothing runs; 1 a job still waits in a
 queue (the command that cancels it is named), or the driver does not answer.
@@ -34,9 +34,10 @@ queue (the command that cancels it is named), or the driver does not answer.
 @click.option("--wait", is_flag=True, help="Return when the run has ended, and say where the study stands.")
 @runs_option
 def stop(study: str, now: bool, wait: bool, runs: Path) -> None:
-    """End a run of a study, as Ctrl-C does.
+    """Stop the run of a study, as Ctrl-C does.
 
-    STUDY is a name in the runs folder or a YAML. The study may run on any machine that sees the folder."""
+    STUDY is a name in the runs folder or a YAML. The study may run on any machine that sees the folder.
+    """
     from hpo.control.client import stop as ask
     from hpo.storage.driver_lock import driver_of
 
@@ -65,10 +66,10 @@ def stop(study: str, now: bool, wait: bool, runs: Path) -> None:
 
 def _nobody(directory: Path, name: str) -> None:
     """No driver; perhaps one will come from a queue."""
-    from hpo.cluster.jobs import alive, jobs_of
+    from hpo.cluster.jobs import active_jobs, jobs_of
 
     nobody = f"no driver is at work on study '{name}'"
-    if jobs := alive(jobs_of(directory)):
+    if jobs := active_jobs(jobs_of(directory)):
         lines = [f"{job.label} is {state}; `{job.cancel_command}` cancels it" for job, state in jobs]
         raise HpoError("\n".join([f"{nobody}, but:", *lines]))
     click.echo(f"{nobody}: there is nothing to stop")

@@ -73,7 +73,8 @@ def submit(
 ) -> int:
     """Submit a study to SLURM or PBS.
 
-    The study is checked first. The job is put in the queue again until its budget is spent."""
+    The study is checked first. The job is put in the queue again until its budget is spent.
+    """
     from hpo.cluster import submit as action
 
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")

@@ -1,0 +1,1 @@
+"""Studies as jobs of SLURM and PBS: requests, scripts, submission and states."""

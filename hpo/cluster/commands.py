@@ -1,4 +1,4 @@
-"""Commands of a queue, called so that none of them keeps the user waiting."""
+"""Calls of a queue's commands, with time limits so that none keeps the user waiting."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 
 from hpo.errors import HpoError
 
-SECONDS_TO_ASK = 2.0
+QUERY_TIMEOUT = 2.0
 # A busy queue may take its time over a submission.
-SECONDS_TO_SUBMIT = 60.0
+SUBMIT_TIMEOUT = 60.0
 
 
-def asked(command: Sequence[str]) -> str:
-    """What a command prints; nothing if it is not here, fails or takes more than 2 s."""
+def run_query(command: Sequence[str]) -> str:
+    """Return what a command prints; empty if it is not here, fails or takes longer than QUERY_TIMEOUT."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=SECONDS_TO_ASK, check=False
+            command, capture_output=True, text=True, errors="replace", timeout=QUERY_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout
 
 
-def submitted(command: Sequence[str], cwd: Path) -> str:
-    """What the command that submits a job prints. Raises HpoError with what it says if it fails."""
+def run_submission(command: Sequence[str], cwd: Path) -> str:
+    """Return what the command that submits a job prints; HpoError with its message if it fails."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=SECONDS_TO_SUBMIT, check=False, cwd=cwd
+            command, capture_output=True, text=True, errors="replace", timeout=SUBMIT_TIMEOUT, check=False, cwd=cwd
         )
     except FileNotFoundError:
         raise HpoError(

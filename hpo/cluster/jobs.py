@@ -1,4 +1,4 @@
-"""The jobs of a study: runs/<study>/jobs/jobs.jsonl has a line for each that was submitted."""
+"""Jobs of a study: runs/<study>/jobs/jobs.jsonl has a line for each that was submitted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ _LAST = 10
 
 @dataclass(frozen=True)
 class Job:
-    """`queue`: slurm or pbs. `submitted`: seconds since the epoch. `command`: what submitted it."""
+    """A submitted job.
+
+    Attributes:
+        queue: slurm or pbs.
+        id: Id that the queue gave it.
+        submitted: Seconds since the epoch.
+        script: Path of its script.
+        command: Command that submitted it.
+    """
 
     queue: str
     id: str
@@ -30,29 +38,32 @@ class Job:
 
     @property
     def label(self) -> str:
-        """`SLURM job 17`"""
+        """Name for messages, such as `SLURM job 17`."""
         return f"{QUEUES[self.queue]} job {self.id}"
 
     @property
     def cancel_command(self) -> str:
+        """Command that cancels the job."""
         return f"{'scancel' if self.queue == 'slurm' else 'qdel'} {self.id}"
 
     @property
     def watch_command(self) -> str:
+        """Command that shows the job."""
         return f"{'squeue -j' if self.queue == 'slurm' else 'qstat'} {self.id}"
 
     def state(self) -> str | None:
-        """PENDING, RUNNING and so on; None if the queue no longer has it, or cannot be asked here. At most 2 s."""
+        """Return PENDING, RUNNING and so on; None if the queue no longer has it or does not answer within 2 s."""
         return states_of([self]).get(self.id)
 
 
-def note(study_directory: Path, job: Job) -> None:
+def record_job(study_directory: Path, job: Job) -> None:
+    """Add a job to the list of its study."""
     with (study_directory / layout.JOBS / JOBS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(job)) + "\n")
 
 
 def jobs_of(study_directory: Path) -> list[Job]:
-    """The jobs that were submitted for a study, the newest last; lines that are no job's are left out."""
+    """Return the jobs of a study, the newest last; lines that hold no job are left out."""
     try:
         lines = (study_directory / layout.JOBS / JOBS_FILE).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -76,7 +87,7 @@ def _job(line: str) -> Job | None:
 
 
 def states_of(jobs: Sequence[Job]) -> dict[str, str]:
-    """The states of those that wait or run, by id, the newest ones asked after. At most 2 s a queue."""
+    """Return the states of the jobs that wait or run, by id; takes at most 2 s for each queue."""
     found: dict[str, str] = {}
     for name, queue in (("slurm", slurm), ("pbs", pbs)):
         ids = [job.id for job in jobs if job.queue == name][-_LAST:]
@@ -86,12 +97,12 @@ def states_of(jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def state_of(entry: Job | Mapping[str, Any]) -> str | None:
-    """`Job.state` of a job, or of a line of jobs.jsonl."""
+    """Return `Job.state` of a job, or of a line of jobs.jsonl."""
     job = entry if isinstance(entry, Job) else _job(json.dumps(dict(entry)))
     return None if job is None else job.state()
 
 
-def alive(jobs: Sequence[Job]) -> list[tuple[Job, str]]:
-    """The jobs that wait or run, each with its state."""
+def active_jobs(jobs: Sequence[Job]) -> list[tuple[Job, str]]:
+    """Return the jobs that wait or run, each with its state."""
     states = states_of(jobs)
     return [(job, states[job.id]) for job in jobs if job.id in states]

@@ -1,4 +1,4 @@
-"""PBS Professional and OpenPBS: qsub and qstat. A job of a study waits for the one that was submitted before it."""
+"""Commands of PBS Professional and OpenPBS: qsub and qstat. A job of a study waits for the one before it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cluster.commands import asked, submitted
+from hpo.cluster.commands import run_query, run_submission
 
 COMMAND = "qsub"
 
@@ -24,16 +24,16 @@ _STATES = {
 
 
 def submit(script: Path, cwd: Path, after: str | None = None) -> str:
-    """Submits a script, to wait for the end of the job `after`, and returns the job's id. Raises HpoError."""
+    """Submit a script, to start after the end of the job `after`; return the job's id. Raises HpoError."""
     depends = ["-W", f"depend=afterany:{after}"] if after else []
-    return submitted([COMMAND, *depends, str(script)], cwd).splitlines()[-1].strip()
+    return run_submission([COMMAND, *depends, str(script)], cwd).splitlines()[-1].strip()
 
 
 def states(ids: Sequence[str]) -> dict[str, str]:
-    """Of the jobs that wait or run: PENDING, RUNNING, HELD and so on."""
+    """Return the states of the jobs that wait or run, by id: PENDING, RUNNING, HELD and so on."""
     found: dict[str, str] = {}
     wanted = {job.partition(".")[0]: job for job in ids}
-    for text in re.split(r"^Job Id: *", asked(["qstat", "-f", *ids]), flags=re.MULTILINE)[1:]:
+    for text in re.split(r"^Job Id: *", run_query(["qstat", "-f", *ids]), flags=re.MULTILINE)[1:]:
         state = re.search(r"^\s*job_state = (\w)", text, re.MULTILINE)
         job = wanted.get(text.split()[0].partition(".")[0])
         if job is not None and state is not None and state[1] in _STATES:

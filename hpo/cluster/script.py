@@ -1,4 +1,4 @@
-"""The job script, from the templates of the queues."""
+"""Job scripts, made from the templates of the queues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Script:
-    """`path` and `log`: where it is to lie, and where what it says goes. `text`: the whole script."""
+    """A job script.
+
+    Attributes:
+        path: File that it is written to.
+        log: File for what it prints.
+        text: Content.
+    """
 
     path: Path
     log: Path
@@ -38,8 +44,21 @@ def write(
     python: str,
     needs_gpu: bool,
 ) -> Script:
-    """The script of a job called `name` that calls `hpo run` with `arguments` in the folder `cwd`, for the study of
-    `directory`; `stamp` names its files. Nothing is written to disk. Raises InvalidJobRequest."""
+    """Return the script of a job that runs `hpo run`. Nothing is written to disk.
+
+    Args:
+        request: What the job asks of the queue.
+        name: Name of the job.
+        directory: Folder of the study.
+        stamp: First part of the names of its files.
+        arguments: Arguments of `hpo run`.
+        cwd: Folder in which it is called.
+        python: Interpreter.
+        needs_gpu: True if trials use a GPU.
+
+    Raises:
+        InvalidJobRequest: A path cannot be written into a script, or PBS has no time limit.
+    """
     jobs = directory / layout.JOBS
     path, log, token, ray_log = (jobs / f"{stamp}{suffix}" for suffix in (".sh", ".log", ".token", ".ray"))
     for written in (path, cwd):
@@ -97,7 +116,7 @@ def write(
 
 
 def _directive(path: Path) -> str:
-    """A path after #SBATCH: `%` stands for itself, and spaces do not end it."""
+    """Return a path for use after #SBATCH: `%` stands for itself, and spaces do not end it."""
     text = str(path).replace("%", "%%")
     if shlex.quote(text.replace("%", "")) == text.replace("%", ""):
         return text

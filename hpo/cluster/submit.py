@@ -1,4 +1,4 @@
-"""A study as a job of a queueing system: checked, written as a script, submitted."""
+"""Submission of a study as a job: checked, written as a script, given to the queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import ModuleType
 from hpo import layout
 from hpo.cluster import pbs, slurm
 from hpo.cluster.job_request import JobRequest
-from hpo.cluster.jobs import Job, alive, jobs_of, note
+from hpo.cluster.jobs import Job, active_jobs, jobs_of, record_job
 from hpo.cluster.script import Script, write
 from hpo.control.requests import read_steering
 from hpo.errors import HpoError, InvalidJobRequest, StudyChanged
@@ -32,8 +32,17 @@ _QUEUES: dict[str, ModuleType] = {"slurm": slurm, "pbs": pbs}
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that is ready to be submitted. `request`: with all that was left open, but what the queue decides.
-    `warnings`: what is likely not meant. `earlier`: jobs of the study that wait or run, with their states."""
+    """A job that is ready to be submitted.
+
+    Attributes:
+        study: Name of the study.
+        directory: Folder of the study.
+        cwd: Folder in which the job runs.
+        request: Request with the defaults filled in, except those of the queue.
+        script: Script of the job.
+        warnings: Sentences about what is probably a mistake.
+        earlier: Jobs of the study that wait or run, with their states.
+    """
 
     study: str
     directory: Path
@@ -45,8 +54,14 @@ class Submission:
 
 
 def prepare(study: str, overrides: Sequence[str], request: JobRequest, runs: Path) -> Submission:
-    """Checks the study and what is asked for, and writes the script, but not to disk.
-    Raises SpecError, StudyChanged, InvalidJobRequest, HpoError."""
+    """Check the study and the request, and make the script, but do not write it to disk.
+
+    Raises:
+        SpecError: The study has mistakes.
+        StudyChanged: The study has trials of another search.
+        InvalidJobRequest: The request cannot be met.
+        HpoError: The runs folder cannot be read.
+    """
     spec = load_spec(study, overrides)
     request = replace(request, queue=request.queue or _queue_here())
     if request.cpus is None and spec.engine.workers is not None:
@@ -78,14 +93,17 @@ def prepare(study: str, overrides: Sequence[str], request: JobRequest, runs: Pat
         python=sys.executable,
         needs_gpu=bool(spec.engine.gpu),
     )
-    earlier = tuple(alive(jobs_of(directory)))
-    warnings = (*_warnings(spec, request), *_in_the_way(spec.name, directory, earlier))
+    earlier = tuple(active_jobs(jobs_of(directory)))
+    warnings = (*_warnings(spec, request), *_conflicts(spec.name, directory, earlier))
     return Submission(spec.name, directory, cwd, request, script, warnings, earlier)
 
 
 def submit(submission: Submission, command: str) -> Job:
-    """Writes the script and gives it to the queue; `command` is what is noted of where it comes from.
-    Raises HpoError if the queue refuses it; then the script is removed."""
+    """Write the script and give it to the queue; `command` is recorded as what submitted it.
+
+    Raises:
+        HpoError: The queue refuses the job; the script is removed then.
+    """
     script, queue = submission.script, submission.request.queue or ""
     try:
         script.path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,12 +118,12 @@ def submit(submission: Submission, command: str) -> Job:
         script.path.unlink()
         raise
     job = Job(queue, number, time.time(), str(script.path), redact(command))
-    note(submission.directory, job)
+    record_job(submission.directory, job)
     return job
 
 
-def _in_the_way(name: str, directory: Path, earlier: Sequence[tuple[Job, str]]) -> Iterator[str]:
-    """What may end the job as soon as it starts."""
+def _conflicts(name: str, directory: Path, earlier: Sequence[tuple[Job, str]]) -> Iterator[str]:
+    """Yield sentences about what may end the job as soon as it starts."""
     if read_steering(directory).paused:
         yield f"the study is paused, and its jobs end at once; `hpo resume {name}` goes on"
     driver = driver_of(directory)
@@ -115,7 +133,7 @@ def _in_the_way(name: str, directory: Path, earlier: Sequence[tuple[Job, str]]) 
 
 
 def job_name(directory: Path) -> str:
-    """`hpo-<study>-<mark>`; the mark tells runs folders apart that have studies of one name."""
+    """Return `hpo-<study>-<mark>`; the mark is different for each runs folder."""
     mark = hashlib.sha256(os.fsencode(directory.parent.resolve())).hexdigest()[:6]
     return f"hpo-{directory.name}-{mark}"
 
@@ -137,7 +155,7 @@ def _arguments(spec: StudySpec, overrides: Sequence[str], runs: Path) -> list[st
 
 
 def _stamp(directory: Path) -> str:
-    """Of the time, and not yet taken."""
+    """Return a name made from the time that no other script of the study has."""
     now = time.strftime("%Y%m%d-%H%M%S")
     names = [now, *(f"{now}-{number}" for number in range(2, 1000))]
     return next(name for name in names if not (directory / layout.JOBS / f"{name}.sh").exists())

@@ -1,0 +1,1 @@
+"""Requests of `hpo pause`, `stop`, `kill` and `extend` to the driver of a study."""

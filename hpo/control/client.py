@@ -1,4 +1,4 @@
-"""What `hpo pause` and others do: ask the driver of a study, or where none is at work, note it for the next one."""
+"""Requests to the driver of a study; without a driver they are recorded for the next one."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _MOST_CHANGES = 5
 
 
 def pause(directory: Path, now: bool = False) -> tuple[Answer, bool]:
-    """Of the study in `directory`; also returns whether a driver was asked. Raises ControlError."""
+    """Pause the study in `directory`; return the answer, and True if a driver gave it. Raises ControlError."""
     return _steer(directory, "pause", {"now": now}, lambda _: _note_pause(directory))
 
 
 def resume(directory: Path) -> tuple[Answer, bool]:
-    """As `pause`."""
+    """Resume the study in `directory`; return the answer, and True if a driver gave it. Raises ControlError."""
     return _steer(directory, "resume", {}, lambda _: _note_resume(directory))
 
 
 def stop(directory: Path, now: bool = False) -> Answer | None:
-    """None: no driver is at work. Raises ControlError."""
+    """Stop the run of a study; return None if no driver is running. Raises ControlError."""
     return _ask(directory, "stop", {"now": now}, requests.new_id())
 
 
 def kill(directory: Path, numbers: list[int]) -> Answer | None:
-    """None: no driver is at work. Raises ControlError."""
+    """Kill running trials of a study; return None if no driver is running. Raises ControlError."""
     return _ask(directory, "kill", {"trials": numbers}, requests.new_id())
 
 
 def extend(directory: Path, wanted: Mapping[str, str]) -> tuple[Answer, bool]:
-    """As `pause`. `wanted`: see `hpo.control.requests.extended`."""
+    """Extend the budget of a study by `wanted` (`extended_budget`); return as `pause`. Raises ControlError."""
     return _steer(directory, "extend", wanted, lambda id: _note_extension(directory, wanted, id))
 
 
@@ -72,7 +72,7 @@ def _ask(directory: Path, action: str, arguments: Mapping[str, Any], id: str) ->
             raise ControlError(
                 f"{directory / layout.LOCK} cannot be opened: {error.strerror}. Who may write there may steer the study"
             ) from error
-        if (answer := requests.ask(directory, action, arguments, id=id)) is not None:
+        if (answer := requests.send_request(directory, action, arguments, id=id)) is not None:
             return answer
     raise ControlError(f"drivers of study '{directory.name}' begin and end all the time; try again")
 
@@ -84,7 +84,7 @@ def _note_pause(directory: Path) -> Answer:
     kept = requests.read_steering(directory)
     if kept.paused is not None:
         return Answer(f"study '{directory.name}' is paused already, {kept.paused}; no driver is at work on it")
-    requests.write_steering(directory, replace(kept, paused=Pause(time.time(), requests.oneself())))
+    requests.write_steering(directory, replace(kept, paused=Pause(time.time(), requests.user_and_host())))
     return Answer(f"study '{directory.name}' is paused; no driver is at work on it, and the next one will wait")
 
 
@@ -101,7 +101,7 @@ def _note_extension(directory: Path, wanted: Mapping[str, str], id: str) -> Answ
     if id in kept.answered:  # a driver did it, and died before it said so
         return Answer(kept.answered[id])
     spec = load_spec(directory / layout.SPEC, locate=False)
-    after = requests.extended(directory.name, spec.budget, wanted)
+    after = requests.extended_budget(directory.name, spec.budget, wanted)
     requests.write_steering(directory, requests.extend_steering(kept, after))
     requests.record(requests.with_budget(spec, after), directory)
-    return Answer(f"{requests.extension_said(directory.name, spec.budget, after)}; no driver is at work on it")
+    return Answer(f"{requests.extension_sentence(directory.name, spec.budget, after)}; no driver is at work on it")

@@ -1,8 +1,9 @@
-"""What `hpo pause`, `stop`, `kill` and `extend` leave in a study's folder for its driver, and what outlives the driver.
+"""Requests of `hpo pause`, `stop`, `kill` and `extend` to the driver of a study, and what outlives the driver.
 
-A request is a file in `requests/`, written whole or not at all; the driver answers with a file beside it, and the one
-who asked takes both away. Nothing but the folder is needed, so a request may come from any machine that sees it, and
-whoever may write there may steer. `steering.json` is written by whoever holds the driver's lock, and by nobody else."""
+A request is a file in `requests/`, written whole or not at all. The driver answers with a file beside it, and the
+sender removes both. Nothing but the folder is needed, so a request may come from any machine that sees it. Everybody
+who may write there may control the study. `steering.json` is written only by the process that holds the driver's lock.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
 ACTIONS = ("pause", "resume", "stop", "kill", "extend")
 # Of a request that no driver has answered, how long it is waited for: a folder of a network may be slow.
-PATIENCE = 10.0
+ANSWER_TIMEOUT = 10.0
 # How often an answer is looked for, the driver is, and a network's folder is asked what is new in it.
-_LOOK, _DRIVER, _REFRESH = 0.05, 1.0, 0.5
+_POLL_SECONDS, _DRIVER_POLL_SECONDS, _REFRESH_SECONDS = 0.05, 1.0, 0.5
 _ANSWER = ".answer.json"
 _MOST_BYTES = 65536
 # How many requests are remembered, so that none is obeyed twice if a driver dies before it has answered.
@@ -47,7 +48,15 @@ LIMITS = {"trials": "trials", "hours": "hours", "gpu_hours": "GPU hours"}
 
 @dataclass(frozen=True)
 class Request:
-    """`id`: the name of its file, without the ending. `by`: user@host. `sent`: seconds since the epoch, there."""
+    """A request to the driver.
+
+    Attributes:
+        id: Name of its file, without the ending.
+        action: One of ACTIONS.
+        arguments: Arguments of the action.
+        by: user@host of the sender.
+        sent: Seconds since the epoch, by the sender's clock.
+    """
 
     id: str
     action: str
@@ -58,7 +67,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`said`: a sentence. `ok`: what was asked was done, or was so already."""
+    """Answer to a request: the sentence `said`, and `ok` if what was asked is so now."""
 
     said: str
     ok: bool = True
@@ -66,7 +75,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pause:
-    """`since`: seconds since the epoch. `by`: user@host."""
+    """A pause, with its beginning in seconds since the epoch, and the user@host who asked for it."""
 
     since: float
     by: str
@@ -77,32 +86,40 @@ class Pause:
 
 @dataclass(frozen=True)
 class Steering:
-    """`budget`: limits that were extended, as they are now, by the names of study.yaml. `answered`: what was said to
-    the last requests that must not be obeyed twice."""
+    """State that outlives the driver: the content of `steering.json`.
+
+    Attributes:
+        paused: The pause, if the study is paused.
+        budget: Limits that were extended, as they are now, by their names in study.yaml.
+        answered: Answers to the last requests that must not be carried out twice, by id.
+    """
 
     paused: Pause | None = None
     budget: Mapping[str, float] = field(default_factory=dict)
     answered: Mapping[str, str] = field(default_factory=dict)
 
     def remembering(self, id: str, said: str) -> Steering:
+        """Return this state with one more answer; the oldest ones are dropped."""
         answered = {**self.answered, id: said}
         return replace(self, answered=dict(list(answered.items())[-_REMEMBERED:]))
 
 
 def _whole_numbers(budget: Any) -> Any:
-    """Return the limits with trials as the integer that they are; `steering.json` has floats."""
+    """Return the limits with `trials` as an integer; `steering.json` holds floats."""
     is_whole = isinstance(budget, dict) and isinstance(budget.get("trials"), float) and budget["trials"].is_integer()
     return {**budget, "trials": int(budget["trials"])} if is_whole else budget
 
 
 class _SteeringFile(BaseModel):
+    """Content of `steering.json`."""
+
     paused: Pause | None
     budget: Annotated[Budget, BeforeValidator(_whole_numbers)]
     answered: dict[str, str]
 
 
-def oneself() -> str:
-    """user@host of this process."""
+def user_and_host() -> str:
+    """Return user@host of this process."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name
@@ -114,7 +131,7 @@ def oneself() -> str:
 
 
 def read_steering(directory: Path) -> Steering:
-    """Return what is kept in a study's folder; ControlError if the file holds something else."""
+    """Return the state kept in a study's folder; ControlError if the file holds something else."""
     path = directory / layout.STEERING
     try:
         kept = _SteeringFile.model_validate_json(path.read_bytes())
@@ -134,31 +151,36 @@ def read_steering(directory: Path) -> Steering:
 
 
 def write_steering(directory: Path, steering: Steering) -> None:
-    """Under the driver's lock alone."""
+    """Write the state; only the process that holds the driver's lock may."""
     write_atomically(directory / layout.STEERING, json.dumps(asdict(steering), indent=1))
 
 
 def effective(spec: StudySpec, steering: Steering) -> StudySpec:
-    """The spec with each limit of its budget at what it was extended to, if that is more. A limit that study.yaml does
-    not set stays unset."""
+    """Return the spec with the limits of its budget as they were extended, where that is more.
+
+    A limit that study.yaml does not set stays unset.
+    """
     now = spec.budget.model_dump()
     larger = {name: to for name, to in steering.budget.items() if now[name] is not None and to > now[name]}
     return with_budget(spec, Budget(**{**now, **_whole_trials(larger)})) if larger else spec
 
 
 def with_budget(spec: StudySpec, budget: Budget) -> StudySpec:
+    """Return the spec with another budget."""
     return spec.model_copy(update={"budget": budget})
 
 
 def record(spec: StudySpec, directory: Path) -> None:
-    """Writes the study as it runs into its folder, for all who read it."""
+    """Write the study as it runs into its folder, for all who read it."""
     write_atomically(directory / layout.SPEC, spec.to_yaml())
 
 
-def extended(name: str, budget: Budget, wanted: Mapping[str, Any]) -> Budget:
-    """The budget of study `name` with the limits `wanted`: "+50" is that many more, "150" that many in all.
+def extended_budget(name: str, budget: Budget, wanted: Mapping[str, Any]) -> Budget:
+    """Return the budget of study `name` with the limits `wanted`: "+50" is 50 more, "150" is 150 in all.
 
-    Raises ControlError, with the sentence for the user."""
+    Raises:
+        ControlError: With a sentence for the user.
+    """
     now = budget.model_dump()
     new: dict[str, float] = {}
     if not wanted:
@@ -192,13 +214,13 @@ def extended(name: str, budget: Budget, wanted: Mapping[str, Any]) -> Budget:
 
 
 def extend_steering(steering: Steering, budget: Budget) -> Steering:
-    """`steering`, with this budget kept in it."""
+    """Return the state with this budget kept in it."""
     limits = {name: float(amount) for name, amount in budget.model_dump().items() if name in LIMITS and amount}
     return replace(steering, budget={**steering.budget, **limits})
 
 
-def extension_said(name: str, before: Budget, after: Budget) -> str:
-    """`the budget of study 'toy' is now 150 trials (was 100)`."""
+def extension_sentence(name: str, before: Budget, after: Budget) -> str:
+    """Return a sentence such as `the budget of study 'toy' is now 150 trials (was 100)`."""
     old, new = before.model_dump(), after.model_dump()
     changes = [f"{new[key]:g} {word} (was {old[key]:g})" for key, word in LIMITS.items() if old[key] != new[key]]
     return f"the budget of study '{name}' is now {' and '.join(changes)}"
@@ -212,26 +234,38 @@ def _whole_trials(limits: Mapping[str, float]) -> dict[str, float]:
 
 
 def new_id() -> str:
-    """By their ids requests are sorted, and known if they are made again."""
+    """Return a new id; ids sort by time, and a request that is sent again keeps its id."""
     return f"{time.time_ns()}-{secrets.token_hex(4)}"
 
 
-def ask(
+def send_request(
     directory: Path,
     action: str,
     arguments: Mapping[str, Any],
-    patience: float | None = None,
+    timeout: float | None = None,
     by: str | None = None,
     id: str | None = None,
 ) -> Answer | None:
-    """What the driver at work on the study says to a request; None if it ended without a word. It may have done what
-    was asked all the same: whoever asks again does so with the same `id`.
+    """Send a request to the driver of a study and return its answer.
 
-    Raises ControlError if nothing came within `patience` seconds (None: PATIENCE), or the folder cannot be
-    written. `by`: who asks (None: `oneself`)."""
+    Args:
+        directory: Folder of the study.
+        action: One of ACTIONS.
+        arguments: Arguments of the action.
+        timeout: Seconds to wait for the answer; None: ANSWER_TIMEOUT.
+        by: Sender; None: `user_and_host()`.
+        id: Id of a request that is sent again; None: a new one.
+
+    Returns:
+        The answer; None if the driver ended without one. The driver may have done what was asked all the same, so the
+        request is sent again with the same `id`.
+
+    Raises:
+        ControlError: There was no answer in time, or the folder cannot be written.
+    """
     folder = directory / layout.REQUESTS
     name = id or new_id()
-    content = {"action": action, "arguments": dict(arguments), "by": by or oneself(), "sent": time.time()}
+    content = {"action": action, "arguments": dict(arguments), "by": by or user_and_host(), "sent": time.time()}
     request, reply = folder / f"{name}.json", folder / f"{name}{_ANSWER}"
     try:
         folder.mkdir(exist_ok=True)
@@ -242,31 +276,31 @@ def ask(
             "may write there may steer the study"
         ) from error
     try:
-        return _wait(directory, request, reply, PATIENCE if patience is None else patience)
+        return _wait(directory, request, reply, ANSWER_TIMEOUT if timeout is None else timeout)
     finally:
         for path in (request, reply):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-def _wait(directory: Path, request: Path, reply: Path, patience: float) -> Answer | None:
+def _wait(directory: Path, request: Path, reply: Path, timeout: float) -> Answer | None:
     began = time.monotonic()
     looked = refreshed = began
     while True:
         now = time.monotonic()
-        if now - refreshed > _REFRESH:
+        if now - refreshed > _REFRESH_SECONDS:
             refreshed = now
             refresh(reply.parent)
         if (answer := _answer_in(reply)) is not None:
             return answer
-        if now - looked > _DRIVER:
+        if now - looked > _DRIVER_POLL_SECONDS:
             looked = now
             if driver_of(directory) is None:
                 # Its last words may have come just now.
                 return _answer_in(reply)
-        if now - began > patience:
+        if now - began > timeout:
             break
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
     # Withdrawn; but it may have been answered in this very moment.
     request.unlink(missing_ok=True)
     if (answer := _answer_in(reply)) is not None:
@@ -274,7 +308,7 @@ def _wait(directory: Path, request: Path, reply: Path, patience: float) -> Answe
     driver = driver_of(directory) or {}
     who = f"process {driver.get('pid', '?')} on {driver.get('host', '?')}"
     raise ControlError(
-        f"the driver of study '{directory.name}' ({who}) did not answer within {patience:g} s: it may be starting, or "
+        f"the driver of study '{directory.name}' ({who}) did not answer within {timeout:g} s: it may be starting, or "
         f"hang, or {directory} may be seen late there. The request was withdrawn; try again, or stop it there with "
         f"`kill {driver.get('pid', 'PID')}`"
     )
@@ -292,8 +326,10 @@ def _answer_in(path: Path) -> Answer | None:
 
 
 def prepare_request_folder(directory: Path) -> Path:
-    """The folder of requests, made if need be, without those that nobody waits for any more: what a killed driver or a
-    killed command left there."""
+    """Return the folder of requests; make it if needed, and remove files that nobody waits for.
+
+    A killed driver or a killed command leaves such files there.
+    """
     folder = directory / layout.REQUESTS
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
@@ -301,14 +337,13 @@ def prepare_request_folder(directory: Path) -> Path:
         mark.touch()
         now = mark.stat().st_mtime  # by the clock of whoever holds the files
         for path in folder.iterdir():
-            if path == mark or now - path.stat().st_mtime > PATIENCE:
+            if path == mark or now - path.stat().st_mtime > ANSWER_TIMEOUT:
                 path.unlink()
     return folder
 
 
-def waiting(folder: Path) -> Iterator[Request | tuple[str, Answer]]:
-    """What has been asked and not been answered, in the order sent; of what is no request, its id and the answer to
-    it."""
+def pending_requests(folder: Path) -> Iterator[Request | tuple[str, Answer]]:
+    """Yield pending requests in the order sent; for an invalid file yield (id, error answer)."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
     for name in names:
         id = name.removesuffix(".json")
@@ -335,20 +370,20 @@ def waiting(folder: Path) -> Iterator[Request | tuple[str, Answer]]:
             yield id, Answer(f"{name} is no request; {said}", ok=False)
 
 
-def answer(folder: Path, id: str, answer: Answer) -> None:
-    """Leaves the answer, and takes the request away. Raises OSError."""
+def write_answer(folder: Path, id: str, answer: Answer) -> None:
+    """Write the answer and remove the request. Raises OSError."""
     write_atomically(folder / f"{id}{_ANSWER}", json.dumps(asdict(answer)))
     (folder / f"{id}.json").unlink(missing_ok=True)
 
 
 def refresh(folder: Path) -> None:
-    """A network's file system tells late what others have put into a folder, unless one changes something there."""
+    """Change the folder's time: network file systems show new files of others late otherwise."""
     with contextlib.suppress(OSError):
         os.utime(folder)
 
 
 def _read(path: Path) -> bytes:
-    """Of a plain file and no more than a request has: whatever else lies there must not hold the driver up."""
+    """Return the first bytes of a plain file; anything else there must not block the driver."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):

@@ -1,4 +1,4 @@
-"""Environment variables for a while: what libraries take their settings from."""
+"""Temporary environment variables, from which libraries take their settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 @contextlib.contextmanager
 def variables(settings: Mapping[str, str]) -> Iterator[None]:
-    """Of this process and of those that it starts meanwhile; afterwards they are as before."""
+    """Set variables for this process and for those that it starts meanwhile; restore them afterwards."""
     earlier = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

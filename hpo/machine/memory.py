@@ -1,6 +1,7 @@
-"""How much of the host's memory a process and what it started have held (Linux; elsewhere nobody knows).
+"""Peak memory of a process and of its children, on Linux; 0 on other systems.
 
-A worker lives over many trials, and the kernel's peak over all of them: `forget_peak` starts it anew."""
+A worker lives over many trials, and the kernel keeps the peak over all of them. `reset_peak` starts it anew.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +14,31 @@ _PROC = Path("/proc")
 _KIB = re.compile(r"^(VmHWM|VmRSS):\s+(\d+) kB$", re.MULTILINE)
 
 
-def forget_peak() -> None:
-    """From here on the peak of this process counts anew (proc(5): clear_refs)."""
+def reset_peak() -> None:
+    """Start a new peak of this process (proc(5): clear_refs)."""
     with contextlib.suppress(OSError):
         (_PROC / "self" / "clear_refs").write_text("5")
 
 
 def host_memory() -> int:
-    """Bytes: the most that this process has held since `forget_peak`, and the most of each process below it that
-    still runs. What several of them share is counted once for each. 0 where nobody knows."""
-    return sum(map(_peak, _family("self")))
+    """Return the peak memory of this process and of its running children, in bytes.
+
+    The peak of this process counts from `reset_peak`. Memory that processes share counts once for each of them.
+    Returns 0 where the system does not say.
+    """
+    return sum(map(_peak, _process_tree("self")))
 
 
-def _family(pid: str) -> Iterator[str]:
+def _process_tree(pid: str) -> Iterator[str]:
     yield pid
     for task in (_PROC / pid / "task").glob("*"):
         with contextlib.suppress(OSError):
             for child in (task / "children").read_text().split():
-                yield from _family(child)
+                yield from _process_tree(child)
 
 
 def _peak(pid: str) -> int:
-    """0 of a process that has just ended."""
+    """Return the peak of a process in bytes; 0 if it has just ended."""
     try:
         found: dict[str, str] = dict(_KIB.findall((_PROC / pid / "status").read_text()))
     except OSError:

@@ -1,11 +1,14 @@
-"""NVIDIA's Multi-Process Service, where the machine has it: kernels of several processes then run on a GPU at the
-same time. Without it the processes take turns, and packing pays only what one leaves idle between its turns.
+"""NVIDIA's Multi-Process Service (MPS), where the machine has it.
+
+With it, kernels of several processes run on a GPU at the same time. Without it the processes take turns, and sharing a
+GPU only fills the time that one leaves idle between its turns.
 
 Commands, variables and files are those of https://docs.nvidia.com/deploy/mps (release 615, its interface "v2").
 
-What it does not know: it sets no compute mode (that needs root), limits nobody's memory or multiprocessors, and cannot
-isolate: processes on one MPS server share its fate, so an illegal access to memory, or a worker killed in the middle
-of a kernel, can end its neighbours' trials too. Those are lost attempts, and are tried again."""
+It sets no compute mode (that needs root) and limits nobody's memory or multiprocessors. It does not isolate: an
+illegal access to memory, or a worker killed in the middle of a kernel, can end other processes on the same MPS server.
+Their trials are lost attempts, and are retried.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +38,16 @@ _STAY_SECONDS = 1.0
 
 @contextlib.contextmanager
 def mps(folder: Path, say: Callable[[str], None] = lambda sentence: None) -> Iterator[dict[str, str]]:
-    """The environment variables by which workers find the MPS daemon of this machine; none without one.
+    """Yield the environment variables by which workers find the MPS daemon of this machine; none without one.
 
-    A daemon that runs already (in $CUDA_MPS_PIPE_DIRECTORY, or where daemons are by default) is used and left running.
-    Else one is started, for as long as the context lasts, with its logs in `folder`. A driver that was killed leaves
-    its daemon behind; the next one with the same `folder` takes it over. Never raises: `say` is told, in a sentence,
-    what is used or why nothing is."""
+    A daemon that runs already (in $CUDA_MPS_PIPE_DIRECTORY, or at the default place) is used and left running.
+    Otherwise one is started for as long as the context lasts. A driver that was killed leaves its daemon behind, and
+    the next driver with the same `folder` takes it over. Never raises.
+
+    Args:
+        folder: Folder for the logs of a daemon that is started.
+        say: Called with a sentence that says what is used, or why nothing is.
+    """
     running = Path(os.environ.get(PIPES) or DEFAULT_PIPES)
     if _listens(running):
         say(f"trials that share a GPU use the NVIDIA MPS that runs already, in {running}")
@@ -67,14 +74,17 @@ def mps(folder: Path, say: Callable[[str], None] = lambda sentence: None) -> Ite
 
 
 def _pipes_of(folder: Path) -> Path:
-    """Where the daemon of `folder` has its pipes and sockets: on a local disk, as NVIDIA wants it (`folder` may be
-    seen by many machines), and short, for the name of a socket has 107 characters at most."""
+    """Return the folder of the pipes and sockets of the daemon of `folder`.
+
+    It is on a local disk, as NVIDIA requires, while `folder` may be seen by many machines. Its name is short: the path
+    of a socket has 107 characters at most.
+    """
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"hpo-mps-{os.getuid()}-{digest}"
 
 
 def _prepare(pipes: Path, logs: Path) -> str:
-    """Make the folders. Returns why that failed, as when somebody else's, or a link, is in the place of one."""
+    """Make the folders; return the reason if that fails, such as a folder of another user or a link."""
     try:
         pipes.mkdir(mode=0o700, exist_ok=True)
         logs.mkdir(parents=True, exist_ok=True)
@@ -85,10 +95,11 @@ def _prepare(pipes: Path, logs: Path) -> str:
 
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Of the daemon and of the commands to it.
+    """Return the environment of the daemon and of the commands to it.
 
-    CUDA_VISIBLE_DEVICES would renumber the GPUs for the workers, who name them as the machine does; only a list of
-    UUIDs, which stay the same, is passed on. A newer protocol has other commands than those used here."""
+    CUDA_VISIBLE_DEVICES would renumber the GPUs for the workers, which name them as the machine does. Only a list of
+    UUIDs, which stay the same, is passed on. A newer protocol has other commands than those used here.
+    """
     environment = {**os.environ, **ours}
     environment.pop("CUDA_MPS_PROTOCOL_VERSION", None)
     gpus = [gpu.strip() for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
@@ -98,7 +109,7 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 def _listens(pipes: Path) -> bool:
-    """Whether a daemon is behind the socket `control`: the file alone may be left over from a dead one."""
+    """Return True if a daemon listens at the socket `control`; a dead one may have left its file."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:
@@ -110,11 +121,12 @@ def _listens(pipes: Path) -> bool:
 
 
 def _start(program: str, pipes: Path, logs: Path, environment: Mapping[str, str]) -> str:
-    """Start the daemon, unless one was left over, and its server. Returns why that failed, with nothing left running;
-    empty when it did not fail.
+    """Start the daemon, unless one runs already, and its server; return the reason if that fails.
 
-    The server is started here rather than by the first worker: a daemon whose server cannot start (GPUs in exclusive
-    use, say) would make every worker's first use of CUDA fail, where no daemon does no harm."""
+    The server is started here rather than by the first worker. A daemon whose server cannot start (because the GPUs are
+    in exclusive use, for example) would make every worker's first use of CUDA fail. Nothing is left running after a
+    failure.
+    """
     try:
         failure = "" if _listens(pipes) else _start_daemon(program, pipes, logs, environment)
         if not failure and not _has_server(program, environment):
@@ -145,9 +157,9 @@ def _start_daemon(program: str, pipes: Path, logs: Path, environment: Mapping[st
 
 
 def _has_server(program: str, environment: Mapping[str, str]) -> bool:
-    """Whether the daemon has a server that stays, which is started if there is none."""
+    """Return True if the daemon has a server that stays; start one if there is none."""
     if not _servers(program, environment):
-        _tell(program, f"start_server -uid {os.getuid()}", environment)
+        _send_command(program, f"start_server -uid {os.getuid()}", environment)
     if not _within(_START_SECONDS, lambda: bool(_servers(program, environment))):
         return False
     servers = _servers(program, environment)
@@ -156,22 +168,22 @@ def _has_server(program: str, environment: Mapping[str, str]) -> bool:
 
 
 def _servers(program: str, environment: Mapping[str, str]) -> set[str]:
-    """The process ids of the daemon's servers."""
-    return {word for word in _tell(program, "get_server_list", environment).split() if word.isdigit()}
+    """Return the process ids of the daemon's servers."""
+    return {word for word in _send_command(program, "get_server_list", environment).split() if word.isdigit()}
 
 
 def _stop(program: str, pipes: Path, environment: Mapping[str, str]) -> bool:
-    """End daemon and servers. Returns whether they are gone."""
+    """End the daemon and its servers; return True if they are gone."""
     if _listens(pipes):
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            _tell(program, "quit", environment)
+            _send_command(program, "quit", environment)
     if not _within(_COMMAND_SECONDS, lambda: not _listens(pipes)):
         return False
     shutil.rmtree(pipes, ignore_errors=True)
     return True
 
 
-def _tell(program: str, command: str, environment: Mapping[str, str]) -> str:
+def _send_command(program: str, command: str, environment: Mapping[str, str]) -> str:
     done = subprocess.run(
         [program], env=environment, input=f"{command}\n", capture_output=True, text=True, timeout=_COMMAND_SECONDS
     )

@@ -1,7 +1,8 @@
-"""Which share of the machine each worker gets: CPU threads, and a GPU or a part of one.
+"""Shares of the machine for workers: CPU threads, and a GPU or a part of one.
 
-It does not know how much memory a model needs: a share of 0.5 means that two workers sit on one
-GPU and that torch's allocator refuses each more than half of its memory."""
+How much memory a model needs is not known here. A share of 0.5 means that two workers use one GPU, and that torch's
+allocator refuses each of them more than half of its memory.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +18,13 @@ _MAX_DEFAULT_WORKERS = 8
 
 @dataclass(frozen=True)
 class Slot:
-    """One worker's share: `cpu` threads; `gpus` the ids it sees, () for none; `gpu_share` the part
-    of each that is its own (1 or more: whole)."""
+    """Share of one worker.
+
+    Attributes:
+        cpu: Number of threads.
+        gpus: Ids of the GPUs it sees; () for none.
+        gpu_share: Part of each GPU that it may use; 1 or more: all of it.
+    """
 
     cpu: int
     gpus: tuple[str, ...] = ()
@@ -26,8 +32,11 @@ class Slot:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """Ids of the GPUs this process may use: $CUDA_VISIBLE_DEVICES if set, else what nvidia-smi
-    lists (the driver itself must not create a CUDA context)."""
+    """Return the ids of the GPUs that this process may use.
+
+    They are those of $CUDA_VISIBLE_DEVICES if it is set, else those that nvidia-smi lists: the driver itself must not
+    create a CUDA context.
+    """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return tuple(gpu.strip() for gpu in given.split(",") if gpu.strip() and gpu.strip() != "-1")
@@ -35,7 +44,7 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def nvidia_smi(field: str) -> tuple[str, ...]:
-    """What nvidia-smi says of each GPU of the machine, such as its `index` or `name`; () without it."""
+    """Return a field of each GPU of the machine, such as its `index` or `name`; () without nvidia-smi."""
     try:
         command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
         listed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
@@ -45,8 +54,10 @@ def nvidia_smi(field: str) -> tuple[str, ...]:
 
 
 def kernel_kills(counters: Path = Path("/proc/vmstat")) -> int:
-    """How many processes the kernel has killed for want of memory since the machine started; 0 where it does not
-    say so (before Linux 4.13, other systems)."""
+    """Return the number of processes that the kernel has killed for lack of memory since the machine started.
+
+    Returns 0 where the kernel does not say so (before Linux 4.13, and on other systems).
+    """
     try:
         lines = counters.read_text(encoding="ascii").splitlines()
     except OSError:
@@ -55,15 +66,22 @@ def kernel_kills(counters: Path = Path("/proc/vmstat")) -> int:
 
 
 def cores() -> int:
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def slots(workers: int | None, cpu: int | None, gpu: float, gpus: tuple[str, ...] | None = None) -> list[Slot]:
-    """One Slot a worker. `gpu` is the GPUs a worker needs: 0, a part such as 0.5, or whole ones.
+    """Return one Slot for each worker.
 
-    Without `workers`, as many as the GPUs hold, else as the cores hold (at most 8 by itself);
-    without `cpu`, the cores are shared out evenly.
-    Raises ResourceError when the visible GPUs cannot hold the workers."""
+    Args:
+        workers: Number of workers; None: as many as the GPUs hold, else as the cores hold, but at most 8.
+        cpu: Threads of a worker; None: the cores are divided evenly.
+        gpu: GPUs that a worker needs: 0, a part such as 0.5, or whole ones.
+        gpus: Ids of the GPUs; None: `visible_gpus()`.
+
+    Raises:
+        ResourceError: The visible GPUs cannot hold the workers.
+    """
     places: list[tuple[str, ...]] = []
     if gpu > 0:
         gpus = visible_gpus() if gpus is None else gpus

@@ -1,9 +1,10 @@
-"""The command line of a program that is an objective: its placeholders, what is wrong with them, and their values.
+"""Command line of a program that is an objective: its placeholders, their problems and their values.
 
-A command is a list of texts with placeholders: `{learning_rate}` is a parameter, `{weights.dice}` one weight of a
-simplex, `{constants.epochs}` a constant; `{seed}`, `{number}` and `{directory}` are of the trial; `{{` and `}}` are
+A command is a list of texts with placeholders. `{learning_rate}` is a parameter, `{weights.dice}` one weight of a
+simplex, `{constants.epochs}` a constant. `{seed}`, `{number}` and `{directory}` belong to the trial. `{{` and `}}` are
 braces. An entry that is itself a list is left out if one of its placeholders is a conditional parameter that the
-trial does not have. `python` is the interpreter that runs hpo, so that the program can import hpo."""
+trial does not have. `python` is the interpreter that runs hpo, so that the program can import hpo.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +34,13 @@ def fill_command(
     directory: str | os.PathLike[str],
     number: int,
 ) -> list[str]:
-    """The argument list of one trial. Text is put in as it is, all else as JSON (`true`, `0.001`,
-    `null`, `[3, 4]`). Raises ObjectiveError for a placeholder that has no value."""
+    """Return the argument list of one trial.
+
+    Text is put in as it is, everything else as JSON (`true`, `0.001`, `null`, `[3, 4]`).
+
+    Raises:
+        ObjectiveError: A placeholder has no value.
+    """
     values = {**params, "seed": seed, "directory": os.fspath(directory), "number": number}
     filled = []
     for part in ref.command:
@@ -48,14 +54,14 @@ def fill_command(
 
 
 def placeholders(text: str) -> list[str]:
-    """The names in braces, in order."""
+    """Return the names in braces, in their order."""
     return [found[1] for found in _PLACEHOLDER.finditer(text) if found[1] is not None]
 
 
 def command_problems(
     ref: ObjectiveRef, space: SearchSpace, constants: Mapping[str, Any] | None = None
 ) -> list[tuple[KeyPath, str]]:
-    """What is wrong with a command's placeholders, as (index in the command, sentence) pairs."""
+    """Return the problems of a command's placeholders, as (index in the command, sentence) pairs."""
     problems: list[tuple[KeyPath, str]] = []
     always = space.always_active()
     for index, part in enumerate(ref.command):
@@ -75,7 +81,7 @@ def command_problems(
 
 
 def program_problems(ref: ObjectiveRef) -> list[tuple[KeyPath, str]]:
-    """What the machine lacks of a command: its program, or the script that python is to run."""
+    """Return what this machine lacks for a command: its program, or the script that python is to run."""
     try:
         locate(ref)
     except ObjectiveError as error:
@@ -121,7 +127,7 @@ def _constant_names(constants: Mapping[str, Any], prefix: str = "") -> list[str]
 
 
 def _lookup(name: str, values: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
-    """The value of a placeholder; KeyError when there is none."""
+    """Return the value of a placeholder; KeyError if there is none."""
     found: Any = {**values, "constants": constants}
     if name in found:
         return found[name]

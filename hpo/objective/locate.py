@@ -1,4 +1,4 @@
-"""The place of an objective, found without importing it."""
+"""Place of an objective, found without importing it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ PACKAGE_FOLDER = str(Path(__file__).absolute().parents[2])
 
 @dataclass(frozen=True)
 class Location:
-    """Where an objective stands: the file and the line of its definition (None: not known), or the
-    program of a command."""
+    """Place of an objective.
+
+    Attributes:
+        file: File of the definition, or the program of a command.
+        line: Line of the definition; None: not known.
+    """
 
     file: str
     line: int | None = None
@@ -43,10 +47,12 @@ class ModuleLocation:
 
 
 def locate(ref: ObjectiveRef) -> Location:
-    """Finds the objective without importing it: nothing of the user's runs.
+    """Find the objective without importing it, so that no code of the user runs.
 
-    Raises ObjectiveError when the module, file, function or program is not there, the file does
-    not parse, or the function does not take exactly one argument."""
+    Raises:
+        ObjectiveError: The module, file, function or program does not exist, the file does not parse, or the function
+            does not take exactly one argument.
+    """
     if ref.command:
         return Location(_find_program(ref.command[0], ref.root))
     place, function = split_target(ref.target)
@@ -57,7 +63,7 @@ def locate(ref: ObjectiveRef) -> Location:
 
 
 def split_target(target: str) -> tuple[str, str]:
-    """`module:function` or `file.py:function` as its two halves; ObjectiveError if it is neither."""
+    """Return the halves of `module:function` or `file.py:function`; ObjectiveError if it is neither."""
     place, colon, function = target.rpartition(":")
     if colon and place and function.isidentifier() and (place.endswith(".py") or _is_module(place)):
         return place, function
@@ -80,8 +86,8 @@ def find_file(place: str, root: str) -> Path:
 def find_module(name: str, root: str) -> ModuleLocation:
     """Find the file a module is imported from, without importing its packages.
 
-    The first folder that has the whole dotted name wins: `root`, then hpo's own for a module of `objectives`, then what
-    is installed. The working folder is not searched: a worker may have another one.
+    The first folder that has the whole dotted name is used: `root`, then the folder of hpo for a module of
+    `objectives`, then the installed packages. The working folder is not searched: a worker may have another one.
 
     Raises:
         ObjectiveError: There is no such module, or it is a folder without `__init__.py`.
@@ -104,7 +110,7 @@ def find_module(name: str, root: str) -> ModuleLocation:
 
 
 def _descend(parts: list[str], folder: str | None) -> list[ModuleSpec]:
-    """The specs of a module's packages and of itself, as far as they are found; `folder` None: installed."""
+    """Return the specs of a module's packages and of itself, as far as found; `folder` None: installed."""
     found: list[ModuleSpec] = []
     for depth, part in enumerate(parts, start=1):
         if not found:
@@ -128,7 +134,7 @@ def _file_of(name: str, spec: ModuleSpec) -> Path | None:
 
 
 def _installed(name: str) -> ModuleSpec | None:
-    """As a fresh interpreter finds it: by no module that is imported already, and not in the working folder."""
+    """Find a module as a fresh interpreter does: regardless of imported modules and the working folder."""
     for finder in sys.meta_path:
         path = [entry for entry in sys.path if entry] if finder is PathFinder else None
         find = getattr(finder, "find_spec", None)
@@ -150,7 +156,7 @@ def _modules_in(folders: list[str]) -> list[str]:
 
 
 def _find_function(file: Path, name: str) -> int | None:
-    """The line of the definition of `name` at the top level of a file."""
+    """Return the line of the definition of `name` at the top level of a file; None: not known."""
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except OSError as error:
@@ -187,7 +193,7 @@ def _find_function(file: Path, name: str) -> int | None:
 
 
 def _top_level(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements of a module, those under `if`, `try` and `with` too."""
+    """Return the statements of a module, including those under `if`, `try` and `with`."""
     found = []
     for statement in body:
         found.append(statement)
@@ -240,6 +246,7 @@ def _is_module(name: str) -> bool:
 
 
 def nearest_file(file: Path) -> str:
+    """Return a sentence that names the most similar file in the folder, or says that the folder is missing."""
     if not os.path.isdir(file.parent):
         return f" The folder {file.parent} does not exist."
     return nearest(file.name, [other.name for other in file.parent.iterdir() if os.path.isfile(other)])

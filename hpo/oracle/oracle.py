@@ -259,7 +259,7 @@ class Oracle:
         warm = self._queue.warm
         if self._pruning.should_prune(running.trial) and not warm.guards(running.origin, len(running.steps)):
             return f"the pruner {self.spec.pruner.name} stopped it at step {step}"
-        if number in warm.misled:
+        if number in warm.disproved_trials:
             return f"the earlier study '{running.origin['from']}', whose configuration it tries, misleads"
         return ""
 

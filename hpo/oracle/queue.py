@@ -19,7 +19,7 @@ from hpo import layout
 from hpo.spec.models import StudySpec
 from hpo.storage import history
 from hpo.storage.trial_attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START, requeued
-from hpo.warm_start.trust import FINAL, WarmStart, inherited_origin, is_warm
+from hpo.warm_start.trust import FINAL, WarmStart, from_earlier_study, inherited_origin
 
 
 class Queue:
@@ -118,7 +118,7 @@ class Queue:
             return
         metric = self._spec.metrics[0].name
         counted = [trial for trial in trials if not requeued(trial.user_attrs)]
-        for trial in counted if any(map(is_warm, origins.values())) else ():
+        for trial in counted if any(map(from_earlier_study, origins.values())) else ():
             steps = history.read(layout.trial_directory(directory, trial.number) / layout.HISTORY)
             values = {step.step: step.metrics.get(metric, math.nan) for step in steps}
             if trial.state == TrialState.COMPLETE:

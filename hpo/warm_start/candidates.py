@@ -1,8 +1,7 @@
-"""Warm start: the best configurations of earlier studies, mapped into today's space and tried among the sampler's own.
+"""Candidates of a warm start: the best configurations of earlier studies, fitted into today's search space.
 
-All of it is pure: what was searched before comes in as `Source`s, what is handed out and what became of it goes
-through `WarmStart`, which the Oracle asks. A history may mislead (other data, another loss): it is believed only for
-as long as its configurations hold their own against those that the sampler drew."""
+Everything here is pure: earlier studies come in as `Source`s, and candidates go out.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +25,12 @@ Tried = tuple[int, Mapping[str, Any], Sequence[float]]
 
 @dataclass(frozen=True)
 class Source:
-    """An earlier study. `trials`: of COMPLETE ones the number, the parameters as the objective saw them and the
-    values of `metrics`, in their order."""
+    """An earlier study.
+
+    Attributes:
+        name: Name of the study. space: Its search space. metrics: Its metrics. trials: Of each COMPLETE trial the
+        number, the parameters as the objective saw them, and the values of `metrics`.
+    """
 
     name: str
     space: SearchSpace
@@ -37,9 +40,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration to try: `params` by Optuna's names in today's space, those of them that the earlier one had.
-    `number` and `value` (of the first metric) are those of trial `number` of `study`; `changes` say in words what
-    was altered to fit."""
+    """A configuration to try.
+
+    Attributes:
+        params: Parameters by Optuna's names in today's space, those of them that the earlier trial had.
+        study: Earlier study.
+        number: Number of the trial in it.
+        value: Value of the first metric of that trial.
+        changes: What was altered to fit, in words.
+    """
 
     params: Mapping[str, Any]
     study: str
@@ -50,21 +59,24 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidates, best first, and how many better ones were left out, by the reason."""
+    """Candidates, the best first, and the number of better ones that were left out, by the reason."""
 
     candidates: tuple[Candidate, ...]
     left_out: Mapping[str, int]
 
 
 def candidates_of(spec: StudySpec, sources: Sequence[Source]) -> list[Candidate]:
-    """See `choose`."""
+    """Return the candidates of `choose`."""
     return list(choose(spec, sources).candidates)
 
 
 def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
-    """At most `warm_start.trials` configurations: the best of each source in turn, and of each value of `group_by`
-    in turn, without near-duplicates of each other and of `enqueue`. With several metrics those that a source shares
-    decide: its Pareto front comes first, spread from end to end."""
+    """Choose at most `warm_start.trials` configurations.
+
+    The best of each source are taken in turn, and of each value of `group_by` in turn, without near-duplicates of each
+    other and of `enqueue`. With several metrics those that a source shares decide: its Pareto front comes first, spread
+    from end to end.
+    """
     limit = (spec.warm_start or WarmStartSpec()).trials
     scales = _scales(spec.space)
     kept = [spec.space.translate(params)[0] for params in spec.enqueue]
@@ -91,8 +103,10 @@ def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
 
 
 def round_robin(spec: StudySpec, sources: Sequence[Source]) -> Iterator[tuple[Source, Tried]]:
-    """All trials of sources that have today's first metric: round robin over the values of `group_by`, the one with
-    the best trial first, and in each over the sources."""
+    """Yield all trials of the sources that have today's first metric.
+
+    The values of `group_by` take turns, the one with the best trial first, and within each value the sources do.
+    """
     usable = [source for source in sources if spec.metrics[0] in source.metrics]
     lanes: dict[str, list[tuple[int, int, Source, Tried]]] = {}
     first: dict[str, int] = {}
@@ -126,7 +140,7 @@ def _best_first(spec: StudySpec, source: Source) -> list[Tried]:
 
 
 def _ends_first(count: int) -> list[int]:
-    """0, count - 1, then the middles of what lies between, the widest gap first."""
+    """Return 0, count - 1, then the middles of the gaps between, the widest gap first."""
     order = [0, count - 1][: max(0, count)]
     gaps = [(0, count - 1)]
     while gaps:
@@ -142,10 +156,17 @@ def _ends_first(count: int) -> list[int]:
 
 
 def fit(space: SearchSpace, params: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Parameters of an earlier study, by the objective's names, as Optuna's of `space`, and in words what was altered.
+    """Fit parameters of an earlier study, by the objective's names, into `space`.
 
-    Parameters that are gone are dropped, new ones are left to the sampler, numbers go to the nearest value that is
-    allowed today. Raises ValueError with the reason when a choice is gone or nothing is left."""
+    Parameters that are gone are dropped, new ones are left to the sampler, and numbers go to the nearest value that is
+    allowed today.
+
+    Returns:
+        The parameters by Optuna's names, and what was altered, in words.
+
+    Raises:
+        ValueError: A choice is gone or nothing is left; with the reason.
+    """
     given: dict[str, Any] = {}
     changes: list[str] = []
 
@@ -179,7 +200,7 @@ def fit(space: SearchSpace, params: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
 
 def _nearest(parameter: Parameter, value: Any) -> Any:
-    """The allowed value nearest to `value`; None if it is none of this kind."""
+    """Return the allowed value nearest to `value`; None if it is of another kind."""
     if parameter.kind == "simplex":
         try:
             return parameter.validate(value)
@@ -213,7 +234,7 @@ def _near(one: Mapping[str, Any], other: Mapping[str, Any], scales: Mapping[str,
 
 
 def _apart(parameter: Parameter, one: Any, other: Any) -> float:
-    """As a part of the parameter's range."""
+    """Return the distance of two values as a part of the parameter's range."""
     if parameter.kind == "categorical":
         return 0.0 if one == other and isinstance(one, bool) == isinstance(other, bool) else 1.0
     if parameter.kind == "simplex":

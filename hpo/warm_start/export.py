@@ -1,4 +1,4 @@
-"""What a study found, as knowledge that can be carried to another machine."""
+"""Export of what a study found, as knowledge that can be carried to another machine."""
 
 from __future__ import annotations
 
@@ -26,8 +26,15 @@ _PLACE = re.compile(r"(~|\.{0,2}/|[A-Za-z]:[\\/]|\\\\)|.*://")
 
 
 def entry_of(runs: Path, name: str, trials: int) -> tuple[Entry, tuple[str, ...]]:
-    """The best `trials` configurations of a study, those of each value of `group_by` in turn, and what else is kept of
-    it; and the parameters that were left out, for their values are paths. Raises StudyNotFound, StorageError."""
+    """Return the best `trials` configurations of a study, those of each value of `group_by` in turn.
+
+    Returns:
+        The entry, and the parameters that were left out because their values are paths.
+
+    Raises:
+        StudyNotFound: There is no such study.
+        StorageError: Its storage cannot be read.
+    """
     spec, study = load_study(runs, name)
     everything = [t for t in study.get_trials(deepcopy=False) if not trial_attributes.requeued(t.user_attrs)]
     source = source_of(spec, study)
@@ -56,13 +63,13 @@ def _holds_place(parameter: Parameter) -> bool:
 
 
 def _ended(trials: list[FrozenTrial]) -> float:
-    """When the last trial ended, in seconds since the epoch; 0 if none did."""
+    """Return when the last trial ended, in seconds since the epoch; 0 if none did."""
     finished = [trial.user_attrs.get(trial_attributes.OUTCOME, {}).get("finished") for trial in trials]
     return round(max((float(when) for when in finished if when is not None), default=0.0), 3)
 
 
 def _fingerprints(directory: Path, numbers: list[int]) -> Mapping[str, str]:
-    """Of the data of each split, where the trials recorded it and all had the same."""
+    """Return the fingerprints of the data by split, where all trials that recorded them agree."""
     found: dict[str, set[str]] = {}
     for number in numbers:
         try:

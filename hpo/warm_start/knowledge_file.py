@@ -6,7 +6,8 @@
      "data": {"train": "9f86d0..."}, "best": [{"number": 3, "params": {"x": 0.25}, "values": [0.9]}]}]}
 
 Times are seconds since the epoch; `params` are named as the objective sees them; `values` are those of `metrics`.
-It holds no path, no constant and no password, and reading it runs no code: all of it is plain data."""
+It holds no path, no constant and no password, and reading it runs no code: all of it is plain data.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +41,17 @@ _WHOLE = 2**53
 
 @dataclass(frozen=True)
 class Entry:
-    """One study. `objective` as `objective_mark` writes it, `counts` of its trials by how they ended, `data` the
-    fingerprints of its data by split."""
+    """One study of a knowledge file.
+
+    Attributes:
+        source: Its search space, metrics and best trials.
+        objective: Mark of its objective (`objective_mark`).
+        group_by: Parameter that groups its trials.
+        counts: Number of its trials by how they ended.
+        began: Start of the first trial, in seconds since the epoch.
+        ended: End of the last trial, in seconds since the epoch.
+        data: Fingerprints of its data by split.
+    """
 
     source: Source
     objective: str
@@ -53,10 +63,11 @@ class Entry:
 
     @property
     def file_name(self) -> str:
-        """The same of an earlier and a later export of one study."""
+        """Name of the file in the runs folder, the same for an earlier and a later export of one study."""
         return f"{self.source.name}-{_digest([self.source.name, self.objective, self.began])[:8]}.json"
 
     def plain(self) -> dict[str, Any]:
+        """Return the entry as plain data."""
         return {
             "name": self.source.name,
             "objective": self.objective,
@@ -75,8 +86,10 @@ class Entry:
 
 
 def objective_mark(objective: object) -> str:
-    """What tells whether two studies have one objective (as in `StudySpec.identity`), without the folders of this
-    machine: `train.py:train` of any path to it; a digest of a command."""
+    """Return what identifies an objective (as in `StudySpec.identity`) on every machine.
+
+    It is `train.py:train` for any path to that file, and a digest for a command.
+    """
     if isinstance(objective, str):
         place, colon, function = objective.rpartition(":")
         return re.split(r"[/\\]", place)[-1] + colon + function if place.endswith(".py") else objective
@@ -85,13 +98,20 @@ def objective_mark(objective: object) -> str:
 
 
 def dump(entries: Sequence[Entry]) -> str:
+    """Return the text of a knowledge file."""
     studies = [entry.plain() for entry in entries]
     return json.dumps({"format": FORMAT, "version": VERSION, "studies": studies}, indent=1, allow_nan=False) + "\n"
 
 
 def write(runs: Path, entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
-    """Keep each entry in a file of its own in the runs folder; and which of them were new, or newer than what was
-    there. Raises HpoError when the folder cannot be written."""
+    """Keep each entry in a file of its own in the runs folder.
+
+    Returns:
+        The entries, each with True if it is new, or newer than the one that was there.
+
+    Raises:
+        HpoError: The folder cannot be written.
+    """
     folder = layout.knowledge_directory(runs)
     done = []
     for entry in entries:
@@ -112,7 +132,7 @@ def write(runs: Path, entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
 
 
 def kept(runs: Path) -> tuple[list[Entry], list[str]]:
-    """What was imported into the runs folder; and a sentence for each file that cannot be read."""
+    """Return the entries that were imported into the runs folder, and a sentence for each unreadable file."""
     entries: list[Entry] = []
     complaints: list[str] = []
     for path in sorted(layout.knowledge_directory(runs).glob("*.json")):
@@ -124,7 +144,7 @@ def kept(runs: Path) -> tuple[list[Entry], list[str]]:
 
 
 def read(path: Path) -> list[Entry]:
-    """Raises HpoError, with every problem it finds, in sentences that name the file and the key."""
+    """Return the entries of a file. Raises HpoError with every problem, in sentences that name file and key."""
     try:
         size = path.stat().st_size
         if size > LARGEST:
@@ -177,7 +197,7 @@ def _number(value: Any) -> float:
 
 
 def _value(value: Any) -> Any:
-    """Return the value of a parameter as it is, if it is one: a scalar or the weights of a simplex."""
+    """Return the value of a parameter unchanged; ValueError if it is neither a scalar nor weights of a simplex."""
     if isinstance(value, dict):
         for weight, part in value.items():
             _plain_text(weight)
@@ -254,7 +274,7 @@ class _FileModel(_Model):
 
 
 class _Problems:
-    """The problems of one file, in words that any terminal can show."""
+    """Problems of one file, in words that any terminal can show."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -299,7 +319,7 @@ def _entries_of(path: Path, data: Any) -> list[Entry]:
 
 
 def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None:
-    """Return the study, whose parts are of the right kinds, if they also fit together."""
+    """Return the study if its parts fit together; otherwise add the problems and return None."""
     try:
         space = SearchSpace.parse(
             study.search_space, lambda keys, message: problems.problem((*at, "search_space", *keys), message)
@@ -324,5 +344,5 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
 
 
 def _printable(text: str) -> str:
-    """Lone surrogates and control characters of a foreign file would break, or fool, a terminal."""
+    """Escape lone surrogates and control characters, which would break or deceive a terminal."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

@@ -1,5 +1,4 @@
-"""Where the earlier studies are that a warm start begins from: in the study's storage, in the runs folder, and in
-knowledge that came from elsewhere."""
+"""Sources of a warm start: earlier studies in the study's storage, in the runs folder, and in knowledge files."""
 
 from __future__ import annotations
 
@@ -30,9 +29,11 @@ SHARED = 0.5
 def warm_start_of(
     spec: StudySpec, study: optuna.Study, storage: optuna.storages.BaseStorage, runs: Path, say: Callable[[str], None]
 ) -> WarmStart | None:
-    """What `spec.warm_start` asks for; says what was taken from where, when it is first asked.
+    """Return the warm start that `spec.warm_start` asks for; say at the first run what was taken from where.
 
-    Raises SpecError when a study or file that it names is not there, or was not after the same metric."""
+    Raises:
+        SpecError: A study or file that it names does not exist, or had another metric.
+    """
     first = trial_attributes.WARM_START not in study.user_attrs
     if spec.warm_start is None:
         if first and not study.get_trials(deepcopy=False) and (hint := _hint(spec, storage, runs)):
@@ -46,7 +47,7 @@ def warm_start_of(
 
 
 def described(choice: Choice) -> list[str]:
-    """What was taken from where, what was altered to fit, and what was left out."""
+    """Return sentences about what was taken from where, what was altered to fit, and what was left out."""
     if not choice.candidates:
         out = "; ".join(f"{count} left out: {reason}" for reason, count in choice.left_out.items())
         return [f"warm start: no earlier study has a configuration for this one{f' ({out})' if out else ''}"]
@@ -67,7 +68,7 @@ def described(choice: Choice) -> list[str]:
 def sources_of(
     spec: StudySpec, storage: optuna.storages.BaseStorage, runs: Path, say: Callable[[str], None]
 ) -> list[Source]:
-    """The earlier studies that `spec.warm_start` names, the youngest first where it says auto."""
+    """Return the earlier studies that `spec.warm_start` names; the youngest first if it says auto."""
     if spec.warm_start is None:
         return []
     if spec.warm_start.sources == "auto":
@@ -80,8 +81,11 @@ def sources_of(
 
 
 def fits(spec: StudySpec, objective: str, metrics: Iterable[Metric], space: SearchSpace) -> bool:
-    """Whether a study with these is an earlier one of today's: the same objective, the first metric among its own in
-    the same direction, and at least half of the parameters searched today."""
+    """Return True if a study with these is an earlier one of today's.
+
+    It has the same objective, the first metric in the same direction, and at least half of the parameters searched
+    today.
+    """
     if objective != objective_mark(spec.identity()["objective"]) or spec.metrics[0] not in tuple(metrics):
         return False
     searched = {parameter.name for parameter in spec.space.walk() if parameter.kind != "fixed"}
@@ -113,7 +117,7 @@ def _fitting(
 
 
 def began_of(trials: Iterable[optuna.trial.FrozenTrial]) -> float:
-    """When the first trial of a study started, in seconds since the epoch; 0 of none."""
+    """Return when the first trial of a study started, in seconds since the epoch; 0 if there is none."""
     started = [when for trial in trials if (when := trial_attributes.started_of(trial)) is not None]
     return round(min(started), 3) if started else 0.0
 
@@ -168,6 +172,7 @@ def _by_name(name: str, storage: optuna.storages.BaseStorage, runs: Path) -> lis
 
 
 def source_of(spec: StudySpec, study: optuna.Study) -> Source:
+    """Return a study as a Source."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return Source(spec.name, spec.space, spec.metrics, _tried(trials, spec.space))
 
@@ -182,12 +187,12 @@ def _tried(trials: Iterable[optuna.trial.FrozenTrial], space: SearchSpace) -> li
 
 
 def _studies(storage: optuna.storages.BaseStorage) -> dict[str, Any]:
-    """All studies by name, without their trials: a storage may hold many, of which few are read."""
+    """Return all studies by name, without their trials: a storage may hold many, of which few are read."""
     return {frozen.study_name: frozen for frozen in storage.get_all_studies()}
 
 
 def _identity(attrs: Mapping[str, Any]) -> tuple[str, tuple[Metric, ...], SearchSpace] | None:
-    """Objective, metrics and space of a study that hpo made; None of another."""
+    """Return objective, metrics and space of a study that hpo made; None for another one."""
     try:
         noted = attrs[trial_attributes.IDENTITY]
         metrics = tuple(Metric(**metric) for metric in noted["metrics"])
@@ -197,7 +202,7 @@ def _identity(attrs: Mapping[str, Any]) -> tuple[str, tuple[Metric, ...], Search
 
 
 def look(spec: StudySpec, runs: Path, url: str) -> list[str]:
-    """What a run would take from earlier studies, in words, found out without making a storage: for `hpo check`."""
+    """Return sentences about what a run would take from earlier studies, without making a storage (`hpo check`)."""
     if spec.warm_start is None:
         return []
     file = Path(url.removeprefix("journal:").removeprefix("sqlite:///"))

@@ -25,8 +25,11 @@ CHANCE = 0.05
 
 
 def guard_of(spec: StudySpec) -> int:
-    """For how many reports the pruner does not end a warm trial: as `warm_start.guard` says, else 4, or until it is
-    past the pruner's `min_resource`, counted from 0 or from 1."""
+    """Return for how many reports the pruner does not end a trial from an earlier study.
+
+    It is `warm_start.guard` if given. Otherwise it is 4, or until the trial is past the pruner's `min_resource`,
+    counted from 0 or from 1.
+    """
     given = (spec.warm_start or WarmStartSpec()).guard
     if given is not None:
         return given
@@ -38,21 +41,25 @@ def guard_of(spec: StudySpec) -> int:
 
 
 class WarmStart:
-    """Hands out the candidates, every other time it is asked, guards their first steps against the pruner, and stops
-    both when the history turns out to mislead: when at least two of its trials came to a step that at least three of
-    the sampler's came to as well, its best is worse there than their median, and were they all alike, that so many of
-    the sampler's are better than any of its would happen in at most one of twenty studies. Judged are its trials'
-    first reports, which nothing was pruned before, and those from the `guard`th on: between them the sampler's are
-    the survivors of a first rung, and good configurations may be slow starters.
+    """Candidates of earlier studies, handed out while they help.
 
-    guard: for so many of a trial's reports the pruner's answer is not listened to. maximize: of the first metric.
-    `trusted`, and if not, `why`; `misled`: numbers of the trials that showed it, all of them worse than that median,
-    which need not go on. (The first ones on a rung of successive halving pass it, however bad they are.)"""
+    A candidate is given every other time, and its first steps are guarded against the pruner. Both stop when the
+    earlier studies turn out to mislead. That is when at least two of their trials came to a step that at least three
+    of the sampler's trials came to as well, the best of theirs is worse there than the median of the sampler's, and,
+    if all were alike, so many of the sampler's would be better than any of theirs in at most one of twenty studies.
+    Their trials are judged by their first report, before which nothing was pruned, and by those from the `guard`th on.
+    Between them the sampler's trials are the survivors of a first rung, and good configurations may be slow starters.
+
+    Attributes:
+        trusted: False when the earlier studies mislead.
+        why: Reason, if they do.
+        disproved_trials: Numbers of the trials that showed it. All are worse than that median and need not go on.
+    """
 
     def __init__(self, candidates: Sequence[Candidate], guard: int, maximize: bool) -> None:
         self.trusted = True
         self.why = ""
-        self.misled: frozenset[int] = frozenset()
+        self.disproved_trials: frozenset[int] = frozenset()
         self._candidates = tuple(candidates)
         self._waiting = list(enumerate(self._candidates))
         self._guard = guard
@@ -65,8 +72,8 @@ class WarmStart:
         self._own_turn = False
 
     def resume(self, origins: Iterable[Mapping[str, Any]], trusted: bool = True, why: str = "") -> None:
-        """What earlier runs of the study did: where its trials came from, whether history is believed, else why not."""
-        used = {(origin["from"], origin.get("number")) for origin in origins if is_warm(origin)}
+        """Take over what earlier runs of the study did: the origins of its trials, and whether history is trusted."""
+        used = {(origin["from"], origin.get("number")) for origin in origins if from_earlier_study(origin)}
         open_ = [(index, one) for index, one in self._waiting if (one.study, one.number) not in used]
         # Other candidates than those of the first run, of a study that grew since, do not make it more of them.
         self._waiting = open_[: max(0, len(self._candidates) - len(used))]
@@ -74,7 +81,7 @@ class WarmStart:
         self.trusted, self.why = trusted, why
 
     def next(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The next configuration and its origin; None: it is the sampler's turn."""
+        """Return the next configuration and its origin; None: it is the sampler's turn."""
         self._own_turn = not self._own_turn
         if not self._own_turn or not self.trusted or not self._waiting:
             return None
@@ -84,33 +91,36 @@ class WarmStart:
         return dict(one.params), origin
 
     def guards(self, origin: Mapping[str, Any], reports: int) -> bool:
-        """Whether a trial that has reported `reports` steps goes on whatever the pruner says."""
-        return self.trusted and is_warm(origin) and reports <= self._guard
+        """Return True if a trial with this number of reports goes on whatever the pruner says."""
+        return self.trusted and from_earlier_study(origin) and reports <= self._guard
 
     def seen(self, number: int, origin: Mapping[str, Any], step: int, value: float) -> str:
-        """Take note of the first metric of trial `number` at `step` (FINAL: of a finished one). Returns the sentence
-        that says why history is no longer trusted, once, when this value shows it."""
+        """Note the first metric of trial `number` at `step` (FINAL: of a finished trial).
+
+        Returns:
+            The sentence that says why history is no longer trusted, if this value shows it; otherwise an empty text.
+        """
         if not self._candidates or not self.trusted:
             return ""
         self._reports[number] += 1
-        if not is_warm(origin):
+        if not from_earlier_study(origin):
             self._own[step][number] = value
         elif step == FINAL or self._reports[number] == 1 or self._reports[number] >= self._guard:
             self._warm[step][number] = value
         why = self._verdict(step)
         if not why:
             return ""
-        self.trusted, self.why, self.misled = False, why, frozenset(self._warm[step])
+        self.trusted, self.why, self.disproved_trials = False, why, frozenset(self._warm[step])
         return why
 
     def forget(self, number: int) -> None:
-        """An attempt that is tried again reports its steps again."""
+        """Forget the values of a trial whose next attempt reports its steps again."""
         self._reports.pop(number, None)
         for values in (*self._warm.values(), *self._own.values()):
             values.pop(number, None)
 
     def facts(self) -> dict[str, Any]:
-        """What is kept in the study's attributes."""
+        """Return what is kept in the study's attributes."""
         return {
             "studies": list(dict.fromkeys(one.study for one in self._candidates)),
             "offered": len(self._candidates),
@@ -136,11 +146,13 @@ class WarmStart:
         )
 
 
-def is_warm(origin: Mapping[str, Any]) -> bool:
-    """Whether a trial came from an earlier study; a further attempt at such a trial did too."""
+def from_earlier_study(origin: Mapping[str, Any]) -> bool:
+    """Return True if a trial, or the first attempt at it, came from an earlier study."""
     return "from" in origin
 
 
 def inherited_origin(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """What a further attempt's origin keeps of the first one's."""
-    return {key: origin[key] for key in ("from", "number", "value", "index") if is_warm(origin) and key in origin}
+    """Return the part of the origin that a further attempt inherits from the first one."""
+    return {
+        key: origin[key] for key in ("from", "number", "value", "index") if from_earlier_study(origin) and key in origin
+    }

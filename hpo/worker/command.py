@@ -1,9 +1,10 @@
-"""Run an objective that is a command line, in the worker: start it in a process group of its own,
-turn its JSON lines and its `hpo.report` calls into reports, and end it when it is to stop.
+"""Objectives that are command lines, as a worker runs them.
 
-Reports come from stdout (a JSON object with a `step` or `epoch` and numbers) or over the Unix socket
-of `hpo.worker.current_trial`. The final metrics are a JSON line of numbers without a step, else the values
-reported last. Everything the program prints goes on to the trial's output.log."""
+The program gets a process group of its own. Its JSON lines and its `hpo.report` calls become reports, and it is ended
+when it is to stop. Reports come from stdout (a JSON object with a `step` or `epoch` and numbers) or over the Unix
+socket of `hpo.worker.current_trial`. The final metrics are a JSON line of numbers without a step, else the values
+reported last. Everything the program prints goes to the trial's output.log.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ _ERROR_LINES = 30
 
 
 class CommandFailed(Exception):
-    """The program ended with an error of its own; `output` is the end of what it printed."""
+    """Error of a program that ended by itself; `output` is the end of what it printed."""
 
     def __init__(self, message: str, output: str) -> None:
         super().__init__(message)
@@ -45,11 +46,19 @@ class CommandFailed(Exception):
 
 
 def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[str, Any]:
-    """Runs the command to its end and returns its final metrics (unchecked).
+    """Run the command to its end and return its final metrics, unchecked.
 
-    `started(pid)` is called with the process group to end if this worker dies.
-    Raises Pruned, CommandFailed, ObjectiveError (the program cannot be started), and TypeError for
-    a report that is not numbers."""
+    Args:
+        job: The job.
+        trial: Receives the reports.
+        started: Called with the process group to end if this worker dies.
+
+    Raises:
+        Pruned: The trial was stopped at a report.
+        CommandFailed: The program ended with an error.
+        ObjectiveError: The program cannot be started.
+        TypeError: A report does not hold numbers.
+    """
     arguments = fill_command(job.objective, job.params, job.constants, job.seed, job.directory, job.number)
     # Not in the trial's directory: a Unix socket's path may have 107 characters at most.
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder, contextlib.ExitStack() as stack:
@@ -86,7 +95,7 @@ def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[
 
 
 def end_group(group: int) -> None:
-    """SIGKILL to a whole process group, if any of it is left."""
+    """Send SIGKILL to a process group, if any of it is left."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
@@ -95,13 +104,13 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def _die_with_worker() -> None:
-    """In the child: SIGKILL when the worker dies (Linux). The driver ends the rest of the group."""
+    """Ask Linux for SIGKILL when the worker dies; the driver ends the rest of the group."""
     if _libc is not None:
         _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class _CommandSession:
-    """The exchange with one running program."""
+    """Exchange with one running program."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], output: IO[bytes], listener: socket.socket, trial: Trial, log: IO[bytes]
@@ -214,7 +223,7 @@ def _as_stop(error: Exception) -> Stop:
 
 
 class _Lines:
-    """Bytes in, whole lines out."""
+    """Splitter of bytes into whole lines."""
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -236,7 +245,7 @@ def _exit_sentence(code: int) -> str:
 
 
 def signal_name(number: int) -> str:
-    """`SIGKILL (perhaps by the kernel, for want of memory)` for 9."""
+    """Return the name of a signal, such as `SIGKILL (perhaps by the kernel, for want of memory)` for 9."""
     try:
         name = signal.Signals(number).name
     except ValueError:

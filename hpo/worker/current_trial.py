@@ -1,8 +1,9 @@
-"""The trial of this process: `hpo.current_trial()` and `hpo.report()` for programs and functions.
+"""Trial of this process: `hpo.current_trial()` and `hpo.report()` for programs and functions.
 
-In a worker it is the trial being trained. In a program that a study runs as a command, it speaks
-to the worker over the Unix socket named by $HPO_SOCKET: one JSON line a report, one JSON line back.
-Run by hand, outside of any study, `report` prints its JSON line, so that a script stays a script."""
+In a worker it is the trial that is trained. In a program that a study runs as a command, it speaks to the worker over
+the Unix socket named by $HPO_SOCKET: one JSON line for a report, one JSON line back. In a script started by hand,
+outside of a study, `report` prints its JSON line.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +19,17 @@ _current: Trial | None = None
 
 
 def set_current(trial: Trial | None) -> None:
+    """Set the trial of this process; None: the one of the environment."""
     global _current
     _current = trial
 
 
 def current_trial() -> Trial:
-    """The Trial of this process. Outside of a study: number 0, seed 0, no parameters, the current
-    directory, and reports are printed as JSON lines."""
+    """Return the Trial of this process.
+
+    Outside of a study it has number 0, seed 0, no parameters and the current directory, and its reports are printed as
+    JSON lines.
+    """
     global _current
     if _current is None:
         _current = _from_environment()
@@ -32,12 +37,12 @@ def current_trial() -> Trial:
 
 
 def report(step: int, **metrics: float) -> None:
-    """`Trial.report` of this process's trial: raises Pruned when the trial is to stop."""
+    """Report the metrics of a step of this process's trial; raises Pruned when the trial is to stop."""
     current_trial().report(step, **metrics)
 
 
 def environment(job: Job, socket_path: str) -> dict[str, str]:
-    """What a command sees of its job; the other half of `_from_environment`."""
+    """Return the variables that tell a command about its job; `_from_environment` reads them."""
     return {
         "HPO_SOCKET": socket_path,
         "HPO_NUMBER": str(job.number),

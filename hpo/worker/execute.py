@@ -1,6 +1,7 @@
-"""execute(job) -> Outcome, and the worker process that an engine keeps over many trials.
+"""Execution of one job: from the parameters to the outcome.
 
-A worker holds no database handle and never decides: it trains, reports, and obeys the answer."""
+A worker holds no database handle and decides nothing: it trains, reports, and obeys the answer.
+"""
 
 from __future__ import annotations
 
@@ -27,30 +28,32 @@ from hpo.worker.command import CommandFailed, run_command
 
 
 class Host(Protocol):
-    """What `execute` needs of whoever runs it."""
+    """Receiver of a job's reports."""
 
-    def report(self, number: int, step: int, metrics: dict[str, float]) -> Stop | None: ...
+    def report(self, number: int, step: int, metrics: dict[str, float]) -> Stop | None:
+        """Pass on the metrics of a step; return a Stop if the report is to be the last."""
 
-    def command_started(self, number: int, group: int) -> None: ...
+    def command_started(self, number: int, group: int) -> None:
+        """Note the process group of a command, which is to end with the worker."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """The worker's part of the machine: CPU threads (None: as the libraries like), GPU share."""
+    """A worker's part of the machine: CPU threads (None: the libraries' default) and share of a GPU."""
 
     cpu: int | None = None
     gpu: float = 0.0
 
 
 class ReturnedWrong(Exception):
-    """The objective returned something other than its metrics as finite numbers."""
+    """Error of an objective that returned something other than its metrics as finite numbers."""
 
 
 _objective = lru_cache(maxsize=None)(load)
 
 
 def execute(job: Job, host: Host, share: Share | None = None) -> Outcome:
-    """Train one job to its outcome; never raises but for KeyboardInterrupt."""
+    """Train one job and return its outcome; raises nothing but KeyboardInterrupt."""
     share = share or Share()
     job.directory.mkdir(parents=True, exist_ok=True)
     stopped: list[Stop] = []
@@ -62,7 +65,7 @@ def execute(job: Job, host: Host, share: Share | None = None) -> Outcome:
         return stop
 
     handle = Trial(job, send)
-    memory.forget_peak()
+    memory.reset_peak()
     began = time.monotonic()
     try:
         if job.objective.command:
@@ -73,20 +76,24 @@ def execute(job: Job, host: Host, share: Share | None = None) -> Outcome:
             prepare(job.seed, share)
             current_trial.set_current(handle)
             returned = function(handle)
-        fate: dict[str, Any] = {"state": "COMPLETE", "metrics": check_returned(returned, job.metrics)}
+        result: dict[str, Any] = {"state": "COMPLETE", "metrics": check_returned(returned, job.metrics)}
     except Exception as error:
-        fate = _fate(error, bool(stopped))
+        result = _failure(error, bool(stopped))
     except SystemExit as error:
-        fate = _failed(trial.EXCEPTION, f"the objective called sys.exit({error.code!r})", traceback.format_exc())
+        result = _failed(trial.EXCEPTION, f"the objective called sys.exit({error.code!r})", traceback.format_exc())
     finally:
         current_trial.set_current(None)
-    return Outcome(job.number, **fate, seconds=time.monotonic() - began, peak_gpu_bytes=torch_runtime.peak_gpu_bytes())
+    return Outcome(
+        job.number, **result, seconds=time.monotonic() - began, peak_gpu_bytes=torch_runtime.peak_gpu_bytes()
+    )
 
 
 def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]:
-    """The final metrics as floats: those of the study, finite, and any others that are finite.
+    """Return the final metrics as floats: those of the study, and any others that are finite.
 
-    Raises ReturnedWrong with what was returned and what was expected."""
+    Raises:
+        ReturnedWrong: With what was returned and what was expected.
+    """
     example = "{" + ", ".join(f"'{name}': 0.9" for name in names) + "}"
     if not isinstance(returned, Mapping):
         raise ReturnedWrong(
@@ -109,7 +116,7 @@ def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _fate(error: Exception, told_to_stop: bool) -> dict[str, Any]:
+def _failure(error: Exception, told_to_stop: bool) -> dict[str, Any]:
     if isinstance(error, Interrupted):
         return _failed(trial.INTERRUPTED, error.reason)
     if isinstance(error, Pruned):
@@ -137,7 +144,7 @@ def _failed(cause: str, reason: str, error: str = "") -> dict[str, Any]:
 
 
 def _place(error: BaseException) -> str:
-    """` (train.py:12)`: the deepest line of the traceback that is not a library's."""
+    """Return ` (train.py:12)`: the deepest line of the traceback that is not a library's."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame
@@ -148,7 +155,7 @@ def _place(error: BaseException) -> str:
 
 
 def prepare(seed: int, share: Share) -> None:
-    """Seed every generator of this process, and keep torch to its share of the machine."""
+    """Seed every generator of this process, and limit torch to its share of the machine."""
     random.seed(seed)
     np.random.seed(seed)
     torch_runtime.prepare(seed, share.cpu, share.gpu)

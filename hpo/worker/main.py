@@ -1,6 +1,7 @@
-"""The worker process that an engine keeps over many trials: jobs in, reports and outcomes out.
+"""Worker process that an engine keeps over many trials: jobs in, reports and outcomes out.
 
-It holds no database handle and never decides: it trains, reports, and obeys the answer."""
+It holds no database handle and decides nothing: it trains, reports, and obeys the answer.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ REPORT, COMMAND, OUTCOME = "report", "command", "outcome"
 
 
 class _Driver:
-    """The driver, seen from a worker process."""
+    """The driver, as a worker process sees it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -36,8 +37,11 @@ class _Driver:
         self._read, self._bytes, self._again = -1, 0, 0.0
 
     def _host_memory(self, number: int) -> int:
-        """Read for a trial's first report, and then so seldom that it takes a fiftieth of the time at most: the kernel
-        keeps the peak."""
+        """Return the peak memory of this process, measured again only now and then.
+
+        It is read for a trial's first report, and later so seldom that reading takes a fiftieth of the time at most.
+        The kernel keeps the peak.
+        """
         now = time.monotonic()
         if number != self._read or now >= self._again:
             self._read, self._bytes = number, memory.host_memory()
@@ -56,7 +60,7 @@ class _Driver:
         self._connection.send((COMMAND, number, group))
 
     def end(self) -> None:
-        """The driver is gone: end the command, the children, and this process, at once."""
+        """End the command, the children and this process at once: the driver is gone."""
         if self.group is not None:
             end_group(self.group)
         end_group(os.getpgrp())
@@ -65,7 +69,8 @@ class _Driver:
 def main() -> None:
     """Take jobs and return outcomes until the driver closes the pipe or dies.
 
-    Its command line is `hpo.worker.main CONNECTION LIFELINE`, two file descriptors (`hpo.worker.start`)."""
+    The command line is `hpo.worker.main CONNECTION LIFELINE`, two file descriptors (`hpo.worker.start`).
+    """
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
     # Ctrl-C on a terminal is for the driver alone, which tells the trials at their next report.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -92,13 +97,15 @@ def main() -> None:
 
 
 def _ignore_sigterm(number: int, frame: FrameType | None) -> None:
-    """Goes on: the driver ends trials, at their next report."""
+    """Do nothing: the driver ends trials, at their next report."""
 
 
 @contextlib.contextmanager
 def _output_of(job: Job) -> Iterator[None]:
-    """What the trial prints, its subprocesses and C libraries included, goes to its output.log;
-    the stacks of a crash or of a timeout (SIGUSR1) to its crash.txt."""
+    """Redirect what the trial prints, with its subprocesses and C libraries, to its output.log.
+
+    The stacks of a crash or of a timeout (SIGUSR1) go to its crash.txt.
+    """
     job.directory.mkdir(parents=True, exist_ok=True)
     kept = os.dup(1), os.dup(2)
     with (job.directory / layout.OUTPUT).open("ab") as output, (job.directory / layout.CRASH).open("wb") as crash:

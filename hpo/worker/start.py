@@ -3,7 +3,8 @@
 `python -m` puts the working folder first on sys.path, so that a user's `hpo.py` or `queue.py` there would be imported
 in place of what hpo and its libraries mean. A process of this module begins without that folder and imports hpo from
 the place of this file, also where hpo is not installed. So do the processes that multiprocessing spawns from it: they
-run this file again, as `__mp_main__`."""
+run this file again, as `__mp_main__`.
+"""
 
 from __future__ import annotations
 

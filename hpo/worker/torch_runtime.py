@@ -1,7 +1,8 @@
-"""The one module of hpo that touches torch, and only once an objective has imported it.
+"""The one module of hpo that uses torch, and only after an objective has imported it.
 
-It does not know about devices beyond the current one: a worker sees one share of one GPU (or
-several whole ones) through CUDA_VISIBLE_DEVICES, which the engine set before the process began."""
+It knows no devices beyond the current one. A worker sees one share of one GPU, or several whole ones, through
+CUDA_VISIBLE_DEVICES, which the engine set before the process began.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +18,11 @@ def _torch() -> ModuleType | None:
 
 
 def prepare(seed: int, threads: int | None, gpu_share: float) -> None:
-    """Before each trial: seed every generator, set threads, bound this process's share of the
-    GPU's memory (a check in torch's own allocator, not isolation), forget the last peak."""
+    """Prepare torch for a trial.
+
+    Every generator is seeded, the threads are set and the peak of the memory is reset. This process's memory on the GPU
+    is bounded to its share by a check in torch's own allocator, which is no isolation.
+    """
     torch = _torch()
     if torch is None:
         return
@@ -34,15 +38,18 @@ def prepare(seed: int, threads: int | None, gpu_share: float) -> None:
 
 
 def release() -> None:
-    """After each trial: the memory that torch's allocator keeps for later, which the neighbours on the GPU may need."""
+    """Free the memory that torch's allocator keeps for later, which other processes on the GPU may need."""
     torch = _torch()
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def gpu_memory() -> float:
-    """The most memory that this process has taken of the current GPU since `prepare`, as a part of the GPU's:
-    what torch's allocator reserved, and the CUDA context, which only the driver could tell from the neighbours'."""
+    """Return the peak memory on the current GPU since `prepare`, as a part of the GPU's memory.
+
+    It is what torch's allocator reserved and an estimate of the CUDA context. The GPU's driver could tell the context
+    exactly, but not from those of other processes.
+    """
     torch = _torch()
     if torch is None or not torch.cuda.is_initialized():
         return 0.0
@@ -51,7 +58,7 @@ def gpu_memory() -> float:
 
 
 def peak_gpu_bytes() -> int:
-    """The most memory torch's allocator held on the current GPU since `prepare`."""
+    """Return the most bytes that torch's allocator held on the current GPU since `prepare`."""
     torch = _torch()
     if torch is None or not torch.cuda.is_initialized():
         return 0
@@ -59,8 +66,11 @@ def peak_gpu_bytes() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's MemoryError, torch's OutOfMemoryError, and the RuntimeErrors by which cuBLAS, cuDNN
-    and the CPU allocator say the same."""
+    """Return True if an exception means that memory ran out.
+
+    These are Python's MemoryError, torch's OutOfMemoryError, and the RuntimeErrors by which cuBLAS, cuDNN and the CPU
+    allocator say the same.
+    """
     if isinstance(error, MemoryError):
         return True
     torch = _torch()

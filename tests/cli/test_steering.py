@@ -266,7 +266,7 @@ def test_a_finished_study_is_extended_and_its_recorded_yaml_goes_on(hpo, finishe
 
 
 def test_whoever_holds_the_study_without_answering_is_named(hpo, finished, runs, monkeypatch):
-    monkeypatch.setattr("hpo.control.requests.PATIENCE", 0.5)
+    monkeypatch.setattr("hpo.control.requests.ANSWER_TIMEOUT", 0.5)
     with driver_lock(runs / "toy"):
         began = time.monotonic()
         said = hpo("pause", "toy")

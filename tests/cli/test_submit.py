@@ -9,7 +9,7 @@ import socket
 import pytest
 from queue_commands import Commands
 
-from hpo.cluster.jobs import Job, note
+from hpo.cluster.jobs import Job, record_job
 from hpo.control.requests import Pause, Steering, write_steering
 from hpo.storage.driver_lock import driver_lock
 
@@ -169,7 +169,7 @@ def test_status_has_a_line_for_the_queue(hpo, commands, finished, tmp_path):
     assert "queue" not in hpo("status").out
     jobs(tmp_path).mkdir()
     for number in ("17", "18"):
-        note(tmp_path / "runs" / "toy", Job("slurm", number, 1000.0, "/x.sh"))
+        record_job(tmp_path / "runs" / "toy", Job("slurm", number, 1000.0, "/x.sh"))
     assert "\nqueue      SLURM job 18: not seen in the queue (2 jobs submitted)\n" in hpo("status").out
     commands.add("squeue", "echo 18 PENDING; echo 17 RUNNING")
     assert "\nqueue      SLURM job 17: RUNNING, SLURM job 18: PENDING (2 jobs submitted)\n" in hpo("status").out
@@ -190,9 +190,9 @@ def test_a_folder_that_cannot_be_written(hpo, commands, study_yaml, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--time", "90"], "--time: '90' is not understood; expected a time such as 12:00:00"),
-        (["--mem", "much"], "--mem: 'much' is not understood"),
-        (["--nodes", "0"], "--nodes: '0' is not understood; expected a number of nodes, 1 or more"),
+        (["--time", "90"], "--time: '90' is not right; expected a time such as 12:00:00"),
+        (["--mem", "much"], "--mem: 'much' is not right"),
+        (["--nodes", "0"], "--nodes: 0 is not right; expected a number of nodes, 1 or more"),
         (["--grace", "300", "--time", "4m"], "give more --time or less --grace"),
         (["--set", "storage=postgresql://me:secret@db/hpo"], "a password would be written into the job script"),
         (["--nodes", "2", "--set", "engine={name: ray, address: auto}"], "so 2 nodes would be idle"),

@@ -7,7 +7,7 @@ import time
 import pytest
 from queue_commands import Commands
 
-from hpo.cluster.jobs import Job, alive, jobs_of, note, state_of, states_of
+from hpo.cluster.jobs import Job, active_jobs, jobs_of, record_job, state_of, states_of
 
 QSTAT = """\
 cat <<'END'
@@ -39,14 +39,14 @@ def job(number: str, queue: str = "slurm") -> Job:
 def test_they_are_noted_one_after_the_other(tmp_path):
     (tmp_path / "jobs").mkdir()
     assert jobs_of(tmp_path) == []
-    note(tmp_path, job("17"))
-    note(tmp_path, job("18"))
+    record_job(tmp_path, job("17"))
+    record_job(tmp_path, job("18"))
     assert jobs_of(tmp_path) == [job("17"), job("18")]
 
 
 def test_lines_that_are_no_jobs_are_left_out(tmp_path):
     (tmp_path / "jobs").mkdir()
-    note(tmp_path, job("17"))
+    record_job(tmp_path, job("17"))
     with (tmp_path / "jobs" / "jobs.jsonl").open("a") as file:
         file.write('{"queue": "lsf", "id": "1", "submitted": 1, "script": "x"}\n[]\n{"queue": "pbs"}\n{"queue": "pb')
     assert jobs_of(tmp_path) == [job("17")]
@@ -59,7 +59,7 @@ def test_slurm_is_asked_once_for_all(commands):
     jobs = [job("17"), job("18"), job("19")]
     assert states_of(jobs) == {"17": "RUNNING", "19": "PENDING"}
     assert commands.calls("squeue") == ["-h -j 17,18,19 -o %i %T"]
-    assert alive(jobs) == [(job("17"), "RUNNING"), (job("19"), "PENDING")]
+    assert active_jobs(jobs) == [(job("17"), "RUNNING"), (job("19"), "PENDING")]
     assert job("17").state() == "RUNNING"
     assert state_of({"queue": "slurm", "id": "18", "submitted": 1, "script": "x"}) is None
 

@@ -37,7 +37,7 @@ from hpo.trial import Outcome
     ],
 )
 def test_a_budget_is_extended_by_so_much_or_to_so_much(wanted, now):
-    budget = requests.extended("toy", Budget(trials=100, hours=8, failures=3), wanted)
+    budget = requests.extended_budget("toy", Budget(trials=100, hours=8, failures=3), wanted)
     assert budget == Budget(**now, failures=3)
 
 
@@ -60,13 +60,13 @@ def test_a_budget_is_extended_by_so_much_or_to_so_much(wanted, now):
 )
 def test_what_is_no_extension_is_refused_in_a_sentence(wanted, words):
     with pytest.raises(ControlError) as error:
-        requests.extended("toy", Budget(trials=100, hours=8), wanted)
+        requests.extended_budget("toy", Budget(trials=100, hours=8), wanted)
     assert words in str(error.value)
 
 
 def test_a_grid_without_a_budget_cannot_be_extended():
     with pytest.raises(ControlError, match="it ends when every cell of its grid was tried"):
-        requests.extended("toy", Budget(), {"trials": "+1"})
+        requests.extended_budget("toy", Budget(), {"trials": "+1"})
 
 
 @given(st.dictionaries(st.sampled_from(["trials", "hours", "gpu_hours"]), st.integers(1, 500), min_size=1))
@@ -135,27 +135,29 @@ def directory(tmp_path):
 
 
 @pytest.fixture
-def helm(oracle, directory):
+def server(oracle, directory):
     said = []
-    helm = ControlServer(directory, said.append)
-    helm.said = said
-    helm.start(oracle.control)
-    yield helm
-    helm.close()
+    server = ControlServer(directory, said.append)
+    server.said = said
+    server.start(oracle.control)
+    yield server
+    server.close()
 
 
 def asked(directory, action, **arguments):
-    answer = requests.ask(directory, action, arguments, by="alice@node7")
+    answer = requests.send_request(directory, action, arguments, by="alice@node7")
     assert not list((directory / layout.REQUESTS).iterdir())
     return answer
 
 
-def test_a_pause_holds_until_resume_and_is_kept(oracle, helm, directory):
+def test_a_pause_holds_until_resume_and_is_kept(oracle, server, directory):
     first = oracle.ask()
     assert asked(directory, "pause") == Answer(
         "study 'toy' is paused: trial 0 is running to the end, no other starts", ok=True
     )
-    assert helm.said == ["study 'toy' is paused: trial 0 is running to the end, no other starts (asked by alice@node7)"]
+    assert server.said == [
+        "study 'toy' is paused: trial 0 is running to the end, no other starts (asked by alice@node7)"
+    ]
     assert oracle.ask() is None
     assert (oracle.no_more_jobs, oracle.control.paused) == (False, True)
     assert requests.read_steering(directory).paused.by == "alice@node7"
@@ -171,7 +173,7 @@ def test_a_pause_holds_until_resume_and_is_kept(oracle, helm, directory):
     assert asked(directory, "resume") == Answer("study 'toy' is not paused")
 
 
-def test_a_kill_is_told_with_who_asked(oracle, helm, directory):
+def test_a_kill_is_told_with_who_asked(oracle, server, directory):
     assert asked(directory, "kill", trials=[0]) == Answer(
         "trial 0 is not running in study 'toy'; no trial is. Nothing was killed", ok=False
     )
@@ -189,16 +191,16 @@ def test_a_kill_is_told_with_who_asked(oracle, helm, directory):
     assert oracle.report(first.number, 0, {"score": 0.5}).interrupted is False
 
 
-def test_an_extension_is_kept_and_recorded_and_at_once_the_oracles(oracle, helm, directory):
+def test_an_extension_is_kept_and_recorded_and_at_once_the_oracles(oracle, server, directory):
     assert asked(directory, "extend", trials="+5") == Answer("the budget of study 'toy' is now 15 trials (was 10)")
     assert oracle.spec.budget.trials == oracle.budget.progress.budget == 15
     assert requests.read_steering(directory).budget == {"trials": 15.0}
     assert "trials: 15" in (directory / layout.SPEC).read_text()
     assert "is not more than" in asked(directory, "extend", trials="15").said
     assert oracle.control.extended
-    assert helm.over() is False
+    assert server.should_finish() is False
     oracle.ask()
-    assert helm.over() is True
+    assert server.should_finish() is True
     assert asked(directory, "extend", trials="+1").said.endswith("(was 15); this run of it has just ended")
 
 
@@ -209,24 +211,24 @@ def test_an_extension_is_not_obeyed_twice_when_its_driver_died_before_it_said_so
     folder.mkdir()
     content = {"action": "extend", "arguments": {"trials": "+5"}, "by": "alice@node7", "sent": 0}
     (folder / "1-ab.json").write_text(json.dumps(content))
-    helm = ControlServer(directory, str)
-    helm.start(oracle.control)
-    helm.close()
+    server = ControlServer(directory, str)
+    server.start(oracle.control)
+    server.close()
     assert json.loads((folder / "1-ab.answer.json").read_text()) == {"said": said, "ok": True}
     assert not (folder / "1-ab.json").exists()
     assert requests.read_steering(directory).budget == {"trials": 15.0}
     assert oracle.spec.budget.trials == 10  # the next `effective` is what knows
 
 
-def test_a_stop_is_an_interrupt(oracle, helm, directory):
+def test_a_stop_is_an_interrupt(oracle, server, directory):
     job = oracle.ask()
     assert asked(directory, "stop").said == (
         "study 'toy' is being stopped: trial 0 is ending at the next report, to be tried again later"
     )
-    assert helm.stopped_by == "alice@node7"
+    assert server.stopped_by == "alice@node7"
     assert (oracle.control.interrupted, oracle.no_more_jobs) == (True, True)
     assert oracle.report(job.number, 0, {"score": 0.1}).interrupted
-    assert helm.over()
+    assert server.should_finish()
     assert asked(directory, "stop").said == "study 'toy' has ended; its report is being written"
     assert not asked(directory, "kill", trials=[0]).ok
 
@@ -234,13 +236,13 @@ def test_a_stop_is_an_interrupt(oracle, helm, directory):
 def test_what_a_driver_did_before_it_died_is_not_done_again_without_it(oracle, directory, monkeypatch):
     """Nor by the next driver: who asks again, asks with the same id."""
 
-    def dies_without_a_word(directory, action, arguments, id):
+    def dies_without_an_answer(directory, action, arguments, id):
         said = "the budget of study 'toy' is now 15 trials (was 10)"
         requests.write_steering(directory, Steering(budget={"trials": 15.0}).remembering(id, said))
         monkeypatch.setattr("hpo.control.client.driver_of", lambda directory: None)
 
     monkeypatch.setattr("hpo.control.client.driver_of", lambda directory: {"pid": 7})
-    monkeypatch.setattr(requests, "ask", dies_without_a_word)
+    monkeypatch.setattr(requests, "send_request", dies_without_an_answer)
     answer, driven = extend(directory, {"trials": "+5"})
     assert (answer.said, driven) == ("the budget of study 'toy' is now 15 trials (was 10)", False)
     assert requests.read_steering(directory).budget == {"trials": 15.0}
@@ -264,7 +266,7 @@ def test_what_a_driver_did_before_it_died_is_not_done_again_without_it(oracle, d
         (b"x" * 10**6, "is no request"),
     ],
 )
-def test_what_is_no_request_is_answered_and_ends_nothing(oracle, helm, directory, content, words):
+def test_what_is_no_request_is_answered_and_ends_nothing(oracle, server, directory, content, words):
     folder = directory / layout.REQUESTS
     (folder / "7.partial").write_bytes(content)
     (folder / "7.partial").rename(folder / "7.json")
@@ -278,12 +280,12 @@ def test_what_is_no_request_is_answered_and_ends_nothing(oracle, helm, directory
     assert asked(directory, "pause").ok
 
 
-def test_a_pipe_or_a_link_in_the_folder_does_not_hold_the_driver_up(oracle, helm, directory):
+def test_a_pipe_or_a_link_in_the_folder_does_not_hold_the_driver_up(oracle, server, directory):
     folder = directory / layout.REQUESTS
     os.mkfifo(folder / "1.json")
     (folder / "2.json").symlink_to("/dev/zero")
     (folder / "3.json").mkdir()
-    assert requests.ask(directory, "pause", {}, patience=PATIENCE).ok
+    assert requests.send_request(directory, "pause", {}, patience=PATIENCE).ok
     wait_until((folder / "2.answer.json").exists)
     said = json.loads((folder / "1.answer.json").read_text())["said"]
     assert said == "the request cannot be read: it is no plain file"
@@ -299,18 +301,18 @@ def test_the_next_driver_takes_away_what_is_old_and_answers_what_is_new(oracle, 
         (folder / name).write_text(request)
         os.utime(folder / name, (time.time() - 60,) * 2)
     (folder / "4.json").write_text(request.replace("pause", "resume"))
-    helm = ControlServer(directory, str)
+    server = ControlServer(directory, str)
     assert [path.name for path in folder.iterdir()] == ["4.json"]
-    helm.start(oracle.control)
-    helm.close()
+    server.start(oracle.control)
+    server.close()
     assert [path.name for path in folder.iterdir()] == ["4.answer.json"]
     assert not oracle.control.paused
 
 
-def test_without_a_folder_of_requests_a_study_goes_on(oracle, helm, directory):
+def test_without_a_folder_of_requests_a_study_goes_on(oracle, server, directory):
     (directory / layout.REQUESTS).rmdir()
     time.sleep(0.6)  # it looks for requests a few times meanwhile
-    assert requests.ask(directory, "pause", {}).ok  # which makes it again
+    assert requests.send_request(directory, "pause", {}).ok  # which makes it again
 
 
 # --- the side that asks
@@ -318,7 +320,7 @@ def test_without_a_folder_of_requests_a_study_goes_on(oracle, helm, directory):
 
 def test_a_driver_that_does_not_answer_is_named_and_the_request_withdrawn(directory, oracle):
     with driver_lock(directory), pytest.raises(ControlError) as error:
-        requests.ask(directory, "pause", {}, patience=0.3)
+        requests.send_request(directory, "pause", {}, timeout=0.3)
     assert f"the driver of study 'toy' (process {os.getpid()} on " in str(error.value)
     assert "did not answer within 0.3 s" in str(error.value)
     assert not list((directory / layout.REQUESTS).iterdir())
@@ -326,7 +328,7 @@ def test_a_driver_that_does_not_answer_is_named_and_the_request_withdrawn(direct
 
 def test_a_driver_that_ends_without_a_word_is_noticed(directory, oracle):
     began = time.monotonic()
-    assert requests.ask(directory, "pause", {}, patience=600.0) is None
+    assert requests.send_request(directory, "pause", {}, patience=600.0) is None
     assert time.monotonic() - began < 300
 
 
@@ -334,14 +336,14 @@ def test_a_driver_that_ends_without_a_word_is_noticed(directory, oracle):
 def test_who_may_not_write_there_is_told_so(directory, oracle):
     (directory / layout.REQUESTS).mkdir(mode=0o555)
     with pytest.raises(ControlError, match=r"cannot be left in .*: Permission denied"):
-        requests.ask(directory, "pause", {})
+        requests.send_request(directory, "pause", {})
 
 
-def test_many_may_ask_at_once(oracle, helm, directory):
+def test_many_may_ask_at_once(oracle, server, directory):
     answers, senders = [], 8
 
     def ask():
-        answers.append(requests.ask(directory, "extend", {"trials": "+1"}))
+        answers.append(requests.send_request(directory, "extend", {"trials": "+1"}))
 
     threads = [threading.Thread(target=ask) for _ in range(senders)]
     for thread in threads:
@@ -355,7 +357,7 @@ def test_many_may_ask_at_once(oracle, helm, directory):
     assert not list((directory / layout.REQUESTS).iterdir())
 
 
-def test_a_killed_trial_that_completed_meanwhile_is_complete(oracle, helm, directory):
+def test_a_killed_trial_that_completed_meanwhile_is_complete(oracle, server, directory):
     job = oracle.ask()
     assert asked(directory, "kill", trials=[0]).ok
     oracle.tell(Outcome(job.number, "COMPLETE", {"score": 0.5}))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,34 @@ def test_a_file_named_like_a_module_in_use_is_loaded_beside_it(root: Path) -> No
     import json
 
     assert json.loads("1") == 1
+
+
+def test_a_package_named_like_a_module_in_use_is_refused(root: Path) -> None:
+    (root / "json").mkdir()
+    (root / "json" / "mine.py").write_text("def train(trial): return 5\n")
+    with pytest.raises(
+        ObjectiveError, match=r"the package 'json' in .* has the name of a module that Python or hpo uses"
+    ):
+        load(ObjectiveRef(target="json.mine:train", root=str(root)))
+
+
+def test_packages_of_one_name_in_two_folders_are_each_imported_from_their_own(root: Path, tmp_path: Path) -> None:
+    for folder, value in (("one", 1), ("other", 2)):
+        (tmp_path / folder / "twice_of_tests").mkdir(parents=True)
+        (tmp_path / folder / "twice_of_tests" / "value.py").write_text(f"VALUE = {value}\n")
+        code = "from twice_of_tests.value import VALUE\ndef train(trial): return VALUE\n"
+        (tmp_path / folder / "twice_of_tests" / "deep.py").write_text(code)
+    found = [load(ObjectiveRef(target="twice_of_tests.deep:train", root=str(tmp_path / f))) for f in ("one", "other")]
+    assert [function(None) for function in found] == [1, 2]
+
+
+def test_the_folder_of_a_study_comes_after_the_library_and_before_installed_packages(root: Path) -> None:
+    (root / "queue.py").write_text("raise RuntimeError\n")
+    load(ObjectiveRef(target="lone_of_tests:train", root=str(root)))
+    places = [PathFinder.find_spec(name, sys.path) for name in ("queue", "lone_of_tests")]
+    assert [place and Path(place.origin or "").parent for place in places] == [Path(os.__file__).parent, root]
+    installed = [index for index, entry in enumerate(sys.path) if entry.endswith("site-packages")]
+    assert sys.path.index(str(root)) < min(installed)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.machine.memory import forget_peak, host_memory
+from hpo.machine.memory import host_memory, reset_peak
 from hpo.red_flags.condition import FUNCTIONS
 from hpo.red_flags.definitions import BUILT_IN, RedFlag, read_flags
 from hpo.red_flags.monitor import GIB, OWN_NAMES, Raised, RedFlagMonitor, raised_from, unreported_names
@@ -155,7 +155,7 @@ def test_the_peak_of_this_process_starts_anew() -> None:
     block = bytearray(b"x") * (300 * 2**20)
     most = host_memory()
     del block
-    forget_peak()
+    reset_peak()
     assert most > 300 * 2**20
     assert host_memory() < most - 200 * 2**20
 

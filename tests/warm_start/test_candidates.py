@@ -276,7 +276,7 @@ def test_history_is_no_longer_trusted_when_its_trials_fall_behind_the_samplers_o
     assert said[1] == warm.why
     assert "at step 2 the best of 2 trials from them has 0.55, the median of 5 of the sampler's own 0.8" in said[1]
     assert not warm.trusted
-    assert warm.misled == {0, 1}
+    assert warm.disproved_trials == {0, 1}
     assert warm.next() is None
     assert not warm.guards({"from": "old"}, 1)
     assert feed(warm, "warm", 2, 0.0, 0.0) == ["", ""]  # said once
