@@ -225,7 +225,8 @@ class MlflowServer:
 
     def wait(self) -> None:
         """Until it answers."""
-        for _ in range(600):
+        until = time.monotonic() + 300
+        while time.monotonic() < until:
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=5):
                     return

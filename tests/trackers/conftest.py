@@ -13,28 +13,27 @@ import pytest
 from servers import MlflowServer
 
 from hpo import layout
+from hpo.trackers.mlflow.store import make_store
 
 
 @pytest.fixture(scope="session")
-def _first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowServer, Path]]:
-    folder = tmp_path_factory.mktemp("server")
-    server = MlflowServer(folder)
-    server.start()
-    server.wait()
-    empty = Path(shutil.copyfile(server.file, folder / "empty.db"))
-    yield server, empty
-    server.kill()
-
-
-@pytest.fixture(scope="session")
-def server(_first: tuple[MlflowServer, Path]) -> MlflowServer:
-    return _first[0]
-
-
-@pytest.fixture(scope="session")
-def empty_store(_first: tuple[MlflowServer, Path]) -> Path:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with MLflow's tables and no run."""
-    return _first[1]
+    path = tmp_path_factory.mktemp("empty") / "empty.db"
+    make_store(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    shutil.copyfile(empty_store, server.file)
+    try:
+        server.start()
+        server.wait()
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture
