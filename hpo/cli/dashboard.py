@@ -19,16 +19,16 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Silent(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """The page asks for news every few seconds: no line for each."""
+        """Print nothing: the page asks for news every few seconds."""
 
 
 @click.command(
     epilog="""\b
 Examples:
-  hpo dashboard                     of the study last driven
+  hpo dashboard                     the study last driven
   hpo dashboard quickstart --port 8090
   ssh -L 8080:127.0.0.1:8080 gpu-machine
-                                    on your own machine, to look at one over there
+                                    on your own machine, to look at a study over there
 """
 )
 @study_argument
@@ -37,8 +37,9 @@ Examples:
 def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     """Serve optuna-dashboard on the storage of a study.
 
-    It shows all studies of that storage, also while they run. STUDY is a name in the runs folder or
-    a YAML; by default the study last driven. Ctrl-C ends it."""
+    It shows all studies of that storage, also while they run. STUDY is a name in the runs folder or a YAML; by default
+    the study last driven. Ctrl-C ends it.
+    """
     from optuna_dashboard import wsgi
 
     from hpo.storage.load_study import load_study

@@ -29,7 +29,8 @@ def delete(study: str, yes: bool, runs: Path) -> None:
 
     Nothing of it is kept, checkpoints included; its runs in MLflow go to MLflow's trash, which
     `mlflow gc` empties. A study that is being driven is refused. STUDY is a name in the runs folder
-    or a YAML."""
+    or a YAML.
+    """
     from hpo.storage.driver_lock import driver_lock
 
     name = find_study(runs, study)
@@ -43,8 +44,8 @@ def delete(study: str, yes: bool, runs: Path) -> None:
                 raise HpoError(f"this would delete {what}; without a terminal to ask on, that needs --yes")
             if not click.confirm(f"Delete {what}?"):
                 raise HpoError("nothing was deleted")
-        _forget(runs, name)
-        tracked = _forget_runs(runs, name)
+        _delete_from_storage(runs, name)
+        tracked = _delete_runs(runs, name)
         folders = layout.trials_directory(directory)
         if folders.is_symlink():  # engine.checkpoint_dir
             shutil.rmtree(folders.resolve().parent, ignore_errors=True)
@@ -53,7 +54,7 @@ def delete(study: str, yes: bool, runs: Path) -> None:
 
 
 def _trials(runs: Path, name: str) -> int:
-    """How many trials its storage has of it: none if it was deleted there before."""
+    """Count the trials that its storage has: none if the study was deleted there before."""
     from hpo.storage.load_study import load_study
 
     try:
@@ -62,7 +63,7 @@ def _trials(runs: Path, name: str) -> int:
         return 0
 
 
-def _forget(runs: Path, name: str) -> None:
+def _delete_from_storage(runs: Path, name: str) -> None:
     import optuna
 
     from hpo.spec.load import load_spec
@@ -76,8 +77,8 @@ def _forget(runs: Path, name: str) -> None:
         return  # deleted there before, with optuna-dashboard or by a deletion that was cut short
 
 
-def _forget_runs(runs: Path, name: str) -> str:
-    """What became of its runs in MLflow. A server that is away does not keep a study from being deleted."""
+def _delete_runs(runs: Path, name: str) -> str:
+    """Return what became of its runs in MLflow. A server that is away does not keep a study from being deleted."""
     from hpo.spec.load import load_spec
     from hpo.trackers.mlflow.sync import discard
 

@@ -39,7 +39,7 @@ COMMANDS = {
     "import-knowledge": ("hpo.cli.import_knowledge:import_knowledge", "Import results of studies run elsewhere."),
     "dashboard": ("hpo.cli.dashboard:dashboard", "Serve optuna-dashboard on the storage of a study."),
     "mlflow": ("hpo.cli.mlflow:mlflow", "Show the runs of a study in MLflow."),
-    "doctor": ("hpo.cli.doctor:doctor", "Say what is wrong with studies, and mend it."),
+    "doctor": ("hpo.cli.doctor:doctor", "Say what is wrong with studies, and fix it."),
     "delete": ("hpo.cli.delete:delete", "Delete a study: its trials, its files, its report."),
 }
 

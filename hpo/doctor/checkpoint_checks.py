@@ -1,4 +1,4 @@
-"""What is wrong with the states and weights that trials keep on disk."""
+"""Checks of the states and weights that trials keep on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.doctor.context import Case, Check
+from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.doctor.quarantine import free_name
 from hpo.oracle.checkpoint_retention import CheckpointRetention
@@ -21,66 +21,76 @@ from hpo.oracle.recovery import lost_attempts
 from hpo.storage.trial_attributes import ORIGIN
 
 
-def broken_checkpoints(case: Case) -> Iterator[Finding]:
-    """States that a trial in the queue is to go on from, and cannot. They are not unpickled: that may run anything."""
-    if case.driver is not None:
+def broken_checkpoints(context: StudyContext) -> Iterator[Finding]:
+    """Find states that a trial in the queue is to go on from, and cannot.
+
+    They are not unpickled: that may run anything.
+    """
+    if context.driver is not None:
         return
-    trials = list(case.trials)
+    trials = list(context.trials)
     for trial in trials:
         if trial.state != TrialState.WAITING:
             continue
-        path = next((path for path in _states(case, trial, trials) if path.exists()), None)
+        path = next((path for path in _states(context, trial, trials) if path.exists()), None)
         if path is not None and not _is_whole(path):
             yield Finding(
-                "checkpoint-broken", case.name, trial.number,
+                "checkpoint-broken", context.name, trial.number,
                 f"{path}, from which trial {trial.number} is to go on, is cut off", "certain",
                 f"set it aside as {path.name}.damaged; the trial then starts afresh", partial(_set_aside, path),
             )  # fmt: skip
 
 
-def broken_weights(case: Case) -> Iterator[Finding]:
-    """Weights that torch cannot open: its files are zip archives. What is no archive at all is an objective's own."""
-    for trial in case.trials:
-        path = case.folder(trial.number) / layout.WEIGHTS
+def broken_weights(context: StudyContext) -> Iterator[Finding]:
+    """Find weights that torch cannot open: its files are zip archives.
+
+    A file that is no archive at all is in an objective's own format.
+    """
+    for trial in context.trials:
+        path = context.folder(trial.number) / layout.WEIGHTS
         if trial.state.is_finished() and path.is_file() and _is_broken_archive(path):
             yield Finding(
-                "weights-broken", case.name, trial.number, f"{path} is cut off: torch cannot open it", "certain",
-                f"set it aside as {path.name}.damaged; `hpo best {case.name}` makes a study that trains it again",
+                "weights-broken", context.name, trial.number, f"{path} is cut off: torch cannot open it", "certain",
+                f"set it aside as {path.name}.damaged; `hpo best {context.name}` makes a study that trains it again",
                 partial(_set_aside, path),
             )  # fmt: skip
 
 
-def surplus(case: Case) -> Iterator[Finding]:
-    """Files that `checkpoints:` of study.yaml does not keep, and a driver that died did not come to remove."""
-    if case.driver is not None:
+def surplus(context: StudyContext) -> Iterator[Finding]:
+    """Find files that `checkpoints:` of study.yaml does not keep, and that a driver which died did not remove."""
+    if context.driver is not None:
         return
-    files = _surplus(case)
+    files = _surplus(context)
     if files:
         yield Finding(
-            "checkpoints-surplus", case.name, None,
-            f"{count(len(files), 'file')} of checkpoints and weights ({surplus_bytes(case) / 1e9:.3g} GB) are beyond "
-            "what `checkpoints:` in study.yaml keeps",
+            "checkpoints-surplus", context.name, None,
+            f"{count(len(files), 'file')} of checkpoints and weights ({surplus_bytes(context) / 1e9:.3g} GB) are "
+            "beyond what `checkpoints:` in study.yaml keeps",
             "certain", "remove them, as `hpo run` does", partial(_remove, files),
         )  # fmt: skip
 
 
-def surplus_bytes(case: Case) -> int:
-    return sum(path.stat().st_size for path in _surplus(case))
+def surplus_bytes(context: StudyContext) -> int:
+    """Return the bytes of these files."""
+    return sum(path.stat().st_size for path in _surplus(context))
 
 
-def _surplus(case: Case) -> list[Path]:
-    return CheckpointRetention(case.spec, case.directory, case.trials).surplus()
+def _surplus(context: StudyContext) -> list[Path]:
+    return CheckpointRetention(context.spec, context.directory, context.trials).surplus()
 
 
-def _states(case: Case, trial: FrozenTrial, trials: list[FrozenTrial]) -> Iterator[Path]:
-    """Where the state of a trial that waits may be: its own (if its driver died as it took over), its attempts'."""
-    yield case.folder(trial.number) / layout.CHECKPOINT
+def _states(context: StudyContext, trial: FrozenTrial, trials: list[FrozenTrial]) -> Iterator[Path]:
+    """Yield where the state of a trial that waits may be.
+
+    It is its own (if its driver died as it took over), or that of an earlier attempt.
+    """
+    yield context.folder(trial.number) / layout.CHECKPOINT
     for number in lost_attempts(trial.user_attrs.get(ORIGIN, {}), trials):
-        yield case.folder(number) / layout.CHECKPOINT
+        yield context.folder(number) / layout.CHECKPOINT
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether it ends as a pickle does. `Trial.save` replaces the file at once, so only a disk or a copy cuts it."""
+    """Return True if a file ends as a pickle does. Trials replace it at once, so only a disk or a copy cuts it."""
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) == 0:
             return False

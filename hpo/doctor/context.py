@@ -1,4 +1,4 @@
-"""A study as the doctor's checks see it."""
+"""The study that the doctor's checks examine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,23 @@ from hpo.spec.models import StudySpec
 
 
 @dataclass(frozen=True)
-class Case:
-    """One study whose study.yaml and storage can be read.
+class StudyContext:
+    """A study whose study.yaml and storage can be read.
 
-    trials: as they were when the case was opened, in the order of their numbers. driver: who is at work on the study
-    (host, pid, started, ...), or None. Ask it, and not `driver_of`: while the doctor mends, it holds the driver's lock
-    itself. It does not hold the lock of MLflow's writer; who writes there takes it.
     A check of a study that is being driven finds what is wrong for sure even so: what was written meanwhile is no
-    mistake. Nothing of such a study is mended."""
+    mistake. Nothing of such a study is fixed. While the doctor fixes, it holds the driver's lock itself, so checks ask
+    `driver` and not `driver_of`. It does not hold the lock of MLflow's writer; who writes there takes it.
+
+    Attributes:
+        runs: The runs folder.
+        name: The study's name.
+        directory: Its folder.
+        spec: Its study.yaml.
+        study: Its Optuna study.
+        storage: The storage of that.
+        trials: All trials, in the order of their numbers, as they were when the context was made.
+        driver: The process at work on the study (host, pid, started, ...), or None.
+    """
 
     runs: Path
     name: str
@@ -36,8 +45,9 @@ class Case:
     driver: Mapping[str, Any] | None
 
     def folder(self, number: int) -> Path:
+        """Return the folder of a trial."""
         return layout.trial_directory(self.directory, number)
 
 
 # Each module of checks lists its own as CHECKS, in the order in which they are to be asked.
-Check = Callable[[Case], Iterator[Finding]]
+Check = Callable[[StudyContext], Iterator[Finding]]

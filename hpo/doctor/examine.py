@@ -1,4 +1,4 @@
-"""The doctor's round: looks at the machine, the storages and each study, mends what can be mended, and looks again."""
+"""Examination of the machine, the storages and each study: find what is wrong, fix what can be fixed, look again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hpo.doctor import (
     spec_checks,
     storage_checks,
 )
-from hpo.doctor.context import Case, Check
+from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import CheckedFinding, Finding
 from hpo.errors import HpoError, StudyLocked
 from hpo.spec.models import StudySpec
@@ -34,9 +34,9 @@ from hpo.storage.driver_lock import driver_lock, driver_of
 from hpo.storage.open import close_storage, storage_url
 from hpo.text import one_line, redact
 
-# Mending Optuna makes MLflow differ, so it is looked at again; what is still found then comes back by itself.
+# Fixing Optuna makes MLflow differ, so it is looked at again; what is still found then comes back by itself.
 _ROUNDS = 3
-# In this order: processes write files, histories tell when a lost attempt ended, MLflow mirrors all of it.
+# In this order: processes write files, histories tell when a lost attempt ended, MLflow is written from all of it.
 _GROUPS: tuple[tuple[Check, ...], ...] = (
     process_checks.CHECKS,
     (file_checks.trials_away,),
@@ -48,17 +48,24 @@ _GROUPS: tuple[tuple[Check, ...], ...] = (
 )
 
 
-def visit(
-    runs: Path, names: Sequence[str], fix: bool, looking: Callable[[str], None] = lambda name: None
+def examine(
+    runs: Path, names: Sequence[str], fix: bool, progress: Callable[[str], None] = lambda name: None
 ) -> list[CheckedFinding]:
-    """Everything that is wrong with these studies of a runs folder (none given: with all of them), and what became of
-    it. `fix`: mend what can be mended, under the lock of each study's driver; of a study that is being driven nothing
-    is mended. `looking` is called with the name of each study that is looked at.
+    """Find everything that is wrong with studies of a runs folder.
 
-    Without `fix` nothing is changed."""
-    doctor = _Doctor(runs, fix, looking)
+    Args:
+        runs: The runs folder.
+        names: Studies; none stands for all, and for what is wrong beside them.
+        fix: Fix what can be fixed, under the lock of each study's driver. Nothing is fixed of a study that is being
+            driven. Without it nothing is changed.
+        progress: Called with the name of each study before it is examined.
+
+    Returns:
+        The findings, with what became of each.
+    """
+    doctor = _Doctor(runs, fix, progress)
     try:
-        return doctor.visit(names)
+        return doctor.examine(names)
     finally:
         doctor.close()
 
@@ -67,48 +74,46 @@ def visit(
 class _Doctor:
     runs: Path
     fix: bool
-    looking: Callable[[str], None]
+    progress: Callable[[str], None]
     storages: dict[str, BaseStorage] = field(default_factory=dict)
 
     def close(self) -> None:
         for storage in self.storages.values():
             close_storage(storage)
 
-    def visit(self, names: Sequence[str]) -> list[CheckedFinding]:
+    def examine(self, names: Sequence[str]) -> list[CheckedFinding]:
         everything = not names
-        chosen = list(names) or spec_checks.folders(self.runs)
-        done, specs = self._specs(chosen)
+        specs: dict[str, StudySpec] = {}
+        done: list[CheckedFinding] = []
+        for name in names or spec_checks.folders(self.runs):
+            read = spec_checks.read_spec(self.runs, name)
+            if isinstance(read, Finding):
+                done.append(CheckedFinding(read, "left"))
+            else:
+                specs[name] = read
         urls: dict[str, list[str]] = {}
         for name, spec in specs.items():
             urls.setdefault(storage_url(spec, self.runs), []).append(name)
         if everything and (journal := self.runs / layout.JOURNAL).exists():
             urls.setdefault(f"journal:{journal}", [])
-        sound = set()
+        whole = set()
         for url, its in urls.items():
-            treated = self._storage(url, its)
-            done += treated
-            if all(one.fate == "mended" for one in treated):
-                sound.add(url)
-        for found in self._lost_folders(urls) if everything else ():
-            done.append(found)
-            name = found.finding.study
-            if found.fate == "mended" and isinstance(read := spec_checks.read_spec(self.runs, name), StudySpec):
-                specs[name] = read
+            checked = self._storage(url, its)
+            done += checked
+            if all(one.result == "fixed" for one in checked):
+                whole.add(url)
+        if everything:
+            done += [CheckedFinding(finding, "left") for finding in self._lost_folders(urls)]
         for name, spec in specs.items():
             url = storage_url(spec, self.runs)
             if url in self.storages:
-                self.looking(name)
+                self.progress(name)
                 try:
-                    done += self._study(name, spec, self.storages[url], self.fix and url in sound)
+                    done += self._study(name, spec, self.storages[url], self.fix and url in whole)
                 except OSError as error:
-                    directory = layout.study_directory(self.runs, name)
-                    said = f"{directory} cannot be looked at: {one_line(error)}"
-                    remedy = "run it as the user who owns the folder"
-                    done.append(
-                        CheckedFinding(Finding("folder-unreadable", name, None, said, "certain", remedy), "left")
-                    )
-        # Last: what wrote there has been ended by then, and mending may have freed room.
-        done += [self._mended(finding, self.fix) for finding in file_checks.left_in(self.runs)]
+                    done.append(CheckedFinding(_unreadable_folder(self.runs, name, error), "left"))
+        # Last: what wrote there has been ended by then, and fixing may have freed room.
+        done += [self._fixed(finding, self.fix) for finding in file_checks.left_in(self.runs)]
         return [*done, *(CheckedFinding(finding, "left") for finding in self._machine(specs))]
 
     def _machine(self, specs: Mapping[str, StudySpec]) -> Iterator[Finding]:
@@ -116,53 +121,29 @@ class _Doctor:
             storage = self.storages.get(storage_url(specs[name], self.runs))
             if storage is None or driver_of(layout.study_directory(self.runs, name)):
                 return 0
-            return checkpoint_checks.surplus_bytes(self._case(name, specs[name], storage, None))
+            return checkpoint_checks.surplus_bytes(self._context(name, specs[name], storage, None))
 
         if self.runs.is_dir():
             yield from machine_checks.clocks_apart(self.runs)
             yield from machine_checks.full_disks(self.runs, list(specs), surplus)
 
-    # --- before a study can be looked at
-
-    def _specs(self, names: Iterable[str]) -> tuple[list[CheckedFinding], dict[str, StudySpec]]:
-        done, specs = [], {}
-        for name in names:
-            read = spec_checks.read_spec(self.runs, name)
-            if isinstance(read, Finding):
-                treated = self._alone(read, layout.study_directory(self.runs, name))
-                done.append(treated)
-                if treated.fate == "mended":
-                    read = spec_checks.read_spec(self.runs, name)
-            if isinstance(read, StudySpec):
-                specs[name] = read
-        return done, specs
+    # --- before a study can be opened
 
     def _storage(self, url: str, names: Sequence[str]) -> list[CheckedFinding]:
-        done = [self._mended(finding, self.fix) for finding in storage_checks.torn_journal(url)]
+        done = [self._fixed(finding, self.fix) for finding in storage_checks.torn_journal(url)]
         found = storage_checks.opened(url, names)
         if isinstance(found, Finding):
             # Where the last line is torn it may be that alone which cannot be read.
-            return [*done, *([] if any(one.fate == "left" for one in done) else [CheckedFinding(found, "left")])]
+            return [*done, *([] if any(one.result == "left" for one in done) else [CheckedFinding(found, "left")])]
         self.storages[url] = found
         return done
 
-    def _lost_folders(self, urls: Iterable[str]) -> Iterator[CheckedFinding]:
-        """Only of storages in the runs folder: one elsewhere may hold the studies of other runs folders."""
+    def _lost_folders(self, urls: Iterable[str]) -> Iterator[Finding]:
+        """Look at storages in the runs folder alone: one elsewhere may hold the studies of other runs folders."""
         for url in urls:
             path = storage_checks.file_of(url)
             if url in self.storages and path is not None and path.is_relative_to(self.runs):
-                for finding in list(spec_checks.without_folder(self.runs, self.storages[url], redact(str(path)))):
-                    yield self._alone(finding, layout.study_directory(self.runs, finding.study))
-
-    def _alone(self, finding: Finding, directory: Path) -> CheckedFinding:
-        """Mends one thing of a study that cannot be opened yet."""
-        if not self.fix or finding.mend is None:
-            return CheckedFinding(finding, "left")
-        try:
-            with driver_lock(directory):
-                return self._mended(finding, True)
-        except (StudyLocked, OSError) as error:
-            return CheckedFinding(finding, "failed", one_line(error))
+                yield from spec_checks.without_folder(self.runs, self.storages[url], redact(str(path)))
 
     # --- a study
 
@@ -176,7 +157,7 @@ class _Doctor:
                 except StudyLocked:
                     fix, left = False, None
             # `fix`: it is taken already, and empty when it is left.
-            done = [CheckedFinding(left, "mended" if fix else "left")] if left else []
+            done = [CheckedFinding(left, "fixed" if fix else "left")] if left else []
             return [*done, *(self._rounds(name, spec, storage) if fix else self._look(name, spec, storage))]
 
     def _look(self, name: str, spec: StudySpec, storage: BaseStorage) -> list[CheckedFinding]:
@@ -188,39 +169,39 @@ class _Doctor:
             if (driver is None) == (driver_of(directory) is None):
                 break
         if driver is not None:
-            found = [replace(one, mend=None, remedy=f"{one.remedy} (once its driver has ended)") for one in found]
+            found = [replace(one, fix=None, remedy=f"{one.remedy} (once its driver has ended)") for one in found]
         return [CheckedFinding(one, "left") for one in found]
 
     def _rounds(self, name: str, spec: StudySpec, storage: BaseStorage) -> list[CheckedFinding]:
-        """The driver's lock is held. What is mended, and found once more in the end, was not mended."""
+        """Fix and look again, with the driver's lock held. What is fixed, and found once more, was not fixed."""
         done: dict[tuple[str, int | None, str], CheckedFinding] = {}
         left: list[CheckedFinding] = []
         for number in range(_ROUNDS + 1):
             left, changed = [], False
             for group in _GROUPS:
                 for finding in self._asked(name, spec, storage, None, group):
-                    treated = self._mended(finding, number < _ROUNDS)
-                    if treated.fate == "mended":
-                        done[_key(finding)] = treated
+                    checked = self._fixed(finding, number < _ROUNDS)
+                    if checked.result == "fixed":
+                        done[_key(finding)] = checked
                         changed = True
                     elif done.pop(_key(finding), None) is not None:
-                        left.append(CheckedFinding(finding, "failed", "it came back after it was mended"))
+                        left.append(CheckedFinding(finding, "failed", "it came back after it was fixed"))
                     else:
-                        left.append(treated)
+                        left.append(checked)
             if not changed:
                 break
         return [*done.values(), *left]
 
-    def _mended(self, finding: Finding, fix: bool) -> CheckedFinding:
-        if not fix or finding.mend is None:
+    def _fixed(self, finding: Finding, fix: bool) -> CheckedFinding:
+        if not fix or finding.fix is None:
             return CheckedFinding(finding, "left")
         try:
-            finding.mend()
+            finding.fix()
         except (HpoError, OSError, optuna.exceptions.OptunaError, ValueError, KeyError) as error:
             if os.environ.get("HPO_DEBUG") == "1":
                 raise
             return CheckedFinding(finding, "failed", one_line(error))
-        return CheckedFinding(finding, "mended")
+        return CheckedFinding(finding, "fixed")
 
     def _findings(
         self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None
@@ -231,32 +212,34 @@ class _Doctor:
     def _asked(
         self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None, group: Sequence[Check]
     ) -> list[Finding]:
-        """What a group of checks finds in the study as it is now. One that stumbles hides no other."""
+        """Return what a group of checks finds in the study as it is now. One that fails hides no other."""
         found: list[Finding] = []
         try:
-            case = self._case(name, spec, storage, driver)
+            context = self._context(name, spec, storage, driver)
         except KeyError:
             if group is _GROUPS[0]:
                 found.append(_not_in_storage(name, spec, self.runs))
             return found
-        if file_checks.away(case) and group is not _GROUPS[1]:
+        if file_checks.away(context) and group is not _GROUPS[1]:
             return found
         for check in group:
             try:
-                found += check(case)
+                found += check(context)
             except Exception as error:  # whatever lies in a folder
                 if os.environ.get("HPO_DEBUG") == "1":
                     raise
-                said = f"{check.__name__} stumbled: {type(error).__name__}: {one_line(error)}"
+                said = f"check {check.__name__} failed: {type(error).__name__}: {one_line(error)}"
                 remedy = "HPO_DEBUG=1 shows where"
                 found.append(Finding("check-failed", name, None, said, "certain", remedy))
         return found
 
-    def _case(self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None) -> Case:
+    def _context(
+        self, name: str, spec: StudySpec, storage: BaseStorage, driver: Mapping[str, Any] | None
+    ) -> StudyContext:
         study = optuna.load_study(study_name=name, storage=storage)
         trials = study.get_trials(deepcopy=False)
         directory = layout.study_directory(self.runs, name)
-        return Case(self.runs, name, directory, spec, study, storage, trials, driver)
+        return StudyContext(self.runs, name, directory, spec, study, storage, trials, driver)
 
 
 def _key(finding: Finding) -> tuple[str, int | None, str]:
@@ -264,7 +247,7 @@ def _key(finding: Finding) -> tuple[str, int | None, str]:
 
 
 def _left_lock(directory: Path) -> Finding | None:
-    """The driver's name in a lock that nobody holds: it did not come to take it out."""
+    """Find a driver's name in a lock that nobody holds: the driver died before it could remove it."""
     try:
         content = (directory / layout.LOCK).read_text(encoding="utf-8")
     except OSError:
@@ -284,7 +267,12 @@ def _left_lock(directory: Path) -> Finding | None:
 
 def _clear(directory: Path) -> None:
     with driver_lock(directory):
-        pass  # who leaves it leaves it empty
+        pass  # leaving the lock empties its file
+
+
+def _unreadable_folder(runs: Path, name: str, error: OSError) -> Finding:
+    said = f"{layout.study_directory(runs, name)} cannot be looked at: {one_line(error)}"
+    return Finding("folder-unreadable", name, None, said, "certain", "run it as the user who owns the folder")
 
 
 def _not_in_storage(name: str, spec: StudySpec, runs: Path) -> Finding:

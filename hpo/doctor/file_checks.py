@@ -1,4 +1,4 @@
-"""Files in a study's folder that belong to nobody: what kills left half written, and what Optuna does not know."""
+"""Checks for files in a study's folder that belong to nobody: half written ones, and unknown ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.doctor.context import Case, Check
+from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
-from hpo.doctor.quarantine import set_aside
+from hpo.doctor.quarantine import quarantine
 
 # Seconds after which nobody waits for an answer any more.
 _UNANSWERED = 60.0
@@ -26,39 +26,47 @@ _HALF = re.compile(r"(?P<name>.+?)\.partial$")
 _NUMBERED = re.compile(r"\.(\d+)\.partial(-journal|-wal|-shm)?$")
 
 
-def trials_away(case: Case) -> Iterator[Finding]:
-    """The trials' folders are on a file system that is not there."""
-    trials = layout.trials_directory(case.directory)
-    if away(case):
+def trials_away(context: StudyContext) -> Iterator[Finding]:
+    """Find trials' folders that are on a file system which is not there."""
+    trials = layout.trials_directory(context.directory)
+    if away(context):
         yield Finding(
-            "trials-away", case.name, None, f"{trials} is a link to {os.readlink(trials)}, which is not there",
+            "trials-away", context.name, None, f"{trials} is a link to {os.readlink(trials)}, which is not there",
             "certain", "bring that folder back (is it mounted here?); without it the histories cannot be looked at",
         )  # fmt: skip
 
 
-def unknown_trials(case: Case) -> Iterator[Finding]:
-    """Folders of trials that Optuna has not heard of: another study's, or those of a storage that was replaced. Optuna
-    hears of a trial before its folder is made."""
-    trials = layout.trials_directory(case.directory)
-    if case.driver is not None or not trials.is_dir():
+def unknown_trials(context: StudyContext) -> Iterator[Finding]:
+    """Find folders of trials that Optuna does not know: another study's, or those of a storage that was replaced.
+
+    Optuna gets a trial before its folder is made.
+    """
+    trials = layout.trials_directory(context.directory)
+    if context.driver is not None or not trials.is_dir():
         return
-    known = {str(trial.number) for trial in case.trials}
+    known = {str(trial.number) for trial in context.trials}
     for folder in sorted(trials.iterdir()):
         if folder.is_dir() and folder.name.isdecimal() and folder.name not in known:
             below = f"trials/{folder.name}"
             yield Finding(
-                "trial-unknown", case.name, None, f"{folder}: Optuna knows no trial {folder.name} of this study",
+                "trial-unknown", context.name, None, f"{folder}: Optuna knows no trial {folder.name} of this study",
                 "certain", f"move it to {layout.LOST_AND_FOUND}/{below}",
-                partial(_move, case.directory, folder, below),
+                partial(_move, context.directory, folder, below),
             )  # fmt: skip
 
 
-def half_written(case: Case) -> Iterator[Finding]:
-    """Files that were to take the place of others, and whose writer died before. What they would have replaced is
-    whole. Those of names that hpo does not give may be somebody's results."""
-    if case.driver is not None:
+def half_written(context: StudyContext) -> Iterator[Finding]:
+    """Find files that were to replace others, and whose writer died before; the others are whole.
+
+    Files of names that hpo does not give may be somebody's results.
+    """
+    if context.driver is not None:
         return
-    folders = [case.directory, case.directory / layout.REQUESTS, *(case.folder(trial.number) for trial in case.trials)]
+    folders = [
+        context.directory,
+        context.directory / layout.REQUESTS,
+        *(context.folder(trial.number) for trial in context.trials),
+    ]
     for folder in folders:
         for path in sorted(folder.glob("*.partial")):
             if not path.is_file() or _being_written(path):
@@ -67,19 +75,19 @@ def half_written(case: Case) -> Iterator[Finding]:
             half = _HALF.match(path.name)
             if (half and half["name"] in _NAMES) or _NUMBERED.search(path.name) or folder.name == layout.REQUESTS:
                 yield Finding(
-                    "half-written", case.name, None, said, "certain",
+                    "half-written", context.name, None, said, "certain",
                     "remove it; the file that it was to replace is as it was", partial(path.unlink, missing_ok=True),
                 )  # fmt: skip
             else:
-                below = str(path.relative_to(case.directory))
+                below = str(path.relative_to(context.directory))
                 yield Finding(
-                    "half-written", case.name, None, said, "likely", f"move it to {layout.LOST_AND_FOUND}/{below}",
-                    partial(_move, case.directory, path, below),
+                    "half-written", context.name, None, said, "likely", f"move it to {layout.LOST_AND_FOUND}/{below}",
+                    partial(_move, context.directory, path, below),
                 )  # fmt: skip
 
 
 def left_in(runs: Path) -> Iterator[Finding]:
-    """The same of what is no study's: MLflow's store, while it was made."""
+    """Find half written files in the runs folder: MLflow's store, while it was made."""
     for path in sorted(runs.glob(f"{layout.MLFLOW_STORE}.*.partial*")):
         if _NUMBERED.search(path.name) and not _being_written(path):
             yield Finding(
@@ -88,26 +96,27 @@ def left_in(runs: Path) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def unanswered_requests(case: Case) -> Iterator[Finding]:
-    """What was asked of a driver that did not answer; whoever asked has gone."""
-    files = [path for path in sorted((case.directory / layout.REQUESTS).glob("*.json")) if _age(path) > _UNANSWERED]
+def unanswered_requests(context: StudyContext) -> Iterator[Finding]:
+    """Find requests to a driver that did not answer; whoever made them has gone."""
+    files = [path for path in sorted((context.directory / layout.REQUESTS).glob("*.json")) if _age(path) > _UNANSWERED]
     if not files:
         return
-    what = f"{count(len(files), 'request')} in {case.directory / layout.REQUESTS}"
-    if case.driver is None:
+    what = f"{count(len(files), 'request')} in {context.directory / layout.REQUESTS}"
+    if context.driver is None:
         yield Finding(
-            "requests-left", case.name, None, f"{what} for a driver that is gone", "certain",
+            "requests-left", context.name, None, f"{what} for a driver that is gone", "certain",
             "remove them: they were asked of that driver", partial(_remove, files),
         )  # fmt: skip
     else:
         yield Finding(
-            "requests-left", case.name, None, f"{what}, unanswered for more than {_UNANSWERED:.0f} s by the driver",
+            "requests-left", context.name, None, f"{what}, unanswered for more than {_UNANSWERED:.0f} s by the driver",
             "possible", "look whether the driver hangs (`hpo logs`); the next driver removes them",
         )  # fmt: skip
 
 
-def away(case: Case) -> bool:
-    trials = layout.trials_directory(case.directory)
+def away(context: StudyContext) -> bool:
+    """Return True if the trials' folders are a link to a folder that is not there."""
+    trials = layout.trials_directory(context.directory)
     return trials.is_symlink() and not trials.exists()
 
 
@@ -125,7 +134,7 @@ def _age(path: Path) -> float:
 
 def _move(study: Path, path: Path, below: str) -> None:
     if path.exists():
-        set_aside(study, path, below)
+        quarantine(study, path, below)
 
 
 def _remove(files: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""What the doctor finds, and what became of it."""
+"""Findings of the doctor, and what became of them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from typing import Literal
 
 # certain: it is seen. likely: what is seen has hardly another cause. possible: it may well be as it should.
 Sure = Literal["certain", "likely", "possible"]
-# What became of a finding. failed: it was tried, and `why` says what was in the way.
-Fate = Literal["left", "mended", "failed"]
+# What became of a finding. failed: a fix was tried, and `why` says what was in the way.
+Result = Literal["left", "fixed", "failed"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong.
 
-    check: its kind, in kebab-case. study: its name, empty of the runs folder or the machine. trial: its number. said:
-    a sentence without its full stop: what was seen, and where. remedy: what `mend` does, or what the user can do where
-    there is none, as a clause in the imperative ("queue it again"). mend: called while no driver can start on the
-    study; it may raise HpoError or OSError, and must do no harm when what it mends is already right."""
+    Attributes:
+        check: Its kind, in kebab-context.
+        study: The study's name; empty for the runs folder or the machine.
+        trial: The trial's number, if it is about one.
+        said: What was seen, and where: a sentence without its full stop.
+        sure: How sure it is.
+        remedy: What `fix` does, or what the user can do where there is none: a clause in the imperative ("queue it
+            again").
+        fix: Called while no driver can start on the study. It may raise HpoError or OSError, and must do no harm when
+            what it fixes is already right.
+    """
 
     check: str
     study: str
@@ -27,13 +34,13 @@ class Finding:
     said: str
     sure: Sure
     remedy: str
-    mend: Callable[[], None] | None = None
+    fix: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
 class CheckedFinding:
-    """A finding and what became of it; `why` it could not be mended."""
+    """A finding and what became of it; `why` says why a fix failed."""
 
     finding: Finding
-    fate: Fate
+    result: Result
     why: str = ""

@@ -1,4 +1,4 @@
-"""What is wrong with the machine rather than with a study: the disk, and the clocks."""
+"""Checks of the machine rather than of a study: the disk, and the clocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from hpo import layout
-from hpo.doctor.context import Case, Check
+from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.doctor.optuna_checks import SLACK
 from hpo.storage import history
@@ -26,8 +26,13 @@ _REMEDY = "set both by NTP; until then the times of trials and of files contradi
 
 
 def full_disks(runs: Path, names: Sequence[str], surplus: Callable[[str], int]) -> Iterator[Finding]:
-    """Of the runs folder, and of where trials are kept elsewhere. surplus: how many bytes of a study's files
-    `checkpoints:` does not keep."""
+    """Find full disks, of the runs folder and of where trials are kept elsewhere.
+
+    Args:
+        runs: The runs folder.
+        names: Its studies.
+        surplus: Returns the bytes of a study's files that `checkpoints:` does not keep.
+    """
     folders: dict[int, tuple[Path, list[str]]] = {}
     for path, name in [(runs, ""), *((layout.trials_directory(runs / name), name) for name in names)]:
         if path.exists():
@@ -52,7 +57,7 @@ def full_disks(runs: Path, names: Sequence[str], surplus: Callable[[str], int]) 
 
 
 def clocks_apart(runs: Path) -> Iterator[Finding]:
-    """The time that the file server gives to a file against this host's."""
+    """Compare the time that the file server gives to a file with this host's clock."""
     try:
         with tempfile.NamedTemporaryFile(dir=runs, prefix=".clock-") as file:
             before = time.time()
@@ -75,19 +80,21 @@ def clocks_apart(runs: Path) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def driver_clock_apart(case: Case) -> Iterator[Finding]:
-    """The clock of the host that drives a study, by which the rows of a history are dated, against the file server's,
-    which dates the file."""
-    if case.driver is None:
+def driver_clock_apart(context: StudyContext) -> Iterator[Finding]:
+    """Compare the clock of the host that drives a study with the file server's.
+
+    The former dates the rows of a history, the latter the file.
+    """
+    if context.driver is None:
         return
-    for trial in case.trials:
-        path = case.folder(trial.number) / layout.HISTORY
+    for trial in context.trials:
+        path = context.folder(trial.number) / layout.HISTORY
         apart = _row_against_file(path) if trial.state == TrialState.RUNNING else None
         if apart is not None and abs(apart) > SLACK:
             how = "ahead of" if apart > 0 else "behind"
             yield Finding(
-                "clocks-apart", case.name, None,
-                f"the clock of host {case.driver.get('host', '?')}, which drives the study, is {abs(apart):.0f} s "
+                "clocks-apart", context.name, None,
+                f"the clock of host {context.driver.get('host', '?')}, which drives the study, is {abs(apart):.0f} s "
                 f"{how} that of the file server, by {path}",
                 "likely", _REMEDY,
             )  # fmt: skip
@@ -95,7 +102,7 @@ def driver_clock_apart(case: Case) -> Iterator[Finding]:
 
 
 def _row_against_file(path: Path) -> float | None:
-    """Seconds by which the newest row is dated after its file; None if it is being written too often to tell."""
+    """Return seconds by which the newest row is dated after its file; None if it is written too often to tell."""
     for _ in range(3):
         try:
             written = path.stat().st_mtime

@@ -1,4 +1,4 @@
-"""What is wrong with the trials of a study, as its storage has them."""
+"""Checks of the trials of a study, as its storage has them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.doctor.context import Case, Check
+from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.oracle.queue import Queue
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, requeue
@@ -19,61 +19,61 @@ from hpo.trial import EXTERNAL_CAUSES, INTERRUPTED, Outcome
 from hpo.warm_start.trust import WarmStart
 
 
-def left_running(case: Case) -> Iterator[Finding]:
-    """Trials that are RUNNING while nobody drives the study. They repel the sampler from where they are."""
-    if case.driver is not None:
+def left_running(context: StudyContext) -> Iterator[Finding]:
+    """Find trials that are RUNNING while nobody drives the study. They repel the sampler from where they are."""
+    if context.driver is not None:
         return
-    for trial in case.trials:
+    for trial in context.trials:
         if trial.state != TrialState.RUNNING:
             continue
         note = trial.user_attrs.get(OUTCOME)
         if note is None:
             yield Finding(
-                "left-running", case.name, trial.number,
+                "left-running", context.name, trial.number,
                 f"trial {trial.number} is RUNNING in Optuna, and nobody drives the study: its driver died",
                 "certain", "end this attempt as lost and put its configuration back in the queue",
-                partial(_recover, case),
+                partial(_recover, context),
             )  # fmt: skip
         else:
             yield Finding(
-                "half-ended", case.name, trial.number,
+                "half-ended", context.name, trial.number,
                 f"trial {trial.number} ended as {note['state']}, and is RUNNING in Optuna: its driver died before it "
                 "could say so",
-                "certain", f"end it as {note['state']} there too", partial(_recover, case),
+                "certain", f"end it as {note['state']} there too", partial(_recover, context),
             )  # fmt: skip
 
 
-def not_tried_again(case: Case) -> Iterator[Finding]:
-    """Attempts that were to be tried again, and of which no further attempt exists: they count nowhere."""
-    retries = _retries(case)
-    for trial in case.trials:
+def not_tried_again(context: StudyContext) -> Iterator[Finding]:
+    """Find attempts that were to be tried again, and of which no further attempt exists: they count nowhere."""
+    retries = _retries(context)
+    for trial in context.trials:
         if trial.state.is_finished() and _goes_on(trial) and not retries.get(trial.number):
             yield Finding(
-                "not-tried-again", case.name, trial.number,
+                "not-tried-again", context.name, trial.number,
                 f"trial {trial.number} was lost and noted to be tried again, and no further attempt at it exists",
-                "certain", "put its configuration back in the queue", partial(_try_again, case, trial),
+                "certain", "put its configuration back in the queue", partial(_try_again, context, trial),
             )  # fmt: skip
 
 
-def waits_twice(case: Case) -> Iterator[Finding]:
-    """Further attempts at a trial beyond the one that it is to have."""
-    for number, attempts in _retries(case).items():
+def waits_twice(context: StudyContext) -> Iterator[Finding]:
+    """Find further attempts at a trial beyond the one that it is to have."""
+    for number, attempts in _retries(context).items():
         # The one that got furthest stays; of those that wait, the first.
         staying = min(attempts, key=lambda trial: (trial.state == TrialState.WAITING, trial.number))
         for trial in attempts:
             if trial is not staying and trial.state == TrialState.WAITING:
                 yield Finding(
-                    "waits-twice", case.name, trial.number,
+                    "waits-twice", context.name, trial.number,
                     f"trial {trial.number} waits to try trial {number} again, and trial {staying.number} already does",
                     "certain", f"withdraw trial {trial.number}: it is noted as an attempt that does not count",
-                    partial(_withdraw, case, trial, staying.number),
+                    partial(_withdraw, context, trial, staying.number),
                 )  # fmt: skip
 
 
-def odd_times(case: Case) -> Iterator[Finding]:
-    """Trials whose times cannot be, as clocks that are apart, or were set back, leave them."""
+def odd_times(context: StudyContext) -> Iterator[Finding]:
+    """Find trials with impossible times, which clocks that are apart or were set back leave."""
     now = time.time()
-    for trial in case.trials:
+    for trial in context.trials:
         job, note = trial.user_attrs.get(JOB), trial.user_attrs.get(OUTCOME)
         if not job or not note:
             continue
@@ -84,7 +84,7 @@ def odd_times(case: Case) -> Iterator[Finding]:
         else:
             continue
         yield Finding(
-            "odd-times", case.name, trial.number, f"{said}: the clocks of hosts are apart, or one was set",
+            "odd-times", context.name, trial.number, f"{said}: the clocks of hosts are apart, or one was set",
             "likely", "set the hosts' clocks by NTP; what is noted stays, and times in the report may be odd",
         )  # fmt: skip
 
@@ -93,10 +93,10 @@ def odd_times(case: Case) -> Iterator[Finding]:
 SLACK = 2.0
 
 
-def _retries(case: Case) -> dict[int, list[FrozenTrial]]:
-    """The further attempts at each trial; of those that were withdrawn, none."""
+def _retries(context: StudyContext) -> dict[int, list[FrozenTrial]]:
+    """Return the further attempts at each trial, without those that were withdrawn."""
     found: dict[int, list[FrozenTrial]] = {}
-    for trial in case.trials:
+    for trial in context.trials:
         number = trial.user_attrs.get(ORIGIN, {}).get("retry_of")
         if number is not None and not _withdrawn(trial.user_attrs):
             found.setdefault(number, []).append(trial)
@@ -111,33 +111,33 @@ def _goes_on(trial: FrozenTrial) -> bool:
     return requeued(trial.user_attrs) and not _withdrawn(trial.user_attrs)
 
 
-def _queue(case: Case) -> Queue:
-    return Queue(case.spec, case.study, WarmStart((), 0, case.spec.metrics[0].direction == "maximize"))
+def _queue(context: StudyContext) -> Queue:
+    return Queue(context.spec, context.study, WarmStart((), 0, context.spec.metrics[0].direction == "maximize"))
 
 
-def _recover(case: Case) -> None:
-    recover(case.spec, case.study, case.directory, _queue(case), time.time, lambda _: None)
+def _recover(context: StudyContext) -> None:
+    recover(context.spec, context.study, context.directory, _queue(context), time.time, lambda _: None)
 
 
-def _try_again(case: Case, trial: FrozenTrial) -> None:
+def _try_again(context: StudyContext, trial: FrozenTrial) -> None:
     cause = trial.user_attrs[OUTCOME]["cause"]
     if cause in EXTERNAL_CAUSES:
-        requeue(case.spec, _queue(case), trial)
+        requeue(context.spec, _queue(context), trial)
         return
     origin = trial.user_attrs.get(ORIGIN, {})
     spent = count_attempt(origin, cause)
-    _queue(case).requeue(trial.number, trial.user_attrs[JOB]["seed"], origin, spent, trial.params)
+    _queue(context).requeue(trial.number, trial.user_attrs[JOB]["seed"], origin, spent, trial.params)
 
 
-def _withdraw(case: Case, trial: FrozenTrial, staying: int) -> None:
+def _withdraw(context: StudyContext, trial: FrozenTrial, staying: int) -> None:
     # As a trial that started and was lost at once: Optuna has no word for one that never was.
-    if not case.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+    if not context.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
         return
     reason = f"trial {staying} tries the same again"
     now = time.time()
     note = outcome_note(Outcome(trial.number, "FAIL", cause=INTERRUPTED, reason=reason), now, requeued=True, gpu=0.0)
-    names = [metric.name for metric in case.spec.metrics]
-    finish_trial(case.study, optuna.Trial(case.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
+    names = [metric.name for metric in context.spec.metrics]
+    finish_trial(context.study, optuna.Trial(context.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
 
 
 CHECKS: tuple[Check, ...] = (left_running, not_tried_again, waits_twice, odd_times)

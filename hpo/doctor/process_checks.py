@@ -1,5 +1,7 @@
-"""Processes of this host that belong to a study which nobody drives. Workers watch their driver and go with it, so
-what is left hangs, was stopped, or was started by a trial and let go."""
+"""Checks for processes of this host that belong to a study which nobody drives.
+
+Workers end with their driver. So what is left hangs, was stopped, or was started by a trial and let go.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from hpo import layout
-from hpo.doctor.context import Case, Check
+from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.worker.command import end_group
 
@@ -26,8 +28,11 @@ _GRACE_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class _Process:
-    """started: in ticks since the boot, which tells a process from a later one of the same number. own: hpo started
-    it, in a group of its own."""
+    """A process that writes into a study.
+
+    started: in ticks since the boot, which tells a process from a later one of the same number. own: hpo started it, in
+    a group of its own.
+    """
 
     pid: int
     group: int
@@ -37,17 +42,18 @@ class _Process:
     output: Path
 
 
-def left_processes(case: Case) -> Iterator[Finding]:
-    if case.driver is not None:
+def left_processes(context: StudyContext) -> Iterator[Finding]:
+    """Find processes that still write into a study which nobody drives."""
+    if context.driver is not None:
         return
-    found = list(_writing_in(case))
+    found = list(_writing_in(context))
     until = time.monotonic() + _GRACE_SECONDS
     while found and time.monotonic() < until:
         time.sleep(0.1)
-        found = list(_writing_in(case))
+        found = list(_writing_in(context))
     for process in found:
         yield Finding(
-            "process-left", case.name, None,
+            "process-left", context.name, None,
             f"process {process.pid} on this host, {process.what}, still writes {process.output}, and nobody drives the "
             "study",
             "certain" if process.own else "likely", f"end it{' and what it started' if process.own else ''}",
@@ -55,13 +61,13 @@ def left_processes(case: Case) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _writing_in(case: Case) -> Iterator[_Process]:
-    """What has the log of a worker, a trial or MLflow's writer as its output."""
-    trials = os.path.realpath(layout.trials_directory(case.directory))
-    logs = os.path.realpath(layout.workers_directory(case.directory))
+def _writing_in(context: StudyContext) -> Iterator[_Process]:
+    """Yield processes whose output is the log of a worker, a trial or MLflow's writer."""
+    trials = os.path.realpath(layout.trials_directory(context.directory))
+    logs = os.path.realpath(layout.workers_directory(context.directory))
     own = re.compile(
         f"{re.escape(trials)}/[0-9]+/{re.escape(layout.OUTPUT)}|{re.escape(logs)}/[^/]+\\.log|"
-        f"{re.escape(os.path.realpath(case.directory / layout.MLFLOW_LOG))}"
+        f"{re.escape(os.path.realpath(context.directory / layout.MLFLOW_LOG))}"
     )
     for folder in _PROC.iterdir():
         if not folder.name.isdecimal() or int(folder.name) == os.getpid():

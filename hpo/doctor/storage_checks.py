@@ -1,4 +1,4 @@
-"""What is wrong with a storage: away, gone, torn or damaged; and which studies cannot be read for it."""
+"""Checks of storages: away, gone, torn or damaged; and which studies cannot be read for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from optuna.storages import BaseStorage
 
-from hpo.doctor.context import Case
+from hpo.doctor.context import StudyContext
 from hpo.doctor.finding import Finding
 from hpo.doctor.quarantine import free_name
 from hpo.errors import StorageError
@@ -25,7 +25,7 @@ _BEING_MADE = 60.0
 
 
 def file_of(url: str) -> Path | None:
-    """The file that a storage is; None of a server."""
+    """Return the file that a storage is; None for a server."""
     for scheme in (JOURNAL_SCHEME, "sqlite:///"):
         if url.startswith(scheme):
             return Path(url.removeprefix(scheme).partition("?")[0])
@@ -33,6 +33,7 @@ def file_of(url: str) -> Path | None:
 
 
 def torn_journal(url: str) -> Iterator[Finding]:
+    """Find a journal whose last line is torn."""
     path = file_of(url)
     if path is None or not url.startswith(JOURNAL_SCHEME) or not path.exists():
         return
@@ -52,7 +53,10 @@ def torn_journal(url: str) -> Iterator[Finding]:
 
 
 def opened(url: str, names: Sequence[str]) -> BaseStorage | Finding:
-    """The storage of these studies, for reading and mending, or why it cannot be had. Nothing is made or repaired."""
+    """Open the storage of studies for reading and fixing, or return why that fails.
+
+    Nothing is made or repaired.
+    """
     whose = f"study {names[0]}" if len(names) == 1 else f"studies {listing(names)}"
     path = file_of(url)
     if path is not None and not path.exists():
@@ -66,15 +70,15 @@ def opened(url: str, names: Sequence[str]) -> BaseStorage | Finding:
         return Finding("storage-unreadable", "", None, f"the storage of {whose}: {error}", "certain", _remedy(url))
 
 
-def half_made_mlflow(case: Case) -> Iterator[Finding]:
-    """A store on which MLflow died while it made it."""
-    known = read_place(case.directory)
-    path = file_of(tracking_uri(case.spec, case.runs, known.tracking_uri if known else ""))
-    if case.driver is not None or path is None or not is_half_made(path):
+def half_made_mlflow(context: StudyContext) -> Iterator[Finding]:
+    """Find a store on which MLflow died while it made it."""
+    known = read_place(context.directory)
+    path = file_of(tracking_uri(context.spec, context.runs, known.tracking_uri if known else ""))
+    if context.driver is not None or path is None or not is_half_made(path):
         return
     if time.time() - path.stat().st_mtime > _BEING_MADE:
         yield Finding(
-            "mlflow-half-made", case.name, None,
+            "mlflow-half-made", context.name, None,
             f"{path} was never finished: MLflow died while it made it. It holds no runs, and cannot be opened",
             "certain", f"set it aside as {path.name}.damaged, so that a new one is made", partial(_start_anew, path),
         )  # fmt: skip

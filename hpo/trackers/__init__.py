@@ -1,0 +1,1 @@
+"""Trackers: write-only sinks that the Oracle tells how a study goes."""

@@ -1,7 +1,7 @@
-"""The contract of a tracker: a write-only sink the Oracle calls, in the driver.
+"""Trackers: write-only sinks that the Oracle calls in the driver.
 
-Every method does nothing here, so this class is the null tracker too. A tracker that raises is
-logged once a kind of error and never fails a trial (see `Trackers`)."""
+A tracker that raises is logged once for each kind of error, and never fails a trial (see `Trackers`).
+"""
 
 from __future__ import annotations
 
@@ -20,9 +20,20 @@ _log = logging.getLogger("hpo")
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a study stands. `finished` = complete + pruned + failed counts against the budget;
-    `requeued` attempts (lost or interrupted) do not. `best` is None until a trial completed,
-    and with several metrics it is the first metric's best."""
+    """Progress of a study.
+
+    `finished` = complete + pruned + failed counts against the budget; `requeued` attempts (lost or interrupted) do not.
+
+    Attributes:
+        budget: Trials that the budget allows; None if it names no number of trials.
+        complete: Trials that completed.
+        pruned: Trials that were pruned.
+        failed: Trials that failed.
+        requeued: Attempts that were lost or interrupted, and are tried again.
+        running: Trials that run now.
+        best: Best value of the first metric; None until a trial completed.
+        best_number: The trial that reached it.
+    """
 
     budget: int | None
     complete: int
@@ -35,30 +46,37 @@ class Progress:
 
     @property
     def finished(self) -> int:
+        """Trials that count against the budget."""
         return self.complete + self.pruned + self.failed
 
 
 class Tracker:
+    """Tracker that does nothing; subclasses override what they write."""
+
     def study_started(self, progress: Progress) -> None:
-        """Once, before the first trial of this run; `progress` counts earlier runs."""
+        """Note the start of a run, before its first trial; `progress` counts earlier runs."""
 
     def study_extended(self, spec: StudySpec, progress: Progress) -> None:
-        """The budget has grown while the study runs; `spec` has the new one."""
+        """Note that the budget has grown while the study runs; `spec` has the new one."""
 
-    def trial_started(self, job: Job) -> None: ...
+    def trial_started(self, job: Job) -> None:
+        """Note that a trial starts."""
 
-    def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None: ...
+    def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Note the metrics that a trial reported for a step."""
 
-    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None: ...
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        """Note how a trial ended."""
 
     def message(self, text: str) -> None:
-        """A sentence for the user: a repair, a retry, a stop."""
+        """Take a sentence for the user: a repair, a retry, a stop."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Write what is left, at the end of a run."""
 
 
 class Trackers(Tracker):
-    """Passes each call on to all; what one raises is logged and kept from the others."""
+    """Several trackers as one: each call goes to all; what one raises is logged and kept from the others."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = tuple(trackers)
@@ -75,22 +93,29 @@ class Trackers(Tracker):
                     _log.warning("%s: %s (said once; the study goes on)", what, error)
 
     def study_started(self, progress: Progress) -> None:
+        """Pass the call on."""
         self._each("study_started", progress)
 
     def study_extended(self, spec: StudySpec, progress: Progress) -> None:
+        """Pass the call on."""
         self._each("study_extended", spec, progress)
 
     def trial_started(self, job: Job) -> None:
+        """Pass the call on."""
         self._each("trial_started", job)
 
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Pass the call on."""
         self._each("reported", number, step, metrics)
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        """Pass the call on."""
         self._each("trial_finished", job, outcome, progress)
 
     def message(self, text: str) -> None:
+        """Pass the call on."""
         self._each("message", text)
 
     def close(self) -> None:
+        """Pass the call on."""
         self._each("close")

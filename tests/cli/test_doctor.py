@@ -21,7 +21,7 @@ def test_a_whole_study_and_what_is_said_of_it(hpo: Hpo, finished):
     assert (said.code, said.out, said.err) == (0, "looked at 1 study: nothing is wrong\n", "")
 
 
-def test_what_is_wrong_is_said_mended_and_gone(hpo: Hpo, finished, runs: Path):
+def test_what_is_wrong_is_said_fixed_and_gone(hpo: Hpo, finished, runs: Path):
     trials = layout.trials_directory(runs / "toy")
     tear(trials / "1" / layout.HISTORY)
     (trials / "9").mkdir()
@@ -36,11 +36,11 @@ def test_what_is_wrong_is_said_mended_and_gone(hpo: Hpo, finished, runs: Path):
         f"  trial-unknown (certain): {trials}/9: Optuna knows no trial 9 of this study",
         "    --fix would move it to lost+found/trials/9",
         "",
-        "looked at 1 study: 3 things are wrong; `hpo doctor --fix` mends all of it",
+        "looked at 1 study: 3 things are wrong; `hpo doctor --fix` fixes all of it",
     ]
     said = hpo("doctor", "toy", "--fix")
     assert said.code == 0
-    assert said.out.splitlines()[-1] == "looked at 1 study: 3 things were wrong, 3 mended, 0 left"
+    assert said.out.splitlines()[-1] == "looked at 1 study: 3 things were wrong, 3 fixed, 0 left"
     assert f"  trial-unknown (certain): {trials}/9: Optuna knows no trial 9 of this study" in said.out.splitlines()
     assert "    done: move it to lost+found/trials/9" in said.out.splitlines()
     assert hpo("doctor").code == 0

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.parse
 import urllib.request
 
@@ -20,23 +22,39 @@ from .conftest import Hpo, environment
 
 
 def serve(*arguments: object) -> tuple[subprocess.Popen[str], list[str]]:
-    """`hpo mlflow` as it serves, and the lines that it printed first."""
+    """`hpo mlflow` as it becomes `mlflow server`, and the lines that it printed first."""
     command = [sys.executable, "-m", "hpo", "mlflow", *map(str, arguments)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     lines = [server.stdout.readline().strip() for _ in range(4)]
     assert all(lines[index] for index in (0, 2, 3)), server.communicate()[1]
-    return server, lines
+    until = time.monotonic() + 300
+    while server.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{lines[0].partition('/#')[0]}/health", timeout=5):
+            return server, lines
+        time.sleep(0.1)
+    server.kill()
+    raise AssertionError(server.communicate()[1])
 
 
 @pytest.fixture
-def synced(finished, hpo_process: Hpo, monkeypatch: pytest.MonkeyPatch):
+def synced(finished, hpo_process: Hpo, monkeypatch: pytest.MonkeyPatch, runs):
     """A study that ran untracked, then written to the default store and served."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    server, lines = serve("--sync", "--port", 0)
+    said = hpo_process("mlflow", "--sync")
+    store = f"sqlite:///{runs}/mlflow.db"
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        "wrote 1 missing parent run",
+        "wrote 4 missing runs",
+        f"MLflow at {store} now equals study 'toy'",
+    ]
+    said = hpo_process("mlflow", "toy", "--sync")
+    assert (said.code, said.out, said.err) == (0, f"MLflow at {store} equals study 'toy'\n", "")
+    server, lines = serve("--port", 0)
     yield server, lines
     if server.poll() is None:
         server.send_signal(signal.SIGINT)
-        server.communicate(timeout=300)
+    server.communicate(timeout=300)
 
 
 def ask(page: str, path: str, host: str | None = None, **body: object):
@@ -53,6 +71,7 @@ def test_sync_writes_an_untracked_study_and_its_page_compares_the_trials(synced,
     check_all_is_there(runs, "toy", in_file(runs / "mlflow.db"))
     assert re.match(r"http://127\.0\.0\.1:\d+/#/experiments/\d+/runs\?", page)
     shown = dict(urllib.parse.parse_qsl(page.partition("?")[2]))
+    assert shown["workflowType"] == "machine_learning"
     with urllib.request.urlopen(page, timeout=300) as answer:
         assert b"<title>MLflow</title>" in answer.read()
     # What the page itself asks for: the trials, the best first.
@@ -75,8 +94,8 @@ def test_sync_writes_an_untracked_study_and_its_page_compares_the_trials(synced,
     started = psutil.Process(server.pid).children(recursive=True)
     assert started
     server.send_signal(signal.SIGTERM)
-    _, err = server.communicate(timeout=300)
-    assert (server.returncode, err) == (0, "")
+    server.communicate(timeout=300)
+    assert server.returncode == 0
     assert leftover(started) == []
 
     deleted = hpo_process("delete", "toy", "--yes")
@@ -96,9 +115,12 @@ def test_a_server_that_does_not_answer_is_a_sentence(finished, hpo: Hpo, runs):
     (runs / "toy" / "mlflow.json").write_text(
         json.dumps({"key": "k", "tracking_uri": "http://127.0.0.1:9", "experiment": "toy"})
     )
+    said = hpo("mlflow", "toy", "--sync")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "hpo: MLflow at http://127.0.0.1:9 cannot be written: connection refused\n"
     said = hpo("mlflow", "toy")
     assert said.code == 1
-    assert said.err == "hpo: MLflow at http://127.0.0.1:9 does not answer: [Errno 111] Connection refused\n"
+    assert said.err == "hpo: MLflow at http://127.0.0.1:9 cannot be read: connection refused\n"
     deleted = hpo("delete", "toy", "--yes")
     assert deleted.code == 0
     assert deleted.out == (

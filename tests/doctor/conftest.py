@@ -12,7 +12,7 @@ import pytest
 from books import check_books
 
 from hpo import layout
-from hpo.doctor.examine import visit
+from hpo.doctor.examine import examine
 from hpo.oracle.oracle import Oracle
 from hpo.oracle.queue import Queue
 from hpo.runner import run
@@ -78,18 +78,18 @@ class Planted:
     def look(self):
         """What is found, by kind and trial; a look changes nothing."""
         before = self.state()
-        found = visit(self.runs, (), fix=False)
+        found = examine(self.runs, (), fix=False)
         assert self.state() == before
-        assert {one.fate for one in found} <= {"left"}
+        assert {one.result for one in found} <= {"left"}
         return found
 
-    def mend(self, *kinds):
-        """Looks, mends, and looks again; returns what was found, which is of these kinds."""
+    def fix(self, *kinds):
+        """Looks, fixes, and looks again; returns what was found, which is of these kinds."""
         found = self.look()
         assert sorted(one.finding.check for one in found) == sorted(kinds), found
-        mended = visit(self.runs, (), fix=True)
-        assert {one.fate for one in mended} == {"mended"}, mended
-        assert {one.finding.check for one in mended} >= set(kinds)
+        fixed = examine(self.runs, (), fix=True)
+        assert {one.result for one in fixed} == {"fixed"}, fixed
+        assert {one.finding.check for one in fixed} >= set(kinds)
         assert self.look() == []
         return [one.finding for one in found]
 

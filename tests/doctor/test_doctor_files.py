@@ -1,4 +1,4 @@
-"""What the doctor mends of files and processes, and what it says of the machine."""
+"""What the doctor fixes of files and processes, and what it says of the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import zipfile
 import pytest
 
 from hpo import layout
-from hpo.doctor.examine import visit
+from hpo.doctor.examine import examine
 from hpo.runner import run
 from hpo.storage.driver_lock import driver_lock
 from hpo.worker import start
@@ -23,11 +23,11 @@ from hpo.worker import start
 def test_a_folder_of_a_trial_that_optuna_does_not_know_is_set_aside(planted):
     for number in (4, 17):
         shutil.copytree(planted.folder(0), planted.folder(number))
-    planted.mend("trial-unknown", "trial-unknown")
+    planted.fix("trial-unknown", "trial-unknown")
     kept = planted.directory / layout.LOST_AND_FOUND / "trials"
     assert (kept / "17" / layout.HISTORY).read_bytes() == planted.history(0).read_bytes()
     shutil.copytree(planted.folder(0), planted.folder(17))
-    planted.mend("trial-unknown")
+    planted.fix("trial-unknown")
     assert sorted(path.name for path in kept.iterdir()) == ["17", "17.2", "4"]
     planted.finish(6)
 
@@ -48,7 +48,7 @@ def test_half_written_files_go(planted):
         path.write_text("half")
     written = planted.directory / f"report.md.{os.getpid()}.partial"
     written.write_text("another command writes it just now")
-    found = planted.mend(*["half-written"] * 7)
+    found = planted.fix(*["half-written"] * 7)
     assert sorted(one.sure for one in found) == ["certain"] * 6 + ["likely"]
     assert not any(path.exists() for path in (*own, foreign))
     assert (planted.directory / "lost+found/trials/3/model.partial").read_text() == "half"
@@ -60,10 +60,10 @@ def test_a_broken_checkpoint_of_a_trial_to_be_tried_again_is_set_aside(planted, 
     number = planted.left_by_a_dead_driver(save=True)
     checkpoint = planted.folder(number) / layout.CHECKPOINT
     checkpoint.write_bytes(content)
-    mended = visit(planted.runs, (), fix=True)
-    assert [(one.finding.check, one.fate) for one in mended] == [
-        ("left-running", "mended"),
-        ("checkpoint-broken", "mended"),
+    fixed = examine(planted.runs, (), fix=True)
+    assert [(one.finding.check, one.result) for one in fixed] == [
+        ("left-running", "fixed"),
+        ("checkpoint-broken", "fixed"),
     ]
     assert planted.look() == []
     assert not checkpoint.exists()
@@ -75,7 +75,7 @@ def test_a_broken_checkpoint_of_a_trial_to_be_tried_again_is_set_aside(planted, 
 
 def test_a_whole_checkpoint_is_gone_on_from(planted):
     number = planted.left_by_a_dead_driver(save=True)
-    planted.mend("left-running")
+    planted.fix("left-running")
     planted.finish(5)
     assert (planted.folder(number + 1) / "trained.txt").read_text().startswith("2 3\n")
 
@@ -88,7 +88,7 @@ def test_weights_that_torch_cannot_open_are_set_aside(ran):
     assert zipfile.is_zipfile(whole)
     broken.write_bytes(whole.read_bytes()[:-500])
     own.write_text("an objective's own format")
-    (found,) = planted.mend("weights-broken")
+    (found,) = planted.fix("weights-broken")
     assert found.trial == 1
     assert whole.exists()
     assert own.exists()
@@ -102,7 +102,7 @@ def test_surplus_checkpoints_are_removed_and_no_others(ran, runs):
     extra = next(folder for folder in sorted(runs.glob("toy/trials/*")) if not (folder / layout.WEIGHTS).exists())
     (extra / layout.WEIGHTS).write_text("0.5")
     (extra / layout.CHECKPOINT).write_bytes(b"x")
-    (found,) = planted.mend("checkpoints-surplus")
+    (found,) = planted.fix("checkpoints-surplus")
     assert "2 files" in found.said
     assert sorted(runs.glob("toy/trials/*/weights.pt")) == kept
 
@@ -113,14 +113,14 @@ def test_requests_that_nobody_answered_are_removed(planted):
     (requests / "old.json").write_text("{}")
     os.utime(requests / "old.json", (time.time() - 100, time.time() - 100))
     (requests / "new.json").write_text("{}")
-    planted.mend("requests-left")
+    planted.fix("requests-left")
     assert [path.name for path in requests.iterdir()] == ["new.json"]
 
 
 def test_the_name_of_a_dead_driver_is_cleared(planted):
     lock = planted.directory / layout.LOCK
     lock.write_text(json.dumps({"host": socket.gethostname(), "pid": 4711, "started": 1.0}))
-    (found,) = planted.mend("driver-died")
+    (found,) = planted.fix("driver-died")
     assert "process 4711" in found.said
     assert lock.read_text() == ""
 
@@ -131,8 +131,8 @@ def test_a_folder_that_cannot_be_looked_at_is_a_finding(planted):
     lock.unlink()
     lock.mkdir()
     for fix in (False, True):
-        (one,) = visit(planted.runs, (), fix=fix)
-        assert (one.finding.check, one.fate) == ("folder-unreadable", "left")
+        (one,) = examine(planted.runs, (), fix=fix)
+        assert (one.finding.check, one.result) == ("folder-unreadable", "left")
         assert str(lock) in one.finding.said
 
 
@@ -140,16 +140,16 @@ def test_trials_on_a_disk_that_is_not_there_are_one_finding(planted, tmp_path):
     trials = layout.trials_directory(planted.directory)
     trials.rename(tmp_path / "unmounted")
     trials.symlink_to(tmp_path / "shared")
-    (one,) = visit(planted.runs, (), fix=True)
-    assert (one.finding.check, one.fate) == ("trials-away", "left")
+    (one,) = examine(planted.runs, (), fix=True)
+    assert (one.finding.check, one.result) == ("trials-away", "left")
     (tmp_path / "unmounted").rename(tmp_path / "shared")
     assert planted.look() == []
 
 
 def test_without_mlflow_a_damaged_study_yaml_is_said_and_left(planted):
     (planted.directory / layout.SPEC).write_text("name: toy\nobjective: [")
-    (one,) = visit(planted.runs, (), fix=True)
-    assert (one.finding.check, one.fate) == ("spec-unreadable", "left")
+    (one,) = examine(planted.runs, (), fix=True)
+    assert (one.finding.check, one.result) == ("spec-unreadable", "left")
     assert "study.yaml:3" in one.finding.said
     run(planted.spec, planted.runs)  # what it says to do
     assert planted.look() == []
@@ -183,15 +183,15 @@ def test_a_worker_without_a_driver_is_ended(planted, hanging):
     (found,) = planted.look()
     assert (found.finding.check, found.finding.sure) == ("process-left", "certain")
     assert f"process {hanging.pid} on this host, a worker" in found.finding.said
-    (one,) = visit(planted.runs, (), fix=True)
-    assert one.fate == "mended"
+    (one,) = examine(planted.runs, (), fix=True)
+    assert one.result == "fixed"
     assert hanging.wait(60) == -signal.SIGKILL
     assert planted.look() == []
 
 
 def test_a_worker_whose_driver_lives_is_left(planted, hanging):
     with driver_lock(planted.directory):
-        assert visit(planted.runs, (), fix=True) == []
+        assert examine(planted.runs, (), fix=True) == []
     assert hanging.poll() is None
 
 
@@ -200,8 +200,8 @@ def test_what_a_trial_left_behind_is_ended_alone(planted):
         left = subprocess.Popen(["sleep", "600"], stderr=output)
     reader = subprocess.Popen(["tail", "-f", planted.folder(0) / layout.OUTPUT], stdout=subprocess.DEVNULL)
     try:
-        (one,) = visit(planted.runs, (), fix=True)
-        assert (one.finding.check, one.finding.sure, one.fate) == ("process-left", "likely", "mended")
+        (one,) = examine(planted.runs, (), fix=True)
+        assert (one.finding.check, one.finding.sure, one.result) == ("process-left", "likely", "fixed")
         assert left.wait(60) == -signal.SIGKILL
         assert reader.poll() is None
     finally:
@@ -228,19 +228,19 @@ def test_odd_times_are_said(planted):
 def test_a_full_disk_is_said_with_what_takes_most(planted, monkeypatch):
     total = 100 * 2**30
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(total, total - 2**29, 2**29))
-    (one,) = visit(planted.runs, (), fix=False)
+    (one,) = examine(planted.runs, (), fix=False)
     assert (one.finding.check, one.finding.sure) == ("disk-full", "certain")
     assert "0.537 GB of 107 GB left" in one.finding.said
     assert "toy " in one.finding.said
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(total, total - 2**32, 2**32))
-    assert visit(planted.runs, (), fix=False) == []
+    assert examine(planted.runs, (), fix=False) == []
 
 
 @pytest.mark.parametrize(("by", "how"), [(10.0, "behind"), (-10.0, "ahead of")])
 def test_a_clock_that_is_apart_from_the_file_servers_is_said(planted, monkeypatch, by, how):
     here = time.time
     monkeypatch.setattr(time, "time", lambda: here() + by)
-    found = [one.finding for one in visit(planted.runs, (), fix=False) if one.finding.check == "clocks-apart"]
+    found = [one.finding for one in examine(planted.runs, (), fix=False) if one.finding.check == "clocks-apart"]
     assert len(found) == 1
     assert f"is 10 s {how} that of this host" in found[0].said
 
@@ -249,9 +249,9 @@ def test_the_clock_of_a_driver_elsewhere_is_compared_with_its_files(planted):
     number = planted.left_by_a_dead_driver()
     path = planted.history(number)
     with driver_lock(planted.directory):
-        assert visit(planted.runs, (), fix=True) == []
+        assert examine(planted.runs, (), fix=True) == []
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps(row | {"time": row["time"] + 60}) + "\n" for row in rows))
-        (one,) = visit(planted.runs, (), fix=True)
-    assert (one.finding.check, one.finding.sure, one.fate) == ("clocks-apart", "likely", "left")
+        (one,) = examine(planted.runs, (), fix=True)
+    assert (one.finding.check, one.finding.sure, one.result) == ("clocks-apart", "likely", "left")
     assert "ahead of that of the file server" in one.finding.said

@@ -1,5 +1,5 @@
-"""What the doctor mends of Optuna, its storages and the histories: each planted in a study that was whole, found by a
-look that changes nothing, mended, and not found again."""
+"""What the doctor fixes of Optuna, its storages and the histories: each planted in a study that was whole, found by a
+look that changes nothing, fixed, and not found again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from books import check_books
 from optuna.trial import TrialState, create_trial
 
 from hpo import layout
-from hpo.doctor.examine import visit
+from hpo.doctor.examine import examine
 from hpo.storage import history
 
 
 def test_a_whole_study_has_nothing_wrong(planted_anywhere):
     assert planted_anywhere.look() == []
     before = planted_anywhere.state()
-    assert visit(planted_anywhere.runs, (), fix=True) == []
+    assert examine(planted_anywhere.runs, (), fix=True) == []
     assert planted_anywhere.state() == before
 
 
@@ -27,7 +27,7 @@ def test_a_whole_study_has_nothing_wrong(planted_anywhere):
 
 def test_a_trial_left_running_is_lost_and_tried_again(planted_anywhere):
     number = planted_anywhere.left_by_a_dead_driver()
-    (found,) = planted_anywhere.mend("left-running")
+    (found,) = planted_anywhere.fix("left-running")
     assert (found.trial, found.sure) == (number, "certain")
     trials = planted_anywhere.study.trials
     assert trials[number].state == TrialState.FAIL
@@ -38,7 +38,7 @@ def test_a_trial_left_running_is_lost_and_tried_again(planted_anywhere):
 
 def test_a_trial_killed_while_it_was_asked_is_tried_again(planted_anywhere):
     planted_anywhere.study.ask()
-    planted_anywhere.mend("left-running")
+    planted_anywhere.fix("left-running")
     planted_anywhere.finish(6)
 
 
@@ -52,7 +52,7 @@ def test_a_trial_whose_end_was_noted_is_ended_as_noted(planted_anywhere):
     }  # fmt: skip
     study = planted_anywhere.study
     study._storage.set_trial_user_attr(trial._trial_id, "hpo:outcome", note)
-    (found,) = planted_anywhere.mend("half-ended")
+    (found,) = planted_anywhere.fix("half-ended")
     assert found.trial == number
     ended = planted_anywhere.study.trials[number]
     assert (ended.state, ended.value) == (TrialState.COMPLETE, score)
@@ -71,7 +71,7 @@ def test_an_attempt_whose_retry_is_gone_is_queued_again(planted_anywhere, cause,
             user_attrs={"hpo:job": example.user_attrs["hpo:job"] | {"seed": 77}, "hpo:outcome": lost},
         )
     )
-    (found,) = planted_anywhere.mend("not-tried-again")
+    (found,) = planted_anywhere.fix("not-tried-again")
     assert found.trial == 4
     again = planted_anywhere.study.trials[5]
     assert again.state == TrialState.WAITING
@@ -85,12 +85,12 @@ def test_an_attempt_whose_retry_is_gone_is_queued_again(planted_anywhere, cause,
 @pytest.mark.parametrize("started", [False, True])
 def test_a_retry_that_waits_twice_is_withdrawn_once(planted_anywhere, started):
     number = planted_anywhere.left_by_a_dead_driver()
-    visit(planted_anywhere.runs, (), fix=True)
+    examine(planted_anywhere.runs, (), fix=True)
     if started:
         planted_anywhere.finish(5)
     lost = planted_anywhere.study.trials[number]
     planted_anywhere.queue().requeue(number, 1, {}, {}, lost.params)
-    (found,) = planted_anywhere.mend("waits-twice")
+    (found,) = planted_anywhere.fix("waits-twice")
     assert found.trial == number + 2
     waiting = [trial.number for trial in planted_anywhere.study.trials if trial.state == TrialState.WAITING]
     assert waiting == ([] if started else [number + 1])
@@ -108,7 +108,7 @@ def test_a_torn_journal_is_ended_with_a_whole_line(planted, tail):
     journal = planted.runs / layout.JOURNAL
     whole = journal.read_bytes()
     journal.write_bytes(whole + tail)
-    (found,) = planted.mend("journal-torn")
+    (found,) = planted.fix("journal-torn")
     assert str(journal) in found.said
     assert journal.read_bytes() == whole
     assert journal.with_name("journal.log.damaged").read_bytes() == tail
@@ -119,7 +119,7 @@ def test_a_torn_journal_hides_nothing_of_what_comes_before(planted):
     planted.left_by_a_dead_driver()
     with (planted.runs / layout.JOURNAL).open("ab") as file:
         file.write(b'{"op_')
-    planted.mend("journal-torn", "left-running")
+    planted.fix("journal-torn", "left-running")
 
 
 def test_damage_in_the_middle_of_a_journal_is_said_and_left(planted):
@@ -127,8 +127,8 @@ def test_damage_in_the_middle_of_a_journal_is_said_and_left(planted):
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:4], b"garbage\n", *lines[4:]]))
     before = planted.state()
-    (one,) = visit(planted.runs, (), fix=True)
-    assert (one.finding.check, one.fate) == ("storage-unreadable", "left")
+    (one,) = examine(planted.runs, (), fix=True)
+    assert (one.finding.check, one.result) == ("storage-unreadable", "left")
     assert f"{journal}:5:" in one.finding.said
     assert "study toy" in one.finding.said
     assert planted.state() == before
@@ -144,8 +144,8 @@ def test_damage_in_the_middle_of_a_journal_is_said_and_left(planted):
 def test_a_study_that_is_in_no_storage_is_said_and_left(planted, plant, check):
     plant(planted)
     before = planted.state()
-    (one,) = visit(planted.runs, (), fix=True)
-    assert (one.finding.check, one.fate, one.finding.sure) == (check, "left", "certain")
+    (one,) = examine(planted.runs, (), fix=True)
+    assert (one.finding.check, one.result, one.finding.sure) == (check, "left", "certain")
     assert planted.state() == before
     assert not (check == "storage-missing" and (planted.runs / layout.JOURNAL).exists())
 
@@ -155,8 +155,8 @@ def test_a_database_that_is_no_database_is_a_finding(ran, tmp_path):
     (tmp_path / "study.db").write_bytes(b"no database" * 1000)
     for suffix in ("-wal", "-shm"):
         (tmp_path / f"study.db{suffix}").unlink(missing_ok=True)
-    (one,) = visit(planted.runs, (), fix=True)
-    assert (one.finding.check, one.fate) == ("storage-unreadable", "left")
+    (one,) = examine(planted.runs, (), fix=True)
+    assert (one.finding.check, one.result) == ("storage-unreadable", "left")
 
 
 # --- histories
@@ -166,7 +166,7 @@ def test_a_torn_history_keeps_its_whole_rows(planted):
     path = planted.history(2)
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"step":10,"ti')
-    (found,) = planted.mend("history-torn")
+    (found,) = planted.fix("history-torn")
     assert found.trial == 2
     assert path.read_bytes() == whole
     assert path.with_name("history.jsonl.damaged").read_bytes() == whole + b'{"step":10,"ti'
@@ -176,7 +176,7 @@ def test_a_history_without_its_last_line_end_gets_it(planted):
     path = planted.history(0)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    planted.mend("history-torn")
+    planted.fix("history-torn")
     assert path.read_bytes() == whole
 
 
@@ -185,7 +185,7 @@ def test_garbled_rows_in_the_middle_go_and_a_copy_stays(planted):
     lines = path.read_bytes().splitlines(keepends=True)
     garbled = b"".join([*lines[:3], b"\0\0\0\0\n", b'{"step":"three"}\n', *lines[3:]])
     path.write_bytes(garbled)
-    (found,) = planted.mend("history-garbled")
+    (found,) = planted.fix("history-garbled")
     assert "lines 4, 5 are of 12 no rows" in found.said
     assert path.read_bytes() == b"".join(lines)
     assert path.with_name("history.jsonl.damaged").read_bytes() == garbled
@@ -195,7 +195,7 @@ def test_rows_that_are_both_garbled_and_missing_come_back(planted):
     path = planted.history(1)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], b'{"step":3,"time":17637', b"\n", *lines[5:]]))
-    planted.mend("history-garbled", "history-missing")
+    planted.fix("history-garbled", "history-missing")
     steps = history.read(path)
     trial = planted.study.trials[1]
     assert {step.step: step.metrics["score"] for step in steps} == trial.intermediate_values
@@ -210,7 +210,7 @@ def test_a_history_that_is_gone_or_short_is_written_from_optuna(planted, left):
         path.unlink()
     else:
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:left]))
-    (found,) = planted.mend("history-missing")
+    (found,) = planted.fix("history-missing")
     assert (found.trial, found.sure) == (3, "certain")
     assert "what Optuna has of" in found.remedy
     steps = history.read(path)
@@ -229,5 +229,5 @@ def test_of_several_metrics_a_lost_history_cannot_be_made_up(ran):
     planted = ran("smooth", metrics=metrics)
     planted.history(1).unlink()
     for _ in range(2):
-        (one,) = visit(planted.runs, (), fix=True)
-        assert (one.finding.check, one.finding.trial, one.fate) == ("history-missing", 1, "left")
+        (one,) = examine(planted.runs, (), fix=True)
+        assert (one.finding.check, one.finding.trial, one.result) == ("history-missing", 1, "left")

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hpo.doctor.examine import visit
+from hpo.doctor.examine import examine
 from hpo.trackers.mlflow.store import is_half_made, make_store
 
 # MLflow's own tables use it.
@@ -70,7 +70,7 @@ def test_a_store_that_is_there_is_left_alone(tmp_path):
 def test_what_an_earlier_kill_left_of_a_store_is_set_aside(planted):
     path = planted.runs / "mlflow.db"
     half_make(path)
-    planted.mend("mlflow-half-made")
+    planted.fix("mlflow-half-made")
     assert not path.exists()
     assert path.with_name("mlflow.db.damaged").exists()
 
@@ -95,6 +95,6 @@ def test_what_is_left_of_making_a_store_is_removed(planted):
         (planted.runs / name).write_text("half")
     being_made = planted.runs / f"mlflow.db.{os.getpid()}.partial"
     being_made.write_text("half")
-    assert [one.fate for one in visit(planted.runs, (), fix=True)] == ["mended", "mended"]
+    assert [one.result for one in examine(planted.runs, (), fix=True)] == ["fixed", "fixed"]
     assert being_made.exists()
     assert not list(planted.runs.glob(f"*.{dead.pid}.partial*"))

@@ -162,3 +162,24 @@ def test_provenance_names_the_commit_and_whether_files_differ_from_it(tmp_path):
     assert clean["hpo.optuna"] == optuna.__version__
     source.write_text("b")
     assert provenance(tmp_path, source)["hpo.git_dirty"] == "true"
+
+
+def test_a_note_of_a_users_own_is_told_from_that_of_the_study(make_spec):
+    spec = make_spec(budget={"trials": 2})
+    trials = [ended(0, -1.0), ended(1, state="PRUNED")]
+    assert records.note(spec, trials).startswith("2 of 2 trials finished, 1 complete, 1 pruned.\n\nBest: `score` -1, ")
+    assert records.note(make_spec(budget={"trials": 1}), trials[:1]).startswith("1 of 1 trial finished, 1 complete.")
+    for own in (records.note(spec, trials), records.note(spec, []), "", " \n", records.note(spec, trials) + "\n"):
+        assert records.is_own_note(own)
+    # As versions before this one wrote it.
+    assert records.is_own_note(
+        records.note(make_spec(budget={"trials": 1}), trials[:1]).replace("1 trial ", "1 trials ")
+    )
+    written = records.note(spec, trials)
+    for users in (
+        "My best one.",
+        f"{written}\n\nSee the paper.",
+        f"Note: {written}",
+        written.replace("finished", "done"),
+    ):
+        assert not records.is_own_note(users)

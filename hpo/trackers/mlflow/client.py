@@ -1,5 +1,7 @@
-"""What all that reads or writes MLflow begins with: its client, runs found by their tags, and why it failed. The one
-module that imports mlflow."""
+"""Access to MLflow: its client, runs found by their tags, and why it failed.
+
+This is the one module that imports mlflow.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from hpo.errors import HpoError
 from hpo.text import first_line, redact
 from hpo.trackers.mlflow import records
-from hpo.trackers.mlflow.place import is_server
+from hpo.trackers.mlflow.place import is_missing_file, is_server
 
 # Read when mlflow is imported. Retries are the caller's: a request that is repeated unseen could double a run.
 # Nothing is sent to anyone but the store.
@@ -39,6 +41,7 @@ __all__ = [
     "RunRead",
     "RunTag",
     "client_of",
+    "experiment_id",
     "files_of",
     "infinite",
     "ranked",
@@ -51,17 +54,32 @@ _PAGE = 1000
 
 
 def client_of(uri: str) -> MlflowClient:
+    """Return a client of a store, which fails at once if the store is away."""
     if not is_server(uri):
-        # MLflow would try for two minutes to open a database, deaf to the driver.
+        # MLflow would try for two minutes to open a database, and meanwhile not listen to the driver.
         from mlflow.store.db import utils
 
         utils.MAX_RETRY_COUNT = 1
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def experiment_id(uri: str, name: str) -> str | None:
+    """Return the ID of an experiment, None if there is none. Raises HpoError if the store cannot be read."""
+    if is_missing_file(uri):  # a client would make it
+        return None
+    try:
+        found = client_of(uri).get_experiment_by_name(name)
+    except Exception as error:  # each store raises its own classes
+        raise HpoError(f"MLflow at {redact(uri)} cannot be read: {reason(error)}") from error
+    return None if found is None else str(found.experiment_id)
+
+
 def ranked(found: Iterable[Run], named: Sequence[str] = ()) -> list[Run]:
-    """Runs of one trial, or parents of one study, first the one that stays: not a deleted one, the parent that most
-    children have (`named` are the parents of all), and a closed one rather than an open one."""
+    """Sort the runs of one trial, or the parents of one study, so that the one which stays is the first.
+
+    It is not a deleted one; it is the parent that most children have (`named` are the parents of all), and a closed run
+    rather than an open one.
+    """
 
     def place(run: Run) -> tuple[bool, int, bool, str]:
         info = run.info
@@ -70,17 +88,13 @@ def ranked(found: Iterable[Run], named: Sequence[str] = ()) -> list[Run]:
     return sorted(found, key=place)
 
 
-def search(
-    client: MlflowClient, experiment: str | Sequence[str], value: str, tag: str = records.KEY, trial: int | None = None
-) -> Iterator[Run]:
-    """All runs of a study, or of one trial of it, deleted ones too: those whose `tag` is `value`, in one experiment or
-    several."""
-    asked = f"tags.`{tag}` = '{value}'" + ("" if trial is None else f" and tags.`{records.TRIAL}` = '{trial}'")
+def search(client: MlflowClient, experiment: str | Sequence[str], value: str, tag: str = records.KEY) -> Iterator[Run]:
+    """Yield all runs whose `tag` is `value`, deleted ones too, in one experiment or several."""
     token = None
     while True:
         page = client.search_runs(
             [experiment] if isinstance(experiment, str) else list(experiment),
-            asked,
+            f"tags.`{tag}` = '{value}'",
             run_view_type=ViewType.ALL,
             max_results=_PAGE,
             order_by=["attributes.start_time ASC"],
@@ -93,15 +107,18 @@ def search(
 
 
 def files_of(uri: str, run: Run) -> dict[str, int | None]:
-    """The sizes in bytes of a run's artifacts, without those in folders; None where the store does not tell."""
+    """Return the sizes in bytes of a run's artifacts, without those in folders; None where the store does not tell."""
     store = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
     return {file.path: file.file_size for file in store.list_artifacts() if not file.is_dir}
 
 
 @dataclass(frozen=True)
 class RunRead:
-    """A run as it was logged. metrics: (step, value) of each in the order of the steps; infinities, for which MLflow
-    keeps the largest number, are infinities again."""
+    """A run as it was logged.
+
+    metrics: (step, value) of each in the order of the steps; infinities, for which MLflow keeps the largest number, are
+    infinities again.
+    """
 
     name: str
     status: str
@@ -110,7 +127,7 @@ class RunRead:
 
 
 def read_run(uri: str, run_id: str) -> RunRead:
-    """Any run of any experiment. Raises HpoError if there is none, or if the store cannot be read."""
+    """Read any run of any experiment. Raises HpoError if there is none, or if the store cannot be read."""
     place = redact(uri)
     try:
         client = client_of(uri)
@@ -139,11 +156,12 @@ def _order(point: Metric) -> tuple[int, int]:
 
 
 def infinite(value: float) -> float:
+    """Return the infinity for which MLflow stored its largest number, and any other value as it is."""
     return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
 def reason(error: BaseException) -> str:
-    """Why MLflow failed, in a few words: its own messages hold tracebacks and repeat themselves."""
+    """Say in a few words why MLflow failed: its own messages hold tracebacks and repeat themselves."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:

@@ -1,8 +1,9 @@
-"""A study in MLflow: a parent run, and a child run for each of its trials.
+"""The runs of a study in MLflow: a parent run, and a child run for each of its trials.
 
-Runs are found by their tags (`hpo.key` of the study, `hpo.trial`), not by ids that were noted, and the run
-of a trial is closed last. So this may die at any line, and done again it finishes what is missing
-and doubles nothing: stores drop a metric that they have (same name, step, time and value)."""
+Runs are found by their tags (`hpo.key` of the study, `hpo.trial`), not by IDs that were noted, and the run of a trial
+is closed last. So a kill may come at any line: the next Mirror finishes what is missing and doubles nothing, as stores
+drop a metric that they have (same name, step, time and value).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -39,15 +41,18 @@ _log = logging.getLogger("hpo")
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 # Of one request: MLflow takes 1000 metrics, 100 parameters, 100 tags and a million bytes.
 _METRICS, _PARAMS, _TAGS = 1000, 25, 20
-_MOST_FAULTS = 3
+_MOST_FAILURES = 3
 T = TypeVar("T")
 
 
 @dataclass
 class _Child:
-    """ended: closed, or deleted by a user in MLflow. parent: the run it is shown below. tags, points: what this process
+    """The run of a trial.
+
+    ended: closed, or deleted by a user in MLflow. parent: the run it is shown below. tags, points: what this process
     wrote to it, points as (name, step, time). size: of the history file when it was read last, in bytes. diagnosed:
-    the mark of the diagnosis that it has."""
+    the mark of the diagnosis that it has. gaps: what alone is to be written of a run that is written again.
+    """
 
     run_id: str
     ended: bool = False
@@ -58,19 +63,31 @@ class _Child:
     size: int = -1
     tags: Mapping[str, str] = field(default_factory=dict)
     points: set[tuple[str, int, int]] = field(default_factory=set)
+    gaps: records.Gaps | None = None
 
 
 class Mirror:
-    """The runs of one study, as the truth has them.
+    """Writer of the runs of one study, so that they show its Optuna trials and its history files.
 
-    key: the study's own (see hpo.trackers.mlflow.place). began: when the study did, for a parent that is made now.
-    since: trials started from then on get the tags `provenance`; None of none. Both are seconds since the
-    epoch. say: gets sentences for the user. between: called between runs; what it raises ends the work.
-    artifacts_refused: why the store took no artifacts, if it did not.
+    Opening it makes or finds the experiment and the parent. Everything may raise MlflowException or what the store's
+    libraries raise: open a new Mirror then, as an answer that was lost may hide a run that was made.
 
-    Opening it makes or finds the experiment and the parent. Everything may raise MlflowException or
-    what the store's libraries raise: open a new Mirror then, as an answer that was lost may hide a
-    run that was made."""
+    Args:
+        spec: The study's study.yaml.
+        runs: The runs folder.
+        uri: The store, with its password.
+        experiment: Its name.
+        key: The study's own (see hpo.trackers.mlflow.place).
+        began: When the study did, for a parent that is made now, in seconds since the epoch.
+        provenance: Tags of the parent and of trials started from `since` on.
+        since: Seconds since the epoch; None gives these tags to no trial.
+        say: Gets sentences for the user.
+        between: Called between runs; what it raises ends the work.
+        gaps: Closed runs to be written again, by their IDs, and what they lack.
+
+    Attributes:
+        artifacts_refused: Why the store took no artifacts; empty if it did.
+    """
 
     def __init__(
         self,
@@ -84,6 +101,7 @@ class Mirror:
         since: float | None,
         say: Callable[[str], None],
         between: Callable[[], None] = lambda: None,
+        gaps: Mapping[str, records.Gaps] = MappingProxyType({}),
     ) -> None:
         self._spec = spec
         self._directory = layout.study_directory(runs, spec.name)
@@ -93,7 +111,8 @@ class Mirror:
         self._since = since
         self._say = say
         self._between = between
-        self._faults: dict[int, int] = {}
+        self._gaps = gaps
+        self._failures: dict[int, int] = {}
         self._said: set[str] = set()
         self.artifacts_refused = ""
         self._bests = 0
@@ -107,18 +126,23 @@ class Mirror:
         self._children: dict[int, _Child] = {}
         self._stale = False
         self._parent = self._find_runs() or self._create_parent()
-        self._adopt()
+        self._set_parents()
 
-    # --- what the writer asks
-
-    def driven(self) -> None:
-        """The study runs now, again perhaps, and with other code."""
+    def open_parent(self) -> None:
+        """Note that the study runs now, again perhaps, and with other code."""
         self._client.update_run(self._parent, status="RUNNING")
         self._log(self._parent, tags=self._provenance)
 
     def update(self, trials: Sequence[FrozenTrial], last: bool) -> list[int]:
-        """Writes what is new in `trials`; returns the numbers of finished trials that could not be
-        closed, through a fault of their own. `last`: no more will come of trials ended from outside."""
+        """Write what is new in the trials.
+
+        Args:
+            trials: All trials of the study.
+            last: No more will come of trials ended from outside.
+
+        Returns:
+            Numbers of finished trials that MLflow refused, for a reason of their own.
+        """
         if self._stale:
             self._find_runs()
             self._stale = False
@@ -127,7 +151,7 @@ class Mirror:
             child = self._children.get(trial.number)
             if (child and child.ended) or not (trial.state.is_finished() or JOB in trial.user_attrs):
                 continue
-            if self._faults.get(trial.number, 0) >= _MOST_FAULTS and not last:
+            if self._failures.get(trial.number, 0) >= _MOST_FAILURES and not last:
                 left.append(trial.number)
                 continue
             self._between()
@@ -138,14 +162,14 @@ class Mirror:
                     raise  # its database is, or was a moment ago: not this trial's fault either
                 self._client.get_experiment(self._experiment)  # raises when it is not this trial's fault
                 self._stale = True
-                self._faults[trial.number] = self._faults.get(trial.number, 0) + 1
+                self._failures[trial.number] = self._failures.get(trial.number, 0) + 1
                 left.append(trial.number)
                 self._say_once(f"trial {trial.number} could not be written to MLflow: {reason(error)}")
         self._update_parent(trials)
         return left
 
     def close(self, trials: Sequence[FrozenTrial], status: str) -> None:
-        """Ends the parent with MLflow's `status`; a status of RUNNING leaves it open."""
+        """End the parent with MLflow's `status`; a status of RUNNING leaves it open."""
         self._upload(self._parent, records.artifacts(self._directory, records.STUDY_ARTIFACTS))
         self._upload_diagnoses()
         if status != "RUNNING":
@@ -172,7 +196,7 @@ class Mirror:
         return str(found.experiment_id)
 
     def _find_runs(self) -> str:
-        """Reads which children there are; returns the parent's id, or an empty string."""
+        """Read which children there are; return the parent's ID, or an empty string."""
         parents: list[Run] = []
         children: dict[int, list[Run]] = {}
         for run in search(self._client, self._experiment, self._key):
@@ -183,28 +207,32 @@ class Mirror:
                 children.setdefault(number, []).append(run)
         self._children = {}
         for number, found in children.items():
-            run = self._only(found)
+            run = self._keep_one(found)
             deleted = run.info.lifecycle_stage == "deleted"
-            ended = deleted or run.info.status != "RUNNING"
+            gaps = self._gaps.get(run.info.run_id)
+            ended = deleted or (run.info.status != "RUNNING" and gaps is None)
             mark, parent_id = (run.data.tags.get(tag, "") for tag in (records.DIAGNOSED, records.PARENT))
-            self._children[number] = _Child(run.info.run_id, ended, deleted, parent_id, mark)
+            self._children[number] = _Child(run.info.run_id, ended, deleted, parent_id, mark, gaps=gaps)
         if not parents:
             return ""
-        parent = self._only(parents, [child.parent for child in self._children.values()])
+        parent = self._keep_one(parents, [child.parent for child in self._children.values()])
         if parent.info.lifecycle_stage == "deleted":
             self._client.restore_run(parent.info.run_id)
+        # A kill may have come between the making of the parent and its parameters.
+        params = records.study_params(self._spec)
+        self._log(parent.info.run_id, params={name: params[name] for name in params.keys() - parent.data.params.keys()})
         return str(parent.info.run_id)
 
-    def _only(self, found: Sequence[Run], named: Sequence[str] = ()) -> Run:
-        """The run that stays, where a lost answer made two of one; see `ranked`."""
+    def _keep_one(self, found: Sequence[Run], named: Sequence[str] = ()) -> Run:
+        """Return the run that stays, where a lost answer made two of one (see `ranked`); delete the others."""
         first, *others = ranked(found, named)
         for run in others:
             if run.info.lifecycle_stage != "deleted":
                 self._client.delete_run(run.info.run_id)
         return first
 
-    def _adopt(self) -> None:
-        """Puts children below the parent that belonged to one which is no more."""
+    def _set_parents(self) -> None:
+        """Move children below the parent that were below another one."""
         for child in self._children.values():
             if not child.deleted and child.parent != self._parent:
                 self._client.set_tag(child.run_id, records.PARENT, self._parent)
@@ -221,13 +249,16 @@ class Mirror:
         points = records.best_points(self._spec, trials)
         tags = records.study_tags(self._spec, trials)
         if len(points) > self._bests or tags != self._noted:
-            self._log(self._parent, points[self._bests :], tags=tags)
+            there = self._client.get_run(self._parent).data.tags.get(records.NOTE, "")
+            own = records.is_own_note(there)  # what a user wrote in its place stays
+            written = {name: text for name, text in tags.items() if own or name != records.NOTE}
+            self._log(self._parent, points[self._bests :], tags=written)
             self._bests, self._noted = len(points), tags
 
     # --- a trial
 
     def _write(self, trial: FrozenTrial, child: _Child | None, last: bool) -> None:
-        """Makes or extends the run of a trial, and closes it if the trial is over."""
+        """Make or extend the run of a trial, and close it if the trial is over."""
         # Without an outcome it was ended from outside: its objective may still report once.
         over = trial.state.is_finished() and (OUTCOME in trial.user_attrs or last)
         tags = records.trial_tags(trial, self._spec)
@@ -244,16 +275,21 @@ class Mirror:
         if over:
             points += records.final_points(trial, self._spec, reported)
         new = [point for point in points if (point.name, point.step, point.time) not in child.points]
+        if child.gaps is not None:
+            new = [point for point in new if (point.name, point.step) in child.gaps.points]
         params = {} if child.has_params else records.flat(params_of(trial, self._spec.space))
         if new or params or tags != child.tags:
             self._log(child.run_id, new, params, {} if tags == child.tags else tags)
         child.points.update((point.name, point.step, point.time) for point in new)
         child.has_params, child.tags, child.size = True, tags, size
         if over:
-            self._upload(child.run_id, records.artifacts(folder, records.ARTIFACTS))
+            files = records.artifacts(folder, records.ARTIFACTS)
+            self._upload(child.run_id, [file for file in files if child.gaps is None or file.name in child.gaps.files])
             ended = records.milliseconds(records.finished(trial))
             self._client.set_terminated(child.run_id, records.status(trial), end_time=ended)
-            self._children[trial.number] = _Child(child.run_id, ended=True, parent=child.parent)
+            self._children[trial.number] = _Child(
+                child.run_id, ended=True, parent=child.parent, diagnosed=child.diagnosed
+            )
 
     def _create(self, trial: FrozenTrial, tags: Mapping[str, str]) -> _Child:
         started = records.started(trial)
@@ -290,27 +326,29 @@ class Mirror:
             self._client.log_batch(run_id, metrics, some_params, some_tags, synchronous=True)
 
     def _upload(self, run_id: str, files: Iterable[Path]) -> bool:
-        """Whether all were taken. A place for artifacts that refuses them costs the artifacts, not the run."""
+        """Return True if all were taken. A store that refuses artifacts costs the artifacts, not the run."""
         for file in files:
             try:
                 self._client.log_artifact(run_id, str(file))
             except Exception as error:
-                self._ask(run_id)
+                self._check_store(run_id)
                 self.artifacts_refused = reason(error)
                 self._say_once(f"MLflow takes no artifacts ({reason(error)}); runs are written without them")
                 return False
         return True
 
-    def _ask(self, run_id: str) -> None:
-        """Raises when the whole store is away. A server that fails at an upload may close the connection, which is
-        told by the next request on it."""
+    def _check_store(self, run_id: str) -> None:
+        """Raise when the whole store is away.
+
+        A server that fails at an upload may close the connection, which only the next request on it tells.
+        """
         with contextlib.suppress(Exception):
             self._client.get_run(run_id)
             return
         self._client.get_run(run_id)
 
     def _upload_diagnoses(self) -> None:
-        """Those that were written since their trial's run was closed."""
+        """Upload diagnoses that were written since their trial's run was closed."""
         for number, child in self._children.items():
             folder = layout.trial_directory(self._directory, number)
             files = records.artifacts(folder, layout.DIAGNOSES)
@@ -327,21 +365,11 @@ class Mirror:
             self._say(text)
 
 
-def discard(uri: str, experiment: str, key: str) -> int:
-    """Puts the runs of a study into MLflow's trash; returns how many."""
-    client = client_of(uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return 0
-    runs = [run for run in search(client, found.experiment_id, key) if run.info.lifecycle_stage != "deleted"]
-    for run in runs:
-        client.delete_run(run.info.run_id)
-    return len(runs)
-
-
 def _settled(steps: Sequence[history.Step], trial: FrozenTrial) -> list[history.Step]:
-    """The steps of a running trial that no later row will replace: a retry starts with the rows of the attempt
-    that was lost and reports some of their steps again."""
+    """Return the steps of a running trial that no later row will replace.
+
+    A retry starts with the rows of the attempt that was lost, and reports some of their steps again.
+    """
     attempt = trial.user_attrs[JOB]["attempt"]
     newest = max((step.step for step in steps if step.attempt == attempt), default=-1)
     return [step for step in steps if step.step <= newest]
@@ -352,9 +380,11 @@ def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _write_ahead(path: Path) -> None:
-    """Puts the store into a mode in which MLflow's pages can be read while runs are written, and
-    in which a write does not wait for the disk, as the driver's own writes would wait for it too. A
-    power cut may cost the last runs, never the file; the next run of the study writes them again."""
+    """Set a mode in which MLflow's pages can be read while runs are written.
+
+    In it a write does not wait for the disk either, for which the driver's own writes would have to wait too. A power
+    cut may cost the last runs, never the file; the next run of the study writes them again.
+    """
     with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     # Of all connections of this process, as MLflow shows none of its own.

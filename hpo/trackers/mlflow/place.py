@@ -1,8 +1,9 @@
-"""Where the MLflow runs of a study are, and by what they are known to be its own.
+"""Location of the MLflow runs of a study, and the key by which they are known to be its own.
 
-`runs/<study>/mlflow.json` holds a random key that every run of the study carries as the tag `hpo.key`.
-It is written before anything is made in MLflow, so that a run which a kill left half made is found
-again, and a study that was deleted and made anew is another one."""
+`runs/<study>/mlflow.json` holds a random key that every run of the study carries as the tag `hpo.key`. It is written
+before anything is made in MLflow. So a run which a kill left half made is found again, and a study that was deleted and
+made anew is another one.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +28,13 @@ ENVIRONMENT = "MLFLOW_TRACKING_URI"
 
 @dataclass(frozen=True)
 class Place:
-    """key: of this study, in any store. tracking_uri, experiment: where its runs were written last,
-    without a password; empty when they never were."""
+    """Location of a study's runs.
+
+    Attributes:
+        key: The key of the study, in any store.
+        tracking_uri: The store where its runs were written last, without a password; empty if they never were.
+        experiment: The experiment there.
+    """
 
     key: str
     tracking_uri: str = ""
@@ -36,8 +42,11 @@ class Place:
 
 
 def tracking_uri(spec: StudySpec, runs: Path, recorded: str = "") -> str:
-    """The store to write to: that of study.yaml, else of $MLFLOW_TRACKING_URI, else the `recorded` one,
-    else a SQLite file in the runs folder. Paths are absolute."""
+    """Return the store to write to.
+
+    It is that of study.yaml, else of $MLFLOW_TRACKING_URI, else the `recorded` one, else a SQLite file in the runs
+    folder. Paths are absolute.
+    """
     given = (spec.mlflow or MlflowSpec()).tracking_uri or os.environ.get(ENVIRONMENT) or recorded
     uri = given or f"sqlite:///{runs / layout.MLFLOW_STORE}"
     file = re.fullmatch(r"sqlite:///([^/?].*)", uri)
@@ -45,33 +54,35 @@ def tracking_uri(spec: StudySpec, runs: Path, recorded: str = "") -> str:
 
 
 def written_uri(spec: StudySpec, runs: Path, known: Place) -> str:
-    """The store that holds the runs now; what names it today may add the password that was not noted."""
+    """Return the store that holds the runs now, with the password if study.yaml or the environment has it."""
     today = tracking_uri(spec, runs, known.tracking_uri)
     return today if redact(today) == known.tracking_uri else known.tracking_uri
 
 
 def is_server(uri: str) -> bool:
+    """Return True if the store is an MLflow server."""
     return uri.startswith(("http://", "https://"))
 
 
 def is_missing_file(uri: str) -> bool:
-    """Whether the store is a SQLite file that is not there."""
+    """Return True if the store is a SQLite file that is not there."""
     file = re.fullmatch(r"sqlite:///(/[^?]+).*", uri)
     return file is not None and not Path(file[1]).exists()
 
 
 def experiment_name(spec: StudySpec) -> str:
+    """Return the experiment that study.yaml names, else the name of the study."""
     return (spec.mlflow or MlflowSpec()).experiment or spec.name
 
 
 def artifact_folder(uri: str, runs: Path) -> Path:
-    """Where a store without a server of its own keeps artifacts: beside a SQLite file, else in the runs folder."""
+    """Return where a store that is no server keeps artifacts: beside a SQLite file, else in the runs folder."""
     file = re.fullmatch(r"sqlite:///(/[^?]+).*", uri)
     return (Path(file[1]).parent if file else runs) / layout.MLFLOW_ARTIFACTS
 
 
 def read_place(study: Path) -> Place | None:
-    """What is known of the study in this folder; None if it was never tracked."""
+    """Read the note in a study's folder; None if the study was never tracked or the note is damaged."""
     try:
         written = json.loads((study / layout.MLFLOW).read_text(encoding="utf-8"))
         return Place(written["key"], written.get("tracking_uri", ""), written.get("experiment", ""))
@@ -80,7 +91,7 @@ def read_place(study: Path) -> Place | None:
 
 
 def keep_place(study: Path, uri: str, experiment: str) -> Place:
-    """Notes where the study's runs are about to be written, under the key that it has or now gets."""
+    """Note where the study's runs are about to be written, under the key that it has or now gets."""
     known = read_place(study)
     place = Place(known.key if known else new_key(), redact(uri), experiment)
     if place != known:
@@ -88,18 +99,32 @@ def keep_place(study: Path, uri: str, experiment: str) -> Place:
     return place
 
 
+def studies_with(runs: Path, key: str, name: str) -> list[str]:
+    """Return the studies of a runs folder that have a key, without the one called `name`."""
+    known = {other: read_place(runs / other) for other in layout.studies_in(runs) if other != name}
+    return [other for other, noted in known.items() if noted is not None and noted.key == key]
+
+
 def new_key() -> str:
+    """Return a new random key."""
     return uuid.uuid4().hex
 
 
 def write_place(study: Path, place: Place) -> None:
+    """Write the note of where a study's runs are."""
     write_atomically(study / layout.MLFLOW, json.dumps(asdict(place)))
 
 
 @contextlib.contextmanager
 def writer_lock(study: Path, wait: Callable[[], None]) -> Iterator[None]:
-    """Held while the runs of a study are written; `wait` is called as long as another holds it. The
-    kernel drops it when its holder dies."""
+    """Hold the lock for writing the runs of a study.
+
+    The kernel drops it when its holder dies.
+
+    Args:
+        study: The study's folder.
+        wait: Called again and again as long as another process holds the lock; it may raise.
+    """
     with (study / layout.MLFLOW_LOCK).open("a") as file:
         while True:
             try:
@@ -111,5 +136,5 @@ def writer_lock(study: Path, wait: Callable[[], None]) -> Iterator[None]:
 
 
 def sync_command(runs: Path, name: str) -> str:
-    """The command that writes what is missing, as it has to be typed here."""
+    """Return the command that makes the runs equal to the study, as it has to be typed here."""
     return layout.follow_up(f"mlflow {shlex.quote(name)} --sync", runs)

@@ -1,10 +1,12 @@
-"""The process that keeps MLflow up to date while a study runs: `python -m hpo.trackers.mlflow.process FD`.
+"""Process that keeps MLflow up to date while a study runs: `python -m hpo.trackers.mlflow.process FD`.
 
-It reads what the driver has written (the Optuna study, the history files) every two seconds, so the
-driver pays nothing for a trial and waits for no server. FD is a socket to the driver. From it comes
-an order (where everything is), and at the end `{"close": true}`; to it go `{"say": sentence}`, while closing `{}` as a
-sign of life, and last `{"closed": true}`. A driver that is gone ends this process at once; the next
-one's finishes what is missing."""
+It reads what the driver has written (the Optuna study, the history files) every two seconds. So the driver pays
+nothing for a trial and waits for no server.
+
+FD is a socket to the driver. From the driver come an order (where everything is) and at the end `{"close": true}`. To
+it go `{"say": sentence}`, while closing `{}` as a sign of life, and last `{"closed": true}`. If the driver is gone,
+this process ends at once; the next driver's process finishes what is missing.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ MOST_BYTES = 65536
 
 @dataclass(frozen=True)
 class Order:
-    """What the driver hands over; the two URLs may hold passwords, which no command line may."""
+    """Order of the driver; the two URLs may hold passwords, which no command line may."""
 
     runs: str
     study: str
@@ -55,15 +57,16 @@ class Order:
     since: float
 
     def encoded(self) -> bytes:
+        """Return the order as it is sent."""
         return json.dumps(asdict(self)).encode()
 
 
 class _DriverGone(BaseException):
-    """No Exception: what guards against a failing store must let it pass."""
+    """The driver has ended. No Exception: what guards against a failing store must let it pass."""
 
 
 class _Channel:
-    """The socket to the driver. `closing`: the driver has asked for the end."""
+    """Socket to the driver. `closing`: the driver has asked for the end."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -74,7 +77,7 @@ class _Channel:
         return Order(**json.loads(self._connection.recv(MOST_BYTES)))
 
     def listen(self, seconds: float) -> None:
-        """Waits for the driver, at most so long. Raises _DriverGone."""
+        """Wait for the driver, at most so long. Raises _DriverGone."""
         ready = select.select([self._connection], [], [], seconds)[0]
         try:
             gone = bool(ready) and not self._connection.recv(MOST_BYTES)
@@ -86,7 +89,7 @@ class _Channel:
         self.closing |= bool(ready)
 
     def between(self) -> None:
-        """Called between two runs: notices the driver's word, and gives a sign of life if it waits."""
+        """Take in what the driver says between two runs, and give a sign of life if it waits."""
         self.listen(0)
         if self.closing:
             self.send({})
@@ -102,6 +105,7 @@ class _Channel:
 
 
 def main() -> None:
+    """Write one study to MLflow until the driver asks for the end or is gone."""
     os.nice(19)
     channel = _Channel(socket.socket(fileno=int(sys.argv[1])))
     with contextlib.suppress(_DriverGone):
@@ -143,7 +147,7 @@ def _follow(order: Order, channel: _Channel) -> None:
                     spec, runs, order.tracking_uri, order.experiment, key, began(trials, order.since),
                     tags, order.since, channel.say, channel.between,
                 )  # fmt: skip
-                mirror.driven()
+                mirror.open_parent()
             left = mirror.update(trials, last)
             if last:
                 mirror.close(trials, study_status(spec, trials))

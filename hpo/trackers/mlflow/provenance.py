@@ -1,4 +1,4 @@
-"""What a run was made with: versions, code and machine, as MLflow tags. Nothing is imported for it."""
+"""Provenance of runs: versions, code and machine, as MLflow tags. Nothing is imported for it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ _PACKAGES = ("torch", "optuna")
 
 
 def provenance(root: Path, source: Path) -> dict[str, str]:
-    """Tags for a study whose code is in the folder `root` and whose YAML is `source`. What cannot be
-    found out, such as the commit of a folder that is no git repository, is left out."""
+    """Return tags for a study.
+
+    What cannot be found out, such as the commit of a folder that is no git repository, is left out.
+
+    Args:
+        root: The folder of the study's code.
+        source: Its YAML.
+    """
     tags = {
         "mlflow.source.name": str(source),
         "mlflow.source.type": "LOCAL",
@@ -46,7 +52,7 @@ def provenance(root: Path, source: Path) -> dict[str, str]:
 
 
 def _output(command: Sequence[str]) -> str:
-    """What a program prints; empty if it is not there, fails or does not end."""
+    """Return what a program prints; empty if it is not there, fails or does not end."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -1,5 +1,7 @@
-"""What MLflow is told of a study and its trials, as plain data made from the truth alone: the Optuna
-trials and their history files. The same truth always gives the same data, so writing twice is harmless."""
+"""Content of MLflow's runs as plain data, made from the Optuna trials and their history files alone.
+
+The same study always gives the same data, so writing it twice is harmless.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +41,10 @@ STUDY_KIND, TRIAL_KIND = "study", "trial"
 ORPHAN = "hpo.orphan_of"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+# Tags of a run that a trial may come to have, or to have no more.
+TRIAL_TAGS = frozenset(
+    {"hpo.state", "hpo.group", "hpo.retry_of", "hpo.cause", "hpo.flag", "hpo.reason", "hpo.warnings", "hpo.requeued"}
+)
 ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS, layout.EPOCHS)
 STUDY_ARTIFACTS = (layout.SPEC, *layout.REPORTS)
 DIAGNOSED = "hpo.diagnosis"
@@ -48,6 +54,17 @@ MAX_ARTIFACT_BYTES = 20 * 2**20
 # MLflow's limits (mlflow.utils.validation): longer values are refused, or cut by some of its stores only.
 _MAX_NAME, _MAX_PARAM, _MAX_TAG = 250, 6000, 8000
 _STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Parts that a run lacks.
+
+    points: (name, step) of metrics. files: names of artifacts.
+    """
+
+    points: frozenset[tuple[str, int]]
+    files: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -61,9 +78,11 @@ class Point:
 
 
 def name_of(given: str) -> str:
-    """`given` as MLflow takes it for a parameter, a metric or a tag: letters, digits, `_ - . : /` and spaces,
-    no path that means another (`a//b`). A name that had to be changed ends in six digits of its
-    SHA-1, so that two names never become one."""
+    """Return a name as MLflow takes it for a parameter, a metric or a tag.
+
+    MLflow takes letters, digits, `_ - . : /` and spaces, and no path that means another (`a//b`). A name that had to be
+    changed ends in six digits of its SHA-1, so that two names never become one.
+    """
     name = re.sub(r"[^/\w.\- :]", "_", given)
     if len(name) > _MAX_NAME:
         name = name[: _MAX_NAME - 7]
@@ -74,11 +93,12 @@ def name_of(given: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
+    """Return a text cut to `limit` characters."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Parameters as MLflow keeps them: text under one name each, a mapping's parts as `weights.dice`."""
+    """Return parameters as MLflow keeps them: text under one name each, a mapping's parts as `weights.dice`."""
     result: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, Mapping):
@@ -89,15 +109,17 @@ def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def tags_of(given: Mapping[str, Any]) -> dict[str, str]:
-    """Tags within MLflow's limits; those that are None or empty left out."""
+    """Return tags within MLflow's limits, without those that are None or empty."""
     return {name_of(key): cut(str(value), _MAX_TAG) for key, value in given.items() if value not in (None, "")}
 
 
 def milliseconds(seconds: float) -> int:
+    """Return seconds as MLflow keeps times: whole milliseconds."""
     return round(seconds * 1000)
 
 
 def points_of(steps: Iterable[Step]) -> list[Point]:
+    """Return all metrics of a history as points."""
     return [
         Point(name_of(name), value, milliseconds(step.time), step.step)
         for step in steps
@@ -109,24 +131,26 @@ def points_of(steps: Iterable[Step]) -> list[Point]:
 
 
 def trial_of(tags: Mapping[str, str]) -> int | None:
-    """The number of the trial that a run with these tags is of; None of a parent, and of a run whose tags were
-    changed to what hpo does not write."""
+    """Return the number of the trial that a run with these tags is of.
+
+    None for a parent, and for a run whose tags were changed to what hpo does not write.
+    """
     number = tags.get(TRIAL, "")
     return int(number) if tags.get(KIND) == TRIAL_KIND and number.isascii() and number.isdigit() else None
 
 
 def started(trial: FrozenTrial) -> float:
-    """Seconds since the epoch; 0 of a trial that never was."""
+    """Return when a trial started, in seconds since the epoch; 0 if it never did."""
     return started_of(trial) or 0.0
 
 
 def began(trials: Iterable[FrozenTrial], now: float) -> float:
-    """When the first of the trials started, seconds since the epoch; `now` if none has."""
+    """Return when the first of the trials started, in seconds since the epoch; `now` if none has."""
     return min((started(trial) for trial in trials if trial.datetime_start), default=now)
 
 
 def finished(trial: FrozenTrial) -> float:
-    """Seconds since the epoch; of a trial that hpo did not end, as Optuna noted it."""
+    """Return when a trial finished, in seconds since the epoch; if hpo did not end it, as Optuna noted it."""
     noted = (trial.user_attrs.get(OUTCOME) or {}).get("finished")
     if noted is not None:
         return float(noted)
@@ -134,17 +158,18 @@ def finished(trial: FrozenTrial) -> float:
 
 
 def status(trial: FrozenTrial) -> str:
-    """MLflow's. A requeued attempt is KILLED: it is not the trial that failed."""
+    """Return MLflow's status of a trial. A requeued attempt is KILLED: it is not the trial that failed."""
     return "KILLED" if requeued(trial.user_attrs) and trial.state.is_finished() else _STATUS[trial.state.name]
 
 
 def run_name(trial: FrozenTrial, spec: StudySpec) -> str:
+    """Return the name of a trial's run: its number, and its value of `group_by`."""
     group = params_of(trial, spec.space).get(spec.group_by) if spec.group_by else None
     return f"trial {trial.number}" if group is None else cut(f"trial {trial.number} {group}", _MAX_NAME)
 
 
 def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
-    """What a trial is and, once it ended, how."""
+    """Return tags that say what a trial is and, once it ended, how."""
     job = trial.user_attrs.get(JOB) or {}
     origin = trial.user_attrs.get(ORIGIN) or {}
     ended = trial.state.is_finished()
@@ -171,13 +196,13 @@ def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
 
 
 def _warned(trial: FrozenTrial) -> list[str]:
-    """The red flags that were raised in it and did not end it."""
+    """Return the red flags that were raised in a trial and did not end it."""
     ended_by = (trial.user_attrs.get(OUTCOME) or {}).get("flag")
     return [flag["name"] for flag in trial.user_attrs.get(FLAGS) or () if flag["name"] != ended_by]
 
 
 def _warm(origin: Mapping[str, Any]) -> str | None:
-    """`study/number` of the earlier trial that it was started from."""
+    """Return the earlier trial that it was started from, as `study/number`."""
     if origin.get("from") is None:
         return None
     number = origin.get("number")
@@ -185,8 +210,11 @@ def _warm(origin: Mapping[str, Any]) -> str | None:
 
 
 def final_points(trial: FrozenTrial, spec: StudySpec, reported: Iterable[str]) -> list[Point]:
-    """What a trial came to: `final/<metric>` of those it returned, `seconds` and `peak_gpu_mib`
-    (unless the objective itself `reported` metrics of these names)."""
+    """Return the results of a trial as points.
+
+    They are `final/<metric>` of the metrics that it returned, `seconds` and `peak_gpu_mib`, without those that the
+    objective itself `reported`.
+    """
     outcome = trial.user_attrs.get(OUTCOME) or {}
     values = values_of(trial, [metric.name for metric in spec.metrics])
     own = {f"final/{name}": value for name, value in values.items()}
@@ -199,7 +227,7 @@ def final_points(trial: FrozenTrial, spec: StudySpec, reported: Iterable[str]) -
 
 
 def artifacts(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The files of `names` that are there, not empty and at most 20 MB."""
+    """Return the files of `names` that are there, not empty and at most 20 MB."""
     found = []
     for name in names:
         path = folder / name
@@ -209,7 +237,7 @@ def artifacts(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def diagnosed(files: Iterable[Path]) -> str:
-    """What tells these files from others of the same names: their names, sizes and times."""
+    """Return a mark that changes with the names, sizes and times of a diagnosis's files; empty without files."""
     seen = [(file.name, status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()]]
     return hashlib.sha1(repr(seen).encode()).hexdigest()[:12] if seen else ""
 
@@ -218,13 +246,13 @@ def diagnosed(files: Iterable[Path]) -> str:
 
 
 def study_params(spec: StudySpec) -> dict[str, str]:
-    """What cannot change any more once the study has trials, as MLflow's parameters cannot."""
+    """Return parameters of a study: what cannot change once it has trials, as MLflow's parameters cannot."""
     metrics = ", ".join(f"{metric.direction} {metric.name}" for metric in spec.metrics)
     return flat({"objective": spec.objective_ref().label, "metrics": metrics})
 
 
 def study_tags(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, str]:
-    """What may change from run to run."""
+    """Return tags of a study: what may change from run to run."""
     return tags_of(
         {
             KIND: STUDY_KIND,
@@ -241,13 +269,13 @@ def study_tags(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, str]
 
 
 def counted(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The finished trials without requeued attempts, in the order in which they finished."""
+    """Return the finished trials without requeued attempts, in the order in which they finished."""
     ended = [trial for trial in trials if trial.state.is_finished() and not requeued(trial.user_attrs)]
     return sorted(ended, key=lambda trial: (finished(trial), trial.number))
 
 
 def best_points(spec: StudySpec, trials: Iterable[FrozenTrial]) -> list[Point]:
-    """`best/<metric>` by the number of finished trials, from the first that completed."""
+    """Return `best/<metric>` by the number of finished trials, from the first that completed."""
     points = []
     best: dict[str, float] = {}
     for count, trial in enumerate(counted(trials), start=1):
@@ -261,12 +289,13 @@ def best_points(spec: StudySpec, trials: Iterable[FrozenTrial]) -> list[Point]:
 
 
 def note(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
-    """A few lines of Markdown that MLflow shows on the study's page."""
+    """Return a few lines of Markdown that MLflow shows on the study's page."""
     ended = counted(trials)
     planned = spec.planned_trials()
     states = [trial.state.name for trial in ended]
     counts = [(states.count(state), word) for state, word in _WORDS.items()]
-    total = f"{len(ended)} trials" if planned is None else f"{len(ended)} of {planned} trials"
+    total = f"{len(ended)} of {planned}" if planned is not None else f"{len(ended)}"
+    total += " trial" if (len(ended) if planned is None else planned) == 1 else " trials"
     lines = [f"{total} finished" + "".join(f", {count} {word}" for count, word in counts if count) + "."]
     complete = [trial for trial in ended if trial.state.name == "COMPLETE"]
     if complete:
@@ -277,11 +306,22 @@ def note(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
     return "\n\n".join(lines)
 
 
+_OWN_NOTE = re.compile(
+    r"\d+(?: of \d+)? trials? finished(?:, \d+ [a-z]+)*\.(?:\n\nBest: [^\n]*)?"
+    r"\n\nThe report is among the artifacts [^\n]*"
+)
+
+
+def is_own_note(text: str) -> bool:
+    """Return True if a run's note is one that `note` wrote, or none; a user may have put another in its place."""
+    return not text.strip() or _OWN_NOTE.fullmatch(text.strip()) is not None
+
+
 _WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 def study_status(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
-    """MLflow's, of a study that nobody drives: FINISHED when its budget is spent, else KILLED."""
+    """Return MLflow's status of a study that nobody drives: FINISHED when its budget is spent, else KILLED."""
     trials = list(trials)
     ended, planned = len(counted(trials)), spec.planned_trials()
     spans = [span for trial in trials if (span := span_of(trial.user_attrs))]

@@ -1,4 +1,4 @@
-"""A SQLite file as MLflow's store: made whole or not at all."""
+"""SQLite files as MLflow's stores, made whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 
 
 def make_store(path: Path) -> None:
-    """Makes MLflow's tables, unless the file is there. They take MLflow a second and dozens of migrations, and a file
-    on which it died at that is of no more use to it: so it works on a file beside it, which then takes its name."""
+    """Make MLflow's tables, unless the file is there.
+
+    That takes MLflow a second and dozens of migrations, and it cannot use a file on which it died meanwhile. So it
+    works on a file beside it, which then takes its name.
+    """
     if path.exists():
         return
     from hpo.trackers.mlflow.client import client_of
@@ -33,7 +36,7 @@ def make_store(path: Path) -> None:
 
 
 def is_half_made(path: Path) -> bool:
-    """Whether MLflow died while it made the tables in this file: then it cannot open it, and there are no runs yet."""
+    """Return True if MLflow died while it made the tables: it cannot open the file, which has no runs yet."""
     if not path.exists():
         return False
     try:

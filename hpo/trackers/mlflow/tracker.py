@@ -1,5 +1,8 @@
-"""The driver's end of tracking in MLflow: starts the process that writes, hears what it says, and waits for it at
-the end. Nothing here imports mlflow, and nothing is sent for a trial: the other side reads the truth."""
+"""Tracker of the driver that starts the process which writes to MLflow.
+
+It passes on what that process says, and waits for it at the end. Nothing here imports mlflow, and nothing is sent for a
+trial: the other side reads what the driver stores.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,14 @@ _PATIENCE, _LONGEST_SILENCE = 2.0, 60.0
 
 
 class MlflowTracker(Tracker):
-    """storage: the URL of the Optuna storage. say: gets sentences for the user."""
+    """Tracker that writes to MLflow by a process of its own.
+
+    Args:
+        spec: The study's study.yaml.
+        runs: The runs folder.
+        storage: The URL of the Optuna storage.
+        say: Gets sentences for the user.
+    """
 
     def __init__(self, spec: StudySpec, runs: Path, storage: str, say: Callable[[str], None]) -> None:
         self._spec = spec
@@ -38,6 +48,7 @@ class MlflowTracker(Tracker):
         self._closed = False
 
     def study_started(self, progress: Progress) -> None:
+        """Start the process that writes."""
         spec, directory = self._spec, layout.study_directory(self._runs, self._spec.name)
         uri = place.tracking_uri(spec, self._runs)
         order = Order(
@@ -64,16 +75,19 @@ class MlflowTracker(Tracker):
         self._channel.setblocking(False)
 
     def trial_started(self, job: Job) -> None:
-        self._hear()
+        """Pass on what the process said."""
+        self._receive()
 
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
-        self._hear()
+        """Pass on what the process said."""
+        self._receive()
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
-        self._hear()
+        """Pass on what the process said."""
+        self._receive()
 
     def close(self) -> None:
-        """Waits until all is written, with a word to the user if that takes long; Ctrl-C ends it."""
+        """Wait until all is written, and say so if that takes long; Ctrl-C ends the wait."""
         if self._process is None:
             return
         try:
@@ -98,25 +112,25 @@ class MlflowTracker(Tracker):
         try:
             self._channel.send(json.dumps({"close": True}).encode())
         except OSError:
-            self._hear()
-        began = heard = time.monotonic()
-        told, worked = False, self._cpu_time()
+            self._receive()
+        began = last_sign = time.monotonic()
+        announced, worked = False, self._cpu_time()
         while self._channel is not None and not self._closed:
             if select.select([self._channel], [], [], 0.1)[0]:
-                self._hear()
-                heard = time.monotonic()
+                self._receive()
+                last_sign = time.monotonic()
             # On a busy machine its low priority may make even the import of MLflow a matter of minutes.
             if self._cpu_time() != worked:
-                worked, heard = self._cpu_time(), time.monotonic()
-            if not told and time.monotonic() - began > _PATIENCE:
-                told = True
+                worked, last_sign = self._cpu_time(), time.monotonic()
+            if not announced and time.monotonic() - began > _PATIENCE:
+                announced = True
                 self._say("writing the last runs to MLflow (Ctrl-C leaves them for later) ...")
-            if time.monotonic() - heard > _LONGEST_SILENCE:
+            if time.monotonic() - last_sign > _LONGEST_SILENCE:
                 self._say(f"MLflow does not answer; `{self._sync}` writes what it lacks")
                 return
 
     def _cpu_time(self) -> list[str]:
-        """Ticks that the writer has computed in user and kernel mode: what tells a slow one from a stuck one."""
+        """Return the ticks that the process has computed: they tell a slow one from a stuck one."""
         assert self._process is not None
         try:
             stat = Path(f"/proc/{self._process.pid}/stat").read_text()
@@ -124,8 +138,8 @@ class MlflowTracker(Tracker):
             return []
         return stat.rpartition(")")[2].split()[11:13]
 
-    def _hear(self) -> None:
-        """Takes in what the writer has sent, without waiting."""
+    def _receive(self) -> None:
+        """Take in what the process has sent, without waiting."""
         while self._channel is not None:
             try:
                 message = self._channel.recv(MOST_BYTES)
@@ -134,15 +148,15 @@ class MlflowTracker(Tracker):
             except OSError:
                 message = b""
             if not message:
-                self._lost()
+                self._note_end()
                 return
             content = json.loads(message)
             self._closed |= "closed" in content
             if "say" in content:
                 self._say(content["say"])
 
-    def _lost(self) -> None:
-        """The writer is gone: at its end, or by a mishap that its log tells."""
+    def _note_end(self) -> None:
+        """Note that the process is gone: at its end, or by an error that its log tells."""
         assert self._channel is not None
         self._channel.close()
         self._channel = None
