@@ -114,14 +114,14 @@ def test_a_live_study_obeys_each_command_and_ends_consistent(study_yaml, runs, q
 
 
 def test_a_trial_that_hangs_in_the_drivers_own_process_does_not_keep_it_from_answering(study_yaml, runs, quick):
-    path = study_yaml("slow", engine="inline", budget={"trials": 2}, constants={"seconds": 30.0, "steps": 2})
+    path = study_yaml("slow", engine="inline", budget={"trials": 2}, constants={"seconds": 600.0, "steps": 2})
     driver = start(path, runs)
     try:
         wait_until(lambda: running(runs) == [0])
         assert quick("pause").code == 0
         assert quick("kill", 0).out.startswith("trial 0 is being ended at the next report (inline engine), as failed")
         assert quick("stop", "--now").code == 0
-        driver.communicate(timeout=20)
+        driver.communicate(timeout=120)
     finally:
         driver.kill()
         driver.communicate()
