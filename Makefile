@@ -8,16 +8,21 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow bench check messages setup clean help
+.PHONY: run test test-slow release coverage bench check messages translations setup clean help
 
 run: setup  ## set up, run the quickstart study (or STUDY=...) and print where its report is
 	@$(BIN)/hpo run $(STUDY)
 
-test: check  ## set up, then lint, types, floors and the fast tests
+test: check  ## set up, then format, lint, types, floors and the fast tests
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 test-slow: setup  ## the tests that take minutes: kills at random moments, builds
 	@$(BIN)/python -m pytest -m slow
+
+release: test translations test-slow  ## what a release demands: all tests, and every text of a report translated
+
+coverage: setup  ## the fast tests, and the lines of hpo that they do not reach (much slower than `make test`)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup --cov
 
 bench: setup  ## what hpo costs a trial, beside plain Optuna
 	@$(BIN)/python benchmarks/overhead.py
@@ -36,6 +41,9 @@ messages: setup  ## bring the catalogues of the report's languages up to date wi
 	@$(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 120 \
 	  --locale zh_Hant_TW --input-file hpo/translation/messages.pot --output-file hpo/translation/zh_Hant_TW.po
 	@rm hpo/translation/messages.pot
+
+translations: setup  ## list the texts of reports that lack a translation; fails if one does
+	@$(BIN)/python -m pytest -q tests/translation/check_translations.py
 
 setup: $(INSTALLED)  ## make the virtual environment with the tested versions
 
