@@ -36,7 +36,7 @@ ENGINES = ["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("i
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver on a busy machine answers later."""
-    monkeypatch.setattr("hpo.control.requests.PATIENCE", PATIENCE)
+    monkeypatch.setattr("hpo.control.requests.ANSWER_TIMEOUT", PATIENCE)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def ready(request):
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """A driver on a busy machine answers later."""
-    monkeypatch.setattr("hpo.control.requests.PATIENCE", PATIENCE)
+    monkeypatch.setattr("hpo.control.requests.ANSWER_TIMEOUT", PATIENCE)
 
 
 @pytest.fixture(params=ENGINES)
