@@ -139,7 +139,7 @@ def _first(spec: StudySpec) -> str:
         parts.append(f"{count(len(spec.fallbacks), 'fallback')} while no trial has passed the red flags")
     if spec.warm_start is not None:
         parts.append(
-            f"up to {count(spec.warm_start.trials, 'trial')} of earlier studies, alternating with the sampler's own"
+            f"up to {count(spec.warm_start.trials, 'configuration')} of earlier studies, alternating with the sampler's own"
         )
     return ", then ".join(parts) or "nothing enqueued"
 

@@ -50,14 +50,18 @@ def exhausted(limits: Limits, taken: int, spans: Iterable[Span]) -> str:
     """Why no further trial may start, or an empty string. `taken` counts finished and running
     trials, `spans` those of finished and running attempts (a running one ends now)."""
     if limits.trials is not None and taken >= limits.trials:
-        return f"the budget of {limits.trials} trials is spent"
+        return f"the budget of {_amount(limits.trials, 'trial')} is spent"
     if limits.hours is None and limits.gpu_hours is None:
         return ""
     spans = list(spans)
     hours = wall_seconds(spans) / 3600
     if limits.hours is not None and hours >= limits.hours:
-        return f"the budget of {limits.hours:g} hours is spent"
+        return f"the budget of {_amount(limits.hours, 'hour')} is spent"
     gpu_hours = sum(span.gpu_seconds for span in spans) / 3600
     if limits.gpu_hours is not None and gpu_hours >= limits.gpu_hours:
-        return f"the budget of {limits.gpu_hours:g} GPU hours is spent"
+        return f"the budget of {_amount(limits.gpu_hours, 'GPU hour')} is spent"
     return ""
+
+
+def _amount(limit: float, unit: str) -> str:
+    return f"{limit:.12g} {unit}{'' if limit == 1 else 's'}"

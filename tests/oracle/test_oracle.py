@@ -75,7 +75,7 @@ def test_hours_are_those_in_which_a_trial_ran_over_all_runs(make_oracle):
     assert oracle.ask() is not None
     clock.now += 2
     assert oracle.ask() is None
-    assert oracle.budget.done == "the budget of 1 hours is spent"
+    assert oracle.budget.done == "the budget of 1 hour is spent"
     complete(oracle, job)
 
 
@@ -85,7 +85,7 @@ def test_gpu_hours_count_each_trial_by_its_share(make_oracle):
     for _ in range(2):
         complete(oracle, oracle.ask(), seconds=3600.0)
     assert oracle.ask() is None
-    assert oracle.budget.done == "the budget of 1 GPU hours is spent"
+    assert oracle.budget.done == "the budget of 1 GPU hour is spent"
     assert make_oracle(**keys).ask() is None
 
 

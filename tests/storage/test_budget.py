@@ -32,7 +32,7 @@ def test_what_spends_a_budget():
     hour = [Span(0, 3600, 1800)]
     assert exhausted(limits(trials=3), 2, hour) == ""
     assert exhausted(limits(trials=3), 3, hour) == "the budget of 3 trials is spent"
-    assert exhausted(limits(hours=1), 1, hour) == "the budget of 1 hours is spent"
+    assert exhausted(limits(hours=1), 1, hour) == "the budget of 1 hour is spent"
     assert exhausted(limits(hours=1.5), 1, hour) == ""
     assert exhausted(limits(gpu_hours=0.5), 1, hour) == "the budget of 0.5 GPU hours is spent"
     assert exhausted(limits(gpu_hours=0.6), 1, hour) == ""
