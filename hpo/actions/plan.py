@@ -138,9 +138,8 @@ def _first(spec: StudySpec) -> str:
     if spec.fallbacks:
         parts.append(f"{count(len(spec.fallbacks), 'fallback')} while no trial has passed the red flags")
     if spec.warm_start is not None:
-        parts.append(
-            f"up to {count(spec.warm_start.trials, 'trial')} of earlier studies, alternating with the sampler's own"
-        )
+        most = count(spec.warm_start.trials, "configuration")
+        parts.append(f"up to {most} of earlier studies, alternating with the sampler's own")
     return ", then ".join(parts) or "nothing enqueued"
 
 

@@ -144,7 +144,7 @@ def _text(
         ("driver", _driver(driver)),
         *([("queue", queue)] if queue else []),
         *([("paused", paused)] if paused else []),
-        ("finished", f"{now.total} trials: {counts}"),
+        ("finished", f"{now.total}: {counts}"),
     ]
     if now.requeued:
         lines.append(("", f"{count(now.requeued, 'lost or interrupted attempt')}, tried again and not counted"))

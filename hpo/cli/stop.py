@@ -82,5 +82,5 @@ def _standing(runs: Path, name: str) -> str:
 
     spec, stored = load_study(runs, name)
     now = study_status(records_of(stored, spec, layout.study_directory(runs, name), histories=False), spec)
-    said = f"{now.total} trials finished: {now.complete} complete, {now.pruned} pruned, {now.failed} failed"
+    said = f"{now.total} finished: {now.complete} complete, {now.pruned} pruned, {now.failed} failed"
     return f"{said}; {count(now.waiting, 'trial')} in the queue" if now.waiting else said

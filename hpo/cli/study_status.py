@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hpo.analysis.failures import warnings_of
+from hpo.analysis.formatting import count
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.red_flags.monitor import unreported_names
@@ -49,8 +50,12 @@ class StudyStatus:
 
     @property
     def total(self) -> str:
-        """Number of finished trials as `12 of 48`, or `12` without a budget of trials."""
-        return f"{self.finished}" if self.budget is None else f"{self.finished} of {self.budget}"
+        """Number of finished trials as `12 of 48 trials`, or `12 trials` without a budget of trials."""
+        return (
+            count(self.finished, "trial")
+            if self.budget is None
+            else f"{self.finished} of {count(self.budget, 'trial')}"
+        )
 
 
 def silent_flags(record: StudyRecord, spec: StudySpec) -> list[str]:

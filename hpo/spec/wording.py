@@ -18,7 +18,7 @@ def algorithm_text(component: Component) -> str:
 def budget_text(budget: Budget) -> str:
     """Return the limits of a budget: `30 trials or 2 hours`, or `every cell of the grid once` if there are none."""
     limits = ((budget.trials, "trial"), (budget.hours, "hour"), (budget.gpu_hours, "GPU hour"))
-    given = [f"{limit:g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
+    given = [f"{limit:.12g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
     return " or ".join(given) or "every cell of the grid once"
 
 

@@ -79,5 +79,5 @@ def exhausted(limits: Limits, taken: int, spans: Iterable[Span]) -> str:
     return ""
 
 
-def _amount(number: float, unit: str) -> str:
-    return f"{number:g} {unit}{'' if number == 1 else 's'}"
+def _amount(limit: float, unit: str) -> str:
+    return f"{limit:.12g} {unit}{'' if limit == 1 else 's'}"

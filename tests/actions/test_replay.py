@@ -50,7 +50,7 @@ def test_a_night_between_two_attempts_is_no_part_of_an_epoch() -> None:
 
 
 def test_too_little_is_refused() -> None:
-    with pytest.raises(ReplayError, match=r"has 1 trial\(s\) that ran to their end with a history; expected at least"):
+    with pytest.raises(ReplayError, match=r"has 1 trial that ran to the end with a history; expected at least 2"):
         recorded_of(of(curve(0, [0.5]), curve(1, [0.6], state="PRUNED", values={})))
 
 

@@ -88,7 +88,7 @@ def test_unsound_assumptions_are_said() -> None:
     trials[3] = trial(3, trials[3].params, -1e12)
     said = texts(section_of(trials))
     assert "1 trial lies far outside of the others (trial 3)" in said
-    assert "(Kruskal-Wallis): H = " in said
+    assert "Kruskal-Wallis test of the values of architecture: H = " in said
 
 
 def test_pairs_have_a_figure_with_the_line_of_no_difference() -> None:
