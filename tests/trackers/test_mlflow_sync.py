@@ -176,8 +176,10 @@ def plant_and_sync(store, plant, beyond_a_search):
     plant(store)
     assert bool(differences(store.runs)) == (plant not in beyond_a_search)
     said = synced(store.runs)
-    assert len(said) == 1
     assert PLANTS[plant] in said[0]
+    # Of two closed runs that of the lower ID stays, which may be the one without metrics.
+    assert said[1:] in ([], ["completed 1 run that lacks parameters, metrics or files"])
+    assert said[1:] == [] or plant is doubled_closed_run
     check_right(store)
     check_user()
     assert (store.runs / "toy/trials/1" / layout.HISTORY).read_bytes() == history_before
