@@ -13,7 +13,7 @@ from hpo.engines.gpu_packing import LEVELS, Packer
 from hpo.engines.gpu_sharing import Measured, Sharing
 from hpo.engines.worker_process import Limits
 from hpo.errors import ResourceError
-from hpo.machine.environment import variables
+from hpo.machine.environment import environment_variables
 from hpo.machine.mps import mps
 from hpo.machine.resources import Slot, slots, visible_gpus
 from hpo.spec.models import EngineSpec, StudySpec
@@ -70,7 +70,7 @@ def gpu_sharing_service(spec: StudySpec, directory: Path, say: Callable[[str], N
     if spec.engine.address or (gpu != "auto" and not 0 < gpu < 1):
         yield
         return
-    with mps(directory / layout.MPS, say) as settings, variables(settings):
+    with mps(directory / layout.MPS, say) as settings, environment_variables(settings):
         yield
 
 

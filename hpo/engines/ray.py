@@ -34,7 +34,7 @@ from hpo.engines.ray_tune import (
 )
 from hpo.engines.ray_worker import Place, WorkerTrainable
 from hpo.errors import EngineError, ResourceError
-from hpo.machine.environment import variables
+from hpo.machine.environment import environment_variables
 from hpo.objective.locate import PACKAGE_FOLDER
 from hpo.oracle.oracle import Oracle
 from hpo.text import one_line
@@ -117,7 +117,9 @@ class RayEngine:
         """
         cluster = local_ray(self._holds, self._runtime_env) if self._holds else self._remote_ray()
         own = not ray.is_initialized()
-        settings = variables(_SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(self._workers or _MOST_PENDING)})
+        settings = environment_variables(
+            _SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(self._workers or _MOST_PENDING)}
+        )
         with settings, _quiet(), _own_signals(), cluster, tempfile.TemporaryDirectory(prefix="hpo-") as folder:
             self._check_room()
             failures = 0
@@ -267,7 +269,7 @@ def _isolated_start() -> Iterator[None]:
     services.ConsolePopen = functools.partial(services.ConsolePopen, process_group=0)  # type: ignore
     settings = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
     try:
-        with variables(settings):
+        with environment_variables(settings):
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER, services.ConsolePopen = earlier  # type: ignore

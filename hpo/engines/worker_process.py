@@ -28,7 +28,7 @@ from hpo.worker.main import COMMAND, OUTCOME, REPORT
 # Seconds between two looks whether a process that closed nothing is still there.
 POLL_SECONDS = 0.5
 # Seconds that a hung worker has to write its stacks; without growth for so long they are complete.
-_STACKS_SECONDS = 2.0
+_STACKS_SECONDS = 10.0
 _STACKS_COMPLETE_SECONDS = 0.2
 # Seconds that an idle worker has to exit by itself.
 _EXIT_SECONDS = 3.0

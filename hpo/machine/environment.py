@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 
 @contextlib.contextmanager
-def variables(settings: Mapping[str, str]) -> Iterator[None]:
+def environment_variables(settings: Mapping[str, str]) -> Iterator[None]:
     """Set variables for this process and for those that it starts meanwhile; restore them afterwards."""
     earlier = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)

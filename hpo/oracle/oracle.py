@@ -277,7 +277,7 @@ class Oracle:
         return True
 
     def _judge_warm_start(self, running: RunningTrial, step: int, value: float) -> None:
-        why = self._queue.warm.seen(running.job.number, running.origin, step, value)
+        why = self._queue.warm.observe(running.job.number, running.origin, step, value)
         if why:
             self._queue.save_warm_start()
             self._tracker.message(why)

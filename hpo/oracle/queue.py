@@ -125,7 +125,7 @@ class Queue:
                 values[FINAL] = trial.values[0]
             for step, value in values.items():
                 if math.isfinite(value):
-                    self.warm.seen(trial.number, origins[trial.number], step, value)
+                    self.warm.observe(trial.number, origins[trial.number], step, value)
         self.save_warm_start()
 
     def _enqueue_from_spec(self, trials: list[FrozenTrial]) -> None:

@@ -94,7 +94,7 @@ class WarmStart:
         """Return True if a trial with this number of reports goes on whatever the pruner says."""
         return self.trusted and from_earlier_study(origin) and reports <= self._guard
 
-    def seen(self, number: int, origin: Mapping[str, Any], step: int, value: float) -> str:
+    def observe(self, number: int, origin: Mapping[str, Any], step: int, value: float) -> str:
         """Note the first metric of trial `number` at `step` (FINAL: of a finished trial).
 
         Returns:

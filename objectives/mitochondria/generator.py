@@ -43,14 +43,14 @@ class Cells:
         cell: (n, H, W) int32, the cell of each pixel.
         grey: (cells,), the brightness of each cell.
         grain: (cells,), how grainy it is.
-        crowd: (cells,), how full of vesicles it is.
+        vesicle_density: (cells,), how full of vesicles it is.
     """
 
     clearance: NDArray[np.uint8]
     cell: NDArray[np.int32]
     grey: Array
     grain: Array
-    crowd: Array
+    vesicle_density: Array
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _cells(rng: np.random.Generator, shape: tuple[int, int, int]) -> Cells:
         cell=cell,
         grey=np.where(glia, rng.uniform(95, 125, count), rng.uniform(148, 188, count)).astype(np.float32),
         grain=rng.uniform(8, 24, count).astype(np.float32),
-        crowd=(rng.uniform(0, 1, count) ** 2).astype(np.float32),
+        vesicle_density=(rng.uniform(0, 1, count) ** 2).astype(np.float32),
     )
 
 
@@ -311,9 +311,9 @@ def _cytoplasm(rng: np.random.Generator, cells: Cells, z: int, grain: Array, thi
 
     draw = rng.random(shape, np.float32)
     inside = clearance > 4
-    crowd = cells.crowd[cell]
-    vesicles = (inside & (draw < 0.012 * crowd)).astype(np.float32)
-    specks = (inside & (draw > 0.995 - 0.02 * (1 - crowd) * (cells.grain[cell] > 12))).astype(np.float32)
+    vesicle_density = cells.vesicle_density[cell]
+    vesicles = (inside & (draw < 0.012 * vesicle_density)).astype(np.float32)
+    specks = (inside & (draw > 0.995 - 0.02 * (1 - vesicle_density) * (cells.grain[cell] > 12))).astype(np.float32)
     cores = (inside & (np.abs(draw - 0.5) < 0.00006)).astype(np.float32)  # vesicles with a dark core
     wide, narrow = ndimage.gaussian_filter(vesicles, 2.6), ndimage.gaussian_filter(vesicles, 1.5)
     image -= 4500 * np.clip(wide - 0.45 * narrow, 0, 0.02)  # a ring: the wide spot less its middle

@@ -262,7 +262,7 @@ def test_the_guard_is_for_warm_trials_and_for_their_first_reports():
 
 def feed(warm, kind, number, *values):
     origin = {"source": "warm_start", "from": "old", "number": number} if kind == "warm" else OWN
-    return [warm.seen(number, origin, step, value) for step, value in enumerate(values, start=1)]
+    return [warm.observe(number, origin, step, value) for step, value in enumerate(values, start=1)]
 
 
 def test_history_is_no_longer_trusted_when_its_trials_fall_behind_the_samplers_own():
@@ -329,10 +329,10 @@ def test_between_its_first_report_and_the_guards_end_it_is_not_judged():
 def test_a_loss_is_judged_the_other_way_round_and_final_values_without_reports():
     warm = warm_start(guard=4, maximize=False)
     for number in range(10, 15):
-        warm.seen(number, OWN, FINAL, 0.2)
+        warm.observe(number, OWN, FINAL, 0.2)
     origin = {"source": "warm_start", "from": "old", "number": 0}
-    assert warm.seen(0, origin, FINAL, 0.5) == ""
-    assert "at the end the best of 2 trials from them has 0.4" in warm.seen(1, origin, FINAL, 0.4)
+    assert warm.observe(0, origin, FINAL, 0.5) == ""
+    assert "at the end the best of 2 trials from them has 0.4" in warm.observe(1, origin, FINAL, 0.4)
 
 
 def test_an_attempt_that_is_tried_again_is_not_counted_twice():
@@ -364,7 +364,7 @@ def test_trust_is_lost_exactly_when_the_rule_says(reports, guard, maximize):
             continue
         table.setdefault(number, {})[step] = value
         origin = {"source": "warm_start", "from": "old", "number": number} if is_warm else OWN
-        said = warm.seen(number, origin, step, value)
+        said = warm.observe(number, origin, step, value)
         # A value counts for a warm trial if it was its first report or at least its `guard`th, as they came.
         there = {n: (sign * row[step], list(row).index(step) + 1) for n, row in table.items() if step in row}
         theirs = [value for n, (value, report) in there.items() if n >= 100 and (report == 1 or report >= guard)]

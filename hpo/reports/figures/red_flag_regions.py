@@ -127,9 +127,9 @@ def _region_text(strip: Strip, region: Region) -> str:
     inside, other = region.inside, region.elsewhere
     return literal(
         tr(
-            "{region}: {ill} of {n}, elsewhere {others} of {m}, p {p}",
+            "{region}: {flagged} of {n}, elsewhere {others} of {m}, p {p}",
             region=region_label(strip.axis, region),
-            ill=inside.flagged,
+            flagged=inside.flagged,
             n=inside.n,
             others=other.flagged,
             m=other.n,

@@ -71,7 +71,7 @@ def _region(enrichment: RedFlagEnrichment, group: GroupEnrichment, region: Regio
     axis = next(strip.axis for strip in group.strips if strip.axis.name == region.name)
     values = {
         "flag": enrichment.flag,
-        "ill": region.inside.flagged,
+        "flagged": region.inside.flagged,
         "n": region.inside.n,
         "region": region_label(axis, region),
         "others": region.elsewhere.flagged,
@@ -81,21 +81,21 @@ def _region(enrichment: RedFlagEnrichment, group: GroupEnrichment, region: Regio
     }
     if enrichment.group_by is not None and group is not enrichment.between:
         return tr(
-            "{flag}, in {group}: {ill} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).",
+            "{flag}, in {group}: {flagged} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).",
             **values,
         )
-    return tr("{flag}: {ill} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).", **values)
+    return tr("{flag}: {flagged} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).", **values)
 
 
 def _too_few(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
     if not group.share.n:
         return tr("{flag}, in {group}: no trial reached that epoch.", flag=enrichment.flag, group=group.group)
     return tr(
-        "{flag}, in {group}: not tested ({ill} of {n} trials raised it; a test needs about {needed} trials, of which "
-        "at least {fewest} raised it and {fewest} did not).",
+        "{flag}, in {group}: not tested ({flagged} of {n} trials raised it; a test needs about {needed} trials, of "
+        "which at least {fewest} raised it and {fewest} did not).",
         flag=enrichment.flag,
         group=group.group,
-        ill=group.share.flagged,
+        flagged=group.share.flagged,
         n=group.share.n,
         needed=group.needed,
         fewest=FEWEST,
