@@ -57,12 +57,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group what runs one after the other (`pytest -n 3 --dist loadgroup`): files, and where a file tests each engine,
-    those of one engine. Fixtures of a module or a session are so made once, or a few times. Long groups are begun
-    first, or one of them would run alone at the end."""
+    those of one engine; all that run on Ray share one. Fixtures of a module or a session are so made once, or a few
+    times. Long groups are begun first, or one of them would run alone at the end."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         engine = parameters.get("engine", parameters.get("apart", ""))
-        item.add_marker(pytest.mark.xdist_group(f"{item.path} {engine}" if isinstance(engine, str) else str(item.path)))
+        group = f"{item.path} {engine}" if isinstance(engine, str) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group("ray" if engine == "ray" or item.path.name == "test_ray.py" else group))
     items.sort(key=lambda item: next((k for k, part in enumerate(LONG) if part in str(item.path)), len(LONG)))
 
 

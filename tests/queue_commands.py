@@ -17,7 +17,7 @@ class Commands:
         folder.mkdir()
         for name in ("cat", "sleep", "wc"):
             (folder / name).symlink_to(str(shutil.which(name)))
-        monkeypatch.setattr("hpo.cluster.commands.SECONDS_TO_ASK", 60.0)  # bash on a busy machine
+        monkeypatch.setattr("hpo.cluster.commands.QUERY_TIMEOUT", 60.0)  # bash on a busy machine
         monkeypatch.setenv("PATH", str(folder) if alone else f"{folder}{os.pathsep}{os.environ['PATH']}")
 
     def add(self, name: str, body: str = "") -> None:

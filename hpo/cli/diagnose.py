@@ -84,10 +84,10 @@ def diagnose(
     runs: Path,
     as_json: bool,
 ) -> None:
-    """Say what went well or wrong in one training, and what to do about it.
+    """Say what went well or wrong in one training.
 
-    SOURCE is a trial (STUDY/N), a study (its best trial), an MLflow run (mlflow:RUN_ID), or a log: a CSV or JSON-lines
-    file. By default it is the best trial of the study last driven.
+    It also says what to do about it. SOURCE is a trial (STUDY/N), a study (its best trial), an MLflow run
+    (mlflow:RUN_ID), or a log: a CSV or JSON-lines file. By default it is the best trial of the study last driven.
     """
     from hpo.analysis.training.diagnosis import diagnose as judge
     from hpo.reports.training_report import diagnosis_data, write_diagnosis

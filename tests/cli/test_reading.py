@@ -13,11 +13,11 @@ from pathlib import Path
 import optuna
 import yaml
 from optuna_dashboard import get_note
+from waiting import wait_until
 
 from hpo.storage.load_study import load_study
 
 from .conftest import Hpo, environment
-from .test_run import _wait_for
 
 
 def test_status_of_a_finished_study(hpo: Hpo, finished, runs: Path):
@@ -98,8 +98,8 @@ def test_status_while_a_driver_runs_and_after_it_was_killed(hpo: Hpo, study_yaml
     path = study_yaml("slow", constants={"seconds": 0.05, "steps": 200})
     command = [sys.executable, "-m", "hpo", "run", str(path), "-q"]
     driver = subprocess.Popen(command, env=environment())
-    _wait_for(lambda: list(runs.glob("toy/trials/0/trained.txt")))
-    _wait_for(lambda: json.loads(hpo("status", "--json").out)["running"][0]["step"] is not None)
+    wait_until(lambda: list(runs.glob("toy/trials/0/trained.txt")))
+    wait_until(lambda: json.loads(hpo("status", "--json").out)["running"][0]["step"] is not None)
     data = json.loads(hpo("status", "--json").out)
     assert data["driver"]["pid"] == driver.pid
     assert data["seconds"] > 0

@@ -72,7 +72,7 @@ def test_pbs_says_it_in_letters(commands):
 
 
 def test_a_queue_that_does_not_answer_is_not_waited_for(commands, monkeypatch):
-    monkeypatch.setattr("hpo.cluster.commands.SECONDS_TO_ASK", 1.0)
+    monkeypatch.setattr("hpo.cluster.commands.QUERY_TIMEOUT", 1.0)
     commands.add("squeue", "exec sleep 600")
     started = time.monotonic()
     assert job("17").state() is None

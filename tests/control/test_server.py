@@ -285,7 +285,7 @@ def test_a_pipe_or_a_link_in_the_folder_does_not_hold_the_driver_up(oracle, serv
     os.mkfifo(folder / "1.json")
     (folder / "2.json").symlink_to("/dev/zero")
     (folder / "3.json").mkdir()
-    assert requests.send_request(directory, "pause", {}, patience=PATIENCE).ok
+    assert requests.send_request(directory, "pause", {}, timeout=PATIENCE).ok
     wait_until((folder / "2.answer.json").exists)
     said = json.loads((folder / "1.answer.json").read_text())["said"]
     assert said == "the request cannot be read: it is no plain file"
@@ -328,7 +328,7 @@ def test_a_driver_that_does_not_answer_is_named_and_the_request_withdrawn(direct
 
 def test_a_driver_that_ends_without_a_word_is_noticed(directory, oracle):
     began = time.monotonic()
-    assert requests.send_request(directory, "pause", {}, patience=600.0) is None
+    assert requests.send_request(directory, "pause", {}, timeout=600.0) is None
     assert time.monotonic() - began < 300
 
 
