@@ -61,7 +61,7 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
 
     defaults: ClassVar[Mapping[str, Any]]
     monitor: ClassVar[str]
-    no_test: ClassVar[str]
+    no_test: ClassVar[str] = "the task makes none"
     tensors_of_loss: ClassVar[int] = 2
 
     def __init__(self, trial: Trial) -> None:
@@ -74,7 +74,7 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
         self.options = chosen(trial, self.defaults, self.tensors_of_loss)
         self.check_options()
         self.device = pick_device()
-        root = self.options["data"]["root"]
+        root = self.options.get("data", {}).get("root")
         self.dataset = self.load(trial.root / root if root is not None else None)
 
     def train(self) -> dict[str, float]:
@@ -122,9 +122,9 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
     def test_split(self) -> HeldOut | None:
         """Return the test split of the study's own data, if there is one."""
 
-    @abstractmethod
     def load_held_out(self, folder: Path) -> HeldOut:
-        """Load held-out data of the user."""
+        """Load held-out data of the user; a task that reads no files refuses them."""
+        raise ValueError(f"this task reads no held-out data, so it cannot be scored on {folder}; leave out --data")
 
     @abstractmethod
     def build(self) -> Network:

@@ -63,7 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         engine = parameters.get("engine", parameters.get("apart", ""))
         group = f"{item.path} {engine}" if isinstance(engine, str) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group("ray" if engine == "ray" or item.path.name == "test_ray.py" else group))
+        on_ray = engine == "ray" or item.path.name == "test_ray.py" or "ray_here" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else group))
     items.sort(key=lambda item: next((k for k, part in enumerate(LONG) if part in str(item.path)), len(LONG)))
 
 
