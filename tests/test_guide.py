@@ -62,6 +62,7 @@ def test_the_page_shows_what_is_tested_here() -> None:
     assert len(commands_in(text)) == 10
 
 
+@pytest.mark.slow
 def test_as_a_function(folder: Path) -> None:
     commands = [command for command in commands_in(GUIDE.read_text()) if "boost" not in command]
     printed = follow(folder, commands)
@@ -78,6 +79,7 @@ def test_as_a_function(folder: Path) -> None:
     assert "average_precision" in follow(folder, ["hpo evaluate tumours --data held"])[0]
 
 
+@pytest.mark.slow
 def test_as_a_command(folder: Path) -> None:
     commands = [command for command in commands_in(GUIDE.read_text()) if "boost" in command]
     printed = follow(folder, commands)

@@ -62,7 +62,7 @@ def test_workers_killed_at_random_moments_cost_no_trial(study_yaml, runs, moment
     assert not leftover(processes_of(runs))
 
 
-@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize("moment", [pytest.param(k, marks=[] if k < 1 else pytest.mark.slow) for k in range(3)])
 def test_a_queue_that_ends_every_process_of_a_job_at_once_costs_no_attempt(study_yaml, runs, moment):
     path = study_yaml(
         "slow", engine={"workers": 2, "retries": 0}, budget={"trials": TRIALS}, constants={"seconds": 0.1}, **TPE

@@ -118,6 +118,7 @@ def wasted(results: list[Result]) -> float:
     return statistics.mean(result.wasted for result in results)
 
 
+@pytest.mark.slow
 def test_it_wastes_half_as_many_trials_as_a_failure_does(tmp_path: Path) -> None:
     """hpo's defaults, over 3 seeds; the next test has all."""
     failed, ours = (studies(3, how, "at once", "successive_halving", tmp_path) for how in ("failed", "constrained"))

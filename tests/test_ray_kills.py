@@ -30,8 +30,8 @@ def two_nodes(cluster):
 
 
 def moments():
-    """Each a seed; those beyond the first belong to `make test-slow`."""
-    return [pytest.param(k, marks=[] if k < 1 else pytest.mark.slow) for k in range(MOMENTS)]
+    """Return seeds of random moments, all for `make test-slow`: a Ray cluster takes a quarter of a minute to start."""
+    return [pytest.param(k, marks=pytest.mark.slow) for k in range(MOMENTS)]
 
 
 def study(study_yaml, cluster, moment, **engine):

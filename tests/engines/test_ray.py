@@ -70,7 +70,8 @@ def test_ray_starts_by_itself_on_loopback_and_leaves_nothing_behind(study_yaml, 
     assert not leftover(processes_of(runs))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_whole_group_stops_the_trials_not_ray(study_yaml, runs, number):
     """As a terminal sends Ctrl-C, and a queue the end of a job: to every process of the group."""
     path = study_yaml("slow", engine={"name": "ray", "workers": 2}, budget={"trials": 6}, constants={"seconds": 0.3})
@@ -87,7 +88,8 @@ def test_a_signal_to_the_whole_group_stops_the_trials_not_ray(study_yaml, runs, 
     assert not leftover(processes_of(runs))
 
 
-@pytest.mark.parametrize("who", ["driver", pytest.param("raylet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["driver", "raylet"])
 def test_nothing_is_left_of_a_killed_driver_or_ray(study_yaml, runs, who):
     path = study_yaml("slow", engine={"name": "ray", "workers": 2}, budget={"trials": 6}, constants={"seconds": 0.3})
     driver = start(path, runs)
@@ -131,6 +133,7 @@ def test_a_trial_that_waits_for_a_node_can_be_killed(study_yaml, runs, tmp_path)
         cluster.close()
 
 
+@pytest.mark.slow
 def test_shares_of_gpus_and_other_resources(study_yaml, runs, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     engine = {"name": "ray", "workers": 4, "cpu": 1, "gpu": 0.5, "resources": {"ssd": 1.0}}
@@ -138,6 +141,7 @@ def test_shares_of_gpus_and_other_resources(study_yaml, runs, monkeypatch):
     assert environments(runs) == {"1 [0]", "1 [1]"}
 
 
+@pytest.mark.slow
 def test_a_trial_of_several_gpus_sees_them_all(study_yaml, runs, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     engine = {"name": "ray", "cpu": 1, "gpu": 2}
