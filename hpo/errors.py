@@ -3,6 +3,7 @@
 HpoError                    shown as a message, never as a traceback
 ├── SpecError               study.yaml is wrong (all its problems at once)
 ├── ObjectiveError          the objective cannot be found, imported or called
+├── ReportRefused           a report is not one of the trial that this process runs
 ├── StudyChanged            study.yaml was edited in a way its finished trials forbid
 ├── StudyNotFound           no study of that name in the runs folder
 ├── StudyLocked             another driver runs the study
@@ -36,6 +37,10 @@ class ObjectiveError(HpoError):
     """The objective cannot be found, imported or called."""
 
     exit_code = 2
+
+
+class ReportRefused(HpoError):
+    """A report is not one of the trial that this process runs now."""
 
 
 class StudyChanged(HpoError):

@@ -22,6 +22,7 @@ from hpo.engines.base import Engine
 from hpo.engines.factory import gpu_sharing_service, make_engine
 from hpo.errors import Problem, ResourceError, SpecError, StorageError, StudyPaused
 from hpo.machine.resources import visible_gpus
+from hpo.machine.terminal import leave_closed_terminal
 from hpo.oracle.open_study import open_study
 from hpo.oracle.oracle import Oracle
 from hpo.reports.dashboard import DashboardTracker
@@ -33,6 +34,9 @@ from hpo.text import first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.translation.catalogue import chosen, language
 from hpo.warm_start.sources import warm_start_of
+
+# SIGHUP comes when a terminal or an ssh session ends.
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,8 @@ def run(
 ) -> RunResult:
     """Start or resume a study, and drive it until its budget is spent or it is interrupted.
 
-    One SIGINT or SIGTERM ends running trials at their next report, a second one ends them at once; they are queued
-    again, and the same call resumes. Signals are handled if this is called from the main thread. Meanwhile `hpo
+    One SIGINT, SIGTERM or SIGHUP ends running trials at their next report, a second one ends them at once; they are
+    queued again, and the same call resumes. Signals are handled if this is called from the main thread. Meanwhile `hpo
     pause`, `stop`, `kill` and `extend` steer the run: a budget that they have extended counts instead of the spec's,
     and a study that is paused waits. The report is in the language of $HPO_LANG. Nothing is printed; trackers get all
     that happens.
@@ -233,12 +237,13 @@ def _drive(opened: _OpenStudy) -> None:
 
 @contextlib.contextmanager
 def _signals(opened: _OpenStudy) -> Iterator[None]:
-    """Interrupt the run at the first SIGINT or SIGTERM, and end running trials at the second."""
+    """Interrupt the run at the first SIGINT, SIGTERM or SIGHUP, and end running trials at the second."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can have signal handlers
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
+        leave_closed_terminal()
         control = opened.oracle.control
         if control.interrupted:
             opened.engine.halt()
@@ -249,7 +254,9 @@ def _signals(opened: _OpenStudy) -> Iterator[None]:
             "stopping: running trials end at their next report and go back in the queue (again to stop at once)"
         )
 
-    earlier = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # `nohup` has SIGHUP ignored, so that the end of a terminal does not end the study.
+    numbers = [one for one in _STOPPING if one != signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN]
+    earlier = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,9 @@ Scalar = str | int | float | bool | None
 _PASSWORD = re.compile(r"(\w+://[^\s:/@]*):(?!\d*(?:[/?\s]|$))\S*@")
 _OPTION = re.compile(r"([?&])(?:sslpassword|password|passwd)=[^&\s]*&?")
 _NO_OPTION_LEFT = re.compile(r"[?&](?=\s|$)")
+# Control characters but for tabs and line ends, and those that turn the direction of what follows.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+LONGEST_REASON = 300
 
 
 def redact(text: str) -> str:
@@ -32,14 +36,38 @@ def nearest(word: object, options: Iterable[object]) -> str:
     return f" Did you mean '{match[0]}'?" if match else ""
 
 
+def printable(text: str) -> str:
+    """Return text that every file and database takes: lone surrogates and control characters become escapes."""
+    encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", encodable)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return a text cut to `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def brief(value: object) -> str:
+    """Return the repr of a value in one short line, whatever its size and whatever its `__repr__` does."""
+    return cut(printable(" ".join(reprlib.repr(value).split())), 120)
+
+
+def message_of(error: object) -> str:
+    """Return `str(error)`, or a sentence if that raises."""
+    try:
+        return str(error)
+    except Exception as second:
+        return f"its message cannot be read: that raises {type(second).__name__}"
+
+
 def one_line(error: BaseException) -> str:
     """Return the message of an error without line ends, or `no message` if it has none."""
-    return " ".join(str(error).split()) or "no message"
+    return " ".join(message_of(error).split()) or "no message"
 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message without passwords, or the error's class if it has no message."""
-    lines = redact(str(error)).strip().splitlines()
+    lines = redact(message_of(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 

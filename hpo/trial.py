@@ -1,8 +1,10 @@
 """Messages between processes, and the view that an objective has of its trial.
 
 Job goes from the driver to a worker, Trial from the worker to the objective, Report from the worker to the driver, Stop
-is
-the driver's answer to a Report, and Outcome is the worker's last message.
+is the driver's answer to a Report, and Outcome is the worker's last message.
+
+What an objective says becomes text that can be written everywhere and numbers that every storage takes here, before
+anything else sees it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from hpo import layout
+from hpo.errors import ReportRefused
+from hpo.text import LONGEST_REASON, brief, cut, message_of, printable
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
@@ -47,12 +51,23 @@ CAUSES: dict[State, frozenset[str]] = {
 EXTERNAL_CAUSES = frozenset({INTERRUPTED, PREEMPTED})
 
 
-class Pruned(Exception):
-    """Raised by `Trial.report` when the trial is to stop; an objective may raise it too."""
+# The largest step: PostgreSQL keeps it in 32 bits.
+LARGEST_STEP = 2**31 - 1
+# The longest name of a metric: MLflow's limit.
+_LONGEST_NAME = 250
 
-    def __init__(self, reason: str = "the objective gave up") -> None:
-        super().__init__(reason)
-        self.reason = reason
+
+class Pruned(Exception):
+    """Raised by `Trial.report` when the trial is to stop; an objective may raise it too.
+
+    Args:
+        reason: why, in one line. Text is made of anything else; without any the objective gave up.
+    """
+
+    def __init__(self, reason: object = None) -> None:
+        said = "" if reason is None else message_of(reason)
+        self.reason = said if said.strip() else "the objective gave up"
+        super().__init__(self.reason)
 
 
 class Interrupted(Pruned):
@@ -171,8 +186,8 @@ class Outcome:
         state: as Optuna calls it.
         metrics: the final metrics by name.
         cause: why it did not complete, in one word.
-        reason: the same in one line.
-        error: the traceback.
+        reason: the same in one printable line of at most 300 characters, to which a longer one is cut.
+        error: the traceback, printable; else the whole of a reason that was cut.
         seconds: time that the attempt took.
         peak_gpu_bytes: the most GPU memory that torch's allocator held.
 
@@ -198,26 +213,42 @@ class Outcome:
             bad = {name: value for name, value in self.metrics.items() if not math.isfinite(value)}
             if bad or not self.metrics:
                 raise ValueError(f"a COMPLETE outcome needs finite metrics, got {dict(self.metrics)}")
-        elif not self.reason:
+        elif not self.reason.strip():
             raise ValueError(f"a {self.state} outcome needs a reason")
+        whole = printable(" ".join(self.reason.split()))
+        error = self.error or (whole if len(whole) > LONGEST_REASON else "")
+        object.__setattr__(self, "reason", cut(whole, LONGEST_REASON))
+        object.__setattr__(self, "error", printable(error))
 
 
-def check_number(name: str, value: object) -> float:
-    """Return `value` as a float.
+def check_metrics(metrics: Mapping[Any, object]) -> dict[str, float]:
+    """Return metrics as floats, under names that every storage and tracker takes.
 
     Python and NumPy numbers and tensors of one element are numbers; bools, text and longer arrays are not.
 
+    Args:
+        metrics: values by name. A name that is not text is written as text.
+
     Raises:
-        TypeError: it is not one number; the message names the metric.
+        TypeError: a value is not one number; the message names the metric.
     """
+    return {name: _number(name, value) for name, value in ((_name(key), value) for key, value in metrics.items())}
+
+
+def _name(key: object) -> str:
+    return cut(printable(str(key)), _LONGEST_NAME)
+
+
+def _number(name: str, value: object) -> float:
     if not isinstance(value, (bool, str)):
-        if isinstance(value, numbers.Real):
-            return float(value)
-        if getattr(value, "shape", None) in ((), (1,)) and hasattr(value, "item"):
-            item = value.item()
-            if isinstance(item, numbers.Real) and not isinstance(item, bool):
-                return float(item)
-    raise TypeError(f"metric '{name}' is {value!r} ({type(value).__name__}); expected one number")
+        if not isinstance(value, numbers.Real) and getattr(value, "shape", None) in ((), (1,)):
+            value = value.item() if hasattr(value, "item") else value
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except OverflowError:
+                raise TypeError(f"metric '{name}' is {brief(value)}, which is too large for a float") from None
+    raise TypeError(f"metric '{name}' is {brief(value)} ({type(value).__name__}); expected one number")
 
 
 class Trial:
@@ -241,7 +272,12 @@ class Trial:
         self.attempt = job.attempt
         self.directory = job.directory
         self.root = Path(job.objective.root)
+        self._job = job
         self._send = send
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a process that this one starts gets the trial: all of it but its reports."""
+        return Trial, (self._job, _refuse)
 
     def report(self, step: int, **metrics: float) -> None:
         """Send the metrics of a step to the driver.
@@ -250,20 +286,24 @@ class Trial:
         more, for
         it may have died between the two; a step that is reported twice counts once.
 
+        Threads of the trial's process may report at the same time.
+
         Args:
-            step: an epoch or the like, counted from 0 or 1.
+            step: an epoch or the like, counted from 0 or 1, up to 2^31 - 1.
             **metrics: numbers by name.
 
         Raises:
             Pruned: the trial is to stop.
-            TypeError: the step is not an integer of at least 0, or a metric is not a number.
+            ReportRefused: the trial has ended, or another process runs it.
+            TypeError: the step is not such an integer, or a metric is not a number.
         """
-        if isinstance(step, bool) or not isinstance(step, numbers.Integral) or step < 0:
-            raise TypeError(f"step is {step!r} ({type(step).__name__}); expected an integer of at least 0")
+        if isinstance(step, bool) or not isinstance(step, numbers.Integral) or not 0 <= step <= LARGEST_STEP:
+            raise TypeError(
+                f"step is {brief(step)} ({type(step).__name__}); expected an integer from 0 to {LARGEST_STEP}"
+            )
         if not metrics:
             raise TypeError(f"report({step}) carries no metric; expected report(step, name=value, ...)")
-        checked = {name: check_number(name, value) for name, value in metrics.items()}
-        stop = self._send(int(step), checked)
+        stop = self._send(int(step), check_metrics(metrics))
         if stop is not None:
             raise stop.exception()
 
@@ -291,3 +331,10 @@ class Trial:
             return None
         with path.open("rb") as file:
             return pickle.load(file)
+
+
+def _refuse(step: int, metrics: dict[str, float]) -> Stop | None:
+    raise ReportRefused(
+        "this process does not run the trial, it has a copy of it; expected reports from the process that the trial "
+        "was started in"
+    )

@@ -230,3 +230,62 @@ def flagged(trial: Trial) -> dict[str, float]:
     for epoch in range(6):
         trial.report(epoch, score=x, val_recall=0.0 if x > 0.5 else 0.5)
     return {"score": x}
+
+
+def unclean(trial: Trial) -> dict[str, float]:
+    """Leaves something that goes wrong when it is cleaned up."""
+    import gc
+
+    fault = trial.constants["fault"]
+
+    class Litter:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            if fault == "hangs":
+                time.sleep(1000)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if fault == "raises":
+        sys.modules["mlflow"] = object()  # type: ignore[assignment]
+    else:
+        gc.disable()
+        Litter()
+    return {"score": trial.params["x"], "pid": os.getpid()}
+
+
+def forking(trial: Trial) -> dict[str, float]:
+    """Both processes return."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    return {"score": trial.params["x"] if child else 99.0}
+
+
+def raising_anything(trial: Trial) -> dict[str, float]:
+    import asyncio
+
+    class Own(BaseException):
+        def __str__(self) -> str:
+            raise RuntimeError("it cannot be said")
+
+    kinds = (KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, SystemExit, Own)
+    raise {kind.__name__: kind for kind in kinds}[trial.constants["kind"]]()
+
+
+def meddling(trial: Trial) -> dict[str, float]:
+    """Trial 1 writes into all sockets of its process."""
+    import socket
+    from multiprocessing.connection import Connection
+
+    for name in os.listdir("/proc/self/fd") if trial.number == 1 else ():
+        try:
+            is_socket = os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+        except OSError:
+            continue
+        if is_socket and trial.constants["stray"] == "bytes":
+            socket.socket(fileno=os.dup(int(name))).send(b"\0\0\0\4junk")
+        elif is_socket:
+            Connection(os.dup(int(name))).send(("unknown", "message"))
+    return {"score": trial.params["x"]}

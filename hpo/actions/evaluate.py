@@ -14,7 +14,7 @@ from hpo.objective.load import load
 from hpo.spec.models import StudySpec
 from hpo.storage.load_study import load_study
 from hpo.text import one_line
-from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_number
+from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_metrics
 from hpo.worker.execute import Share, prepare
 
 FUNCTION = "evaluate"
@@ -71,7 +71,7 @@ def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None
     prepare(handle.seed, Share())
     try:
         returned = function(handle, data)
-        metrics = {str(key): check_number(str(key), value) for key, value in returned.items()}
+        metrics = check_metrics(returned)
     except HpoError:
         raise
     except Exception as error:

@@ -28,7 +28,7 @@ from hpo.storage.trial_attributes import (
     started_of,
     values_of,
 )
-from hpo.text import redact
+from hpo.text import LONGEST_REASON, cut, redact
 
 if TYPE_CHECKING:
     import optuna
@@ -242,7 +242,8 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | 
         optuna_params=trial.params,
         values=values_of(trial, [metric.name for metric in spec.metrics]),
         cause=outcome.get("cause") or "",
-        reason=outcome.get("reason") or "",
+        # Earlier versions kept reasons of any length.
+        reason=cut(outcome.get("reason") or "", LONGEST_REASON),
         seconds=seconds,
         started=started_of(trial),
         source=job.get("source", "other"),

@@ -15,7 +15,7 @@ from hpo import layout
 from hpo.cli.common import find_study, follow_up, runs_option, study_argument
 from hpo.errors import HpoError
 from hpo.storage.trial_attributes import ORIGIN
-from hpo.text import listing
+from hpo.text import LONGEST_REASON, cut, listing
 
 # How often a file is looked at, and how often whether more may come.
 _LOOK_SECONDS, _ENDED_SECONDS = 0.25, 1.0
@@ -119,7 +119,7 @@ def _note_error(folder: Path, number: int, state: str) -> None:
         path = folder / name
         if path.exists() and path.stat().st_size:
             last = (path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""])[-1]
-            _note(f"trial {number} is {state}; its {what}: {path} ({last.strip()})")
+            _note(f"trial {number} is {state}; its {what}: {path} ({cut(last.strip(), LONGEST_REASON)})")
             return
 
 

@@ -43,13 +43,13 @@ def make_engine(spec: StudySpec, directory: Path, say: Callable[[str], None]) ->
     if engine.name == "local":
         from hpo.engines.local import LocalEngine
 
-        return LocalEngine(places, logs, limits, _sharing(spec, say))
+        return LocalEngine(places, logs, limits, _sharing(spec, say), engine.fresh_process)
     # Ray takes seconds to import.
     from hpo.engines.ray import RayEngine
     from hpo.engines.ray_worker import Place
 
     cpu = places[0].cpu if places else engine.cpu or 1
-    place = Place(cpu, engine.gpus, engine.resources, limits, os.getcwd(), logs)
+    place = Place(cpu, engine.gpus, engine.resources, limits, os.getcwd(), logs, engine.fresh_process)
     holds = {name: amount * len(places) for name, amount in engine.resources.items()}
     holds |= {"CPU": cpu * len(places), "GPU": len(visible_gpus()) if engine.gpu else 0}
     return RayEngine(

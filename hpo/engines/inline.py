@@ -5,14 +5,17 @@ It knows no timeouts, and a crash of the objective is a crash of the driver.
 
 from __future__ import annotations
 
+import sys
 import time
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 from hpo.machine.memory import host_memory
 from hpo.oracle.oracle import Oracle
-from hpo.trial import INTERRUPTED, Outcome, Stop, Usage
-from hpo.worker import torch_runtime
+from hpo.trial import INTERRUPTED, Job, Outcome, Stop, Usage
+from hpo.worker import current_trial, torch_runtime
 from hpo.worker.execute import Share, execute
+from hpo.worker.process_state import ProcessState
 
 # Seconds between two questions whether a paused study goes on.
 _POLL_SECONDS = 0.2
@@ -41,28 +44,44 @@ class InlineEngine:
     def __init__(self, share: Share | None = None) -> None:
         self._share = share or Share()
         self._executing = False
+        self._halted = False
 
     def run(self, oracle: Oracle) -> None:
         """Run one trial after the other until no more jobs come."""
-        host = _Host(oracle)
-        while True:
-            job = oracle.ask()
-            if job is None:
-                if oracle.no_more_jobs:
+        host, state = _Host(oracle), ProcessState(with_children=False)
+        state.save()
+        try:
+            while True:
+                job = oracle.ask()
+                if job is not None:
+                    oracle.tell(self._execute(job, host, state))
+                elif oracle.no_more_jobs:
                     return
-                time.sleep(_POLL_SECONDS)
-                continue
-            try:
-                self._executing = True
-                outcome = execute(job, host, self._share)
-            except KeyboardInterrupt:
-                outcome = Outcome(job.number, "FAIL", cause=INTERRUPTED, reason="the study was stopped at once")
-            finally:
-                self._executing = False
-            oracle.tell(outcome)
+                else:
+                    time.sleep(_POLL_SECONDS)
+        finally:
+            state.close()
+            current_trial.set_current(None)
+
+    def _execute(self, job: Job, host: _Host, state: ProcessState) -> Outcome:
+        interrupted = Outcome(job.number, "FAIL", cause=INTERRUPTED, reason="the study was stopped at once")
+        # A worker gets copies, which it may change; this process needs the originals.
+        own = replace(job, params=deepcopy(dict(job.params)), constants=deepcopy(dict(job.constants)))
+        arguments = sys.argv
+        try:
+            self._executing = True
+            outcome = execute(own, host, state, self._share)
+        except KeyboardInterrupt:
+            return interrupted
+        finally:
+            self._executing = False
+            state.restore()
+            sys.argv = arguments
+        return interrupted if self._halted else outcome
 
     def halt(self) -> None:
         """Interrupt the objective now."""
         # Only while the user's code runs: the Oracle's own writes are never cut in two.
+        self._halted = True
         if self._executing:
             raise KeyboardInterrupt

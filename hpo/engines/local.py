@@ -24,6 +24,7 @@ class LocalEngine:
         logs: a folder for what workers print between trials.
         limits: how long a trial may take.
         sharing: decides which trials share a GPU.
+        fresh_process: each trial gets a process of its own.
     """
 
     def __init__(
@@ -32,7 +33,9 @@ class LocalEngine:
         logs: Path,
         limits: Limits,
         sharing: Sharing,
+        fresh_process: bool = False,
     ) -> None:
+        self._fresh_process = fresh_process
         self._slots = tuple(slots)
         self._logs = logs
         self._limits = limits
@@ -116,9 +119,12 @@ class LocalEngine:
 
     def _start(self, workers: list[WorkerProcess | None], place: int, share: float, job: Job) -> None:
         slot, worker = self._slots[place], workers[place]
+        if worker is not None and not worker.ready():
+            worker.kill()
+            worker = None
         if worker is None:
             log = self._logs / f"{place}.log"
-            worker = WorkerProcess(slot.cpu, slot.gpus, log, self._limits)
+            worker = WorkerProcess(slot.cpu, slot.gpus, log, self._limits, self._fresh_process)
             workers[place] = worker
         self._sharing.started(job, ",".join(slot.gpus), share)
         worker.start(job, share)

@@ -292,7 +292,8 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
     """Restore the signal handlers that Ray and Tune replace by their own."""
-    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    earlier = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:

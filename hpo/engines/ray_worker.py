@@ -33,6 +33,7 @@ class Place:
         limits: how long a trial may take.
         folder: the driver's working directory. It is the worker's too if the node has it.
         logs: a folder for what workers print between trials.
+        fresh_process: each trial gets a process of its own.
     """
 
     cpu: int
@@ -41,6 +42,7 @@ class Place:
     limits: Limits
     folder: str
     logs: Path
+    fresh_process: bool = False
 
     def bundle(self) -> dict[str, float]:
         """Return the needs by Ray's names, all on one node."""
@@ -82,14 +84,14 @@ class WorkerTrainable(Trainable):
         self._refused = _check_folder(job)
         if self._refused is not None:
             return
-        if self._worker is not None and self._worker.unusable:
+        if self._worker is not None and not self._worker.ready():
             self._worker.kill()
             self._worker = None
         if self._worker is None:
             place.logs.mkdir(parents=True, exist_ok=True)
             log = place.logs / f"{socket.gethostname()}-{os.getpid()}.log"
             folder = Path(place.folder) if os.path.isdir(place.folder) else None
-            self._worker = WorkerProcess(place.cpu, self._gpus, log, place.limits, folder=folder)
+            self._worker = WorkerProcess(place.cpu, self._gpus, log, place.limits, place.fresh_process, folder)
         self._worker.start(job, place.gpu)
 
     def answer(self, stop: Stop) -> None:

@@ -23,7 +23,7 @@ from hpo.trial import LOST, OUT_OF_MEMORY, TIMEOUT, Job, Outcome, Report, State,
 from hpo.worker import start
 from hpo.worker.command import end_group, signal_name
 from hpo.worker.execute import Share
-from hpo.worker.main import COMMAND, OUTCOME, REPORT
+from hpo.worker.main import COMMAND, OUTCOME, READY, REPORT
 
 # Seconds between two looks whether a process that closed nothing is still there.
 POLL_SECONDS = 0.5
@@ -32,6 +32,8 @@ _STACKS_SECONDS = 10.0
 _STACKS_COMPLETE_SECONDS = 0.2
 # Seconds that an idle worker has to exit by itself.
 _EXIT_SECONDS = 3.0
+# Seconds that a worker has to clear up after a trial once the next one is there.
+_READY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class WorkerProcess:
         gpus: ids of the GPUs that it sees.
         log: a file for what it prints between trials.
         limits: how long a trial may take.
+        one_trial: it takes no further trial after its first.
         folder: its working directory; None: that of this process.
     """
 
@@ -65,6 +68,7 @@ class WorkerProcess:
         gpus: Sequence[str],
         log: Path,
         limits: Limits,
+        one_trial: bool = False,
         folder: Path | None = None,
     ) -> None:
         ours, theirs = socket.socketpair()
@@ -98,6 +102,20 @@ class WorkerProcess:
         self._started = self._last_heard = time.monotonic()
         self._kernel_kills_before = 0
         self.unusable = False
+        self._one_trial = one_trial
+        self._clearing_up = False
+
+    def ready(self) -> bool:
+        """Return True if it can take a job; it may still clear up after its last trial, and is waited for."""
+        if self._clearing_up and not self.unusable:
+            self._clearing_up = False
+            try:
+                # Also of one that takes no further trial: it ends what the last one left running.
+                usable = self.connection.poll(_READY_SECONDS) and self.connection.recv() == (READY, True)
+            except Exception:  # it has died, or somebody else writes into its pipe
+                usable = False
+            self.unusable = self._one_trial or not usable
+        return not self.unusable
 
     def start(self, job: Job, gpu_share: float) -> None:
         """Hand it a job.
@@ -148,6 +166,9 @@ class WorkerProcess:
                 kind, *message = self.connection.recv()
             except (EOFError, OSError):
                 return self._ended(self._lost())
+            except Exception as error:  # the objective has written into the worker's pipe
+                said = f"its worker sent what cannot be read ({type(error).__name__})"
+                return self._ended(self._outcome("FAIL", LOST, said))
             self._last_heard = time.monotonic()
             if kind == REPORT:
                 report: Report = message[0]
@@ -158,6 +179,7 @@ class WorkerProcess:
             elif kind == OUTCOME:
                 outcome: Outcome = message[0]
                 self.job = None
+                self._clearing_up = True
                 return outcome
         elif self.process.poll() is not None:
             return self._ended(self._lost())

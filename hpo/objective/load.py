@@ -15,7 +15,7 @@ from typing import Any
 
 from hpo.errors import ObjectiveError
 from hpo.objective.locate import BUILT_IN, PACKAGE_FOLDER, find_file, find_module, split_target
-from hpo.text import nearest
+from hpo.text import message_of, nearest
 from hpo.trial import ObjectiveRef
 
 # The folder of Python's own modules.
@@ -47,7 +47,7 @@ def load(ref: ObjectiveRef) -> Callable[..., Any]:
     except (ObjectiveError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise ObjectiveError(f"importing '{place}' raised {type(error).__name__}: {error}") from error
+        raise ObjectiveError(f"importing '{place}' raised {type(error).__name__}: {message_of(error)}") from error
     found = getattr(module, function, None)
     if found is None:
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]

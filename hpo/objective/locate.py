@@ -55,11 +55,22 @@ def locate(ref: ObjectiveRef) -> Location:
     """
     if ref.command:
         return Location(_find_program(ref.command[0], ref.root))
-    place, function = split_target(ref.target)
+    _, function = split_target(ref.target)
+    file = file_of(ref)
+    if not file.endswith(".py"):
+        return Location(file)  # compiled: only importing can tell
+    return Location(file, _find_function(Path(file), function))
+
+
+def file_of(ref: ObjectiveRef) -> str:
+    """Return the file of an objective that is a function, or its module's name if there is none.
+
+    Raises:
+        ObjectiveError: There is no such module or file.
+    """
+    place, _ = split_target(ref.target)
     file = find_file(place, ref.root) if place.endswith(".py") else find_module(place, ref.root).file
-    if file is None or file.suffix != ".py":
-        return Location(str(file or place))  # compiled: only importing can tell
-    return Location(str(file), _find_function(file, function))
+    return str(file or place)
 
 
 def split_target(target: str) -> tuple[str, str]:

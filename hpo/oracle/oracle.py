@@ -31,8 +31,10 @@ from hpo.red_flags.monitor import Raised
 from hpo.search.pruning import pruning_for
 from hpo.spec.models import StudySpec
 from hpo.storage import history
+from hpo.storage.faults import concerns_trial_alone
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import ENDED_OUTSIDE, ENQUEUE, FALLBACK, FLAGS, JOB, ORIGIN, SAMPLER
+from hpo.text import one_line
 from hpo.trackers.base import Tracker
 from hpo.trial import (
     EXCEPTION,
@@ -88,6 +90,7 @@ class Oracle:
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
         self._warned: set[str] = set()  # the red flags that this run has warned of
+        self._said_ignored_stop = False
         self._queue = Queue(spec, study, warm or WarmStart((), 0, spec.metrics[0].direction == "maximize"))
         recover(spec, study, directory, self._queue, clock, self._tracker.message)
         # From here on, trials are counted in memory.
@@ -136,16 +139,20 @@ class Oracle:
 
     def report(self, number: int, step: int, metrics: Mapping[str, float], usage: Usage | None = None) -> Stop | None:
         """Keep the metrics of a step. Return None to go on, or the Stop that ends the trial."""
-        running = self._running[number]
-        running.history.append(Step(step, self._clock(), running.job.attempt, metrics))
-        self._tracker.reported(number, step, metrics)
-        if (interruption := self.control.interruption(number)) is not None:
-            return interruption
+        running = self._running.get(number)
+        if running is None:
+            return Stop(f"trial {number} is not running")
         try:
-            reason = self._stop_reason(running, step, metrics, usage or Usage())
-        except UpdateFinishedTrialError:
-            reason = self.control.on_ended_outside(number)
-        return Stop(reason) if reason else None
+            running.history.append(Step(step, self._clock(), running.job.attempt, metrics))
+            self._tracker.reported(number, step, metrics)
+            # Asked again, a pruner might change its mind about a trial that goes on all the same.
+            running.stop = running.stop or self._answer(running, step, metrics, usage or Usage())
+        except Exception as error:
+            if not concerns_trial_alone(error, running.job.directory):
+                raise
+            running.fault = f"its report of step {step} cannot be kept: {type(error).__name__}: {one_line(error)}"
+            running.stop = Stop(running.fault)
+        return running.stop
 
     def tell(self, outcome: Outcome, gpu: float | None = None) -> None:
         """End a running trial.
@@ -157,25 +164,38 @@ class Oracle:
             outcome: how the engine saw it end.
             gpu: the share of GPUs that it held; None: as study.yaml says.
         """
-        running = self._running.pop(outcome.number)
-        running.history.close()
+        running = self._running.pop(outcome.number, None)
+        if running is None:
+            return
+        running.close_history()
         outcome = self._counted_as(outcome, running)
+        if running.stop is not None and outcome.state == "COMPLETE":
+            self._note_ignored_stop(outcome.number, running.stop)
         flag = running.monitor.stopping if outcome.cause == PRUNER else None
         if flag is not None:  # a worker only knows that it was told to stop
             outcome = replace(outcome, cause=RED_FLAG, reason=flag.reason)
         finished = self._clock()
         again = self._retried(outcome, running)
-        if outcome.error:
-            (running.job.directory / layout.ERROR).write_text(outcome.error, encoding="utf-8")
+        if not_kept := running.keep_error(outcome.error):
+            self._tracker.message(not_kept)
         if again:
             self._requeue(outcome, running)
-        note = outcome_note(outcome, finished, again, self.spec.engine.gpus if gpu is None else gpu)
+        gpu = self.spec.engine.gpus if gpu is None else gpu
+        note = outcome_note(outcome, finished, again, gpu)
         if flag is not None:
             note["flag"] = flag.name
         try:
             finish_trial(self._study, running.trial, note, self._names)
         except UpdateFinishedTrialError:
             outcome, again = _failed(outcome, KILLED, ENDED_OUTSIDE), False
+        except Exception as error:
+            if not concerns_trial_alone(error, running.job.directory):
+                raise
+            outcome = _failed(
+                outcome, INVALID, f"its outcome cannot be kept: {type(error).__name__}: {one_line(error)}"
+            )
+            note = outcome_note(outcome, finished, again, gpu)
+            finish_trial(self._study, running.trial, note, self._names)
         self._pruning.finished(running.trial, outcome)
         self.budget.on_trial_finished(outcome, again, finished, note["gpu_seconds"])
         if outcome.state == "COMPLETE":
@@ -244,6 +264,16 @@ class Oracle:
 
     # --- a report
 
+    def _answer(self, running: RunningTrial, step: int, metrics: Mapping[str, float], usage: Usage) -> Stop | None:
+        number = running.job.number
+        if (interruption := self.control.interruption(number)) is not None:
+            return interruption
+        try:
+            reason = self._stop_reason(running, step, metrics, usage)
+        except UpdateFinishedTrialError:
+            reason = self.control.on_ended_outside(number)
+        return Stop(reason) if reason else None
+
     def _stop_reason(self, running: RunningTrial, step: int, metrics: Mapping[str, float], usage: Usage) -> str:
         """Return why the trial is to end with this report, or an empty string."""
         number = running.job.number
@@ -297,6 +327,8 @@ class Oracle:
     def _counted_as(self, outcome: Outcome, running: RunningTrial) -> Outcome:
         """Return the outcome as it counts, which may differ from what the engine saw."""
         kill_reason = self.control.take_kill(outcome.number)
+        if running.fault:
+            return _failed(outcome, INVALID, running.fault)
         if outcome.state == "COMPLETE":
             missing = [name for name in self._names if name not in outcome.metrics]
             reason = f"the objective returned no metric '{missing[0]}'" if missing else ""
@@ -311,6 +343,15 @@ class Oracle:
             stored = self._study._storage.get_trial(running.trial._trial_id)
             return _failed(outcome, KILLED, ENDED_OUTSIDE) if stored.state.is_finished() else outcome
         return outcome
+
+    def _note_ignored_stop(self, number: int, stop: Stop) -> None:
+        if not self._said_ignored_stop:
+            self._said_ignored_stop = True
+            self._tracker.message(
+                f"trial {number} was told to stop ({stop.reason}) and went on to its end: its objective catches "
+                "hpo.Pruned, perhaps with `except Exception`. Nothing can be pruned so; put `except hpo.Pruned: raise` "
+                "before it (said of the first such trial)"
+            )
 
     def _requeue(self, outcome: Outcome, running: RunningTrial) -> None:
         retries = count_attempt(running.origin, outcome.cause)

@@ -8,12 +8,15 @@ from typing import Any
 
 import optuna
 
+from hpo import layout
 from hpo.red_flags.monitor import RedFlagMonitor, raised_from
 from hpo.spec.models import StudySpec
 from hpo.storage import history
+from hpo.storage.faults import concerns_trial_alone
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import FLAGS
-from hpo.trial import Job
+from hpo.text import one_line
+from hpo.trial import Job, Stop
 
 
 @dataclass
@@ -23,6 +26,8 @@ class RunningTrial:
     Attributes:
         origin: where its configuration came from (`trial_attributes.ORIGIN`).
         steps: those whose first metric Optuna was given.
+        stop: the answer to a report that was to be the last.
+        fault: why what the trial says cannot be kept, so that it fails; or empty.
     """
 
     trial: optuna.Trial
@@ -31,6 +36,34 @@ class RunningTrial:
     history: history.Writer
     monitor: RedFlagMonitor
     steps: set[int] = field(default_factory=set)
+    stop: Stop | None = None
+    fault: str = ""
+
+    def close_history(self) -> None:
+        """Close the history; what cannot be kept of it is the trial's fault."""
+        try:
+            self.history.close()
+        except OSError as error:
+            if not concerns_trial_alone(error, self.job.directory):
+                raise
+            self.fault = self.fault or f"its history cannot be kept: {one_line(error)}"
+
+    def keep_error(self, text: str) -> str:
+        """Write a traceback, or the whole of a reason that was cut. Return why it cannot be kept, or an empty string.
+
+        Args:
+            text: nothing is written if it is empty.
+        """
+        if not text:
+            return ""
+        try:
+            self.job.directory.mkdir(parents=True, exist_ok=True)
+            (self.job.directory / layout.ERROR).write_text(text, encoding="utf-8")
+        except OSError as error:
+            if not concerns_trial_alone(error, self.job.directory):
+                raise
+            return f"the traceback of trial {self.job.number} cannot be kept: {one_line(error)}"
+        return ""
 
 
 def monitor_of(

@@ -191,6 +191,8 @@ class _Reader:
     def check_engine(self, engine: EngineSpec) -> None:
         if engine.name == "inline" and engine.gpu == "auto":
             self.say(("engine", "gpu"), "auto is for several trials at once, and inline runs one; expected a number")
+        if engine.name == "inline" and engine.fresh_process:
+            self.say(("engine", "fresh_process"), "is for engines with processes of their own; expected local or ray")
         for key in ("address", "resources", "runtime_env", "checkpoint_dir"):
             if engine.name != "ray" and getattr(engine, key):
                 self.say(("engine", key), f"is for the ray engine, and this one is {engine.name}; expected name: ray")

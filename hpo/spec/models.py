@@ -117,6 +117,7 @@ class EngineSpec(_Model):
         trial_timeout: seconds; None: no limit.
         report_timeout: seconds between reports; None: no limit.
         retries: see Retries.
+        fresh_process: each trial gets a process of its own, for objectives that leave something behind in theirs.
         address: of a running Ray cluster; None: one is started here.
         resources: more of Ray's resources that a trial needs.
         runtime_env: Ray's, for code that the nodes lack.
@@ -130,6 +131,7 @@ class EngineSpec(_Model):
     trial_timeout: Amount | None = None
     report_timeout: Amount | None = None
     retries: Retries = Retries()
+    fresh_process: Annotated[bool, Field(strict=True)] = False
     address: Text | None = None
     resources: dict[Text, Amount] = {}
     runtime_env: dict[str, Any] = {}

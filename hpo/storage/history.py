@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,23 +40,52 @@ class Writer(Protocol):
 
 
 class HistoryWriter:
-    """Writer that appends rows, one write and one flush each, so that a killed driver loses at most the last row."""
+    """Writer that appends rows, one write and one flush each, so that a killed driver loses at most the last row.
+
+    A file that the objective has removed, with its trial's folder perhaps, is written again with all its rows.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-        self._file: IO[str] = path.open("a", encoding="utf-8")
-        if torn:
+        self._path = path
+        self._file = self._opened()
+        self._file.seek(0)
+        content = self._file.read()
+        if content and not content.endswith("\n"):
             self._file.write("\n")
 
     def append(self, step: Step) -> None:
         """Write a step."""
-        self._file.write(_row(step))
-        self._file.flush()
+        self._write(_row(step))
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, once or more often."""
+        if self._file.closed:
+            return
+        try:
+            self._write("")
+        finally:
+            self._file.close()
+
+    def _write(self, row: str) -> None:
+        if not self._in_place():
+            # What was removed can be read as long as it is open.
+            self._file.seek(0)
+            content, removed = self._file.read(), self._file
+            self._file = self._opened()
+            removed.close()
+            row = content + row
+        self._file.write(row)
+        self._file.flush()
+
+    def _opened(self) -> IO[str]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self._path.open("a+", encoding="utf-8", errors="replace")
+
+    def _in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
 
 
 def write(path: Path, steps: Iterable[Step]) -> None:

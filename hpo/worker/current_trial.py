@@ -13,15 +13,24 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from hpo.errors import ReportRefused
 from hpo.trial import Job, ObjectiveRef, Stop, Trial
 
 _current: Trial | None = None
+# A study runs its trials in this process, and none of them now.
+_between_trials = False
 
 
 def set_current(trial: Trial | None) -> None:
     """Set the trial of this process; None: the one of the environment."""
-    global _current
-    _current = trial
+    global _current, _between_trials
+    _current, _between_trials = trial, False
+
+
+def set_none() -> None:
+    """Note that this process is a study's, and that no trial of it runs now."""
+    global _current, _between_trials
+    _current, _between_trials = None, True
 
 
 def current_trial() -> Trial:
@@ -29,9 +38,17 @@ def current_trial() -> Trial:
 
     Outside of a study it has number 0, seed 0, no parameters and the current directory, and its reports are printed as
     JSON lines.
+
+    Raises:
+        ReportRefused: a study runs trials in this process, and none now: its objective is being imported, or has ended.
     """
     global _current
     if _current is None:
+        if _between_trials:
+            raise ReportRefused(
+                "no trial runs in this process now; expected hpo.current_trial() and hpo.report() inside the "
+                "objective's function, not at the import of its module and not after the function has returned"
+            )
         _current = _from_environment()
     return _current
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +22,13 @@ from hpo import trial
 from hpo.errors import ObjectiveError
 from hpo.machine import memory
 from hpo.objective.load import load
-from hpo.text import first_line, nearest, one_line
-from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_number
+from hpo.objective.locate import file_of
+from hpo.text import LONGEST_REASON, brief, cut, first_line, listing, nearest, one_line
+from hpo.trial import Interrupted, Job, ObjectiveRef, Outcome, Pruned, Stop, Trial, check_metrics
 from hpo.worker import current_trial, torch_runtime
 from hpo.worker.command import CommandFailed, run_command
+from hpo.worker.process_state import ProcessState
+from hpo.worker.reports import Reports
 
 
 class Host(Protocol):
@@ -49,40 +53,48 @@ class ReturnedWrong(Exception):
     """Error of an objective that returned something other than its metrics as finite numbers."""
 
 
-_objective = lru_cache(maxsize=None)(load)
+@cache
+def _objective(ref: ObjectiveRef) -> Callable[..., Any]:
+    # Code that reads a command line finds nothing but its own name, at its import too.
+    sys.argv = [file_of(ref)]
+    return load(ref)
 
 
-def execute(job: Job, host: Host, share: Share | None = None) -> Outcome:
-    """Train one job and return its outcome; raises nothing but KeyboardInterrupt."""
+def execute(job: Job, host: Host, state: ProcessState, share: Share | None = None) -> Outcome:
+    """Train one job and return its outcome.
+
+    Args:
+        job: the trial.
+        host: gets its reports.
+        state: is saved before the objective's function runs. The caller restores it.
+        share: the trial's part of the machine.
+
+    Returns:
+        The outcome, whatever the objective raised.
+    """
     share = share or Share()
-    job.directory.mkdir(parents=True, exist_ok=True)
-    stopped: list[Stop] = []
-
-    def send(step: int, metrics: dict[str, float]) -> Stop | None:
-        stop = host.report(job.number, step, metrics)
-        if stop is not None:
-            stopped.append(stop)
-        return stop
-
-    handle = Trial(job, send)
+    reports = Reports(job.number, host.report)
+    handle = Trial(job, reports.send)
     memory.reset_peak()
     began = time.monotonic()
     try:
+        job.directory.mkdir(parents=True, exist_ok=True)
         if job.objective.command:
             returned: object = run_command(job, handle, lambda group: host.command_started(job.number, group))
         else:
+            current_trial.set_none()
             function = _objective(job.objective)
             # After the import, so that the first trial of a worker is seeded like all others.
             prepare(job.seed, share)
+            state.save()
             current_trial.set_current(handle)
             returned = function(handle)
         result: dict[str, Any] = {"state": "COMPLETE", "metrics": check_returned(returned, job.metrics)}
-    except Exception as error:
-        result = _failure(error, bool(stopped))
-    except SystemExit as error:
-        result = _failed(trial.EXCEPTION, f"the objective called sys.exit({error.code!r})", traceback.format_exc())
+    except BaseException as error:
+        result = _failure(error, reports.stopped)
     finally:
-        current_trial.set_current(None)
+        reports.end()
+        current_trial.set_none()
     return Outcome(
         job.number, **result, seconds=time.monotonic() - began, peak_gpu_bytes=torch_runtime.peak_gpu_bytes()
     )
@@ -97,17 +109,16 @@ def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]
     example = "{" + ", ".join(f"'{name}': 0.9" for name in names) + "}"
     if not isinstance(returned, Mapping):
         raise ReturnedWrong(
-            f"the objective returned {returned!r} ({type(returned).__name__}); expected a dict such as {example}"
+            f"the objective returned {brief(returned)} ({type(returned).__name__}); expected a dict such as {example}"
         )
-    metrics = {}
-    for name, value in returned.items():
-        try:
-            metrics[str(name)] = check_number(str(name), value)
-        except TypeError as error:
-            raise ReturnedWrong(str(error)) from None
+    returned = dict(returned.items())
+    try:
+        metrics = check_metrics(returned)
+    except TypeError as error:
+        raise ReturnedWrong(str(error)) from None
     for name in names:
         if name not in metrics:
-            given = ", ".join(metrics) or "nothing"
+            given = listing(metrics) or "nothing"
             raise ReturnedWrong(
                 f"the objective returned no metric '{name}', but {given}; expected {example}.{nearest(name, metrics)}"
             )
@@ -116,27 +127,46 @@ def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _failure(error: Exception, told_to_stop: bool) -> dict[str, Any]:
+def _failure(error: BaseException, told_to_stop: bool) -> dict[str, Any]:
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        # Groups of tasks wrap what one of them raised.
+        return _failure(error.exceptions[0], told_to_stop)
     if isinstance(error, Interrupted):
         return _failed(trial.INTERRUPTED, error.reason)
     if isinstance(error, Pruned):
-        return {"state": "PRUNED", "cause": trial.PRUNER if told_to_stop else trial.OBJECTIVE, "reason": error.reason}
+        cause = trial.PRUNER if told_to_stop else trial.OBJECTIVE
+        # A class of the user's own may lack the reason, or have something else there.
+        reason = Pruned(getattr(error, "reason", error)).reason
+        return {"state": "PRUNED", "cause": cause, "reason": reason}
+    if _is_pruned_of_optuna(error):
+        return {"state": "PRUNED", "cause": trial.OBJECTIVE, "reason": Pruned(error).reason}
     if isinstance(error, ReturnedWrong):
         return _failed(trial.INVALID, str(error))
+    if isinstance(error, SystemExit):
+        return _failed(trial.EXCEPTION, f"the objective called sys.exit({brief(error.code)})", _traceback(error))
     if isinstance(error, CommandFailed):
         return _failed(trial.EXCEPTION, str(error), error.output)
     if isinstance(error, ObjectiveError):
-        return _failed(trial.EXCEPTION, str(error), traceback.format_exc())
+        return _failed(trial.EXCEPTION, str(error), _traceback(error))
     if torch_runtime.is_out_of_memory(error):
         # Not a FAIL: samplers do not see those, and would walk into the same wall again.
         return {
             "state": "PRUNED",
             "cause": trial.OUT_OF_MEMORY,
             "reason": f"out of memory: {first_line(error)}",
-            "error": traceback.format_exc(),
+            "error": _traceback(error),
         }
-    said = f"{type(error).__name__}: {one_line(error)}{_place(error)}"
-    return _failed(trial.EXCEPTION, said, traceback.format_exc())
+    said = f"{type(error).__name__}: {cut(one_line(error), LONGEST_REASON)}{_place(error)}"
+    return _failed(trial.EXCEPTION, said, _traceback(error))
+
+
+def _is_pruned_of_optuna(error: BaseException) -> bool:
+    optuna = sys.modules.get("optuna")
+    return optuna is not None and isinstance(error, optuna.TrialPruned)
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def _failed(cause: str, reason: str, error: str = "") -> dict[str, Any]:

@@ -18,14 +18,16 @@ from types import FrameType
 
 from hpo import layout
 from hpo.machine import memory
-from hpo.trial import Job, Report, Stop
+from hpo.trial import EXCEPTION, Job, Outcome, Report, Stop
 from hpo.worker import torch_runtime
+from hpo.worker.children import adopt_orphans
 from hpo.worker.command import end_group
-from hpo.worker.execute import execute
+from hpo.worker.execute import Share, execute
+from hpo.worker.process_state import ProcessState
 
-# What a worker says: Report, number and process group of a command, Outcome. It hears (Job, Share), and to each
-# report None or a Stop.
-REPORT, COMMAND, OUTCOME = "report", "command", "outcome"
+# What a worker says: Report, number and process group of a command, Outcome, and whether it can take a further job. It
+# hears (Job, Share), and to each report None or a Stop.
+REPORT, COMMAND, OUTCOME, READY = "report", "command", "outcome", "ready"
 
 
 class _Driver:
@@ -33,6 +35,7 @@ class _Driver:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.process = os.getpid()
         self.group: int | None = None
         self._read, self._bytes, self._again = -1, 0, 0.0
 
@@ -58,6 +61,10 @@ class _Driver:
     def command_started(self, number: int, group: int) -> None:
         self.group = group
         self._connection.send((COMMAND, number, group))
+
+    def ended(self, outcome: Outcome) -> None:
+        self.group = None
+        self._connection.send((OUTCOME, outcome))
 
     def end(self) -> None:
         """End the command, the children and this process at once: the driver is gone."""
@@ -86,14 +93,36 @@ def main() -> None:
         driver.end()
 
     threading.Thread(target=watch, daemon=True, name="hpo-lifeline").start()
+    adopt_orphans()
+    state = ProcessState(with_children=True)
+    state.save()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             job, share = connection.recv()
-            with _output_of(job):
-                outcome = execute(job, driver, share)
-            torch_runtime.release()
-            driver.group = None
-            connection.send((OUTCOME, outcome))
+            failures = _run_trial(job, share, driver, state)
+            for sentence in failures:
+                print(f"cannot be put back after a trial: {sentence}; the next trial gets a new process", flush=True)
+            connection.send((READY, not failures))
+
+
+def _run_trial(job: Job, share: Share, driver: _Driver, state: ProcessState) -> list[str]:
+    """Run a trial and tell its outcome. Return what keeps this process from taking a further one, in sentences."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_output_of(job))
+        except OSError as error:
+            reason = f"the trial's folder cannot be used: {error}"
+            driver.ended(Outcome(job.number, "FAIL", cause=EXCEPTION, reason=reason))
+            return []
+        outcome = execute(job, driver, state, share)
+        _flush()
+        if os.getpid() != driver.process:
+            os._exit(0)  # a child that the objective has forked, and that has come back here
+        # Before all that may fail or hang: the trial is over, and its result counts.
+        driver.ended(outcome)
+        failures = state.restore()
+        _flush()
+        return failures
 
 
 def _ignore_sigterm(number: int, frame: FrameType | None) -> None:
@@ -107,8 +136,9 @@ def _output_of(job: Job) -> Iterator[None]:
     The stacks of a crash or of a timeout (SIGUSR1) go to its crash.txt.
     """
     job.directory.mkdir(parents=True, exist_ok=True)
-    kept = os.dup(1), os.dup(2)
-    with (job.directory / layout.OUTPUT).open("ab") as output, (job.directory / layout.CRASH).open("wb") as crash:
+    crash_file = job.directory / layout.CRASH
+    with (job.directory / layout.OUTPUT).open("ab") as output, crash_file.open("wb") as crash:
+        kept = os.dup(1), os.dup(2)
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
         faulthandler.enable(crash)
@@ -116,12 +146,18 @@ def _output_of(job: Job) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             faulthandler.unregister(signal.SIGUSR1)
             faulthandler.disable()
             for descriptor, copy in zip((1, 2), kept, strict=True):
                 os.dup2(copy, descriptor)
                 os.close(copy)
-    if (job.directory / layout.CRASH).stat().st_size == 0:
-        (job.directory / layout.CRASH).unlink()
+    with contextlib.suppress(OSError):  # the objective may have removed it
+        if crash_file.stat().st_size == 0:
+            crash_file.unlink()
+
+
+def _flush() -> None:
+    """Write what the trial has printed, wherever it has led it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # closed, None, or something of the objective's own
+            stream.flush()

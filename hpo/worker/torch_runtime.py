@@ -7,7 +7,9 @@ CUDA_VISIBLE_DEVICES, which the engine set before the process began.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any, NamedTuple
 
 # A CUDA context with cuBLAS and cuDNN loaded takes 300 to 500 MiB beside what the allocator holds.
 _CONTEXT_BYTES = 512 * 2**20
@@ -42,6 +44,72 @@ def release() -> None:
     torch = _torch()
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def settings() -> dict[str, Any]:
+    """Return what is set for the whole process, by name; nothing if torch is not imported."""
+    torch = _torch()
+    return {} if torch is None else {name: setting.get() for name, setting in _settings_of(torch).items()}
+
+
+def restore_settings(earlier: dict[str, Any]) -> None:
+    """Put back what is set for the whole process, and leave a process group that was not left.
+
+    Args:
+        earlier: what `settings` returned. If torch was not imported then, it is put back to what it begins with.
+    """
+    torch = _torch()
+    if torch is None:
+        return
+    for name, setting in _settings_of(torch).items():
+        value = earlier.get(name, setting.default)
+        # A default device that is set anew would slow torch down, also if it is the same.
+        if setting.get() != value:
+            setting.put(value)
+    distributed = getattr(torch, "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+class _Setting(NamedTuple):
+    """Something that is set for the whole process; `default` is what torch begins with."""
+
+    get: Callable[[], Any]
+    put: Callable[[Any], object]
+    default: Any
+
+
+def _settings_of(torch: ModuleType) -> dict[str, _Setting]:
+    cpu, cudnn, sharing = torch.device("cpu"), torch.backends.cudnn, torch.multiprocessing
+
+    def put_device(device: Any) -> None:
+        torch.set_default_device(None if device == cpu else device)
+
+    def deterministic() -> tuple[bool, bool]:
+        return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+    def put_deterministic(values: tuple[bool, bool]) -> None:
+        torch.use_deterministic_algorithms(values[0], warn_only=values[1])
+
+    def cudnn_flags() -> tuple[bool, bool, bool]:
+        return cudnn.enabled, cudnn.benchmark, cudnn.deterministic
+
+    def put_cudnn_flags(values: tuple[bool, bool, bool]) -> None:
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = values
+
+    found = {
+        "dtype": _Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+        "device": _Setting(torch.get_default_device, put_device, cpu),
+        "gradients": _Setting(torch.is_grad_enabled, torch.set_grad_enabled, True),
+        "anomalies": _Setting(torch.is_anomaly_enabled, torch.set_anomaly_enabled, False),
+        "deterministic": _Setting(deterministic, put_deterministic, (False, False)),
+        "matmul": _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+        "sharing": _Setting(sharing.get_sharing_strategy, sharing.set_sharing_strategy, "file_descriptor"),
+        "cudnn": _Setting(cudnn_flags, put_cudnn_flags, (True, False, False)),
+    }
+    if torch.cuda.is_initialized():
+        found["gpu"] = _Setting(torch.cuda.current_device, torch.cuda.set_device, 0)
+    return found
 
 
 def gpu_memory() -> float:

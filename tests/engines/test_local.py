@@ -148,3 +148,39 @@ def test_a_second_driver_is_refused_with_host_pid_and_time(study_yaml, runs, mak
         driver.kill()
         driver.communicate()
     assert driver_of(runs / "toy") is None
+
+
+def test_a_fresh_process_for_each_trial_if_wanted(make_spec, runs):
+    run(make_spec("process", budget={"trials": 4}, engine={"workers": 1, "fresh_process": True}), runs)
+    assert len({outcome(trial)["metrics"]["pid"] for trial in trials_of(runs)}) == 4
+    assert not workers_of(os.getpid())
+
+
+@pytest.mark.parametrize("fault", ["raises", "hangs", "dies"])
+def test_a_clean_up_that_fails_costs_no_result(make_spec, runs, fault, monkeypatch):
+    monkeypatch.setattr("hpo.engines.worker_process._READY_SECONDS", 1.0)
+    spec = make_spec("unclean", budget={"trials": 3}, constants={"fault": fault})
+    assert run(spec, runs).progress.complete == 3
+    pids = [outcome(trial)["metrics"]["pid"] for trial in trials_of(runs)]
+    assert len(set(pids)) == 3
+    said = (runs / "toy" / "workers" / "0.log").read_text()
+    assert ("the next trial gets a new process" in said) == (fault == "raises")
+
+
+def test_a_forked_child_that_returns_from_the_objective_tells_nothing(make_spec, runs):
+    assert run(make_spec("forking", budget={"trials": 3}), runs).progress.complete == 3
+    assert [trial.value for trial in trials_of(runs)] == [trial.params["x"] for trial in trials_of(runs)]
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "GeneratorExit", "CancelledError", "SystemExit", "Own"])
+def test_whatever_is_raised_is_a_failure_of_the_trial(make_spec, runs, kind):
+    spec = make_spec("raising_anything", budget={"trials": 2, "failures": 9}, constants={"kind": kind})
+    assert run(spec, runs).progress.failed == 2
+    assert all(outcome(trial)["cause"] == "exception" for trial in trials_of(runs))
+
+
+@pytest.mark.parametrize(("stray", "lost"), [("bytes", 1), ("message", 0)])
+def test_what_an_objective_writes_into_the_pipe_of_its_worker_costs_one_attempt(make_spec, runs, stray, lost):
+    spec = make_spec("meddling", budget={"trials": 3, "failures": 9}, constants={"stray": stray})
+    progress = run(spec, runs).progress
+    assert (progress.complete, progress.requeued) == (3, lost)

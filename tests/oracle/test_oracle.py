@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
@@ -17,6 +19,7 @@ from hpo.runner import run
 from hpo.spec.models import Budget
 from hpo.storage import history
 from hpo.storage.load_study import load_study
+from hpo.storage.open import close_storage, open_storage
 from hpo.trackers.base import Tracker
 from hpo.trial import (
     EXCEPTION,
@@ -541,3 +544,85 @@ def test_trials_that_people_kill_do_not_end_a_study_that_fails_from_the_start(ma
         oracle.tell(Outcome(job.number, "FAIL", cause=INVALID, reason="no metric"))
     assert oracle.ask() is None
     assert oracle.budget.stopped == "the first 2 trials all failed (budget.failures = 2)"
+
+
+def test_what_is_of_no_running_trial_is_ignored(make_oracle):
+    oracle = make_oracle(budget={"trials": 2})
+    job = oracle.ask()
+    assert oracle.report(7, 0, {"score": 0.5}).reason == "trial 7 is not running"
+    oracle.tell(Outcome(7, "COMPLETE", {"score": 0.5}))
+    complete(oracle, job)
+    assert oracle.report(job.number, 1, {"score": 0.5}).reason == "trial 0 is not running"
+    oracle.tell(Outcome(job.number, "COMPLETE", {"score": 9.0}))
+    assert oracle.budget.progress.complete == 1
+    assert [trial.value for trial in oracle._study.trials] == [job.params["x"]]
+
+
+@pytest.fixture
+def sqlite_study(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    yield optuna.create_study(storage=storage, direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    close_storage(storage)
+
+
+def test_a_report_that_the_storage_does_not_take_fails_its_trial_alone(make_oracle, sqlite_study):
+    oracle = make_oracle(study=sqlite_study, budget={"trials": 2}, pruner="median")
+    oracle.ask()
+    # A worker does not let such a step through.
+    assert "its report of step 9223372036854775808 cannot be kept" in oracle.report(0, 2**63, {"score": 0.5}).reason
+    oracle.tell(Outcome(0, "PRUNED", cause=PRUNER, reason="it was told to stop"))
+    complete(oracle, oracle.ask())
+    first, second = sqlite_study.trials
+    assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert first.user_attrs["hpo:outcome"]["cause"] == INVALID
+
+
+def test_an_outcome_that_the_storage_does_not_take_fails_its_trial_alone(make_oracle, sqlite_study):
+    oracle = make_oracle(study=sqlite_study, budget={"trials": 2})
+    # JSON has no such value, and a worker does not let it through.
+    oracle.tell(Outcome(oracle.ask().number, "COMPLETE", {"score": 0.5, "other": np.float32(1.0)}))
+    complete(oracle, oracle.ask())
+    first, second = sqlite_study.trials
+    assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert first.user_attrs["hpo:outcome"]["reason"].startswith("its outcome cannot be kept: TypeError")
+
+
+def test_an_objective_that_ignores_the_stop_is_said_once(make_oracle):
+    said = []
+    oracle = make_oracle(budget={"trials": 3})
+    oracle._tracker.message = said.append
+    for reason in ("first", "second"):
+        job = oracle.ask()
+        oracle.control.kill(job.number, reason)
+        assert oracle.report(job.number, 1, {"score": 0.1}) == oracle.report(job.number, 2, {"score": 0.2})
+        complete(oracle, job)
+    assert len([text for text in said if "catches hpo.Pruned" in text]) == 1
+    assert "trial 0 was told to stop (first) and went on to its end" in said[0]
+    steps = history.read(oracle._directory / "trials" / "0" / layout.HISTORY)
+    assert [step.metrics["score"] for step in steps] == [0.1, 0.2]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_that_the_objective_has_removed_costs_nothing(make_oracle, again):
+    oracle = make_oracle(budget={"trials": 1})
+    job = oracle.ask()
+    oracle.report(job.number, 1, {"score": 0.1})
+    shutil.rmtree(job.directory)
+    if again:
+        oracle.report(job.number, 2, {"score": 0.2})
+        shutil.rmtree(job.directory)
+    oracle.tell(Outcome(job.number, "FAIL", cause=EXCEPTION, reason="x" * 500))
+    steps = history.read(job.directory / layout.HISTORY)
+    assert [step.step for step in steps] == ([1, 2] if again else [1])
+    assert (job.directory / layout.ERROR).read_text() == "x" * 500
+
+
+def test_a_folder_that_cannot_be_written_fails_its_trial_alone(make_oracle):
+    oracle = make_oracle(budget={"trials": 2})
+    job = oracle.ask()
+    shutil.rmtree(job.directory)
+    job.directory.write_text("a file in its place")
+    assert "cannot be kept" in oracle.report(job.number, 1, {"score": 0.1}).reason
+    oracle.tell(Outcome(job.number, "COMPLETE", {"score": 0.5}, error="a traceback"))
+    complete(oracle, oracle.ask())
+    assert [trial.state for trial in oracle._study.trials] == [TrialState.FAIL, TrialState.COMPLETE]

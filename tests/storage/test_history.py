@@ -1,7 +1,10 @@
 """The history file: what is written is read, whatever a kill left of the last line."""
 
 import math
+import shutil
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,3 +48,39 @@ def test_a_torn_last_line_costs_only_itself(tmp_path_factory, cut):
     # A resumed trial writes on a line of its own.
     write(path, Step(9, 9.0, 2, {"loss": 0.25}))
     assert read(path) == [*kept, Step(9, 9.0, 2, {"loss": 0.25})]
+
+
+@pytest.mark.parametrize("loss", ["removed", "folder removed", "folder renamed", "replaced"])
+def test_a_history_that_the_objective_takes_away_is_written_again(tmp_path, loss):
+    path = tmp_path / "trial" / "history.jsonl"
+    writer = HistoryWriter(path)
+    steps = [Step(k, float(k), 1, {"loss": 0.5}) for k in range(3)]
+    writer.append(steps[0])
+    if loss == "removed":
+        path.unlink()
+    elif loss == "replaced":
+        path.unlink()
+        path.write_text("")
+    elif loss == "folder removed":
+        shutil.rmtree(path.parent)
+    else:
+        path.parent.rename(tmp_path / "elsewhere")
+    writer.append(steps[1])
+    shutil.rmtree(path.parent)
+    writer.append(steps[2])
+    shutil.rmtree(path.parent)
+    writer.close()
+    writer.close()
+    assert read(path) == steps
+
+
+def test_a_history_whose_place_is_taken_says_which_file(tmp_path):
+    path = tmp_path / "trial" / "history.jsonl"
+    writer = HistoryWriter(path)
+    shutil.rmtree(path.parent)
+    path.parent.write_text("a file")
+    with pytest.raises(FileExistsError) as raised:
+        writer.append(Step(0, 0.0, 1, {"loss": 0.5}))
+    assert Path(raised.value.filename).is_relative_to(path.parent)
+    with pytest.raises(FileExistsError):
+        writer.close()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.errors import HpoError
-from hpo.text import first_line, redact
+from hpo.text import cut, first_line, redact
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.place import is_missing_file, is_server
 
@@ -171,7 +171,7 @@ def reason(error: BaseException) -> str:
     for sign, words in _SIGNS.items():
         if sign in said:
             return words
-    return records.cut(first_line(error), 300)
+    return cut(first_line(error), 300)
 
 
 _SIGNS: Mapping[str, str] = {

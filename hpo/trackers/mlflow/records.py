@@ -28,6 +28,7 @@ from hpo.storage.trial_attributes import (
     started_of,
     values_of,
 )
+from hpo.text import cut
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -90,11 +91,6 @@ def name_of(given: str) -> str:
         name = name.replace("/", "_")
         name = f"_{name}" if name.startswith("..") or name in ("", ".") else name
     return name if name == given else f"{name}-{hashlib.sha1(given.encode()).hexdigest()[:6]}"
-
-
-def cut(text: str, limit: int) -> str:
-    """Return a text cut to `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -1,0 +1,83 @@
+"""Child processes that a trial leaves running, on Linux."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+# Processes that serve their parent as long as it lives. A library that finds its own dead would fail in later trials.
+# Loaders of torch's that the objective no longer needs have ended by themselves.
+_HELPER_COMMANDS = ("resource_tracker", "multiprocessing.forkserver", "torch_shm_manager", "_inductor/compile_worker")
+_LOADER_NAME = "pt_data_worker"
+
+
+def die_with_parent() -> None:
+    """Ask for SIGKILL when the process that started this one dies."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes that children of this one leave, so that `end_children` finds them."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_children() -> None:
+    """End the children of this process and their descendants, but for helpers of libraries."""
+    for process in multiprocessing.active_children():
+        if not _is_helper(process.pid or 0):
+            process.kill()
+            process.join()
+    # A process that is killed leaves its own children to this one.
+    while left := [pid for pid in _children("self") if not _is_helper(pid)]:
+        for pid in left:
+            _kill(pid)
+    for helper in _children("self"):
+        for pid in _children(helper) if _is_forkserver(helper) else ():
+            _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # one of the fork server's
+        os.waitpid(pid, 0)
+
+
+def _children(pid: int | str) -> Iterator[int]:
+    for task in Path("/proc", str(pid), "task").glob("*"):
+        with contextlib.suppress(OSError):
+            yield from map(int, (task / "children").read_text().split())
+
+
+def _is_helper(pid: int) -> bool:
+    return any(words in _command(pid) for words in _HELPER_COMMANDS) or _name(pid).startswith(_LOADER_NAME)
+
+
+def _is_forkserver(pid: int) -> bool:
+    return "multiprocessing.forkserver" in _command(pid)
+
+
+def _command(pid: int) -> str:
+    return _read(pid, "cmdline")
+
+
+def _name(pid: int) -> str:
+    return _read(pid, "comm")
+
+
+def _read(pid: int, file: str) -> str:
+    try:
+        return Path("/proc", str(pid), file).read_text(errors="replace")
+    except OSError:
+        return ""

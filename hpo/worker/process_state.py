@@ -1,0 +1,206 @@
+"""State of a process that a trial may change, put back so that the next trial finds it as this one did.
+
+What an objective does to its modules' own variables and to libraries that are not named here stays, and so do threads:
+`engine: {fresh_process: true}` gives each trial a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import locale
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hpo.worker import torch_runtime
+from hpo.worker.children import end_children
+
+_Put = Callable[[Any], object]
+
+
+class ProcessState:
+    """State of this process as every trial is to find it.
+
+    Args:
+        with_children: end the child processes that a trial leaves. The driver of a study has others of its own.
+    """
+
+    def __init__(self, with_children: bool) -> None:
+        self._with_children = with_children
+        self._modules: frozenset[str] = frozenset()
+        self._folder = -1
+        self._saved: list[tuple[str, _Put, Any]] = []
+
+    def save(self) -> None:
+        """Remember the state. It is called after the import of the objective, and before its function."""
+        if self._modules != (modules := frozenset(sys.modules)):
+            # What was imported stays. The collector need not look at it after every trial.
+            gc.collect()
+            gc.freeze()
+            self._modules = modules
+        self.close()
+        # O_PATH: also a folder that may not be read.
+        self._folder = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+        self._saved = [(name, put, get()) for name, (get, put) in _SETTINGS.items()]
+        self._saved.append(("torch's settings", torch_runtime.restore_settings, torch_runtime.settings()))
+        self._saved.append(("logging", self._restore_loggers, {name: _state_of(log) for name, log in _loggers()}))
+
+    def restore(self) -> list[str]:
+        """End what the trial left running, free its memory, and put back what was saved last.
+
+        Returns:
+            What could not be done, in a sentence each. The process then is no place for a further trial.
+        """
+        steps: list[tuple[str, Callable[[], object]]] = [("MLflow's run", _end_mlflow_run), ("figures", _close_figures)]
+        # Before the children, for some end with the object that they belong to.
+        steps.append(("garbage", gc.collect))
+        if self._with_children:
+            steps.append(("child processes", end_children))
+        steps.append(("the working folder", partial(os.fchdir, self._folder)))
+        steps += [(name, partial(put, value)) for name, put, value in self._saved]
+        steps.append(("the GPU's memory", torch_runtime.release))
+        return [sentence for name, step in steps if (sentence := _failure(name, step))]
+
+    def close(self) -> None:
+        """Close the folder that `save` opened."""
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+    def _restore_loggers(self, earlier: dict[str, Any]) -> None:
+        for name, logger in _loggers():
+            # A library that the trial was the first to import has set up its own logger, for good.
+            if name in earlier or name.partition(".")[0] in self._modules or name.partition(".")[0] not in sys.modules:
+                _put_back(logger, *earlier.get(name, ([], logging.NOTSET, True, False)))
+
+
+def _failure(name: str, step: Callable[[], object]) -> str:
+    try:
+        step()
+    except Exception as error:
+        return f"{name}: {type(error).__name__}: {error}"
+    return ""
+
+
+# --- what is read and set by functions of their own
+
+
+def _put_streams(streams: tuple[Any, Any, Any]) -> None:
+    sys.stdin, sys.stdout, sys.stderr = streams
+
+
+def _put_environment(variables: dict[str, str]) -> None:
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    for name, value in variables.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _signal_handlers() -> dict[int, Any]:
+    # torch sets a handler of SIGCHLD once and for all.
+    return {number: signal.getsignal(number) for number in signal.valid_signals() - {signal.SIGCHLD}}
+
+
+def _put_signal_handlers(handlers: dict[int, Any]) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return  # and so the trial could not change them
+    signal.setitimer(signal.ITIMER_REAL, 0)  # also `signal.alarm`
+    for number, handler in handlers.items():
+        # None: set by a library in C.
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _put_hooks(hooks: tuple[Any, Any, Any]) -> None:
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+
+
+def _put_collector(state: tuple[bool, tuple[int, int, int]]) -> None:
+    (gc.enable if state[0] else gc.disable)()
+    gc.set_threshold(*state[1])
+
+
+def _put_warning_filters(filters: list[Any]) -> None:
+    if warnings.filters != filters:
+        warnings.filters[:] = filters  # type: ignore[index]
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+
+
+_SETTINGS: dict[str, tuple[Callable[[], Any], _Put]] = {
+    "stdin, stdout and stderr": (lambda: (sys.stdin, sys.stdout, sys.stderr), _put_streams),
+    "sys.argv": (lambda: list(sys.argv), lambda values: setattr(sys, "argv", values)),
+    "sys.path": (lambda: list(sys.path), lambda values: setattr(sys, "path", values)),
+    "environment variables": (lambda: dict(os.environ), _put_environment),
+    "the umask": (_umask, os.umask),
+    "signal handlers": (_signal_handlers, _put_signal_handlers),
+    "hooks for exceptions": (lambda: (sys.excepthook, threading.excepthook, sys.unraisablehook), _put_hooks),
+    "the CPUs to run on": (lambda: os.sched_getaffinity(0), lambda cpus: os.sched_setaffinity(0, cpus)),
+    "the recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
+    "the garbage collector": (lambda: (gc.isenabled(), gc.get_threshold()), _put_collector),
+    "filters of warnings": (lambda: list(warnings.filters), _put_warning_filters),
+    "the locale": (lambda: locale.setlocale(locale.LC_ALL), lambda value: locale.setlocale(locale.LC_ALL, value)),
+    "the timeout of sockets": (socket.getdefaulttimeout, socket.setdefaulttimeout),
+    "the temporary folder": (lambda: tempfile.tempdir, lambda value: setattr(tempfile, "tempdir", value)),
+    "the start method of processes": (
+        lambda: multiprocessing.get_start_method(allow_none=True),
+        lambda value: multiprocessing.set_start_method(value, force=True),
+    ),
+    "NumPy's error state": (np.geterr, lambda value: np.seterr(**value)),
+    "NumPy's error callback": (np.geterrcall, np.seterrcall),
+    "NumPy's print options": (np.get_printoptions, lambda value: np.set_printoptions(**value)),
+    "the level that logging is disabled at": (lambda: logging.root.manager.disable, logging.disable),
+}
+
+
+def _loggers() -> list[tuple[str, logging.Logger]]:
+    found = [(name, one) for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)]
+    return [("root", logging.root), *found]
+
+
+def _state_of(logger: logging.Logger) -> tuple[list[logging.Handler], int, bool, bool]:
+    return list(logger.handlers), logger.level, logger.propagate, logger.disabled
+
+
+def _put_back(
+    logger: logging.Logger, handlers: list[logging.Handler], level: int, propagate: bool, disabled: bool
+) -> None:
+    for handler in logger.handlers:
+        if handler not in handlers:
+            with contextlib.suppress(Exception):  # of a stream that was closed
+                handler.close()
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logger.propagate, logger.disabled = propagate, disabled
+
+
+# --- libraries that keep something open
+
+
+def _end_mlflow_run() -> None:
+    mlflow = sys.modules.get("mlflow")
+    while mlflow is not None and mlflow.active_run() is not None:
+        mlflow.end_run()
+
+
+def _close_figures() -> None:
+    if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
+        pyplot.close("all")
