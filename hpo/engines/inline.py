@@ -67,7 +67,7 @@ class InlineEngine:
         interrupted = Outcome(job.number, "FAIL", cause=INTERRUPTED, reason="the study was stopped at once")
         # A worker gets copies, which it may change; this process needs the originals.
         own = replace(job, params=deepcopy(dict(job.params)), constants=deepcopy(dict(job.constants)))
-        arguments = sys.argv
+        arguments = list(sys.argv)
         try:
             self._executing = True
             outcome = execute(own, host, state, self._share)

@@ -143,7 +143,8 @@ class Oracle:
         if running is None:
             return Stop(f"trial {number} is not running")
         try:
-            running.history.append(Step(step, self._clock(), running.job.attempt, metrics))
+            row = Step(step, self._clock(), running.job.attempt, metrics)
+            self._say(running.keep("history", lambda: running.history.append(row)))
             self._tracker.reported(number, step, metrics)
             # Asked again, a pruner might change its mind about a trial that goes on all the same.
             running.stop = running.stop or self._answer(running, step, metrics, usage or Usage())
@@ -167,7 +168,7 @@ class Oracle:
         running = self._running.pop(outcome.number, None)
         if running is None:
             return
-        running.close_history()
+        self._say(running.keep("history", running.history.close))
         outcome = self._counted_as(outcome, running)
         if running.stop is not None and outcome.state == "COMPLETE":
             self._note_ignored_stop(outcome.number, running.stop)
@@ -176,8 +177,7 @@ class Oracle:
             outcome = replace(outcome, cause=RED_FLAG, reason=flag.reason)
         finished = self._clock()
         again = self._retried(outcome, running)
-        if not_kept := running.keep_error(outcome.error):
-            self._tracker.message(not_kept)
+        self._say(running.keep("traceback", lambda: running.write_error(outcome.error)))
         if again:
             self._requeue(outcome, running)
         gpu = self.spec.engine.gpus if gpu is None else gpu
@@ -352,6 +352,10 @@ class Oracle:
                 "hpo.Pruned, perhaps with `except Exception`. Nothing can be pruned so; put `except hpo.Pruned: raise` "
                 "before it (said of the first such trial)"
             )
+
+    def _say(self, sentence: str) -> None:
+        if sentence:
+            self._tracker.message(sentence)
 
     def _requeue(self, outcome: Outcome, running: RunningTrial) -> None:
         retries = count_attempt(running.origin, outcome.cause)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ class RunningTrial:
         steps: those whose first metric Optuna was given.
         stop: the answer to a report that was to be the last.
         fault: why what the trial says cannot be kept, so that it fails; or empty.
+        lost: files of its folder that could not be written.
     """
 
     trial: optuna.Trial
@@ -38,32 +39,36 @@ class RunningTrial:
     steps: set[int] = field(default_factory=set)
     stop: Stop | None = None
     fault: str = ""
+    lost: set[str] = field(default_factory=set)
 
-    def close_history(self) -> None:
-        """Close the history; what cannot be kept of it is the trial's fault."""
-        try:
-            self.history.close()
-        except OSError as error:
-            if not concerns_trial_alone(error, self.job.directory):
-                raise
-            self.fault = self.fault or f"its history cannot be kept: {one_line(error)}"
-
-    def keep_error(self, text: str) -> str:
-        """Write a traceback, or the whole of a reason that was cut. Return why it cannot be kept, or an empty string.
+    def keep(self, what: str, write: Callable[[], object]) -> str:
+        """Write a file of the trial's folder.
 
         Args:
-            text: nothing is written if it is empty.
+            what: what is written, in a word.
+            write: writes it.
+
+        Returns:
+            Why it cannot be kept, the first time; else an empty string.
+
+        Raises:
+            OSError: the disk is to blame, so that no other trial could be written either.
         """
-        if not text:
-            return ""
         try:
-            self.job.directory.mkdir(parents=True, exist_ok=True)
-            (self.job.directory / layout.ERROR).write_text(text, encoding="utf-8")
+            write()
         except OSError as error:
             if not concerns_trial_alone(error, self.job.directory):
                 raise
-            return f"the traceback of trial {self.job.number} cannot be kept: {one_line(error)}"
+            if what not in self.lost:
+                self.lost.add(what)
+                return f"the {what} of trial {self.job.number} cannot be kept: {one_line(error)}"
         return ""
+
+    def write_error(self, text: str) -> None:
+        """Write a traceback, or the whole of a reason that was cut. Nothing is written if it is empty."""
+        if text:
+            self.job.directory.mkdir(parents=True, exist_ok=True)
+            (self.job.directory / layout.ERROR).write_text(text, encoding="utf-8")
 
 
 def monitor_of(

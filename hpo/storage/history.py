@@ -42,11 +42,13 @@ class Writer(Protocol):
 class HistoryWriter:
     """Writer that appends rows, one write and one flush each, so that a killed driver loses at most the last row.
 
-    A file that the objective has removed, with its trial's folder perhaps, is written again with all its rows.
+    A file that the objective has removed, with its trial's folder perhaps, is written again with all its rows. Rows
+    that cannot be written are kept for the next try.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._unwritten = ""
         self._file = self._opened()
         self._file.seek(0)
         content = self._file.read()
@@ -67,15 +69,17 @@ class HistoryWriter:
             self._file.close()
 
     def _write(self, row: str) -> None:
+        self._unwritten += row
         if not self._in_place():
             # What was removed can be read as long as it is open.
             self._file.seek(0)
             content, removed = self._file.read(), self._file
             self._file = self._opened()
             removed.close()
-            row = content + row
-        self._file.write(row)
+            self._unwritten = content + self._unwritten
+        self._file.write(self._unwritten)
         self._file.flush()
+        self._unwritten = ""
 
     def _opened(self) -> IO[str]:
         self._path.parent.mkdir(parents=True, exist_ok=True)

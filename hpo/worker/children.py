@@ -34,6 +34,10 @@ def adopt_orphans() -> None:
 
 def end_children() -> None:
     """End the children of this process and their descendants, but for helpers of libraries."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return  # it has none
     for process in multiprocessing.active_children():
         if not _is_helper(process.pid or 0):
             process.kill()

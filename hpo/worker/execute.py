@@ -10,7 +10,7 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from hpo.machine import memory
 from hpo.objective.load import load
 from hpo.objective.locate import file_of
 from hpo.text import LONGEST_REASON, brief, cut, first_line, listing, nearest, one_line
-from hpo.trial import Interrupted, Job, ObjectiveRef, Outcome, Pruned, Stop, Trial, check_metrics
+from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_metrics
 from hpo.worker import current_trial, torch_runtime
 from hpo.worker.command import CommandFailed, run_command
 from hpo.worker.process_state import ProcessState
@@ -53,11 +53,7 @@ class ReturnedWrong(Exception):
     """Error of an objective that returned something other than its metrics as finite numbers."""
 
 
-@cache
-def _objective(ref: ObjectiveRef) -> Callable[..., Any]:
-    # Code that reads a command line finds nothing but its own name, at its import too.
-    sys.argv = [file_of(ref)]
-    return load(ref)
+_objective, _file = cache(load), cache(file_of)
 
 
 def execute(job: Job, host: Host, state: ProcessState, share: Share | None = None) -> Outcome:
@@ -83,6 +79,8 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
             returned: object = run_command(job, handle, lambda group: host.command_started(job.number, group))
         else:
             current_trial.set_none()
+            # Code that reads a command line finds nothing but its own name, at its import too.
+            sys.argv = [_file(job.objective)]
             function = _objective(job.objective)
             # After the import, so that the first trial of a worker is seeded like all others.
             prepare(job.seed, share)

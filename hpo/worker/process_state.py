@@ -12,6 +12,7 @@ import locale
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ from hpo.worker import torch_runtime
 from hpo.worker.children import end_children
 
 _Put = Callable[[Any], object]
+_Step = tuple[str, Callable[[], object]]
 
 
 class ProcessState:
@@ -53,7 +55,7 @@ class ProcessState:
         self.close()
         # O_PATH: also a folder that may not be read.
         self._folder = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
-        self._saved = [(name, put, get()) for name, (get, put) in _SETTINGS.items()]
+        self._saved = [(name, put, get()) for name, (get, put) in (_NEEDED | _SETTINGS).items()]
         self._saved.append(("torch's settings", torch_runtime.restore_settings, torch_runtime.settings()))
         self._saved.append(("logging", self._restore_loggers, {name: _state_of(log) for name, log in _loggers()}))
 
@@ -63,14 +65,17 @@ class ProcessState:
         Returns:
             What could not be done, in a sentence each. The process then is no place for a further trial.
         """
-        steps: list[tuple[str, Callable[[], object]]] = [("MLflow's run", _end_mlflow_run), ("figures", _close_figures)]
-        # Before the children, for some end with the object that they belong to.
-        steps.append(("garbage", gc.collect))
-        if self._with_children:
-            steps.append(("child processes", end_children))
-        steps.append(("the working folder", partial(os.fchdir, self._folder)))
-        steps += [(name, partial(put, value)) for name, put, value in self._saved]
-        steps.append(("the GPU's memory", torch_runtime.release))
+        put_back: list[_Step] = [(name, partial(put, value)) for name, put, value in self._saved]
+        steps: list[_Step] = [
+            *put_back[: len(_NEEDED)],
+            ("MLflow's run", _end_mlflow_run),  # with the environment that it was begun in
+            ("figures", _close_figures),
+            *put_back[len(_NEEDED) :],
+            ("the working folder", partial(os.fchdir, self._folder)),
+            ("garbage", gc.collect),  # some children end with the object that they belong to
+            *([("child processes", end_children)] if self._with_children else []),
+            ("the GPU's memory", torch_runtime.release),
+        ]
         return [sentence for name, step in steps if (sentence := _failure(name, step))]
 
     def close(self) -> None:
@@ -101,7 +106,9 @@ def _put_streams(streams: tuple[Any, Any, Any]) -> None:
     sys.stdin, sys.stdout, sys.stderr = streams
 
 
-def _put_environment(variables: dict[str, str]) -> None:
+def _put_environment(state: tuple[Any, dict[str, str]]) -> None:
+    # The objective may have put another mapping in its place.
+    os.environ, variables = state
     for name in os.environ.keys() - variables.keys():
         del os.environ[name]
     for name, value in variables.items():
@@ -115,9 +122,12 @@ def _umask() -> int:
     return mask
 
 
+# torch sets a handler of SIGCHLD once and for all.
+_SIGNALS = tuple(int(number) for number in signal.valid_signals() - {signal.SIGCHLD})
+
+
 def _signal_handlers() -> dict[int, Any]:
-    # torch sets a handler of SIGCHLD once and for all.
-    return {number: signal.getsignal(number) for number in signal.valid_signals() - {signal.SIGCHLD}}
+    return {number: signal.getsignal(number) for number in _SIGNALS}
 
 
 def _put_signal_handlers(handlers: dict[int, Any]) -> None:
@@ -145,11 +155,28 @@ def _put_warning_filters(filters: list[Any]) -> None:
         warnings._filters_mutated()  # type: ignore[attr-defined]
 
 
-_SETTINGS: dict[str, tuple[Callable[[], Any], _Put]] = {
+_LIMITS = tuple({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
+
+
+def _limits() -> dict[int, tuple[int, int]]:
+    return {limit: resource.getrlimit(limit) for limit in _LIMITS}
+
+
+def _put_limits(limits: dict[int, tuple[int, int]]) -> None:
+    for limit, (soft, hard) in limits.items():
+        if resource.getrlimit(limit) != (soft, hard):
+            resource.setrlimit(limit, (soft, min(hard, resource.getrlimit(limit)[1])))
+
+
+# These come first: without descriptors, say, nothing else could be put back.
+_NEEDED: dict[str, tuple[Callable[[], Any], _Put]] = {
+    "limits of resources": (_limits, _put_limits),
     "stdin, stdout and stderr": (lambda: (sys.stdin, sys.stdout, sys.stderr), _put_streams),
+}
+_SETTINGS: dict[str, tuple[Callable[[], Any], _Put]] = {
     "sys.argv": (lambda: list(sys.argv), lambda values: setattr(sys, "argv", values)),
     "sys.path": (lambda: list(sys.path), lambda values: setattr(sys, "path", values)),
-    "environment variables": (lambda: dict(os.environ), _put_environment),
+    "environment variables": (lambda: (os.environ, dict(os.environ)), _put_environment),
     "the umask": (_umask, os.umask),
     "signal handlers": (_signal_handlers, _put_signal_handlers),
     "hooks for exceptions": (lambda: (sys.excepthook, threading.excepthook, sys.unraisablehook), _put_hooks),
@@ -188,7 +215,8 @@ def _put_back(
             with contextlib.suppress(Exception):  # of a stream that was closed
                 handler.close()
     logger.handlers[:] = handlers
-    logger.setLevel(level)
+    if logger.level != level:
+        logger.setLevel(level)  # goes through all loggers
     logger.propagate, logger.disabled = propagate, disabled
 
 

@@ -617,12 +617,17 @@ def test_a_folder_that_the_objective_has_removed_costs_nothing(make_oracle, agai
     assert (job.directory / layout.ERROR).read_text() == "x" * 500
 
 
-def test_a_folder_that_cannot_be_written_fails_its_trial_alone(make_oracle):
+def test_a_folder_that_cannot_be_written_costs_the_history_and_not_the_result(make_oracle):
+    said = []
     oracle = make_oracle(budget={"trials": 2})
+    oracle._tracker.message = said.append
     job = oracle.ask()
     shutil.rmtree(job.directory)
     job.directory.write_text("a file in its place")
-    assert "cannot be kept" in oracle.report(job.number, 1, {"score": 0.1}).reason
-    oracle.tell(Outcome(job.number, "COMPLETE", {"score": 0.5}, error="a traceback"))
+    for step in (1, 2):
+        assert oracle.report(job.number, step, {"score": 0.1}) is None
+    oracle.tell(Outcome(job.number, "FAIL", cause=EXCEPTION, reason="it failed", error="a traceback"))
     complete(oracle, oracle.ask())
     assert [trial.state for trial in oracle._study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert oracle._study.trials[0].user_attrs["hpo:outcome"]["reason"] == "it failed"
+    assert [text.partition(" cannot")[0] for text in said] == ["the history of trial 0", "the traceback of trial 0"]
