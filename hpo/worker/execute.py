@@ -21,10 +21,11 @@ from hpo import trial
 from hpo.errors import ObjectiveError
 from hpo.machine import memory
 from hpo.objective.load import load
-from hpo.text import first_line, nearest, one_line
+from hpo.text import nearest, one_line, redact
 from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_number
 from hpo.worker import current_trial, torch_runtime
 from hpo.worker.command import CommandFailed, run_command
+from hpo.worker.out_of_memory import reason_of
 
 
 class Host(Protocol):
@@ -80,7 +81,10 @@ def execute(job: Job, host: Host, share: Share | None = None) -> Outcome:
     except Exception as error:
         result = _failure(error, bool(stopped))
     except SystemExit as error:
-        result = _failed(trial.EXCEPTION, f"the objective called sys.exit({error.code!r})", traceback.format_exc())
+        if how := reason_of(error):
+            result = _out_of_memory(how, traceback.format_exc())
+        else:
+            result = _failed(trial.EXCEPTION, f"the objective called sys.exit({error.code!r})", traceback.format_exc())
     finally:
         current_trial.set_current(None)
     return Outcome(
@@ -124,19 +128,20 @@ def _failure(error: Exception, told_to_stop: bool) -> dict[str, Any]:
     if isinstance(error, ReturnedWrong):
         return _failed(trial.INVALID, str(error))
     if isinstance(error, CommandFailed):
+        if error.out_of_memory:
+            return _out_of_memory(error.out_of_memory, error.output)
         return _failed(trial.EXCEPTION, str(error), error.output)
     if isinstance(error, ObjectiveError):
         return _failed(trial.EXCEPTION, str(error), traceback.format_exc())
-    if torch_runtime.is_out_of_memory(error):
-        # Not a FAIL: samplers do not see those, and would walk into the same wall again.
-        return {
-            "state": "PRUNED",
-            "cause": trial.OUT_OF_MEMORY,
-            "reason": f"out of memory: {first_line(error)}",
-            "error": traceback.format_exc(),
-        }
+    if how := reason_of(error):
+        return _out_of_memory(how, traceback.format_exc())
     said = f"{type(error).__name__}: {one_line(error)}{_place(error)}"
     return _failed(trial.EXCEPTION, said, traceback.format_exc())
+
+
+def _out_of_memory(how: str, error: str) -> dict[str, Any]:
+    # Not a FAIL: samplers do not see those, and would walk into the same wall again.
+    return {"state": "PRUNED", "cause": trial.OUT_OF_MEMORY, "reason": f"out of memory: {redact(how)}", "error": error}
 
 
 def _failed(cause: str, reason: str, error: str = "") -> dict[str, Any]:
