@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -124,6 +124,14 @@ def _die_with_worker() -> None:
         _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+@dataclass(frozen=True)
+class _PassedOver:
+    """What is passed over in a program's output: of what kind, and what of it."""
+
+    kind: str
+    detail: str = ""
+
+
 class _Notes:
     """Sentences about what is passed over: in the trial's output.log, one of each kind."""
 
@@ -131,14 +139,15 @@ class _Notes:
         self._log = log
         self._said: set[str] = set()
 
-    def say(self, kind: str, about: bytes | str = "") -> None:
-        """Say that a line of this kind is passed over, with the first such line."""
-        if kind in self._said:
+    def say(self, what: _PassedOver, line: bytes = b"") -> None:
+        """Say that this is passed over, and the first line of it."""
+        if what.kind in self._said:
             return
-        self._said.add(kind)
-        text = about.decode("utf-8", errors="replace") if isinstance(about, bytes) else about
+        self._said.add(what.kind)
+        text = line[: 4 * _EXCERPT].decode("utf-8", errors="replace")
         shown = text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}..."
-        self._log.write(f"\nhpo passes over {kind} (said of the first only){': ' if shown else ''}{shown}\n".encode())
+        parts = [what.kind, *([f"({what.detail})"] if what.detail else []), *([f"in `{shown}`"] if shown else [])]
+        self._log.write(f"\nhpo passes over {' '.join(parts)}; this is said once\n".encode())
 
 
 class _CommandSession:
@@ -177,7 +186,7 @@ class _CommandSession:
     def run(self) -> dict[str, float]:
         """Serve the program until it has ended; return its final metrics."""
         output, peers = self._output, self._peers
-        lines = Lines(lambda: self._notes.say(f"a line of more than {MOST_BYTES} bytes"))
+        lines = Lines(lambda: self._notes.say(_PassedOver(f"a line of more than {MOST_BYTES} bytes")))
         self._selector.register(output, selectors.EVENT_READ)
         self._selector.register(self._listener, selectors.EVENT_READ)
         open_output = True
@@ -262,31 +271,30 @@ class _CommandSession:
         try:
             row = self._reader.printed(line)
         except NotJson as error:
-            self._notes.say(f"a line that is not JSON ({error})", line)
+            self._notes.say(_PassedOver("a line that is not JSON", str(error)), line)
             return
-        if row is not None and (kind := self._take(row)):
-            self._notes.say(kind, line)
+        if row is not None and (passed_over := self._take(row)):
+            self._notes.say(passed_over, line)
 
-    def _take(self, row: Row) -> str:
-        """Take a printed row. Return what is passed over, or an empty text."""
+    def _take(self, row: Row) -> _PassedOver | None:
+        """Take a printed row. Return what of it is passed over."""
         if row.wrong_step:
-            return f"a line whose step is not a whole number from 0 to {MOST_STEP}"
+            return _PassedOver(f"a step that is no whole number from 0 to {MOST_STEP}", row.wrong_step)
         if row.step is None:
-            missing = [name for name in self._names if name not in row.metrics]
-            if missing:
-                return f"a JSON line without a step that does not hold {listing(missing)}"
+            if missing := [name for name in self._names if name not in row.metrics]:
+                return _PassedOver("a JSON line without a step that lacks a metric of the study", listing(missing))
             self._final = row.metrics
-            return ""
+            return None
         if not row.metrics:
-            return "a JSON line with a step and no number"
+            return _PassedOver("a JSON line with a step and no number")
         stopped_before = self._stop is not None
         refused = self._report(row.step, row.metrics)
         if self._stop is not None and not stopped_before:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)
         if refused:
-            return f"a report ({refused})"
-        return f"what is no number in a JSON line ({listing(row.others, 5)})" if row.others else ""
+            return _PassedOver("a report that cannot be kept", refused)
+        return _PassedOver("values that are no numbers", listing(row.others, 5)) if row.others else None
 
     # --- both
 
