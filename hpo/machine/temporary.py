@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import multiprocessing
 import os
 import secrets
 import shutil
@@ -15,6 +16,8 @@ from pathlib import Path
 # A folder's mark that its process lives: it holds a lock on this file, which the kernel takes away when it dies.
 _LOCK = "lock"
 _PREFIX = "hpo-"
+# Most bytes of the folder around that of multiprocessing: 107, less those of `/pymp-12345678/listener-12345678`.
+_LONGEST_FOLDER = 70
 # Seconds that processes which are ending may go on to write into a folder that is being removed.
 _REMOVAL_SECONDS = 5.0
 
@@ -51,6 +54,24 @@ def scratch_folder(longest: int) -> Iterator[Path]:
             yield folder
         finally:
             _remove(folder)
+
+
+@contextlib.contextmanager
+def sockets_of_multiprocessing() -> Iterator[None]:
+    """Have multiprocessing make its sockets where their paths are short enough.
+
+    Below a long $TMPDIR its managers and listeners fail, and a DataLoader of torch with workers waits for ever.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER:
+        yield
+        return
+    with scratch_folder(_LONGEST_FOLDER) as folder:
+        config: dict[str, str] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        config["tempdir"] = str(folder)
+        try:
+            yield
+        finally:
+            del config["tempdir"]
 
 
 def _remove_abandoned(around: Path) -> None:

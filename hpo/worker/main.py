@@ -18,6 +18,7 @@ from types import FrameType
 
 from hpo import layout
 from hpo.machine import memory
+from hpo.machine.temporary import sockets_of_multiprocessing
 from hpo.trial import Job, Report, Stop
 from hpo.worker import torch_runtime
 from hpo.worker.command import end_group
@@ -86,7 +87,7 @@ def main() -> None:
         driver.end()
 
     threading.Thread(target=watch, daemon=True, name="hpo-lifeline").start()
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with sockets_of_multiprocessing(), contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             job, share = connection.recv()
             with _output_of(job):

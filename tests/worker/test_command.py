@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -287,6 +288,30 @@ def test_tmpdir_does_no_harm_and_nothing_is_left_in_it(study_yaml, runs, tempora
     finish(path, runs, {"TMPDIR": str(temporary)})
     assert {trial.state.name for trial in load_study(runs, "toy")[1].trials} == {"COMPLETE"}
     assert not temporary.is_dir() or not os.listdir(temporary)
+
+
+LOADS = """
+import multiprocessing
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+def train(trial):
+    batches = DataLoader(TensorDataset(torch.arange(20.0)), batch_size=4, num_workers=2)
+    with multiprocessing.Manager() as manager:
+        sums = manager.list([float(batch.sum()) for (batch,) in batches])
+        return {"score": sum(sums)}
+"""
+
+
+def test_an_objective_has_processes_of_its_own_below_a_long_tmpdir(study_yaml, runs, tmp_path):
+    folder = tmp_path / LONG
+    folder.mkdir(parents=True)
+    (tmp_path / "loads.py").write_text(LOADS)
+    path = study_yaml(budget={"trials": 2})
+    path.write_text(re.sub("objective: .*", "objective: loads.py:train", path.read_text()))
+    finish(path, runs, {"TMPDIR": str(folder)})
+    assert [trial.value for trial in load_study(runs, "toy")[1].trials] == [190.0, 190.0]
+    assert not os.listdir(folder)
 
 
 def test_nothing_is_left_of_a_killed_command(study_yaml, runs, tmp_path):
