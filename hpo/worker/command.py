@@ -126,7 +126,7 @@ def _die_with_worker() -> None:
 
 @dataclass(frozen=True)
 class _PassedOver:
-    """What is passed over in a program's output: of what kind, and what of it."""
+    """Part of a program's output that is passed over: its kind, and more about it."""
 
     kind: str
     detail: str = ""

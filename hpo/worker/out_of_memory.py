@@ -1,4 +1,4 @@
-"""How it is said that memory ran out: one table of words, for exceptions and for what commands print.
+"""Words by which libraries say that memory ran out: one table, for exceptions and for what commands print.
 
 Words that are said of other troubles too are left out. `CUDNN_STATUS_NOT_INITIALIZED`, `CUBLAS_STATUS_NOT_INITIALIZED`
 and `CUDNN_STATUS_NOT_SUPPORTED` come with a full GPU, but as well with a wrong label, a driver of another version or a

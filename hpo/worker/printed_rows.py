@@ -16,6 +16,8 @@ from typing import Any
 MOST_BYTES = 2**20
 # Most that every storage of Optuna's takes as a step.
 MOST_STEP = 2**31 - 1
+# Names that `Trial.report(self, step, **metrics)` cannot take.
+_NO_NAMES = ("", "self", "step")
 # Most characters of a metric's name that MLflow takes.
 _MOST_NAME = 250
 
@@ -70,7 +72,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Row:
-    """What a JSON line says.
+    """Content of a JSON line.
 
     Attributes:
         step: its step; None without one.
@@ -146,8 +148,8 @@ class RowReader:
             prefix, fields = objects.pop()
             for key, value in fields.items():
                 name = _printable(f"{prefix}{key}")
-                if not name or len(name) > _MOST_NAME:
-                    others.append(f"{name[:20]}...")
+                if name in _NO_NAMES or len(name) > _MOST_NAME:
+                    others.append(name[:_MOST_NAME])
                 elif isinstance(value, dict):
                     objects.append((f"{name}.", value))
                 elif value is None:

@@ -116,7 +116,7 @@ def test_names_of_no_end_are_left_out() -> None:
     deep: dict[str, object] = {"loss": 1.0}
     for _ in range(200):
         deep = {"level": deep}
-    found = row(json.dumps({"step": 1, "val_loss": 1.0, "": 2.0, "x" * 300: 3.0, **deep}))
+    found = row(json.dumps({"step": 1, "val_loss": 1.0, "": 2.0, "self": 2.0, "x" * 300: 3.0, **deep}))
     assert found is not None
     assert found.metrics == {"val_loss": 1.0}
 
