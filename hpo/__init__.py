@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hpo.errors import HpoError
 from hpo.trial import Pruned, Trial
 from hpo.worker.current_trial import current_trial, report
-from hpo.worker.torch_runtime import is_out_of_memory
+from hpo.worker.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from hpo.actions.study import Study, load_study

@@ -42,6 +42,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", encodable)
 
 
+def printable_line(text: str) -> str:
+    """Return `printable(text)` with tabs and line ends as escapes too."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def cut(text: str, limit: int) -> str:
     """Return a text cut to `limit` characters."""
     return text if len(text) <= limit else text[: limit - 3] + "..."

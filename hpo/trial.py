@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from hpo import layout
 from hpo.errors import ReportRefused
-from hpo.text import LONGEST_REASON, brief, cut, message_of, printable
+from hpo.text import LONGEST_REASON, brief, cut, message_of, printable, printable_line
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
@@ -54,7 +54,7 @@ EXTERNAL_CAUSES = frozenset({INTERRUPTED, PREEMPTED})
 # The largest step: PostgreSQL keeps it in 32 bits.
 LARGEST_STEP = 2**31 - 1
 # The longest name of a metric: MLflow's limit.
-_LONGEST_NAME = 250
+LONGEST_NAME = 250
 
 
 class Pruned(Exception):
@@ -236,7 +236,7 @@ def check_metrics(metrics: Mapping[Any, object]) -> dict[str, float]:
 
 
 def _name(key: object) -> str:
-    return cut(printable(str(key)), _LONGEST_NAME)
+    return cut(printable_line(str(key)), LONGEST_NAME)
 
 
 def _number(name: str, value: object) -> float:

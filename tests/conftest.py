@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the order of `pytest_collection_modifyitems`: xdist would begin with the groups of most tests. Let Ray's
     unclosed files be: Python finds them in whichever test then runs."""
     config.option.loadscopereorder = False
-    unclosed = "unclosed file <_io.TextIOWrapper name='/(tmp/ray|sys/fs/cgroup)/"
+    unclosed = "unclosed file <_io.TextIOWrapper name='/(tmp/hpo-|sys/fs/cgroup)"
     config.addinivalue_line("filterwarnings", f"ignore:{unclosed}:ResourceWarning")
 
 

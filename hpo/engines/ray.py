@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -35,6 +35,7 @@ from hpo.engines.ray_tune import (
 from hpo.engines.ray_worker import Place, WorkerTrainable
 from hpo.errors import EngineError, ResourceError
 from hpo.machine.environment import environment_variables
+from hpo.machine.temporary import scratch_folder
 from hpo.objective.locate import PACKAGE_FOLDER
 from hpo.oracle.oracle import Oracle
 from hpo.text import one_line
@@ -47,6 +48,10 @@ _MOST_PENDING = 16
 _POLL_SECONDS = 0.2
 # Minimum size of Ray's object store; we put nothing in it.
 _STORE_BYTES = 80 * 2**20
+# Ray's variable for the folder of its sessions, and most bytes of its path: 107 for a Unix socket, less the rest of
+# `/hpo-12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store` and a few.
+_RAY_TMPDIR = "RAY_TMPDIR"
+_LONGEST_FOLDER = 20
 _SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the runner's
     # Tune's own files are thrown away: none of them while trials run.
@@ -120,12 +125,12 @@ class RayEngine:
         settings = environment_variables(
             _SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(self._workers or _MOST_PENDING)}
         )
-        with settings, _quiet(), _own_signals(), cluster, tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        with settings, _quiet(), _own_signals(), cluster, scratch_folder(_LONGEST_FOLDER) as folder:
             self._check_room()
             failures = 0
             while True:
                 bridge = TuneBridge(oracle, self._place, self._workers, self._sharing, lambda: self._halted, own)
-                trouble = self._drive(bridge, folder)
+                trouble = self._drive(bridge, str(folder))
                 while not (trouble or oracle.no_more_jobs or bridge.stopping) and oracle.control.paused:
                     time.sleep(_POLL_SECONDS)
                 if bridge.stopping or (oracle.no_more_jobs and not trouble):
@@ -217,23 +222,39 @@ def local_ray(holds: Mapping[str, float], runtime_env: Mapping[str, Any] | None 
     if ray.is_initialized():
         yield
         return
-    with _own_signals(), _isolated_start():
+    with _session_folder():
+        with _own_signals(), _isolated_start():
+            try:
+                ray.init(
+                    address="local",  # not a cluster that this machine may be part of
+                    num_cpus=int(holds["CPU"]),
+                    num_gpus=int(holds["GPU"]),
+                    resources={name: amount for name, amount in holds.items() if name not in ("CPU", "GPU")},
+                    include_dashboard=False,
+                    object_store_memory=_STORE_BYTES,
+                    **_options(runtime_env),
+                )
+            except (OSError, ValueError, RuntimeError, RayError) as error:
+                raise ResourceError(
+                    f"Ray cannot start: {one_line(error)}; --set engine=local does without it"
+                ) from error
         try:
-            ray.init(
-                address="local",  # not a cluster that this machine may be part of
-                num_cpus=int(holds["CPU"]),
-                num_gpus=int(holds["GPU"]),
-                resources={name: amount for name, amount in holds.items() if name not in ("CPU", "GPU")},
-                include_dashboard=False,
-                object_store_memory=_STORE_BYTES,
-                **_options(runtime_env),
-            )
-        except (OSError, ValueError, RuntimeError, RayError) as error:
-            raise ResourceError(f"Ray cannot start: {one_line(error)}; --set engine=local does without it") from error
-    try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _session_folder() -> Iterator[None]:
+    """Give the Ray that is started here a folder that is removed with it, unless the user has chosen one.
+
+    Ray would use $TMPDIR, however long it is, also where it does not exist, and remove nothing.
+    """
+    if _RAY_TMPDIR in os.environ:
         yield
-    finally:
-        ray.shutdown()
+        return
+    with scratch_folder(_LONGEST_FOLDER) as folder, environment_variables({_RAY_TMPDIR: str(folder)}):
+        yield
 
 
 def _check_reachable(address: str) -> None:

@@ -21,11 +21,10 @@ from hpo.engines.gpu_sharing import Sharing
 from hpo.engines.ray_worker import JOB, LOCATION, MESSAGE, PLACE, Place
 from hpo.oracle.oracle import Oracle
 from hpo.trial import INTERRUPTED, KILLED, LOST, OUT_OF_MEMORY, PREEMPTED, Job, Outcome, Report, State
+from hpo.worker.out_of_memory import is_out_of_memory
 
-# Words in Ray's messages when a node has died, and when the host's memory is full. They are texts of its C++ side,
-# which has no classes for them.
+# Words in Ray's messages when a node has died. They are texts of its C++ side, which has no classes for them.
 _NODE_DIED = ("node has died", "node died", "node was terminated", "node is dead", "draining")
-_NO_MEMORY = ("running low on memory", "out of memory", "OutOfMemory")
 # Seconds that Ray may take to say what became of an actor that it cannot reach.
 _ACTOR_STATE_SECONDS = 30.0
 # Seconds between two questions what the cluster holds.
@@ -247,7 +246,7 @@ class TuneBridge:
         if error is None or ray_died():
             return "FAIL", PREEMPTED, "Ray ended without it"
         summary = _summary(error)
-        if any(words in str(error) for words in _NO_MEMORY):
+        if is_out_of_memory(error):
             return "PRUNED", OUT_OF_MEMORY, f"out of memory: {summary}"
         if isinstance(error, ActorUnavailableError | GetTimeoutError):
             return "FAIL", PREEMPTED, f"its node cannot be reached: {summary}"

@@ -19,10 +19,11 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from hpo.machine.temporary import short_folder
 
 PROGRAM = "nvidia-cuda-mps-control"
 PIPES = "CUDA_MPS_PIPE_DIRECTORY"
@@ -32,6 +33,8 @@ DEFAULT_PIPES = Path("/tmp/nvidia-mps")
 # A machine of many GPUs without NVIDIA's persistence daemon needs that long to get them going.
 _START_SECONDS = 30.0
 _COMMAND_SECONDS = 20.0
+# Most bytes of the path of the folder around that of its pipes.
+_LONGEST_FOLDER = 60
 # A server that cannot start is gone again within this time.
 _STAY_SECONDS = 1.0
 
@@ -80,7 +83,7 @@ def _pipes_of(folder: Path) -> Path:
     of a socket has 107 characters at most.
     """
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"hpo-mps-{os.getuid()}-{digest}"
+    return short_folder(_LONGEST_FOLDER) / f"hpo-mps-{os.getuid()}-{digest}"
 
 
 def _prepare(pipes: Path, logs: Path) -> str:

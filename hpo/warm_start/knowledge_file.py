@@ -27,7 +27,7 @@ from hpo.errors import HpoError, KeyPath, Problem, SpecError
 from hpo.machine.files import write_atomically
 from hpo.space.search_space import SearchSpace
 from hpo.spec.models import Metric
-from hpo.text import first_line, nearest, quote
+from hpo.text import first_line, nearest, printable_line, quote
 from hpo.validation import problems_in
 from hpo.warm_start.candidates import Source
 
@@ -152,7 +152,7 @@ def read(path: Path) -> list[Entry]:
         text = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in its name
         said = error.strerror if isinstance(error, OSError) else error
-        raise HpoError(f"{_printable(str(path))} cannot be read: {said}") from None
+        raise HpoError(f"{printable_line(str(path))} cannot be read: {said}") from None
     try:
         data = json.loads(text)
         deep = _deeper(data, DEEPEST)
@@ -281,7 +281,7 @@ class _Problems:
         self.found: list[Problem] = []
 
     def problem(self, keys: KeyPath, message: str) -> Problem:
-        return Problem(str(self.path), None, _printable(".".join(map(str, keys))), _printable(message))
+        return Problem(str(self.path), None, printable_line(".".join(map(str, keys))), printable_line(message))
 
     def add(self, keys: KeyPath, message: str) -> None:
         self.found.append(self.problem(keys, message))
@@ -297,10 +297,10 @@ def _entries_of(path: Path, data: Any) -> list[Entry]:
         raise HpoError(f"{path} is no knowledge file; expected one that `hpo export-knowledge` wrote")
     version = data.get("version")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise HpoError(f"{path}: version: {_printable(quote(version))} is no version; expected {VERSION}")
+        raise HpoError(f"{path}: version: {printable_line(quote(version))} is no version; expected {VERSION}")
     if version > VERSION:
         raise HpoError(
-            f"{path} has version {_printable(quote(version))} of the format, this hpo reads up to {VERSION}; "
+            f"{path} has version {printable_line(quote(version))} of the format, this hpo reads up to {VERSION}; "
             "install a newer hpo, or export it with an older one"
         )
     problems = _Problems(path)
@@ -311,7 +311,7 @@ def _entries_of(path: Path, data: Any) -> list[Entry]:
         for keys, message in problems_in(error, _FileModel):
             problems.add(keys, message)
     except UnicodeEncodeError as error:  # pydantic refuses such text without saying where it is
-        raise HpoError(f"{path} holds text that is not Unicode ({_printable(str(error))})") from None
+        raise HpoError(f"{path} holds text that is not Unicode ({printable_line(str(error))})") from None
     problems.refuse_any()
     entries = [_entry(("studies", index), study, problems) for index, study in enumerate(studies)]
     problems.refuse_any()
@@ -341,8 +341,3 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
     source = Source(study.name, space, metrics, trials)
     counts = study.trials.model_dump()
     return Entry(source, study.objective, study.group_by, counts, study.began, study.ended, study.data)
-
-
-def _printable(text: str) -> str:
-    """Escape lone surrogates and control characters, which would break or deceive a terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

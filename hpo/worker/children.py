@@ -21,7 +21,7 @@ _LOADER_NAME = "pt_data_worker"
 
 
 def die_with_parent() -> None:
-    """Ask for SIGKILL when the process that started this one dies."""
+    """Ask for SIGKILL when the process that started this one dies. It ends the rest of its group itself."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -1,20 +1,21 @@
 """Trial of this process: `hpo.current_trial()` and `hpo.report()` for programs and functions.
 
 In a worker it is the trial that is trained. In a program that a study runs as a command, it speaks to the worker over
-the Unix socket named by $HPO_SOCKET: one JSON line for a report, one JSON line back. In a script started by hand,
-outside of a study, `report` prints its JSON line.
+the Unix socket named by $HPO_SOCKET: one JSON line for a report, one JSON line back (null: go on; a Stop; or why the
+report is refused). In a script started by hand, outside of a study, `report` prints its JSON line.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 from hpo.errors import ReportRefused
 from hpo.trial import Job, ObjectiveRef, Stop, Trial
+from hpo.worker import report_socket
 
 _current: Trial | None = None
 # A study runs its trials in this process, and none of them now.
@@ -58,10 +59,10 @@ def report(step: int, **metrics: float) -> None:
     current_trial().report(step, **metrics)
 
 
-def environment(job: Job, socket_path: str) -> dict[str, str]:
+def environment(job: Job, address: str) -> dict[str, str]:
     """Return the variables that tell a command about its job; `_from_environment` reads them."""
     return {
-        "HPO_SOCKET": socket_path,
+        "HPO_SOCKET": address,
         "HPO_NUMBER": str(job.number),
         "HPO_SEED": str(job.seed),
         "HPO_ATTEMPT": str(job.attempt),
@@ -83,8 +84,8 @@ def _from_environment() -> Trial:
         metrics=(),
         attempt=int(env.get("HPO_ATTEMPT", "1")),
     )
-    path = env.get("HPO_SOCKET")
-    return Trial(job, _SocketSender(path) if path else _print)
+    address = env.get("HPO_SOCKET")
+    return Trial(job, _SocketSender(address) if address else _print)
 
 
 def _print(step: int, metrics: dict[str, float]) -> Stop | None:
@@ -93,15 +94,28 @@ def _print(step: int, metrics: dict[str, float]) -> Stop | None:
 
 
 class _SocketSender:
-    """One connection for the life of the program."""
+    """Connection to the worker, one for each process of the program: a forked rank opens its own.
 
-    def __init__(self, path: str) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(path)
-        self._file = connection.makefile("rw", encoding="utf-8")
+    Threads take turns.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._connect()
+
+    def _connect(self) -> None:
+        self._process = os.getpid()
+        # A lock that was held while this process was forked would never be free in it.
+        self._lock = threading.Lock()
+        self._file = report_socket.connect(self._address).makefile("rw", encoding="utf-8")
 
     def __call__(self, step: int, metrics: dict[str, float]) -> Stop | None:
-        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._file.flush()
-        answer: dict[str, Any] | None = json.loads(self._file.readline() or "null")
+        if self._process != os.getpid():
+            self._connect()
+        with self._lock:
+            self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+            self._file.flush()
+            answer: dict[str, Any] | None = json.loads(self._file.readline() or "null")
+        if answer and "refused" in answer:
+            raise TypeError(answer["refused"])
         return Stop(**answer) if answer else None

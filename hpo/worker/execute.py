@@ -23,10 +23,11 @@ from hpo.errors import ObjectiveError
 from hpo.machine import memory
 from hpo.objective.load import load
 from hpo.objective.locate import file_of
-from hpo.text import LONGEST_REASON, brief, cut, first_line, listing, nearest, one_line
+from hpo.text import LONGEST_REASON, brief, cut, listing, nearest, one_line, redact
 from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_metrics
 from hpo.worker import current_trial, torch_runtime
 from hpo.worker.command import CommandFailed, run_command
+from hpo.worker.out_of_memory import reason_of
 from hpo.worker.process_state import ProcessState
 from hpo.worker.reports import Reports
 
@@ -140,20 +141,16 @@ def _failure(error: BaseException, told_to_stop: bool) -> dict[str, Any]:
         return {"state": "PRUNED", "cause": trial.OBJECTIVE, "reason": Pruned(error).reason}
     if isinstance(error, ReturnedWrong):
         return _failed(trial.INVALID, str(error))
-    if isinstance(error, SystemExit):
-        return _failed(trial.EXCEPTION, f"the objective called sys.exit({brief(error.code)})", _traceback(error))
     if isinstance(error, CommandFailed):
+        if error.out_of_memory:
+            return _out_of_memory(error.out_of_memory, error.output)
         return _failed(trial.EXCEPTION, str(error), error.output)
     if isinstance(error, ObjectiveError):
         return _failed(trial.EXCEPTION, str(error), _traceback(error))
-    if torch_runtime.is_out_of_memory(error):
-        # Not a FAIL: samplers do not see those, and would walk into the same wall again.
-        return {
-            "state": "PRUNED",
-            "cause": trial.OUT_OF_MEMORY,
-            "reason": f"out of memory: {first_line(error)}",
-            "error": _traceback(error),
-        }
+    if how := reason_of(error):
+        return _out_of_memory(how, _traceback(error))
+    if isinstance(error, SystemExit):
+        return _failed(trial.EXCEPTION, f"the objective called sys.exit({brief(error.code)})", _traceback(error))
     said = f"{type(error).__name__}: {cut(one_line(error), LONGEST_REASON)}{_place(error)}"
     return _failed(trial.EXCEPTION, said, _traceback(error))
 
@@ -165,6 +162,11 @@ def _is_pruned_of_optuna(error: BaseException) -> bool:
 
 def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
+
+
+def _out_of_memory(how: str, error: str) -> dict[str, Any]:
+    # Not a FAIL: samplers do not see those, and would walk into the same wall again.
+    return {"state": "PRUNED", "cause": trial.OUT_OF_MEMORY, "reason": f"out of memory: {redact(how)}", "error": error}
 
 
 def _failed(cause: str, reason: str, error: str = "") -> dict[str, Any]:

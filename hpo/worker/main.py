@@ -18,6 +18,7 @@ from types import FrameType
 
 from hpo import layout
 from hpo.machine import memory
+from hpo.machine.temporary import sockets_of_multiprocessing
 from hpo.trial import EXCEPTION, Job, Outcome, Report, Stop
 from hpo.worker import torch_runtime
 from hpo.worker.children import adopt_orphans
@@ -96,7 +97,7 @@ def main() -> None:
     adopt_orphans()
     state = ProcessState(with_children=True)
     state.save()
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with sockets_of_multiprocessing(), contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             job, share = connection.recv()
             failures = _run_trial(job, share, driver, state)

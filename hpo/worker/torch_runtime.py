@@ -131,25 +131,3 @@ def peak_gpu_bytes() -> int:
     if torch is None or not torch.cuda.is_initialized():
         return 0
     return int(torch.cuda.max_memory_allocated())
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return True if an exception means that memory ran out.
-
-    These are Python's MemoryError, torch's OutOfMemoryError, and the RuntimeErrors by which cuBLAS, cuDNN and the CPU
-    allocator say the same.
-    """
-    if isinstance(error, MemoryError):
-        return True
-    torch = _torch()
-    if torch is None:
-        return False
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    said = (
-        "CUBLAS_STATUS_ALLOC_FAILED",
-        "CUDNN_STATUS_ALLOC_FAILED",
-        "CUDA out of memory",
-        "DefaultCPUAllocator: can't allocate memory",
-    )
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
