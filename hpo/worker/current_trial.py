@@ -115,7 +115,10 @@ class _SocketSender:
         with self._lock:
             self._file.write(json.dumps({"step": step, **metrics}) + "\n")
             self._file.flush()
-            answer: dict[str, Any] | None = json.loads(self._file.readline() or "null")
+            line = self._file.readline()
+        if not line:
+            raise ReportRefused(f"step {step} is reported to a worker that is gone, or whose trial has ended")
+        answer: dict[str, Any] | None = json.loads(line)
         if answer and "refused" in answer:
             raise TypeError(answer["refused"])
         return Stop(**answer) if answer else None

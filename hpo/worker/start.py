@@ -52,5 +52,7 @@ if __name__ == "__main__":
     importlib.import_module(sys.argv[0]).main()
 elif __name__ == "__mp_main__":
     _import_hpo()
+    # A process that the objective has started is not the one that runs the trial.
+    importlib.import_module("hpo.worker.current_trial").set_none()
     for name, folder in json.loads(os.environ.get(_PACKAGES, "{}")).items():
         importlib.import_module("hpo.objective.load").use_package(name, folder)
