@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import SpecError
-from hpo.spec.load import identity_difference, load_spec
+from hpo.spec.identity import differences
+from hpo.spec.load import load_spec
 
 GOOD = """\
 name: demo
@@ -453,4 +454,4 @@ EDITS = {
 def test_an_edited_study_is_told_by_its_differences(folder: Path, edit: str) -> None:
     before = load_spec(folder / "study.yaml").identity()
     after = load_spec(folder / "study.yaml", [edit], locate=False).identity()
-    assert identity_difference(before, after) == EDITS[edit]
+    assert differences(before, after) == EDITS[edit]

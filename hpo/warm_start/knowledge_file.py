@@ -26,6 +26,7 @@ from hpo import layout
 from hpo.errors import HpoError, KeyPath, Problem, SpecError
 from hpo.machine.files import write_atomically
 from hpo.space.search_space import SearchSpace
+from hpo.spec.identity import from_json, to_json
 from hpo.spec.models import Metric
 from hpo.text import first_line, nearest, quote
 from hpo.validation import problems_in
@@ -72,7 +73,7 @@ class Entry:
             "name": self.source.name,
             "objective": self.objective,
             "metrics": [metric.model_dump() for metric in self.source.metrics],
-            "search_space": self.source.space.data(),
+            "search_space": to_json(self.source.space.data()),
             "group_by": self.group_by,
             "trials": dict(self.counts),
             "began": self.began,
@@ -322,7 +323,7 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
     """Return the study if its parts fit together; otherwise add the problems and return None."""
     try:
         space = SearchSpace.parse(
-            study.search_space, lambda keys, message: problems.problem((*at, "search_space", *keys), message)
+            from_json(study.search_space), lambda keys, message: problems.problem((*at, "search_space", *keys), message)
         )
     except SpecError as error:
         problems.found += error.problems
