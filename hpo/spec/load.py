@@ -25,6 +25,7 @@ from hpo.spec.models import (
     StudySpec,
 )
 from hpo.spec.normalize import rewrite
+from hpo.spec.sampler_limits import refused_ranges
 from hpo.spec.yaml_document import Document, read_yaml
 from hpo.text import listing, nearest, show
 from hpo.validation import problems_in
@@ -36,8 +37,6 @@ KEYS = (
     *("red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
     *("checkpoints", "seed"),
 )
-# Beyond this many values of one parameter Optuna's GPSampler takes hundreds of megabytes, or minutes a trial.
-MOST_GP_VALUES = 10**6
 # Keys that begin so are passed over: they hold what other keys take up by aliases and merge keys.
 PARTS = "x-"
 _OLD_KEYS = {"keep_checkpoints": "checkpoints"}  # earlier versions wrote these into runs/<study>/study.yaml
@@ -269,8 +268,9 @@ class _Reader:
                 self.say(_path(parameter), message)
         if self.locate:  # a study that ran before these were refused can be read
             self.check_names(spec.space)
-            if spec.sampler.name == "gp" and valid("sampler"):
-                self.check_values(spec.space)
+            if valid("sampler", "metrics"):
+                for parameter, message in refused_ranges(spec.sampler.name, len(spec.metrics), spec.space):
+                    self.say(_path(parameter), message)
         for key in ("enqueue", "fallbacks"):
             for index, params in enumerate(getattr(spec, key) if valid(key) else ()):
                 for name, message in spec.space.translate(params)[1]:
@@ -288,17 +288,6 @@ class _Reader:
                     f"'{parameter.name}' where {parameter.condition_text} and '{other.name}' where "
                     f"{other.condition_text} (line {line}) would both be '{parameter.full_name}' in Optuna; rename one "
                     "of them, or a choice that holds a dot",
-                )
-
-    def check_values(self, space: SearchSpace) -> None:
-        """Refuse what the sampler gp cannot hold: Optuna makes a list of all values of a number with steps."""
-        for parameter in space.walk():
-            count = parameter.count
-            if parameter.kind != "fixed" and count is not None and count > MOST_GP_VALUES:
-                self.say(
-                    _path(parameter),
-                    f"'{parameter.full_name}' has {count} values, of which the sampler gp would keep a list; expected "
-                    f"at most {MOST_GP_VALUES}: give it a coarser step, a float range, or use another sampler",
                 )
 
 

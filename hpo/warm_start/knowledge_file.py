@@ -205,9 +205,9 @@ def _value(value: Any) -> Any:
             _number(part)
     elif isinstance(value, str):
         _plain_text(value)
-    elif isinstance(value, (int, float)):
-        _number(value + 0)  # a bool as the number it is
-    elif value is not None:
+    elif isinstance(value, float):
+        _number(value)
+    elif value is not None and not isinstance(value, int):
         raise ValueError(f"{quote(value)} is not a value; expected a number, text, true, false, null or weights")
     return value
 
@@ -329,6 +329,7 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
         problems.found += error.problems
         return None
     known = [parameter.name for parameter in space.walk()]
+    offered = {(one.name, value) for one in space.walk() for value in (*one.choices, one.value)}
     for index, trial in enumerate(study.best):
         here = (*at, "best", index)
         if len(trial.values) != len(study.metrics):
@@ -337,6 +338,10 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
         for name in set(trial.params).difference(known):
             message = f"is not a parameter of its search_space.{nearest(name, known)}"
             problems.add((*here, "params", name), message)
+        for name, value in trial.params.items():
+            # A choice is kept as text: any integer may be one.
+            if isinstance(value, int) and abs(value) > _WHOLE and (name, value) not in offered:
+                problems.add((*here, "params", name), f"{quote(value)} is not a finite number, nor one of its choices")
     metrics = tuple(Metric(name=metric.name, direction=metric.direction) for metric in study.metrics)
     trials = tuple((trial.number, trial.params, tuple(trial.values)) for trial in study.best)
     source = Source(study.name, space, metrics, trials)
