@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import SpecError
-from hpo.spec.load import identity_difference, load_spec
+from hpo.spec.identity import differences
+from hpo.spec.load import load_spec
 
 GOOD = """\
 name: demo
@@ -453,4 +454,53 @@ EDITS = {
 def test_an_edited_study_is_told_by_its_differences(folder: Path, edit: str) -> None:
     before = load_spec(folder / "study.yaml").identity()
     after = load_spec(folder / "study.yaml", [edit], locate=False).identity()
-    assert identity_difference(before, after) == EDITS[edit]
+    assert differences(before, after) == EDITS[edit]
+
+
+HEAD = "name: demo\nobjective: objective.py:train\nmetrics: [{name: loss, direction: minimize}]\n"
+MEETING = """\
+search_space:
+  net:
+    choices:
+      a: {b: {choices: {c: {x: {low: 0, high: 5}}, d: {}}}}
+      a.b.c: {x: {low: 0.0, high: 1.0}}
+"""
+
+
+def test_names_that_meet_in_optuna_are_refused_with_both(folder: Path) -> None:
+    """Also where one is fixed or a set of weights; a study that ran before this was refused can be read."""
+    text = HEAD + MEETING + "budget: {trials: 1}\n"
+    for x in ("{low: 0.0, high: 1.0}", "3", "{simplex: [p, q]}", "{low: 0, high: 5}"):
+        (folder / "study.yaml").write_text(text.replace("{low: 0.0, high: 1.0}", x))
+        line = text[: text.index("      a.b.c")].count("\n") + 1
+        with pytest.raises(SpecError) as caught:
+            load_spec(folder / "study.yaml")
+        place, said = (
+            f"{folder}/study.yaml:{line}: search_space.net.choices.a.b.c.x",
+            "would both be 'net.a.b.c.x' in Optuna",
+        )
+        both = f"'x' where net = a.b.c and 'x' where net = a and b = c (line {line - 1})"
+        assert str(caught.value) == f"{place}: {both} {said}; rename one of them, or a choice that holds a dot"
+        load_spec(folder / "study.yaml", locate=False)
+    (folder / "study.yaml").write_text(text.replace("a.b.c:", "a-b-c:"))
+    load_spec(folder / "study.yaml")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{low: 1, high: 9007199254740992, log: true}",
+        "{low: -9007199254740992, high: 9007199254740992}",
+        "{low: 1, high: 1000001}",
+    ],
+)
+def test_gp_over_more_values_than_optuna_can_list_is_refused(folder: Path, written: str) -> None:
+    text = HEAD + f"search_space: {{n: {written}}}\nbudget: {{trials: 1}}\n"
+    (folder / "study.yaml").write_text(text)
+    with pytest.raises(
+        SpecError, match=r"search_space\.n: 'n' has \d+ values, of which the sampler gp would keep a list"
+    ):
+        load_spec(folder / "study.yaml", ["sampler=gp"])
+    load_spec(folder / "study.yaml", ["sampler=tpe"])
+    load_spec(folder / "study.yaml", ["sampler=gp"], locate=False)
+    load_spec(folder / "study.yaml", ["sampler=gp", "search_space.n.high=1000", "search_space.n.low=1"])

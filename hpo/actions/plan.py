@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,13 +71,14 @@ class Plan:
         return asdict(self)
 
 
-def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = None) -> Plan:
+def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = None, hints: Sequence[str] = ()) -> Plan:
     """Return the plan of a checked study.
 
     Args:
         spec: The study.
         import_objective: True to import the objective too, which runs its module's code.
         runs: Folder that the results would go below; by default the usual runs folder.
+        hints: Sentences about the file, for the warnings.
 
     Raises:
         ObjectiveError: If the objective is not where the study says, or cannot be imported.
@@ -104,7 +106,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         sampler=algorithm_text(spec.sampler),
         pruner=algorithm_text(spec.pruner),
         red_flags=tuple(f"{flag.name}: {flag.words}" for flag in spec.red_flags),
-        warnings=tuple(warnings_for(spec)),
+        warnings=(*hints, *warnings_for(spec)),
         first=_first(spec),
         warm_start=_warm_start(spec, runs),
         budget=_budget(spec),

@@ -15,6 +15,7 @@ from typing import Any
 
 from hpo.analysis.formatting import label, listed, number
 from hpo.space.parameter import Parameter, same_choice
+from hpo.space.scale import at_part, log_ratio, part_of_range
 from hpo.space.search_space import SearchSpace
 from hpo.translation.catalogue import mark, tr
 
@@ -75,10 +76,8 @@ class Axis:
         if not self.binned:
             return float(cell)
         half = 0.5 if self.whole else 0.0  # the integers 5 to 8 fill 4.5 to 8.5
-        low, high, at = self.edges[cell] - half, self.edges[cell + 1] - half, float(value)
-        if self.log:
-            low, high, at = math.log(low), math.log(high), math.log(at)
-        return cell - 0.5 + (at - low) / (high - low)
+        low, high = self.edges[cell] - half, self.edges[cell + 1] - half
+        return cell - 0.5 + part_of_range(value, low, high, self.log)
 
 
 def varies(parameter: Parameter) -> bool:
@@ -139,11 +138,19 @@ def _binned(name: str, parameters: Sequence[Parameter]) -> Axis:
         firsts = sorted({round(edge) for edge in _spaced(low, high + 1, log)})
         pairs = itertools.pairwise(firsts)
         labels = tuple(str(a) if b - a == 1 else _span(str(a), str(b - 1)) for a, b in pairs)
-        return Axis(name, labels, edges=tuple(float(edge) for edge in firsts), log=log, whole=True)
-    edges = _spaced(low, high, log)
-    texts = [number(edge, 3) for edge in edges]
-    labels = tuple(_span(a, b) for a, b in itertools.pairwise(texts))
+        return Axis(name, labels, edges=tuple(firsts), log=log, whole=True)
+    edges = tuple(sorted(set(_spaced(low, high, log))))  # few doubles lie between the ends of a narrow range
+    labels = tuple(_span(a, b) for a, b in itertools.pairwise(edge_texts(edges)))
     return Axis(name, labels, edges=edges, log=log)
+
+
+def edge_texts(edges: Sequence[float]) -> list[str]:
+    """Return the edges of bins in three digits, or in as many as tell them apart."""
+    for digits in range(3, 16):
+        texts = [number(edge, digits) for edge in edges]
+        if len(set(texts)) == len(texts):
+            return texts
+    return list(map(repr, edges))
 
 
 def _span(low: str, high: str) -> str:
@@ -152,11 +159,10 @@ def _span(low: str, high: str) -> str:
 
 def _spaced(low: float, high: float, log: bool) -> tuple[float, ...]:
     if log:  # about two bins a decade
-        bins = min(6, max(3, round(2 * math.log10(high / low))))
-        inner = [low * (high / low) ** (k / bins) for k in range(1, bins)]
+        bins = min(6, max(3, round(2 * log_ratio(high, low) / math.log(10))))
     else:
-        inner = [low + (high - low) * k / LINEAR_BINS for k in range(1, LINEAR_BINS)]
-    return (low, *inner, high)
+        bins = LINEAR_BINS
+    return (low, *(at_part(k / bins, low, high, log) for k in range(1, bins)), high)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def label(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {label(part)}" for key, part in value.items())
+        return ", ".join(f"{label(key)} {label(part)}" for key, part in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(label(part) for part in value)
     return str(value)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hpo.analysis.axes import Axis, axis_of, in_order, searched
+from hpo.analysis.axes import Axis, axis_of, edge_texts, in_order, searched
 from hpo.analysis.cache import cached_per_study
-from hpo.analysis.formatting import label, number
+from hpo.analysis.formatting import label
 from hpo.analysis.groups import ALL_TRIALS, Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.red_flags import flag_counts
@@ -262,8 +262,8 @@ def region_label(axis: Axis, region: Region) -> str:
         return f"{axis.name} {axis.labels[first]}"
     below = first == 0
     if axis.binned:
-        edge = axis.edges[last + 1 if below else first]
-        text = str(round(edge)) if axis.whole else number(edge, 3)
+        edge = last + 1 if below else first
+        text = str(round(axis.edges[edge])) if axis.whole else edge_texts(axis.edges)[edge]
         return f"{axis.name} {'<' if below else '≥'} {text}"
     return f"{axis.name} {'≤' if below else '≥'} {label(axis.values[last if below else first])}"
 

@@ -43,10 +43,11 @@ def check(
     The objective is located. It is imported only with --import.
     """
     from hpo.actions.plan import plan
-    from hpo.spec.load import load_spec
+    from hpo.spec.load import load_with_hints
 
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
-    found = plan(load_spec(study, settings), import_objective, runs)
+    spec, hints = load_with_hints(study, settings)
+    found = plan(spec, import_objective, runs, hints)
     if as_json:
         emit(found.data())
     else:

@@ -20,7 +20,8 @@ from hpo.cluster.jobs import Job, active_jobs, jobs_of, record_job
 from hpo.cluster.script import Script, write
 from hpo.control.requests import read_steering
 from hpo.errors import HpoError, InvalidJobRequest, StudyChanged
-from hpo.spec.load import identity_difference, load_spec
+from hpo.spec import identity
+from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
 from hpo.storage.driver_lock import driver_of
@@ -168,7 +169,7 @@ def _refuse_changes(spec: StudySpec, runs: Path) -> None:
     except HpoError:
         return  # a new study, or one whose storage is not seen from here
     recorded = stored.user_attrs.get(trial_attributes.IDENTITY)
-    changes = identity_difference(recorded, spec.identity()) if recorded else []
+    changes = identity.changes(recorded, spec.identity()) if recorded else []
     if changes and stored.get_trials(deepcopy=False):
         raise StudyChanged(
             f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  "

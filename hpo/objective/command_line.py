@@ -19,7 +19,7 @@ from typing import Any
 from hpo.errors import KeyPath, ObjectiveError
 from hpo.objective.locate import PYTHON, locate, nearest_file
 from hpo.space.search_space import SearchSpace
-from hpo.text import listing, nearest
+from hpo.text import label, listing, nearest
 from hpo.trial import ObjectiveRef
 
 RESERVED = ("seed", "number", "directory", "constants")
@@ -120,9 +120,9 @@ def _placeholder_problem(name: str, space: SearchSpace, constants: Mapping[str, 
 def _constant_names(constants: Mapping[str, Any], prefix: str = "") -> list[str]:
     names = []
     for key, value in constants.items():
-        names.append(f"{prefix}{key}")
+        names.append(f"{prefix}{label(key)}")
         if isinstance(value, Mapping):
-            names += _constant_names(value, f"{prefix}{key}.")
+            names += _constant_names(value, f"{prefix}{label(key)}.")
     return names
 
 
@@ -134,7 +134,8 @@ def _lookup(name: str, values: Mapping[str, Any], constants: Mapping[str, Any]) 
     for part in name.split("."):
         if not isinstance(found, Mapping):
             raise KeyError(name)
-        found = found[part]
+        keys = {label(key): key for key in found}  # a key may be a number
+        found = found[keys[part]]
     return found
 
 

@@ -8,7 +8,7 @@ import optuna
 
 from hpo.errors import StudyChanged
 from hpo.search.samplers import make_pruner, make_sampler
-from hpo.spec.load import identity_difference
+from hpo.spec import identity
 from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
 
@@ -34,28 +34,29 @@ def open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna.
 
 
 def _check_identity(spec: StudySpec, study: optuna.Study, has_trials: bool) -> None:
-    identity = spec.identity()
     recorded = study.user_attrs.get(trial_attributes.IDENTITY)
-    if recorded == identity:
+    own = identity.to_json(spec.identity())
+    if has_trials and recorded is None:
+        raise StudyChanged(
+            f"the storage already holds a study '{spec.name}' that hpo did not make; choose another name with "
+            f"--new-name, for example --new-name {spec.name}-2"
+        )
+    if has_trials and (changes := identity.changes(recorded, spec.identity())):
+        raise StudyChanged(_changed(spec, changes))
+    if repr(recorded) == repr(own):
         return
-    if has_trials:
-        raise StudyChanged(_changed(spec, recorded, identity))
-    study.set_user_attr(trial_attributes.IDENTITY, identity)
+    # Also of a study that has trials: an earlier version of hpo did not tell a key `true` from the text 'true'.
+    study.set_user_attr(trial_attributes.IDENTITY, own)
     with warnings.catch_warnings():
         # Experimental in Optuna since 3.2; optuna-dashboard shows the names.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([metric.name for metric in spec.metrics])
 
 
-def _changed(spec: StudySpec, recorded: dict[str, object] | None, identity: dict[str, object]) -> str:
-    if recorded is None:
-        return (
-            f"the storage already holds a study '{spec.name}' that hpo did not make; choose another name with "
-            f"--new-name, for example --new-name {spec.name}-2"
-        )
-    changes = "\n  ".join(identity_difference(recorded, identity))
+def _changed(spec: StudySpec, changes: list[str]) -> str:
+    listed = "\n  ".join(changes)
     return (
-        f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  {changes}\n"
+        f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  {listed}\n"
         "Trials of two different searches cannot be compared. Undo the change, or start a study of its own with "
         f"--new-name {spec.name}-2. (Budget, workers, engine, sampler and pruner may change.)"
     )

@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
+from hpo.space.search_space import Cell
 from hpo.spec.models import StudySpec
 from hpo.storage import history
 from hpo.storage.trial_attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START, requeued
@@ -36,7 +37,8 @@ class Queue:
         self._spec = spec
         self._study = study
         self._fallbacks: list[tuple[int, dict[str, Any]]] = []
-        self._cells: Iterator[dict[str, Any]] | None = None
+        self._cells: Iterator[dict[str, Any]] | None = None  # of a grid
+        self._tried: set[Cell | None] = set()  # cells of the grid
 
     def load(self, trials: list[FrozenTrial], directory: Path) -> None:
         """Take up what earlier runs have left, and queue what study.yaml enqueues.
@@ -47,7 +49,10 @@ class Queue:
         """
         self._resume_warm_start(trials, directory)
         self.waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-        self._cells = self._cells_left(trials) if self._spec.sampler.name == "grid" else None
+        if self._spec.sampler.name == "grid":
+            space = self._spec.space
+            self._tried = {space.cell_of({**t.system_attrs.get("fixed_params", {}), **t.params}) for t in trials}
+            self._cells = self._cells_left({})
         self._fallbacks = self._fallbacks_left(trials)
         self._enqueue_from_spec(trials)
 
@@ -58,6 +63,10 @@ class Queue:
             params: values by Optuna's names. The sampler draws those left out.
             origin: where it came from (`trial_attributes.ORIGIN`).
         """
+        if self._cells is not None:
+            if self._spec.space.cell_of(params) is None:  # the rest is not drawn, for that could repeat a cell
+                params = next(self._cells_left(params), params)
+            self._tried.add(self._spec.space.cell_of(params))
         self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: dict(origin)})
         self.waiting += 1
 
@@ -129,11 +138,12 @@ class Queue:
         self.save_warm_start()
 
     def _enqueue_from_spec(self, trials: list[FrozenTrial]) -> None:
-        """Queue the YAML's `enqueue` entries that no earlier run queued."""
+        """Queue the YAML's `enqueue` entries that no earlier run queued, and that the grid has not tried."""
         known = {_key(t.system_attrs.get("fixed_params")) for t in trials if _source(t) == ENQUEUE}
         for params in self._spec.enqueue:
             fixed = self._spec.space.to_optuna(params)
-            if _key(fixed) not in known:
+            done = _key(fixed) in known if self._cells is None else next(self._cells_left(fixed), None) is None
+            if not done:
                 self.enqueue(fixed, {"source": ENQUEUE})
 
     def _fallbacks_left(self, trials: Iterable[FrozenTrial]) -> list[tuple[int, dict[str, Any]]]:
@@ -141,11 +151,10 @@ class Queue:
         fallbacks = [(index, self._spec.space.to_optuna(params)) for index, params in enumerate(self._spec.fallbacks)]
         return [fallback for fallback in fallbacks if fallback[0] not in used]
 
-    def _cells_left(self, trials: Iterable[FrozenTrial]) -> Iterator[dict[str, Any]]:
-        """The grid's cells that no trial has tried, enqueued configurations included."""
-        tried = {_key(trial.params or trial.system_attrs.get("fixed_params")) for trial in trials}
-        enqueued = {_key(self._spec.space.to_optuna(params)) for params in self._spec.enqueue}
-        return (cell for cell in self._spec.space.grid() if _key(cell) not in tried | enqueued)
+    def _cells_left(self, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The grid's cells with the `fixed` values that no trial has tried, and that do not wait."""
+        space = self._spec.space
+        return (cell for cell in space.grid(fixed) if space.cell_of(cell) not in self._tried)
 
 
 def _key(params: Mapping[str, Any] | None) -> str:

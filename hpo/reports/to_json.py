@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hpo.analysis.records import TrialRecord
+from hpo.text import label
 
 
 def to_plain_data(value: Any) -> Any:
@@ -25,7 +26,7 @@ def to_plain_data(value: Any) -> Any:
     if hasattr(value, "model_dump"):  # of pydantic
         return to_plain_data(value.model_dump())
     if isinstance(value, Mapping):
-        return {str(key): to_plain_data(part) for key, part in value.items()}
+        return {label(key): to_plain_data(part) for key, part in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_plain_data(part) for part in value]
     if hasattr(value, "tolist"):  # NumPy's arrays and numbers

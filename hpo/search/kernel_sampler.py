@@ -8,6 +8,8 @@ Of some candidates the one with the best estimated rank is taken. Half of the ca
 mutations of the best trials. The estimate is the mean of the ranks of all trials, weighted by a Gaussian kernel of the
 distance (Nadaraya, "On estimating regression", 1964; Watson, "Smooth regression analysis", 1964). Ranks make it
 independent of the scale of the metric and of outliers. It was chosen on recorded trainings: `benchmarks/policies.py`.
+
+A configuration that a trial has, finished or not, is proposed again only when no other is left.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,12 +26,14 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.space.encoding import Points, UnitCubeEncoder
-from hpo.space.search_space import SearchSpace
+from hpo.space.search_space import Cell, SearchSpace
 
 # The part of the trials that are parents, and their least number.
 PARENTS, FEWEST_PARENTS = 0.05, 4
 # The kernel's standard deviation in a cube of d dimensions is this times the root of d, since distances grow with it.
 BANDWIDTH = 0.055
+# Draws in search of a configuration that no trial has; and the most that are compared where draws find none.
+DRAWS, MOST_LEFT = 100, 1000
 # Least weight of a trial. A candidate far from all trials gets the mean of all ranks.
 FLOOR = 1e-12
 
@@ -78,29 +83,36 @@ class KernelSampler(optuna.samplers.BaseSampler):
             # Optuna warns of an argument that its authors recommend for conditional spaces.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._joint = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+        self._size = self._space.grid_size()
+        self._cells: dict[int, Cell | None] = {}  # of finished trials
         self._points: dict[int, Points] = {}
         self._costs: dict[int, float] = {}  # of finished trials
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the distributions of all parameters."""
         if len(study.directions) > 1:
-            return self._joint.infer_relative_search_space(study, trial)
+            inferred = self._joint.infer_relative_search_space(study, trial)
+            return inferred if self._size is None else self._cube.distributions
         return self._cube.distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the parameters of a new trial."""
-        if len(study.directions) > 1:
-            return self._joint.sample_relative(study, trial, search_space)
         fixed = trial.system_attrs.get("fixed_params", {})
+        if len(study.directions) > 1:
+            proposed = self._joint.sample_relative(study, trial, search_space)
+            if self._size is None:
+                return proposed
+            return self._untried(study, trial, fixed, [self._candidate({**proposed, **fixed})])[0]
         known = self._known(study)
         if len(known) < self._startup or self._rng.random() < self._random_fraction:
-            return self._candidate(fixed)
+            return self._untried(study, trial, fixed, [self._candidate(fixed)])[0]
         parents = known[: max(FEWEST_PARENTS, int(PARENTS * len(known)))]
         half = self._candidates // 2
         candidates = [self._candidate(fixed) for _ in range(self._candidates - half)]
         candidates += [self._candidate(fixed, self._rng.choice(parents).params) for _ in range(half)]
+        candidates = self._untried(study, trial, fixed, candidates)
         return candidates[self._most_promising(candidates, known)]
 
     def sample_independent(
@@ -131,6 +143,42 @@ class KernelSampler(optuna.samplers.BaseSampler):
             return self._cube.value(name, at)
 
         return self._space.assemble(value_of, self._rng)
+
+    def _untried(
+        self, study: optuna.Study, trial: FrozenTrial, fixed: Mapping[str, Any], candidates: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Return the candidates that no other trial has; if it has them all, others; if there are none, the candidates.
+
+        Nothing is chosen where all is `fixed`, as in a retry or an enqueued configuration.
+        """
+        if self._space.cell_of(fixed) is not None:
+            return candidates
+        tried = self._tried(study, trial.number)
+        untried = [one for one in candidates if self._space.cell_of(one) not in tried]
+        if untried or (self._size is not None and len(tried) >= self._size):
+            return untried or candidates
+        drawn = (self._candidate(fixed) for _ in range(DRAWS))
+        untried = [one for one in drawn if self._space.cell_of(one) not in tried]
+        if not untried and self._size is not None:
+            left = (cell for cell in self._space.grid(fixed) if self._space.cell_of(cell) not in tried)
+            untried = list(islice(left, MOST_LEFT))
+            self._rng.shuffle(untried)
+        return untried or candidates
+
+    def _tried(self, study: optuna.Study, number: int) -> set[Cell | None]:
+        """Return what other trials have tried, try now, or wait to try."""
+        tried = set()
+        for trial in study.get_trials(deepcopy=False):
+            if trial.number == number:
+                continue
+            if trial.number not in self._cells:
+                cell = self._space.cell_of({**trial.system_attrs.get("fixed_params", {}), **trial.params})
+                if not trial.state.is_finished():
+                    tried.add(cell)
+                    continue
+                self._cells[trial.number] = cell
+            tried.add(self._cells[trial.number])
+        return tried - {None}
 
     def _most_promising(self, candidates: list[dict[str, Any]], known: list[FrozenTrial]) -> int:
         points = np.array([self._cube.point(candidate) for candidate in candidates])

@@ -122,6 +122,11 @@ def _sampler_and_budget(spec: StudySpec) -> list[str]:
             found.append(f"the grid has {cells} cells, the budget ends after {trials}")
     if trials is None:
         return found
+    size = spec.space.grid_size()
+    if sampler != "grid" and size is not None and size < trials:
+        each = "tries each once, then again" if sampler == "kernel" else "repeats some before it has tried all,"
+        sizes = f"the space has {size} configuration{'s' * (size != 1)}, the budget {trials} trials"
+        found.append(f"{sizes}: sampler {sampler} {each} with other seeds; sampler grid tries each once and ends")
     startup = {"kernel": 16, "tpe": 10, "gp": 10, "cmaes": 1}.get(sampler)
     if startup is not None:
         startup = _option(spec.sampler, "n_startup_trials", startup)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.space.scale import at_part, part_of_range
 from hpo.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
@@ -78,12 +79,12 @@ class UnitCubeEncoder:
 
         distribution = self.distributions[name]
         assert isinstance(distribution, (FloatDistribution, IntDistribution))
-        low, high = float(distribution.low), float(distribution.high)
+        low, high, step = distribution.low, distribution.high, distribution.step
         at = min(max(at, 0.0), 1.0)
-        value = float(np.exp(np.log(low) + at * np.log(high / low))) if distribution.log else low + at * (high - low)
-        if distribution.step is not None:
-            value = low + round((value - low) / distribution.step) * distribution.step
-        value = min(max(value, low), high)
+        if step is None or distribution.log:
+            value = at_part(at, low, high, distribution.log)
+        else:  # counted in steps, for the product of a double and a large integer is not exact
+            value = min(low + round(at * ((high - low) / step)) * step, high)
         return round(value) if isinstance(distribution, IntDistribution) else value
 
 
@@ -93,7 +94,4 @@ def _coordinate(distribution: BaseDistribution, value: Any) -> float:
     if isinstance(distribution, CategoricalDistribution):
         return float(distribution.to_internal_repr(value))
     assert isinstance(distribution, (FloatDistribution, IntDistribution))
-    low, high = float(distribution.low), float(distribution.high)
-    if distribution.log:
-        return float(np.log(value / low) / np.log(high / low))
-    return (float(value) - low) / (high - low)
+    return part_of_range(value, distribution.low, distribution.high, distribution.log)

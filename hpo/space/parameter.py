@@ -96,6 +96,17 @@ class Parameter:
             return int(self.low + index * int(self.step or 1))
         return float(Decimal(str(self.low)) + index * Decimal(str(self.step)))
 
+    def index_of(self, value: Any) -> int | None:
+        """Return the index of one of the `count` values; None if it is no choice of a categorical.
+
+        0.3 and the 0.30000000000000004 that steps of 0.1 lead to have one index, and so have 8 and 8.0.
+        """
+        if self.kind == "categorical":
+            return next((index for index, choice in enumerate(self.choices) if same_choice(choice, value)), None)
+        if self.kind == "int":
+            return int(value - self.low) // int(self.step or 1)
+        return round(float(value - self.low) / (self.step or 1))
+
     def from_optuna(self, value: Any) -> Any:
         """Return Optuna's value as the objective gets it: 0.3 for the 0.30000000000000004 of a step 0.1."""
         if self.kind == "float" and self.step is not None:

@@ -218,7 +218,11 @@ class _Parser:
             return
         low_, high_, step_ = Decimal(str(low)), Decimal(str(high)), Decimal(str(step))
         whole = (high_ - low_) / step_
-        if isinstance(low + high + step, float) and max(whole, abs(low_) / step_) > _MOST_STEPS:
+        if isinstance(low + high + step, int) and step > 1 and high - low > _LARGEST:
+            self.say(
+                path, f"step is {step}, in a range of more than 2**53 integers, in which Optuna cannot count steps"
+            )
+        elif isinstance(low + high + step, float) and max(whole, abs(low_) / step_) > _MOST_STEPS:
             most = f"expected at most {_MOST_STEPS} steps, or none"
             self.say(path, f"step is {step}, too fine for {low} to {high}; {most}")
         elif step_ > high_ - low_:

@@ -8,19 +8,23 @@ Optuna (`weights.0`, ...) and a dict for the objective. A fixed parameter is not
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hpo.space.parameter import Parameter, break_stick, join_stick
 from hpo.space.parse import Locate, parse
+from hpo.space.scale import at_part
 from hpo.text import nearest
 
 if TYPE_CHECKING:
     import optuna
+
+
+# Optuna's names of the active parameters, each with the index of its value, or the value of one that has any number.
+Cell = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -162,17 +166,39 @@ class SearchSpace:
         """Return the number of cells of `grid`; None if the space cannot be enumerated."""
         return None if self.not_enumerable() else _size(self.parameters)
 
-    def grid(self) -> Iterator[dict[str, Any]]:
+    def grid(self, fixed: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Return every cell once, as Optuna's parameters, the last parameter varying fastest.
 
         Conditional parameters are in those cells only in which they are active.
+
+        Args:
+            fixed: values by Optuna's names; only cells that have them are returned.
 
         Raises:
             ValueError: the space cannot be enumerated.
         """
         if problems := self.grid_problems():
             raise ValueError("; ".join(problems))
-        return _cells(self.parameters)
+        return _cells(self.parameters, fixed or {})
+
+    def cell_of(self, optuna_params: Mapping[str, Any]) -> Cell | None:
+        """Return what tells a configuration from others; None if an active parameter is missing.
+
+        Values that rounding has moved off their step, or JSON from 8 to 8.0, make no other configuration.
+        """
+        found: list[tuple[str, Any]] = []
+        waiting = list(self.parameters)
+        while waiting:
+            parameter = waiting.pop()
+            for name in parameter.optuna_names:
+                if name not in optuna_params:
+                    return None
+                value = optuna_params[name]
+                index = value if parameter.count is None else parameter.index_of(value)
+                found.append((name, index))
+                if parameter.kind == "categorical" and index is not None:
+                    waiting += parameter.children.get(parameter.choices[index], ())
+        return tuple(found)
 
     def sample(self, rng: random.Random) -> dict[str, Any]:
         """Return one uniform draw as Optuna's parameters, for a look at the space without a study."""
@@ -262,7 +288,7 @@ def _draw(parameter: Parameter, rng: random.Random) -> Any:
     if parameter.log:
         # An integer owns the half unit on either side of it, as in Optuna.
         half = 0.5 if parameter.kind == "int" else 0.0
-        value = math.exp(rng.uniform(math.log(low - half), math.log(high + half)))
+        value = at_part(rng.random(), low - half, high + half, log=True)
         return min(max(round(value) if parameter.kind == "int" else value, low), high)
     if parameter.count is not None:
         return parameter.value_at(rng.randrange(parameter.count))
@@ -279,25 +305,32 @@ def _size(parameters: Sequence[Parameter]) -> int:
     return total
 
 
-def _cells(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
+def _cells(parameters: Sequence[Parameter], fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if not parameters:
         yield {}
         return
-    for option in _options(parameters[0]):
-        for rest in _cells(parameters[1:]):
+    for option in _options(parameters[0], fixed):
+        for rest in _cells(parameters[1:], fixed):
             yield option | rest
 
 
-def _options(parameter: Parameter) -> Iterator[dict[str, Any]]:
+def _options(parameter: Parameter, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    name = parameter.full_name
     if parameter.kind == "fixed":
         yield {}
-    elif parameter.kind == "categorical":
-        for choice in parameter.choices:
-            for cell in _cells(parameter.children.get(choice, ())):
-                yield {parameter.full_name: choice, **cell}
-    else:
-        for index in range(parameter.count or 0):
-            yield {parameter.full_name: parameter.value_at(index)}
+        return
+    indices: Iterable[int | None] = range(parameter.count or 0)
+    if name in fixed:
+        indices = [parameter.index_of(fixed[name])]
+    for index in indices:
+        if index is None:
+            continue
+        if parameter.kind == "categorical":
+            choice = parameter.choices[index]
+            for cell in _cells(parameter.children.get(choice, ()), fixed):
+                yield {name: choice, **cell}
+        else:
+            yield {name: parameter.value_at(index)}
 
 
 def _data(parameter: Parameter) -> Any:

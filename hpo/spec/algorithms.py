@@ -182,8 +182,10 @@ def _own_problems(role: Role, cls: type, name: str, options: Mapping[str, Any]) 
     except ValidationError as error:
         problems += [(dotted(path), message) for path, message in problems_in(error, model)]
     if not problems and name in names(role) and name not in _HEAVY:
+        # With a seed, as it will have one: without, Optuna's QMCSampler warns.
+        seed = {"seed": 0} if "seed" in _parameters(cls) else {}
         try:
-            build(role, name, options)
+            build(role, name, {**options, **seed})
         except (ValueError, TypeError) as error:
             problems.append(("name", f"'{name}' refuses its options: {error}"))
     return problems

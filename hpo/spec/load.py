@@ -1,4 +1,4 @@
-"""Reading of study.yaml with all its mistakes at once, and the difference between two studies."""
+"""Reading of study.yaml with all its mistakes at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from hpo.errors import KeyPath, ObjectiveError, Problem, SpecError
 from hpo.objective import command_line, locate
+from hpo.space.parameter import Parameter
 from hpo.space.search_space import SearchSpace
 from hpo.spec import algorithms, includes, overrides
+from hpo.spec.hints import hints
 from hpo.spec.models import (
     Budget,
     Component,
@@ -23,17 +25,20 @@ from hpo.spec.models import (
     StudySpec,
 )
 from hpo.spec.normalize import rewrite
+from hpo.spec.sampler_limits import refused_ranges
 from hpo.spec.yaml_document import Document, read_yaml
 from hpo.text import listing, nearest, show
 from hpo.validation import problems_in
 
-__all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "identity_difference", "load_spec"]
+__all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "load_spec", "load_with_hints"]
 
 KEYS = (
     *("name", "objective", "command", "root", "metrics", "group_by", "search_space", "constants", "sampler", "pruner"),
     *("red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
     *("checkpoints", "seed"),
 )
+# Keys that begin so are passed over: they hold what other keys take up by aliases and merge keys.
+PARTS = "x-"
 _OLD_KEYS = {"keep_checkpoints": "checkpoints"}  # earlier versions wrote these into runs/<study>/study.yaml
 # These take the place of what is wrong, so that the rest of the file is checked too.
 _STAND_INS: dict[str, Any] = {
@@ -58,6 +63,16 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, lo
         SpecError: with every problem: file, line, key, what was given and what is expected.
     """
     return _Reader(find_study_file(path), locate).read(overrides)
+
+
+def load_with_hints(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> tuple[StudySpec, tuple[str, ...]]:
+    """Return what `load_spec` returns, and sentences about what may not be meant as it is written.
+
+    Raises:
+        SpecError: as `load_spec`.
+    """
+    reader = _Reader(find_study_file(path), True)
+    return reader.read(overrides), tuple(hints(reader.document))
 
 
 def find_study_file(path: str | os.PathLike[str]) -> Path:
@@ -101,8 +116,11 @@ class _Reader:
                 self.document.data.setdefault(new, self.document.data.pop(old))
         data = {key: value for key, value in self.document.data.items() if value is not None}
         for key in self.document.data:
-            if key not in KEYS:
-                self.say((key,), f"is not a key of a study; expected {listing(KEYS, 20)}.{nearest(key, KEYS)}")
+            if key not in KEYS and not str(key).startswith(PARTS):
+                hint = nearest(key, KEYS)
+                if not hint and isinstance(self.document.data[key], dict):
+                    hint = f" A part that others merge (<<: *name) may stand below a key such as {PARTS}{key}"
+                self.say((key,), f"is not a key of a study; expected {listing(KEYS, 20)}.{hint}")
         bad = {problem.key.partition(".")[0] for problem in self.problems} & set(KEYS)
         values = {key: data[key] for key in KEYS if key in data and key != "search_space"}
         values["space"] = self.read_space(data, bad)
@@ -249,38 +267,33 @@ class _Reader:
                 )
         if spec.sampler.name == "grid" and valid("sampler"):
             for parameter, message in spec.space.not_enumerable():
-                above = [part for name, choice in parameter.condition for part in (name, "choices", choice)]
-                self.say(("search_space", *above, parameter.name), message)
+                self.say(_path(parameter), message)
+        if self.locate:  # a study that ran before these were refused can be read
+            self.check_names(spec.space)
+            if valid("sampler", "metrics"):
+                for parameter, message in refused_ranges(spec.sampler.name, len(spec.metrics), spec.space):
+                    self.say(_path(parameter), message)
         for key in ("enqueue", "fallbacks"):
             for index, params in enumerate(getattr(spec, key) if valid(key) else ()):
                 for name, message in spec.space.translate(params)[1]:
                     self.say((key, index, name), message)
 
+    def check_names(self, space: SearchSpace) -> None:
+        """Refuse two parameters that would have one name in Optuna, where choices are joined by dots."""
+        known: dict[str, Parameter] = {}
+        for parameter in space.walk():
+            other = known.setdefault(parameter.full_name, parameter)
+            if other is not parameter:
+                line = self.document.place(_path(other)).line
+                self.say(
+                    _path(parameter),
+                    f"'{parameter.name}' where {parameter.condition_text} and '{other.name}' where "
+                    f"{other.condition_text} (line {line}) would both be '{parameter.full_name}' in Optuna; rename one "
+                    "of them, or a choice that holds a dot",
+                )
 
-def identity_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each difference of two `StudySpec.identity()`: `search_space.lr.high was 0.1, is 0.5`.
 
-    The order of choices counts, for Optuna stores a choice by its index.
-    """
-    return _difference((), old, new)
-
-
-def _difference(path: KeyPath, old: Any, new: Any) -> list[str]:
-    name = ".".join(str(part) for part in path)
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        if path[-1:] == ("choices",) and list(map(show, old)) != list(map(show, new)):
-            return [f"{name} was [{listing(old)}], is [{listing(new)}]"]
-        found = []
-        for key in [*old, *(key for key in new if key not in old)]:
-            here = ".".join(str(part) for part in (*path, key))
-            if key not in new:
-                found.append(f"{here} was {show(old[key])}, is gone")
-            elif key not in old:
-                found.append(f"{here} was not there, is {show(new[key])}")
-            else:
-                found += _difference((*path, key), old[key], new[key])
-        return found
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and path == ("metrics",):
-        return [line for i, (a, b) in enumerate(zip(old, new, strict=True)) for line in _difference((*path, i), a, b)]
-    # repr tells 1 from 1.0 and from True, and calls two NaN the same.
-    return [] if repr(old) == repr(new) else [f"{name} was {show(old)}, is {show(new)}"]
+def _path(parameter: Parameter) -> KeyPath:
+    """Return the keys from the root of a study down to a parameter."""
+    above = [part for name, choice in parameter.condition for part in (name, "choices", choice)]
+    return ("search_space", *above, parameter.name)

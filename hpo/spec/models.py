@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from hpo.red_flags.definitions import DEFAULT as NON_FINITE
 from hpo.red_flags.definitions import RedFlag
 from hpo.space.search_space import SearchSpace
+from hpo.spec.plain_data import plain_data
 from hpo.spec.yaml_document import dump
 from hpo.text import redact
 from hpo.trial import ObjectiveRef
@@ -23,6 +24,7 @@ Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[int, Field(strict=True, ge=0)]
 Amount = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Plain = Annotated[dict[str, Any], AfterValidator(plain_data)]
 
 
 def _gpus(given: object) -> object:
@@ -229,12 +231,12 @@ class StudySpec(_Model):
     ]
     group_by: Text | None = None
     space: SearchSpace
-    constants: dict[str, Any] = {}
+    constants: Plain = {}
     sampler: Component = KERNEL
     pruner: Component = HALVING
     red_flags: tuple[RedFlag, ...] = NON_FINITE
-    enqueue: tuple[dict[str, Any], ...] = ()
-    fallbacks: tuple[dict[str, Any], ...] = ()
+    enqueue: tuple[Plain, ...] = ()
+    fallbacks: tuple[Plain, ...] = ()
     warm_start: WarmStartSpec | None = None
     budget: Annotated[Budget, Field(description="a mapping that says when to stop, such as {trials: 50} or {hours: 8}")]
     engine: EngineSpec = EngineSpec()
@@ -247,7 +249,8 @@ class StudySpec(_Model):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StudySpec):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in StudySpec.model_fields if name != "source")
+        pairs = ((getattr(self, name), getattr(other, name)) for name in StudySpec.model_fields if name != "source")
+        return all(mine == theirs or repr(mine) == repr(theirs) for mine, theirs in pairs)  # NaN is not equal to NaN
 
     __hash__ = None  # type: ignore[assignment]  # it holds dicts
 
@@ -266,7 +269,7 @@ class StudySpec(_Model):
         return self.budget.trials
 
     def identity(self) -> dict[str, Any]:
-        """Return what may not change once the study has trials, as plain data for `identity_difference`."""
+        """Return what may not change once the study has trials, as plain data (see `hpo.spec.identity`)."""
         return {
             "search_space": self.space.data(),
             "metrics": [metric.model_dump() for metric in self.metrics],

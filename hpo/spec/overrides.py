@@ -15,7 +15,7 @@ from hpo.text import label, listing, nearest, quote
 SPACE: KeyPath = ("search_space",)
 _NAMED = ("sampler", "pruner", "engine")
 
-Override = tuple[KeyPath, Any]
+Override = tuple[KeyPath, Document]
 
 
 def parse_overrides(texts: Sequence[str], document: Document) -> list[Override]:
@@ -37,7 +37,7 @@ def _parse(text: str, document: Document) -> Override | None:
     if value.problems:
         document.problems.extend(Problem(p.file, None, "", f"{p.message}, in '{text}'") for p in value.problems)
         return None
-    return tuple(key.split(".")), value.data
+    return tuple(key.split(".")), value
 
 
 def apply(document: Document, override: Override) -> None:
@@ -65,11 +65,12 @@ def apply(document: Document, override: Override) -> None:
             return
         path = (*path, here)
         if last:
-            target[here] = value
+            target[here] = value.data
         else:
             target = target[here]
     document.places = {kept: place for kept, place in document.places.items() if kept[: len(path)] != path}
-    document.places[path] = Place(f"--set {dotted(keys)}")
+    option = f"--set {dotted(keys)}"
+    document.places |= {(*path, *below): Place(option, None, place.yaml_1_1) for below, place in value.places.items()}
 
 
 def _refused(target: Mapping[Any, Any], path: KeyPath, key: str, last: bool) -> str:

@@ -1,7 +1,8 @@
 """YAML that is read safely, with the file and line of every key kept.
 
-Scalars are those of YAML 1.2: `1e-4` is a float; `on`, `yes` and `2020-01-01` are text. Duplicate keys, unknown tags,
-self-references and keys that are lists or mappings are refused. Nothing but SpecError is raised, whatever the text.
+Scalars are those of YAML 1.2: `1e-4` is a float; `on`, `yes` and `2020-01-01` are text. Merge keys (`<<: *base`), which
+YAML 1.2 has no longer, are read as YAML 1.1 does. Duplicate keys, unknown tags, self-references and keys that are lists
+or mappings are refused. Nothing but SpecError is raised, whatever the text.
 """
 
 from __future__ import annotations
@@ -34,6 +35,16 @@ _RESOLVERS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ),
 )
 
+# Numbers with underscores, with a 0 for octal or 0b for binary, and in base 60.
+_NUMBER_OF_1_1 = re.compile(r"[-+]?(?:0[0-7]+|0b[01_]+|[0-9][0-9_:.]*[_:][0-9_:.]*)")
+_LONGEST_NUMBER = 40
+_BOOLS_OF_1_1 = {
+    form: meaning
+    for words, meaning in ((("y", "yes", "on"), True), (("n", "no", "off"), False))
+    for word in words
+    for form in (word, word.capitalize(), word.upper())
+}
+
 _Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}})
 
 
@@ -56,12 +67,22 @@ for _name, _pattern, _first in _RESOLVERS:
         _class.add_implicit_resolver(_TAG + _name, _pattern, [*_first, *([""] if _name == "null" else [])])
 
 
+_Entry = tuple[yaml.Node, yaml.Node]  # a key and its value
+
+
 @dataclass(frozen=True)
 class Place:
-    """Place of a key: a file (or the command line option) and its line, counted from 1."""
+    """Place of a key.
+
+    Attributes:
+        file: the file, or the command line option.
+        line: counted from 1.
+        yaml_1_1: what YAML 1.1 reads for the value, or for a key before a list or mapping; None if it reads the same.
+    """
 
     file: str
     line: int | None = None
+    yaml_1_1: Any = None
 
 
 @dataclass
@@ -134,7 +155,7 @@ def load_text(text: str, file: str) -> Document:
         raise _error(file, None, f"this is not valid YAML: {error}") from error
     except RecursionError as error:
         raise _error(file, None, "this is nested too deeply to be read") from error
-    document = Document(None, {(): Place(file, 1)})
+    document = Document(None, {(): Place(file, 1, _in_yaml_1_1(node))})
     if node is not None:
         try:
             document.data = _Builder(document, file).build(node, (), ())
@@ -162,47 +183,83 @@ class _Builder:
         self.values = 0
 
     def build(self, node: yaml.Node, path: KeyPath, parents: tuple[int, ...]) -> Any:
-        line = node.start_mark.line + 1
-        self.values += 1
-        if self.values > MAX_VALUES:
-            raise _error(self.file, line, f"more than {MAX_VALUES} values; aliases (&, *) multiply them")
-        if id(node) in parents:
-            self.say(path, line, "this alias (*) stands for a value that contains it")
+        if self.contains_itself(node, path, parents):
             return None
         parents = (*parents, id(node))
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path, parents)
         if isinstance(node, yaml.SequenceNode):
             if node.tag != _TAG + "seq":
-                self.say(path, line, f"the tag {_shown(node.tag)} is not understood; leave it out")
+                self.say(path, _line(node), f"the tag {_shown(node.tag)} is not understood; leave it out")
             result = []
             for index, child in enumerate(node.value):
-                self.document.places[(*path, index)] = Place(self.file, child.start_mark.line + 1)
+                self.document.places[(*path, index)] = Place(self.file, _line(child), _in_yaml_1_1(child))
                 result.append(self.build(child, (*path, index), parents))
             return result
-        return self.scalar(node, path, line)
+        return self.scalar(node, path, _line(node))
+
+    def contains_itself(self, node: yaml.Node, path: KeyPath, parents: tuple[int, ...]) -> bool:
+        """Count a node, and return True if it is one of its own parents."""
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise _error(self.file, _line(node), f"more than {MAX_VALUES} values; aliases (&, *) multiply them")
+        if id(node) in parents:
+            self.say(path, _line(node), "this alias (*) stands for a value that contains it")
+        return id(node) in parents
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath, parents: tuple[int, ...]) -> dict[Any, Any]:
-        if node.tag != _TAG + "map":
-            self.say(path, node.start_mark.line + 1, f"the tag {_shown(node.tag)} is not understood; leave it out")
         result: dict[Any, Any] = {}
-        lines: dict[Any, int] = {}
-        for key_node, child in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                self.say(path, line, "a key is a list or a mapping; expected text (quote it if it holds braces)")
-                continue
-            key = self.scalar(key_node, path, line)
-            if isinstance(key, float) and math.isnan(key):
-                self.say(path, line, "a key is .nan; expected text")
-                continue
-            if key in lines:
-                self.say((*path, key), line, f"this key is given twice, first on line {lines[key]}; keep one of them")
-                continue
-            lines[key] = line
-            self.document.places[(*path, key)] = Place(self.file, line)
+        for key, (key_node, child) in self.entries(node, path, parents).items():
+            other = _in_yaml_1_1(child if isinstance(child, yaml.ScalarNode) and child.value else key_node)
+            self.document.places[(*path, key)] = Place(self.file, _line(key_node), other)
             result[key] = self.build(child, (*path, key), parents)
         return result
+
+    def entries(self, node: yaml.MappingNode, path: KeyPath, parents: tuple[int, ...]) -> dict[Any, _Entry]:
+        """Return the entries of a mapping by key: first those that `<<` merges, then its own, which win."""
+        if node.tag != _TAG + "map":
+            self.say(path, _line(node), f"the tag {_shown(node.tag)} is not understood; leave it out")
+        merged: dict[Any, _Entry] = {}
+        own: dict[Any, _Entry] = {}
+        merge_line = 0
+        for key_node, child in node.value:
+            line = _line(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.say(path, line, "a key is a list or a mapping; expected text (quote it if it holds braces)")
+            elif _is_merge(key_node):
+                if merge_line:
+                    said = f"<< is given twice, first on line {merge_line}; write one, with a list: <<: [*one, *other]"
+                    self.say(path, line, said)
+                merge_line = merge_line or line
+                merged = self.merged(child, path, parents)
+            else:
+                self.own(key_node, child, path, own)
+        return {key: entry for key, entry in merged.items() if key not in own} | own
+
+    def own(self, key_node: yaml.ScalarNode, child: yaml.Node, path: KeyPath, own: dict[Any, _Entry]) -> None:
+        """Add one key of a mapping to those before it."""
+        line = _line(key_node)
+        key = self.scalar(key_node, path, line)
+        if isinstance(key, float) and math.isnan(key):
+            self.say(path, line, "a key is .nan; expected text")
+        elif key in own:
+            first = _line(own[key][0])
+            self.say((*path, key), line, f"this key is given twice, first on line {first}; keep one of them")
+        else:
+            own[key] = (key_node, child)
+
+    def merged(self, node: yaml.Node, path: KeyPath, parents: tuple[int, ...]) -> dict[Any, _Entry]:
+        """Return the entries that `<<: *base` or `<<: [*first, *second]` merges; those of an earlier one win."""
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found: dict[Any, _Entry] = {}
+        for source in sources:
+            if not isinstance(source, yaml.MappingNode):
+                said = "<< does not stand before a mapping; expected <<: *name, or <<: [*one, *other]"
+                self.say(path, _line(node), f"{said} (quote it, '<<', if it is a key)")
+            elif not self.contains_itself(source, path, parents):
+                below = self.entries(source, path, (*parents, id(source)))
+                found |= {key: entry for key, entry in below.items() if key not in found}
+        return found
 
     def scalar(self, node: yaml.Node, path: KeyPath, line: int) -> Any:
         text = str(node.value)
@@ -221,14 +278,37 @@ class _Builder:
         self.document.problems.append(Problem(self.file, line, dotted(path), message))
 
 
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _is_merge(key: yaml.ScalarNode) -> bool:
+    return key.tag == _TAG + "merge" or (key.value == "<<" and key.tag == _TAG + "str" and not key.style)
+
+
 def _shown(tag: str) -> str:
     return f"!!{tag.removeprefix(_TAG)}" if tag.startswith(_TAG) else tag
 
 
+def _in_yaml_1_1(node: yaml.Node | None) -> Any:
+    """Return the bool or the number that YAML 1.1 reads where YAML 1.2 reads something else; otherwise None."""
+    if not isinstance(node, yaml.ScalarNode) or node.style or len(node.value) > _LONGEST_NUMBER:
+        return None
+    if node.value in _BOOLS_OF_1_1:
+        return _BOOLS_OF_1_1[node.value]
+    if not _NUMBER_OF_1_1.fullmatch(node.value):
+        return None
+    try:
+        number = yaml.safe_load(node.value)
+    except (yaml.YAMLError, ValueError, OverflowError):
+        return None
+    return number if isinstance(number, (int, float)) else None
+
+
 def _integer(text: str) -> int:
-    if text.startswith(("0o", "0x")):
-        return int(text[2:], 8 if text[1] == "o" else 16)
-    return int(text)
+    value = int(text[2:], 8 if text[1] == "o" else 16) if text.startswith(("0o", "0x")) else int(text)
+    int.__repr__(value)  # refused as too long here, not where it is first written down
+    return value
 
 
 def _float(text: str) -> float:

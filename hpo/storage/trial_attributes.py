@@ -20,7 +20,7 @@ ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent
 JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), params
 OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
-IDENTITY = "hpo:identity"  # StudySpec.identity()
+IDENTITY = "hpo:identity"  # StudySpec.identity(), by hpo.spec.identity.to_json
 WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted, why (hpo.warm_start.candidates)
 
 ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.space.parameter import Parameter, finite
+from hpo.space.scale import part_of_range
 from hpo.space.search_space import SearchSpace
 from hpo.spec.models import Metric, StudySpec, WarmStartSpec, dominates
 from hpo.text import show
@@ -239,6 +240,5 @@ def _apart(parameter: Parameter, one: Any, other: Any) -> float:
         return 0.0 if one == other and isinstance(one, bool) == isinstance(other, bool) else 1.0
     if parameter.kind == "simplex":
         return float(abs(one - other))
-    if parameter.log:
-        return abs(math.log(one / other)) / math.log(parameter.high / parameter.low)
-    return float(abs(one - other) / (parameter.high - parameter.low))
+    parts = [part_of_range(value, parameter.low, parameter.high, parameter.log) for value in (one, other)]
+    return abs(parts[0] - parts[1])

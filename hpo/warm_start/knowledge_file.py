@@ -26,6 +26,7 @@ from hpo import layout
 from hpo.errors import HpoError, KeyPath, Problem, SpecError
 from hpo.machine.files import write_atomically
 from hpo.space.search_space import SearchSpace
+from hpo.spec.identity import from_json, to_json
 from hpo.spec.models import Metric
 from hpo.text import first_line, nearest, printable_line, quote
 from hpo.validation import problems_in
@@ -72,7 +73,7 @@ class Entry:
             "name": self.source.name,
             "objective": self.objective,
             "metrics": [metric.model_dump() for metric in self.source.metrics],
-            "search_space": self.source.space.data(),
+            "search_space": to_json(self.source.space.data()),
             "group_by": self.group_by,
             "trials": dict(self.counts),
             "began": self.began,
@@ -204,9 +205,9 @@ def _value(value: Any) -> Any:
             _number(part)
     elif isinstance(value, str):
         _plain_text(value)
-    elif isinstance(value, (int, float)):
-        _number(value + 0)  # a bool as the number it is
-    elif value is not None:
+    elif isinstance(value, float):
+        _number(value)
+    elif value is not None and not isinstance(value, int):
         raise ValueError(f"{quote(value)} is not a value; expected a number, text, true, false, null or weights")
     return value
 
@@ -322,12 +323,13 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
     """Return the study if its parts fit together; otherwise add the problems and return None."""
     try:
         space = SearchSpace.parse(
-            study.search_space, lambda keys, message: problems.problem((*at, "search_space", *keys), message)
+            from_json(study.search_space), lambda keys, message: problems.problem((*at, "search_space", *keys), message)
         )
     except SpecError as error:
         problems.found += error.problems
         return None
     known = [parameter.name for parameter in space.walk()]
+    offered = {(one.name, value) for one in space.walk() for value in (*one.choices, one.value)}
     for index, trial in enumerate(study.best):
         here = (*at, "best", index)
         if len(trial.values) != len(study.metrics):
@@ -336,6 +338,10 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
         for name in set(trial.params).difference(known):
             message = f"is not a parameter of its search_space.{nearest(name, known)}"
             problems.add((*here, "params", name), message)
+        for name, value in trial.params.items():
+            # A choice is kept as text: any integer may be one.
+            if isinstance(value, int) and abs(value) > _WHOLE and (name, value) not in offered:
+                problems.add((*here, "params", name), f"{quote(value)} is not a finite number, nor one of its choices")
     metrics = tuple(Metric(name=metric.name, direction=metric.direction) for metric in study.metrics)
     trials = tuple((trial.number, trial.params, tuple(trial.values)) for trial in study.best)
     source = Source(study.name, space, metrics, trials)

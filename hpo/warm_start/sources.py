@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from hpo import layout
 from hpo.errors import HpoError, Problem, SpecError
 from hpo.space.search_space import SearchSpace
+from hpo.spec.identity import from_json
 from hpo.spec.models import Metric, StudySpec
 from hpo.storage import trial_attributes
 from hpo.storage.load_study import load_study
@@ -194,7 +195,7 @@ def _studies(storage: optuna.storages.BaseStorage) -> dict[str, Any]:
 def _identity(attrs: Mapping[str, Any]) -> tuple[str, tuple[Metric, ...], SearchSpace] | None:
     """Return objective, metrics and space of a study that hpo made; None for another one."""
     try:
-        noted = attrs[trial_attributes.IDENTITY]
+        noted = from_json(attrs[trial_attributes.IDENTITY])
         metrics = tuple(Metric(**metric) for metric in noted["metrics"])
         return objective_mark(noted["objective"]), metrics, SearchSpace.parse(noted["search_space"])
     except (KeyError, TypeError, ValueError, HpoError):

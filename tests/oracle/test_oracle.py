@@ -204,6 +204,38 @@ def test_the_driver_may_die_before_any_of_its_writes(make_spec, tmp_path, keys):
     assert deaths > 30
 
 
+# --- a grid
+
+TENTHS = {"low": 0.1, "high": 0.5, "step": 0.1}
+
+
+def test_a_grid_does_not_repeat_what_another_sampler_has_tried_beside_its_step(make_oracle):
+    """0.30000000000000004 is the cell 0.3, before and after a restart; 8.0 is 8."""
+    keys = {"search_space": {"x": TENTHS, "b": {"choices": [8, 16]}}}
+    oracle = make_oracle(**keys, budget={"trials": 2})
+    for x in (0.1 + 0.2, 0.5):
+        oracle._study.enqueue_trial({"x": x, "b": 8.0})
+    drive(oracle)
+    assert 0.1 + 0.2 in [trial.params["x"] for trial in oracle._study.trials]
+    grid = {**keys, "sampler": {"name": "grid"}, "budget": {"trials": 6}}
+    drive(make_oracle(**grid))
+    drive(make_oracle(**grid | {"budget": {}}))
+    trials = oracle._study.trials
+    tried = [(round(trial.params["x"] * 10), trial.params["b"]) for trial in trials]
+    assert sorted(tried) == [(x, b) for x in range(1, 6) for b in (8, 16)]
+
+
+def test_the_rest_of_what_is_partly_enqueued_is_a_cell_that_was_not_tried(make_oracle):
+    grid = {"search_space": {"x": TENTHS, "b": {"choices": [8, 16]}}, "sampler": {"name": "grid"}, "budget": {}}
+    enqueue = [{"x": 0.3}, {"b": 16}, {"x": 0.3, "b": 8}, {"x": 0.3}, {"x": 0.1 + 0.2, "b": 8.0}, {"x": 0.3}]
+    oracle = make_oracle(**grid, enqueue=enqueue)
+    drive(oracle)
+    drive(make_oracle(**grid, enqueue=enqueue))
+    tried = [(trial.params["x"], trial.params["b"]) for trial in oracle._study.trials]
+    assert tried[:3] == [(0.3, 8), (0.1, 16), (0.3, 16)]
+    assert len(tried) == len(set(tried)) == 10
+
+
 # --- red flags
 
 FLAGS = [

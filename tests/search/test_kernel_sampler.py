@@ -274,3 +274,76 @@ def test_it_finds_more_than_random_under_halving() -> None:
     ours = [best(KernelSampler(space, seed=seed)) for seed in range(12)]
     others = [best(RandomSampler(seed=seed)) for seed in range(12)]
     assert median(ours) < 0.25 * median(others)
+
+
+FINITE = {
+    "flat": {"a": {"choices": [1, 2, 3]}, "b": {"low": 0.1, "high": 0.9, "step": 0.2}, "n": {"low": 1, "high": 4}},
+    "conditional": {
+        "net": {
+            "choices": {
+                "a": {"depth": {"low": 1, "high": 3}},
+                "b": {"kind": {"choices": {True: {}, False: {"k": {"low": 0.1, "high": 0.3, "step": 0.1}}}}},
+                "c": {},
+            }
+        },
+        "f": {"choices": [None, 0.5]},
+    },
+    "skewed": {"a": {"choices": {"s": {}, "t": {"b": {"choices": {"s": {}, "t": {"n": {"low": 1, "high": 40}}}}}}}},
+}
+
+
+@pytest.mark.parametrize("space", FINITE.values(), ids=FINITE)
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]], ids=["one", "two"])
+@pytest.mark.parametrize("workers", [1, 5])
+def test_no_configuration_is_proposed_again_while_others_are_left(
+    space: dict[str, Any], directions: list[str], workers: int
+) -> None:
+    space_ = SearchSpace.parse(space)
+    study = optuna.create_study(directions=directions, sampler=KernelSampler(space_, seed=2, n_startup_trials=4))
+    size = space_.grid_size()
+    assert size is not None
+    running: list[optuna.Trial] = []
+    proposed = []
+    for number in range(size + 3):
+        running.append(study.ask())
+        proposed.append(space_.cell_of(space_.suggest(running[-1]) and running[-1].params))
+        if len(running) == workers:
+            state = [None, None, PRUNED, TrialState.FAIL][number % 4]
+            values = None if state else [0.1 * number] * len(directions)
+            study.tell(running.pop(0), values, state=state)
+    assert len(set(proposed[:size])) == size
+    assert set(proposed[size:]) <= set(proposed[:size]), "all were tried: they come again"
+
+
+def test_a_new_sampler_knows_what_was_tried_and_what_waits() -> None:
+    space = SearchSpace.parse(FINITE["flat"])
+    study = optuna.create_study(sampler=KernelSampler(space, seed=2))
+    for value in range(30):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, value)
+    left = [cell for cell in space.grid() if space.cell_of(cell) not in {space.cell_of(t.params) for t in study.trials}]
+    assert len(left) == 30
+    study.enqueue_trial(left[0])
+    waiting = optuna.create_study(sampler=KernelSampler(space, seed=3))
+    waiting.add_trials(study.trials)
+    trials = []
+    for _ in range(30):
+        trials.append(waiting.ask())
+        space.suggest(trials[-1])
+    assert len({space.cell_of(trial.params) for trial in waiting.trials}) == 60
+
+
+def test_a_retry_and_what_is_enqueued_come_as_they_are() -> None:
+    space = SearchSpace.parse(FINITE["flat"])
+    study = optuna.create_study(sampler=KernelSampler(space, seed=2))
+    whole = {"a": 2, "b": 0.5, "n": 3}
+    for _ in range(3):
+        study.enqueue_trial(whole)
+        assert space.suggest(study.ask()) == whole
+    for n in range(1, 5):
+        study.enqueue_trial({"a": 2, "b": 0.5})
+        found = space.suggest(study.ask())
+        assert (found["a"], found["b"]) == (2, 0.5), n
+    tried = {space.cell_of(trial.params) for trial in study.trials}
+    assert len(tried) == 4, "the rest of a partly enqueued one is drawn from what is left"

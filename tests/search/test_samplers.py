@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,13 @@ def test_a_sampler_of_the_users_own_is_found_beside_the_study(tmp_path: Path) ->
     assert drawn(spec, 0) == drawn(spec, 0), "it takes a seed, so it is given one"
 
 
+def test_a_seeded_qmc_is_not_warned_of(tmp_path: Path) -> None:
+    code = "from hpo.spec.load import load_spec; load_spec('study.yaml')"
+    study(tmp_path, "qmc", space=NUMBERS)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 TWO = "metrics: [{name: a, direction: minimize}, {name: b, direction: maximize}]\nbudget: {trials: 100}\n"
 FEW = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 8}\n"
 
@@ -175,6 +184,12 @@ FEW = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 8}\n"
         ("{name: tpe, constant_liar: false}", "none", NUMBERS, "", ["nearly the same configuration"]),
         ("grid", "none", "\n  n: {low: 1, high: 9}\n", FEW, ["the grid has 9 cells, the budget ends after 8"]),
         ("tpe", "successive_halving", SPACE, "", []),
+        (
+            *("kernel", "none", "\n  n: {low: 1, high: 7}\n", FEW),
+            ["has 7 configurations, the budget 8 trials: sampler kernel tries each once, then again", "first 16"],
+        ),
+        ("tpe", "none", "\n  n: {choices: [1]}\n", "", ["has 1 configuration, the budget"]),
+        ("kernel", "none", "\n  n: {low: 1, high: 8}\n", FEW, ["first 16"]),
     ],
 )
 def test_what_does_not_fit_together_is_warned_of(

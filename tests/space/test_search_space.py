@@ -164,6 +164,37 @@ def test_the_grid_by_hand() -> None:
     assert space.resolve({"a": "y", "a.y.s": 0.1 + 0.2, "n": 1}) == {"a": "y", "s": 0.3, "n": 1, "fixed": 7}
 
 
+def test_the_grid_with_some_values_fixed() -> None:
+    space = SearchSpace.parse(
+        {
+            "a": {"choices": {True: {}, False: {"s": {"low": 0.1, "high": 0.3, "step": 0.1}}}},
+            "n": {"low": 1, "high": 2**53},
+        }
+    )
+    assert list(space.grid({"n": 2**53})) == [
+        {"a": True, "n": 2**53},
+        *({"a": False, "a.false.s": s, "n": 2**53} for s in (0.1, 0.2, 0.3)),
+    ]
+    assert list(space.grid({"a": False, "a.false.s": 0.1 + 0.2, "n": 4.0})) == [{"a": False, "a.false.s": 0.3, "n": 4}]
+    assert list(space.grid({"a": 1, "n": 1})) == [], "1 is not the choice true"
+
+
+def test_a_configuration_is_the_same_whatever_rounding_and_json_made_of_it() -> None:
+    space = SearchSpace.parse(
+        {
+            "b": {"choices": {8: {"s": {"low": 0.1, "high": 0.5, "step": 0.1}}, None: {}}},
+            "n": {"low": 1, "high": 9, "step": 2},
+            "x": {"low": 0.0, "high": 1.0},
+        }
+    )
+    one = {"b": 8, "b.8.s": 0.3, "n": 3, "x": 0.5}
+    assert space.cell_of(one) == space.cell_of({"x": 0.5, "n": 3.0, "b.8.s": 0.1 + 0.2, "b": 8.0, "other": 1})
+    for name, value in {"b.8.s": 0.4, "n": 5, "x": 0.5000001}.items():
+        assert space.cell_of(one | {name: value}) != space.cell_of(one)
+    assert space.cell_of({"b": None, "n": 3, "x": 0.5}) is not None
+    assert space.cell_of({"b": 8, "n": 3, "x": 0.5}) is None
+
+
 def test_a_space_of_any_numbers_has_no_grid(space: SearchSpace) -> None:
     assert space.grid_size() is None
     problems = space.grid_problems()

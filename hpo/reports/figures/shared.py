@@ -14,8 +14,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.analysis.axes import Axis
-from hpo.analysis.formatting import label, number
+from hpo.analysis.axes import Axis, edge_texts
+from hpo.analysis.formatting import number
 from hpo.analysis.summary_statistics import Range
 from hpo.translation.catalogue import tr
 
@@ -142,7 +142,7 @@ def ticks(of: Axis) -> dict[str, Any]:
     """Return the edges between the cells if they are binned, else the values in their middle."""
     if of.binned and not of.whole:
         positions: list[float] = [k - 0.5 for k in range(len(of.edges))]
-        texts = [label(float(number(edge, 3))) for edge in of.edges]
+        texts = edge_texts(of.edges)
     else:
         positions, texts = list(range(len(of.labels))), [short(text, LONGEST_TICK) for text in of.labels]
     return {"tickvals": positions, "ticktext": texts, "tickangle": 0, "ticks": "outside" if of.name else ""}
