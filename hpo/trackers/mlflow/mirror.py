@@ -269,9 +269,9 @@ class Mirror:
         size = path.stat().st_size if path.exists() else 0
         if size == child.size and not over:
             return
-        steps = history.read(path)
-        reported = {records.name_of(name) for step in steps for name in step.metrics}
-        points = records.points_of(steps if over else _settled(steps, trial))
+        rows = history.rows(path)
+        reported = {records.name_of(name) for row in rows for name in row.metrics}
+        points = records.points_of(rows if over else _settled(rows, trial))
         if over:
             points += records.final_points(trial, self._spec, reported)
         new = [point for point in points if (point.name, point.step, point.time) not in child.points]
@@ -365,14 +365,14 @@ class Mirror:
             self._say(text)
 
 
-def _settled(steps: Sequence[history.Step], trial: FrozenTrial) -> list[history.Step]:
-    """Return the steps of a running trial that no later row will replace.
+def _settled(rows: Sequence[history.Step], trial: FrozenTrial) -> list[history.Step]:
+    """Return the rows of a running trial without those of earlier attempts that may yet be replaced.
 
     A retry starts with the rows of the attempt that was lost, and reports some of their steps again.
     """
     attempt = trial.user_attrs[JOB]["attempt"]
-    newest = max((step.step for step in steps if step.attempt == attempt), default=-1)
-    return [step for step in steps if step.step <= newest]
+    newest = max((row.step for row in rows if row.attempt == attempt), default=-1)
+    return [row for row in rows if row.attempt == attempt or row.step < newest]
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
