@@ -23,6 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from hpo import layout
+from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage import history
 from hpo.storage.trial_attributes import JOB, OUTCOME, params_of
 from hpo.trackers.mlflow import records
@@ -117,9 +118,9 @@ class Mirror:
         self.artifacts_refused = ""
         self._bests = 0
         self._noted: Mapping[str, str] = {}
-        if uri.startswith("sqlite:////"):
-            make_store(Path(uri.removeprefix("sqlite:///")))
-            _write_ahead(Path(uri.removeprefix("sqlite:///")))
+        if (file := sqlite_path(uri)) is not None:
+            make_store(file)
+            _write_ahead(file)
         self._client = client_of(uri)
         folder = None if is_server(uri) else artifact_folder(uri, runs)
         self._experiment = self._find_experiment(experiment, folder)

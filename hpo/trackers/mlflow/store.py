@@ -7,6 +7,8 @@ import os
 import sqlite3
 from pathlib import Path
 
+from hpo.machine.sqlite_uri import sqlite_uri
+
 
 def make_store(path: Path) -> None:
     """Make MLflow's tables, unless the file is there.
@@ -21,7 +23,7 @@ def make_store(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
     unfinished.unlink(missing_ok=True)
-    client = client_of(f"sqlite:///{unfinished}")
+    client = client_of(sqlite_uri(unfinished))
     client.search_experiments()  # which opens it
     client._tracking_client.store.engine.dispose()
     # Another study may have been faster; its runs must not be replaced.
@@ -40,7 +42,7 @@ def is_half_made(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
             if not any(name.startswith("_alembic_tmp_") for name in tables):
                 return False
