@@ -39,7 +39,7 @@ class Read:
 
 def in_file(path: Path) -> list[Read]:
     """All runs of a store in a SQLite file, deleted ones too."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
         return _in_tables(database.execute)
 
 

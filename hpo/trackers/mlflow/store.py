@@ -7,6 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from hpo import layout
 from hpo.machine.sqlite_uri import sqlite_uri
 
 
@@ -18,14 +19,12 @@ def make_store(path: Path) -> None:
     """
     if path.exists():
         return
-    from hpo.trackers.mlflow.client import client_of
+    from hpo.trackers.mlflow.client import make_tables
 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
     unfinished.unlink(missing_ok=True)
-    client = client_of(sqlite_uri(unfinished))
-    client.search_experiments()  # which opens it
-    client._tracking_client.store.engine.dispose()
+    make_tables(sqlite_uri(unfinished), (path.parent / layout.MLFLOW_ARTIFACTS).as_uri())
     # Another study may have been faster; its runs must not be replaced.
     try:
         os.link(unfinished, path)
