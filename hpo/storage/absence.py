@@ -29,7 +29,7 @@ HOLDERS = "another program holds it, such as optuna-dashboard, a backup or a SQL
 
 @dataclass(frozen=True)
 class Absence:
-    """How a kind of database is away for a while.
+    """Signs of a kind of database that it is away for a while, and the words for it.
 
     Attributes:
         lost: says of an error of the database that a later try may succeed.
