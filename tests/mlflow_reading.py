@@ -39,7 +39,7 @@ class Read:
 
 def in_file(path: Path) -> list[Read]:
     """All runs of a store in a SQLite file, deleted ones too."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
         return _in_tables(database.execute)
 
 
@@ -138,7 +138,8 @@ STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
 def check_all_is_there(runs: Path, study: str, found: list[Read]) -> dict[int, Read]:
-    """Every ended trial has exactly one closed run, and every row of its history is in it and no other."""
+    """Every ended trial has exactly one closed run, and the latest value of each name in each step
+    of its history is in it and no other."""
     trials = load_study(runs, study)[1].trials
     children, parent = children_of(found), parent_of(found)
     assert sorted(children) == [trial.number for trial in trials if trial.state.is_finished()]
@@ -150,10 +151,11 @@ def check_all_is_there(runs: Path, study: str, found: list[Read]) -> dict[int, R
         job = trial.user_attrs.get("hpo:job")  # none if its driver died while it asked
         assert run.start == round((job["started"] if job else trial.datetime_start.timestamp()) * 1000)
         assert run.end == round(outcome["finished"] * 1000)
-        rows: dict[str, list[tuple[int, int, float | None]]] = {}
-        for step in history.read(layout.trial_directory(runs / study, trial.number) / layout.HISTORY):
-            for name, value in step.metrics.items():
-                rows.setdefault(name, []).append((step.step, round(step.time * 1000), value))
+        latest: dict[str, dict[int, tuple[int, int, float | None]]] = {}
+        for row in history.rows(layout.trial_directory(runs / study, trial.number) / layout.HISTORY):
+            for name, value in row.metrics.items():
+                latest.setdefault(name, {})[row.step] = (row.step, round(row.time * 1000), value)
+        rows = {name: [steps[step] for step in sorted(steps)] for name, steps in latest.items()}
         own = {name for name in run.metrics if name.startswith("final/")} | {"seconds"}
         assert {name: values for name, values in run.metrics.items() if name not in own} == rows
     return children

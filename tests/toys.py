@@ -38,6 +38,14 @@ def slow(trial: Trial) -> dict[str, float]:
     return {"score": -((x - 0.3) ** 2)}
 
 
+def pieces(trial: Trial) -> dict[str, float]:
+    """Reports training and validation of a step apart; the study's metric comes second."""
+    for step in range(1, 6):
+        trial.report(step, train_score=trial.params["x"] + step)
+        trial.report(step, score=trial.params["x"] - 1 / step, other=trial.params["x"])
+    return {"score": trial.params["x"]}
+
+
 def raising(trial: Trial) -> dict[str, float]:
     trial.report(0, score=0.5)
     if trial.params["x"] > 0.5:

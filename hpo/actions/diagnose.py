@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from hpo.analysis.records import records_of
 from hpo.analysis.training.log_files import ReadLog, log_of_run, read_log
 from hpo.analysis.training.training_log import log_of
 from hpo.errors import LogError
+from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
 from hpo.storage import history
 from hpo.storage.load_study import load_study
 from hpo.text import redact
@@ -85,11 +85,11 @@ def trial_log(runs: Path, name: str, number: int | None) -> Training:
 def _run(run_id: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> ReadLog:
     from hpo.trackers.mlflow.client import read_run
 
-    uri = tracking_uri or os.environ.get(ENVIRONMENT) or f"sqlite:///{runs / layout.MLFLOW_STORE}"
-    file = re.fullmatch(r"sqlite:///([^?]+).*", uri)
-    if file and not Path(file[1]).is_file():  # MLflow would make an empty store
-        raise LogError(f"there is no MLflow store {file[1]}; --tracking-uri or ${ENVIRONMENT} names another")
-    if not file and not is_server(uri) and "://" not in uri:
+    uri = tracking_uri or os.environ.get(ENVIRONMENT) or sqlite_uri(runs / layout.MLFLOW_STORE)
+    file = sqlite_path(uri)
+    if file is not None and not file.is_file():  # MLflow would make an empty store
+        raise LogError(f"there is no MLflow store {file}; --tracking-uri or ${ENVIRONMENT} names another")
+    if file is None and not is_server(uri) and "://" not in uri:
         raise LogError(f"the tracking URI is '{redact(uri)}'; expected such as sqlite:////FILE or http://HOST:PORT")
     run = read_run(uri, run_id)
     return log_of_run(run.name, run.metrics, run.params, run.status, f"MLflow run {run_id}", columns)

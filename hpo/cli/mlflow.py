@@ -82,7 +82,7 @@ def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> N
         sys.stdout.flush()
         # -P: nothing in the current folder may stand in for a module.
         server = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-        server += ["--workers", "1", "--artifacts-destination", str(place.artifact_folder(uri, runs))]
+        server += ["--workers", "1", "--artifacts-destination", place.artifact_folder(uri, runs).as_uri()]
         os.execve(server[0], server, environment)
 
 

@@ -32,7 +32,7 @@ _FRAME = 9
 
 @dataclass(frozen=True)
 class Running:
-    """Running trial, with its start by the display's clock, and the step and metrics of its last report."""
+    """Running trial, with its start by the display's clock, and the step of its last report with its metrics."""
 
     job: Job
     since: float
@@ -88,7 +88,9 @@ class StudyProgress(Tracker):
 
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
         """Take in a report."""
-        self._running[number] = replace(self._running[number], step=step, metrics=dict(metrics))
+        known = self._running[number]
+        before = known.metrics if known.step == step else {}  # a step may be reported in pieces
+        self._running[number] = replace(known, step=step, metrics={**before, **metrics})
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         """Take in the end of a trial."""

@@ -31,7 +31,7 @@ from hpo.doctor.finding import CheckedFinding, Finding
 from hpo.errors import HpoError, StudyLocked
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock, driver_of
-from hpo.storage.open import close_storage, storage_url
+from hpo.storage.open import close_storage, storage_file, storage_url
 from hpo.text import one_line, redact
 
 # Fixing Optuna makes MLflow differ, so it is looked at again; what is still found then comes back by itself.
@@ -141,7 +141,7 @@ class _Doctor:
     def _lost_folders(self, urls: Iterable[str]) -> Iterator[Finding]:
         """Look at storages in the runs folder alone: one elsewhere may hold the studies of other runs folders."""
         for url in urls:
-            path = storage_checks.file_of(url)
+            path = storage_file(url)
             if url in self.storages and path is not None and path.is_relative_to(self.runs):
                 yield from spec_checks.without_folder(self.runs, self.storages[url], redact(str(path)))
 

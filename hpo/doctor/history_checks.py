@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -58,7 +57,7 @@ def missing_steps(context: StudyContext) -> Iterator[Finding]:
         # An attempt may have been lost between its start and its file's.
         if not there and not trial.intermediate_values and requeued(trial.user_attrs):
             continue
-        missing = set(trial.intermediate_values) - {step.step for step in history.read(path)}
+        missing = history.lacking(history.rows(path), trial.intermediate_values, context.spec.metrics[0].name)
         if missing or not there:
             yield _restoration(context, trial, path, missing)
 
@@ -80,39 +79,32 @@ def _restoration(context: StudyContext, trial: FrozenTrial, path: Path, missing:
 
 
 def _restore(trial: FrozenTrial, path: Path, name: str) -> None:
-    """Write the steps that Optuna has; whole rows that are there stay."""
-    steps = dict(_from_optuna(trial, name))
-    steps |= {step.step: step for step in history.read(path)}
+    """Write the steps that Optuna has; the values of whole rows that are there stay."""
+    steps = history.merge([*_from_optuna(trial, name), *history.rows(path)])
     if path.is_file():
         keep_damaged(path)
-    history.write(path, [steps[number] for number in sorted(steps)])
+    history.write(path, steps)
 
 
-def _from_optuna(trial: FrozenTrial, name: str) -> Iterator[tuple[int, Step]]:
+def _from_optuna(trial: FrozenTrial, name: str) -> Iterator[Step]:
     job = trial.user_attrs[JOB]
     started, finished = job["started"], trial.user_attrs[OUTCOME]["finished"]
     values = sorted(trial.intermediate_values.items())
     for place, (number, value) in enumerate(values, start=1):
         time = started + (finished - started) * place / len(values)
-        yield number, Step(number, time, job["attempt"], {name: value})
+        yield Step(number, time, job["attempt"], {name: value})
 
 
 def _keep_rows(path: Path) -> None:
-    """Leave every whole row, of a step reported twice both."""
+    """Leave every whole row, of a step reported in pieces all."""
     rows = [line for line in path.read_bytes().splitlines() if _is_row(line)]
     keep_damaged(path)
     write_atomically(path, b"".join(row + b"\n" for row in rows))
 
 
 def _is_row(line: bytes) -> bool:
-    """Return True for a line that `history.read` takes."""
-    try:
-        row = json.loads(line)
-        for value in row["metrics"].values():
-            float(value)
-        return isinstance(row["step"], int) and isinstance(row["time"], (int, float)) and "attempt" in row
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
+    """Return True for a line that `history.rows` takes."""
+    return history.row_of(line.decode(errors="replace")) is not None
 
 
 def _lines(bad: Sequence[int]) -> str:

@@ -13,9 +13,10 @@ from optuna.storages import BaseStorage
 from hpo.doctor.context import StudyContext
 from hpo.doctor.finding import Finding
 from hpo.doctor.quarantine import free_name
-from hpo.errors import StorageError
+from hpo.errors import StorageError, StorageLocked
+from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage.journal import JOURNAL_SCHEME, journal_lock, repair_journal, torn_line
-from hpo.storage.open import open_storage
+from hpo.storage.open import open_storage, storage_file
 from hpo.text import listing, redact
 from hpo.trackers.mlflow.place import read_place, tracking_uri
 from hpo.trackers.mlflow.store import is_half_made
@@ -24,17 +25,9 @@ from hpo.trackers.mlflow.store import is_half_made
 _BEING_MADE = 60.0
 
 
-def file_of(url: str) -> Path | None:
-    """Return the file that a storage is; None for a server."""
-    for scheme in (JOURNAL_SCHEME, "sqlite:///"):
-        if url.startswith(scheme):
-            return Path(url.removeprefix(scheme).partition("?")[0])
-    return None
-
-
 def torn_journal(url: str) -> Iterator[Finding]:
     """Find a journal whose last line is torn."""
-    path = file_of(url)
+    path = storage_file(url)
     if path is None or not url.startswith(JOURNAL_SCHEME) or not path.exists():
         return
     torn = torn_line(path)
@@ -58,7 +51,7 @@ def opened(url: str, names: Sequence[str]) -> BaseStorage | Finding:
     Nothing is made or repaired.
     """
     whose = f"study {names[0]}" if len(names) == 1 else f"studies {listing(names)}"
-    path = file_of(url)
+    path = storage_file(url)
     if path is not None and not path.exists():
         return Finding(
             "storage-missing", "", None, f"{path}, the storage of {whose}, is gone", "certain",
@@ -67,13 +60,15 @@ def opened(url: str, names: Sequence[str]) -> BaseStorage | Finding:
     try:
         return open_storage(url, keep=False, repair=False)
     except StorageError as error:
-        return Finding("storage-unreadable", "", None, f"the storage of {whose}: {error}", "certain", _remedy(url))
+        return Finding(
+            "storage-unreadable", "", None, f"the storage of {whose}: {error}", "certain", _remedy(url, error)
+        )
 
 
 def half_made_mlflow(context: StudyContext) -> Iterator[Finding]:
     """Find a store on which MLflow died while it made it."""
     known = read_place(context.directory)
-    path = file_of(tracking_uri(context.spec, context.runs, known.tracking_uri if known else ""))
+    path = sqlite_path(tracking_uri(context.spec, context.runs, known.tracking_uri if known else ""))
     if context.driver is not None or path is None or not is_half_made(path):
         return
     if time.time() - path.stat().st_mtime > _BEING_MADE:
@@ -90,10 +85,12 @@ def _start_anew(path: Path) -> None:
     path.rename(free_name(path.with_name(f"{path.name}.damaged")))
 
 
-def _remedy(url: str) -> str:
+def _remedy(url: str, error: StorageError) -> str:
+    if isinstance(error, StorageLocked):
+        return "end what holds it, or look again later"
     if url.startswith(JOURNAL_SCHEME):
         return "as said there; what a damaged line held is for you to judge, so that --fix does not touch it"
-    if url.startswith("sqlite:"):
+    if sqlite_path(url) is not None:
         return "bring the file back from a backup, or try `sqlite3 FILE .recover`"
     return f"start the database, or look whether this host may reach {redact(url)}"
 

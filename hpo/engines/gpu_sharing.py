@@ -63,8 +63,9 @@ class _Placement:
     job: Job
     gpu: str
     share: float
-    last_report: float  # or its start; by the clock of `Measured`
-    gpu_generation: int = -1  # the GPU's counter at that report
+    last_step: float  # when its last step was first reported, or its start; by the clock of `Measured`
+    gpu_generation: int = -1  # the GPU's counter then
+    step: int = -1
 
 
 class Measured(Sharing):
@@ -84,6 +85,7 @@ class Measured(Sharing):
         self._clock = clock
         self._announced: dict[str, float] = {}  # by group, the share that the user was told
         self._placements: dict[int, _Placement] = {}
+        self._speed_reported = False  # the objective itself says how fast it is
         # Counted up whenever a trial starts or ends on a GPU.
         self._gpu_generations: dict[str, int] = {}
 
@@ -112,9 +114,14 @@ class Measured(Sharing):
         # The time before a first report has the start-up in it, and one in which a trial came or went has no one count
         # of neighbours.
         neighbours = count if generation == placement.gpu_generation else None
-        rate = report.metrics.get("samples_per_second") or 1 / max(now - placement.last_report, 1e-9)
+        rate = report.metrics.get("samples_per_second")
+        self._speed_reported |= bool(rate)
+        begins = report.step != placement.step  # else it is a further piece of the step
+        if begins and not self._speed_reported:
+            rate = 1 / max(now - placement.last_step, 1e-9)
         self._packer.reported(report.number, placement.job.params, report.gpu_memory or None, rate, neighbours)
-        placement.last_report, placement.gpu_generation = now, generation
+        if begins:
+            placement.last_step, placement.gpu_generation, placement.step = now, generation, report.step
         self._announce(placement.job)
 
     def ended(self, outcome: Outcome) -> tuple[Outcome, float | None]:

@@ -1,1 +1,1 @@
-"""Resources of this machine: CPU cores, GPUs, memory, NVIDIA MPS and environment variables."""
+"""Resources of this machine: CPU cores, GPUs, memory, NVIDIA MPS, environment variables and files."""

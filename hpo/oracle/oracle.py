@@ -230,7 +230,7 @@ class Oracle:
             monitor_of(self.spec, job, started, earlier, lost),
         )
         self._running[job.number] = running
-        for step in earlier:
+        for step in history.merge(earlier):
             self._observe(running, step.step, step.metrics)
         self._save_flags(running, running.monitor.observe_earlier((step.step, step.metrics) for step in earlier))
         self.budget.on_trial_started(job.number, started)
@@ -252,14 +252,14 @@ class Oracle:
     def _take_over(self, origin: Mapping[str, Any], directory: Path) -> tuple[list[Step], Mapping[str, Any]]:
         """Take over the checkpoint, files and history of a lost attempt, if it has saved a checkpoint.
 
-        Return its history, and its attributes.
+        Return the rows of its history, and its attributes.
         """
         if origin.get("retry_of") is None:
             return [], {}
         trials = self._study.get_trials(deepcopy=False)
         attempts = lost_attempts(origin, trials)
         inherit((layout.trial_directory(self._directory, number) for number in attempts), directory)
-        earlier = history.read(directory / layout.HISTORY)
+        earlier = history.rows(directory / layout.HISTORY)
         return earlier, trials[origin["retry_of"]].user_attrs if earlier else {}
 
     # --- a report

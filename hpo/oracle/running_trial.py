@@ -80,7 +80,7 @@ def monitor_of(
         spec: has the rules.
         job: the trial.
         started: when it starts, in seconds since the epoch.
-        earlier: what its earlier attempts reported. Their time counts from their first report on.
+        earlier: the rows that its earlier attempts reported. Their time counts from their first report on.
         lost: attributes of the last of these attempts, with the red flags that it raised.
     """
     times: dict[int, list[float]] = {}

@@ -146,7 +146,7 @@ class RedFlag:
         options: those options of the built-in rule that are given.
         from_epoch: the first epoch in which it is asked, counted from the latest of `after`.
         after: parameters or constants that hold an epoch.
-        for_epochs: reports in a row in which it must hold.
+        for_epochs: epochs in a row in which it must hold.
         action: `stop` ends the trial, `warn` only says so.
     """
 

@@ -2,6 +2,11 @@
 
 A rule looks at an epoch in which a metric that it needs was reported, and only there: an epoch without it neither
 fulfils the rule nor breaks a row of epochs that did. Each rule is raised at most once in a trial.
+
+An epoch may be reported in pieces. At each of them the rules are asked about all that is known of the epoch, and the
+latest answer is the epoch's. So a rule over metrics of several pieces is raised with the last of them, and an epoch
+counts once in a row of epochs. Rules that weigh the metrics of an epoch against each other wait for those that the
+epoch before had, until the next epoch begins.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.curves.metric_names import without_split
 from hpo.red_flags.definitions import RedFlag, names_in
+from hpo.red_flags.metric_series import MetricSeries
 from hpo.red_flags.rules import Unknown, View, rule_of
 from hpo.text import listing, nearest
 from hpo.trial import Usage
@@ -103,33 +109,37 @@ class RedFlagMonitor:
         self._rules = {flag.name: rule_of(flag) for flag in flags}
         self._view = View(params, metric, maximize)
         self._numbers = {**_numbers(constants), **_numbers(params)}
-        self._held: dict[str, list[int]] = {flag.name: [] for flag in flags}
-        self._observed: set[int] = set()
+        self._series = MetricSeries()
+        self._answers: dict[str, dict[int, bool]] = {flag.name: {} for flag in flags}  # by epoch, where known
+        self._epoch = -1  # the one that began last
+        self._in_pieces = False  # it was reported in several
+        self._usual: frozenset[str] = frozenset()  # the names of the one before, if that was
         self._started, self._last, self._before = started, started, seconds
+        self._timed = (-1, started)  # the epoch that this attempt began last, and when
 
     @property
     def stopping(self) -> Raised | None:
         """The flag that ends the trial, None if none does."""
         return next((flag for flag in self.raised if flag.stops), None)
 
-    def observe_earlier(self, steps: Iterable[tuple[int, Mapping[str, float]]]) -> list[Raised]:
+    def observe_earlier(self, reports: Iterable[tuple[int, Mapping[str, float]]]) -> list[Raised]:
         """Take in the reports of earlier attempts.
 
         Rules about time and memory are silent, for these numbers are not known any more.
 
         Args:
-            steps: the steps and their metrics.
+            reports: epochs and metrics, in the order in which they were reported.
 
         Returns:
             The flags that those reports should have raised and did not.
         """
         found = []
-        for epoch, metrics in steps:
+        for epoch, metrics in reports:
             found += self._observe(epoch, metrics, {})
         return found
 
     def observe(self, epoch: int, metrics: Mapping[str, float], now: float, usage: Usage) -> list[Raised]:
-        """Take in a report. A step that was reported before raises nothing.
+        """Take in a report: a whole epoch, a piece of it, or what a resumed trial reports again.
 
         Args:
             epoch: the step.
@@ -140,7 +150,11 @@ class RedFlagMonitor:
         Returns:
             The flags that the report raises.
         """
-        own = {"seconds": self._before + now - self._started, "epoch_seconds": now - self._last}
+        own = {"seconds": self._before + now - self._started}
+        if epoch not in self._series:
+            self._timed = (epoch, self._last)
+        if epoch == self._timed[0]:
+            own["epoch_seconds"] = now - self._timed[1]
         self._last = now
         if usage.host_bytes:
             own["memory_gib"] = usage.host_bytes / GIB
@@ -149,38 +163,59 @@ class RedFlagMonitor:
         return self._observe(epoch, metrics, own)
 
     def _observe(self, epoch: int, metrics: Mapping[str, float], own: Mapping[str, float]) -> list[Raised]:
-        if epoch in self._observed:
-            return []
-        self._observed.add(epoch)
+        found = []
+        if epoch not in self._series:
+            if self._view.expected:  # it will not come any more
+                self._view.expected = frozenset()
+                found += self._ask_all()
+            self._usual = frozenset(self._series.at(self._epoch)) if self._in_pieces else frozenset()
+            self._epoch, self._in_pieces = epoch, False
+        elif epoch == self._epoch:
+            self._in_pieces |= bool(metrics.keys() - self._series.at(epoch).keys())
+        self._series.add(epoch, metrics)
         view = self._view
-        view.epoch, view.now = epoch, metrics
+        view.epoch, view.now = epoch, self._series.at(epoch)
+        view.expected = self._usual - view.now.keys() if epoch == self._epoch else frozenset()
         view.known = {**own, "epoch": float(epoch), **self._numbers}
-        for name, value in metrics.items():
-            view.series.setdefault(name, []).append(value)
-            view.epochs.setdefault(name, []).append(epoch)
+        view.series, view.epochs = self._series.until(epoch)
+        return found + self._ask_all()
+
+    def _ask_all(self) -> list[Raised]:
+        """Ask the rules that were not raised yet about the epoch of the view."""
         already = {flag.name for flag in self.raised}
         found = [raised for flag in self._flags if flag.name not in already and (raised := self._ask(flag))]
         self.raised += found
         return found
 
     def _ask(self, flag: RedFlag) -> Raised | None:
-        epoch, held = self._view.epoch, self._held[flag.name]
+        epoch = self._view.epoch
         if epoch < flag.from_epoch + max((self._view.known.get(name, 0.0) for name in flag.after), default=0.0):
             return None
         try:
             found = self._rules[flag.name](self._view)
         except Unknown:
             return None
+        self._answers[flag.name][epoch] = found is not None
         if found is None:
-            held.clear()
             return None
-        held.append(epoch)
+        held = self._row(flag, epoch)
         if len(held) < flag.for_epochs:
             return None
         row = f", {len(held)} epochs in a row" if len(held) > 1 else ""
         reason = f"red flag '{flag.name}' at epoch {epoch}: {found.sentence}{row}"
         evidence = {"metrics": dict(found.metrics), "since": held[0], **found.more}
         return Raised(flag.name, flag.action, epoch, reason, evidence)
+
+    def _row(self, flag: RedFlag, epoch: int) -> list[int]:
+        """Return the epochs up to this one, ascending, in which the rule held without one between where it did not."""
+        answers, held = self._answers[flag.name], []
+        for one in reversed(self._series.epochs):
+            if one > epoch or one not in answers:
+                continue
+            if not answers[one]:
+                break
+            held.append(one)
+        return held[::-1]
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,8 @@ class View:
         first: the name of the study's first metric.
         maximize: True if a higher value of that metric is better.
         epoch: the epoch.
-        now: the metrics of this epoch.
+        now: the metrics of this epoch, as far as they were reported by now.
+        expected: names that are still to come in this epoch, as the one before had them in a later report.
         known: numbers among parameters and constants, and the trial's own (OWN_NAMES).
         series: the values of each metric so far.
         epochs: the epochs of these values.
@@ -36,14 +37,17 @@ class View:
     maximize: bool
     epoch: int = 0
     now: Mapping[str, float] = field(default_factory=dict)
+    expected: Set[str] = frozenset()
     known: Mapping[str, float] = field(default_factory=dict)
-    series: dict[str, list[float]] = field(default_factory=dict)
-    epochs: dict[str, list[int]] = field(default_factory=dict)
+    series: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    epochs: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def scope(self) -> Scope:
         """Return what a condition sees in this epoch."""
         reported = {name: self.series[name] for name in self.now}
-        return Scope({**self.known, **self.now}, reported, self.epochs)
+        # A parameter must not stand in for a metric of its name that is still to come.
+        known = {name: value for name, value in self.known.items() if name not in self.expected}
+        return Scope({**known, **self.now}, reported, self.epochs)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,12 @@ def _reported(view: View, *names: str) -> None:
         raise Unknown
 
 
+def _all_reported(view: View) -> None:
+    """Let a rule that weighs metrics against each other wait for those that are still to come in this epoch."""
+    if view.expected:
+        raise Unknown
+
+
 def _non_finite(view: View, flag: RedFlag) -> Found | None:
     names = names_in(flag.option("metrics"))
     if not names:
@@ -123,6 +133,7 @@ def _collapsed(view: View, flag: RedFlag) -> Found | None:
 
     A rare class may be ranked well long before its scores pass the threshold: then the threshold is to blame.
     """
+    _all_reported(view)
     given = names_in(flag.option("metrics"))
     found = [name for name in given if name in view.now]
     called = []
@@ -204,6 +215,7 @@ def _vanishing(view: View, flag: RedFlag) -> Found | None:
 
 
 def _dominating(view: View, flag: RedFlag) -> Found | None:
+    _all_reported(view)
     contributions = _contributions(view, names_in(flag.option("components")))
     if len(contributions) < 2:
         raise Unknown
@@ -243,6 +255,7 @@ def _contributions(view: View, given: Sequence[str]) -> dict[str, float]:
 
 def _overfitting(view: View, flag: RedFlag) -> Found | None:
     val, train = flag.option("metric"), flag.option("train")
+    _all_reported(view)
     _reported(view, val)
     values = [value for value in view.series[val] if math.isfinite(value)]
     if not values:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import KeyPath
+from hpo.machine.sqlite_uri import resolved, sqlite_path
 from hpo.red_flags.definitions import read_flags
 from hpo.spec import algorithms
 from hpo.text import listing, nearest, quote, redact, show
@@ -106,7 +107,7 @@ def _storage(url: str, folder: Path, wrong: Wrong) -> str:
         elif dialect == "sqlite" and not re.match(r"///(?!:memory:)[^?]", rest):  # a study outlives its process
             wrong(("storage",), f"'{url}' is not the URL of a file; expected sqlite:///FILE")
         elif dialect == "sqlite":
-            return f"{scheme}:///{os.path.normpath(folder / rest.removeprefix('///'))}"
+            return resolved(url, folder)
         elif dialect not in ("journal",) and not re.match(r"//[^/]", rest):
             shown = redact(url)
             wrong(("storage",), f"'{shown}' names no host; expected {scheme}://user@host/database")
@@ -146,8 +147,8 @@ def _mlflow(written: Any, folder: Path, wrong: Wrong) -> Any:
     uri = written.get("tracking_uri") if isinstance(written, dict) else None
     if not isinstance(uri, str):
         return written
-    if uri.startswith("sqlite:///"):
-        return written | {"tracking_uri": f"sqlite:///{os.path.normpath(folder / uri.removeprefix('sqlite:///'))}"}
+    if sqlite_path(uri) is not None:
+        return written | {"tracking_uri": resolved(uri, folder)}
     if not re.match(r"(https?|databricks|postgresql|mysql|mssql)([+:]|$)", uri):
         # A folder of files is refused by MLflow itself since 3.13.
         wrong(path, f"'{redact(uri)}' is no tracking URI; expected http://HOST:PORT, sqlite:///FILE or false")

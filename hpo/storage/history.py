@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -105,26 +105,62 @@ def _row(step: Step) -> str:
 
 
 def read(path: Path) -> list[Step]:
-    """Return the steps of a history file in ascending order.
+    """Return the steps of a history file in ascending order, the rows of each put together (see `merge`).
 
-    Of a step that was reported twice the later row counts: a resumed trial repeats some steps. Torn lines are left out.
-    Without a file there are no steps.
+    Torn lines are left out. Without a file there are no steps.
     """
+    return merge(rows(path))
+
+
+def merge(pieces: Iterable[Step]) -> list[Step]:
+    """Return one Step for each step, in ascending order.
+
+    A step may be reported in pieces, such as the metrics of training and then those of validation, and a resumed trial
+    reports some steps again. So of each name the latest value counts, whatever it is, NaN too; a name that is not
+    reported again keeps its value, also from an earlier attempt, whose checkpoint the trial went on from. Time and
+    attempt are those of the latest piece, with which the step was whole.
+
+    Args:
+        pieces: rows in the order in which they were written.
+    """
+    steps: dict[int, Step] = {}
+    for piece in pieces:
+        before = steps.get(piece.step)
+        steps[piece.step] = piece if before is None else replace(piece, metrics={**before.metrics, **piece.metrics})
+    return [steps[number] for number in sorted(steps)]
+
+
+def rows(path: Path) -> list[Step]:
+    """Return the rows of a history file as they were written, without torn lines."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     try:
-        rows = json.loads(f"[{','.join(lines)}]")  # several times as fast as line by line
+        found = json.loads(f"[{','.join(lines)}]")  # several times as fast as line by line
     except ValueError:
-        rows = list(_intact(lines))
-    steps: dict[int, Step] = {}
-    for row in rows:
-        try:
-            metrics = {name: float(value) for name, value in row["metrics"].items()}
-            steps[row["step"]] = Step(row["step"], row["time"], row["attempt"], metrics)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-    return [steps[number] for number in sorted(steps)]
+        found = list(_intact(lines))
+    return [step for step in map(_step, found) if step is not None]
+
+
+def row_of(line: str) -> Step | None:
+    """Return the row that a line of a history file holds; None if it holds none, as a torn line."""
+    return next(filter(None, map(_step, _intact([line]))), None)
+
+
+def lacking(steps: Iterable[Step], numbers: Iterable[int], name: str) -> set[int]:
+    """Return those of the `numbers` of steps in which `steps` have no value of the metric `name`."""
+    return set(numbers) - {step.step for step in steps if name in step.metrics}
+
+
+def _step(row: Any) -> Step | None:
+    """Return a row of a file as a Step; None if it is none."""
+    try:
+        number, time, attempt = row["step"], row["time"], row["attempt"]
+        metrics = {name: float(value) for name, value in row["metrics"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None
+    whole = type(number) is int and isinstance(time, (int, float)) and isinstance(attempt, int)
+    return Step(number, time, attempt, metrics) if whole else None
 
 
 def _intact(lines: Iterable[str]) -> Iterator[Any]:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.errors import StorageError
+from hpo.errors import StorageError, StorageLocked
+from hpo.machine.sqlite_uri import sqlite_path
+from hpo.storage.absence import HOLDERS, LOCKED_FILE, is_locked
 from hpo.storage.journal import JOURNAL_SCHEME, open_journal
 from hpo.text import redact
 
@@ -22,10 +24,18 @@ if TYPE_CHECKING:
 
     from hpo.spec.models import StudySpec
 
+# What only reads a SQLite file waits so long for its lock, and then says that it is locked.
+_READER_SECONDS = 60
+
 
 def storage_url(spec: StudySpec, runs: Path) -> str:
     """Return the URL of a study's storage: the one that its YAML names, or else the journal of the runs folder."""
     return spec.storage or f"{JOURNAL_SCHEME}{runs / layout.JOURNAL}"
+
+
+def storage_file(url: str) -> Path | None:
+    """Return the file that a storage is; None for a server."""
+    return Path(url.removeprefix(JOURNAL_SCHEME)) if url.startswith(JOURNAL_SCHEME) else sqlite_path(url)
 
 
 def dashboard_argument(url: str) -> str:
@@ -38,12 +48,13 @@ def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = Tr
 
     Args:
         url: where it is.
-        say: given by a driver; told of a repair, and of a database server that goes away later and is waited for (see
-            ReconnectingStorage).
+        say: given by a driver; told of a repair, and of a database server that goes away later or a SQLite file that is
+            locked, which are waited for (see ReconnectingStorage).
         keep: keep the connections of a database open between uses, until `close_storage`. A short look needs none.
         repair: repair a torn journal. Otherwise it is left as it is, and the torn line is ignored: for reading only.
 
     Raises:
+        StorageLocked: it is a SQLite file that another program has locked.
         StorageError: it cannot be opened. The sentence does not have the password.
     """
     import optuna
@@ -53,8 +64,8 @@ def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = Tr
     try:
         if url.startswith(JOURNAL_SCHEME):
             return open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say, repair)
-        if url.startswith("sqlite:"):
-            return _open_sqlite(url)
+        if (file := sqlite_path(url)) is not None:
+            return _open_sqlite(url, file, say, keep)
         return _open_server(url, say, keep)
     except StorageError:
         raise
@@ -64,6 +75,10 @@ def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = Tr
             "Install it beside hpo, for PostgreSQL with `pip install 'psycopg[binary]'`"
         ) from error
     except Exception as error:  # database drivers have classes of their own; none of them may end in a traceback
+        if is_locked(error):
+            raise StorageLocked(
+                f"the storage {redact(url)} is locked: {HOLDERS}. Try again when it has ended"
+            ) from error
         cause = error.__cause__ or error  # Optuna's own sentence speaks of invalid data
         said = redact(str(cause).replace(url, redact(url))).strip().splitlines() or [type(error).__name__]
         raise StorageError(
@@ -82,7 +97,7 @@ def close_storage(storage: optuna.storages.BaseStorage) -> None:
 
 
 def stop_waiting(storage: optuna.storages.BaseStorage) -> None:
-    """Wait no longer for a database server that is away: what was asked of it raises at once. For signal handlers."""
+    """Wait no longer for a database that is away: what was asked of it raises at once. For signal handlers."""
     stop = getattr(storage, "stop_waiting", None)
     if stop is not None:
         stop()
@@ -110,15 +125,24 @@ def _open_server(url: str, say: Any, keep: bool) -> optuna.storages.RDBStorage:
     return opened()
 
 
-def _open_sqlite(url: str) -> optuna.storages.RDBStorage:
+def _open_sqlite(url: str, file: Path, say: Any, keep: bool) -> optuna.storages.RDBStorage:
     import optuna
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if keep and say is not None:
+        from hpo.storage.reconnecting import ReconnectingStorage
+
+        return ReconnectingStorage(url, say, LOCKED_FILE, prepare=_write_ahead)
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _READER_SECONDS}})
+    _write_ahead(storage)
+    return storage
+
+
+def _write_ahead(storage: optuna.storages.RDBStorage) -> None:
+    """Set the mode in which readers (the dashboard) and the driver do not block each other."""
     from sqlalchemy import event, text
 
-    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
     with storage.engine.connect() as connection:
-        # Write-ahead log: readers (the dashboard) and the driver do not block each other.
         connection.execute(text("PRAGMA journal_mode=WAL"))
     event.listen(storage.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=NORMAL"))
     storage.engine.dispose()
-    return storage

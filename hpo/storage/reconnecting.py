@@ -1,8 +1,8 @@
-"""Storage of Optuna that waits for a database server which is restarted, crashes or is cut off.
+"""Storage of Optuna that waits for a database which is away for a while (see `hpo.storage.absence`).
 
-An operation that fails with its connection is done again. A COMMIT whose answer was lost may have happened. So an
-operation that must not be done twice first checks whether it was done. A study has one writer (its driver): what is
-found in the state that was to be written was written by the try before.
+An operation that fails for it is done again. A COMMIT whose answer was lost may have happened. So an operation that
+must not be done twice first checks whether it was done. A study has one writer (its driver): what is found in the state
+that was to be written was written by the try before.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
@@ -19,6 +19,7 @@ from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.storage.absence import SERVER, Absence
 from hpo.text import first_line, redact
 
 if TYPE_CHECKING:
@@ -27,37 +28,20 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 PATIENCE = 600.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_FIRST_PAUSE = 0.1
 # Seconds until a wait notices `stop_waiting`.
 _SLICE = 0.1
-# With these a host that vanishes is noticed after a minute, instead of the hours that TCP waits.
-_LIBPQ = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-}
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _ConnectionLost(Exception):
-    """Raised if the connection was lost, or none can be made.
+class _Away(Exception):
+    """Raised if the database is away: the connection was lost, none can be made, or its file is locked.
 
     It is no error of SQLAlchemy's, so that Optuna lets it pass. Otherwise Optuna would do some operations again itself,
     and report the others as invalid data.
     """
-
-
-def _classify_error(context: ExceptionContext) -> None:
-    """Raise _ConnectionLost if a later try may succeed. SQLAlchemy calls this with every error of the database."""
-    error = context.original_exception
-    if context.is_pre_ping or not isinstance(error, Exception):
-        return  # the pool makes a new connection by itself; an exit is no failure
-    if context.connection is None or context.is_disconnect:
-        raise _ConnectionLost(first_line(error)) from error
 
 
 def _again(
@@ -73,35 +57,61 @@ def _again(
 
 
 class ReconnectingStorage(RDBStorage):
-    """Storage for the driver of a study on a database server (PostgreSQL, MySQL, ...; SQLite has none).
+    """Storage for the driver of a study on a database server (PostgreSQL, MySQL, ...) or in a SQLite file.
 
-    Opening does not wait: it raises what RDBStorage raises. A later operation that cannot be done for `patience`
-    seconds raises StorageInternalError; after `stop_waiting` it does so at once.
+    Opening raises what RDBStorage raises, but waits for a file that is locked. A later operation that cannot be done
+    for `patience` seconds raises StorageInternalError; after `stop_waiting` it does so at once.
 
     Args:
         url: the database.
         say: gets a sentence when the database is away, and one when it is back.
+        absence: how it is away.
         patience: seconds for which an operation is tried again.
+        prepare: called with the storage while it is opened.
     """
 
-    def __init__(self, url: str, say: Callable[[str], None], patience: float = PATIENCE) -> None:
-        from sqlalchemy import event
-
-        try:
-            super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": _libpq_timeouts(url)})
-        except Exception:
-            if hasattr(self, "engine"):
-                self.engine.dispose()
-            raise
+    def __init__(
+        self,
+        url: str,
+        say: Callable[[str], None],
+        absence: Absence = SERVER,
+        patience: float = PATIENCE,
+        prepare: Callable[[RDBStorage], None] = lambda _: None,
+    ) -> None:
+        self._address = url
         self._say = say
+        self._absence = absence
         self._patience = patience
+        self._prepare = prepare
         self._stopped = False
         self._made: int | None = None
-        event.listen(self.engine, "handle_error", _classify_error)
+        self._retry(lambda _: self._open())
 
     def stop_waiting(self) -> None:
         """Let operations that lose their connection raise, those that already wait too. For signal handlers."""
         self._stopped = True
+
+    def _open(self) -> None:
+        from sqlalchemy import event
+
+        try:
+            super().__init__(self._address, engine_kwargs=dict(self._absence.options(self._address)))
+            self._prepare(self)
+        except Exception as error:
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            if self._absence.opening(error):
+                raise _Away(first_line(error)) from error
+            raise
+        event.listen(self.engine, "handle_error", self._classify_error)
+
+    def _classify_error(self, context: ExceptionContext) -> None:
+        """Raise _Away if a later try may succeed. SQLAlchemy calls this with every error of the database."""
+        error = context.original_exception
+        if context.is_pre_ping or not isinstance(error, Exception):
+            return  # the pool makes a new connection by itself; an exit is no failure
+        if self._absence.lost(context):
+            raise _Away(first_line(error)) from error
 
     # --- operations that know what an earlier try may have left
 
@@ -137,7 +147,13 @@ class ReconnectingStorage(RDBStorage):
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         self._made = None
-        return self._retry(lambda _: RDBStorage._create_new_trial(self, study_id, template_trial))
+
+        def create(again: bool) -> FrozenTrial:
+            if again and self._absence.undone:
+                self._made = None  # another program may have got its id since
+            return RDBStorage._create_new_trial(self, study_id, template_trial)
+
+        return self._retry(create)
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
@@ -202,7 +218,7 @@ class ReconnectingStorage(RDBStorage):
         """Do an operation until the database answers. Its argument says whether it was tried before."""
         try:
             return operation(False)
-        except _ConnectionLost as away:
+        except _Away as away:
             why = str(away)
         began, since = time.monotonic(), time.strftime("%H:%M:%S")
         # The second try comes at once, and silently: the server may be there, and only the connection was cut.
@@ -212,17 +228,16 @@ class ReconnectingStorage(RDBStorage):
             try:
                 result = operation(True)
                 break
-            except _ConnectionLost as away:
+            except _Away as away:
                 why = str(away)
-            if not said:
-                self._say(
-                    f"the database {redact(self.url)} is away since {since} ({why}); the study waits for it, at most "
-                    f"{self._patience:g} s"
-                )
-            said, pause = True, min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            if not said and time.monotonic() - began >= self._absence.quiet:
+                said = True
+                words = {"url": redact(self._address), "since": since, "why": why, "patience": self._patience}
+                self._say(self._absence.away.format_map(words))
+            pause = min(max(2 * pause, _FIRST_PAUSE), self._absence.longest_pause)
         if said:
             seconds = time.monotonic() - began
-            self._say(f"the database {redact(self.url)} is back after {seconds:.0f} s; the study goes on")
+            self._say(self._absence.back.format(url=redact(self._address), seconds=seconds))
         return result
 
     def _wait(self, pause: float, began: float, why: str) -> None:
@@ -232,14 +247,4 @@ class ReconnectingStorage(RDBStorage):
         while not self._stopped and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE))
         if self._stopped or time.monotonic() >= end:
-            raise StorageInternalError(f"the database has been away for {time.monotonic() - began:.0f} s ({why})")
-
-
-def _libpq_timeouts(url: str) -> Mapping[str, Any]:
-    """Return the timeouts of libpq that the URL does not set itself."""
-    from sqlalchemy.engine import make_url
-
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "postgresql" or parsed.get_driver_name() not in ("psycopg", "psycopg2"):
-        return {}
-    return {name: value for name, value in _LIBPQ.items() if name not in parsed.query}
+            raise StorageInternalError(self._absence.given_up.format(seconds=time.monotonic() - began, why=why))

@@ -16,7 +16,7 @@ from hpo.spec.identity import from_json
 from hpo.spec.models import Metric, StudySpec
 from hpo.storage import trial_attributes
 from hpo.storage.load_study import load_study
-from hpo.storage.open import close_storage, open_storage
+from hpo.storage.open import close_storage, open_storage, storage_file
 from hpo.text import listing, nearest
 from hpo.warm_start import knowledge_file
 from hpo.warm_start.candidates import Choice, Source, choose
@@ -206,8 +206,8 @@ def look(spec: StudySpec, runs: Path, url: str) -> list[str]:
     """Return sentences about what a run would take from earlier studies, without making a storage (`hpo check`)."""
     if spec.warm_start is None:
         return []
-    file = Path(url.removeprefix("journal:").removeprefix("sqlite:///"))
-    if url.startswith(("journal:", "sqlite:")) and not file.exists():
+    file = storage_file(url)
+    if file is not None and not file.exists():
         storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     else:
         storage = open_storage(url, keep=False)

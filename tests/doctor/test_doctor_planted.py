@@ -202,6 +202,23 @@ def test_rows_that_are_both_garbled_and_missing_come_back(planted):
     assert len(steps) == 10
 
 
+def test_of_a_step_in_pieces_the_lost_one_is_written_from_optuna_and_the_other_stays(ran):
+    planted = ran("pieces")
+    path = planted.history(1)
+    before = history.read(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    (found,) = planted.fix("history-missing")
+    assert "lacks 1 step that Optuna has" in found.said
+    steps = history.read(path)
+    assert [dict(step.metrics) for step in steps if step.step != 2] == [
+        dict(step.metrics) for step in before if step.step != 2
+    ]
+    there = dict(before[1].metrics)
+    del there["other"]
+    assert steps[1].metrics == there
+
+
 @pytest.mark.parametrize("left", [None, 0, 4])
 def test_a_history_that_is_gone_or_short_is_written_from_optuna(planted, left):
     path = planted.history(3)

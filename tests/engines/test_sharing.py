@@ -35,7 +35,7 @@ class Machine:
     def report(self, *numbers, memory=0.2, speed=100.0):
         self.now += 10
         for number in numbers:
-            self.sharing.reported(Report(number, 1, {"samples_per_second": speed}, self.now, memory))
+            self.sharing.reported(Report(number, int(self.now), {"samples_per_second": speed}, self.now, memory))
 
     def end(self, number, **outcome):
         fields = {"state": "COMPLETE", "metrics": {"score": 1.0}} | outcome
@@ -84,6 +84,32 @@ def test_speeds_of_a_gpu_whose_trials_have_changed_are_not_taken():
     machine.report(0, 2, speed=90.0)
     machine.report(0, 2, speed=90.0)
     assert machine.said[-1].startswith("width=8: 4 trials share a GPU from now on")
+
+
+def test_the_pieces_of_a_step_are_one_measurement():
+    machine = Machine()
+    packer = machine.sharing._packer
+    machine.start(0)
+    for step in range(1, 6):
+        machine.now += 9
+        machine.sharing.reported(Report(0, step, {"train_loss": 1.0}, machine.now, 0.2))
+        machine.now += 1
+        machine.sharing.reported(Report(0, step, {"val_loss": 1.0}, machine.now, 0.2))
+    (group,) = packer._groups.values()
+    assert [speed.rate for speed in group.speeds[1]] == [0.1] * len(group.speeds[1])
+    assert len(group.speeds[1]) >= 3
+
+
+def test_a_speed_in_a_later_piece_is_the_only_measure():
+    machine = Machine()
+    packer = machine.sharing._packer
+    machine.start(0)
+    for step in range(1, 6):
+        machine.now += 10
+        machine.sharing.reported(Report(0, step, {"train_loss": 1.0}, machine.now, 0.2))
+        machine.sharing.reported(Report(0, step, {"samples_per_second": 64.0}, machine.now, 0.2))
+    (group,) = packer._groups.values()
+    assert {speed.rate for speed in group.speeds[1]} == {64.0}
 
 
 def test_a_level_that_does_not_pay_is_left_for_good():

@@ -353,6 +353,43 @@ def test_a_resumed_attempt_raises_nothing_twice_and_forgets_nothing(make_oracle)
     ]  # fmt: skip
 
 
+def test_the_first_metric_may_come_in_a_later_piece_of_a_step(make_oracle):
+    flags = [{"name": "apart", "when": "train - score > 1", "for_epochs": 2}]
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=0.2))
+    oracle = make_oracle(study=study, red_flags=flags)
+    pruned, flagged = oracle.ask(), oracle.ask()
+    for step in (1, 2):
+        assert oracle.report(pruned.number, step, {"train": 0.3}) is None
+        answer = oracle.report(pruned.number, step, {"score": 0.4 - 0.15 * step})
+    assert answer.reason == f"the pruner {oracle.spec.pruner.name} stopped it at step 2"
+    for step in (1, 2):
+        assert oracle.report(flagged.number, step, {"score": 0.5}) is None
+        answer = oracle.report(flagged.number, step, {"train": 2.0})
+    assert answer.reason.startswith("red flag 'apart' at epoch 2: train - score > 1 (train 2, score 0.5), 2 epochs")
+    assert oracle._study.trials[pruned.number].intermediate_values == {1: 0.25, 2: pytest.approx(0.1)}
+    assert oracle._study.trials[flagged.number].intermediate_values == {1: 0.5, 2: 0.5}
+
+
+def test_an_attempt_that_died_between_the_pieces_of_a_step_is_gone_on_from(make_oracle):
+    flags = [{"name": "apart", "when": "train - score > 1", "for_epochs": 2}]
+    oracle = make_oracle(red_flags=flags)
+    job = oracle.ask()
+    job.directory.mkdir(parents=True, exist_ok=True)
+    (job.directory / layout.CHECKPOINT).write_bytes(b"saved")
+    for metrics in ({"train": 2.0}, {"score": 0.5}):
+        oracle.report(job.number, 1, metrics)
+    oracle.report(job.number, 2, {"train": 2.0})
+    oracle.close()  # the driver dies
+    oracle = make_oracle(red_flags=flags)
+    again = oracle.ask()
+    answer = oracle.report(again.number, 2, {"score": 0.6})
+    assert answer.reason.startswith("red flag 'apart' at epoch 2")
+    stop(oracle, again, answer.reason)
+    assert oracle._study.trials[-1].intermediate_values == {1: 0.5, 2: 0.6}
+    steps = history.read(again.directory / layout.HISTORY)
+    assert [dict(step.metrics) for step in steps] == [{"train": 2.0, "score": 0.5}, {"train": 2.0, "score": 0.6}]
+
+
 def test_the_driver_may_die_between_a_red_flag_and_the_end_of_its_trial(make_oracle):
     flags = [{"name": "high", "when": "score > 0.8"}]
     oracle = make_oracle(red_flags=flags, enqueue=[{"x": 0.9}])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.storage.history import HistoryWriter, Step, read
+from hpo.storage.history import HistoryWriter, Step, lacking, merge, read, row_of, rows
 
 
 def write(path, *steps):
@@ -31,6 +31,55 @@ def test_a_step_reported_again_counts_once_and_later_wins(tmp_path):
     path = tmp_path / "history.jsonl"
     write(path, Step(0, 1.0, 1, {"a": 1.0}), Step(1, 2.0, 1, {"a": 2.0}), Step(1, 5.0, 2, {"a": 3.0}))
     assert read(path) == [Step(0, 1.0, 1, {"a": 1.0}), Step(1, 5.0, 2, {"a": 3.0})]
+
+
+def test_a_step_that_was_reported_in_pieces_is_one(tmp_path):
+    path = tmp_path / "history.jsonl"
+    pieces = [
+        Step(1, 1.0, 1, {"train_loss": 1.0}),
+        Step(2, 2.0, 1, {"train_loss": 0.5}),
+        Step(1, 2.5, 1, {"val_loss": 1.1}),  # validation of the epoch before, by a thread
+        Step(2, 3.0, 1, {"val_loss": 0.6, "train_loss": 0.4}),
+    ]
+    write(path, *pieces)
+    assert rows(path) == pieces
+    assert read(path) == [
+        Step(1, 2.5, 1, {"train_loss": 1.0, "val_loss": 1.1}),
+        Step(2, 3.0, 1, {"train_loss": 0.4, "val_loss": 0.6}),
+    ]
+
+
+def test_of_a_name_the_latest_value_counts_whatever_it_is():
+    (step,) = merge([Step(0, 1.0, 1, {"a": 0.5, "b": 1.0}), Step(0, 2.0, 1, {"a": math.nan})])
+    assert math.isnan(step.metrics["a"])
+    assert step.metrics["b"] == 1.0
+    assert merge([Step(0, 1.0, 1, {"a": math.nan}), Step(0, 2.0, 1, {"a": 0.5})]) == [Step(0, 2.0, 1, {"a": 0.5})]
+
+
+def test_a_later_attempt_replaces_what_it_reports_again_and_nothing_else():
+    first = [Step(4, 1.0, 1, {"train": 4.0}), Step(4, 2.0, 1, {"val": 4.5}), Step(5, 3.0, 1, {"train": 5.0})]
+    # The checkpoint of epoch 4 was made between its two reports: the next attempt validates it once more.
+    again = [Step(4, 9.0, 2, {"val": 4.4}), Step(5, 10.0, 2, {"train": 5.1})]
+    assert merge(first + again) == [Step(4, 9.0, 2, {"train": 4.0, "val": 4.4}), Step(5, 10.0, 2, {"train": 5.1})]
+
+
+def test_steps_that_lack_a_metric_are_found():
+    steps = [Step(1, 1.0, 1, {"train": 1.0}), Step(1, 1.0, 1, {"val": 1.0}), Step(2, 2.0, 1, {"train": 1.0})]
+    assert lacking(steps, [1, 2, 3], "val") == {2, 3}
+
+
+def test_lines_that_are_no_rows_are_left_out(tmp_path):
+    good = '{"step":1,"time":1.0,"attempt":1,"metrics":{"a":1.0}}'
+    bad = [
+        good.replace('"step":1', '"step":"1"'), good.replace('"step":1', '"step":[1]'),
+        good.replace('"step":1', '"step":true'), good.replace('"time":1.0', '"time":"now"'),
+        good.replace("1.0}", "1" + "0" * 400 + "}"), good.replace('{"a":1.0}', "[]"), good[:-3], "7", "",
+    ]  # fmt: skip
+    path = tmp_path / "history.jsonl"
+    path.write_text("\n".join([*bad, good]) + "\n")
+    assert read(path) == [Step(1, 1.0, 1, {"a": 1.0})]
+    assert [row_of(line) for line in bad] == [None] * len(bad)
+    assert row_of(good) == Step(1, 1.0, 1, {"a": 1.0})
 
 
 def test_no_file_no_steps(tmp_path):

@@ -28,9 +28,10 @@ from hpo import layout
 from hpo.cli.main import main
 from hpo.runner import run
 from hpo.spec.load import load_spec
+from hpo.storage.absence import libpq_timeouts
 from hpo.storage.load_study import load_study
 from hpo.storage.open import close_storage, open_storage, stop_waiting
-from hpo.storage.reconnecting import ReconnectingStorage, _libpq_timeouts
+from hpo.storage.reconnecting import ReconnectingStorage
 
 LOST = ["before", "after"]
 MODES = ["fast", "immediate", "kill"]
@@ -93,7 +94,8 @@ def test_only_the_storage_of_a_driver_waits(server, tmp_path):
     for url, say, kind in [
         (server.url("units"), print, ReconnectingStorage),
         (server.url("units"), None, RDBStorage),
-        (f"sqlite:///{tmp_path}/study.db", print, RDBStorage),
+        (f"sqlite:///{tmp_path}/study.db", print, ReconnectingStorage),
+        (f"sqlite:///{tmp_path}/study.db", None, RDBStorage),
     ]:
         storage = open_storage(url, say)
         assert type(storage) is kind
@@ -335,11 +337,11 @@ def test_a_signal_can_end_the_wait(server, url):
 
 
 def test_what_a_url_says_of_time_is_kept():
-    plain = _libpq_timeouts("postgresql://ann@db/hpo")
+    plain = libpq_timeouts("postgresql://ann@db/hpo")
     assert (plain["connect_timeout"], plain["tcp_user_timeout"]) == (10, 60_000)
-    own = _libpq_timeouts("postgresql+psycopg2://ann@db/hpo?connect_timeout=3")
+    own = libpq_timeouts("postgresql+psycopg2://ann@db/hpo?connect_timeout=3")
     assert own == {name: value for name, value in plain.items() if name != "connect_timeout"}
-    assert _libpq_timeouts("mysql+pymysql://ann@db/hpo") == {}
+    assert libpq_timeouts("mysql+pymysql://ann@db/hpo") == {}
 
 
 # --- whole studies

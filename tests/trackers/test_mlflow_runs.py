@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from mlflow_reading import LARGEST, check_all_is_there, children_of, in_file, over_http, parent_of
+from optuna.trial import TrialState
 
 from hpo import runner
 from hpo.spec.load import load_spec
@@ -298,6 +299,30 @@ def test_provenance_is_of_the_trials_that_ran_under_it_alone(ran, mirror_of, ser
     assert [children[n].tags.get("mlflow.source.git.commit") for n in (0, 1)] == [None, "abc"]
 
 
+def test_a_step_in_pieces_is_whole_and_nothing_of_it_is_doubled(ran, mirror_of, server, runs):
+    from copy import deepcopy
+
+    spec, trials = ran("pieces", budget={"trials": 1})
+    path = runs / "toy/trials/0/history.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(lines) == 10
+    running = deepcopy(trials[0])
+    running.state, running.values, running.datetime_complete = TrialState.RUNNING, None, None
+    del running._user_attrs["hpo:outcome"]
+    mirror = mirror_of(spec)
+    for rows in (1, 2, 5):  # between the pieces of a step, and between steps
+        path.write_text("".join(lines[:rows]))
+        assert mirror.update([running], last=False) == []
+        (run,) = children_of(over_http(server.url, mirror_of.experiment)).values()
+        assert sum(map(len, run.metrics.values())) == rows + rows // 2
+    path.write_text("".join(lines))
+    write(mirror, trials)
+    children = check_all_is_there(runs, "toy", over_http(server.url, mirror_of.experiment))
+    assert {name: len(points) for name, points in children[0].metrics.items() if "score" in name} == {
+        "train_score": 5, "score": 5, "final/score": 1,
+    }  # fmt: skip
+
+
 def test_a_running_trial_shows_what_no_retry_will_replace(ran):
     from hpo.storage.history import Step
     from hpo.trackers.mlflow.mirror import _settled
@@ -307,7 +332,10 @@ def test_a_running_trial_shows_what_no_retry_will_replace(ran):
     inherited = [Step(step, 1.0 + step, 1, {"score": 0.0}) for step in range(5)]
     assert _settled(inherited, trial) == []
     own = [*inherited[:3], replace(inherited[3], attempt=2, time=9.0), inherited[4]]
+    # Of step 3 the attempt may report more, in place of what it inherited.
     assert _settled(own, trial) == own[:4]
+    repeated = [*inherited, Step(3, 9.0, 2, {"score": 1.0})]
+    assert _settled(repeated, trial) == [*inherited[:3], repeated[-1]]
 
 
 def test_runs_are_read_page_by_page(mirror_of, server, ran, monkeypatch):

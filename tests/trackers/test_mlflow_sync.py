@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -36,6 +37,7 @@ from optuna.trial import create_trial
 from servers import PostgreSQL
 
 from hpo import layout, runner
+from hpo.doctor.examine import examine
 from hpo.errors import HpoError
 from hpo.spec.load import load_spec
 from hpo.storage import history
@@ -279,6 +281,42 @@ def test_odd_names_and_values_are_no_difference(study_yaml, runs, server, reques
     assert synced(runs) == ["wrote 1 missing parent run", "wrote 2 missing runs"]
     assert differences(runs) == []  # infinities, NaN and names that MLflow does not take
     assert not sync(runs, "toy", pytest.fail)
+
+
+def test_steps_in_pieces_are_no_difference_and_one_piece_that_is_missing_is_written(study_yaml, runs, default_store):
+    spec = load_spec(study_yaml("pieces", budget={"trials": 1}, mlflow=True))
+    runner.run(spec, runs)
+    assert differences(runs) == []
+    with closing(sqlite3.connect(default_store)) as database, database:
+        database.execute("delete from metrics where key = 'train_score' and step = 2")
+    assert differences(runs) == ["1 run that lacks parameters, metrics or files"]
+    synced(runs)
+    check_all_is_there(runs, "toy", in_file(default_store))
+    # A value that was reported again, of which MLflow was told while the trial ran.
+    path = runs / "toy/trials/0/history.jsonl"
+    first, *others = path.read_text().splitlines(keepends=True)
+    path.write_text(first.replace('"train_score":', '"train_score":9') + first + "".join(others))
+    assert differences(runs) == []
+
+
+def test_a_runs_folder_may_have_any_name(study_yaml, tmp_path, empty_store):
+    runs = tmp_path / "a%41b?c#d&password=e {f}'\n" / "runs"
+    runs.mkdir(parents=True)
+    store = Path(shutil.copyfile(empty_store, runs / layout.MLFLOW_STORE))
+    path = study_yaml("pieces", budget={"trials": 1}, mlflow=True, storage="sqlite:///study.db")
+    there = runs.parent / "study.yaml"
+    path.rename(there)
+    runner.run(load_spec(there), runs)
+    assert differences(runs) == []
+    assert not sync(runs, "toy", ignore)
+    check_all_is_there(runs, "toy", in_file(store))
+    assert examine(runs, (), fix=False) == []
+    assert sorted(one.name for one in runs.parent.iterdir() if not one.name.startswith("study.db-")) == [
+        "runs", "study.db", "study.yaml",
+    ]  # fmt: skip
+    kept = [one.name for one in (runs / layout.MLFLOW_ARTIFACTS).rglob("*.*")]
+    assert {"history.jsonl", "report.html", "study.yaml"} <= set(kept)
+    assert [one.name for one in tmp_path.iterdir()] == [runs.parent.name]
 
 
 def test_a_report_that_was_written_later_follows(on_server):

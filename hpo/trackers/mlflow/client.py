@@ -44,6 +44,7 @@ __all__ = [
     "experiment_id",
     "files_of",
     "infinite",
+    "make_tables",
     "ranked",
     "read_run",
     "reason",
@@ -61,6 +62,19 @@ def client_of(uri: str) -> MlflowClient:
 
         utils.MAX_RETRY_COUNT = 1
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def make_tables(uri: str, artifacts: str) -> None:
+    """Make MLflow's tables in an empty database.
+
+    Args:
+        uri: The database.
+        artifacts: The URI of a folder, for MLflow's experiment `Default`. By itself MLflow would write the path of the
+            current folder into its SQL, where a quote or a colon in it would be read as SQL.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, artifacts).engine.dispose()  # type: ignore[no-untyped-call]
 
 
 def experiment_id(uri: str, name: str) -> str | None:

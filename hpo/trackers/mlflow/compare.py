@@ -6,8 +6,6 @@ The study is Optuna's trials, the history files and the trials' folders. Nothing
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import sys
 from collections import Counter
@@ -389,7 +387,7 @@ class _Comparison:
         for trial, run in kept:
             folder = layout.trial_directory(self._directory, trial.number)
             # A damaged history must not take the place of the one that MLflow has.
-            if not _lacks_steps(trial, history.read(folder / layout.HISTORY)):
+            if not _lacks_steps(trial, self._spec, history.rows(folder / layout.HISTORY)):
                 yield run, records.artifacts(folder, records.ARTIFACTS)
         for run in filter(_is_active, self._parents):
             yield run, records.artifacts(self._directory, records.STUDY_ARTIFACTS)
@@ -432,17 +430,17 @@ def _points_of(trial: FrozenTrial, spec: StudySpec, folder: Path) -> tuple[froze
     The latter are values that later rows of the same step replaced. None if the history lacks steps that Optuna has:
     then it is damaged, and proves nothing.
     """
-    path = folder / layout.HISTORY
-    steps = history.read(path)
-    if _lacks_steps(trial, steps):
+    rows = history.rows(folder / layout.HISTORY)
+    if _lacks_steps(trial, spec, rows):
         return None
-    reported = {records.name_of(name) for step in steps for name in step.metrics}
-    points = records.points_of(steps) + records.final_points(trial, spec, reported)
-    return _values(points), _values(_all_rows(path))
+    reported = {records.name_of(name) for row in rows for name in row.metrics}
+    points = records.points_of(rows) + records.final_points(trial, spec, reported)
+    replaced = (point for row in rows for point in records.points_of([row]))
+    return _values(points), _values(replaced)
 
 
-def _lacks_steps(trial: FrozenTrial, steps: Iterable[history.Step]) -> bool:
-    return bool(set(trial.intermediate_values) - {step.step for step in steps})
+def _lacks_steps(trial: FrozenTrial, spec: StudySpec, rows: Iterable[history.Step]) -> bool:
+    return bool(history.lacking(rows, trial.intermediate_values, spec.metrics[0].name))
 
 
 def _looks_equal(points: Iterable[_Value], run: Run, steps: Mapping[tuple[str, str], int] | None) -> bool:
@@ -472,14 +470,3 @@ def _values(points: Iterable[records.Point]) -> frozenset[_Value]:
 def _stored(value: float) -> str:
     """Spell a value as MLflow stores it: an infinity as the largest number. Text, since NaN is not equal to itself."""
     return repr(math.copysign(min(abs(value), sys.float_info.max), value) if not math.isnan(value) else value)
-
-
-def _all_rows(path: Path) -> Iterator[records.Point]:
-    """Yield every row of a history file, in place of the last of each step."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-            row = json.loads(line)
-            metrics = {name: float(value) for name, value in row["metrics"].items()}
-            yield from records.points_of([history.Step(row["step"], row["time"], row["attempt"], metrics)])

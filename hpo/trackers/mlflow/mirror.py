@@ -23,6 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from hpo import layout
+from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage import history
 from hpo.storage.trial_attributes import JOB, OUTCOME, params_of
 from hpo.trackers.mlflow import records
@@ -117,9 +118,9 @@ class Mirror:
         self.artifacts_refused = ""
         self._bests = 0
         self._noted: Mapping[str, str] = {}
-        if uri.startswith("sqlite:////"):
-            make_store(Path(uri.removeprefix("sqlite:///")))
-            _write_ahead(Path(uri.removeprefix("sqlite:///")))
+        if (file := sqlite_path(uri)) is not None:
+            make_store(file)
+            _write_ahead(file)
         self._client = client_of(uri)
         folder = None if is_server(uri) else artifact_folder(uri, runs)
         self._experiment = self._find_experiment(experiment, folder)
@@ -269,9 +270,9 @@ class Mirror:
         size = path.stat().st_size if path.exists() else 0
         if size == child.size and not over:
             return
-        steps = history.read(path)
-        reported = {records.name_of(name) for step in steps for name in step.metrics}
-        points = records.points_of(steps if over else _settled(steps, trial))
+        rows = history.rows(path)
+        reported = {records.name_of(name) for row in rows for name in row.metrics}
+        points = records.points_of(rows if over else _settled(rows, trial))
         if over:
             points += records.final_points(trial, self._spec, reported)
         new = [point for point in points if (point.name, point.step, point.time) not in child.points]
@@ -365,14 +366,14 @@ class Mirror:
             self._say(text)
 
 
-def _settled(steps: Sequence[history.Step], trial: FrozenTrial) -> list[history.Step]:
-    """Return the steps of a running trial that no later row will replace.
+def _settled(rows: Sequence[history.Step], trial: FrozenTrial) -> list[history.Step]:
+    """Return the rows of a running trial without those of earlier attempts that may yet be replaced.
 
     A retry starts with the rows of the attempt that was lost, and reports some of their steps again.
     """
     attempt = trial.user_attrs[JOB]["attempt"]
-    newest = max((step.step for step in steps if step.attempt == attempt), default=-1)
-    return [step for step in steps if step.step <= newest]
+    newest = max((row.step for row in rows if row.attempt == attempt), default=-1)
+    return [row for row in rows if row.attempt == attempt or row.step < newest]
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

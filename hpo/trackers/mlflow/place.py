@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import shlex
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.machine.files import write_atomically
+from hpo.machine.sqlite_uri import resolved, sqlite_path, sqlite_uri
 from hpo.spec.models import MlflowSpec, StudySpec
 from hpo.text import redact
 
@@ -48,9 +48,8 @@ def tracking_uri(spec: StudySpec, runs: Path, recorded: str = "") -> str:
     folder. Paths are absolute.
     """
     given = (spec.mlflow or MlflowSpec()).tracking_uri or os.environ.get(ENVIRONMENT) or recorded
-    uri = given or f"sqlite:///{runs / layout.MLFLOW_STORE}"
-    file = re.fullmatch(r"sqlite:///([^/?].*)", uri)
-    return f"sqlite:///{os.path.abspath(file[1])}" if file else uri
+    uri = given or sqlite_uri(runs / layout.MLFLOW_STORE)
+    return uri if sqlite_path(uri) is None else resolved(uri, Path.cwd())
 
 
 def written_uri(spec: StudySpec, runs: Path, known: Place) -> str:
@@ -66,8 +65,8 @@ def is_server(uri: str) -> bool:
 
 def is_missing_file(uri: str) -> bool:
     """Return True if the store is a SQLite file that is not there."""
-    file = re.fullmatch(r"sqlite:///(/[^?]+).*", uri)
-    return file is not None and not Path(file[1]).exists()
+    file = sqlite_path(uri)
+    return file is not None and not file.exists()
 
 
 def experiment_name(spec: StudySpec) -> str:
@@ -77,8 +76,8 @@ def experiment_name(spec: StudySpec) -> str:
 
 def artifact_folder(uri: str, runs: Path) -> Path:
     """Return where a store that is no server keeps artifacts: beside a SQLite file, else in the runs folder."""
-    file = re.fullmatch(r"sqlite:///(/[^?]+).*", uri)
-    return (Path(file[1]).parent if file else runs) / layout.MLFLOW_ARTIFACTS
+    file = sqlite_path(uri)
+    return (runs if file is None else file.parent) / layout.MLFLOW_ARTIFACTS
 
 
 def read_place(study: Path) -> Place | None:

@@ -114,13 +114,19 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def points_of(steps: Iterable[Step]) -> list[Point]:
-    """Return all metrics of a history as points."""
-    return [
-        Point(name_of(name), value, milliseconds(step.time), step.step)
-        for step in steps
-        for name, value in step.metrics.items()
-    ]
+def points_of(rows: Iterable[Step]) -> list[Point]:
+    """Return the metrics of a history as points: of each name in a step the latest value, with the time of its row.
+
+    Args:
+        rows: those of the file, as they were written. A step may have several, and put together it would have one time
+            for all: a point that was written while the trial ran would be another one later.
+    """
+    points = {
+        (row.step, name): Point(name_of(name), value, milliseconds(row.time), row.step)
+        for row in rows
+        for name, value in row.metrics.items()
+    }
+    return list(points.values())
 
 
 # --- a trial

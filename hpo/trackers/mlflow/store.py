@@ -7,6 +7,9 @@ import os
 import sqlite3
 from pathlib import Path
 
+from hpo import layout
+from hpo.machine.sqlite_uri import sqlite_uri
+
 
 def make_store(path: Path) -> None:
     """Make MLflow's tables, unless the file is there.
@@ -16,14 +19,12 @@ def make_store(path: Path) -> None:
     """
     if path.exists():
         return
-    from hpo.trackers.mlflow.client import client_of
+    from hpo.trackers.mlflow.client import make_tables
 
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
     unfinished.unlink(missing_ok=True)
-    client = client_of(f"sqlite:///{unfinished}")
-    client.search_experiments()  # which opens it
-    client._tracking_client.store.engine.dispose()
+    make_tables(sqlite_uri(unfinished), (path.parent / layout.MLFLOW_ARTIFACTS).as_uri())
     # Another study may have been faster; its runs must not be replaced.
     try:
         os.link(unfinished, path)
@@ -40,7 +41,7 @@ def is_half_made(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
             if not any(name.startswith("_alembic_tmp_") for name in tables):
                 return False
