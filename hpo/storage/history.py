@@ -132,7 +132,7 @@ def merge(pieces: Iterable[Step]) -> list[Step]:
 
 def rows(path: Path) -> list[Step]:
     """Return the rows of a history file as they were written, without torn lines."""
-    if not path.exists():
+    if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     try:
