@@ -80,18 +80,19 @@ def in_optuna(left: Left, count: int) -> Iterator[str]:
         yield f"Optuna has {len(left.trials) - len(left.counted)} attempts that were queued again rather than " + (
             f"{left.kind.requeued}: {[_outcome(trial).get('reason') for trial in left.trials]}"
         )
-    for position, trial in enumerate(left.counted):
+    if _drawn_x(left.kind):
+        drawn = sorted(trial.params.get("x", -1.0) for trial in left.counted)
+        if drawn != [number / 8 for number in range(count)]:
+            yield f"Optuna has the parameters x = {drawn}"
+    for trial in left.counted:
         who, outcome = f"trial {trial.number}", _outcome(trial)
         if not trial.state.is_finished():
             yield f"{who} is {trial.state.name} after the end"
             continue
-        right = _closest(left, position, trial)
-        yield from _against(right, left, position, trial)
-        job = trial.user_attrs.get("hpo:job", {})
-        if _drawn_x(left.kind) and trial.params != {"x": position / 8}:
-            yield f"{who} has the parameters {trial.params} in Optuna rather than x = {position / 8}"
-        if _drawn_x(left.kind) and job.get("params") != trial.params:
-            yield f"{who} was trained with {job.get('params')} rather than {trial.params}"
+        yield from _against(_closest(left, trial), left, trial)
+        trained = trial.user_attrs.get("hpo:job", {}).get("params")
+        if _drawn_x(left.kind) and trained != trial.params:
+            yield f"{who} was trained with {trained} rather than {trial.params}"
         if trial.state.name == "COMPLETE":
             final = outcome.get("metrics", {})
             wanted = [final.get(metric) for metric in _metrics_of(left.kind)]
@@ -99,16 +100,22 @@ def in_optuna(left: Left, count: int) -> Iterator[str]:
                 yield f"{who} has the values {trial.values} in Optuna, but {wanted} was noted"
 
 
-def _closest(left: Left, position: int, trial: FrozenTrial) -> Right:
+def _position(left: Left, trial: FrozenTrial) -> int:
+    """The trial that it is an attempt at: one that is queued again gets another number."""
+    return round(8 * trial.params.get("x", 0.0)) if _drawn_x(left.kind) else trial.number
+
+
+def _closest(left: Left, trial: FrozenTrial) -> Right:
     """Of all that is right of a trial, what differs least from it."""
-    right = left.kind.right(position)
+    right = left.kind.right(_position(left, trial))
     choices = (right, *right.others)
-    return min(choices, key=lambda choice: len(list(_against(choice, left, position, trial))))
+    return min(choices, key=lambda choice: len(list(_against(choice, left, trial))))
 
 
-def _against(right: Right, left: Left, position: int, trial: FrozenTrial) -> Iterator[str]:
+def _against(right: Right, left: Left, trial: FrozenTrial) -> Iterator[str]:
     who, outcome = f"trial {trial.number}", _outcome(trial)
-    reason, names = str(outcome.get("reason", "")), {**trial.params, "number": position, "params": trial.params}
+    names = {**trial.params, "number": _position(left, trial), "params": trial.user_attrs["hpo:job"]["params"]}
+    reason = str(outcome.get("reason", ""))
     stated = (trial.state.name, outcome.get("cause", ""))
     if stated != (right.state, right.cause):
         yield f"{who} is {_state(*stated)} rather than {_state(right.state, right.cause)} (reason: {_cut(reason)})"
@@ -242,7 +249,7 @@ def _points(who: str, trial: FrozenTrial, steps: Steps, there: Mapping[int, dict
     final = {}
     if trial.state.name == "COMPLETE":
         final = {records.name_of(f"final/{name}"): value for name, value in _outcome(trial)["metrics"].items()}
-    results = {name: value for row in added.values() for name, value in row.items() if name.startswith("final/")}
+    results = {name: value for row in added.values() for name, value in row.items() if name not in records.ADDED}
     yield from _numbers(
         f"{who} results", {name: value for name, value in final.items() if name not in reported}, results, {}
     )
@@ -311,7 +318,7 @@ def in_output(left: Left, printed: str) -> Iterator[str]:
     }
     for name, text in texts.items():
         if TRACEBACK in text:
-            yield f"a traceback in {name}: {_cut(text[text.index(TRACEBACK) :], 1500)}"
+            yield f"a traceback in {name}: {_end_of_traceback(text)}"
         if found := _CONTROL.search(text) or _surrogate(text):
             yield f"{found.group()!r} in {name}"
     for name, most in (MOST | dict(left.kind.most)).items():
@@ -348,11 +355,17 @@ def _metrics_of(kind: Kind) -> Sequence[str]:
 
 
 def _drawn_x(kind: Kind) -> bool:
-    return "search_space" not in kind.study and not kind.place.joinpath("study.yaml").exists()
+    return "search_space" not in kind.study
 
 
 def _state(state: str, cause: str) -> str:
     return f"{state} ({cause})" if cause else state
+
+
+def _end_of_traceback(text: str) -> str:
+    """Its last line, which is the first that is not indented."""
+    lines = text[text.index(TRACEBACK) :].splitlines()[1:]
+    return next((_cut(line) for line in lines if not line.startswith(" ")), "")
 
 
 def _search(pattern: str, text: str) -> re.Match[str] | None:
@@ -371,9 +384,8 @@ def _few(sentences: Iterable[str]) -> Iterator[str]:
         yield f"... and {len(found) - 2} more like this"
 
 
-def _cut(value: object, limit: int = 160) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    text = text if limit > 1000 else ascii(text) if isinstance(value, str) else text
+def _cut(value: object, limit: int = 200) -> str:
+    text = ascii(value) if isinstance(value, str) else repr(value)
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
 
 

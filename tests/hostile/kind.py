@@ -33,7 +33,7 @@ import yaml
 KINDS = Path(__file__).parent / "kinds"
 ENGINES = ("local", "ray", "inline")
 NAME = "hostile"
-OBJECTIVE = "objective.py"
+OBJECTIVE, SPEC = "objective.py", "study.yaml"
 # Each trial's x is known before: its number in eighths.
 STUDY: dict[str, Any] = {
     "name": NAME,
@@ -43,7 +43,7 @@ STUDY: dict[str, Any] = {
     "sampler": "random",
     "pruner": "none",
     "budget": {"trials": 3, "failures": 99},
-    "engine": {"workers": 1, "cpu": 1},
+    "engine": {"workers": 1, "cpu": 1, "retries": 0},
     "seed": 1,
 }
 
@@ -89,6 +89,11 @@ class Kind:
     by_number: Mapping[int, Right] = field(default_factory=dict)
 
     @property
+    def own_study(self) -> bool:
+        """Whether its folder holds a study.yaml."""
+        return (self.place / SPEC).exists()
+
+    @property
     def mlflow(self) -> bool:
         """Whether its study is tracked."""
         return self.study.get("mlflow", True) is not False
@@ -104,7 +109,7 @@ class Kind:
         else:
             folder.mkdir()
             shutil.copyfile(self.place, folder / OBJECTIVE)
-        path = folder / "study.yaml"
+        path = folder / SPEC
         if not path.exists():
             path.write_text(yaml.safe_dump(self._study(engine), sort_keys=False, allow_unicode=True))
         return path
@@ -156,6 +161,8 @@ def _read(place: Path) -> Kind:
     _check_keys(source, given, {"engines", "fast", "study", "run", "expect"})
     run, expect = given.get("run", {}), dict(given.get("expect", {}))
     _check_keys(source, run, {"again", "runs", "tmpdir"})
+    own = place / SPEC
+    study = yaml.safe_load(own.read_text()) if own.exists() else given.get("study", {})
     codes = expect.pop("exit", 0)
     by_number = expect.pop("trials", {})
     command = {
@@ -170,7 +177,7 @@ def _read(place: Path) -> Kind:
         place=place,
         engines=tuple(given.get("engines", ("local",))),
         fast=given.get("fast", False),
-        study=given.get("study", {}),
+        study=study,
         **run,
         **command,
         usual=_right(source, expect),

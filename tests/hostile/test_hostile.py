@@ -49,7 +49,7 @@ def test_a_hostile_objective_hurts_nothing(
         runs.mkdir()
         shutil.copyfile(request.getfixturevalue("empty_store"), runs / layout.MLFLOW_STORE)
     commands = [["run", study.name, *(["--runs", kind.runs] if kind.runs != "runs" else [])]]
-    if study_is_given(kind):
+    if kind.own_study:
         commands[0] += ["--set", f"engine.name={engine}"]
     if kind.again is not None:
         commands.append([*commands[0], "--trials", str(kind.again)])
@@ -72,10 +72,6 @@ def test_a_hostile_objective_hurts_nothing(
         listed = "\n".join(f"- {difference}" for difference in differences)
         said = printed[-2000:].encode("ascii", "backslashreplace").decode()
         pytest.fail(f"{kind.name} on {engine}:\n{listed}\n--- the command's output\n{said}", pytrace=False)
-
-
-def study_is_given(kind: Kind) -> bool:
-    return (kind.place / "study.yaml").exists()
 
 
 def _readable(source: Iterator[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 ---
 engines: [local]
-study: {engine: {retries: 0}, mlflow: false}
+study: {mlflow: false}
 expect:
   exit: 1
   state: FAIL

@@ -2,7 +2,7 @@
 
 ---
 engines: [local]
-study: {command: [python, objective.py], engine: {retries: 0}, mlflow: false}
+study: {command: [python, objective.py], mlflow: false}
 expect: {exit: 1, state: FAIL, cause: lost, reason: SIGKILL}
 """
 

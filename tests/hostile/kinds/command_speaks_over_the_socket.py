@@ -2,7 +2,7 @@
 
 ---
 engines: [local, ray]
-study: {command: [python, objective.py], mlflow: false}
+study: {command: [python, objective.py], engine: {trial_timeout: 60}, mlflow: false}
 expect:
   history: {0-49: {t0: step, t1: step, t2: step, t3: step}}
   metrics: {val_loss: 0.5}

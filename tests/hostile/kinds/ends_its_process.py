@@ -2,7 +2,7 @@
 
 ---
 engines: [local, ray]
-study: {engine: {retries: 0}, budget: {trials: 2}, mlflow: false}
+study: {budget: {trials: 2}, mlflow: false}
 expect:
   exit: 1
   trials:

@@ -3,7 +3,7 @@
 ---
 engines: [local]
 study:
-  search_space: {n: {low: 0, high: 18014398509481984}}
+  search_space: {n: {low: 0, high: 9007199254740992}}
   sampler: gp
   mlflow: false
 expect: {exit: 2, says: ["search_space", "gp"]}

@@ -2,7 +2,7 @@
 
 ---
 engines: [local, ray]
-study: {engine: {retries: 0}, mlflow: false}
+study: {mlflow: false}
 expect: {metrics: {val_loss: x, rings: 0}}
 """
 
