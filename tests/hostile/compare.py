@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hostile.kind import NAME, Kind, Number, Right, agrees, same
+from hostile.kind import NAME, PARTS, Kind, Number, Right, agrees, same
 from hpo import layout
 from hpo.storage import history
 from hpo.storage.load_study import load_study
@@ -82,7 +82,7 @@ def in_optuna(left: Left, count: int) -> Iterator[str]:
         )
     if _drawn_x(left.kind):
         drawn = sorted(trial.params.get("x", -1.0) for trial in left.counted)
-        if drawn != [number / 8 for number in range(count)]:
+        if drawn != [number / PARTS for number in range(count)]:
             yield f"Optuna has the parameters x = {drawn}"
     for trial in left.counted:
         who, outcome = f"trial {trial.number}", _outcome(trial)
@@ -102,7 +102,7 @@ def in_optuna(left: Left, count: int) -> Iterator[str]:
 
 def _position(left: Left, trial: FrozenTrial) -> int:
     """The trial that it is an attempt at: one that is queued again gets another number."""
-    return round(8 * trial.params.get("x", 0.0)) if _drawn_x(left.kind) else trial.number
+    return round(PARTS * trial.params.get("x", 0.0)) if _drawn_x(left.kind) else trial.number
 
 
 def _closest(left: Left, trial: FrozenTrial) -> Right:

@@ -34,7 +34,8 @@ KINDS = Path(__file__).parent / "kinds"
 ENGINES = ("local", "ray", "inline")
 NAME = "hostile"
 OBJECTIVE, SPEC = "objective.py", "study.yaml"
-# Each trial's x is known before: its number in eighths.
+# Each trial's x is known before: its number divided by this.
+PARTS = 16
 STUDY: dict[str, Any] = {
     "name": NAME,
     "objective": f"{OBJECTIVE}:train",
@@ -125,7 +126,7 @@ class Kind:
             del study["objective"]
         if "search_space" not in self.study:
             most = max(self.again or 0, study["budget"]["trials"])
-            study.setdefault("enqueue", [{"x": number / 8} for number in range(min(most, 9))])
+            study.setdefault("enqueue", [{"x": number / PARTS} for number in range(min(most, PARTS + 1))])
         study["budget"] = STUDY["budget"] | study["budget"]
         study["engine"] = STUDY["engine"] | study["engine"] | {"name": engine}
         return study
