@@ -37,9 +37,12 @@ def test_the_last_of_many_trials_begins_as_the_first(tmp_path: Path) -> None:
     left = remains(runs)
     trials = load_study(runs, "litter")[1].trials
     assert code == 0, said
-    assert [trial.state.name for trial in trials] == ["COMPLETE"] * TRIALS
+    assert len(trials) == TRIALS
+    failed = [(trial.number, trial.user_attrs["hpo:outcome"]["reason"]) for trial in trials if trial.values is None]
+    assert not failed, failed[:3]
     worlds = [trial.user_attrs["hpo:outcome"]["metrics"] for trial in trials]
-    assert [unlike(world, worlds[0]) for world in worlds] == [{}] * TRIALS
+    changed = [(number, found) for number, world in enumerate(worlds) if (found := unlike(world, worlds[0]))]
+    assert not changed, changed[:3]
     more = {name: worlds[-1][name] - worlds[WARM][name] for name in MORE}
     assert all(more[name] <= MORE[name] for name in MORE), more
     results = {(trial.params["x"], trial.value) for trial in trials}

@@ -6,7 +6,7 @@ study:
   search_space: {n: {low: 0, high: 9007199254740992}}
   sampler: gp
   mlflow: false
-expect: {exit: 2, says: ["search_space", "gp"]}
+expect: {exit: 2, says: [search_space, gp], metrics: any}
 """
 
 
