@@ -1,7 +1,7 @@
 """Leave a tee as sys.stdout whose flush raises, and whose write goes to a closed file.
 
 ---
-engines: [local, ray, inline]
+engines: [local, ray]
 study: {mlflow: false}
 """
 

@@ -1,7 +1,7 @@
 """Send what is printed to a file that is closed at the end, and never put sys.stdout back.
 
 ---
-engines: [local, ray, inline]
+engines: [local, ray]
 fast: true
 study: {budget: {trials: 4}, mlflow: false}
 expect: {files: {output.log: "begins"}}
