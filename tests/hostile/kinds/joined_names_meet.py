@@ -4,15 +4,15 @@
 engines: [local]
 study:
   search_space:
-    net:
+    loss:
       choices:
-        a: {b: {choices: {c: {x: {low: 0, high: 5}}, d: {}}}}
-        a.b.c: {x: {low: 0.0, high: 1.0}}
+        focal: {variant: {choices: {soft: {gamma: {low: 1, high: 4}}, hard: {}}}}
+        focal.variant.soft: {gamma: {low: 0.0, high: 0.5}}
   budget: {trials: 12}
   mlflow: false
-expect: {exit: 2, says: [study.yaml, a.b.c]}
+expect: {exit: 2, says: [study.yaml, focal.variant.soft]}
 """
 
 
 def train(trial):
-    return {"val_loss": float(trial.params.get("x", 1))}
+    return {"val_loss": float(trial.params.get("gamma", 1))}
