@@ -1,0 +1,1 @@
+print("a script of my own for hyperparameters")

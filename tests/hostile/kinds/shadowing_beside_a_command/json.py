@@ -1,0 +1,1 @@
+raise RuntimeError("not the json that you look for")

@@ -1,0 +1,1 @@
+raise RuntimeError("not the socket that you look for")

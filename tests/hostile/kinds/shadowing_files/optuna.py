@@ -1,0 +1,1 @@
+study = "a module of my own"

@@ -1,0 +1,1 @@
+raise RuntimeError("not the random that you look for")
