@@ -14,6 +14,7 @@ from hpo import layout
 from hpo.errors import SpecError
 from hpo.runner import run
 from hpo.spec.load import load_spec
+from hpo.spec.models import Component
 
 LARGE, ULP = 2**53, math.nextafter(1.0, 2.0)
 RANGES: dict[str, dict[str, Any]] = {
@@ -71,3 +72,9 @@ def test_what_tpe_cannot_draw_is_refused(study_yaml: Callable[..., Path], name: 
 def test_what_gp_cannot_tell_apart_is_refused(study_yaml: Callable[..., Path]) -> None:
     with pytest.raises(SpecError, match=r"'n' goes beyond 2\*\*51, where the sampler gp confuses integers"):
         load_spec(study_yaml(search_space={"n": RANGES["last_integers"]}, sampler="gp"))
+
+
+def test_a_spec_that_was_changed_in_python_is_refused_too(study_yaml: Callable[..., Path], runs: Path) -> None:
+    spec = load_spec(study_yaml(search_space={"n": RANGES["integers"]}))
+    with pytest.raises(SpecError, match="of which the sampler gp would keep a list"):
+        run(spec.model_copy(update={"sampler": Component(name="gp")}), runs=runs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.errors import Problem, SpecError
 from hpo.spec import algorithms
 from hpo.spec.algorithms import PRUNERS, SAMPLERS
+from hpo.spec.sampler_limits import refused_ranges
 from hpo.text import listing
 
 if TYPE_CHECKING:
@@ -41,10 +42,14 @@ def make_sampler(spec: StudySpec, finished: int) -> optuna.samplers.BaseSampler:
         finished: number of its trials in the storage.
 
     Raises:
-        SpecError: the sampler cannot be built.
+        SpecError: the sampler cannot be built, or would fail on a range of the space.
     """
     import optuna
 
+    refused = refused_ranges(spec.sampler.name, len(spec.metrics), spec.space)
+    problems = [Problem(str(spec.source), None, "search_space", message) for _, message in refused]
+    if problems:  # of a study.yaml they were said when it was read
+        raise SpecError(problems)
     name, options = spec.sampler.name, dict(spec.sampler.options)
     seed = mixed_seed(spec.seed, finished)
     if name == "qmc":

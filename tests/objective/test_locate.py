@@ -183,6 +183,13 @@ COMMAND = ObjectiveRef(
 CONSTANTS = {"epochs": 4, "data": {"root": "data set"}}
 
 
+def test_a_placeholder_reaches_constants_whose_keys_are_no_text() -> None:
+    ref = ObjectiveRef(command=("run", "{constants.w.0}", "{constants.w.true.x}", "{constants.w.null}"))
+    constants = {"w": {0: 1.5, True: {"x": 2}, None: "none"}}
+    assert command_problems(ref, SPACE, constants) == []
+    assert fill_command(ref, {}, constants, seed=1, directory=Path("/"), number=0) == ["run", "1.5", "2", "none"]
+
+
 def test_a_command_is_filled_with_everything_a_trial_has() -> None:
     params = {"lr": 1e-5, "flip": True, "loss": "focal", "gamma": 2.0, "weights": {"a": 0.25, "b": 0.75}}
     assert fill_command(COMMAND, params, CONSTANTS, seed=7, directory=Path("/runs/3"), number=3) == [
