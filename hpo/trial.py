@@ -51,8 +51,8 @@ CAUSES: dict[State, frozenset[str]] = {
 EXTERNAL_CAUSES = frozenset({INTERRUPTED, PREEMPTED})
 
 
-# The largest step: PostgreSQL keeps it in 32 bits.
-LARGEST_STEP = 2**31 - 1
+# The largest step: that up to which a float holds every integer. PostgreSQL and MySQL keep less, 2**31 - 1.
+LARGEST_STEP = 2**53
 # The longest name of a metric: MLflow's limit.
 LONGEST_NAME = 250
 
@@ -289,7 +289,7 @@ class Trial:
         Threads of the trial's process may report at the same time.
 
         Args:
-            step: an epoch or the like, counted from 0 or 1, up to 2^31 - 1.
+            step: an epoch or the like, counted from 0 or 1, up to 2^53.
             **metrics: numbers by name.
 
         Raises:

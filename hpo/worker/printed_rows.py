@@ -170,10 +170,12 @@ def _take_step(given: dict[str, Any]) -> tuple[int | None, str]:
     """Remove the step from the fields of a row. Return it, and what is no step in its place."""
     wrong = ""
     for name in ("step", "epoch"):
-        value = given.pop(name, None)
+        if name not in given:
+            continue
+        value = given.pop(name)
         if (step := _step(value)) is not None:
             return step, ""
-        if value is not None:
+        if not wrong:
             wrong = f"{name} {printable_line(json.dumps(value))}"
     return None, wrong
 
