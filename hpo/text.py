@@ -54,14 +54,18 @@ def cut(text: str, limit: int) -> str:
 
 def brief(value: object) -> str:
     """Return the repr of a value in one short line, whatever its size and whatever its `__repr__` does."""
-    return cut(printable(" ".join(reprlib.repr(value).split())), 120)
+    try:
+        shown = reprlib.repr(value)
+    except BaseException as error:  # it may even raise SystemExit
+        shown = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+    return cut(printable(" ".join(shown.split())), 120)
 
 
 def message_of(error: object) -> str:
     """Return `str(error)`, or a sentence if that raises."""
     try:
         return str(error)
-    except Exception as second:
+    except BaseException as second:  # it may even raise SystemExit
         return f"its message cannot be read: that raises {type(second).__name__}"
 
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from hpo import layout
 from hpo.errors import ReportRefused
-from hpo.text import LONGEST_REASON, brief, cut, message_of, printable, printable_line
+from hpo.text import LONGEST_REASON, brief, cut, message_of, one_line, printable, printable_line
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
@@ -241,13 +241,16 @@ def _name(key: object) -> str:
 
 def _number(name: str, value: object) -> float:
     if not isinstance(value, (bool, str)):
-        if not isinstance(value, numbers.Real) and getattr(value, "shape", None) in ((), (1,)):
-            value = value.item() if hasattr(value, "item") else value
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            try:
+        try:
+            if not isinstance(value, numbers.Real) and getattr(value, "shape", None) in ((), (1,)):
+                value = value.item() if hasattr(value, "item") else value
+            if isinstance(value, numbers.Real) and not isinstance(value, bool):
                 return float(value)
-            except OverflowError:
-                raise TypeError(f"metric '{name}' is {brief(value)}, which is too large for a float") from None
+        except OverflowError:
+            raise TypeError(f"metric '{name}' is {brief(value)}, which is too large for a float") from None
+        except Exception as error:  # of a GPU, say, whose memory is full
+            said = f"{type(error).__name__}: {one_line(error)}"
+            raise TypeError(f"metric '{name}' of {type(value).__name__} cannot be read as a number: {said}") from error
     raise TypeError(f"metric '{name}' is {brief(value)} ({type(value).__name__}); expected one number")
 
 

@@ -90,7 +90,10 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
             returned = function(handle)
         result: dict[str, Any] = {"state": "COMPLETE", "metrics": check_returned(returned, job.metrics)}
     except BaseException as error:
-        result = _failure(error, reports.stopped)
+        try:
+            result = _failure(error, reports.stopped)
+        except BaseException as second:  # an exception of the objective's own, which raises when it is looked at
+            result = _failed(trial.EXCEPTION, f"{type(error).__name__}, which raises {type(second).__name__} when read")
     finally:
         reports.end()
         current_trial.set_none()
@@ -114,7 +117,7 @@ def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]
     try:
         metrics = check_metrics(returned)
     except TypeError as error:
-        raise ReturnedWrong(str(error)) from None
+        raise ReturnedWrong(str(error)) from error
     for name in names:
         if name not in metrics:
             given = listing(metrics) or "nothing"
@@ -139,7 +142,7 @@ def _failure(error: BaseException, told_to_stop: bool) -> dict[str, Any]:
         return {"state": "PRUNED", "cause": cause, "reason": reason}
     if _is_pruned_of_optuna(error):
         return {"state": "PRUNED", "cause": trial.OBJECTIVE, "reason": Pruned(error).reason}
-    if isinstance(error, ReturnedWrong):
+    if isinstance(error, ReturnedWrong) and not reason_of(error):
         return _failed(trial.INVALID, str(error))
     if isinstance(error, CommandFailed):
         if error.out_of_memory:

@@ -13,6 +13,8 @@ import errno
 import re
 from collections.abc import Iterator
 
+from hpo.text import message_of
+
 # Classes, whatever their package: Python's MemoryError with NumPy's, CuPy's and Arrow's below it, torch's and Ray's
 # OutOfMemoryError, LMDB's and PyCUDA's MemoryError.
 _CLASSES = ("MemoryError", "OutOfMemoryError")
@@ -168,10 +170,7 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
 def _reason(error: BaseException) -> str:
     """Return how one exception says it."""
     kind = type(error)
-    try:
-        text = str(error)
-    except Exception:  # a class of the objective's, with a fault of its own
-        text = ""
+    text = message_of(error)
     if kind not in _QUOTING and (line := _line(text[:_MOST]) or _line(text[-_MOST:])):
         return line
     by_class = any(base.__name__ in _CLASSES for base in kind.__mro__)

@@ -103,7 +103,23 @@ def _failure(name: str, step: Callable[[], object]) -> str:
 
 
 def _put_streams(streams: tuple[Any, Any, Any]) -> None:
-    sys.stdin, sys.stdout, sys.stderr = streams
+    opened = [_opened(stream, descriptor) for descriptor, stream in enumerate(streams)]
+    sys.stdin, sys.stdout, sys.stderr = opened
+
+
+def _opened(stream: Any, descriptor: int) -> Any:
+    """Return a stream, or a new one on its descriptor if it was closed or detached."""
+    if _is_open(stream):
+        return stream
+    mode = "r" if descriptor == 0 else "w"
+    return open(descriptor, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _is_open(stream: Any) -> bool:
+    try:
+        return stream is None or not stream.closed
+    except ValueError:  # its buffer was detached
+        return False
 
 
 def _put_environment(state: tuple[Any, dict[str, str]]) -> None:

@@ -32,6 +32,8 @@ class Reports:
         self._ended = False
         # The objective's threads may report at the same time, and one of them while the trial ends.
         self._lock = threading.Lock()
+        self._reporting: int | None = None  # the thread that has the lock
+        self._waiting: list[tuple[int, dict[str, float]]] = []
 
     def send(self, step: int, metrics: dict[str, float]) -> Stop | None:
         """Pass a report on. Return the Stop if it is to be the last.
@@ -45,13 +47,23 @@ class Reports:
                 f"trial {self._number} runs in process {self._process}, and this is process {os.getpid()}, which it "
                 "has forked; expected reports from the process that the trial was started in"
             )
+        if self._reporting == threading.get_ident():
+            # From a signal handler, in the middle of a report: it is passed on after that.
+            self._waiting.append((step, metrics))
+            return None
         with self._lock:
             if self._ended:
                 raise ReportRefused(
                     f"trial {self._number} has ended, and step {step} is reported; expected reports before the "
                     "objective returns, from the trial that it was called with"
                 )
-            stop = self._deliver(self._number, step, metrics)
+            try:
+                self._reporting = threading.get_ident()
+                stop = self._deliver(self._number, step, metrics)
+                while self._waiting:
+                    stop = self._deliver(self._number, *self._waiting.pop(0)) or stop
+            finally:
+                self._reporting = None
             self.stopped |= stop is not None
             return stop
 

@@ -173,7 +173,9 @@ def test_hpo_report_says_why_it_is_refused(trained):
         """
     )
     assert trial.value == 0.5
-    assert output == "the report is refused: step 1.152921504606847e+18 is not a whole number from 0 to 9007199254740992\n"
+    assert (
+        output == "the report is refused: step 1.152921504606847e+18 is not a whole number from 0 to 9007199254740992\n"
+    )
 
 
 def test_ranks_and_threads_report_at_once(trained, runs):

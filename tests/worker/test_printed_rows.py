@@ -52,7 +52,21 @@ def test_numbers_count_and_their_step(line: str | bytes, step: int | None, metri
 
 @pytest.mark.parametrize(
     "step",
-    ["-1", "0.5", "9007199254740994", "1e300", "1e400", "NaN", '"one"', '"1.5"', '"-1"', "true", "[1]", '{"a": 1}', '"²"'],
+    [
+        "-1",
+        "0.5",
+        "9007199254740994",
+        "1e300",
+        "1e400",
+        "NaN",
+        '"one"',
+        '"1.5"',
+        '"-1"',
+        "true",
+        "[1]",
+        '{"a": 1}',
+        '"²"',
+    ],
 )
 def test_what_is_no_step(step: str) -> None:
     found = row(f'{{"step": {step}, "val_loss": 0.5}}')

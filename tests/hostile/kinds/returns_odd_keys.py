@@ -7,7 +7,7 @@ expect:
   exit: [0, 1]
   trials:
     0: {metrics: {val_loss: x, "0": 1.0, "None": 2.0, "(1, 2)": 3.0}, or: [{state: FAIL, cause: invalid}]}
-    1: {metrics: {val_loss: x, "": 1.0, " ": 2.0, "\n": 3.0}, or: [{state: FAIL, cause: invalid}]}
+    1: {metrics: {val_loss: x, "": 1.0, " ": 2.0, "\\n": 3.0}, or: [{state: FAIL, cause: invalid}]}
     2: {state: FAIL, cause: invalid, or: [{metrics: any}]}
     3: {state: FAIL, cause: invalid, or: [{state: FAIL, cause: exception}]}
 """
