@@ -14,13 +14,15 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.errors import KeyPath, ObjectiveError
 from hpo.objective.locate import PYTHON, locate, nearest_file
-from hpo.space.search_space import SearchSpace
 from hpo.text import label, listing, nearest
 from hpo.trial import ObjectiveRef
+
+if TYPE_CHECKING:
+    from hpo.space.search_space import SearchSpace
 
 RESERVED = ("seed", "number", "directory", "constants")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
