@@ -250,15 +250,14 @@ class WorkerProcess:
         until, size, grown = time.monotonic() + _STACKS_SECONDS, 0, time.monotonic()
         while time.monotonic() < until and not (size and time.monotonic() - grown > _STACKS_COMPLETE_SECONDS):
             time.sleep(0.02)
-            now = crash.stat().st_size if crash.exists() else 0
+            now = len(_content(crash))
             if now > size:
                 size, grown = now, time.monotonic()
         return self._outcome("FAIL", TIMEOUT, f"the trial {sentence}")
 
     def _outcome(self, state: State, cause: str, reason: str) -> Outcome:
         assert self.job is not None
-        crash = self.job.directory / layout.CRASH
-        error = crash.read_text(encoding="utf-8", errors="replace") if crash.exists() else ""
+        error = _content(self.job.directory / layout.CRASH)
         seconds = time.monotonic() - self._started
         return Outcome(self.job.number, state, cause=cause, reason=reason, error=error, seconds=seconds)
 
@@ -267,3 +266,11 @@ class WorkerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)
         return self.process.poll() is not None
+
+
+def _content(crash: Path) -> str:
+    """Return the stacks in a crash file; nothing if there are none. The worker may remove it at any moment."""
+    try:
+        return crash.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

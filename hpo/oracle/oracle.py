@@ -147,13 +147,15 @@ class Oracle:
             self._say(running.keep("history", lambda: running.history.append(row)))
             self._tracker.reported(number, step, metrics)
             # Asked again, a pruner might change its mind about a trial that goes on all the same.
-            running.stop = running.stop or self._answer(running, step, metrics, usage or Usage())
+            stop = running.stop or self._answer(running, step, metrics, usage or Usage())
         except Exception as error:
             if not concerns_trial_alone(error, running.job.directory):
                 raise
             running.fault = f"its report of step {step} cannot be kept: {type(error).__name__}: {one_line(error)}"
-            running.stop = Stop(running.fault)
-        return running.stop
+            stop = Stop(running.fault)
+        if stop is not None and not stop.interrupted:  # a pause may be over before the next report
+            running.stop = stop
+        return stop
 
     def tell(self, outcome: Outcome, gpu: float | None = None) -> None:
         """End a running trial.

@@ -26,7 +26,7 @@ class RunningTrial:
     Attributes:
         origin: where its configuration came from (`trial_attributes.ORIGIN`).
         steps: those whose first metric Optuna was given.
-        stop: the answer to a report that was to be the last.
+        stop: the answer to a report that was to be the last, but for an interruption.
         fault: why what the trial says cannot be kept, so that it fails; or empty.
         lost: files of its folder that could not be written.
     """
