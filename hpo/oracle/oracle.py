@@ -260,7 +260,14 @@ class Oracle:
             return [], {}
         trials = self._study.get_trials(deepcopy=False)
         attempts = lost_attempts(origin, trials)
-        inherit((layout.trial_directory(self._directory, number) for number in attempts), directory)
+        try:
+            inherit((layout.trial_directory(self._directory, number) for number in attempts), directory)
+        except OSError as error:
+            if not concerns_trial_alone(error, layout.trials_directory(self._directory)):
+                raise
+            what = f"what attempt {origin['retry_of']} left cannot be taken over: {one_line(error)}"
+            self._tracker.message(f"{what}; the trial starts afresh")
+            return [], {}
         earlier = history.rows(directory / layout.HISTORY)
         return earlier, trials[origin["retry_of"]].user_attrs if earlier else {}
 

@@ -700,3 +700,20 @@ def test_a_folder_that_cannot_be_written_costs_the_history_and_not_the_result(ma
     assert [trial.state for trial in oracle._study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
     assert oracle._study.trials[0].user_attrs["hpo:outcome"]["reason"] == "it failed"
     assert [text.partition(" cannot")[0] for text in said] == ["the history of trial 0", "the traceback of trial 0"]
+
+
+def test_a_lost_attempt_whose_files_cannot_be_taken_over_starts_afresh(make_oracle):
+    said = []
+    oracle = make_oracle(budget={"trials": 1})
+    oracle._tracker.message = said.append
+    job = oracle.ask()
+    (job.directory / layout.CHECKPOINT).write_bytes(b"state")
+    oracle.report(job.number, 1, {"score": 0.1})
+    oracle.tell(Outcome(job.number, "FAIL", cause=LOST, reason="the worker died"))
+    (job.directory / layout.HISTORY).unlink()
+    (job.directory / layout.HISTORY).mkdir()
+    again = oracle.ask()
+    assert again.attempt == 2
+    assert "what attempt 0 left cannot be taken over" in said[-1]
+    complete(oracle, again)
+    assert oracle.budget.progress.complete == 1
