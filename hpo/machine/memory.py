@@ -29,12 +29,17 @@ def host_memory() -> int:
     return sum(map(_peak, _process_tree("self")))
 
 
-def _process_tree(pid: str) -> Iterator[str]:
-    yield pid
+def children_of(pid: str) -> Iterator[str]:
+    """Yield the ids of the children of a process (`self`: of this one), as long as it is there."""
     for task in (_PROC / pid / "task").glob("*"):
         with contextlib.suppress(OSError):
-            for child in (task / "children").read_text().split():
-                yield from _process_tree(child)
+            yield from (task / "children").read_text().split()
+
+
+def _process_tree(pid: str) -> Iterator[str]:
+    yield pid
+    for child in children_of(pid):
+        yield from _process_tree(child)
 
 
 def _peak(pid: str) -> int:

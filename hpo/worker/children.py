@@ -8,15 +8,17 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+
+from hpo.machine.memory import children_of
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 # Processes that serve their parent as long as it lives. A library that finds its own dead would fail in later trials.
 # Loaders of torch's that the objective no longer needs have ended by themselves.
-_HELPER_COMMANDS = ("resource_tracker", "multiprocessing.forkserver", "torch_shm_manager", "_inductor/compile_worker")
+_FORK_SERVER = "multiprocessing.forkserver"
+_HELPER_COMMANDS = ("resource_tracker", _FORK_SERVER, "torch_shm_manager", "_inductor/compile_worker")
 _LOADER_NAME = "pt_data_worker"
 
 
@@ -39,16 +41,16 @@ def end_children() -> None:
     except ChildProcessError:
         return  # it has none
     for process in multiprocessing.active_children():
-        if not _is_helper(process.pid or 0):
+        if not _is_helper(str(process.pid)):
             process.kill()
             process.join()
     # A process that is killed leaves its own children to this one.
-    while left := [pid for pid in _children("self") if not _is_helper(pid)]:
+    while left := [pid for pid in children_of("self") if not _is_helper(pid)]:
         for pid in left:
-            _kill(pid)
-    for helper in _children("self"):
-        for pid in _children(helper) if _is_forkserver(helper) else ():
-            _kill(pid)
+            _kill(int(pid))
+    for helper in children_of("self"):
+        for pid in children_of(helper) if _FORK_SERVER in _read(helper, "cmdline") else ():
+            _kill(int(pid))
 
 
 def _kill(pid: int) -> None:
@@ -58,30 +60,13 @@ def _kill(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
-def _children(pid: int | str) -> Iterator[int]:
-    for task in Path("/proc", str(pid), "task").glob("*"):
-        with contextlib.suppress(OSError):
-            yield from map(int, (task / "children").read_text().split())
+def _is_helper(pid: str) -> bool:
+    command = _read(pid, "cmdline")
+    return any(words in command for words in _HELPER_COMMANDS) or _read(pid, "comm").startswith(_LOADER_NAME)
 
 
-def _is_helper(pid: int) -> bool:
-    return any(words in _command(pid) for words in _HELPER_COMMANDS) or _name(pid).startswith(_LOADER_NAME)
-
-
-def _is_forkserver(pid: int) -> bool:
-    return "multiprocessing.forkserver" in _command(pid)
-
-
-def _command(pid: int) -> str:
-    return _read(pid, "cmdline")
-
-
-def _name(pid: int) -> str:
-    return _read(pid, "comm")
-
-
-def _read(pid: int, file: str) -> str:
+def _read(pid: str, file: str) -> str:
     try:
-        return Path("/proc", str(pid), file).read_text(errors="replace")
+        return Path("/proc", pid, file).read_text(errors="replace")
     except OSError:
         return ""

@@ -87,7 +87,8 @@ class ProcessState:
     def _restore_loggers(self, earlier: dict[str, Any]) -> None:
         for name, logger in _loggers():
             # A library that the trial was the first to import has set up its own logger, for good.
-            if name in earlier or name.partition(".")[0] in self._modules or name.partition(".")[0] not in sys.modules:
+            package = name.partition(".")[0]
+            if name in earlier or package in self._modules or package not in sys.modules:
                 _put_back(logger, *earlier.get(name, ([], logging.NOTSET, True, False)))
 
 
