@@ -4,12 +4,13 @@ runs/journal.log                      the Optuna journal of all studies (default
 runs/mlflow.db, mlartifacts/          the MLflow runs of all studies and their files (default store)
 runs/knowledge/<study>-<mark>.json    results of studies run elsewhere (hpo import-knowledge)
 runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
+runs/<study>/identity.json            the random key of the study to which the folder belongs
 runs/<study>/driver.lock              the process that drives it now
 runs/<study>/driver.log               messages of its drivers, run after run
 runs/<study>/requests/                requests of `hpo stop` and others to the driver, and its answers
 runs/<study>/steering.json            state that outlives the driver: paused or not, an extended budget
 runs/<study>/jobs/                    scripts and logs of its cluster jobs; jobs.jsonl lists them
-runs/<study>/lost+found/              files that `hpo doctor --fix` set aside
+runs/<study>/lost+found/              files of other studies, and what `hpo doctor --fix` set aside
 runs/<study>/report.html, .md, .json  the report; report.zh-TW.html and .md are in that language
 runs/<study>/report-images/           the figures of report.md, if wanted
 runs/<study>/mlflow.json              MLflow key, tracking URI and experiment of the study
@@ -49,6 +50,7 @@ EPOCHS = "epochs.npz"
 DATA = "data.json"
 MPS = "mps"
 SPEC = "study.yaml"
+OWNER = "identity.json"
 LOCK = "driver.lock"
 DRIVER_LOG = "driver.log"
 REQUESTS = "requests"

@@ -30,6 +30,7 @@ from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock
 from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
+from hpo.storage.ownership import give_key, set_foreign_aside, write_key
 from hpo.text import first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.translation.catalogue import chosen, language
@@ -137,16 +138,19 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     tracker = Trackers([*_mlflow(spec, runs, url, Trackers(trackers)), *trackers])
     stack.enter_context(driver_lock(directory, tracker.message))
     stack.enter_context(_storage_errors(url))
+    storage = open_storage(url, tracker.message)
+    stack.callback(close_storage, storage)
+    for sentence in set_foreign_aside(directory, spec.name, storage):
+        tracker.message(sentence)
     server = stack.enter_context(contextlib.closing(ControlServer(directory, tracker.message)))
     steering = read_steering(directory)
     _refuse_to_wait(spec, runs, steering.paused)
     spec = effective(spec, steering)
     _share_trials(spec, directory)
     engine = make_engine(spec, directory, tracker.message)
-    storage = open_storage(url, tracker.message)
-    stack.callback(close_storage, storage)
     stack.callback(tracker.close)
     study = open_study(spec, storage)
+    write_key(directory, give_key(study))
     record(spec, directory)
     with language(code):
         dashboard = DashboardTracker(study, spec, directory, tracker.message)

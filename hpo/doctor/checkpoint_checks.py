@@ -15,9 +15,9 @@ from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
-from hpo.doctor.quarantine import free_name
 from hpo.oracle.checkpoint_retention import CheckpointRetention
 from hpo.oracle.recovery import lost_attempts
+from hpo.storage.lost_and_found import free_name
 from hpo.storage.trial_attributes import ORIGIN
 
 

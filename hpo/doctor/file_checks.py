@@ -13,7 +13,7 @@ from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
-from hpo.doctor.quarantine import quarantine
+from hpo.storage.lost_and_found import set_aside
 
 # Seconds after which nobody waits for an answer any more.
 _UNANSWERED = 60.0
@@ -134,7 +134,7 @@ def _age(path: Path) -> float:
 
 def _move(study: Path, path: Path, below: str) -> None:
     if path.exists():
-        quarantine(study, path, below)
+        set_aside(study, path, below)
 
 
 def _remove(files: list[Path]) -> None:

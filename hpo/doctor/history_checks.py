@@ -12,10 +12,10 @@ from hpo import layout
 from hpo.analysis.formatting import count, numbers
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding, Sure
-from hpo.doctor.quarantine import keep_damaged
 from hpo.machine.files import write_atomically
 from hpo.storage import history
 from hpo.storage.history import Step
+from hpo.storage.lost_and_found import keep_damaged
 from hpo.storage.trial_attributes import JOB, OUTCOME, requeued
 
 

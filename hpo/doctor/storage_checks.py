@@ -12,10 +12,10 @@ from optuna.storages import BaseStorage
 
 from hpo.doctor.context import StudyContext
 from hpo.doctor.finding import Finding
-from hpo.doctor.quarantine import free_name
 from hpo.errors import StorageError, StorageLocked
 from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage.journal import JOURNAL_SCHEME, journal_lock, repair_journal, torn_line
+from hpo.storage.lost_and_found import free_name
 from hpo.storage.open import open_storage, storage_file
 from hpo.text import listing, redact
 from hpo.trackers.mlflow.place import read_place, tracking_uri

@@ -21,6 +21,7 @@ JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch),
 OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity(), by hpo.spec.identity.to_json
+KEY = "hpo:key"  # of a study: random text, which its folder carries too (hpo.storage.ownership)
 WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted, why (hpo.warm_start.candidates)
 
 ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"
