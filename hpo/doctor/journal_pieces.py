@@ -37,11 +37,14 @@ _START = b'{"op_code":'
 _SHORTEST = 40
 # Bytes of a record, about. A power cut may leave zeros in place of several records and their line ends.
 _USUAL = 100
+# A longer one was the creation of a trial, with its kind and a key hurt. Nothing is deleted for a guess.
+_LONGEST_DELETION = 115
 _GRAPHIC = bytes(range(32, 127))
 _NUMBER = rb'"%s":\s*(\d{1,9})\s*[,}]'
+_PREFIX = re.compile(rb'\{"op_code":\d,"worker_id":"')
 _WORKER = re.compile(rb'"worker_id":\s*"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}-\d+)"')
-_NAME = re.compile(rb'"study_name":\s*("(?:[^"\\]|\\.)*")')
-_DIRECTIONS = re.compile(rb'"directions":\s*(\[[012](?:,\s*[012])*\])')
+_NAME = re.compile(rb'"study_name":\s*("(?:[^"\\]|\\.)*")\s*[,}]')
+_DIRECTIONS = re.compile(rb'"directions":\s*(\[[012](?:,\s*[012])*\])\s*[,}]')
 _STARTED = re.compile(rb'"datetime_start":\s*"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?)"')
 # A trial in the queue: any state that a record of any kind can set follows from it.
 _SCRATCH: list[Record] = [
@@ -70,6 +73,7 @@ class Piece:
         directions: those of the study it creates.
         started: `datetime_start`.
         plain: it creates a trial that starts at once. Such a trial's other records follow.
+        headless: it does not begin as a record does. So it may be the rest of the damaged one before.
         values: how many values it gives a trial.
         identity: the attribute of that name that it gives a study.
     """
@@ -88,6 +92,7 @@ class Piece:
     directions: list[int] | None = None
     started: str | None = None
     plain: bool = False
+    headless: bool = False
     values: int | None = None
     identity: Any = None
 
@@ -195,6 +200,7 @@ def _damaged(piece: Piece, rest: bytes) -> Piece:
     if restored is not None:
         return _whole(piece, restored)
     kind = piece.kind = _kind(rest)
+    piece.headless = not rest.startswith(_START)
     piece.study, piece.trial = _number(rest, b"study_id"), _number(rest, b"trial_id")
     if found := _WORKER.search(rest):
         piece.worker = intern(found[1].decode())
@@ -204,10 +210,8 @@ def _damaged(piece: Piece, rest: bytes) -> Piece:
         piece.name, piece.directions = _json(_NAME, rest), _json(_DIRECTIONS, rest)
     destroyed = len(rest) if kind is None else len(rest.translate(None, _GRAPHIC))
     piece.room = max(0 if kind is not None else 1, destroyed // _USUAL)
-    if kind == CREATE_STUDY and piece.name is not None and piece.directions is not None:
-        piece.restored = {
-            "op_code": kind, "worker_id": DOCTOR, "study_name": piece.name, "directions": piece.directions
-        }  # fmt: skip
+    if kind == DELETE_STUDY and len(rest) > _LONGEST_DELETION:
+        piece.kind, piece.room = None, 1
     elif kind == DELETE_STUDY and piece.study is not None:
         piece.restored = {"op_code": kind, "worker_id": DOCTOR, "study_id": piece.study}
     return piece
@@ -226,23 +230,30 @@ def _restored(chunk: bytes) -> Record | None:
         return None
     if not isinstance(worker, str) or not worker.isascii():
         worker = DOCTOR
-    found = []
-    for kind in (record.get("op_code"), *KEYS):
-        candidate = {**record, "op_code": kind, "worker_id": worker}
-        if kind != DISCARD and not _flaw(json.dumps(candidate).encode()):
-            found.append(candidate)
-    return found[0] if found else None
+    said = record.pop("op_code", None)
+    for kind in sorted(KEYS, key=lambda kind: kind != said):
+        candidate = {"op_code": kind, "worker_id": worker, **record}
+        # A key that is none of its own may be one of another kind, with a letter changed.
+        # And the name of a study is compared with what its runs folder says.
+        if (
+            kind not in (DISCARD, CREATE_STUDY)
+            and record.keys() <= KEYS[kind]
+            and not _flaw(json.dumps(candidate).encode())
+        ):
+            return candidate
+    return None
 
 
 def _kind(chunk: bytes) -> int | None:
     """Return the kind of a damaged record, by the keys that can still be read; None if they do not tell."""
     marks = {key: f'"{key}":'.encode() in chunk for key in _KEYS}
     said = _number(chunk, b"op_code")
+    weight = 1.5 if _PREFIX.match(chunk) else 0.5  # it may be what was hurt
     scores: dict[int, float] = {}
     for kind, keys in KEYS.items():
         own = sum(present for key, present in marks.items() if key in keys)
         foreign = sum(present for key, present in marks.items() if key not in keys)
-        scores[kind] = own - foreign + (1.5 if said == kind else 0.0)
+        scores[kind] = own - foreign + (weight if said == kind else 0.0)
     best = max(scores, key=lambda kind: scores[kind])
     alone = sum(score == scores[best] for score in scores.values()) == 1
     return best if scores[best] >= 1.5 and alone and best != DISCARD else None

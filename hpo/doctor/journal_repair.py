@@ -238,10 +238,14 @@ class Repair:
             self._apply_lost_studies(at, now)
             taken: Iterable[int] = ()
             if not piece.whole:
+                created = piece.kind == CREATE_TRIAL
+                if created and piece.headless and at > 0 and not self._pieces[at - 1].whole:
+                    holes.add(at, 1)
+                    created = False
                 holes.add(at, piece.room - len(self._creations.get(at, ())) - len(self._deletions.get(at, ())))
                 # Optuna left out what was created in a study that had been deleted.
                 deleted = piece.study is not None and piece.study < now.count and piece.study not in now.names
-                taken = [at] if piece.kind == CREATE_TRIAL and not deleted else ()
+                taken = [at] if created and not deleted else ()
             else:
                 named = -1 if piece.trial is None else piece.trial
                 missing = named + 1 - len(now.trials)
@@ -288,13 +292,14 @@ class Repair:
         alike = [known.name for known in free if known.identity in self._identities[study]]
         again = [name for name in self._names_again[study] if name not in taken]
         own = [hint.name] if hint is not None and hint.name is not None and hint.name not in taken else []
-        for names in (own, alike, again, [one.name for one in free if one.name not in self._created_names]):
+        for names in (alike, own, again, [one.name for one in free if one.name not in self._created_names]):
             if len(set(names)) == 1:
                 return names[0]
         return f"lost-study-{study}"
 
-    def _directions_of(self, name: str) -> list[int]:
+    def _directions_of(self, name: str, hint: Piece | None) -> list[int]:
         named = [known.directions for known in self._known if known.name == name]
+        named += [hint.directions] if hint is not None and hint.directions is not None else []
         named += [piece.directions for piece in self._pieces if piece.name == name and piece.directions]
         return named[0] if named else [1]
 
@@ -336,7 +341,7 @@ class Repair:
         parts: list[str] = []
         for creation in creations:
             if creation.kind == CREATE_STUDY:
-                directions = self._directions_of(creation.name)
+                directions = self._directions_of(creation.name, creation.hint)
                 records.append(_record(CREATE_STUDY, study_name=creation.name, directions=directions))
                 parts.append(f"create study {show(creation.name)} again")
                 now.create(creation.name)

@@ -149,6 +149,8 @@ def _check(record: object) -> None:
     template = _OPTIONAL[CREATE_TRIAL].keys() - {"datetime_complete"}
     if kind == CREATE_TRIAL and (lacking := template - record.keys()) and lacking != template:
         raise ValueError(f"it lacks the key '{min(lacking)}'")
+    if kind == DELETE_STUDY and len(record) > len(_EVERY) + len(_REQUIRED[kind]):
+        raise ValueError("it deletes a study, and has keys that such a record has not")
     foreign = (_ALL_KEYS - KEYS[kind]).intersection(record)
     if foreign:
         raise ValueError(f"its key '{min(foreign)}' belongs to records of another kind")

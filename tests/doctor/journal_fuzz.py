@@ -88,14 +88,14 @@ def repair(path: Path) -> dict[int, Loss]:
 def _flip(rng: random.Random, lines: list[bytes]) -> None:
     at = rng.randrange(len(lines))
     line = bytearray(lines[at])
-    for _ in range(rng.choice((1, 1, 2, 10, 100))):
+    for _ in range(rng.choice((1, 1, 2, 10, 100)) if line else 0):
         line[rng.randrange(len(line))] = rng.randrange(256)
     lines[at] = bytes(line)
 
 
 def _truncate(rng: random.Random, lines: list[bytes]) -> None:
     at = rng.randrange(len(lines))
-    lines[at] = lines[at][: rng.randrange(len(lines[at]))] + b"\n" * rng.randrange(2)
+    lines[at] = lines[at][: rng.randrange(len(lines[at]) + 1)] + b"\n" * rng.randrange(2)
 
 
 def _swap(rng: random.Random, lines: list[bytes]) -> None:
