@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,11 @@ class _Doctor:
     # --- before a study can be opened
 
     def _storage(self, url: str, names: Sequence[str]) -> list[CheckedFinding]:
-        done = [self._fixed(finding, self.fix) for finding in storage_checks.torn_journal(url)]
+        checks = (storage_checks.torn_journal(url), storage_checks.damaged_journal(url, self.runs))
+        done = [self._fixed(finding, self.fix) for finding in chain.from_iterable(checks)]
         found = storage_checks.opened(url, names)
         if isinstance(found, Finding):
-            # Where the last line is torn it may be that alone which cannot be read.
+            # It is that alone which cannot be read.
             return [*done, *([] if any(one.result == "left" for one in done) else [CheckedFinding(found, "left")])]
         self.storages[url] = found
         return done

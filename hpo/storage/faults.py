@@ -7,6 +7,8 @@ from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 
+from hpo.errors import StorageError
+
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 
@@ -20,6 +22,8 @@ def concerns_trial_alone(error: Exception, directory: Path) -> bool:
         error: what was raised.
         directory: the trial's folder.
     """
+    if isinstance(error, StorageError):
+        return False
     if isinstance(error, StorageInternalError):
         from sqlalchemy.exc import DataError
 

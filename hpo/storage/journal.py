@@ -1,152 +1,243 @@
-"""Journal file of Optuna: its lock, its scheme in a URL, and the repair of a last line that a power cut tore."""
+"""Journal file of Optuna, which many processes share: its scheme in a URL, how it is read, and how it is written.
+
+A record that a full disk, a quota or a dead node cut off has no line end. Nobody reads it, and the next writer cuts it
+off before it writes, under the lock. Otherwise it would be glued to the next record, and no study of the journal could
+be read any more.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.exceptions import OptunaError
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.storages.journal._storage import JournalStorageReplayResult
 
 from hpo.errors import StorageError
-
-if TYPE_CHECKING:
-    import optuna
-
+from hpo.storage.journal_lock import JournalLock
+from hpo.storage.journal_records import LONGEST, Record, parse
+from hpo.text import one_line
 
 JOURNAL_SCHEME = "journal:"
 
-
-class _JournalLock(JournalFileSymlinkLock):
-    """Lock on the journal that optuna-dashboard takes too, but that a killed driver does not leave behind.
-
-    Optuna's own lock is a link, which stays after a kill until 30 seconds are over. hpo's processes first take a kernel
-    lock, which dies with its holder. Their link spells the journal's path in a way of its own (`/./`). So a link of
-    that spelling, found while holding the kernel lock, was left by a dead process.
-    """
-
-    def __init__(self, journal: Path) -> None:
-        self._own = f"{journal.parent}/./{journal.name}"
-        super().__init__(self._own)
-        self._file: int | None = None
-
-    def acquire(self) -> bool:
-        """Take the kernel lock, then Optuna's."""
-        file = os.open(self._own + ".flock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with contextlib.suppress(OSError):
-            if os.readlink(self._own + ".lock") == self._own:
-                os.unlink(self._own + ".lock")
-        acquired = super().acquire()
-        self._file = file
-        return acquired
-
-    def release(self) -> None:
-        """Give up Optuna's lock, then the kernel's."""
-        try:
-            super().release()
-        finally:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
+_BLOCK = 65536
 
 
-@contextlib.contextmanager
-def journal_lock(path: Path) -> Iterator[None]:
-    """Keep everybody else from writing the journal. Hold it briefly: drivers wait for it."""
-    lock = _JournalLock(path)
-    lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def open_journal(path: Path, say: Any, repair: bool) -> optuna.storages.JournalStorage:
-    """Open or create a journal.
+class JournalFile(BaseJournalBackend):
+    """A journal file. It is made with its first record.
 
     Args:
         path: the file.
-        say: told of a repair, or None.
-        repair: repair a torn last line; otherwise it is ignored.
+        say: told when the lock is waited for, and of a torn record that was cut off; or None.
+
+    Attributes:
+        lock: taken for each write.
+        line: the number of the line last read, from 1.
+        last: the record in that line.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], object] | None = None) -> None:
+        self.path = path
+        self.lock = JournalLock(path, say)
+        self.line = 0
+        self.last: Record = {}
+        self._say = say or (lambda _: None)
+        self._offset = 0
+        self._inode: int | None = None
+
+    def read_logs(self, log_number_from: int) -> Generator[Record, None, None]:
+        """Yield the records from this number on. A last line that is none is left out: it may be being written.
+
+        Raises:
+            StorageError: a line before the last is damaged.
+        """
+        if log_number_from != self.line:
+            self.line = self._offset = 0
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            if self._inode is not None:
+                raise
+            return
+        with file:
+            self._inode = os.fstat(file.fileno()).st_ino
+            file.seek(self._offset)
+            while (line := file.readline(LONGEST)).endswith(b"\n"):
+                try:
+                    record = parse(line)
+                except ValueError as error:
+                    if file.read(1):
+                        raise self.damaged(str(error), self.line + 1) from None
+                    return
+                self.line += 1
+                self._offset += len(line)
+                self.last = record
+                if self.line > log_number_from:
+                    yield record
+            if len(line) == LONGEST:
+                raise self.damaged(f"it is longer than {LONGEST >> 20} MiB", self.line + 1)
+
+    def append_logs(self, logs: list[Record]) -> None:
+        """Write records whole or not at all.
+
+        Raises:
+            StorageLocked: somebody else holds the journal's lock for too long.
+            StorageError: the last line is damaged.
+            OSError: the disk is full, a quota is exceeded, or the file may not be written.
+        """
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        self.lock.acquire()
+        try:
+            # One that was there and is gone is not made anew: what comes before these records would be missing.
+            flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if self._inode is None else 0)
+            file = os.open(self.path, flags, 0o666)
+            try:
+                self._end_torn(file)
+                try:
+                    _write(file, lines)
+                except BaseException:
+                    with contextlib.suppress(OSError, ValueError):
+                        end_torn_record(file, whole=False)
+                    raise
+            finally:
+                os.close(file)
+        finally:
+            self.lock.release()
+
+    def replaced(self) -> bool:
+        """Return True if another file is there than the one read before: it was repaired, or brought back."""
+        if self._inode is None:
+            return False
+        stat = self.path.stat()
+        return stat.st_ino != self._inode or stat.st_size < self._offset
+
+    def damaged(self, why: str, line: int) -> StorageError:
+        """Return the error that says which line is damaged, and what to do."""
+        return StorageError(
+            f"{self.path}:{line}: this record of the journal is damaged: {why}. `hpo doctor` says what it was, and "
+            "`hpo doctor --fix` replaces it by a harmless one, so that all other records keep their places (deleting "
+            "the line would renumber other trials). What was finished is kept; then give the same command again"
+        )
+
+    def _end_torn(self, file: int) -> None:
+        try:
+            torn = end_torn_record(file)
+        except ValueError as error:
+            raise StorageError(
+                f"{self.path}: the last record of the journal is damaged: {error}. Nothing was written behind it; "
+                "`hpo doctor` says what it was, and `hpo doctor --fix` replaces it by a harmless one"
+            ) from None
+        if torn:
+            self._say(
+                f"the last record of {self.path} was torn by a full disk, a power cut or a kill, and has been cut off "
+                f"({len(torn)} bytes); every record before it is whole"
+            )
+
+
+class SharedJournalStorage(JournalStorage):
+    """Optuna's storage on a journal that others write too, and that may be repaired meanwhile."""
+
+    _backend: JournalFile
+
+    def stop_waiting(self) -> None:
+        """Wait no longer for the journal's lock. For signal handlers."""
+        self._backend.lock.stop_waiting()
+
+    def _sync_with_backend(self) -> None:
+        try:
+            if self._backend.replaced():
+                self._start_anew()
+            super()._sync_with_backend()
+        except (OptunaError, StorageError, OSError):
+            raise
+        except Exception as error:
+            if self._backend.last.get("worker_id") == self._replay_result.worker_id:
+                raise
+            self._replay_result.log_number_read -= 1  # it is not to be passed over the next time
+            why = f"Optuna cannot replay it ({type(error).__name__}: {one_line(error)})"
+            raise self._backend.damaged(why, self._replay_result.log_number_read + 1) from error
+
+    def _start_anew(self) -> None:
+        """Replay the journal from its beginning. What Optuna refused of this process's records it refuses again."""
+        self._replay_result = JournalStorageReplayResult(self._worker_id_prefix)
+        for record in self._backend.read_logs(0):
+            with contextlib.suppress(OptunaError, KeyError, ValueError):
+                self._replay_result.apply_logs([record])
+
+
+def open_journal(path: Path, say: Callable[[str], object] | None) -> SharedJournalStorage:
+    """Open a journal. Reading takes no lock, changes nothing, and leaves a torn last record out.
+
+    Args:
+        path: the file. If there is none, the first record makes it.
+        say: see JournalFile.
 
     Raises:
-        StorageError: a line before the last is damaged.
+        StorageError: a record before the last is damaged.
     """
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    if repair and path.exists():
-        with journal_lock(path):
-            repaired = repair_journal(path)
-        if repaired and say is not None:
-            say(repaired)
-    try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=_JournalLock(path)))
-    except ValueError as error:
-        raise StorageError(
-            f"{path}:{_damaged_line(path)}: this line of the journal is not JSON ({error}); the lines before it are "
-            "whole. Copy the file, delete that line, and run the same command again"
-        ) from error
+    return SharedJournalStorage(JournalFile(path, say))
 
 
-def torn_line(path: Path) -> bytes:
-    """Return the journal's last line if it lacks its line end or is not JSON, as after a power cut; else nothing.
+def torn_record(file: int) -> tuple[int, bytes]:
+    """Return where the last line of a journal begins, and its bytes if it is torn; no bytes if it is ended.
 
-    Without the journal's lock this may be a line that another process is writing.
+    It is torn if it lacks its line end, or if a power cut left zeros in its place.
     """
-    with path.open("rb") as file:
-        size = start = file.seek(0, os.SEEK_END)
-        # A journal line is short: the line end before it is found within the last blocks.
-        tail = b""
-        while b"\n" not in tail[:-1] and start > 0:
-            start = max(0, start - 65536)
-            file.seek(start)
-            tail = file.read(size - start)
-    last = tail[tail.rfind(b"\n", 0, -1) + 1 :]
-    return b"" if last.endswith(b"\n") and _is_json(last) else last
+    start, line = _last_line(file)
+    return start, line if not line.endswith(b"\n") or not line.strip(b"\0\n") else b""
 
 
-def repair_journal(path: Path) -> str:
-    """Repair the journal's last line. Return what was done, or an empty string.
+def end_torn_record(file: int, whole: bool = True) -> bytes:
+    """End a journal's last line, so that a record can follow. Call it under the journal's lock.
 
-    A line that a power cut tore is cut off; if only its line end is missing, that is added. Call this under the
-    journal's lock.
+    Readers leave a torn line out and read it again from its beginning the next time. So it can be cut off while they
+    are at work. A whole record that lacks its line end gets one.
+
+    Args:
+        file: open for reading and appending.
+        whole: keep a whole record that lacks its line end. Its writer may be told that it failed; then it must not.
+
+    Returns:
+        What was cut off.
+
+    Raises:
+        ValueError: the last line is ended, and no record; says why.
     """
-    torn = torn_line(path)
-    if not torn:
-        return ""
-    with path.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if _is_json(torn):
-            file.write(b"\n")
-            done = "its last line lacked the line end, which was added"
-        else:
-            file.truncate(size - len(torn))
-            done = f"its last line was torn by a power cut or a kill ({len(torn)} bytes) and was cut off"
-        file.flush()
-        os.fsync(file.fileno())
-    return f"repaired {path}: {done}; every line before it is whole"
-
-
-def _is_json(line: bytes) -> bool:
+    start, line = _last_line(file)
+    if not line:
+        return b""
+    ended = line.endswith(b"\n")
     try:
-        json.loads(line)
+        parse(line)
+        if whole and not ended:
+            os.write(file, b"\n")
+        if whole or ended:
+            return b""
     except ValueError:
-        return False
-    return True
+        if ended and line.strip(b"\0\n"):
+            raise
+    os.ftruncate(file, start)
+    return line
 
 
-def _damaged_line(path: Path) -> int:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                json.loads(line)
-            except ValueError:
-                return number
-    return 0
+def _last_line(file: int) -> tuple[int, bytes]:
+    """Return where the last line begins, and its bytes (of a line longer than a record may be, the last ones)."""
+    size = start = os.fstat(file).st_size
+    found = -1
+    while found < 0 and start > 0:
+        end, start = start, max(0, start - _BLOCK)
+        found = os.pread(file, end - start, start).rfind(b"\n", 0, min(end, size - 1) - start)
+    start += found + 1
+    return start, os.pread(file, LONGEST, max(start, size - LONGEST))
+
+
+def _write(file: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(file, content) :]
+    os.fsync(file)

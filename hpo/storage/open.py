@@ -43,15 +43,14 @@ def dashboard_argument(url: str) -> str:
     return url.removeprefix(JOURNAL_SCHEME)
 
 
-def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = True) -> optuna.storages.BaseStorage:
+def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storages.BaseStorage:
     """Open or create a storage.
 
     Args:
         url: where it is.
-        say: given by a driver; told of a repair, and of a database server that goes away later or a SQLite file that is
-            locked, which are waited for (see ReconnectingStorage).
+        say: given by a driver; told of a torn record of a journal, and of a journal or SQLite file that is locked or a
+            database server that goes away later, which are waited for (see JournalLock, ReconnectingStorage).
         keep: keep the connections of a database open between uses, until `close_storage`. A short look needs none.
-        repair: repair a torn journal. Otherwise it is left as it is, and the torn line is ignored: for reading only.
 
     Raises:
         StorageLocked: it is a SQLite file that another program has locked.
@@ -63,7 +62,7 @@ def open_storage(url: str, say: Any = None, keep: bool = True, repair: bool = Tr
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if url.startswith(JOURNAL_SCHEME):
-            return open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say, repair)
+            return open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say)
         if (file := sqlite_path(url)) is not None:
             return _open_sqlite(url, file, say, keep)
         return _open_server(url, say, keep)

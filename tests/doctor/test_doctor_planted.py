@@ -122,18 +122,6 @@ def test_a_torn_journal_hides_nothing_of_what_comes_before(planted):
     planted.fix("journal-torn", "left-running")
 
 
-def test_damage_in_the_middle_of_a_journal_is_said_and_left(planted):
-    journal = planted.runs / layout.JOURNAL
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([*lines[:4], b"garbage\n", *lines[4:]]))
-    before = planted.state()
-    (one,) = examine(planted.runs, (), fix=True)
-    assert (one.finding.check, one.result) == ("storage-unreadable", "left")
-    assert f"{journal}:5:" in one.finding.said
-    assert "study toy" in one.finding.said
-    assert planted.state() == before
-
-
 @pytest.mark.parametrize(
     ("plant", "check"),
     [

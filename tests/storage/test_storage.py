@@ -6,16 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import optuna
 import pytest
-from optuna.storages.journal import JournalFileSymlinkLock
 from servers import PostgreSQL
 
 from hpo.errors import StorageError, StudyChanged, StudyNotFound
 from hpo.runner import run
-from hpo.storage.journal import repair_journal
 from hpo.storage.load_study import load_study
 from hpo.storage.open import open_storage, storage_url
 from hpo.text import redact
@@ -43,101 +40,6 @@ def test_passwords_are_removed(url, shown):
 
 def test_the_default_storage_is_the_journal_of_the_runs_folder(make_spec, runs):
     assert storage_url(make_spec(), runs) == f"journal:{runs}/journal.log"
-
-
-def write_journal(path):
-    study = optuna.create_study(study_name="s", storage=open_storage(f"journal:{path}"))
-    study.tell(study.ask(), 1.0)
-    return path.read_bytes()
-
-
-@pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_torn_last_line_is_cut_off_with_a_message(tmp_path, cut):
-    path = tmp_path / "journal.log"
-    whole = write_journal(path)
-    lines = whole.splitlines(keepends=True)
-    path.write_bytes(whole + lines[-1][:cut])
-    said = []
-    storage = open_storage(f"journal:{path}", said.append)
-    assert said == [
-        f"repaired {path}: its last line was torn by a power cut or a kill ({cut} bytes) and was cut off; "
-        "every line before it is whole"
-    ]
-    assert path.read_bytes() == whole
-    assert optuna.load_study(study_name="s", storage=storage).best_value == 1.0
-
-
-def test_a_last_line_that_is_no_json_is_cut_off_too(tmp_path):
-    """As a power cut leaves it: the file's length is there, its blocks are not."""
-    path = tmp_path / "journal.log"
-    whole = write_journal(path)
-    path.write_bytes(whole + b"\0" * 40 + b"\n")
-    assert "41 bytes" in repair_journal(path)
-    assert path.read_bytes() == whole
-    assert repair_journal(path) == ""
-
-
-def test_a_look_repairs_nothing(tmp_path):
-    path = tmp_path / "journal.log"
-    torn = write_journal(path) + b'{"op_code":4,'
-    path.write_bytes(torn)
-    study = optuna.load_study(study_name="s", storage=open_storage(f"journal:{path}", repair=False))
-    assert [trial.value for trial in study.trials] == [1.0]
-    assert path.read_bytes() == torn
-
-
-def test_a_missing_line_end_is_added(tmp_path):
-    path = tmp_path / "journal.log"
-    whole = write_journal(path)
-    path.write_bytes(whole.rstrip(b"\n"))
-    assert "lacked the line end" in repair_journal(path)
-    assert path.read_bytes() == whole
-    assert repair_journal(path) == ""
-
-
-def test_a_line_longer_than_a_block_is_found_whole(tmp_path):
-    path = tmp_path / "journal.log"
-    whole = b'{"a":1}\n'
-    path.write_bytes(whole + b'{"b":"' + b"x" * 200_000)
-    assert "200006 bytes" in repair_journal(path)
-    assert path.read_bytes() == whole
-
-
-def test_damage_in_the_middle_names_the_line(tmp_path):
-    path = tmp_path / "journal.log"
-    lines = write_journal(path).splitlines(keepends=True)
-    path.write_bytes(b"".join([lines[0], b"\0\0\0\n", *lines[1:]]))
-    with pytest.raises(StorageError, match=r"journal\.log:2: this line of the journal is not JSON"):
-        open_storage(f"journal:{path}")
-
-
-def test_a_lock_left_by_a_killed_driver_does_not_hold_up_the_next(tmp_path, monkeypatch):
-    path = tmp_path / "journal.log"
-    write_journal(path)
-    code = (
-        "import os; from pathlib import Path; from hpo.storage.journal import _JournalLock; "
-        f"_JournalLock(Path({str(path)!r})).acquire(); os._exit(9)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=False)
-    assert os.path.lexists(f"{path}.lock")
-    # Whoever waited for it to grow old would wait for ever.
-    monkeypatch.setattr(JournalFileSymlinkLock.__init__, "__defaults__", (None,))
-    optuna.create_study(study_name="t", storage=open_storage(f"journal:{path}"))
-
-
-def test_a_lock_held_by_another_program_is_waited_for(tmp_path):
-    path = tmp_path / "journal.log"
-    write_journal(path)
-    code = (
-        "import sys, time; from optuna.storages.journal import JournalFileSymlinkLock as L; "
-        f"lock = L({str(path)!r}); lock.acquire(); print('held', flush=True); time.sleep(1); "
-        "print(time.monotonic()); lock.release()"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        optuna.create_study(study_name="t", storage=open_storage(f"journal:{path}"))
-        ended = time.monotonic()
-        assert ended > float(holder.stdout.readline())  # one clock for all processes
 
 
 def test_sqlite_writes_ahead(tmp_path):
