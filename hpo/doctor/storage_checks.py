@@ -23,18 +23,24 @@ from hpo.trackers.mlflow.store import is_half_made
 
 # Seconds that MLflow may take for it on a slow machine.
 _BEING_MADE = 60.0
+# Seconds that a driver may take to write one line of a journal.
+_WRITE_SECONDS = 1.0
 
 
-def torn_journal(url: str) -> Iterator[Finding]:
-    """Find a journal whose last line is torn."""
+def torn_journal(url: str, fix: bool) -> Iterator[Finding]:
+    """Find a journal whose last line is torn. Its lock is taken only to fix it."""
     path = storage_file(url)
     if path is None or not url.startswith(JOURNAL_SCHEME) or not path.exists():
         return
     torn = torn_line(path)
     if torn:
-        # It may be what a driver was just writing; who may not write here cannot take the lock.
-        with suppress(OSError), journal_lock(path):
-            torn = torn_line(path)
+        # It may be what a driver was just writing.
+        if fix:
+            with suppress(OSError), journal_lock(path):
+                torn = torn_line(path)
+        else:
+            time.sleep(_WRITE_SECONDS)
+            torn = torn if torn_line(path) == torn else b""
     if torn:
         yield Finding(
             "journal-torn", "", None,
@@ -45,8 +51,8 @@ def torn_journal(url: str) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def opened(url: str, names: Sequence[str]) -> BaseStorage | Finding:
-    """Open the storage of studies for reading and fixing, or return why that fails.
+def opened(url: str, names: Sequence[str], fix: bool) -> BaseStorage | Finding:
+    """Open the storage of studies for reading, or for fixing too, or return why that fails.
 
     Nothing is made or repaired.
     """
@@ -58,7 +64,7 @@ def opened(url: str, names: Sequence[str]) -> BaseStorage | Finding:
             "bring it back from a backup, or mount what it is on; `hpo run` would start a new one",
         )  # fmt: skip
     try:
-        return open_storage(url, keep=False, repair=False)
+        return open_storage(url, keep=False, repair=False, readonly=not fix)
     except StorageError as error:
         return Finding(
             "storage-unreadable", "", None, f"the storage of {whose}: {error}", "certain", _remedy(url, error)
