@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 import yaml
 from other_user import UID, Called, as_other_user, as_root
 from snapshots import snapshot
+from waiting import wait_until
 
 import hpo as library
 from hpo import layout
@@ -23,7 +26,7 @@ from hpo.cli.main import main
 from hpo.runner import run
 from hpo.spec.load import load_spec
 
-from .conftest import Hpo
+from .conftest import Hpo, environment
 
 TOYS = Path(__file__).parents[1] / "toys.py"
 STUDY = {
@@ -285,3 +288,81 @@ def test_links_of_a_report_elsewhere_lead_to_the_study(hpo: Hpo, runs: Path, hom
     assert f'href="{(runs / "toy").as_uri()}/' in page
     assert 'href="report.md"' in page
     assert (runs / "toy" / layout.REPORTS[0]).as_uri() not in page
+
+
+@pytest.fixture
+def tracked(place: Path, hpo: Hpo, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runs folder with a study that is in the default MLflow store."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = Path(tempfile.mkdtemp(dir=place))  # MLflow keeps files open by their paths
+    folder.chmod(0o755)
+    shutil.copyfile(empty_store, folder / layout.MLFLOW_STORE)
+    (place / "tracked.yaml").write_text(yaml.safe_dump({**STUDY, "name": "toy"}))
+    run(load_spec(place / "tracked.yaml"), folder)
+    assert hpo("mlflow", "toy", "--sync", "--runs", folder).code == 0
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+@pytest.mark.parametrize("state", ["closed", "left open"])
+def test_runs_in_mlflow_are_read_without_a_change(tracked: Path, state: str, hpo: Hpo, home: Path) -> None:
+    store = tracked / layout.MLFLOW_STORE
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        connection.execute("pragma journal_mode=wal")
+        (run_id,) = connection.execute("select run_uuid from runs where name = 'trial 0'").fetchone()
+        if state == "left open":
+            connection.execute("update runs set user_id = 'x' where 0")
+            connection.commit()
+            for end in ("-wal", "-shm"):
+                shutil.copy(f"{store}{end}", f"{store}{end}.kept")
+    if state == "left open":
+        for end in ("-wal", "-shm"):
+            os.rename(f"{store}{end}.kept", f"{store}{end}")
+    before = snapshot(tracked)
+    # What the toy reports is no training that can be diagnosed, which is known once the run was read.
+    for command, code in (("doctor", 0), (f"diagnose mlflow:{run_id}", 2)):
+        given = [*command.split(), "--runs", str(tracked)]
+        said = hpo(*given)
+        assert said.code == code, said
+        assert snapshot(tracked) == before
+        if os.geteuid() == 0:
+            theirs = as_other_user(home, lambda given=given: main(given))
+            assert theirs.code == code, theirs
+            assert "MLflow at" not in theirs.out
+            assert snapshot(tracked) == before
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_pages_of_a_store_that_may_not_be_written_show_a_copy(tracked: Path, tmp_path: Path) -> None:
+    mounted = subprocess.run(["mount", "-o", "bind,ro", tracked, tracked], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        command = [sys.executable, "-m", "hpo", "mlflow", "toy", "--port", "0", "--runs", str(tracked)]
+        own = environment(TMPDIR=str(tmp_path))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own) as server:
+            assert server.stdout is not None
+            lines = [server.stdout.readline() for _ in range(4)]
+            assert lines[3].startswith("You may not write this store"), lines
+            root = lines[0].partition("/#")[0]
+
+            def answers() -> bool:
+                assert server.poll() is None
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"{root}/health", timeout=5):
+                    return True
+                return False
+
+            wait_until(answers, every=0.2)
+            body = json.dumps({"experiment_ids": ["1"]}).encode()
+            headers = {"Content-Type": "application/json", "Origin": root}
+            request = urllib.request.Request(f"{root}/ajax-api/2.0/mlflow/runs/search", data=body, headers=headers)
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                assert len(json.load(answer)["runs"]) == 4
+            server.terminate()
+            server.communicate(timeout=120)
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["umount", tracked], check=True)

@@ -20,8 +20,8 @@ from hpo.storage import readonly
 from hpo.storage.open import open_storage
 from hpo.storage.readonly import SqliteReader, copy_sqlite
 
-# Moves amounts between two rows, whose sum stays the same; each transaction changes a few pages of many. The file is closed and
-# opened again from time to time, and the -wal moved into it.
+# Moves amounts between two rows, whose sum stays the same; each transaction changes a few pages of many. The file is
+# closed and opened again from time to time, and the -wal moved into it.
 WRITER = """
 import random, sqlite3, sys, time
 chance = random.Random(0)
