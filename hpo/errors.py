@@ -10,7 +10,9 @@ HpoError                    shown as a message, never as a traceback
 ├── StudyPaused             the job of a queue finds its study paused
 ├── ControlError            a request to a running study cannot be sent or obeyed
 ├── StorageError            the storage cannot be opened, read or repaired
-│   └── StorageLocked       another program has locked the SQLite file or the journal that it is
+│   ├── StorageLocked       another program has locked the SQLite file or the journal that it is
+│   └── StorageMissing      the file that it is does not exist
+├── AccessDenied            this user may not read or write a file
 ├── ResourceError           more workers or GPUs requested than the machine or the cluster has
 ├── InvalidJobRequest       a resource or option of a cluster job is not valid
 ├── NotComparable           the two sides of a comparison have nothing in common
@@ -84,6 +86,14 @@ class StorageError(HpoError):
 
 class StorageLocked(StorageError):
     """Another program has locked the SQLite file or the journal that the storage is."""
+
+
+class StorageMissing(StorageError):
+    """The file that the storage is does not exist."""
+
+
+class AccessDenied(HpoError):
+    """A file may not be read or written by this user."""
 
 
 class ResourceError(HpoError):

@@ -132,6 +132,12 @@ def share_trials(study: Path, shared: Path) -> None:
     trials.symlink_to(there, target_is_directory=True)
 
 
+def closed_folders(runs: Path) -> list[Path]:
+    """Return the folders in a runs folder that this user may not look into: what they hold is not known."""
+    found = sorted(runs.glob("[!.]*")) if runs.is_dir() else []
+    return [path for path in found if path.is_dir() and not os.access(path, os.R_OK | os.X_OK)]
+
+
 def studies_in(runs: Path) -> list[str]:
     """Return the names of the studies in a runs folder, the one last driven first."""
     found = [path.parent for path in runs.glob(f"*/{SPEC}")] if runs.is_dir() else []

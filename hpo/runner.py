@@ -21,11 +21,12 @@ from hpo.control.server import ControlServer
 from hpo.engines.base import Engine
 from hpo.engines.factory import gpu_sharing_service, make_engine
 from hpo.errors import Problem, ResourceError, SpecError, StorageError, StudyLocked, StudyPaused
+from hpo.machine.access import reason
 from hpo.machine.resources import visible_gpus
 from hpo.machine.terminal import leave_closed_terminal
 from hpo.oracle.open_study import open_study
 from hpo.oracle.oracle import Oracle
-from hpo.reports.dashboard import DashboardTracker
+from hpo.reports.dashboard_tracker import DashboardTracker
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock
@@ -158,7 +159,7 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     write_key(directory, key_of(study))
     record(spec, directory)
     with language(code):
-        dashboard = DashboardTracker(study, spec, directory, tracker.message)
+        dashboard = DashboardTracker(study, directory, url, tracker.message)
     warm = warm_start_of(spec, study, storage, runs, tracker.message)
     oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]), warm=warm)
     own.on_lost = oracle.control.interrupt
@@ -215,7 +216,7 @@ def _share_trials(spec: StudySpec, directory: Path) -> None:
             f"{layout.trials_directory(directory)} already; leave it out, or start a study of its own with --new-name"
         ) from None
     except OSError as error:
-        raise ResourceError(f"engine.checkpoint_dir is {shared}, which cannot be used: {error.strerror}") from None
+        raise ResourceError(f"engine.checkpoint_dir is {shared}, which cannot be used: {reason(error)}") from None
 
 
 def _hints(spec: StudySpec, runs: Path, paused: Pause | None) -> Iterator[str]:

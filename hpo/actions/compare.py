@@ -8,7 +8,7 @@ from pathlib import Path
 from hpo import layout
 from hpo.analysis.formatting import listed, with_direction
 from hpo.analysis.records import read_study
-from hpo.analysis.study_comparison import Side, StudyComparison, common_metrics, compare_sides
+from hpo.analysis.study_comparison import Side, StudyComparison, common_metrics
 from hpo.errors import NotComparable, StudyNotFound
 from hpo.reports.comparison_report import comparison_data, comparison_report
 from hpo.reports.write import WrittenReport, write_pages
@@ -52,16 +52,16 @@ def read_sides(runs: Path, given: Sequence[tuple[str, int | None]]) -> tuple[Sid
 
 
 def write_comparison(
-    runs: Path, sides: Sequence[Side], folder: Path | None = None, images: str | None = None
-) -> tuple[StudyComparison, WrittenReport]:
-    """Write the comparison into `folder`, else into that of the first study; return it with its files.
+    runs: Path, sides: Sequence[Side], found: StudyComparison, folder: Path | None = None, images: str | None = None
+) -> WrittenReport:
+    """Write what was found of these sides into `folder`, else into that of the first study.
 
     Raises:
+        AccessDenied: If this user may not write there.
         ReportError: If a file cannot be written.
     """
-    found = compare_sides(sides)
     target = folder or layout.study_directory(runs, sides[0].study.name)
-    return found, write_pages(comparison_report(found), comparison_data(found), target, stem_of(sides), images)
+    return write_pages(comparison_report(found), comparison_data(found), target, stem_of(sides), images)
 
 
 def stem_of(sides: Sequence[Side]) -> str:

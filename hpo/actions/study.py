@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
@@ -98,24 +99,26 @@ class Study:
             raise HpoError(f"no trial of study '{self.name}' with {self._record.group_by} = {name} has completed")
         return best
 
-    def report(self, lang: str = "en") -> WrittenReport:
-        """Write the report into the study's folder.
+    def report(self, lang: str = "en", directory: str | os.PathLike[str] | None = None) -> WrittenReport:
+        """Write the report into the study's folder, or into another one.
 
         Args:
             lang: the language, `en` or `zh-TW`.
+            directory: the other folder, for studies of other users.
 
         Returns:
             The paths of the page, the Markdown and the JSON: `html`, `markdown`, `json`.
 
         Raises:
             LanguageError: there is no report in that language.
+            AccessDenied: this user may not write there.
             ReportError: a file cannot be written.
         """
         from hpo.reports.write import write_study_report
         from hpo.translation.catalogue import chosen, language
 
         with language(chosen(lang)):
-            return write_study_report(self._record)
+            return write_study_report(self._record, folder=None if directory is None else Path(directory).absolute())
 
     def figures(self, lang: str = "en") -> dict[str, go.Figure]:
         """Return the figures of the report as plotly figures, by their titles, in the order of the report.

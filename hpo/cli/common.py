@@ -12,11 +12,13 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import number
-from hpo.errors import ControlError, HpoError, StudyNotFound
+from hpo.errors import AccessDenied, ControlError, HpoError, StudyNotFound
+from hpo.machine.access import why_denied
 from hpo.text import listing, nearest
 
 if TYPE_CHECKING:
     from hpo.control.requests import Answer
+    from hpo.reports.write import WrittenReport
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -96,9 +98,23 @@ def find_study(runs: Path, given: str | None) -> str:
         name = load_spec(given, locate=False).name
         if name in names:
             return name
+    if (folder := layout.study_directory(runs, name)) in layout.closed_folders(runs):
+        raise AccessDenied(f"study '{name}' cannot be read: {why_denied(folder)}")
     there = f"There are {listing(names)}." if names else "There are no studies in it."
     raise StudyNotFound(
         f"there is no study '{name}' in {runs}.{nearest(name, names)} {there} {_where_to_look('')}".rstrip()
+    )
+
+
+def output_option(text: str) -> Callable[[F], F]:
+    """Add `-o DIR` with this help, passed on as the absolute Path `output` or None."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        callback=lambda _context, _option, value: value and value.absolute(),
+        help=text,
     )
 
 
@@ -120,12 +136,36 @@ def page_options(command: F) -> F:
     return command
 
 
-def present_report(page: Path, *others: Path, show: bool, quiet: bool = False) -> None:
+def write_where_allowed(
+    write: Callable[[], WrittenReport], output: Path | None, needed: bool = False
+) -> WrittenReport | None:
+    """Write a report; where that is another user's folder, say that -o writes it elsewhere.
+
+    Args:
+        write: writes it.
+        output: what -o says; None: a study's folder.
+        needed: raise an error then. Otherwise the command has printed enough to go on.
+    """
+    try:
+        return write()
+    except AccessDenied as error:
+        if output is not None:
+            raise
+        said = f"{error}; -o DIR writes it to a folder of your own"
+        if needed:
+            raise AccessDenied(said) from None
+        click.echo(f"hpo: {said}", err=True)
+        return None
+
+
+def present_report(written: WrittenReport | None, show: bool, quiet: bool = False) -> None:
     """Print the paths of a report unless `quiet`, the page first, and open the page if `show`."""
+    if written is None:
+        return
     if not quiet:
-        click.echo("\n".join(map(str, (page, *others))))
-    if show and click.launch(str(page)) != 0:
-        click.echo(f"no browser could be started here; open {page} yourself", err=True)
+        click.echo("\n".join(map(str, (written.html, written.markdown, written.json))))
+    if show and click.launch(str(written.html)) != 0:
+        click.echo(f"no browser could be started here; open {written.html} yourself", err=True)
 
 
 def _where_to_look(first: str) -> str:

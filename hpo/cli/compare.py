@@ -10,7 +10,17 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count, number
-from hpo.cli.common import aligned, emit, find_study, json_option, page_options, present_report, runs_option
+from hpo.cli.common import (
+    aligned,
+    emit,
+    find_study,
+    json_option,
+    output_option,
+    page_options,
+    present_report,
+    runs_option,
+    write_where_allowed,
+)
 
 if TYPE_CHECKING:
     from hpo.analysis.study_comparison import StudyComparison
@@ -27,9 +37,7 @@ Examples:
 """
 )
 @click.argument("given", nargs=-1, required=True, metavar="A B [C ...]")
-@click.option(
-    "-o", "--output", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Write it to this folder."
-)
+@output_option("Write it to this folder; that of the first study otherwise.")
 @page_options
 @runs_option
 @json_option
@@ -49,19 +57,24 @@ def compare(
     is written to comparison-with-B.html, .md and .json in the folder of study A.
     """
     from hpo.actions.compare import read_sides, write_comparison
+    from hpo.analysis.study_comparison import compare_sides
     from hpo.reports.comparison_report import comparison_data
     from hpo.translation.catalogue import ENGLISH, chosen, language
 
     code = chosen(lang)
     sides = read_sides(runs, [_meant(runs, one) for one in given])
+    found = compare_sides(sides)
     with language(code):
-        found, written = write_comparison(runs, sides, output, images)
+        written = write_where_allowed(
+            lambda: write_comparison(runs, sides, found, output, images), output, needed=show or images is not None
+        )
     if as_json:
-        emit({"language": code, **asdict(written), **comparison_data(found)})
+        files = {} if written is None else asdict(written)
+        emit({"language": code, **files, **comparison_data(found)})
     else:
         with language(ENGLISH):
             click.echo(_summary(found))
-    present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)
+    present_report(written, show, quiet=as_json)
 
 
 def _meant(runs: Path, given: str) -> tuple[str, int | None]:

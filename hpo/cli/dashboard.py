@@ -43,13 +43,15 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     from optuna_dashboard import wsgi
 
     from hpo.storage.load_study import load_study
-    from hpo.storage.open import dashboard_argument, open_storage, storage_url
+    from hpo.storage.open import dashboard_argument, may_write_storage, open_storage, storage_url
     from hpo.text import redact
 
     name = find_study(runs, study)
     spec, _ = load_study(runs, name)
     url = storage_url(spec, runs)
-    storage = open_storage(url)
+    writable = may_write_storage(url)
+    # Its buttons write; nothing else does.
+    storage = open_storage(url, readonly=not writable)
     try:
         server = make_server(host, port, wsgi(storage), server_class=_Server, handler_class=_Silent)
     except (OSError, OverflowError) as error:
@@ -59,8 +61,11 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
         page = f"http://{shown}:{server.server_port}/dashboard/studies/{storage.get_study_id_from_name(name)}"
         click.echo(f"{page}\n")
         click.echo(f"The same as: optuna-dashboard {shlex.quote(redact(dashboard_argument(url)))}")
+        if not writable:
+            click.echo("You may not write this storage: its buttons and notes change nothing.")
         if host not in LOCAL:
-            click.echo(f"Anyone who can reach {host} can read, change and delete these studies.")
+            rights = "read, change and delete" if writable else "read"
+            click.echo(f"Anyone who can reach {host} can {rights} these studies.")
         click.echo("Ctrl-C ends it.")
         try:
             server.serve_forever()

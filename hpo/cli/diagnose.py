@@ -5,12 +5,22 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hpo.cli.common import emit, find_study, json_option, page_options, present_report, runs_option
+from hpo.cli.common import (
+    emit,
+    find_study,
+    json_option,
+    output_option,
+    page_options,
+    present_report,
+    runs_option,
+    write_where_allowed,
+)
 from hpo.errors import StudyNotFound
 from hpo.text import listing
 
@@ -62,13 +72,7 @@ and one of fewer than 8 epochs have none. The rules: docs/guides/diagnose.md.
     help="The columns of the file that are epoch, train_loss, val_loss and metrics (train_X, val_X).",
 )
 @click.option("--tracking-uri", metavar="URI", help="MLflow's.  [default: $MLFLOW_TRACKING_URI, else that of the runs]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Write diagnosis.html, .md and .json here; those of a trial go to its folder otherwise.",
-)
+@output_option("Write diagnosis.html, .md and .json here; those of a trial go to its folder otherwise.")
 @page_options
 @runs_option
 @json_option
@@ -95,22 +99,24 @@ def diagnose(
 
     code = chosen(lang)
     training = _training(source, trial, runs, columns, tracking_uri)
-    folder = training.folder if output is None else output.absolute()
+    folder = output or training.folder
     if folder is None and (show or images):
         raise click.UsageError("--open and --images need files: give -o DIR, where they are to be written")
     found = judge(training.read.log)
     with language(code):
-        written = None if folder is None else write_diagnosis(found, folder, images)
+        written = None
+        if folder is not None:
+            write = partial(write_diagnosis, found, folder, images)
+            written = write_where_allowed(write, output, needed=show or images is not None)
         if as_json:
             files = {} if written is None else {"files": asdict(written)}
             read = {"read_as": training.read.recognised, "remarks": training.read.remarks}
             emit({**diagnosis_data(found), **read, **files})
         else:
             click.echo("\n".join(_text(training, found)))
-    if written is not None:
-        if not as_json:
-            click.echo()
-        present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)
+    if written is not None and not as_json:
+        click.echo()
+    present_report(written, show, quiet=as_json)
 
 
 def _training(

@@ -14,6 +14,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option
+from hpo.doctor.finding import NOT_LOOKED_AT
 from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ Examples:
 
 \b
 Exit code: 0 nothing is wrong, or all of it was fixed; 1 something is left.
+What this user may not look at is named, and counts as nothing wrong.
 """
 )
 @click.argument("studies", nargs=-1, metavar="[STUDY]...")
@@ -45,7 +47,8 @@ def doctor(studies: tuple[str, ...], fix: bool, runs: Path, as_json: bool) -> in
     Compares Optuna, the history files, MLflow, checkpoints and processes of this host with each other,
     and looks for torn files, full disks and clocks that are apart. Says of each finding what was seen,
     how sure it is, and what --fix does about it. What --fix takes away it moves to the study's
-    lost+found folder, or keeps as FILE.damaged. A study that is being driven is examined, not fixed.
+    lost+found folder, or keeps as FILE.damaged. Without --fix no file is made or changed, which the
+    comparison of the clocks needs. A study that is being driven is examined, not fixed.
     STUDY is a name in the runs folder or a YAML; by default all studies.
     """
     from hpo.doctor.examine import examine
@@ -58,20 +61,23 @@ def doctor(studies: tuple[str, ...], fix: bool, runs: Path, as_json: bool) -> in
     examined: list[str] = []
     checked = examine(runs, names, fix, lambda name: _show_progress(examined, name, len(names or known)))
     _clear_progress()
-    left = [one for one in checked if one.result != "fixed"]
+    left = [one for one in checked if one.is_wrong]
+    notes = [one for one in checked if one.finding.check == NOT_LOOKED_AT]
     if as_json:
         emit(
             {
                 "runs": runs,
                 "studies": names or known,
                 "findings": [_document(one) for one in checked],
-                "found": len(checked),
-                "mended": len(checked) - len(left),
+                "found": len(checked) - len(notes),
+                "mended": len(checked) - len(notes) - len(left),
                 "left": len(left),
             }
         )
     else:
-        click.echo("\n".join([*_text(checked), _summary(checked, len(names or known), fix, studies, runs)]))
+        wrong = [one for one in checked if one not in notes]
+        said = _summary(wrong, len(names or known), fix, studies, runs)
+        click.echo("\n".join([*_text(checked), said + (", as far as could be seen" if notes else "")]))
     return 1 if left else 0
 
 
@@ -93,7 +99,7 @@ def _text(checked: Sequence[CheckedFinding]) -> Iterator[str]:
 
 def _rank(one: CheckedFinding) -> tuple[bool, str]:
     """Sort what is left to the end, where it is read first."""
-    return one.result != "fixed", one.finding.check
+    return one.is_wrong, one.finding.check
 
 
 def _kind(kind: Sequence[CheckedFinding]) -> Iterator[str]:
@@ -108,7 +114,7 @@ def _kind(kind: Sequence[CheckedFinding]) -> Iterator[str]:
             yield f"    not fixed: {one.why}"
         elif finding.fix is not None:
             yield f"    --fix would {finding.remedy}"
-        else:
+        elif finding.check != NOT_LOOKED_AT:
             yield f"    to do: {finding.remedy}"
     if len(shown) < len(kind):
         yield f"  ... and {len(kind) - len(shown)} more of {kind[0].finding.check} (--json lists all)"

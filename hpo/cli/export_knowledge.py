@@ -10,6 +10,7 @@ from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, runs_option
 from hpo.errors import HpoError, StudyNotFound
+from hpo.machine.access import reason
 
 
 @click.command(
@@ -78,7 +79,7 @@ def export_knowledge(studies: tuple[str, ...], output: Path | None, trials: int,
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise HpoError(f"{output} cannot be written: {error.strerror}") from None
+        raise HpoError(f"{output} cannot be written: {reason(error)}") from None
     configurations = sum(len(entry.source.trials) for entry in entries)
     what = f"{count(configurations, 'configuration')} of {', '.join(entry.source.name for entry in entries)}"
     click.echo(f"{output}: {what}", err=True)

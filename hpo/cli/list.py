@@ -12,6 +12,7 @@ from hpo import layout
 from hpo.analysis.formatting import number
 from hpo.cli.common import aligned, emit, json_option, runs_option
 from hpo.errors import HpoError
+from hpo.machine.access import denial, is_denied, why_denied
 
 if TYPE_CHECKING:
     import optuna
@@ -35,6 +36,10 @@ def list_studies(runs: Path, as_json: bool) -> None:
     """
     storages: dict[str, optuna.storages.BaseStorage] = {}
     rows = [_row(runs, name, storages) for name in layout.studies_in(runs)]
+    rows += [
+        {"study": path.name, "directory": path, "driven": None, "driver": None, "error": why_denied(path)}
+        for path in layout.closed_folders(runs)
+    ]
     if as_json:
         emit(rows)
     elif rows:
@@ -61,17 +66,15 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
     directory = layout.study_directory(runs, name)
     recorded = directory / layout.SPEC
     row: dict[str, Any] = {
-        "study": name,
-        "directory": directory,
-        "driven": recorded.stat().st_mtime,
-        "driver": driver_of(directory),
-    }
+        "study": name, "directory": directory, "driven": recorded.stat().st_mtime, "driver": None,
+    }  # fmt: skip
     try:
+        row["driver"] = driver_of(directory)
         spec = load_spec(recorded, locate=False)
         url = storage_url(spec, runs)
         # Studies share a journal: it is opened, and read, once for all of them.
         if url not in storages:
-            storages[url] = open_storage(url)
+            storages[url] = open_storage(url, readonly=True)
         try:
             study = optuna.load_study(study_name=name, storage=storages[url])
         except KeyError:
@@ -79,6 +82,10 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
         now = study_status(records_of(study, spec, directory), spec)
     except HpoError as error:
         return row | {"error": str(error)}
+    except OSError as error:
+        if not is_denied(error):
+            raise
+        return row | {"error": str(denial(error))}
     return row | {
         "storage": redact(url),
         "budget": now.budget,
@@ -94,7 +101,7 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    driven = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["driven"]))
+    driven = "" if row["driven"] is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(row["driven"]))
     driver = f"process {row['driver'].get('pid', '?')}" if row["driver"] else ""
     if "error" in row:
         return (row["study"], "?", "", "", "", "", "", driven, driver)

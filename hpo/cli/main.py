@@ -156,6 +156,13 @@ def _invoke(args: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted")
         return INTERRUPTED
+    except OSError as error:
+        from hpo.machine.access import denial, is_denied
+
+        if os.environ.get("HPO_DEBUG") == "1" or not is_denied(error):
+            raise
+        complain(str(denial(error)))
+        return HpoError.exit_code
     except HpoError as error:
         if os.environ.get("HPO_DEBUG") == "1":
             raise

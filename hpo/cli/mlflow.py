@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import socket
+import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
@@ -16,11 +18,17 @@ import click
 from hpo import layout
 from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, runs_option, study_argument
 from hpo.errors import HpoError
+from hpo.machine.access import may_write
+from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
+from hpo.machine.temporary import scratch_folder
+from hpo.storage.readonly import copy_sqlite
 from hpo.text import redact
 
 if TYPE_CHECKING:
     from hpo.spec.models import StudySpec
     from hpo.trackers.mlflow.place import Place
+
+_LONGEST_FOLDER = 200
 
 
 @click.command(
@@ -70,20 +78,38 @@ def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> N
     elif place.is_server(uri):
         click.echo(f"{_without_login(uri)}{_page(uri, known, spec, command)}")
     else:
-        environment = _environment(uri, host, port)
         port = _free_port(host, port)
         page = _page(uri, known, spec, command)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-        click.echo(f"http://{shown}:{port}{page}\n")
-        click.echo(f"The same as: mlflow ui --backend-store-uri {shlex.quote(redact(uri))}")
-        if host not in LOCAL:
-            click.echo(f"Anyone who can reach {host} can read, change and delete these runs.")
-        click.echo("MLflow takes some seconds to start. Ctrl-C ends it.")
-        sys.stdout.flush()
-        # -P: nothing in the current folder may stand in for a module.
-        server = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-        server += ["--workers", "1", "--artifacts-destination", place.artifact_folder(uri, runs).as_uri()]
-        os.execve(server[0], server, environment)
+        _serve(uri, runs, page, host, port)
+
+
+def _serve(uri: str, runs: Path, page: str, host: str, port: int) -> None:
+    """Serve the store; this process becomes the server, unless it has to remove a copy of the store at the end."""
+    from hpo.trackers.mlflow import place
+
+    file = sqlite_path(uri)
+    copied = file is not None and not (may_write(file) and may_write(file.parent))
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    click.echo(f"http://{shown}:{port}{page}\n")
+    click.echo(f"The same as: mlflow ui --backend-store-uri {shlex.quote(redact(uri))}")
+    if copied:
+        click.echo("You may not write this store, as MLflow has to: what is shown is a copy of it as it is now.")
+    if host not in LOCAL:
+        click.echo(f"Anyone who can reach {host} can read, change and delete these runs.")
+    click.echo("MLflow takes some seconds to start. Ctrl-C ends it.")
+    sys.stdout.flush()
+    # -P: nothing in the current folder may stand in for a module.
+    server = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    server += ["--workers", "1", "--artifacts-destination", place.artifact_folder(uri, runs).as_uri()]
+    if file is None or not copied:
+        os.execve(server[0], server, _environment(uri, host, port))
+    with scratch_folder(_LONGEST_FOLDER) as folder:
+        copy_sqlite(file, folder / file.name)
+        process = subprocess.Popen(server, env=_environment(sqlite_uri(folder / file.name), host, port))
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        while process.poll() is None:
+            with contextlib.suppress(KeyboardInterrupt):  # it got Ctrl-C too
+                process.wait()
 
 
 def _sync(runs: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from hpo import layout
 from hpo.cluster import job_request
 from hpo.cluster.job_request import JobRequest
 from hpo.errors import InvalidJobRequest
-from hpo.worker import start
+from hpo.machine import start
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -20,6 +20,7 @@ from hpo.cluster.jobs import Job, active_jobs, jobs_of, record_job
 from hpo.cluster.script import Script, write
 from hpo.control.requests import read_steering
 from hpo.errors import HpoError, InvalidJobRequest, StudyChanged
+from hpo.machine.access import reason
 from hpo.spec import identity
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
@@ -111,7 +112,7 @@ def submit(submission: Submission, command: str) -> Job:
         with open(os.open(script.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "w", encoding="utf-8") as file:
             file.write(script.text)
     except OSError as error:
-        raise HpoError(f"{script.path} cannot be written ({error.strerror}), so nothing was submitted") from None
+        raise HpoError(f"{script.path} cannot be written ({reason(error)}), so nothing was submitted") from None
     same = [job for job, _ in submission.earlier if job.queue == queue]
     try:
         number = _QUEUES[queue].submit(script.path, submission.cwd, same[-1].id if same else None)

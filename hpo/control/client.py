@@ -12,6 +12,7 @@ from hpo import layout
 from hpo.control import requests
 from hpo.control.requests import Answer, Pause
 from hpo.errors import ControlError, StudyLocked
+from hpo.machine.access import may_write, reason, require_write
 from hpo.spec.load import load_spec
 from hpo.storage.driver_lock import driver_lock, driver_of
 
@@ -57,21 +58,17 @@ def _steer(
         except StudyLocked:
             continue  # one has begun just now
         except OSError as error:
-            raise ControlError(
-                f"nothing can be noted in {directory}: {error.strerror}. Who may write there may steer the study"
-            ) from error
+            raise ControlError(f"nothing can be noted in {directory}: {reason(error)}") from error
     raise ControlError(f"drivers of study '{directory.name}' begin and end all the time; try again")
 
 
 def _ask(directory: Path, action: str, arguments: Mapping[str, Any], id: str) -> Answer | None:
+    # The owner may let others steer a study that runs, by their rights on the folder of requests alone.
+    if not may_write(directory / layout.REQUESTS):
+        require_write(directory, f"study '{directory.name}' cannot be steered")
     for _ in range(_MOST_CHANGES):
-        try:
-            if driver_of(directory) is None:
-                return None
-        except OSError as error:
-            raise ControlError(
-                f"{directory / layout.LOCK} cannot be opened: {error.strerror}. Who may write there may steer the study"
-            ) from error
+        if driver_of(directory) is None:
+            return None
         if (answer := requests.send_request(directory, action, arguments, id=id)) is not None:
             return answer
     raise ControlError(f"drivers of study '{directory.name}' begin and end all the time; try again")

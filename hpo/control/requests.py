@@ -24,6 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from hpo import layout
 from hpo.errors import ControlError, dotted
+from hpo.machine.access import reason, told_denials
 from hpo.machine.files import write_atomically
 from hpo.spec.models import Budget
 from hpo.storage.driver_lock import driver_of
@@ -134,7 +135,9 @@ def read_steering(directory: Path) -> Steering:
     """Return the state kept in a study's folder; ControlError if the file holds something else."""
     path = directory / layout.STEERING
     try:
-        kept = _SteeringFile.model_validate_json(path.read_bytes())
+        with told_denials():
+            content = path.read_bytes()
+        kept = _SteeringFile.model_validate_json(content)
     except FileNotFoundError:
         return Steering()
     except (ValidationError, OSError) as error:
@@ -272,7 +275,7 @@ def send_request(
         write_atomically(request, json.dumps(content))
     except OSError as error:
         raise ControlError(
-            f"a request to the driver of study '{directory.name}' cannot be left in {folder}: {error.strerror}. Who "
+            f"a request to the driver of study '{directory.name}' cannot be left in {folder}: {reason(error)}. Who "
             "may write there may steer the study"
         ) from error
     try:

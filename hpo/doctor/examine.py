@@ -28,16 +28,18 @@ from hpo.doctor import (
     storage_checks,
 )
 from hpo.doctor.context import Check, StudyContext
-from hpo.doctor.finding import CheckedFinding, Finding
-from hpo.errors import HpoError, StudyLocked
+from hpo.doctor.finding import CheckedFinding, Finding, not_looked_at
+from hpo.errors import AccessDenied, HpoError, StudyLocked
+from hpo.machine.access import denial, is_denied, may_write, require_write, why_denied
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock, driver_of
 from hpo.storage.driver_pulse import driver_elsewhere
-from hpo.storage.open import close_storage, storage_file, storage_url
+from hpo.storage.open import close_storage, may_write_storage, storage_file, storage_url
 from hpo.text import one_line, redact
 
 # Fixing Optuna makes MLflow differ, so it is looked at again; what is still found then comes back by itself.
 _ROUNDS = 3
+_ASK = "let its owner, or root, run `hpo doctor --fix`"
 # In this order: processes write files, histories tell when a lost attempt ended, MLflow is written from all of it.
 _GROUPS: tuple[tuple[Check, ...], ...] = (
     process_checks.CHECKS,
@@ -64,6 +66,9 @@ def examine(
 
     Returns:
         The findings, with what became of each.
+
+    Raises:
+        AccessDenied: `fix`, and this user may write none of the studies.
     """
     doctor = _Doctor(runs, fix, progress)
     try:
@@ -86,7 +91,9 @@ class _Doctor:
     def examine(self, names: Sequence[str]) -> list[CheckedFinding]:
         everything = not names
         specs: dict[str, StudySpec] = {}
-        done: list[CheckedFinding] = []
+        done = [CheckedFinding(not_looked_at("", why_denied(path)), "left") for path in self._closed(everything)]
+        if self.fix:
+            self._require_write([self.runs / name for name in names or spec_checks.folders(self.runs)])
         for name in names or spec_checks.folders(self.runs):
             read = spec_checks.read_spec(self.runs, name)
             if isinstance(read, Finding):
@@ -113,7 +120,10 @@ class _Doctor:
                 try:
                     done += self._study(name, spec, self.storages[url], self.fix and url in whole)
                 except OSError as error:
-                    done.append(CheckedFinding(_unreadable_folder(self.runs, name, error), "left"))
+                    if is_denied(error):
+                        done.append(CheckedFinding(not_looked_at(name, str(denial(error))), "left"))
+                    else:
+                        done.append(CheckedFinding(_unreadable_folder(self.runs, name, error), "left"))
         # Last: what wrote there has been ended by then, and fixing may have freed room.
         done += [self._fixed(finding, self.fix) for finding in file_checks.left_in(self.runs)]
         return [*done, *(CheckedFinding(finding, "left") for finding in self._machine(specs))]
@@ -126,15 +136,29 @@ class _Doctor:
             return checkpoint_checks.surplus_bytes(self._context(name, specs[name], storage, None))
 
         if self.runs.is_dir():
-            yield from machine_checks.clocks_apart(self.runs)
+            if self.fix:  # which may write there
+                yield from machine_checks.clocks_apart(self.runs)
             yield from machine_checks.full_disks(self.runs, list(specs), surplus)
 
     # --- before a study can be opened
 
+    def _closed(self, everything: bool) -> list[Path]:
+        return layout.closed_folders(self.runs) if everything else []
+
+    @staticmethod
+    def _require_write(folders: Sequence[Path]) -> None:
+        if folders and not any(map(may_write, folders)):
+            require_write(folders[0], f"study '{folders[0].name}' cannot be fixed")
+
     def _storage(self, url: str, names: Sequence[str]) -> list[CheckedFinding]:
-        checks = (storage_checks.torn_journal(url), storage_checks.damaged_journal(url, self.runs))
-        done = [self._fixed(finding, self.fix) for finding in chain.from_iterable(checks)]
-        found = storage_checks.opened(url, names)
+        fix = self.fix and may_write_storage(url)
+        try:
+            checks = (storage_checks.torn_journal(url, fix), storage_checks.damaged_journal(url, self.runs))
+            done = [self._fixed(finding, fix) for finding in chain.from_iterable(checks)]
+            found = storage_checks.opened(url, names, fix)
+        except (AccessDenied, PermissionError) as error:
+            said = str(denial(error)) if isinstance(error, OSError) else str(error)
+            return [CheckedFinding(not_looked_at("", said), "left")]
         if isinstance(found, Finding):
             # It is that alone which cannot be read.
             return [*done, *([] if any(one.result == "left" for one in done) else [CheckedFinding(found, "left")])]
@@ -156,13 +180,17 @@ class _Doctor:
         if self._driver(name, storage) is not None:
             fix = False
         with ExitStack() as stack:
+            denied: list[CheckedFinding] = []
             if fix:
                 try:
                     stack.enter_context(driver_lock(directory))
                 except StudyLocked:
                     fix, left = False, None
+                except AccessDenied as error:
+                    fix = False
+                    denied = [CheckedFinding(Finding("not-fixable", name, None, str(error), "certain", _ASK), "left")]
             # `fix`: it is taken already, and empty when it is left.
-            done = [CheckedFinding(left, "fixed" if fix else "left")] if left else []
+            done = [*denied, *([CheckedFinding(left, "fixed" if fix else "left")] if left else [])]
             return [*done, *(self._rounds(name, spec, storage) if fix else self._look(name, spec, storage))]
 
     def _driver(self, name: str, storage: BaseStorage) -> Mapping[str, Any] | None:
@@ -242,6 +270,9 @@ class _Doctor:
             try:
                 found += check(context)
             except Exception as error:  # whatever lies in a folder
+                if isinstance(error, OSError) and is_denied(error):
+                    found.append(not_looked_at(name, str(denial(error))))
+                    continue
                 if os.environ.get("HPO_DEBUG") == "1":
                     raise
                 said = f"check {check.__name__} failed: {type(error).__name__}: {one_line(error)}"

@@ -12,6 +12,10 @@ Sure = Literal["certain", "likely", "possible"]
 Result = Literal["left", "fixed", "failed"]
 
 
+# The kind of a finding that nothing is wrong about: what this user may not look at.
+NOT_LOOKED_AT = "not-looked-at"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong.
@@ -37,6 +41,11 @@ class Finding:
     fix: Callable[[], None] | None = None
 
 
+def not_looked_at(study: str, said: str) -> Finding:
+    """Return the finding that something was not looked at; `said` says what, and why."""
+    return Finding(NOT_LOOKED_AT, study, None, said, "certain", "let its owner, or root, run `hpo doctor`")
+
+
 @dataclass(frozen=True)
 class CheckedFinding:
     """A finding and what became of it; `why` says why a fix failed."""
@@ -44,3 +53,8 @@ class CheckedFinding:
     finding: Finding
     result: Result
     why: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        """True if something is wrong and was not fixed."""
+        return self.result != "fixed" and self.finding.check != NOT_LOOKED_AT

@@ -57,7 +57,7 @@ def full_disks(runs: Path, names: Sequence[str], surplus: Callable[[str], int]) 
 
 
 def clocks_apart(runs: Path) -> Iterator[Finding]:
-    """Compare the time that the file server gives to a file with this host's clock."""
+    """Compare the time that the file server gives to a file with this host's clock. A file is made for it."""
     try:
         with tempfile.NamedTemporaryFile(dir=runs, prefix=".clock-") as file:
             before = time.time()
@@ -67,7 +67,7 @@ def clocks_apart(runs: Path) -> Iterator[Finding]:
             there = os.fstat(file.fileno()).st_mtime
             after = time.time()
     except OSError:
-        return  # nothing can be written here, which whoever only looks need not do
+        return  # nothing can be written here
     # A file's time is no finer than a tick, and coarse on some file systems.
     apart = there - after if there > after else min(0.0, there - before)
     if abs(apart) > SLACK:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.doctor.context import Check, StudyContext
-from hpo.doctor.finding import Finding
+from hpo.doctor.finding import Finding, not_looked_at
+from hpo.machine.access import name_of
 from hpo.worker.command import end_group
 
 _PROC = Path("/proc")
@@ -46,6 +47,10 @@ def left_processes(context: StudyContext) -> Iterator[Finding]:
     """Find processes that still write into a study which nobody drives."""
     if context.driver is not None:
         return
+    owner = context.directory.stat().st_uid
+    if os.geteuid() not in (0, owner):
+        said = f"processes of {name_of(owner)} that may still write into the study cannot be seen by other users"
+        yield not_looked_at(context.name, said)
     found = list(_writing_in(context))
     until = time.monotonic() + _GRACE_SECONDS
     while found and time.monotonic() < until:

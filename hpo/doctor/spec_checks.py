@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import optuna
 from optuna.storages import BaseStorage
 
 from hpo import layout
-from hpo.doctor.finding import Finding
+from hpo.doctor.finding import Finding, not_looked_at
 from hpo.errors import SpecError
+from hpo.machine.access import why_denied
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
@@ -19,7 +21,7 @@ from hpo.storage import trial_attributes
 def folders(runs: Path) -> list[str]:
     """Return what looks like a study's folder, the one last driven first, those without a study.yaml last."""
     known = layout.studies_in(runs)
-    there = runs.iterdir() if runs.is_dir() else ()
+    there = set(runs.iterdir()) - set(layout.closed_folders(runs)) if runs.is_dir() else ()
     signs = {path.name for path in there if (path / layout.MLFLOW).exists() or any(path.glob("trials/*"))}
     return [*known, *sorted(signs - set(known))]
 
@@ -29,6 +31,8 @@ def read_spec(runs: Path, name: str) -> StudySpec | Finding:
     path = layout.study_directory(runs, name) / layout.SPEC
     if not path.exists():
         said = f"{path} is gone"
+    elif not os.access(path, os.R_OK):
+        return not_looked_at(name, why_denied(path))
     else:
         try:
             return load_spec(path, locate=False)

@@ -34,18 +34,27 @@ from hpo.trackers.mlflow.store import is_half_made
 
 # Seconds that MLflow may take for it on a slow machine.
 _BEING_MADE = 60.0
+# Seconds that a driver may take to write one line of a journal.
+_WRITE_SECONDS = 1.0
 
 
-def torn_journal(url: str) -> Iterator[Finding]:
-    """Find a journal whose last record is torn. Nobody reads it, and the next writer cuts it off."""
+def torn_journal(url: str, fix: bool) -> Iterator[Finding]:
+    """Find a journal whose last record is torn. Nobody reads it, and the next writer cuts it off.
+
+    Its lock is taken only to fix it.
+    """
     path = _journal(url)
     if path is None:
         return
     torn = _torn(path)
     if torn:
-        # It may be what a driver was just writing; who may not write here cannot take the lock.
-        with suppress(OSError, StorageLocked), journal_lock(path):
-            torn = _torn(path)
+        # It may be what a driver was just writing.
+        if fix:
+            with suppress(OSError, StorageLocked), journal_lock(path):
+                torn = _torn(path)
+        else:
+            time.sleep(_WRITE_SECONDS)
+            torn = torn if _torn(path) == torn else b""
     if torn:
         yield Finding(
             "journal-torn", "", None,
@@ -79,8 +88,8 @@ def damaged_journal(url: str, runs: Path) -> Iterator[Finding]:
         yield Finding("journal-damaged", "", None, said, sure, remedy, None if driven else repair)
 
 
-def opened(url: str, names: Sequence[str]) -> BaseStorage | Finding:
-    """Open the storage of studies for reading and fixing, or return why that fails.
+def opened(url: str, names: Sequence[str], fix: bool) -> BaseStorage | Finding:
+    """Open the storage of studies for reading, or for fixing too, or return why that fails.
 
     Nothing is made or repaired.
     """
@@ -92,7 +101,7 @@ def opened(url: str, names: Sequence[str]) -> BaseStorage | Finding:
             "bring it back from a backup, or mount what it is on; `hpo run` would start a new one",
         )  # fmt: skip
     try:
-        return open_storage(url, keep=False)
+        return open_storage(url, keep=False, readonly=not fix)
     except StorageError as error:
         return Finding(
             "storage-unreadable", "", None, f"the storage of {whose}: {error}", "certain", _remedy(url, error)

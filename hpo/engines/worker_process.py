@@ -18,9 +18,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from hpo import layout
+from hpo.machine import start
 from hpo.machine.resources import kernel_kills
 from hpo.trial import LOST, OUT_OF_MEMORY, TIMEOUT, Job, Outcome, Report, State, Stop
-from hpo.worker import start
 from hpo.worker.command import end_group, signal_name
 from hpo.worker.execute import Share
 from hpo.worker.main import COMMAND, OUTCOME, READY, REPORT

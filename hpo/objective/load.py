@@ -21,7 +21,7 @@ from hpo.trial import ObjectiveRef
 # The folder of Python's own modules.
 _LIBRARY = os.path.dirname(os.__file__)
 # The packages that `use_package` chose, and their folders. The variable tells them to processes that multiprocessing
-# spawns (hpo.worker.start).
+# spawns (hpo.machine.start).
 _chosen: dict[str, str] = {}
 _PACKAGES = "HPO_PACKAGES"
 

@@ -5,8 +5,9 @@ No text in here carries markup. What renders a report, as Markdown or HTML, esca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 
@@ -113,6 +114,24 @@ class Report:
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+
+
+def linked_to(folder: Path, part: Any, here: Container[str] = ()) -> Any:
+    """Return a report, or a part of one, whose links lead to files of `folder`, wherever the report lies.
+
+    Args:
+        folder: the folder that the targets are relative to.
+        part: the report.
+        here: targets that lie beside the report, and stay.
+    """
+    if isinstance(part, Link):
+        return part if part.target in here else replace(part, target=(folder / part.target).absolute().as_uri())
+    if isinstance(part, (tuple, list)):
+        return tuple(linked_to(folder, one, here) for one in part)
+    if isinstance(part, (Report, Section, Facts, Table, Chart, Row)):
+        inner = {one.name: getattr(part, one.name) for one in fields(part) if one.name != "data"}
+        return replace(part, **{name: linked_to(folder, value, here) for name, value in inner.items()})
+    return part
 
 
 def charts_of(report: Report) -> Iterator[tuple[str, Chart]]:

@@ -12,9 +12,10 @@ from typing import Any
 from hpo import layout
 from hpo.analysis.records import StudyRecord, read_study
 from hpo.errors import ReportError
+from hpo.machine.access import reason, require_write
 from hpo.machine.files import write_atomically
 from hpo.reports import html, markdown
-from hpo.reports.blocks import Report, charts_of
+from hpo.reports.blocks import Report, charts_of, linked_to
 from hpo.reports.csv import file_name
 from hpo.reports.study_json import study_data
 from hpo.reports.study_report import study_report
@@ -32,25 +33,28 @@ class WrittenReport:
     images: tuple[Path, ...] = ()
 
 
-def write_report(runs: Path, name: str, images: str | None = None) -> WrittenReport:
-    """Write the report of a study into `runs/<name>/`, in the current language; see `write_pages`.
+def write_report(runs: Path, name: str, images: str | None = None, folder: Path | None = None) -> WrittenReport:
+    """Write the report of a study into `folder`, else `runs/<name>/`, in the current language; see `write_pages`.
 
     Raises:
         StudyNotFound: If the runs folder has no such study.
         ReportError: If a file cannot be written.
     """
-    return write_study_report(read_study(runs, name), images)
+    return write_study_report(read_study(runs, name), images, folder)
 
 
-def write_study_report(study: StudyRecord, images: str | None = None) -> WrittenReport:
-    """Write the report of a study into its folder, in the current language; see `write_pages`.
+def write_study_report(study: StudyRecord, images: str | None = None, folder: Path | None = None) -> WrittenReport:
+    """Write the report of a study into `folder`, else into its own, in the current language; see `write_pages`.
 
     Raises:
         ReportError: If a file cannot be written.
     """
     with language(ENGLISH):  # programs read one language
         data = study_data(study)
-    return write_pages(study_report(study), data, study.directory, layout.REPORT, images)
+    report = study_report(study)
+    if folder is not None:
+        report = linked_to(study.directory, report, layout.REPORTS)
+    return write_pages(report, data, folder or study.directory, layout.REPORT, images)
 
 
 def write_pages(
@@ -69,9 +73,11 @@ def write_pages(
             `<stem>-images/`. None for no images.
 
     Raises:
+        AccessDenied: If this user may not write there.
         ReportError: If a file cannot be written.
     """
     name = file_stem(stem)
+    require_write(folder, f"the report cannot be written to {folder}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         drawn = _draw(report, folder / f"{name}-images", images) if images else ()
@@ -85,7 +91,7 @@ def write_pages(
         )
     except OSError as error:
         path = error.filename or folder
-        raise ReportError(f"the report {path} cannot be written: {error.strerror or error}") from error
+        raise ReportError(f"the report {path} cannot be written: {reason(error)}") from error
 
 
 def _write(path: Path, text: str) -> Path:

@@ -187,10 +187,10 @@ def _warm_start(written: Any, folder: Path, wrong: Wrong) -> Any:
     if sources == "auto":
         return values
     if not isinstance(sources, list) or not sources or not all(isinstance(one, str) and one for one in sources):
-        expected = "expected auto, the name of a study, a knowledge file, or a list of them"
+        expected = "expected auto, the name or folder of a study, a knowledge file, or a list of them"
         wrong(path, f"{quote(sources)} does not name earlier studies; {expected}")
         return None
-    return values | {"from": [str(folder / one) if one.endswith(".json") else one for one in sources]}
+    return values | {"from": [str(folder / one) if "/" in one or one.endswith(".json") else one for one in sources]}
 
 
 def _argument_list(text: str) -> list[str]:

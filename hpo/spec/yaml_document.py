@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from hpo.errors import KeyPath, Problem, SpecError, dotted
+from hpo.machine.access import reason
 
 # Aliases let a few lines stand for billions of values; no study.yaml comes near this many.
 MAX_VALUES = 100_000
@@ -124,7 +125,7 @@ def read_yaml(path: Path) -> Document:
         byte = f"0x{error.object[error.start]:02x}"
         raise _error(str(path), line, f"byte {byte} is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
-        raise _error(str(path), None, f"cannot be read: {error.strerror or error}") from error
+        raise _error(str(path), None, f"cannot be read: {reason(error)}") from error
     return load_text(text, str(path))
 
 

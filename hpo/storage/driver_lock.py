@@ -22,10 +22,13 @@ from typing import IO, Any
 
 from hpo import layout
 from hpo.errors import StudyLocked
+from hpo.machine.access import require_write, told_denials
 
 HEARTBEAT_SECONDS = 5.0
 # A driver on another machine that has sent no heartbeat for so long is dead.
 TIMEOUT_SECONDS = 20.0
+# Clocks of two machines differ by less.
+_LARGEST_DIFFERENCE = 1800.0
 # `driver_of` holds the lock for a moment, so that a single refusal does not mean that there is a driver.
 _TRY_SECONDS = 0.5
 
@@ -40,10 +43,14 @@ def driver_lock(study_directory: Path, say: Callable[[str], object] = str) -> It
 
     Raises:
         StudyLocked: another driver is at work; with its host, pid and start time.
+        AccessDenied: this user may not write in the folder.
     """
-    study_directory.mkdir(parents=True, exist_ok=True)
+    require_write(study_directory, f"study '{study_directory.name}' cannot be run or changed")
     path = study_directory / layout.LOCK
-    with path.open("a+", encoding="utf-8") as file:
+    with told_denials():
+        study_directory.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    with file:
         until = time.monotonic() + _TRY_SECONDS
         while not _try_lock(file):
             if time.monotonic() > until:
@@ -71,19 +78,21 @@ def driver_of(study_directory: Path) -> dict[str, Any] | None:
         `host`, `pid`, `started` (seconds since the epoch) and, in a queue, `job` (such as `SLURM job 17`).
     """
     path = study_directory / layout.LOCK
-    if not path.exists():
-        return None
-    # Locks over NFS need a file that is open for writing. Without the right to write, reading has to do.
-    with path.open("r+" if os.access(path, os.W_OK) else "r", encoding="utf-8") as file:
-        driver = _read(file)
-        if not _try_lock(file):
-            return driver
-    return driver if _elsewhere(driver) and _seconds_since_heartbeat(path) < TIMEOUT_SECONDS else None
-
-
-def _try_lock(file: IO[str]) -> bool:
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = path.open(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    with file:
+        driver = _read(file)
+        # A shared lock needs no right to write, and those who look do not take each other for drivers.
+        if not _try_lock(file, fcntl.LOCK_SH):
+            return driver
+    return driver if _elsewhere(driver) and _sends_heartbeats(path) else None
+
+
+def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -113,6 +122,20 @@ def _send_heartbeats(path: Path, ended: threading.Event) -> None:
 
 def _elsewhere(driver: dict[str, Any]) -> bool:
     return str(driver.get("host", socket.gethostname())) != socket.gethostname()
+
+
+def _sends_heartbeats(path: Path) -> bool:
+    """Return True if a driver elsewhere is alive, by reading alone: so by our clock, which may be wrong by minutes."""
+    last = path.stat().st_mtime
+    age = abs(time.time() - last)
+    if not TIMEOUT_SECONDS <= age < _LARGEST_DIFFERENCE:
+        return age < TIMEOUT_SECONDS
+    until = time.monotonic() + 1.5 * HEARTBEAT_SECONDS
+    while time.monotonic() < until:
+        time.sleep(0.1)
+        if path.stat().st_mtime != last:
+            return True
+    return False
 
 
 def _seconds_since_heartbeat(path: Path) -> float:

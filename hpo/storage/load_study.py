@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import layout
-from hpo.errors import StudyNotFound
+from hpo.errors import StorageMissing, StudyNotFound
 from hpo.storage.open import open_storage, storage_url
 from hpo.text import listing, nearest, redact
 
@@ -27,6 +27,7 @@ def load_study(runs: Path, name: str, url: str | None = None) -> tuple[StudySpec
     Raises:
         StudyNotFound: there is no such study.
         StorageError: its storage cannot be opened.
+        AccessDenied: this user may not read it.
     """
     import optuna
 
@@ -38,10 +39,10 @@ def load_study(runs: Path, name: str, url: str | None = None) -> tuple[StudySpec
         there = f"it holds {listing(known)}" if known else "it holds none; `hpo run study.yaml` makes the first"
         raise StudyNotFound(f"no study '{name}' in {runs}: {there}.{nearest(name, known)}")
     spec = load_spec(recorded, locate=False)
-    storage = open_storage(url or storage_url(spec, runs), keep=False)
     try:
+        storage = open_storage(url or storage_url(spec, runs), readonly=True)
         return spec, optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
+    except (KeyError, StorageMissing):
         raise StudyNotFound(
             f"study '{name}' has a folder in {runs}, but is not in its storage {redact(storage_url(spec, runs))}: it "
             "was deleted there, or the storage was moved"

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.errors import StorageError, StorageLocked
+from hpo.errors import HpoError, StorageError, StorageLocked
+from hpo.machine.access import denial, is_denied, may_write, require_write
 from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage.absence import HOLDERS, LOCKED_FILE, is_locked
 from hpo.storage.journal import JOURNAL_SCHEME, open_journal
+from hpo.storage.readonly import READER_SECONDS, open_readonly
 from hpo.text import redact
 
 if TYPE_CHECKING:
     import optuna
 
     from hpo.spec.models import StudySpec
-
-# What only reads a SQLite file waits so long for its lock, and then says that it is locked.
-_READER_SECONDS = 60
 
 
 def storage_url(spec: StudySpec, runs: Path) -> str:
@@ -43,7 +42,7 @@ def dashboard_argument(url: str) -> str:
     return url.removeprefix(JOURNAL_SCHEME)
 
 
-def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storages.BaseStorage:
+def open_storage(url: str, say: Any = None, keep: bool = True, readonly: bool = False) -> optuna.storages.BaseStorage:
     """Open or create a storage.
 
     Args:
@@ -51,8 +50,10 @@ def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storage
         say: given by a driver; told of a torn record of a journal, and of a journal or SQLite file that is locked or a
             database server that goes away later, which are waited for (see JournalLock, ReconnectingStorage).
         keep: keep the connections of a database open between uses, until `close_storage`. A short look needs none.
+        readonly: neither make, lock nor change anything (see `hpo.storage.readonly`); the rest does not matter.
 
     Raises:
+        AccessDenied: this user may not read its file, or not write it.
         StorageLocked: it is a SQLite file that another program has locked.
         StorageError: it cannot be opened. The sentence does not have the password.
     """
@@ -61,12 +62,15 @@ def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storage
     # Optuna's log lines about studies it makes or loads are not for hpo's users.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        if readonly:
+            return open_readonly(url)
+        _require_write(url)
         if url.startswith(JOURNAL_SCHEME):
             return open_journal(Path(url.removeprefix(JOURNAL_SCHEME)), say)
         if (file := sqlite_path(url)) is not None:
             return _open_sqlite(url, file, say, keep)
         return _open_server(url, say, keep)
-    except StorageError:
+    except HpoError:
         raise
     except ImportError as error:
         raise StorageError(
@@ -74,6 +78,8 @@ def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storage
             "Install it beside hpo, for PostgreSQL with `pip install 'psycopg[binary]'`"
         ) from error
     except Exception as error:  # database drivers have classes of their own; none of them may end in a traceback
+        if isinstance(error, OSError) and is_denied(error):
+            raise denial(error) from error
         if is_locked(error):
             raise StorageLocked(
                 f"the storage {redact(url)} is locked: {HOLDERS}. Try again when it has ended"
@@ -84,6 +90,18 @@ def open_storage(url: str, say: Any = None, keep: bool = True) -> optuna.storage
             f"the storage {redact(url)} cannot be opened: {said[0]}. Expected a running database and a right URL "
             "(a password may come from $PGPASSWORD), or no `storage` key for a journal file in the runs folder"
         ) from error
+
+
+def may_write_storage(url: str) -> bool:
+    """Return True if this user may write the file that a storage is, and make files beside it; True of a server."""
+    file = storage_file(url)
+    return file is None or (may_write(file) and may_write(file.parent))
+
+
+def _require_write(url: str) -> None:
+    file = storage_file(url)
+    for path in () if file is None else (file, file.parent):
+        require_write(path, f"the storage {redact(url)} cannot be written")
 
 
 def close_storage(storage: optuna.storages.BaseStorage) -> None:
@@ -132,7 +150,7 @@ def _open_sqlite(url: str, file: Path, say: Any, keep: bool) -> optuna.storages.
         from hpo.storage.reconnecting import ReconnectingStorage
 
         return ReconnectingStorage(url, say, LOCKED_FILE, prepare=_write_ahead)
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _READER_SECONDS}})
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": READER_SECONDS}})
     _write_ahead(storage)
     return storage
 

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from hpo import layout
 from hpo.errors import HpoError, KeyPath, Problem, SpecError
+from hpo.machine.access import reason
 from hpo.machine.files import write_atomically
 from hpo.space.search_space import SearchSpace
 from hpo.spec.identity import from_json, to_json
@@ -127,7 +128,7 @@ def write(runs: Path, entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
                 folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, dump([entry]))
             except OSError as error:
-                raise HpoError(f"{path} cannot be written: {error.strerror}") from None
+                raise HpoError(f"{path} cannot be written: {reason(error)}") from None
         done.append((entry, fresh))
     return done
 
@@ -152,7 +153,7 @@ def read(path: Path) -> list[Entry]:
             raise HpoError(f"{path} has {size} bytes; expected a knowledge file, of at most {LARGEST}")
         text = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in its name
-        said = error.strerror if isinstance(error, OSError) else error
+        said = reason(error) if isinstance(error, OSError) else error
         raise HpoError(f"{printable_line(str(path))} cannot be read: {said}") from None
     try:
         data = json.loads(text)

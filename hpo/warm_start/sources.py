@@ -164,8 +164,10 @@ def _by_name(name: str, storage: optuna.storages.BaseStorage, runs: Path) -> lis
     known = None if frozen is None else _identity(frozen.user_attrs)
     if frozen is not None and known is not None:
         return [_source(frozen, known, storage)]
-    if (layout.study_directory(runs, name) / layout.SPEC).exists():
-        spec, study = load_study(runs, name)
+    # A path leads to a study of another runs folder.
+    folder = layout.study_directory(runs, name)
+    if (folder / layout.SPEC).exists():
+        spec, study = load_study(folder.parent, folder.name)
         return [source_of(spec, study)]
     return [entry.source for entry in knowledge_file.kept(runs)[0] if entry.source.name == name]
 
@@ -216,7 +218,7 @@ def look(spec: StudySpec, runs: Path, url: str) -> list[str]:
     if file is not None and not file.exists():
         storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     else:
-        storage = open_storage(url, keep=False)
+        storage = open_storage(url, readonly=True)
     complaints: list[str] = []
     try:
         return described(choose(spec, sources_of(spec, storage, runs, complaints.append))) + complaints

@@ -77,7 +77,7 @@ class _Driver:
 def main() -> None:
     """Take jobs and return outcomes until the driver closes the pipe or dies.
 
-    The command line is `hpo.worker.main CONNECTION LIFELINE`, two file descriptors (`hpo.worker.start`).
+    The command line is `hpo.worker.main CONNECTION LIFELINE`, two file descriptors (`hpo.machine.start`).
     """
     connection, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
     # Ctrl-C on a terminal is for the driver alone, which tells the trials at their next report.

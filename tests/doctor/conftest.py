@@ -30,7 +30,9 @@ class Planted:
 
     @property
     def study(self):
-        return load_study(self.runs, "toy")[1]
+        """The study, to be written."""
+        spec, _ = load_study(self.runs, "toy")
+        return optuna.load_study(study_name="toy", storage=open_storage(storage_url(spec, self.runs)))
 
     @property
     def spec(self):

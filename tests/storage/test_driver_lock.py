@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -90,11 +91,49 @@ def test_a_driver_elsewhere_without_heartbeats_is_dead(tmp_path: Path, monkeypat
     with driver_lock(tmp_path, said.append):
         assert time.time() - heartbeat > 3.9
         assert (driver_of(tmp_path) or {})["pid"] == os.getpid()
-    elsewhere(tmp_path, age=600)
+    elsewhere(tmp_path, age=6000)
     said.clear()
     assert driver_of(tmp_path) is None
     with driver_lock(tmp_path, said.append):
         assert said == []
+
+
+def test_a_driver_elsewhere_is_known_by_new_heartbeats_where_clocks_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", PATIENCE)
+    elsewhere(tmp_path, age=600)
+    path, done = tmp_path / layout.LOCK, threading.Event()
+
+    def beat() -> None:
+        while not done.wait(0.05):
+            os.utime(path, (time.time() - 600, time.time() - 600))
+
+    heartbeats = threading.Thread(target=beat)
+    heartbeats.start()
+    try:
+        assert (driver_of(tmp_path) or {})["host"] == "node7"
+    finally:
+        done.set()
+        heartbeats.join()
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.1)
+    assert driver_of(tmp_path) is None
+
+
+def test_those_who_look_at_once_see_no_driver(tmp_path: Path) -> None:
+    with driver_lock(tmp_path):
+        pass
+    with (tmp_path / layout.LOCK).open() as other:
+        fcntl.flock(other.fileno(), fcntl.LOCK_SH)
+        assert driver_of(tmp_path) is None
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    """Neither the lock's time nor the folder's, also where a driver elsewhere has left a lock."""
+    elsewhere(tmp_path, age=6000)
+    before = (tmp_path.stat().st_mtime_ns, (tmp_path / layout.LOCK).stat().st_mtime_ns)
+    assert driver_of(tmp_path) is None
+    assert (tmp_path.stat().st_mtime_ns, (tmp_path / layout.LOCK).stat().st_mtime_ns) == before
 
 
 def test_a_driver_of_this_machine_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_what_only_reads_a_locked_file_says_so(file, holder, monkeypatch):
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
     holder.take()
-    monkeypatch.setattr("hpo.storage.open._READER_SECONDS", 0.1)
+    monkeypatch.setattr("hpo.storage.open.READER_SECONDS", 0.1)
     with pytest.raises(StorageLocked, match=r"is locked: another program holds it, .* Try again when it has ended"):
         open_storage(f"sqlite:///{file}", keep=False)
     holder.drop()

@@ -26,6 +26,7 @@ from waiting import PATIENCE, leftover, wait_until
 
 from hpo import layout
 from hpo.cli.main import main
+from hpo.errors import StorageError
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.storage.absence import libpq_timeouts
@@ -102,6 +103,22 @@ def test_only_the_storage_of_a_driver_waits(server, tmp_path):
         # Optuna keeps what it has read of an RDBStorage in memory.
         assert type(optuna.create_study(storage=storage)._storage).__name__ == "_CachedStorage"
         close_storage(storage)
+
+
+def test_a_server_is_read_and_not_written(server):
+    url = server.url("readers")
+    with pytest.raises(StorageError, match="version_info"):  # no tables are made
+        open_storage(url, readonly=True)
+    storage = open_storage(url)
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.tell(study.ask(), 1.0)
+    reading = open_storage(url, readonly=True)
+    seen = optuna.load_study(study_name="s", storage=reading)
+    assert [trial.value for trial in seen.trials] == [1.0]
+    with pytest.raises(StorageInternalError):
+        seen.set_user_attr("a", 1)
+    close_storage(reading)
+    close_storage(storage)
 
 
 def test_an_empty_database_can_be_opened_by_several_at_once(url):

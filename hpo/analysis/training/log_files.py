@@ -24,6 +24,7 @@ from hpo.analysis.formatting import count
 from hpo.analysis.training.log_columns import EPOCH, INDEX, expected_columns, recognise, without_step_or_epoch
 from hpo.analysis.training.training_log import TrainingLog, read_arrays
 from hpo.errors import LogError
+from hpo.machine.access import reason
 from hpo.storage import history
 from hpo.storage.history import Step
 from hpo.text import listing, nearest
@@ -94,7 +95,7 @@ def _text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise LogError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise LogError(f"{path} cannot be read: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise LogError(f"{path} is no text file in UTF-8; expected a CSV or JSON-lines file") from error
     if not text.strip():

@@ -8,6 +8,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from hpo.errors import ReportError
+from hpo.machine.access import reason
 
 FORMATS = ("png", "svg")
 WIDTH = 760  # pixels; a PNG has twice as many
@@ -40,7 +41,7 @@ def write_images(figures: Sequence[go.Figure], paths: Sequence[Path]) -> None:
             "`plotly_get_chrome`), or set BROWSER_PATH to it"
         ) from None
     except OSError as error:
-        raise ReportError(f"the images in {paths[0].parent} cannot be written: {error.strerror or error}") from error
+        raise ReportError(f"the images in {paths[0].parent} cannot be written: {reason(error)}") from error
     except Exception as error:  # kaleido and its browser have many classes, none of them documented
         message = error.args[0] if error.args else type(error).__name__
         raise ReportError(f"no image could be drawn: {message} Without --images a report needs no browser") from error

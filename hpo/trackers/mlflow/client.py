@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.errors import HpoError
+from hpo.machine.sqlite_uri import sqlite_path
+from hpo.storage.readonly import engine_options
 from hpo.text import cut, first_line, redact
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.place import is_missing_file, is_server
@@ -47,6 +49,7 @@ __all__ = [
     "make_tables",
     "ranked",
     "read_run",
+    "reader_of",
     "reason",
     "search",
 ]
@@ -62,6 +65,19 @@ def client_of(uri: str) -> MlflowClient:
 
         utils.MAX_RETRY_COUNT = 1
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def reader_of(uri: str) -> MlflowClient:
+    """Return a client that only reads, for which a store that is a SQLite file need not be writable."""
+    if sqlite_path(uri) is None:
+        return client_of(uri)
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import create_engine
+
+    # MLflow keeps an engine for each URI; under this one it finds ours. Its second part means nothing.
+    own = f"{uri}{'&' if '?' in uri else '?'}reader=hpo"
+    SqlAlchemyStore._engine_map[own] = create_engine(uri, **engine_options(uri))
+    return client_of(own)
 
 
 def make_tables(uri: str, artifacts: str) -> None:
@@ -82,7 +98,7 @@ def experiment_id(uri: str, name: str) -> str | None:
     if is_missing_file(uri):  # a client would make it
         return None
     try:
-        found = client_of(uri).get_experiment_by_name(name)
+        found = reader_of(uri).get_experiment_by_name(name)
     except Exception as error:  # each store raises its own classes
         raise HpoError(f"MLflow at {redact(uri)} cannot be read: {reason(error)}") from error
     return None if found is None else str(found.experiment_id)
@@ -144,7 +160,7 @@ def read_run(uri: str, run_id: str) -> RunRead:
     """Read any run of any experiment. Raises HpoError if there is none, or if the store cannot be read."""
     place = redact(uri)
     try:
-        client = client_of(uri)
+        client = reader_of(uri)
         run = client.get_run(run_id)
         metrics = {name: client.get_metric_history(run_id, name) for name in run.data.metrics}
     except Exception as error:

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from hpo import layout
 from hpo.errors import HpoError
 from hpo.storage import history
 from hpo.storage.histories import Histories
 from hpo.storage.ownership import read_key
+from hpo.storage.readonly import engine_options
 from hpo.storage.trial_attributes import JOB, params_of
 from hpo.trackers.mlflow import place, records
-from hpo.trackers.mlflow.client import client_of, files_of, ranked, reason, search
+from hpo.trackers.mlflow.client import client_of, files_of, ranked, reader_of, reason, search
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -135,8 +135,8 @@ class Store:
     steps: Mapping[tuple[str, str], int] | None = None
 
 
-def read_store(uri: str, experiment: str, key: str) -> Store:
-    """Read the runs that carry a study's key.
+def read_store(uri: str, experiment: str, key: str, readonly: bool = False) -> Store:
+    """Read the runs that carry a study's key; `readonly`: its client will not write.
 
     Raises:
         HpoError: The runs are in an experiment that has been renamed since.
@@ -144,7 +144,7 @@ def read_store(uri: str, experiment: str, key: str) -> Store:
     """
     if place.is_missing_file(uri):  # a client would make it
         return Store(uri=uri)
-    client = client_of(uri)
+    client = (reader_of if readonly else client_of)(uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         _check_not_renamed(client, experiment, key)
@@ -173,7 +173,7 @@ def _numbers_of_steps(uri: str, key: str) -> Mapping[tuple[str, str], int] | Non
         "where t.key = :tag and t.value = :study group by m.run_uuid, m.key"
     )
     try:
-        with create_engine(uri, poolclass=NullPool).connect() as connection:
+        with create_engine(uri, **engine_options(uri)).connect() as connection:
             found = connection.execute(query, {"tag": records.KEY, "study": key})
             return {(run, name): number for run, name, number in found}
     except SQLAlchemyError:  # a store with other tables

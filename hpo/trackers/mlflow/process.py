@@ -1,4 +1,4 @@
-"""Process that keeps MLflow up to date while a study runs: `python -m hpo.trackers.mlflow.process FD`.
+"""Process that keeps MLflow up to date while a study runs: `hpo.trackers.mlflow.process FD`.
 
 It reads what the driver has written (the Optuna study, the history files) every two seconds. So the driver pays
 nothing for a trial and waits for no server.
@@ -180,7 +180,3 @@ def _follow(order: Order, channel: _Channel) -> None:
         else:
             wait = min(PERIOD * 2.0 ** min(failures, 8), _LONGEST_WAIT)
             channel.listen(0 if channel.closing else wait)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,9 @@ import sqlite3
 from pathlib import Path
 
 from hpo import layout
+from hpo.errors import StorageLocked
 from hpo.machine.sqlite_uri import sqlite_uri
+from hpo.storage.readonly import SqliteReader
 
 
 def make_store(path: Path) -> None:
@@ -41,10 +43,10 @@ def is_half_made(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(SqliteReader(path).connect()) as connection:
             tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
             if not any(name.startswith("_alembic_tmp_") for name in tables):
                 return False
             return "runs" not in tables or connection.execute("select 1 from runs limit 1").fetchone() is None
-    except sqlite3.Error:
+    except (sqlite3.Error, StorageLocked):
         return False

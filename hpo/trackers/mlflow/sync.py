@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpo import layout
 from hpo.errors import HpoError
+from hpo.machine.access import require_write
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.load_study import load_study
@@ -58,9 +59,11 @@ def make_equal(
             "Try again when it has ended"
         )
 
+    directory = layout.study_directory(runs, spec.name)
+    require_write(directory, f"the runs of study '{spec.name}' cannot be written to MLflow")
     from hpo.trackers.mlflow.client import reason
 
-    with place.writer_lock(layout.study_directory(runs, spec.name), refuse):
+    with place.writer_lock(directory, refuse):
         try:
             return _make_equal(runs, spec, study, uri, experiment, driven, say)
         except HpoError:
@@ -122,7 +125,7 @@ def check(runs: Path, spec: StudySpec, study: Study, driven: bool) -> list[str]:
         return []
     uri = place.written_uri(spec, runs, known)
     try:
-        store = read_store(uri, known.experiment, known.key)
+        store = read_store(uri, known.experiment, known.key, readonly=True)
         owner = _owner_of_key(runs, spec.name, known.key, store.runs)
         if owner:
             return [f"its mlflow.json is that of study '{owner}', as in a folder that was copied"]

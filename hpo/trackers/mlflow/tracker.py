@@ -7,17 +7,15 @@ trial: the other side reads what the driver stores.
 from __future__ import annotations
 
 import json
-import os
 import select
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import hpo
 from hpo import layout
+from hpo.machine.start import start_helper
 from hpo.spec.models import StudySpec
 from hpo.trackers.base import Progress, Tracker
 from hpo.trackers.mlflow import place
@@ -56,20 +54,14 @@ class MlflowTracker(Tracker):
             str(spec.root), str(spec.source), time.time(),
         )  # fmt: skip
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        package = str(Path(hpo.__file__).parents[1])
-        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
         with theirs, (directory / layout.MLFLOW_LOG).open("ab") as log:
-            self._process = subprocess.Popen(
-                # -P: nothing in the current folder may stand in for a module.
-                [sys.executable, "-P", "-m", "hpo.trackers.mlflow.process", str(theirs.fileno())],
+            self._process = start_helper(
+                "hpo.trackers.mlflow.process",
+                theirs.fileno(),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-                # Ctrl-C is for the driver. A session of its own would be a scheduling group of its own, in
-                # which a low priority yields to nobody else's trials.
-                process_group=0,
             )
         self._channel.send(order.encoded())
         self._channel.setblocking(False)

@@ -15,6 +15,10 @@ import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
 
 _PACKAGE = Path(__file__).absolute().parents[1]
 # Names and folders of the packages that the parent process chose, as JSON (hpo.objective.load.use_package).
@@ -24,6 +28,18 @@ _PACKAGES = "HPO_PACKAGES"
 def command(module: str, *arguments: object) -> list[str]:
     """Return the command line that calls `main()` of a module of hpo, with `arguments` in sys.argv."""
     return [sys.executable, "-P", __file__, module, *map(str, arguments)]
+
+
+def start_helper(module: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a process that works beside the driver, with one thread; `options` are those of Popen.
+
+    Ctrl-C is for the driver. A session of its own would be a scheduling group of its own, in which a low priority
+    yields to nobody else's trials.
+    """
+    import subprocess  # not in each worker, which this file starts
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command(module, *arguments), env=environment, process_group=0, **options)
 
 
 def folder_to_add() -> str:
