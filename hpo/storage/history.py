@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from hpo import layout
 from hpo.machine.files import write_atomically
 
 
@@ -82,7 +83,7 @@ class HistoryWriter:
         self._unwritten = ""
 
     def _opened(self) -> IO[str]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        layout.make_trial_directory(self._path.parent)
         return self._path.open("a+", encoding="utf-8", errors="replace")
 
     def _in_place(self) -> bool:
@@ -94,7 +95,7 @@ class HistoryWriter:
 
 def write(path: Path, steps: Iterable[Step]) -> None:
     """Write a whole history, in place of the file that is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    layout.make_trial_directory(path.parent)
     write_atomically(path, "".join(map(_row, steps)))
 
 
