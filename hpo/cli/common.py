@@ -12,6 +12,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import number
+from hpo.cli.page_access import LOCAL
 from hpo.errors import ControlError, HpoError, StudyNotFound
 from hpo.text import listing, nearest
 
@@ -46,9 +47,6 @@ def trials_option(command: F) -> F:
 def json_option(command: F) -> F:
     """Add `--json`, passed on as the bool `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
-
-
-LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def listen_options(port: int) -> Callable[[F], F]:

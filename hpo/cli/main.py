@@ -91,7 +91,7 @@ Examples:
   hpo logs --follow                        of a study that runs elsewhere
   hpo best > best.yaml && hpo run best.yaml
   hpo evaluate --data DIR                  the winner on data it has not seen
-  hpo dashboard                            http://127.0.0.1:8080
+  hpo dashboard                            prints a link to open
   hpo mlflow                               http://127.0.0.1:5000
 
 \b

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import socket
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.common import cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.page_access import LOCAL, address, bracketed, names_of
 from hpo.errors import HpoError
 from hpo.text import redact
 
@@ -70,11 +70,10 @@ def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> N
     elif place.is_server(uri):
         click.echo(f"{_without_login(uri)}{_page(uri, known, spec, command)}")
     else:
-        environment = _environment(uri, host, port)
         port = _free_port(host, port)
+        environment = _environment(uri, host, port)
         page = _page(uri, known, spec, command)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-        click.echo(f"http://{shown}:{port}{page}\n")
+        click.echo(f"{address(host, port)}{page}\n")
         click.echo(f"The same as: mlflow ui --backend-store-uri {shlex.quote(redact(uri))}")
         if host not in LOCAL:
             click.echo(f"Anyone who can reach {host} can read, change and delete these runs.")
@@ -112,21 +111,19 @@ def _free_port(host: str, port: int) -> int:
 def _environment(uri: str, host: str, port: int) -> dict[str, str]:
     """Return the environment of `mlflow server`.
 
-    The URL of the store goes this way and not as an argument, as it may hold a password. By itself MLflow answers
-    browsers only that call it localhost; asked to listen elsewhere, it must answer to this machine's names too.
+    The URL of the store goes this way and not as an argument, as it may hold a password. By itself MLflow also answers
+    to every name that begins like a private address, such as 10.example.org, which may be anybody's; and asked to
+    listen elsewhere, it must answer to this machine's names too.
     """
+    names = {bracketed(name) for name in names_of(host)}
+    allowed = [f"{name.replace('[', '[[]')}:*" for name in names] + ([*names] if port == 80 else [])
     given = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # more processes, for features of language models
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(sorted(allowed)),
     }
     if host not in LOCAL:
-        names = {host, socket.gethostname(), socket.getfqdn()}
-        with contextlib.suppress(OSError):
-            names |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
-        names = {f"[[]{name}]" if ":" in name else name for name in names | {"localhost", "127.0.0.1"}}
-        given["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(sorted(f"{name}:*" for name in names))
-        origins = sorted(f"http://{name.replace('[[]', '[')}:{port}" for name in names)
-        given["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(origins)
+        given["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(sorted(f"http://{name}:{port}" for name in names))
     return {**given, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
 
 
