@@ -22,7 +22,7 @@ from typing import Any, Literal
 from hpo import layout
 from hpo.errors import CheckpointRefused, ReportRefused
 from hpo.machine.checkpoint import read_checkpoint, write_checkpoint
-from hpo.text import LONGEST_REASON, brief, cut, message_of, one_line, printable, printable_line
+from hpo.text import LONGEST_REASON, brief, cut, message_of, one_line, presentable, printable_line
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
@@ -189,8 +189,8 @@ class Outcome:
         state: as Optuna calls it.
         metrics: the final metrics by name.
         cause: why it did not complete, in one word.
-        reason: the same in one printable line of at most 300 characters, to which a longer one is cut.
-        error: the traceback, printable; else the whole of a reason that was cut.
+        reason: the same in one printable line without passwords; a longer one is cut to 300 characters.
+        error: the traceback, printable, without passwords; else the whole of a reason that was cut.
         seconds: time that the attempt took.
         peak_gpu_bytes: the most GPU memory that torch's allocator held.
 
@@ -218,10 +218,10 @@ class Outcome:
                 raise ValueError(f"a COMPLETE outcome needs finite metrics, got {dict(self.metrics)}")
         elif not self.reason.strip():
             raise ValueError(f"a {self.state} outcome needs a reason")
-        whole = printable(" ".join(self.reason.split()))
+        whole = presentable(" ".join(self.reason.split()))
         error = self.error or (whole if len(whole) > LONGEST_REASON else "")
         object.__setattr__(self, "reason", cut(whole, LONGEST_REASON))
-        object.__setattr__(self, "error", printable(error))
+        object.__setattr__(self, "error", presentable(error))
 
 
 def check_metrics(metrics: Mapping[Any, object]) -> dict[str, float]:

@@ -10,6 +10,7 @@ import click
 
 from hpo.analysis.formatting import count
 from hpo.cli.common import aligned, emit, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.output import echo
 
 if TYPE_CHECKING:
     from hpo.actions.plan import Plan
@@ -51,7 +52,7 @@ def check(
     if as_json:
         emit(found.data())
     else:
-        click.echo(_text(found))
+        echo(_text(found))
     return 0
 
 

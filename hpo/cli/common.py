@@ -12,9 +12,10 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import number
+from hpo.cli.output import echo, echo_document
 from hpo.cli.page_access import LOCAL
 from hpo.errors import ControlError, HpoError, StudyNotFound
-from hpo.text import listing, nearest
+from hpo.text import listing, nearest, printable_json
 
 if TYPE_CHECKING:
     from hpo.control.requests import Answer
@@ -121,9 +122,9 @@ def page_options(command: F) -> F:
 def present_report(page: Path, *others: Path, show: bool, quiet: bool = False) -> None:
     """Print the paths of a report unless `quiet`, the page first, and open the page if `show`."""
     if not quiet:
-        click.echo("\n".join(map(str, (page, *others))))
+        echo("\n".join(map(str, (page, *others))))
     if show and click.launch(str(page)) != 0:
-        click.echo(f"no browser could be started here; open {page} yourself", err=True)
+        echo(f"no browser could be started here; open {page} yourself", err=True)
 
 
 def _where_to_look(first: str) -> str:
@@ -155,7 +156,7 @@ def emit(data: Any) -> None:
     """Print the one JSON document of `--json`."""
     from hpo.reports.to_json import to_plain_data
 
-    click.echo(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False))
+    echo_document(printable_json(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

@@ -11,6 +11,7 @@ import click
 from hpo import layout
 from hpo.analysis.formatting import count, number
 from hpo.cli.common import aligned, emit, find_study, json_option, page_options, present_report, runs_option
+from hpo.cli.output import echo
 
 if TYPE_CHECKING:
     from hpo.analysis.study_comparison import StudyComparison
@@ -60,7 +61,7 @@ def compare(
         emit({"language": code, **asdict(written), **comparison_data(found)})
     else:
         with language(ENGLISH):
-            click.echo(_summary(found))
+            echo(_summary(found))
     present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)
 
 

@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import click
 
 from hpo.cli.common import cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.output import echo, echo_document
 from hpo.cli.page_access import LOCAL, PageAccess
 
 
@@ -68,12 +69,12 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     with server:
         access = PageAccess(application, host, server.server_port, "`hpo dashboard` prints it where it was started")
         server.set_app(access)
-        click.echo(f"{access.link(f'/dashboard/studies/{storage.get_study_id_from_name(name)}')}\n")
-        click.echo(f"Without a login: optuna-dashboard {shlex.quote(redact(dashboard_argument(url)))}")
+        echo_document(f"{access.link(f'/dashboard/studies/{storage.get_study_id_from_name(name)}')}\n")
+        echo(f"Without a login: optuna-dashboard {shlex.quote(redact(dashboard_argument(url)))}")
         if host not in LOCAL:
-            click.echo("What passes over the network is not encrypted: whoever can read it can use the link too.")
-        click.echo("Ctrl-C ends it.")
+            echo("What passes over the network is not encrypted: whoever can read it can use the link too.")
+        echo("Ctrl-C ends it.")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            click.echo()
+            echo()

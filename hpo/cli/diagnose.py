@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo.cli.common import emit, find_study, json_option, page_options, present_report, runs_option
+from hpo.cli.output import echo
 from hpo.errors import StudyNotFound
 from hpo.text import listing
 
@@ -106,10 +107,10 @@ def diagnose(
             read = {"read_as": training.read.recognised, "remarks": training.read.remarks}
             emit({**diagnosis_data(found), **read, **files})
         else:
-            click.echo("\n".join(_text(training, found)))
+            echo("\n".join(_text(training, found)))
     if written is not None:
         if not as_json:
-            click.echo()
+            echo()
         present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)
 
 

@@ -14,6 +14,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option
+from hpo.cli.output import echo, status_line
 from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def doctor(studies: tuple[str, ...], fix: bool, runs: Path, as_json: bool) -> in
             }
         )
     else:
-        click.echo("\n".join([*_text(checked), _summary(checked, len(names or known), fix, studies, runs)]))
+        echo("\n".join([*_text(checked), _summary(checked, len(names or known), fix, studies, runs)]))
     return 1 if left else 0
 
 
@@ -134,9 +135,9 @@ def _summary(checked: Sequence[CheckedFinding], studies: int, fix: bool, given: 
 def _show_progress(examined: list[str], name: str, studies: int) -> None:
     examined.append(name)
     if sys.stderr.isatty() and studies > 1:
-        click.echo(f"\r\033[K{len(examined)}/{studies} {name}", err=True, nl=False)
+        status_line(f"{len(examined)}/{studies} {name}")
 
 
 def _clear_progress() -> None:
     if sys.stderr.isatty():
-        click.echo("\r\033[K", err=True, nl=False)
+        status_line("")

@@ -14,6 +14,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.output import echo
 from hpo.cli.page_access import LOCAL, address, bracketed, names_of
 from hpo.errors import HpoError
 from hpo.text import redact
@@ -66,18 +67,18 @@ def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> N
         raise HpoError(f"study '{name}' was not tracked in MLflow; `{command}` writes all of it there")
     uri = place.written_uri(spec, runs, known)
     if uri.startswith("databricks"):
-        click.echo(f"the runs are at Databricks ({uri}), in the experiment {known.experiment}")
+        echo(f"the runs are at Databricks ({uri}), in the experiment {known.experiment}")
     elif place.is_server(uri):
-        click.echo(f"{_without_login(uri)}{_page(uri, known, spec, command)}")
+        echo(f"{_without_login(uri)}{_page(uri, known, spec, command)}")
     else:
         port = _free_port(host, port)
         environment = _environment(uri, host, port)
         page = _page(uri, known, spec, command)
-        click.echo(f"{address(host, port)}{page}\n")
-        click.echo(f"The same as: mlflow ui --backend-store-uri {shlex.quote(redact(uri))}")
+        echo(f"{address(host, port)}{page}\n")
+        echo(f"The same as: mlflow ui --backend-store-uri {shlex.quote(redact(uri))}")
         if host not in LOCAL:
-            click.echo(f"Anyone who can reach {host} can read, change and delete these runs.")
-        click.echo("MLflow takes some seconds to start. Ctrl-C ends it.")
+            echo(f"Anyone who can reach {host} can read, change and delete these runs.")
+        echo("MLflow takes some seconds to start. Ctrl-C ends it.")
         sys.stdout.flush()
         # -P: nothing in the current folder may stand in for a module.
         server = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port)]
@@ -89,10 +90,10 @@ def _sync(runs: Path, name: str) -> None:
     from hpo.trackers.mlflow import place
     from hpo.trackers.mlflow.sync import sync
 
-    changed = sync(runs, name, click.echo)
+    changed = sync(runs, name, echo)
     known = place.read_place(layout.study_directory(runs, name))
     where = known.tracking_uri if known else "?"
-    click.echo(f"MLflow at {where} {'now equals' if changed else 'equals'} study '{name}'")
+    echo(f"MLflow at {where} {'now equals' if changed else 'equals'} study '{name}'")
 
 
 def _free_port(host: str, port: int) -> int:
