@@ -172,8 +172,8 @@ def test_a_class_of_the_users_own_is_looked_for_and_not_imported(tmp_path: Path,
     package.mkdir()
     leaves_a_mark = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"
     (package / "__init__.py").write_text(leaves_a_mark)
-    classes = "from optuna import pruners, samplers\nclass Mine(samplers.RandomSampler): pass\nclass Stops(pruners.NopPruner): pass\n"
-    (package / "samplers.py").write_text(leaves_a_mark + classes)
+    classes = "class Mine(samplers.RandomSampler): pass\nclass Stops(pruners.NopPruner): pass\n"
+    (package / "samplers.py").write_text(f"{leaves_a_mark}from optuna import pruners, samplers\n{classes}")
     spec = study(tmp_path, sampler, pruner)
     warnings_for(spec)
     assert list(package.glob("*.ran")) == []
