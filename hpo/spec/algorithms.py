@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from hpo.errors import ObjectiveError, dotted
 from hpo.objective.load import import_module
-from hpo.objective.locate import check_class
+from hpo.objective.locate import check_class, find_module
 from hpo.text import listing, nearest, quote
 from hpo.validation import problems_in
 
@@ -129,14 +129,15 @@ def option_problems(
         name: a short name or `package.module:Class`.
         options: what the study sets.
         root: folder that the module is searched in.
-        importing: import the module of a class, which runs its code; else it is only looked for, and its options are
-            not checked.
+        importing: import the module of a class, which runs its code; else it is only looked for, unless it is
+            Optuna's, and its options are not checked.
     """
     try:
         if ":" in name and not importing:
             module_name, _, attribute = name.partition(":")
             check_class(module_name, attribute, str(root))
-            return []
+            if not _is_optunas(module_name, str(root)):
+                return []
         cls = find_class(role, name, root)
     except (ValueError, ObjectiveError) as error:
         return [("name", str(error))]
@@ -149,6 +150,11 @@ def option_problems(
     if missing:
         return [("name", f"the {role} '{name}' needs the package {listing(missing)}: pip install {' '.join(missing)}")]
     return _own_problems(role, cls, name, options, root)
+
+
+def _is_optunas(module_name: str, root: str) -> bool:
+    """Return True for a module of the installed Optuna, whose import is no matter of trust."""
+    return module_name.partition(".")[0] == "optuna" and find_module(module_name, root).folder is None
 
 
 def build(role: Role, name: str, options: Mapping[str, Any], root: str | Path = ".") -> Any:
