@@ -4,6 +4,7 @@ HpoError                    shown as a message, never as a traceback
 ├── SpecError               study.yaml is wrong (all its problems at once)
 ├── ObjectiveError          the objective cannot be found, imported or called
 ├── ReportRefused           a report is not one of the trial that this process runs
+├── CheckpointRefused       a checkpoint is damaged, of another trial, or not safe to load
 ├── StudyChanged            study.yaml was edited in a way its finished trials forbid
 ├── StudyNotFound           no study of that name in the runs folder
 ├── StudyLocked             another driver runs the study
@@ -44,6 +45,10 @@ class ObjectiveError(HpoError):
 
 class ReportRefused(HpoError):
     """A report is not one of the trial that this process runs now."""
+
+
+class CheckpointRefused(HpoError):
+    """A checkpoint is damaged, of another trial, or not safe to load."""
 
 
 class StudyChanged(HpoError):

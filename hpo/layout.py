@@ -104,6 +104,14 @@ def trial_directory(study: Path, number: int) -> Path:
     return trials_directory(study) / str(number)
 
 
+def make_trial_directory(directory: Path) -> None:
+    """Make the folder of a trial unless it is there.
+
+    Whatever the umask, only its owner may write in it: a state that others could put there is not safe to load.
+    """
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
 def workers_directory(study: Path) -> Path:
     """Return the folder of the logs of workers, as every node sees it."""
     return trials_directory(study).resolve().parent / "workers"

@@ -7,26 +7,87 @@ import re
 import reprlib
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote_plus, unquote_plus
 
 Scalar = str | int | float | bool | None
 
-# `://user:` not followed by a port. The password goes to the last @, as it may hold one itself.
-_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):(?!\d*(?:[/?\s]|$))\S*@")
-_OPTION = re.compile(r"([?&])(?:sslpassword|password|passwd)=[^&\s]*&?")
-_NO_OPTION_LEFT = re.compile(r"[?&](?=\s|$)")
+# Where a URL begins, and its user: all up to the first colon, an `@` too. A host in brackets is no user.
+_URL_WITH_USER = re.compile(r"(?<![\w+.:@/%-])([A-Za-z][\w+.:-]*)://(?!\[)([^\s:/]*):")
+_PORT = re.compile(r"\d+(?:[/?#\s]|[^\w\s@]*(?:\s|$))")
+_QUERY = re.compile(r"[?&#](?=[\w.-]+=)")
+# A query, without the punctuation of the sentence that it ends in.
+_QUERY_IN_TEXT = re.compile(r"""[?#][\w.%-]+=\S*?(?=[\'")>\],.;:]*(?:\s|$))""")
+_PAIR = re.compile(r"([?&#])([^=&#]*)(=[^&#]*)?")
+_SECRET = re.compile(
+    r"[\w.-]*(?:password|passwd|passphrase|pwd|secret|token|signature|credentials?)|pass|sig|auth"
+    r"|(?:[\w.-]*(?:api|access|private|account|auth|secret)[_-]?)?key",
+    re.IGNORECASE,
+)
+# `password=x` of libpq's connection strings, and `PWD=x;` of ODBC's, in quotes or braces too.
+_WORD = re.compile(
+    r"""(?<![\w.?&#%-])(?:\w*(?:password|passwd)=(?:'(?:[^'\\]|\\.)*'|"[^"]*"|\{(?:[^}]|\}\})*\}|[^\s;&]*)[;]?"""
+    r"|pwd=(?:\{(?:[^}]|\}\})*\}|[^;\n]*(?=;)|\S*);?)",
+    re.IGNORECASE,
+)
 # Control characters but for tabs and line ends, and those that turn the direction of what follows.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 LONGEST_REASON = 300
 
 
 def redact(text: str) -> str:
-    """Remove the password of every URL in `text`.
+    """Remove the password of every URL and of every connection string in `text`.
 
     `scheme://user:secret@host?password=x` becomes `scheme://user@host`. That URL still opens where the client finds
-    the password by itself.
+    the password by itself. Tokens, keys and signatures in a query go too. URLs are read as SQLAlchemy and browsers do;
+    where they disagree, or the URL is wrong, rather more is removed than less.
     """
-    text = _OPTION.sub(r"\1", _PASSWORD.sub(r"\1@", text))
-    return _NO_OPTION_LEFT.sub("", text)
+    if "=" not in text and "://" not in text:
+        return text
+    return _WORD.sub("", _QUERY_IN_TEXT.sub(_without_secrets, _without_passwords(text)))
+
+
+def _without_passwords(text: str) -> str:
+    kept, position = [], 0
+    while found := _URL_WITH_USER.search(text, position):
+        kept.append(text[position : found.end() - 1])
+        rest = text[found.end() :].partition("\n")[0]
+        position = found.end() - 1 + _length_of_password(found[1], rest, alone=found.start() == 0)
+    return "".join([*kept, text[position:]])
+
+
+def _length_of_password(scheme: str, rest: str, alone: bool) -> int:
+    """Return the length of `:password`, 0 if it is a port or nothing.
+
+    Args:
+        scheme: that of the URL.
+        rest: the line after `scheme://user:`.
+        alone: the text begins with the URL, so that it is hardly a sentence.
+    """
+    word = rest.split(maxsplit=1)[0] if rest.strip() and not rest[0].isspace() else ""
+    place = _QUERY.split(word, maxsplit=1)[0]
+    if port := _PORT.match(rest):
+        possible = rest if alone and port[0][-1:].isspace() else place
+        if scheme.lower().startswith("http") or "@" not in possible:
+            return 0
+    if "@" in place:
+        return 1 + place.rindex("@")
+    if "@" in word:
+        return 1 + word.rindex("@")
+    if "@" in rest and "://" not in rest[: rest.index("@")]:  # it holds spaces
+        after = rest[rest.index("@") :].split(maxsplit=1)[0]
+        return 1 + rest.index("@") + after.rindex("@")
+    return 1 + len(word) if word.endswith("...") else 0  # cut off within the password
+
+
+def _without_secrets(query: re.Match[str]) -> str:
+    kept = ""
+    for mark, name, value in _PAIR.findall(query[0]):
+        if _SECRET.fullmatch(name):
+            continue
+        if "%" in value and (decoded := unquote_plus(value[1:])) != (cleaned := redact(decoded)):
+            value = f"={quote_plus(cleaned)}"
+        kept += (mark if kept or mark == "#" else query[0][0]) + name + value
+    return kept
 
 
 def nearest(word: object, options: Iterable[object]) -> str:
@@ -40,6 +101,16 @@ def printable(text: str) -> str:
     """Return text that every file and database takes: lone surrogates and control characters become escapes."""
     encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", encodable)
+
+
+def presentable(text: str) -> str:
+    """Return `printable(text)` without passwords: the form in which a text reaches a terminal, a log or a report."""
+    return printable(redact(text))
+
+
+def printable_json(text: str) -> str:
+    """Return a JSON document whose control characters, which stand in its strings alone, are JSON's escapes."""
+    return re.sub(rf"(?!\n)(?:{_CONTROL.pattern}|[\ud800-\udfff])", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def printable_line(text: str) -> str:

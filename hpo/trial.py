@@ -9,10 +9,10 @@ anything else sees it.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
-import os
-import pickle
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from hpo import layout
-from hpo.errors import ReportRefused
-from hpo.text import LONGEST_REASON, brief, cut, message_of, one_line, printable, printable_line
+from hpo.errors import CheckpointRefused, ReportRefused
+from hpo.machine.checkpoint import read_checkpoint, write_checkpoint
+from hpo.text import LONGEST_REASON, brief, cut, message_of, one_line, presentable, printable_line
 
 State = Literal["COMPLETE", "PRUNED", "FAIL"]
 
@@ -163,6 +164,7 @@ class Job:
         directory: the trial's folder.
         metrics: names that the objective must return.
         attempt: counted from 1; above 1 after a lost or interrupted attempt.
+        lineage: the study and the trial that this is an attempt at, for its checkpoint; empty: not checked.
     """
 
     number: int
@@ -173,6 +175,7 @@ class Job:
     directory: Path
     metrics: tuple[str, ...]
     attempt: int = 1
+    lineage: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,8 +189,8 @@ class Outcome:
         state: as Optuna calls it.
         metrics: the final metrics by name.
         cause: why it did not complete, in one word.
-        reason: the same in one printable line of at most 300 characters, to which a longer one is cut.
-        error: the traceback, printable; else the whole of a reason that was cut.
+        reason: the same in one printable line without passwords; a longer one is cut to 300 characters.
+        error: the traceback, printable, without passwords; else the whole of a reason that was cut.
         seconds: time that the attempt took.
         peak_gpu_bytes: the most GPU memory that torch's allocator held.
 
@@ -215,10 +218,10 @@ class Outcome:
                 raise ValueError(f"a COMPLETE outcome needs finite metrics, got {dict(self.metrics)}")
         elif not self.reason.strip():
             raise ValueError(f"a {self.state} outcome needs a reason")
-        whole = printable(" ".join(self.reason.split()))
+        whole = presentable(" ".join(self.reason.split()))
         error = self.error or (whole if len(whole) > LONGEST_REASON else "")
         object.__setattr__(self, "reason", cut(whole, LONGEST_REASON))
-        object.__setattr__(self, "error", printable(error))
+        object.__setattr__(self, "error", presentable(error))
 
 
 def check_metrics(metrics: Mapping[Any, object]) -> dict[str, float]:
@@ -318,22 +321,24 @@ class Trial:
         Args:
             state: anything that can be pickled, tensors too.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / layout.CHECKPOINT
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            pickle.dump(state, file, protocol=pickle.HIGHEST_PROTOCOL)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        layout.make_trial_directory(self.directory)
+        write_checkpoint(self.directory / layout.CHECKPOINT, state, self._job.lineage)
 
     def restore(self) -> Any | None:
-        """Return the state that an earlier attempt at this trial saved last, None if there is none."""
+        """Return the state that an earlier attempt at this trial saved last, None if there is none.
+
+        A file that is damaged or of another trial is not restored, nor is one that others could have written, unless
+        it holds plain data alone: to load other objects may run any code. A sentence on stderr says so.
+        """
         path = self.directory / layout.CHECKPOINT
         if not path.exists():
             return None
-        with path.open("rb") as file:
-            return pickle.load(file)
+        try:
+            return read_checkpoint(path, self._job.lineage)
+        except CheckpointRefused as refused:
+            with contextlib.suppress(OSError, ValueError):  # the objective may have closed its output
+                print(f"hpo: trial {self.number} starts afresh: {refused}", file=sys.stderr, flush=True)
+            return None
 
 
 def _refuse(step: int, metrics: dict[str, float]) -> Stop | None:

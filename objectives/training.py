@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from io import BytesIO
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -334,21 +335,25 @@ def measure(training: Training, trained: Pass, validated: Pass, norms: NDArray[n
 
 def save(trial: Trial, training: Training, progress: Progress) -> None:
     """Save all that is needed to continue, and write what is kept for the reader (`objectives.recording`)."""
-    trial.save({
+    state = {
         "epoch": progress.epoch,
         "best_epoch": progress.best_epoch,
         "elapsed": progress.elapsed,
         "lowered": (progress.lowered, progress.lowered_at),
         "reported": progress.reported,
         "best": progress.best,
-        "kept": progress.kept,
+        "kept": _each_array(_tensor, progress.kept),
         "model": training.model.state_dict(),
         "criterion": training.criterion.state_dict(),
         "optimizer": training.optimizer.state_dict(),
         "scaler": training.scaler.state_dict(),
         "micro_batches": (training.fitting.limit, training.val_fitting.limit),
         "random": random_state(),  # dropout draws from it
-    })  # fmt: skip
+    }
+    # As bytes that torch can read without running code, so that the state is restored whoever may write the file.
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    trial.save(buffer.getvalue())
     write_steps(trial.directory, progress.kept["train"], progress.kept["val"])
     write_epochs(trial.directory, progress.kept["epochs"])
     if progress.written < progress.best_epoch:
@@ -358,8 +363,9 @@ def save(trial: Trial, training: Training, progress: Progress) -> None:
 
 def restore(trial: Trial, training: Training) -> Progress:
     """Load the state that an earlier attempt saved last, and report its epoch again; without one, begin anew."""
-    if (state := trial.restore()) is None:
+    if (saved := trial.restore()) is None:
         return Progress(lowered_at=training.settings.warmup_epochs)
+    state = _loaded(saved)
     for name in ("model", "criterion", "optimizer", "scaler"):
         getattr(training, name).load_state_dict(state[name])
     # States of earlier versions have no limits.
@@ -373,6 +379,24 @@ def restore(trial: Trial, training: Training) -> Progress:
     # The earlier attempt may have died between its save and its report.
     trial.report(progress.epoch, **progress.reported)
     return progress
+
+
+def _loaded(saved: Any) -> dict[str, Any]:
+    """Return the state that `save` kept; earlier versions kept it as it is."""
+    if not isinstance(saved, bytes):
+        return dict(saved)
+    state: dict[str, Any] = torch.load(BytesIO(saved), map_location="cpu", weights_only=True)
+    return state | {"kept": _each_array(Tensor.numpy, state["kept"])}
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    copy: Tensor = torch.from_numpy(np.array(array, order="C"))  # torch takes no negative strides
+    return copy
+
+
+def _each_array(convert: Callable[[Any], Any], kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Return the arrays of each epoch, converted."""
+    return {key: [{name: convert(a) for name, a in epoch.items()} for epoch in epochs] for key, epochs in kept.items()}
 
 
 class Training:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
 import time
 
+import psutil
 import pytest
 from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
 from ray_cluster import RayCluster
-from waiting import leftover
+from waiting import leftover, wait_until
 
 MOMENTS = 20
 
@@ -100,3 +102,30 @@ def test_a_node_killed_at_a_random_moment_costs_no_trial_and_no_retry(study_yaml
     assert driver.returncode == 0, output
     trials = check(runs, moment)
     assert all(trial.user_attrs["hpo:outcome"]["cause"] in ("", "preempted", "pruner") for trial in trials)
+
+
+def ray_processes() -> dict[int, str]:
+    """The helpers of all Rays that were started here, with the folder of their session."""
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            files = [file.path for file in process.open_files() if "/ray/session_" in file.path]
+            if files and process.name().startswith("ray::"):
+                found[process.pid] = files[0].partition("/ray/session_")[0]
+    return found
+
+
+@pytest.mark.slow
+def test_the_next_run_ends_what_is_left_of_the_ray_of_a_killed_driver(study_yaml, runs):
+    path = study_yaml("slow", engine={"name": "ray", "workers": 1}, budget={"trials": 1}, constants={"seconds": 0.1})
+    before = set(ray_processes())
+    driver = start(path, runs)
+    wait_until(lambda: (runs / "toy/trials/0/history.jsonl").exists())
+    own = {pid: psutil.Process(pid) for pid in set(ray_processes()) - before}
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    # They would go on for a minute or two.
+    left = [process for process in own.values() if process.is_running()]
+    assert left
+    finish(path, runs)
+    assert not [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.objective import load, locate
-from hpo.search.samplers import warnings_for
+from hpo.search.samplers import make_pruner, make_sampler, warnings_for
 from hpo.spec.wording import algorithm_text, budget_text
 from hpo.storage.open import storage_url
 from hpo.text import redact
@@ -76,7 +76,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
 
     Args:
         spec: The study.
-        import_objective: True to import the objective too, which runs its module's code.
+        import_objective: True to import the objective, and classes of samplers and pruners; this runs their code.
         runs: Folder that the results would go below; by default the usual runs folder.
         hints: Sentences about the file, for the warnings.
 
@@ -88,6 +88,9 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
     imported = import_objective and not ref.command
     if imported:
         load.load(ref)
+    if import_objective:
+        make_sampler(spec, 0)
+        make_pruner(spec)
     rng = random.Random(spec.seed)
     runs = layout.runs_folder(runs)
     return Plan(

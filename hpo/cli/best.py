@@ -8,6 +8,7 @@ import click
 
 from hpo.analysis.formatting import numbers
 from hpo.cli.common import emit, find_study, json_option, runs_option, study_argument
+from hpo.cli.output import echo, echo_document
 
 
 @click.command(
@@ -51,8 +52,6 @@ def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> Non
             }
         )
         return
-    click.echo(as_yaml(spec, choice), nl=False)
+    echo_document(as_yaml(spec, choice), nl=False)
     if trial is None and len(choice.front) > 1:
-        click.echo(
-            f"trial {chosen.number} of the Pareto front {numbers(choice.front)}; --trial N takes another", err=True
-        )
+        echo(f"trial {chosen.number} of the Pareto front {numbers(choice.front)}; --trial N takes another", err=True)

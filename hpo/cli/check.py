@@ -10,6 +10,7 @@ import click
 
 from hpo.analysis.formatting import count
 from hpo.cli.common import aligned, emit, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.output import echo
 
 if TYPE_CHECKING:
     from hpo.actions.plan import Plan
@@ -32,7 +33,12 @@ Exit code: 0 all is right (warnings are no errors), 2 the study is wrong.
 @click.argument("study", metavar="STUDY.yaml")
 @set_option
 @trials_option
-@click.option("--import", "import_objective", is_flag=True, help="Also import the objective; this runs its code.")
+@click.option(
+    "--import",
+    "import_objective",
+    is_flag=True,
+    help="Also import the objective, and classes of samplers and pruners; this runs their code.",
+)
 @runs_option
 @json_option
 def check(
@@ -40,7 +46,7 @@ def check(
 ) -> int:
     """Validate a study and print its plan; nothing is run.
 
-    The objective is located. It is imported only with --import.
+    The objective is located, and so are classes of samplers and pruners. They are imported only with --import.
     """
     from hpo.actions.plan import plan
     from hpo.spec.load import load_with_hints
@@ -51,7 +57,7 @@ def check(
     if as_json:
         emit(found.data())
     else:
-        click.echo(_text(found))
+        echo(_text(found))
     return 0
 
 

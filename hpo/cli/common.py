@@ -12,9 +12,11 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import number
+from hpo.cli.output import echo, echo_document
+from hpo.cli.page_access import LOCAL
 from hpo.errors import AccessDenied, ControlError, HpoError, StudyNotFound
 from hpo.machine.access import why_denied
-from hpo.text import listing, nearest
+from hpo.text import listing, nearest, printable_json
 
 if TYPE_CHECKING:
     from hpo.control.requests import Answer
@@ -48,9 +50,6 @@ def trials_option(command: F) -> F:
 def json_option(command: F) -> F:
     """Add `--json`, passed on as the bool `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(command)
-
-
-LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def listen_options(port: int) -> Callable[[F], F]:
@@ -154,7 +153,7 @@ def write_where_allowed(
         said = f"{error}; -o DIR writes it to a folder of your own"
         if needed:
             raise AccessDenied(said) from None
-        click.echo(f"hpo: {said}", err=True)
+        echo(f"hpo: {said}", err=True)
         return None
 
 
@@ -163,9 +162,9 @@ def present_report(written: WrittenReport | None, show: bool, quiet: bool = Fals
     if written is None:
         return
     if not quiet:
-        click.echo("\n".join(map(str, (written.html, written.markdown, written.json))))
+        echo("\n".join(map(str, (written.html, written.markdown, written.json))))
     if show and click.launch(str(written.html)) != 0:
-        click.echo(f"no browser could be started here; open {written.html} yourself", err=True)
+        echo(f"no browser could be started here; open {written.html} yourself", err=True)
 
 
 def _where_to_look(first: str) -> str:
@@ -197,7 +196,7 @@ def emit(data: Any) -> None:
     """Print the one JSON document of `--json`."""
     from hpo.reports.to_json import to_plain_data
 
-    click.echo(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False))
+    echo_document(printable_json(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

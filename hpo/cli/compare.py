@@ -21,6 +21,7 @@ from hpo.cli.common import (
     runs_option,
     write_where_allowed,
 )
+from hpo.cli.output import echo
 
 if TYPE_CHECKING:
     from hpo.analysis.study_comparison import StudyComparison
@@ -73,7 +74,7 @@ def compare(
         emit({"language": code, **files, **comparison_data(found)})
     else:
         with language(ENGLISH):
-            click.echo(_summary(found))
+            echo(_summary(found))
     present_report(written, show, quiet=as_json)
 
 

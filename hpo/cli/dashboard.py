@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -10,11 +11,17 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import click
 
-from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.common import cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.output import echo, echo_document
+from hpo.cli.page_access import LOCAL, PageAccess
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _ServerOnIPv6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Silent(WSGIRequestHandler):
@@ -39,6 +46,9 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
 
     It shows all studies of that storage, also while they run. STUDY is a name in the runs folder or a YAML; by default
     the study last driven. Ctrl-C ends it.
+
+    Only the printed link opens it, since the page can change and delete studies: the link holds a token, another one
+    each time.
     """
     from optuna_dashboard import wsgi
 
@@ -52,22 +62,23 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     writable = may_write_storage(url)
     # Its buttons write; nothing else does.
     storage = open_storage(url, readonly=not writable)
+    application = wsgi(storage)
     try:
-        server = make_server(host, port, wsgi(storage), server_class=_Server, handler_class=_Silent)
+        kind = _ServerOnIPv6 if ":" in host else _Server
+        server = make_server(host, port, application, server_class=kind, handler_class=_Silent)
     except (OSError, OverflowError) as error:
         raise cannot_listen("the dashboard", host, port, error) from error
     with server:
-        shown = f"[{host}]" if ":" in host else host
-        page = f"http://{shown}:{server.server_port}/dashboard/studies/{storage.get_study_id_from_name(name)}"
-        click.echo(f"{page}\n")
-        click.echo(f"The same as: optuna-dashboard {shlex.quote(redact(dashboard_argument(url)))}")
+        access = PageAccess(application, host, server.server_port, "`hpo dashboard` prints it where it was started")
+        server.set_app(access)
+        echo_document(f"{access.link(f'/dashboard/studies/{storage.get_study_id_from_name(name)}')}\n")
+        echo(f"Without a login: optuna-dashboard {shlex.quote(redact(dashboard_argument(url)))}")
         if not writable:
-            click.echo("You may not write this storage: its buttons and notes change nothing.")
+            echo("You may not write this storage: its buttons and notes change nothing.")
         if host not in LOCAL:
-            rights = "read, change and delete" if writable else "read"
-            click.echo(f"Anyone who can reach {host} can {rights} these studies.")
-        click.echo("Ctrl-C ends it.")
+            echo("What passes over the network is not encrypted: whoever can read it can use the link too.")
+        echo("Ctrl-C ends it.")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            click.echo()
+            echo()

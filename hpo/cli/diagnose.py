@@ -21,6 +21,7 @@ from hpo.cli.common import (
     runs_option,
     write_where_allowed,
 )
+from hpo.cli.output import echo
 from hpo.errors import StudyNotFound
 from hpo.text import listing
 
@@ -113,9 +114,9 @@ def diagnose(
             read = {"read_as": training.read.recognised, "remarks": training.read.remarks}
             emit({**diagnosis_data(found), **read, **files})
         else:
-            click.echo("\n".join(_text(training, found)))
+            echo("\n".join(_text(training, found)))
     if written is not None and not as_json:
-        click.echo()
+        echo()
     present_report(written, show, quiet=as_json)
 
 

@@ -14,6 +14,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option
+from hpo.cli.output import echo, status_line
 from hpo.doctor.finding import NOT_LOOKED_AT
 from hpo.errors import StudyNotFound
 
@@ -77,7 +78,7 @@ def doctor(studies: tuple[str, ...], fix: bool, runs: Path, as_json: bool) -> in
     else:
         wrong = [one for one in checked if one not in notes]
         said = _summary(wrong, len(names or known), fix, studies, runs)
-        click.echo("\n".join([*_text(checked), said + (", as far as could be seen" if notes else "")]))
+        echo("\n".join([*_text(checked), said + (", as far as could be seen" if notes else "")]))
     return 1 if left else 0
 
 
@@ -140,9 +141,9 @@ def _summary(checked: Sequence[CheckedFinding], studies: int, fix: bool, given: 
 def _show_progress(examined: list[str], name: str, studies: int) -> None:
     examined.append(name)
     if sys.stderr.isatty() and studies > 1:
-        click.echo(f"\r\033[K{len(examined)}/{studies} {name}", err=True, nl=False)
+        status_line(f"{len(examined)}/{studies} {name}")
 
 
 def _clear_progress() -> None:
     if sys.stderr.isatty():
-        click.echo("\r\033[K", err=True, nl=False)
+        status_line("")

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from hpo import layout
 from hpo.cli.progress import LineProgress
+from hpo.text import presentable
 from hpo.trackers.base import Progress
 
 if TYPE_CHECKING:
@@ -52,4 +53,4 @@ class DriverLog(LineProgress):
 
     def _write(self, line: str) -> None:
         assert self._file is not None
-        self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {presentable(line)}\n")

@@ -9,6 +9,7 @@ import click
 
 from hpo.analysis.formatting import configuration, duration, number
 from hpo.cli.common import aligned, emit, find_study, json_option, labelled, runs_option, study_argument
+from hpo.cli.output import echo
 
 if TYPE_CHECKING:
     from hpo.actions.evaluate import Evaluation
@@ -62,7 +63,7 @@ def evaluate(study: str | None, trial: int | None, data: Path | None, runs: Path
             }
         )
     else:
-        click.echo(_text(found))
+        echo(_text(found))
 
 
 def _text(found: Evaluation) -> str:

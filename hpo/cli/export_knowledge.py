@@ -9,6 +9,7 @@ import click
 from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, runs_option
+from hpo.cli.output import echo, echo_document
 from hpo.errors import HpoError, StudyNotFound
 from hpo.machine.access import reason
 
@@ -62,19 +63,19 @@ def export_knowledge(studies: tuple[str, ...], output: Path | None, trials: int,
         except HpoError as error:
             if studies:
                 raise
-            click.echo(f"hpo: {name} is left out: {error}", err=True)
+            echo(f"hpo: {name} is left out: {error}", err=True)
             continue
         if places:
-            click.echo(f"hpo: {name}: left out {', '.join(places)}, whose values are paths of this machine", err=True)
+            echo(f"hpo: {name}: left out {', '.join(places)}, whose values are paths of this machine", err=True)
         if entry.source.trials:
             entries.append(entry)
         elif studies:
-            click.echo(f"hpo: {name} is left out: no trial of it has completed", err=True)
+            echo(f"hpo: {name} is left out: no trial of it has completed", err=True)
     if not entries:
         raise HpoError(f"no trial of {', '.join(names)} has completed, so there is nothing to export")
     text = dump(entries)
     if output is None:
-        click.echo(text, nl=False)
+        echo_document(text, nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8")
@@ -82,4 +83,4 @@ def export_knowledge(studies: tuple[str, ...], output: Path | None, trials: int,
         raise HpoError(f"{output} cannot be written: {reason(error)}") from None
     configurations = sum(len(entry.source.trials) for entry in entries)
     what = f"{count(configurations, 'configuration')} of {', '.join(entry.source.name for entry in entries)}"
-    click.echo(f"{output}: {what}", err=True)
+    echo(f"{output}: {what}", err=True)

@@ -11,6 +11,7 @@ import click
 from hpo import layout
 from hpo.analysis.formatting import number
 from hpo.cli.common import aligned, emit, json_option, runs_option
+from hpo.cli.output import echo
 from hpo.errors import HpoError
 from hpo.machine.access import denial, is_denied, why_denied
 
@@ -44,12 +45,12 @@ def list_studies(runs: Path, as_json: bool) -> None:
         emit(rows)
     elif rows:
         head = ("study", "finished", "complete", "pruned", "failed", "best", "trial", "last driven", "driver")
-        click.echo("\n".join(aligned([head, *(_cells(row) for row in rows)], right=(1, 2, 3, 4, 6))))
+        echo("\n".join(aligned([head, *(_cells(row) for row in rows)], right=(1, 2, 3, 4, 6))))
         for row in rows:
             if row.get("error"):
-                click.echo(f"hpo: {row['study']}: {row['error']}", err=True)
+                echo(f"hpo: {row['study']}: {row['error']}", err=True)
     else:
-        click.echo(f"there is no study in {runs}; `hpo run STUDY.yaml` starts one", err=True)
+        echo(f"there is no study in {runs}; `hpo run STUDY.yaml` starts one", err=True)
 
 
 def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import find_study, follow_up, runs_option, study_argument
+from hpo.cli.output import echo, echo_output
 from hpo.errors import HpoError
 from hpo.storage.trial_attributes import ORIGIN
 from hpo.text import LONGEST_REASON, cut, listing
@@ -147,7 +148,7 @@ def _print_from(path: Path, position: int, decoder: codecs.IncrementalDecoder) -
             size = file.seek(0, os.SEEK_END)
             file.seek(position if position <= size else 0)
             while block := file.read(_BLOCK):
-                click.echo(decoder.decode(block), nl=False)
+                echo_output(decoder.decode(block))
             return file.tell()
     except FileNotFoundError:
         return position
@@ -168,4 +169,4 @@ def _start_of_last(path: Path, lines: int) -> int:
 
 
 def _note(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from hpo import __version__
+from hpo.cli.output import echo
 from hpo.errors import HpoError
 from hpo.text import nearest
 
@@ -91,7 +92,7 @@ Examples:
   hpo logs --follow                        of a study that runs elsewhere
   hpo best > best.yaml && hpo run best.yaml
   hpo evaluate --data DIR                  the winner on data it has not seen
-  hpo dashboard                            http://127.0.0.1:8080
+  hpo dashboard                            prints a link to open
   hpo mlflow                               http://127.0.0.1:5000
 
 \b
@@ -108,11 +109,7 @@ def cli() -> None:
 
 def complain(message: str) -> None:
     """Print `hpo: message` on stderr, further lines aligned with the first, without any URL's password."""
-    if "://" in message:
-        from hpo.text import redact
-
-        message = redact(message)
-    click.echo("hpo: " + message.replace("\n", "\n     "), err=True)
+    echo("hpo: " + message.replace("\n", "\n     "), err=True)
 
 
 def main(args: Sequence[str] | None = None) -> int:

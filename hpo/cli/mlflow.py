@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.common import cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.output import echo
+from hpo.cli.page_access import LOCAL, address, bracketed, names_of
 from hpo.errors import HpoError
 from hpo.machine.access import may_write
 from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
@@ -74,9 +76,9 @@ def mlflow(study: str | None, host: str, port: int, sync: bool, runs: Path) -> N
         raise HpoError(f"study '{name}' was not tracked in MLflow; `{command}` writes all of it there")
     uri = place.written_uri(spec, runs, known)
     if uri.startswith("databricks"):
-        click.echo(f"the runs are at Databricks ({uri}), in the experiment {known.experiment}")
+        echo(f"the runs are at Databricks ({uri}), in the experiment {known.experiment}")
     elif place.is_server(uri):
-        click.echo(f"{_without_login(uri)}{_page(uri, known, spec, command)}")
+        echo(f"{_without_login(uri)}{_page(uri, known, spec, command)}")
     else:
         port = _free_port(host, port)
         page = _page(uri, known, spec, command)
@@ -89,14 +91,13 @@ def _serve(uri: str, runs: Path, page: str, host: str, port: int) -> None:
 
     file = sqlite_path(uri)
     copied = file is not None and not (may_write(file) and may_write(file.parent))
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    click.echo(f"http://{shown}:{port}{page}\n")
-    click.echo(f"The same as: mlflow ui --backend-store-uri {shlex.quote(redact(uri))}")
+    echo(f"{address(host, port)}{page}\n")
+    echo(f"The same as: mlflow ui --backend-store-uri {shlex.quote(redact(uri))}")
     if copied:
-        click.echo("You may not write this store, as MLflow has to: what is shown is a copy of it as it is now.")
+        echo("You may not write this store, as MLflow has to: what is shown is a copy of it as it is now.")
     if host not in LOCAL:
-        click.echo(f"Anyone who can reach {host} can read, change and delete these runs.")
-    click.echo("MLflow takes some seconds to start. Ctrl-C ends it.")
+        echo(f"Anyone who can reach {host} can read, change and delete these runs.")
+    echo("MLflow takes some seconds to start. Ctrl-C ends it.")
     sys.stdout.flush()
     # -P: nothing in the current folder may stand in for a module.
     server = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port)]
@@ -116,10 +117,10 @@ def _sync(runs: Path, name: str) -> None:
     from hpo.trackers.mlflow import place
     from hpo.trackers.mlflow.sync import sync
 
-    changed = sync(runs, name, click.echo)
+    changed = sync(runs, name, echo)
     known = place.read_place(layout.study_directory(runs, name))
     where = known.tracking_uri if known else "?"
-    click.echo(f"MLflow at {where} {'now equals' if changed else 'equals'} study '{name}'")
+    echo(f"MLflow at {where} {'now equals' if changed else 'equals'} study '{name}'")
 
 
 def _free_port(host: str, port: int) -> int:
@@ -138,21 +139,19 @@ def _free_port(host: str, port: int) -> int:
 def _environment(uri: str, host: str, port: int) -> dict[str, str]:
     """Return the environment of `mlflow server`.
 
-    The URL of the store goes this way and not as an argument, as it may hold a password. By itself MLflow answers
-    browsers only that call it localhost; asked to listen elsewhere, it must answer to this machine's names too.
+    The URL of the store goes this way and not as an argument, as it may hold a password. By itself MLflow also answers
+    to every name that begins like a private address, such as 10.example.org, which may be anybody's; and asked to
+    listen elsewhere, it must answer to this machine's names too.
     """
+    names = {bracketed(name) for name in names_of(host)}
+    allowed = [f"{name.replace('[', '[[]')}:*" for name in names] + ([*names] if port == 80 else [])
     given = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # more processes, for features of language models
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(sorted(allowed)),
     }
     if host not in LOCAL:
-        names = {host, socket.gethostname(), socket.getfqdn()}
-        with contextlib.suppress(OSError):
-            names |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
-        names = {f"[[]{name}]" if ":" in name else name for name in names | {"localhost", "127.0.0.1"}}
-        given["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(sorted(f"{name}:*" for name in names))
-        origins = sorted(f"http://{name.replace('[[]', '[')}:{port}" for name in names)
-        given["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(origins)
+        given["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(sorted(f"http://{name}:{port}" for name in names))
     return {**given, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
 
 

@@ -15,6 +15,7 @@ from hpo import layout
 from hpo.analysis.formatting import configuration, number
 from hpo.analysis.formatting import duration as exact
 from hpo.cli.common import metrics_text, rough_duration
+from hpo.text import presentable
 from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
 
@@ -171,7 +172,7 @@ class PlainProgress(LineProgress):
         # The reader of a pipe may have gone (`| head`): no reason to end hours of training.
         with contextlib.suppress(BrokenPipeError):
             # Flushed at each line, so that a log shows a trial when it ends.
-            print(line, file=self._stream, flush=True)
+            print(presentable(line), file=self._stream, flush=True)
 
 
 class LiveProgress(StudyProgress):
@@ -206,7 +207,7 @@ class LiveProgress(StudyProgress):
 
     def message(self, text: str) -> None:
         """Print a message above the display."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(presentable(text), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Remove the display."""
@@ -239,7 +240,9 @@ class LiveProgress(StudyProgress):
         line.add_column(no_wrap=True)
         line.add_column(ratio=1)
         line.add_column(no_wrap=True)
-        finished = Text.assemble((self.name, "bold"), f"  {self.count} {'trial' if self.count == '1' else 'trials'}")
+        finished = Text.assemble(
+            (presentable(self.name), "bold"), f"  {self.count} {'trial' if self.count == '1' else 'trials'}"
+        )
         bar: RenderableType = Text()
         if progress.budget is not None:
             bar = ProgressBar(total=max(progress.budget, 1), completed=progress.finished)
@@ -271,12 +274,11 @@ class LiveProgress(StudyProgress):
         best, metric = self._progress.best, self.metrics[0].name
         if best is None:
             return Text("no trial has completed yet", style="dim")
-        found = Text.assemble(
-            ("best ", "bold"), (f"{metric} {number(best)}", "bold green"), no_wrap=True, overflow="ellipsis"
-        )
+        shown = presentable(f"{metric} {number(best)}")
+        found = Text.assemble(("best ", "bold"), (shown, "bold green"), no_wrap=True, overflow="ellipsis")
         found.append(f", trial {self._progress.best_number}")
         if self._best_params:
-            found.append(f": {configuration(self._best_params)}", style="dim")
+            found.append(presentable(f": {configuration(self._best_params)}"), style="dim")
         return found
 
     def _table(self, running: Sequence[Running], rows: int) -> Table:
@@ -294,7 +296,7 @@ class LiveProgress(StudyProgress):
         now = self._clock()
         for trial in running[:rows]:
             epoch = "" if trial.step is None else str(trial.step)
-            params = Text(configuration(trial.job.params), no_wrap=True, overflow="ellipsis")
+            params = Text(presentable(configuration(trial.job.params)), no_wrap=True, overflow="ellipsis")
             table.add_row(str(trial.job.number), epoch, self._metric(trial), exact(now - trial.since), params)
         if len(running) > rows:
             table.add_row("...", "", f"and {len(running) - rows} more")
@@ -303,7 +305,7 @@ class LiveProgress(StudyProgress):
     def _metric(self, trial: Running) -> str:
         """Return the study's first metric if the trial reports it, else the first one that it reports."""
         names = [metric.name for metric in self.metrics if metric.name in trial.metrics] or list(trial.metrics)
-        return metrics_text({name: trial.metrics[name] for name in names[:1]})
+        return presentable(metrics_text({name: trial.metrics[name] for name in names[:1]}))
 
 
 class _Display:

@@ -22,6 +22,7 @@ from hpo.cli.common import (
     set_option,
     study_argument,
 )
+from hpo.cli.output import echo
 
 if TYPE_CHECKING:
     from hpo.actions.replay import Policy, Recorded, Replayed
@@ -89,12 +90,12 @@ def replay(
                 shown = time.monotonic()
                 done = len(found) * seeds + len(replays)
                 left = (shown - began) / done * (len(policies) * seeds - done)
-                click.echo(f"{done} of {len(policies) * seeds} replays, about {rough_duration(left)} to go", err=True)
+                echo(f"{done} of {len(policies) * seeds} replays, about {rough_duration(left)} to go", err=True)
         found.append((policy, replays))
     if as_json:
         emit(_data(name, recorded, at_once, found))
     else:
-        click.echo(_text(name, record.metrics[0], recorded, at_once, found))
+        echo(_text(name, record.metrics[0], recorded, at_once, found))
 
 
 def _saved(recorded: Recorded, replays: Sequence[Replayed]) -> list[float]:

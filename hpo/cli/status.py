@@ -23,6 +23,7 @@ from hpo.cli.common import (
     runs_option,
     study_argument,
 )
+from hpo.cli.output import echo
 from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
         )
     else:
         resume = f"{paused}; `{follow_up(f'resume {shlex.quote(name)}', runs)}` resumes it" if paused else ""
-        click.echo(_text(record, now, driver, _queue(jobs, states), resume, spent, where[:MOST_REGIONS], silent))
+        echo(_text(record, now, driver, _queue(jobs, states), resume, spent, where[:MOST_REGIONS], silent))
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _not_started(name: str, jobs: Sequence[Job], states: Mapping[str, str], as_j
     if as_json:
         emit({"study": name, "driver": None, "jobs": _jobs(jobs, states)})
     else:
-        click.echo(labelled([("study", f"{name} has not started yet"), ("queue", _queue(jobs, states))]))
+        echo(labelled([("study", f"{name} has not started yet"), ("queue", _queue(jobs, states))]))
 
 
 def _row(trial: TrialRecord) -> tuple[str, str, str, str, str]:

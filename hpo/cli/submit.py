@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.output import echo, echo_document
 
 if TYPE_CHECKING:
     from hpo.cluster.job_request import JobRequest
@@ -80,18 +81,18 @@ def submit(
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
     submission = action.prepare(study, settings, _request(given), runs)
     for sentence in submission.warnings:
-        click.echo(f"warning: {sentence}", err=True)
+        echo(f"warning: {sentence}", err=True)
     if dry_run:
         if as_json:
             emit(_document(submission, None) | {"script_text": submission.script.text})
         else:
-            click.echo(submission.script.text, nl=False)
+            echo_document(submission.script.text, nl=False)
         return 0
     job = action.submit(submission, shlex.join(context.obj or ("hpo", *sys.argv[1:])))
     if as_json:
         emit(_document(submission, job))
     else:
-        click.echo(_text(submission, job, runs))
+        echo(_text(submission, job, runs))
     return 0
 
 

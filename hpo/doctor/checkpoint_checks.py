@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,6 +13,8 @@ from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
+from hpo.errors import CheckpointRefused
+from hpo.machine.checkpoint import check_checkpoint
 from hpo.oracle.checkpoint_retention import CheckpointRetention
 from hpo.storage.lost_and_found import free_name
 from hpo.storage.trial_attributes import ORIGIN, lost_attempts
@@ -32,10 +32,10 @@ def broken_checkpoints(context: StudyContext) -> Iterator[Finding]:
         if trial.state != TrialState.WAITING:
             continue
         path = next((path for path in _states(context, trial, trials) if path.exists()), None)
-        if path is not None and not _is_whole(path):
+        if path is not None and (wrong := _what_is_wrong(path)):
             yield Finding(
                 "checkpoint-broken", context.name, trial.number,
-                f"{path}, from which trial {trial.number} is to go on, is cut off", "certain",
+                f"{wrong}; trial {trial.number} is to go on from it", "certain",
                 f"set it aside as {path.name}.damaged; the trial then starts afresh", partial(_set_aside, path),
             )  # fmt: skip
 
@@ -88,13 +88,13 @@ def _states(context: StudyContext, trial: FrozenTrial, trials: list[FrozenTrial]
         yield context.folder(number) / layout.CHECKPOINT
 
 
-def _is_whole(path: Path) -> bool:
-    """Return True if a file ends as a pickle does. Trials replace it at once, so only a disk or a copy cuts it."""
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == pickle.STOP
+def _what_is_wrong(path: Path) -> str:
+    """Return why a state cannot be restored, or an empty text if it is whole."""
+    try:
+        check_checkpoint(path)
+    except CheckpointRefused as refused:
+        return str(refused)
+    return ""
 
 
 def _is_broken_archive(path: Path) -> bool:

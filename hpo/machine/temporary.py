@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -37,7 +38,8 @@ def short_folder(longest: int) -> Path:
 def scratch_folder(longest: int) -> Iterator[Path]:
     """Yield a new folder for this process alone, which is removed at the end.
 
-    What a killed process has left is removed by the next call, of whichever process of the same user.
+    What a killed process has left is removed by the next call, of whichever process of the same user. Processes that
+    still write there are ended: those of a Ray whose driver was killed go on for a minute or two.
 
     Args:
         longest: most bytes that the path of the folder around it may have.
@@ -80,7 +82,32 @@ def _remove_abandoned(around: Path) -> None:
         with contextlib.suppress(OSError), lock_file.open("rb") as lock:
             if os.fstat(lock.fileno()).st_uid == os.getuid():
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _end_writers(lock_file.parent)
                 _remove(lock_file.parent)
+
+
+def _end_writers(folder: Path) -> None:
+    """End this user's processes that have a file in a folder open for writing."""
+    within = os.path.join(os.path.realpath(folder), "")
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            # It stands for this very process, also when its number is given to another one meanwhile.
+            handle = os.pidfd_open(int(process.name))
+            try:
+                if any(_is_written(process, opened.name, within) for opened in (process / "fd").iterdir()):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            finally:
+                os.close(handle)
+
+
+def _is_written(process: Path, descriptor: str, within: str) -> bool:
+    try:
+        if not os.readlink(process / "fd" / descriptor).startswith(within):
+            return False
+        flags = (process / "fdinfo" / descriptor).read_text().partition("flags:")[2].split()[0]
+    except FileNotFoundError:
+        return False  # it has closed the file
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _remove(folder: Path) -> None:

@@ -166,8 +166,37 @@ def _modules_in(folders: list[str]) -> list[str]:
     return sorted(names - {"__init__"})
 
 
-def _find_function(file: Path, name: str) -> int | None:
-    """Return the line of the definition of `name` at the top level of a file; None: not known."""
+def check_class(module: str, name: str, root: str) -> None:
+    """Look whether a module has a class, without importing it.
+
+    What a compiled module has, or one that imports all names of another, is not known.
+
+    Raises:
+        ObjectiveError: There is no such module, or no such name in it, or it is a function.
+    """
+    if not _is_module(module) or not name.isidentifier():
+        raise ObjectiveError(f"'{module}:{name}' names no class; expected package.module:Class")
+    file = find_module(module, root).file
+    if file is None or file.suffix != ".py":
+        return
+    found = _definitions(file)
+    if name in found.functions:
+        raise ObjectiveError(f"'{name}' of '{module}' is a function; expected a class")
+    if name not in found.classes and name not in found.others and not found.more:
+        raise ObjectiveError(f"'{module}' has no class '{name}'.{nearest(name, found.classes)}")
+
+
+@dataclass(frozen=True)
+class _Definitions:
+    """Names at the top level of a file with their lines; `more`: it may have others."""
+
+    functions: dict[str, ast.stmt]
+    classes: dict[str, int]
+    others: dict[str, int]
+    more: bool
+
+
+def _definitions(file: Path) -> _Definitions:
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except OSError as error:
@@ -177,13 +206,14 @@ def _find_function(file: Path, name: str) -> int | None:
         said = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ObjectiveError(f"{file}{line}: this is not valid Python: {said}") from error
     functions: dict[str, ast.stmt] = {}
+    classes: dict[str, int] = {}
     others: dict[str, int] = {}
     star = False
     for statement in _top_level(tree.body):
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
             functions[statement.name] = statement
         elif isinstance(statement, ast.ClassDef):
-            others[statement.name] = statement.lineno
+            classes[statement.name] = statement.lineno
         elif isinstance(statement, (ast.Import, ast.ImportFrom)):
             for alias in statement.names:
                 star |= alias.name == "*"
@@ -191,12 +221,19 @@ def _find_function(file: Path, name: str) -> int | None:
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             others.update({target.id: statement.lineno for target in targets if isinstance(target, ast.Name)})
+    return _Definitions(functions, classes, others, star or "__getattr__" in functions)
+
+
+def _find_function(file: Path, name: str) -> int | None:
+    """Return the line of the definition of `name` at the top level of a file; None: not known."""
+    found = _definitions(file)
+    functions, others = found.functions, found.others | found.classes
     if name in functions:
         _check_arguments(functions[name], file)
         return functions[name].lineno
     if name in others:
         return others[name]
-    if star or "__getattr__" in functions:
+    if found.more:
         return None
     public = [function for function in functions if not function.startswith("_")]
     there = f" It has {listing(public)}." if public else " It has no functions."

@@ -38,7 +38,7 @@ def inherit(attempts: Iterable[Path], directory: Path) -> None:
             break
     else:
         return
-    directory.mkdir(parents=True, exist_ok=True)
+    layout.make_trial_directory(directory)
     holder = chain[-1]
     if (holder / layout.HISTORY).exists():
         shutil.copyfile(holder / layout.HISTORY, directory / layout.HISTORY)

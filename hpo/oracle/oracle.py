@@ -251,15 +251,17 @@ class Oracle:
         return job
 
     def _job(self, number: int, params: Mapping[str, Any], origin: Mapping[str, Any]) -> Job:
+        seed = origin.get("seed", seed_of(self.spec.seed, number))
         return Job(
             number,
             params,
-            origin.get("seed", seed_of(self.spec.seed, number)),
+            seed,
             self.spec.objective_ref(),
             self.spec.constants,
             layout.trial_directory(self._directory, number),
             self._names,
             origin["attempt"],
+            f"{self._key}:{seed}",
         )
 
     def _clear(self, job: Job) -> None:

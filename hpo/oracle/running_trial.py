@@ -67,7 +67,7 @@ class RunningTrial:
     def write_error(self, text: str) -> None:
         """Write a traceback, or the whole of a reason that was cut. Nothing is written if it is empty."""
         if text:
-            self.job.directory.mkdir(parents=True, exist_ok=True)
+            layout.make_trial_directory(self.job.directory)
             (self.job.directory / layout.ERROR).write_text(text, encoding="utf-8")
 
 

@@ -22,6 +22,7 @@ from hpo.analysis.formatting import columns_of
 from hpo.reports import figures
 from hpo.reports.blocks import Chart, Facts, Link, Report, Row, Table, Text, charts_of
 from hpo.reports.csv import file_name, to_csv
+from hpo.text import redact
 from hpo.translation.catalogue import current, tr
 
 # Pixels of paper that a figure gets where two stand side by side (page.js has the same).
@@ -83,6 +84,7 @@ def _template() -> jinja2.Template:
     page = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
         autoescape=True,
+        finalize=_without_passwords,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -93,6 +95,11 @@ def _template() -> jinja2.Template:
         page.tests[kind.__name__.lower()] = kind.__instancecheck__
     page.tests["long"] = _is_long
     return page.get_template("page.html")
+
+
+def _without_passwords(value: Any) -> Any:
+    """Return a text without passwords; what is HTML already stays."""
+    return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _draw(chart: Chart, index: int, tables: list[str], name: str) -> DrawnChart:
@@ -130,13 +137,13 @@ def _is_long(cell: Any) -> bool:
 
 def _soft_breaks(text: str) -> Markup:
     """Let a long name break after an underscore rather than anywhere."""
-    escaped = str(escape(text))
+    escaped = str(escape(redact(text)))
     return Markup(re.sub(r"(?<=\w_)(?=\w)", "<wbr>", escaped) if len(text) > LONG_NAME else escaped)
 
 
 def _keep_numbers(text: str) -> Markup:
     """Let no line end within a number such as 3.16e-4."""
-    return Markup(re.sub(r"\b\d[\d.]*e-\d+\b", r'<span class="whole">\g<0></span>', str(escape(text))))
+    return Markup(re.sub(r"\b\d[\d.]*e-\d+\b", r'<span class="whole">\g<0></span>', str(escape(redact(text)))))
 
 
 def _asset(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hpo.analysis.formatting import columns_of
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Section, Table, Text
+from hpo.text import presentable
 from hpo.translation.catalogue import tr
 
 
@@ -33,7 +34,7 @@ def escape(text: str) -> str:
 
     Underscores within words are literal anyway and stay as they are.
     """
-    flat = " ".join(text.split())
+    flat = " ".join(presentable(text).split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     flat = re.sub(r"([\\`*\[\]|~$])", r"\\\1", flat)
     flat = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", flat)

@@ -20,6 +20,7 @@ from hpo.reports.csv import file_name
 from hpo.reports.study_json import study_data
 from hpo.reports.study_report import study_report
 from hpo.reports.to_json import to_plain_data
+from hpo.text import printable_json
 from hpo.translation.catalogue import ENGLISH, file_stem, language
 
 
@@ -82,7 +83,7 @@ def write_pages(
         folder.mkdir(parents=True, exist_ok=True)
         drawn = _draw(report, folder / f"{name}-images", images) if images else ()
         shown = [path.relative_to(folder).as_posix() for path in drawn]
-        text = json.dumps(to_plain_data(data), ensure_ascii=False, indent=1, allow_nan=False)
+        text = printable_json(json.dumps(to_plain_data(data), ensure_ascii=False, indent=1, allow_nan=False))
         return WrittenReport(
             _write(folder / f"{name}.html", html.render(report)),
             _write(folder / f"{name}.md", markdown.render(report, shown)),

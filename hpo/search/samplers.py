@@ -159,6 +159,11 @@ def _takes_seed(spec: StudySpec) -> bool:
 
 def _build(role: algorithms.Role, spec: StudySpec, options: dict[str, Any]) -> Any:
     component = spec.sampler if role == "sampler" else spec.pruner
+    # Of a class in a module of the user's, nothing but its place was checked before.
+    own = ":" in component.name or ":" in str(component.options.get("wrapped_pruner"))
+    check = algorithms.option_problems
+    if own and (found := check(role, component.name, component.options, spec.root, importing=True)):
+        raise SpecError([Problem(str(spec.source), None, f"{role}.{key}", message) for key, message in found])
     try:
         return algorithms.build(role, component.name, options, spec.root)
     except (ValueError, TypeError, ImportError) as error:

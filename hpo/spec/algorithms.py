@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from hpo.errors import ObjectiveError, dotted
 from hpo.objective.load import import_module
+from hpo.objective.locate import check_class, find_module
 from hpo.text import listing, nearest, quote
 from hpo.validation import problems_in
 
@@ -118,18 +119,42 @@ def find_class(role: Role, name: str, root: str | Path = ".") -> type:
     return found
 
 
-def option_problems(role: Role, name: str, options: Mapping[str, Any], root: str | Path = ".") -> list[tuple[str, str]]:
-    """Return the mistakes in a sampler or pruner as (key, sentence) pairs; a key is `name` or an option's."""
+def option_problems(
+    role: Role, name: str, options: Mapping[str, Any], root: str | Path = ".", importing: bool = False
+) -> list[tuple[str, str]]:
+    """Return the mistakes in a sampler or pruner as (key, sentence) pairs; a key is `name` or an option's.
+
+    Args:
+        role: which of the two.
+        name: a short name or `package.module:Class`.
+        options: what the study sets.
+        root: folder that the module is searched in.
+        importing: import the module of a class, which runs its code; else it is only looked for, unless it is
+            Optuna's, and its options are not checked.
+    """
     try:
+        if ":" in name and not importing:
+            module_name, _, attribute = name.partition(":")
+            check_class(module_name, attribute, str(root))
+            if not _is_optunas(module_name, str(root)):
+                return []
         cls = find_class(role, name, root)
-    except ValueError as error:
+    except (ValueError, ObjectiveError) as error:
         return [("name", str(error))]
     if name == "patient":
-        return _wrapped_problems(options, root) or _own_problems(role, cls, name, options)
+        inner = str(split_options(options.get("wrapped_pruner"))["name"])
+        if problems := _wrapped_problems(options, root, importing):
+            return problems
+        return [] if ":" in inner and not importing else _own_problems(role, cls, name, options, root)
     missing = [package for package in _NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]
     if missing:
         return [("name", f"the {role} '{name}' needs the package {listing(missing)}: pip install {' '.join(missing)}")]
-    return _own_problems(role, cls, name, options)
+    return _own_problems(role, cls, name, options, root)
+
+
+def _is_optunas(module_name: str, root: str) -> bool:
+    """Return True for a module of the installed Optuna, whose import is no matter of trust."""
+    return module_name.partition(".")[0] == "optuna" and find_module(module_name, root).folder is None
 
 
 def build(role: Role, name: str, options: Mapping[str, Any], root: str | Path = ".") -> Any:
@@ -158,16 +183,20 @@ def split_options(written: Any) -> dict[str, Any]:
     return {"name": written, "options": {}}
 
 
-def _wrapped_problems(options: Mapping[str, Any], root: str | Path) -> list[tuple[str, str]]:
+def _wrapped_problems(options: Mapping[str, Any], root: str | Path, importing: bool) -> list[tuple[str, str]]:
     if options.get("wrapped_pruner") is None:
         return []
     inner = split_options(options["wrapped_pruner"])
     if not isinstance(inner["name"], str):
         return [("wrapped_pruner", f"{quote(options['wrapped_pruner'])} is not a pruner; expected {{name: ...}}")]
-    return [("wrapped_pruner", message) for _, message in option_problems("pruner", **inner, root=root)]
+    return [
+        ("wrapped_pruner", message) for _, message in option_problems("pruner", **inner, root=root, importing=importing)
+    ]
 
 
-def _own_problems(role: Role, cls: type, name: str, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _own_problems(
+    role: Role, cls: type, name: str, options: Mapping[str, Any], root: str | Path
+) -> list[tuple[str, str]]:
     """Return what is wrong with options as their class declares them, else what the class itself says of them."""
     problems = []
     for key in options:
@@ -185,7 +214,7 @@ def _own_problems(role: Role, cls: type, name: str, options: Mapping[str, Any]) 
         # With a seed, as it will have one: without, Optuna's QMCSampler warns.
         seed = {"seed": 0} if "seed" in _parameters(cls) else {}
         try:
-            build(role, name, {**options, **seed})
+            build(role, name, {**options, **seed}, root)
         except (ValueError, TypeError) as error:
             problems.append(("name", f"'{name}' refuses its options: {error}"))
     return problems

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
+from hpo import layout
 from hpo.machine.files import write_atomically
 
 _CRC = ',"crc":"'
@@ -108,7 +109,7 @@ class HistoryWriter:
         self._unwritten = ""
 
     def _opened(self) -> IO[str]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        layout.make_trial_directory(self._path.parent)
         return self._path.open("a+", encoding="utf-8", errors="replace")
 
     def _in_place(self) -> bool:
@@ -120,7 +121,7 @@ class HistoryWriter:
 
 def write(path: Path, steps: Iterable[Step], owner: Owner | None = None) -> None:
     """Write a whole history, in place of the file that is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    layout.make_trial_directory(path.parent)
     write_atomically(path, _owner_line(owner) + "".join(map(_row, steps)))
 
 

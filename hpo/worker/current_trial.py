@@ -66,6 +66,7 @@ def environment(job: Job, address: str) -> dict[str, str]:
         "HPO_NUMBER": str(job.number),
         "HPO_SEED": str(job.seed),
         "HPO_ATTEMPT": str(job.attempt),
+        "HPO_LINEAGE": job.lineage,
         "HPO_DIRECTORY": str(job.directory),
         "HPO_PARAMS": json.dumps(dict(job.params)),
         "HPO_CONSTANTS": json.dumps(dict(job.constants), default=str),
@@ -83,6 +84,7 @@ def _from_environment() -> Trial:
         directory=Path(env.get("HPO_DIRECTORY", ".")),
         metrics=(),
         attempt=int(env.get("HPO_ATTEMPT", "1")),
+        lineage=env.get("HPO_LINEAGE", ""),
     )
     address = env.get("HPO_SOCKET")
     return Trial(job, _SocketSender(address) if address else _print)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hpo import trial
+from hpo import layout, trial
 from hpo.errors import ObjectiveError
 from hpo.machine import memory
 from hpo.objective.load import load
@@ -75,7 +75,7 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
     memory.reset_peak()
     began = time.monotonic()
     try:
-        job.directory.mkdir(parents=True, exist_ok=True)
+        layout.make_trial_directory(job.directory)
         if job.objective.command:
             returned: object = run_command(job, handle, lambda group: host.command_started(job.number, group))
         else:

@@ -136,7 +136,7 @@ def _output_of(job: Job) -> Iterator[None]:
 
     The stacks of a crash or of a timeout (SIGUSR1) go to its crash.txt.
     """
-    job.directory.mkdir(parents=True, exist_ok=True)
+    layout.make_trial_directory(job.directory)
     crash_file = job.directory / layout.CRASH
     with (job.directory / layout.OUTPUT).open("ab") as output, crash_file.open("wb") as crash:
         kept = os.dup(1), os.dup(2)

@@ -144,13 +144,16 @@ def test_the_fail_button_of_the_dashboard_kills_a_trial_that_reports_nothing(stu
         wait_until(lambda: running(runs) == [0])
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as dashboard:
             assert dashboard.stdout is not None
-            root = dashboard.stdout.readline().partition("/dashboard/")[0]
+            link = dashboard.stdout.readline().strip()
+            browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            browser.open(link, timeout=300).close()
+            root = link.partition("/dashboard/")[0]
             trial = load_study(runs, "toy")[1].trials[0]._trial_id
             # What its page sends when the button is pressed.
             button = urllib.request.Request(
                 f"{root}/api/trials/{trial}/tell", b'{"state": "Fail"}', {"Content-Type": "application/json"}
             )
-            with urllib.request.urlopen(button, timeout=300) as answer:
+            with browser.open(button, timeout=300) as answer:
                 assert answer.status == 204
             wait_until(lambda: running(runs) == [1])  # long before its first step ends
             dashboard.send_signal(signal.SIGINT)

@@ -8,15 +8,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hpo import layout
 from hpo.doctor.examine import examine
 from hpo.machine import start
+from hpo.machine.checkpoint import write_checkpoint
 from hpo.runner import run
 from hpo.storage import history
 from hpo.storage.driver_lock import driver_lock
@@ -57,7 +60,15 @@ def test_half_written_files_go(planted):
     assert written.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x05\x95\x10\x00"])
+def a_checkpoint_with_a_flipped_bit():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "checkpoint.pkl")
+        write_checkpoint(path, 2, "a:1")
+        content = path.read_bytes()
+    return content.replace(b"K\x02", b"K\x03")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x05\x95\x10\x00", a_checkpoint_with_a_flipped_bit()])
 def test_a_broken_checkpoint_of_a_trial_to_be_tried_again_is_set_aside(planted, content):
     number = planted.left_by_a_dead_driver(save=True)
     checkpoint = planted.folder(number) / layout.CHECKPOINT

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,38 @@ def test_what_a_killed_process_left_is_removed_and_nothing_of_a_living_one(aroun
             assert left < theirs
         living.communicate(b"\n")
     assert os.listdir(around) == ["hpo-0f0f0f0f"]
+
+
+def test_processes_that_write_into_an_abandoned_folder_are_ended_and_no_others(around, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(around))
+    with holder() as killed, holder() as living:
+        assert killed.stdout.readline() == living.stdout.readline() == b"\n"
+        # Each holds its lock open, which is a file of its folder.
+        open_files = [[os.readlink(link) for link in Path(f"/proc/{one.pid}/fd").iterdir()] for one in (killed, living)]
+        dead, alive = (Path(next(file for file in files if "/hpo-" in file)).parent for files in open_files)
+
+        def sleeper(folder: Path, *streams: str) -> subprocess.Popen[bytes]:
+            with contextlib.ExitStack() as files:
+                opened = {name: files.enter_context((folder / name).open("ab")) for name in streams}
+                return subprocess.Popen(["sleep", "600"], **opened)
+
+        ends = [sleeper(dead, "stdout"), sleeper(dead, "stderr")]
+        (dead / "log").touch()
+        stays = [
+            subprocess.Popen(["tail", "-f", dead / "log"], stdout=subprocess.DEVNULL),
+            sleeper(alive, "stdout", "stderr"),
+        ]
+        try:
+            killed.kill()
+            killed.wait()
+            with scratch_folder(1000):
+                assert [process.wait(timeout=300) for process in ends] == [-signal.SIGKILL] * 2
+                assert [process.poll() for process in stays] == [None, None]
+        finally:
+            for process in (*ends, *stays):
+                process.kill()
+                process.wait()
+        living.communicate(b"\n")
 
 
 def test_a_long_path_is_avoided(monkeypatch, tmp_path):

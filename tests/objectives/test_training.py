@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,26 @@ def test_an_interrupted_training_has_the_bits_of_an_uninterrupted_one(tmp_path: 
     with np.load(tmp_path / "whole" / STEPS) as a, np.load(tmp_path / "cut" / STEPS) as b:
         assert sorted(a) == sorted(b)
         assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("form", ["bytes", "objects of an earlier version"])
+def test_a_state_holds_no_objects_and_one_of_an_earlier_version_is_restored(tmp_path: Path, form: str) -> None:
+    settings = Settings(0.02, "val_loss", False, 4)
+    whole, first, second = Listener(), Listener(2), Listener()
+    train(tmp_path / "whole", whole, settings)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", first, settings)
+    trial = trial_in(tmp_path / "cut", Listener())
+    saved = trial.restore()
+    assert isinstance(saved, bytes)
+    if form != "bytes":
+        state = torch.load(BytesIO(saved), weights_only=True)
+        for epochs in state["kept"].values():
+            epochs[:] = [{name: tensor.numpy() for name, tensor in epoch.items()} for epoch in epochs]
+        (tmp_path / "cut" / "checkpoint.pkl").write_bytes(pickle.dumps(state, pickle.HIGHEST_PROTOCOL))
+    train(tmp_path / "cut", second, settings)
+    assert first.curve(*NAMES) | second.curve(*NAMES) == whole.curve(*NAMES)
+    assert second.reports[0][0] == 2
 
 
 def scripted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,65 @@ def test_a_sampler_of_the_users_own_is_found_beside_the_study(tmp_path: Path) ->
     spec = study(tmp_path, "my_sampler_of_tests:Mine")
     assert type(make_sampler(spec, 0)).__name__ == "Mine"
     assert drawn(spec, 0) == drawn(spec, 0), "it takes a seed, so it is given one"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "pruner"),
+    [
+        ("own_of_tests.samplers:Mine", "none"),
+        ("random", "own_of_tests.samplers:Stops"),
+        ("random", "{name: patient, patience: 2, wrapped_pruner: {name: 'own_of_tests.samplers:Stops', odd: 3}}"),
+    ],
+)
+def test_a_class_of_the_users_own_is_looked_for_and_not_imported(tmp_path: Path, sampler: str, pruner: str) -> None:
+    package = tmp_path / "own_of_tests"
+    package.mkdir()
+    leaves_a_mark = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"
+    (package / "__init__.py").write_text(leaves_a_mark)
+    classes = "class Mine(samplers.RandomSampler): pass\nclass Stops(pruners.NopPruner): pass\n"
+    (package / "samplers.py").write_text(f"{leaves_a_mark}from optuna import pruners, samplers\n{classes}")
+    spec = study(tmp_path, sampler, pruner)
+    warnings_for(spec)
+    assert list(package.glob("*.ran")) == []
+    if "odd" in pruner:
+        with pytest.raises(SpecError, match=r"pruner\.wrapped_pruner: is not a key of"):
+            make_pruner(spec)
+    else:
+        make_sampler(spec, 0)
+        make_pruner(spec)
+    assert len(list(package.glob("*.ran"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("own_of_tests:Min", "'own_of_tests' has no class 'Min'. Did you mean 'Mine'?"),
+        ("own_of_tests:make", "'make' of 'own_of_tests' is a function; expected a class"),
+        ("own_of_tests:1", "'own_of_tests:1' names no class; expected package.module:Class"),
+        ("./own_of_tests.py:Mine", "names no class; expected package.module:Class"),
+        ("own_of_test:Mine", "there is no module 'own_of_test'"),
+        ("broken_of_tests:Mine", "this is not valid Python"),
+    ],
+)
+def test_a_class_that_is_not_there_is_refused_without_an_import(tmp_path: Path, written: str, words: str) -> None:
+    (tmp_path / "own_of_tests.py").write_text("raise SystemExit\nclass Mine: pass\ndef make(): pass\n")
+    (tmp_path / "broken_of_tests.py").write_text("class Mine(:\n")
+    with pytest.raises(SpecError, match=re.escape(words)):
+        study(tmp_path, f"'{written}'")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("Other", "expected a subclass of BaseSampler"), ("Mine", "sampler.typo"), ("absent", "cannot be imported")],
+)
+def test_what_only_an_import_can_tell_is_said_when_the_study_runs(tmp_path: Path, name: str, words: str) -> None:
+    code = "import optuna\nclass Mine(optuna.samplers.RandomSampler): pass\nclass Other: pass\n"
+    (tmp_path / "own_of_run.py").write_text(code)
+    (tmp_path / "raises_of_run.py").write_text("class absent: pass\n1 / 0\n")
+    module = "raises_of_run" if name == "absent" else "own_of_run"
+    spec = study(tmp_path, f"{{name: '{module}:{name}', typo: 1}}")
+    with pytest.raises(SpecError, match=re.escape(words)):
+        make_sampler(spec, 0)
 
 
 def test_a_seeded_qmc_is_not_warned_of(tmp_path: Path) -> None:
