@@ -19,7 +19,7 @@ from hpo.storage import trial_attributes
 def folders(runs: Path) -> list[str]:
     """Return what looks like a study's folder, the one last driven first, those without a study.yaml last."""
     known = layout.studies_in(runs)
-    there = runs.iterdir() if runs.is_dir() else ()
+    there = [path for path in runs.iterdir() if not path.name.startswith(".")] if runs.is_dir() else []
     signs = {path.name for path in there if (path / layout.MLFLOW).exists() or any(path.glob("trials/*"))}
     return [*known, *sorted(signs - set(known))]
 
