@@ -13,7 +13,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -381,15 +383,17 @@ def as_user(uid: int, *arguments: object) -> Said:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        code = 99
-        with contextlib.suppress(BaseException), open(write, "w") as pipe:
+        with open(write, "w") as pipe:
             os.setgroups([])
             os.setgid(uid)
             os.setuid(uid)
             out, err = io.StringIO(), io.StringIO()
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = main(list(map(str, arguments)))
-            json.dump([code, out.getvalue(), err.getvalue()], pipe)
+            try:
+                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    code = main(list(map(str, arguments)))
+                json.dump([code, out.getvalue(), err.getvalue()], pipe)
+            except BaseException:
+                json.dump([-1, "", traceback.format_exc()], pipe)
         os._exit(0)
     os.close(write)
     with open(read) as pipe:
@@ -400,9 +404,14 @@ def as_user(uid: int, *arguments: object) -> Said:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
 @pytest.mark.parametrize("mode", [0o755, 0o777, 0o700])
-def test_another_users_study_is_not_deleted(hpo: Hpo, finished, runs: Path, tmp_path: Path, mode):
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+def test_another_users_study_is_not_deleted(finished, runs: Path, mode):
+    # Below pytest's own folder each pytest that starts takes back the rights of others.
+    with tempfile.TemporaryDirectory() as around:
+        Path(around).chmod(0o755)
+        _check_users(Path(shutil.move(runs, around)), mode)
+
+
+def _check_users(runs: Path, mode: int) -> None:
     for path in (runs, *runs.rglob("*")):
         os.chown(path, 12345, 12345, follow_symlinks=False)
     runs.chmod(0o777)
