@@ -8,6 +8,9 @@ HpoError                    shown as a message, never as a traceback
 ├── StudyChanged            study.yaml was edited in a way its finished trials forbid
 ├── StudyNotFound           no study of that name in the runs folder
 ├── StudyLocked             another driver runs the study
+├── StudyFolderTaken        a study's folder in the runs folder is, or holds, somebody else's
+├── NotDeleted              a study cannot be deleted: it is not this user's, or not what its name says
+├── NotRestored             a study cannot be backed up or restored
 ├── StudyPaused             the job of a queue finds its study paused
 ├── ControlError            a request to a running study cannot be sent or obeyed
 ├── StorageError            the storage cannot be opened, read or repaired
@@ -73,6 +76,20 @@ class StudyLocked(HpoError):
     """Another driver runs the study."""
 
     exit_code = 3
+
+
+class StudyFolderTaken(HpoError):
+    """A study's folder in the runs folder is, or holds, somebody else's."""
+
+    exit_code = 2
+
+
+class NotDeleted(HpoError):
+    """A study cannot be deleted: it is not this user's, or not what its name says."""
+
+
+class NotRestored(HpoError):
+    """A study cannot be backed up or restored."""
 
 
 class StudyPaused(HpoError):

@@ -3,8 +3,12 @@
 runs/journal.log                      the Optuna journal of all studies (default storage)
 runs/mlflow.db, mlartifacts/          the MLflow runs of all studies and their files (default store)
 runs/knowledge/<study>-<mark>.json    results of studies run elsewhere (hpo import-knowledge)
+runs/.trash/<study>-<time>/           a study that was deleted (hpo delete); hpo restore brings it back
+runs/.trash/<study>-<time>/saved.json      what the entry is, and how far the deletion came; as in a backup
+runs/.trash/<study>-<time>/optuna.log      its Optuna study, as a journal of its own
+runs/.trash/<study>-<time>/folder/         its folder
 runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
-runs/<study>/identity.json            the random key of the study to which the folder belongs
+runs/<study>/identity.json            the random key of the study to which the folder belongs, and the folder's place
 runs/<study>/driver.lock              the process that drives it now
 runs/<study>/driver.log               messages of its drivers, run after run
 runs/<study>/requests/                requests of `hpo stop` and others to the driver, and its answers
@@ -33,7 +37,6 @@ runs/<study>/trials/<N>/diagnosis.html, .md, .json  report of `hpo diagnose` on 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from pathlib import Path
@@ -67,6 +70,10 @@ MLFLOW_LOCK = "mlflow.lock"
 MLFLOW_LOG = "mlflow.log"
 MLFLOW_STORE = "mlflow.db"
 MLFLOW_ARTIFACTS = "mlartifacts"
+TRASH = ".trash"
+SAVED = "saved.json"
+SAVED_STUDY = "optuna.log"
+SAVED_FOLDER = "folder"
 
 
 def runs_folder(given: str | os.PathLike[str] | None = None) -> Path:
@@ -87,6 +94,11 @@ def follow_up(command: str, runs: Path) -> str:
 def knowledge_directory(runs: Path) -> Path:
     """Return the folder of imported knowledge files."""
     return runs / KNOWLEDGE
+
+
+def trash_directory(runs: Path) -> Path:
+    """Return the folder of deleted studies."""
+    return runs / TRASH
 
 
 def study_directory(runs: Path, study: str) -> Path:
@@ -117,29 +129,6 @@ def workers_directory(study: Path) -> Path:
     return trials_directory(study).resolve().parent / "workers"
 
 
-def share_trials(study: Path, shared: Path) -> None:
-    """Put the folder of a study's trials below `shared`, which other machines see too.
-
-    A link to it takes its place in the study's folder. Nothing is done if the link is there already.
-
-    Args:
-        study: the study's folder.
-        shared: a folder that every node sees.
-
-    Raises:
-        FileExistsError: the study has trials here already.
-        OSError: the folder or the link cannot be made.
-    """
-    trials = trials_directory(study)
-    if trials.is_symlink():
-        return
-    # Two runs folders may have studies of one name.
-    mark = hashlib.sha256(os.fsencode(study.resolve())).hexdigest()[:8]
-    there = shared / f"{study.name}-{mark}" / "trials"
-    there.mkdir(parents=True, exist_ok=True)
-    trials.symlink_to(there, target_is_directory=True)
-
-
 def closed_folders(runs: Path) -> list[Path]:
     """Return the folders in a runs folder that this user may not look into: what they hold is not known."""
     found = sorted(runs.glob("[!.]*")) if runs.is_dir() else []
@@ -148,5 +137,5 @@ def closed_folders(runs: Path) -> list[Path]:
 
 def studies_in(runs: Path) -> list[str]:
     """Return the names of the studies in a runs folder, the one last driven first."""
-    found = [path.parent for path in runs.glob(f"*/{SPEC}")] if runs.is_dir() else []
+    found = [path.parent for path in runs.glob(f"[!.]*/{SPEC}")] if runs.is_dir() else []
     return [path.name for path in sorted(found, key=lambda p: p.joinpath(SPEC).stat().st_mtime, reverse=True)]

@@ -33,6 +33,8 @@ from hpo.storage.driver_lock import driver_lock
 from hpo.storage.driver_pulse import Driving, driving
 from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
 from hpo.storage.ownership import key_of, set_foreign_aside, write_key
+from hpo.storage.shared_trials import mark_shared, share_trials
+from hpo.storage.study_folder import refuse_copy, refuse_deleted, refuse_taken
 from hpo.text import first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.translation.catalogue import chosen, language
@@ -139,9 +141,14 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     code = chosen()
     directory = layout.study_directory(runs, spec.name)
     url = storage_url(spec, runs)
+    if spec.storage is not None:  # its file may have come with a runs folder that was moved
+        spec = spec.model_copy(update={"storage": url})
     # MLflow's comes first, so that what it says while it closes is still shown.
     tracker = Trackers([*_mlflow(spec, runs, url, Trackers(trackers)), *trackers])
+    refuse_taken(runs, spec.name)
     stack.enter_context(driver_lock(directory, tracker.message))
+    refuse_deleted(runs, spec.name)
+    refuse_copy(runs, spec.name, url)
     stack.enter_context(_storage_errors(url))
     storage = open_storage(url, tracker.message)
     stack.callback(close_storage, storage)
@@ -156,7 +163,9 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     stack.callback(tracker.close)
     study = open_study(spec, storage)
     own = stack.enter_context(driving(study, directory, tracker.message))
-    write_key(directory, key_of(study))
+    key = key_of(study)
+    write_key(directory, key)
+    mark_shared(directory, key)
     record(spec, directory)
     with language(code):
         dashboard = DashboardTracker(study, directory, url, tracker.message)
@@ -209,7 +218,7 @@ def _share_trials(spec: StudySpec, directory: Path) -> None:
     if shared is None:
         return
     try:
-        layout.share_trials(directory, shared)
+        share_trials(directory, shared)
     except FileExistsError:
         raise ResourceError(
             f"engine.checkpoint_dir is {shared}, but the trials of study '{spec.name}' are in "

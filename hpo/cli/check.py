@@ -50,9 +50,11 @@ def check(
     """
     from hpo.actions.plan import plan
     from hpo.spec.load import load_with_hints
+    from hpo.storage.study_folder import refuse_taken
 
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
     spec, hints = load_with_hints(study, settings)
+    refuse_taken(runs, spec.name)
     found = plan(spec, import_objective, runs, hints)
     if as_json:
         emit(found.data())

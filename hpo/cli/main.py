@@ -41,6 +41,8 @@ COMMANDS = {
     "dashboard": ("hpo.cli.dashboard:dashboard", "Serve optuna-dashboard on the storage of a study."),
     "mlflow": ("hpo.cli.mlflow:mlflow", "Show the runs of a study in MLflow."),
     "doctor": ("hpo.cli.doctor:doctor", "Say what is wrong with studies, and fix it."),
+    "backup": ("hpo.cli.backup:backup", "Save studies, also while they run."),
+    "restore": ("hpo.cli.restore:restore", "Bring studies back from the trash or from a backup."),
     "delete": ("hpo.cli.delete:delete", "Delete a study: its trials, its files, its report."),
 }
 

@@ -77,8 +77,10 @@ def run(
     from hpo.control.requests import effective, read_steering
     from hpo.runner import run as drive
     from hpo.spec.load import load_spec
+    from hpo.storage.study_folder import refuse_taken
 
     spec = load_spec(study, [*overrides, *_shorthands(trials, workers, new_name)])
+    refuse_taken(runs, spec.name)
     directory = layout.study_directory(runs, spec.name)
     spec = effective(spec, read_steering(directory))  # for what is shown; the runner does this for itself
     # With --json stdout carries the document alone.

@@ -15,6 +15,7 @@ from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.ownership import is_foreign, key_of, move_aside, read_key, write_key
+from hpo.storage.shared_trials import original_of_trials
 
 # Seconds after which nobody waits for an answer any more.
 _UNANSWERED = 60.0
@@ -28,9 +29,16 @@ _NUMBERED = re.compile(r"\.(\d+)\.partial(-journal|-wal|-shm)?$")
 
 
 def trials_away(context: StudyContext) -> Iterator[Finding]:
-    """Find trials' folders that are on a file system which is not there."""
+    """Find trials' folders that are on a file system which is not there, or that are another study folder's."""
     trials = layout.trials_directory(context.directory)
-    if away(context):
+    if original := original_of_trials(context.directory):
+        yield Finding(
+            "trials-of-original", context.name, None,
+            f"{trials} is a link to {os.readlink(trials)}, whose trials are those of {original}: this folder is a copy "
+            "of it",
+            "certain", "look at the original; `hpo backup` and `hpo restore` make a copy with trials of its own",
+        )  # fmt: skip
+    elif away(context):
         yield Finding(
             "trials-away", context.name, None, f"{trials} is a link to {os.readlink(trials)}, which is not there",
             "certain", "bring that folder back (is it mounted here?); without it the histories cannot be looked at",
@@ -141,9 +149,9 @@ def unanswered_requests(context: StudyContext) -> Iterator[Finding]:
 
 
 def away(context: StudyContext) -> bool:
-    """Return True if the trials' folders are a link to a folder that is not there."""
+    """Return True if the trials' folders are a link to a folder that is not there, or to those of the original."""
     trials = layout.trials_directory(context.directory)
-    return trials.is_symlink() and not trials.exists()
+    return trials.is_symlink() and (not trials.exists() or bool(original_of_trials(context.directory)))
 
 
 def _being_written(path: Path) -> bool:

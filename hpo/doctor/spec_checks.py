@@ -21,7 +21,7 @@ from hpo.storage import trial_attributes
 def folders(runs: Path) -> list[str]:
     """Return what looks like a study's folder, the one last driven first, those without a study.yaml last."""
     known = layout.studies_in(runs)
-    there = set(runs.iterdir()) - set(layout.closed_folders(runs)) if runs.is_dir() else ()
+    there = set(runs.glob("[!.]*")) - set(layout.closed_folders(runs)) if runs.is_dir() else ()
     signs = {path.name for path in there if (path / layout.MLFLOW).exists() or any(path.glob("trials/*"))}
     return [*known, *sorted(signs - set(known))]
 

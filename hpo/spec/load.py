@@ -26,6 +26,7 @@ from hpo.spec.models import (
 )
 from hpo.spec.normalize import rewrite
 from hpo.spec.sampler_limits import refused_ranges
+from hpo.spec.study_name import name_problem
 from hpo.spec.yaml_document import Document, read_yaml
 from hpo.text import listing, nearest, show
 from hpo.validation import problems_in
@@ -181,6 +182,8 @@ class _Reader:
         def valid(*keys: str) -> bool:
             return not bad & set(keys)
 
+        if self.locate and valid("name") and (message := name_problem(spec.name)):
+            self.say(("name",), message)
         names = [metric.name for metric in spec.metrics]
         for index, name in enumerate(names):
             if name in names[:index]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.errors import KeyPath
+from hpo.errors import KeyPath, Problem, SpecError
 from hpo.machine.sqlite_uri import resolved, sqlite_path
 from hpo.red_flags.definitions import read_flags
 from hpo.spec import algorithms
@@ -92,6 +92,19 @@ def _argument(value: Any, path: KeyPath, wrong: Wrong) -> str:
     else:
         return value if isinstance(value, str) else json.dumps(value)
     return ""
+
+
+def storage_given(url: str, option: str) -> str:
+    """Return the URL of a storage that an option names, with a path made absolute by the current folder.
+
+    Raises:
+        SpecError: it is none.
+    """
+    problems: list[Problem] = []
+    found = _storage(url, Path.cwd(), lambda _, message: problems.append(Problem(option, None, "", message)))
+    if problems:
+        raise SpecError(problems)
+    return found
 
 
 def _storage(url: str, folder: Path, wrong: Wrong) -> str:

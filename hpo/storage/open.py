@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.errors import HpoError, StorageError, StorageLocked
 from hpo.machine.access import denial, is_denied, may_write, require_write
-from hpo.machine.sqlite_uri import sqlite_path
+from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
 from hpo.storage.absence import HOLDERS, LOCKED_FILE, is_locked
 from hpo.storage.journal import JOURNAL_SCHEME, open_journal
+from hpo.storage.ownership import recorded_folder
 from hpo.storage.readonly import READER_SECONDS, open_readonly
 from hpo.text import redact
 
@@ -28,8 +29,28 @@ if TYPE_CHECKING:
 
 
 def storage_url(spec: StudySpec, runs: Path) -> str:
-    """Return the URL of a study's storage: the one that its YAML names, or else the journal of the runs folder."""
-    return spec.storage or f"{JOURNAL_SCHEME}{runs / layout.JOURNAL}"
+    """Return the URL of a study's storage: the one that its YAML names, or else the journal of the runs folder.
+
+    A file that was in the runs folder is looked for in it too when the folder was moved or copied.
+    """
+    if spec.storage is None:
+        return f"{JOURNAL_SCHEME}{runs / layout.JOURNAL}"
+    folder = layout.study_directory(runs, spec.name)
+    before = recorded_folder(folder)
+    moved = spec.storage if before is None else moved_with(spec.storage, before.parent, runs)
+    file = storage_file(moved)
+    return spec.storage if file is None or not file.exists() else moved
+
+
+def moved_with(url: str, before: Path, runs: Path) -> str:
+    """Return the URL of a storage when its runs folder was `before` and is `runs` now: a file in it is there too."""
+    file = storage_file(url)
+    if file is None or not file.is_relative_to(before):
+        return url
+    here = runs / file.relative_to(before)
+    if here == file:
+        return url
+    return f"{JOURNAL_SCHEME}{here}" if url.startswith(JOURNAL_SCHEME) else sqlite_uri(here)
 
 
 def storage_file(url: str) -> Path | None:

@@ -8,10 +8,12 @@ belongs to (`hpo.storage.history`).
 from __future__ import annotations
 
 import json
+import os
 import secrets
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpo import layout
 from hpo.machine.files import write_atomically
@@ -42,17 +44,81 @@ def give_key(study: optuna.Study) -> str:
 
 def read_key(folder: Path) -> str:
     """Return the key that a folder carries; empty if it carries none."""
-    try:
-        key = json.loads((folder / layout.OWNER).read_text(encoding="utf-8"))["key"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
+    key = _read(folder / layout.OWNER).get("key")
     return key if isinstance(key, str) else ""
 
 
-def write_key(folder: Path, key: str) -> None:
-    """Write the key into a folder, unless the folder carries it."""
-    if read_key(folder) != key:
-        write_atomically(folder / layout.OWNER, json.dumps({"key": key}))
+def write_key(folder: Path, key: str, study: Path | None = None) -> None:
+    """Write the key into a folder, and the place of the study's folder, by which a copy is told from the original.
+
+    Args:
+        folder: the study's folder, or one elsewhere that was made for it.
+        key: the study's.
+        study: the study's folder; None: `folder` itself.
+    """
+    record = {"key": key, **place_of(study or folder)}
+    if _read(folder / layout.OWNER) != record:
+        write_atomically(folder / layout.OWNER, json.dumps(record))
+
+
+# --- copies
+
+
+def place_of(study: Path) -> dict[str, Any]:
+    """Return where a study's folder is, as a record that travels with a copy of it."""
+    there = os.path.realpath(study)
+    return {"folder": there, "host": socket.gethostname(), "inode": os.stat(there).st_ino}
+
+
+def recorded_folder(study: Path) -> Path | None:
+    """Return where the study's folder was when it was driven last; None if that was not noted."""
+    there = _read(study / layout.OWNER).get("folder")
+    return Path(there) if isinstance(there, str) else None
+
+
+def original_of(folder: Path, study: Path | None = None) -> str:
+    """Return the folder of which a study's folder is a copy, or `host:folder`; empty if it is none, or was moved.
+
+    Args:
+        folder: what carries the record: the study's folder, or one elsewhere that was made for it.
+        study: the study's folder; None: `folder` itself.
+    """
+    record = _read(folder / layout.OWNER)
+    return copied_from(record, study or folder, lambda there: there.get("key") == record.get("key"), layout.OWNER)
+
+
+def copied_from(record: Mapping[str, Any], study: Path, has_it: Callable[[Mapping[str, Any]], bool], file: str) -> str:
+    """Return the folder of which `study` is a copy, or `host:folder`; empty if it is none, or was moved.
+
+    Args:
+        record: what `place_of` returned of the folder in which it was written.
+        study: the study's folder.
+        has_it: says of the content of `file` in the folder there whether that is still the same study.
+        file: the name of a JSON file in a study's folder.
+    """
+    there = record.get("folder")
+    if not isinstance(there, str):
+        return ""  # an earlier version of hpo noted none
+    here = os.path.realpath(study)
+    if there != here and has_it(_read(Path(there) / file)):
+        return there
+    if record.get("host") == socket.gethostname():
+        return ""
+    # Another machine's folders cannot be looked at. A folder that both see has one inode on both.
+    try:
+        seen = os.stat(here).st_ino == record.get("inode")
+    except OSError:
+        seen = False
+    return "" if seen else f"{record.get('host')}:{there}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; an empty one if there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def is_foreign(directory: Path, key: str, has_trials: bool) -> bool:

@@ -10,6 +10,8 @@ import re
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -44,7 +46,7 @@ from hpo.storage import history
 from hpo.storage.load_study import load_study
 from hpo.storage.open import open_storage
 from hpo.trackers.mlflow import place
-from hpo.trackers.mlflow.sync import check, make_equal, sync
+from hpo.trackers.mlflow.sync import check, discard, make_equal, sync
 
 # MLflow 3.17's own tables use it; SQLAlchemy 2.1 says so when it first meets them.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
@@ -502,6 +504,66 @@ def test_two_folders_with_one_key_get_runs_of_their_own(on_server):
     assert place.read_place(copy).key != on_server.key
     check_right(on_server, "copied")
     check_right(on_server)
+
+
+def synced_elsewhere(runs):
+    """A sync in a process of its own: MLflow's client remembers where the artifacts of a run are."""
+    command = [sys.executable, "-m", "hpo", "mlflow", "toy", "--sync", "--runs", str(runs)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
+
+
+def test_a_moved_runs_folder_does_not_make_the_old_place_again(in_sqlite, tmp_path):
+    moved = tmp_path / "moved"
+    in_sqlite.runs.rename(moved)
+    assert differences(moved) == []
+    (moved / "toy/report.zh-TW.html").write_text("a new report")
+    assert "now equals study 'toy'" in synced_elsewhere(moved)
+    assert list((moved / layout.MLFLOW_ARTIFACTS).glob("toy/*/artifacts/report.zh-TW.html"))
+    assert json.loads((moved / "toy" / layout.MLFLOW).read_text())["tracking_uri"] == "sqlite:///mlflow.db"
+    assert examine(moved, (), fix=True) == []
+    assert not in_sqlite.runs.exists()
+
+
+@pytest.mark.parametrize("noted", ["as now", "by its whole path, as earlier versions did"])
+def test_a_copied_runs_folder_has_its_own_store(in_sqlite, tmp_path, noted):
+    if noted != "as now":
+        (in_sqlite.runs / "toy" / layout.MLFLOW).write_text(
+            json.dumps({"key": in_sqlite.key, "tracking_uri": in_sqlite.uri, "experiment": "toy"})
+        )
+    copy = tmp_path / "copy"
+    shutil.copytree(in_sqlite.runs, copy)
+    before, artifacts = found_in(in_sqlite), sorted((in_sqlite.runs / layout.MLFLOW_ARTIFACTS).rglob("*"))
+    (copy / "toy/report.zh-TW.html").write_text("another report")
+    assert "now equals study 'toy'" in synced_elsewhere(copy)
+    assert synced_elsewhere(copy) == f"MLflow at sqlite:///{copy}/mlflow.db equals study 'toy'\n"
+    assert discard(copy / "toy", copy, load_study(copy, "toy")[0], ignore) == 4
+    assert {run.stage for run in in_file(copy / layout.MLFLOW_STORE)} == {"deleted"}
+    assert found_in(in_sqlite) == before
+    assert sorted((in_sqlite.runs / layout.MLFLOW_ARTIFACTS).rglob("*")) == artifacts
+    check_right(in_sqlite)
+
+
+def test_the_runs_on_a_server_are_the_originals_and_a_copy_gets_its_own(on_server, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(on_server.runs, copy)
+    spec = load_study(copy, "toy")[0]
+    original = f"{on_server.runs}/toy"
+    with pytest.raises(HpoError, match=f"^they are those of {original}, of which the study's folder is a copy$"):
+        discard(copy / "toy", copy, spec, ignore)
+    assert differences(copy) == [f"its mlflow.json is that of {original}, of which its folder is a copy"]
+    assert synced(copy)[0] == (
+        f"gave the study runs of its own: its mlflow.json was that of {original}, of which its folder is a copy"
+    )
+    assert discard(copy / "toy", copy, spec, ignore) == 4
+    check_right(on_server)
+
+
+def test_a_folder_that_was_moved_keeps_its_runs_on_a_server(on_server, tmp_path):
+    moved = tmp_path / "moved"
+    on_server.runs.rename(moved)
+    assert differences(moved) == []
+    assert not sync(moved, "toy", pytest.fail)
+    assert discard(moved / "toy", moved, load_study(moved, "toy")[0], ignore) == 4
 
 
 # --- whether it is wanted, and who else is at it

@@ -31,7 +31,7 @@ from hpo.storage.trial_attributes import JOB, OUTCOME, params_of
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.client import Metric, MlflowException, Param, RunTag, client_of, ranked, reason, search
 from hpo.trackers.mlflow.place import artifact_folder, is_server
-from hpo.trackers.mlflow.store import make_store
+from hpo.trackers.mlflow.store import bring_artifacts_along, make_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -123,6 +123,8 @@ class Mirror:
         self._noted: Mapping[str, str] = {}
         if (file := sqlite_path(uri)) is not None:
             make_store(file)
+            if file.parent == runs:
+                bring_artifacts_along(file)
             _write_ahead(file)
         self._client = client_of(uri)
         folder = None if is_server(uri) else artifact_folder(uri, runs)

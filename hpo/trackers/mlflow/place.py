@@ -3,6 +3,9 @@
 `runs/<study>/mlflow.json` holds a random key that every run of the study carries as the tag `hpo.key`. It is written
 before anything is made in MLflow. So a run which a kill left half made is found again, and a study that was deleted and
 made anew is another one.
+
+A store in the runs folder is noted by its path in there, so that a runs folder which was moved or copied has its own. A
+store elsewhere is that of the original: a copy gets a key of its own when it is written there.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from hpo import layout
 from hpo.machine.files import write_atomically
 from hpo.machine.sqlite_uri import resolved, sqlite_path, sqlite_uri
 from hpo.spec.models import MlflowSpec, StudySpec
+from hpo.storage.ownership import copied_from, place_of
 from hpo.text import redact
 
 ENVIRONMENT = "MLFLOW_TRACKING_URI"
@@ -80,22 +85,40 @@ def artifact_folder(uri: str, runs: Path) -> Path:
     return (runs if file is None else file.parent) / layout.MLFLOW_ARTIFACTS
 
 
-def read_place(study: Path) -> Place | None:
-    """Read the note in a study's folder; None if the study was never tracked or the note is damaged."""
+def read_place(study: Path, runs: Path | None = None) -> Place | None:
+    """Read the note in a study's folder; None if the study was never tracked or the note is damaged.
+
+    Args:
+        study: The folder.
+        runs: The runs folder; None: the folder around it.
+    """
+    written = _read(study)
     try:
-        written = json.loads((study / layout.MLFLOW).read_text(encoding="utf-8"))
-        return Place(written["key"], written.get("tracking_uri", ""), written.get("experiment", ""))
-    except (OSError, ValueError, KeyError, TypeError):
+        uri = _here(written.get("tracking_uri", ""), runs or study.parent, study.name, written["key"])
+        return Place(written["key"], uri, written.get("experiment", ""))
+    except (KeyError, TypeError):
         return None
 
 
 def keep_place(study: Path, uri: str, experiment: str) -> Place:
     """Note where the study's runs are about to be written, under the key that it has or now gets."""
     known = read_place(study)
-    place = Place(known.key if known else new_key(), redact(uri), experiment)
-    if place != known:
+    own = known is not None and not copied_runs(study, uri)
+    place = Place(known.key if known and own else new_key(), redact(uri), experiment)
+    if place != known or _read(study).get("folder") != os.path.realpath(study):
         write_place(study, place)
     return place
+
+
+def copied_runs(study: Path, uri: str, runs: Path | None = None) -> str:
+    """Return the folder of which a study's folder is a copy, if its key in the store is that of the original there.
+
+    A store in the runs folder was copied with it.
+    """
+    if _is_inside(uri, runs or study.parent):
+        return ""
+    written = _read(study)
+    return copied_from(written, study, lambda there: there.get("key") == written.get("key"), layout.MLFLOW)
 
 
 def studies_with(runs: Path, key: str, name: str) -> list[str]:
@@ -111,7 +134,40 @@ def new_key() -> str:
 
 def write_place(study: Path, place: Place) -> None:
     """Write the note of where a study's runs are."""
-    write_atomically(study / layout.MLFLOW, json.dumps(asdict(place)))
+    uri = place.tracking_uri
+    if _is_inside(uri, study.parent):
+        file = sqlite_path(uri)
+        assert file is not None
+        uri = sqlite_uri(file.relative_to(study.parent))
+    write_atomically(study / layout.MLFLOW, json.dumps(asdict(place) | {"tracking_uri": uri} | place_of(study)))
+
+
+def _read(study: Path) -> dict[str, Any]:
+    try:
+        written = json.loads((study / layout.MLFLOW).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return written if isinstance(written, dict) else {}
+
+
+def _is_inside(uri: str, runs: Path) -> bool:
+    file = sqlite_path(uri)
+    return file is not None and file.is_relative_to(runs)
+
+
+def _here(uri: str, runs: Path, study: str, key: str) -> str:
+    """Return the store that a note names, with its path made absolute."""
+    file = sqlite_path(uri)
+    if file is None:
+        return uri
+    if not file.is_absolute():
+        return resolved(uri, runs)
+    # Earlier versions of hpo noted the default store by its whole path, which a moved or copied folder does not have.
+    own, before = runs / layout.MLFLOW_STORE, file.parent
+    default = file.name == own.name and file != own
+    if default and (not file.exists() or _read(before / study).get("key") == key):
+        return sqlite_uri(own)
+    return uri
 
 
 @contextlib.contextmanager

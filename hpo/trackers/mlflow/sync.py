@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from hpo import layout
 from hpo.errors import HpoError
 from hpo.machine.access import require_write
+from hpo.machine.sqlite_uri import sqlite_path
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.load_study import load_study
 from hpo.text import redact
 from hpo.trackers.mlflow import place, records
+from hpo.trackers.mlflow.store import bring_artifacts_along
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -83,6 +85,8 @@ def _make_equal(
     directory = layout.study_directory(runs, spec.name)
     trials = study.get_trials(deepcopy=False)
     key = _key(runs, spec, trials, uri, experiment, say)
+    if (file := sqlite_path(uri)) is not None and file.parent == runs:
+        bring_artifacts_along(file)
     store = read_store(uri, experiment, key)
     found = compare(directory, spec, trials, store, thorough=True, driven=driven)
     if store.client is not None:
@@ -129,6 +133,8 @@ def check(runs: Path, spec: StudySpec, study: Study, driven: bool) -> list[str]:
         owner = _owner_of_key(runs, spec.name, known.key, store.runs)
         if owner:
             return [f"its mlflow.json is that of study '{owner}', as in a folder that was copied"]
+        if original := place.copied_runs(directory, uri):
+            return [f"its mlflow.json is that of {original}, of which its folder is a copy"]
         return [] if driven else compare(directory, spec, study.get_trials(deepcopy=False), store, False).found()
     except HpoError:
         raise
@@ -138,23 +144,64 @@ def check(runs: Path, spec: StudySpec, study: Study, driven: bool) -> list[str]:
         raise HpoError(f"MLflow at {redact(uri)} cannot be read: {reason(error)}") from error
 
 
-def discard(runs: Path, spec: StudySpec) -> int:
+def discard(directory: Path, runs: Path, spec: StudySpec, note: Callable[[Sequence[str]], None]) -> int:
     """Move the runs of a study to MLflow's trash, where `mlflow gc` ends them; return how many.
+
+    Args:
+        directory: The study's folder, wherever it is now.
+        runs: The runs folder.
+        spec: The study.
+        note: Called with the IDs of these runs before any is moved.
+
+    Raises:
+        HpoError: MLflow cannot be written, or the runs are those of the study of which this one is a copy.
+    """
+    known = place.read_place(directory, runs)
+    if known is None:
+        return 0
+    uri = place.written_uri(spec, runs, known)
+    if original := place.copied_runs(directory, uri, runs):
+        raise HpoError(f"they are those of {original}, of which the study's folder is a copy")
+
+    def delete(client: MlflowClient) -> int:
+        stages = [run.info for run in _runs_of(uri, known.experiment, known.key)]
+        found = [run.run_id for run in stages if run.lifecycle_stage != "deleted"]
+        note(found)
+        for run_id in found:
+            client.delete_run(run_id)
+        return len(found)
+
+    return _changed(uri, delete)
+
+
+def bring_back(directory: Path, runs: Path, spec: StudySpec, run_ids: Sequence[str]) -> int:
+    """Take runs of a study out of MLflow's trash again; return how many. Those that `mlflow gc` has ended are gone.
 
     Raises:
         HpoError: MLflow cannot be written.
     """
-    known = place.read_place(layout.study_directory(runs, spec.name))
-    if known is None:
+    known = place.read_place(directory, runs)
+    if known is None or not run_ids:
         return 0
+    uri = place.written_uri(spec, runs, known)
+
+    def restore(client: MlflowClient) -> int:
+        stages = {run.info.run_id: run.info.lifecycle_stage for run in _runs_of(uri, known.experiment, known.key)}
+        deleted = [run_id for run_id in run_ids if stages.get(run_id) == "deleted"]
+        for run_id in deleted:
+            client.restore_run(run_id)
+        return len(deleted)
+
+    return _changed(uri, restore)
+
+
+def _changed(uri: str, change: Callable[[MlflowClient], int]) -> int:
     from hpo.trackers.mlflow.client import client_of, reason
 
-    uri = place.written_uri(spec, runs, known)
+    if place.is_missing_file(uri):  # a client would make it
+        return 0
     try:
-        found = [run for run in _runs_of(uri, known.experiment, known.key) if run.info.lifecycle_stage != "deleted"]
-        for run in found:
-            client_of(uri).delete_run(run.info.run_id)
-        return len(found)
+        return change(client_of(uri))
     except Exception as error:  # each store raises its own classes
         raise HpoError(f"MLflow at {redact(uri)} cannot be written: {reason(error)}") from error
 
@@ -182,6 +229,9 @@ def _key(
     elif owner := _owner_of_key(runs, spec.name, known.key, _runs_of(uri, experiment, known.key)):
         place.write_place(directory, place.Place(place.new_key(), redact(uri), experiment))
         say(f"gave the study runs of its own: its mlflow.json was that of study '{owner}'")
+    elif original := place.copied_runs(directory, uri):
+        place.keep_place(directory, uri, experiment)
+        say(f"gave the study runs of its own: its mlflow.json was that of {original}, of which its folder is a copy")
     return place.keep_place(directory, uri, experiment).key
 
 
