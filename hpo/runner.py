@@ -30,7 +30,7 @@ from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock
 from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
-from hpo.storage.ownership import give_key, set_foreign_aside, write_key
+from hpo.storage.ownership import key_of, set_foreign_aside, write_key
 from hpo.text import first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.translation.catalogue import chosen, language
@@ -150,7 +150,7 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     engine = make_engine(spec, directory, tracker.message)
     stack.callback(tracker.close)
     study = open_study(spec, storage)
-    write_key(directory, give_key(study))
+    write_key(directory, key_of(study))
     record(spec, directory)
     with language(code):
         dashboard = DashboardTracker(study, spec, directory, tracker.message)

@@ -14,8 +14,9 @@ from hpo.analysis.training.log_files import ReadLog, log_of_run, read_log
 from hpo.analysis.training.training_log import log_of
 from hpo.errors import LogError
 from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
-from hpo.storage import history
+from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
+from hpo.storage.ownership import key_of
 from hpo.text import redact
 from hpo.trackers.mlflow.place import ENVIRONMENT, is_server
 
@@ -76,7 +77,9 @@ def trial_log(runs: Path, name: str, number: int | None) -> Training:
     record = records_of(stored, spec, directory, histories=False)
     chosen = choose(record, number).trial
     folder = layout.trial_directory(directory, chosen.number)
-    trial = replace(chosen, history=tuple(history.read(folder / layout.HISTORY)))
+    trials = stored.get_trials(deepcopy=False)
+    history = Histories(directory, key_of(stored), trials).read(trials[chosen.number])
+    trial = replace(chosen, history=tuple(history))
     state = trial.state.lower()
     which = f"a {state} trial" if number is not None else f"the study's best trial, {trial.number}"
     return Training(ReadLog(log_of(record, trial), which), folder)

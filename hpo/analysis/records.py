@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpo import layout
 from hpo.spec.models import Metric, StudySpec
+from hpo.storage.contradiction import contradiction
+from hpo.storage.histories import Histories
 from hpo.storage.history import Step
-from hpo.storage.history import read as read_history
 from hpo.storage.load_study import load_study
 from hpo.storage.open import storage_url
+from hpo.storage.ownership import key_of
 from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
@@ -29,6 +31,7 @@ from hpo.storage.trial_attributes import (
     values_of,
 )
 from hpo.text import LONGEST_REASON, cut, redact
+from hpo.trial import INVALID
 
 if TYPE_CHECKING:
     import optuna
@@ -78,7 +81,8 @@ class TrialRecord:
 
     Attributes:
         number: Optuna's number of the trial.
-        state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING.
+        state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING. FAIL also if the storage contradicts itself about its
+            result.
         params: Parameters, named as the objective sees them.
         optuna_params: Parameters, named as Optuna does.
         values: Final metrics, of COMPLETE trials only.
@@ -219,28 +223,33 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
         directory: Its folder, in which the histories are.
         histories: Whether to read the histories, which takes most of the time.
     """
-    source = directory if histories else None
-    trials = tuple(_record(trial, spec, source) for trial in study.get_trials(deepcopy=False))
+    stored = study.get_trials(deepcopy=False)
+    source = Histories(directory, key_of(study), stored) if histories else None
+    trials = tuple(_record(trial, spec, source) for trial in stored)
     storage = redact(storage_url(spec, directory.parent))
     warm = study.user_attrs.get(WARM_START) or {}
     return StudyRecord(spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage, warm)
 
 
-def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | None) -> TrialRecord:
+def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histories | None) -> TrialRecord:
     job = trial.user_attrs.get(JOB) or {}
     state = trial.state.name
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
     outcome = outcome_of(trial) if state in FINISHED else {}
+    names = [metric.name for metric in spec.metrics]
+    values = values_of(trial, names)
+    if damage := contradiction(trial, spec.space, names):
+        reason = f"{damage}: a record of the storage is damaged, and this result cannot be believed"
+        state, values, outcome = "FAIL", {}, {**outcome, "cause": INVALID, "reason": reason}
     seconds = outcome.get("seconds")
     if seconds is None and trial.duration is not None:
         seconds = trial.duration.total_seconds()
-    history = read_history(layout.trial_directory(directory, trial.number) / layout.HISTORY) if directory else []
     return TrialRecord(
         number=trial.number,
         state=state,
         params=params_of(trial, spec.space),
         optuna_params=trial.params,
-        values=values_of(trial, [metric.name for metric in spec.metrics]),
+        values=values,
         cause=outcome.get("cause") or "",
         # Earlier versions kept reasons of any length.
         reason=cut(outcome.get("reason") or "", LONGEST_REASON),
@@ -249,7 +258,7 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, directory: Path | 
         source=job.get("source", "other"),
         attempt=job.get("attempt", 1),
         retry_of=job.get("retry_of"),
-        history=tuple(history),
+        history=tuple(histories.read(trial)) if histories else (),
         requeued=requeued(trial.user_attrs) and state == "FAIL",
         gpu_seconds=outcome.get("gpu_seconds") or 0.0,
         distributions=trial.distributions,

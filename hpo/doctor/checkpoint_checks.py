@@ -16,9 +16,8 @@ from hpo.analysis.formatting import count
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.oracle.checkpoint_retention import CheckpointRetention
-from hpo.oracle.recovery import lost_attempts
 from hpo.storage.lost_and_found import free_name
-from hpo.storage.trial_attributes import ORIGIN
+from hpo.storage.trial_attributes import ORIGIN, lost_attempts
 
 
 def broken_checkpoints(context: StudyContext) -> Iterator[Finding]:

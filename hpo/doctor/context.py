@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from optuna.trial import FrozenTrial
 from hpo import layout
 from hpo.doctor.finding import Finding
 from hpo.spec.models import StudySpec
+from hpo.storage.histories import Histories
+from hpo.storage.ownership import key_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class StudyContext:
     storage: BaseStorage
     trials: Sequence[FrozenTrial]
     driver: Mapping[str, Any] | None
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Histories of the trials."""
+        return Histories(self.directory, key_of(self.study), self.trials)
 
     def folder(self, number: int) -> Path:
         """Return the folder of a trial."""

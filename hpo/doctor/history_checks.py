@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,10 @@ from hpo.doctor.finding import Finding, Sure
 from hpo.machine.files import write_atomically
 from hpo.storage import history
 from hpo.storage.history import Step
-from hpo.storage.lost_and_found import keep_damaged
+from hpo.storage.lost_and_found import keep_damaged, set_aside
+from hpo.storage.ownership import key_of
 from hpo.storage.trial_attributes import JOB, OUTCOME, requeued
+from hpo.text import listing
 
 
 def garbled(context: StudyContext) -> Iterator[Finding]:
@@ -43,6 +46,55 @@ def garbled(context: StudyContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def foreign(context: StudyContext) -> Iterator[Finding]:
+    """Find histories that hold rows of other trials: files that were swapped, or that another study has left."""
+    for trial in context.trials:
+        others = context.histories.foreign(trial)
+        if not others or (context.driver is not None and not trial.state.is_finished()):
+            continue
+        path = context.histories.path(trial)
+        key = key_of(context.study)
+        whose = listing(f"trial {one.trial}" if one.study == key else "another study" for one in others)
+        said = f"{path} holds rows of {whose}; they are not shown as those of trial {trial.number}"
+        if context.histories.rows(trial):
+            remedy, fix = (
+                f"keep its own rows, and a copy of the file as {path.name}.damaged",
+                partial(_own, context, trial),
+            )
+        else:
+            below = f"trials/{trial.number}"
+            remedy = f"move the trial's folder to {layout.LOST_AND_FOUND}/{below}"
+            fix = partial(_move, context, path.parent, below)
+        yield Finding("history-foreign", context.name, trial.number, said, "certain", remedy, fix)
+
+
+def differing_values(context: StudyContext) -> Iterator[Finding]:
+    """Find steps of which Optuna and the history say different values. The rows of a history have checksums."""
+    name = context.spec.metrics[0].name
+    for trial in context.trials:
+        if not trial.state.is_finished() or not trial.intermediate_values:
+            continue
+        reported: dict[int, list[float]] = {}
+        for row in context.histories.rows(trial):
+            if name in row.metrics:
+                reported.setdefault(row.step, []).append(row.metrics[name])
+        wrong = [
+            step
+            for step, value in sorted(trial.intermediate_values.items())
+            if step in reported and not any(math.isclose(value, own, rel_tol=1e-12) for own in reported[step])
+        ]
+        if wrong:
+            first = wrong[0]
+            yield Finding(
+                "history-differs", context.name, trial.number,
+                f"trial {trial.number}: {name} at step {first} is {trial.intermediate_values[first]!r} in Optuna and "
+                f"{reported[first][-1]!r} in {context.histories.path(trial)}" + (
+                    f" (and {count(len(wrong) - 1, 'further step')} differ)" if len(wrong) > 1 else ""),
+                "certain", "the history is shown; bring the storage back from a backup, since the pruner takes its "
+                "values from there",
+            )  # fmt: skip
+
+
 def missing_steps(context: StudyContext) -> Iterator[Finding]:
     """Find finished trials whose history lacks steps.
 
@@ -52,12 +104,14 @@ def missing_steps(context: StudyContext) -> Iterator[Finding]:
     for trial in context.trials:
         if not trial.state.is_finished() or JOB not in trial.user_attrs or OUTCOME not in trial.user_attrs:
             continue
-        path = context.folder(trial.number) / layout.HISTORY
+        path = context.histories.path(trial)
         there = path.is_file()
         # An attempt may have been lost between its start and its file's.
         if not there and not trial.intermediate_values and requeued(trial.user_attrs):
             continue
-        missing = history.lacking(history.rows(path), trial.intermediate_values, context.spec.metrics[0].name)
+        missing = history.lacking(
+            context.histories.rows(trial), trial.intermediate_values, context.spec.metrics[0].name
+        )
         if missing or not there:
             yield _restoration(context, trial, path, missing)
 
@@ -65,7 +119,7 @@ def missing_steps(context: StudyContext) -> Iterator[Finding]:
 def _restoration(context: StudyContext, trial: FrozenTrial, path: Path, missing: set[int]) -> Finding:
     what = f"lacks {count(len(missing), 'step')} that Optuna has" if path.is_file() else "is gone"
     name = context.spec.metrics[0].name
-    fix: Callable[[], None] | None = partial(_restore, trial, path, name)
+    fix: Callable[[], None] | None = partial(_restore, context, trial, name)
     sure: Sure = "certain"
     if missing:
         steps = count(len(missing), "step")
@@ -78,12 +132,13 @@ def _restoration(context: StudyContext, trial: FrozenTrial, path: Path, missing:
     return Finding("history-missing", context.name, trial.number, f"{path} {what}", sure, remedy, fix)
 
 
-def _restore(trial: FrozenTrial, path: Path, name: str) -> None:
+def _restore(context: StudyContext, trial: FrozenTrial, name: str) -> None:
     """Write the steps that Optuna has; the values of whole rows that are there stay."""
-    steps = history.merge([*_from_optuna(trial, name), *history.rows(path)])
+    path = context.histories.path(trial)
+    steps = history.merge([*_from_optuna(trial, name), *context.histories.rows(trial)])
     if path.is_file():
         keep_damaged(path)
-    history.write(path, steps)
+    history.write(path, steps, context.histories.owner(trial))
 
 
 def _from_optuna(trial: FrozenTrial, name: str) -> Iterator[Step]:
@@ -95,6 +150,16 @@ def _from_optuna(trial: FrozenTrial, name: str) -> Iterator[Step]:
         yield Step(number, time, job["attempt"], {name: value})
 
 
+def _own(context: StudyContext, trial: FrozenTrial) -> None:
+    path, steps = context.histories.path(trial), context.histories.rows(trial)
+    keep_damaged(path)
+    history.write(path, steps, context.histories.owner(trial))
+
+
+def _move(context: StudyContext, folder: Path, below: str) -> None:
+    set_aside(context.directory, folder, below)
+
+
 def _keep_rows(path: Path) -> None:
     """Leave every whole row, of a step reported in pieces all."""
     rows = [line for line in path.read_bytes().splitlines() if _is_row(line)]
@@ -103,12 +168,12 @@ def _keep_rows(path: Path) -> None:
 
 
 def _is_row(line: bytes) -> bool:
-    """Return True for a line that `history.rows` takes."""
-    return history.row_of(line.decode(errors="replace")) is not None
+    """Return True for a line that `history` takes."""
+    return history.line_of(line.decode(errors="replace")) is not None
 
 
 def _lines(bad: Sequence[int]) -> str:
     return f"line {bad[0]} is" if len(bad) == 1 else f"lines {numbers(bad)} are"
 
 
-CHECKS: tuple[Check, ...] = (garbled, missing_steps)
+CHECKS: tuple[Check, ...] = (garbled, foreign, missing_steps, differing_values)

@@ -14,6 +14,7 @@ from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.oracle.queue import Queue
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, requeue
+from hpo.storage.contradiction import contradiction
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, requeued
 from hpo.trial import EXTERNAL_CAUSES, INTERRUPTED, Outcome
 from hpo.warm_start.trust import WarmStart
@@ -68,6 +69,19 @@ def waits_twice(context: StudyContext) -> Iterator[Finding]:
                     "certain", f"withdraw trial {trial.number}: it is noted as an attempt that does not count",
                     partial(_withdraw, context, trial, staying.number),
                 )  # fmt: skip
+
+
+def contradictions(context: StudyContext) -> Iterator[Finding]:
+    """Find COMPLETE trials about which the storage contradicts itself."""
+    names = [metric.name for metric in context.spec.metrics]
+    for trial in context.trials:
+        if said := contradiction(trial, context.spec.space, names):
+            yield Finding(
+                "trial-contradicts", context.name, trial.number,
+                f"trial {trial.number}: {said}: a record of the storage was damaged", "certain",
+                "bring the storage back from a backup; until then the trial is taken as failed, in reports and for "
+                f"`hpo best {context.name}`",
+            )  # fmt: skip
 
 
 def odd_times(context: StudyContext) -> Iterator[Finding]:
@@ -140,4 +154,4 @@ def _withdraw(context: StudyContext, trial: FrozenTrial, staying: int) -> None:
     finish_trial(context.study, optuna.Trial(context.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
 
 
-CHECKS: tuple[Check, ...] = (left_running, not_tried_again, waits_twice, odd_times)
+CHECKS: tuple[Check, ...] = (left_running, not_tried_again, waits_twice, contradictions, odd_times)

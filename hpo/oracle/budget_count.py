@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.oracle.run_control import RunControl
 from hpo.storage.budget import Span, exhausted, span_of
+from hpo.storage.contradiction import contradiction
 from hpo.storage.trial_attributes import outcome_of, requeued
 from hpo.trackers.base import Progress
 from hpo.trial import KILLED, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome
@@ -33,6 +34,7 @@ class BudgetCount:
         self._control = control
         self._clock = clock
         self._metric = control.spec.metrics[0]
+        self._names = [metric.name for metric in control.spec.metrics]
         self._progress = Progress(None, 0, 0, 0, 0, 0, None, None)
         self._killed = 0
         self._any_healthy = self._any_faulty = False
@@ -92,7 +94,9 @@ class BudgetCount:
         if requeued(trial.user_attrs):
             self._count_requeued()
         elif trial.state.is_finished():
-            value = trial.values[0] if trial.state == TrialState.COMPLETE else None
+            spec = self._control.spec
+            believed = trial.state == TrialState.COMPLETE and not contradiction(trial, spec.space, self._names)
+            value = trial.values[0] if believed else None
             self._count(trial.number, trial.state.name, outcome_of(trial).get("cause", ""), value)
 
     def _count_requeued(self) -> None:

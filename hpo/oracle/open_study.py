@@ -11,6 +11,7 @@ from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec import identity
 from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
+from hpo.storage.ownership import give_key
 
 
 def open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna.Study:
@@ -28,6 +29,7 @@ def open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna.
     )
     trials = study.get_trials(deepcopy=False)
     _check_identity(spec, study, bool(trials))
+    give_key(study)
     study.sampler = make_sampler(spec, len(trials))
     study.pruner = make_pruner(spec)
     return study

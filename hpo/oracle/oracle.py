@@ -11,6 +11,7 @@ an outcome is noted before the trial is told, so that `hpo.oracle.recovery` can 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,7 +25,7 @@ from hpo import layout
 from hpo.oracle.budget_count import BudgetCount
 from hpo.oracle.checkpoint_retention import CheckpointRetention, inherit
 from hpo.oracle.queue import Queue
-from hpo.oracle.recovery import count_attempt, finish_trial, lost_attempts, outcome_note, recover, seed_of
+from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, seed_of
 from hpo.oracle.run_control import RunControl
 from hpo.oracle.running_trial import RunningTrial, monitor_of
 from hpo.red_flags.monitor import Raised
@@ -32,8 +33,20 @@ from hpo.search.pruning import pruning_for
 from hpo.spec.models import StudySpec
 from hpo.storage import history
 from hpo.storage.faults import concerns_trial_alone
-from hpo.storage.history import Step
-from hpo.storage.trial_attributes import ENDED_OUTSIDE, ENQUEUE, FALLBACK, FLAGS, JOB, ORIGIN, SAMPLER
+from hpo.storage.histories import Histories
+from hpo.storage.history import Owner, Step
+from hpo.storage.lost_and_found import set_aside
+from hpo.storage.ownership import key_of
+from hpo.storage.trial_attributes import (
+    ENDED_OUTSIDE,
+    ENQUEUE,
+    FALLBACK,
+    FLAGS,
+    JOB,
+    ORIGIN,
+    SAMPLER,
+    lost_attempts,
+)
 from hpo.text import one_line
 from hpo.trackers.base import Tracker
 from hpo.trial import (
@@ -79,7 +92,7 @@ class Oracle:
         directory: Path,
         tracker: Tracker | None = None,
         clock: Callable[[], float] = time.time,
-        open_history: Callable[[Path], history.Writer] = history.HistoryWriter,
+        open_history: Callable[[Path, Owner], history.Writer] = history.HistoryWriter,
         warm: WarmStart | None = None,
     ) -> None:
         self._study = study
@@ -87,6 +100,7 @@ class Oracle:
         self._tracker = tracker or Tracker()
         self._clock = clock
         self._open_history = open_history
+        self._key = key_of(study)
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
         self._warned: set[str] = set()  # the red flags that this run has warned of
@@ -222,15 +236,12 @@ class Oracle:
         params = self.spec.space.suggest(trial)
         job = self._job(trial.number, params, origin)
         started = self._clock()
-        earlier, lost = self._take_over(origin, job.directory)
+        # Before its folder is made, which is its own from here on.
         trial.set_user_attr(JOB, _job_note(job, origin, started))
-        running = RunningTrial(
-            trial,
-            job,
-            origin,
-            self._open_history(job.directory / layout.HISTORY),
-            monitor_of(self.spec, job, started, earlier, lost),
-        )
+        self._clear(job)
+        earlier, lost = self._take_over(origin, job.directory)
+        writer = self._open_history(job.directory / layout.HISTORY, Owner(self._key, job.number, started))
+        running = RunningTrial(trial, job, origin, writer, monitor_of(self.spec, job, started, earlier, lost))
         self._running[job.number] = running
         for step in history.merge(earlier):
             self._observe(running, step.step, step.metrics)
@@ -251,6 +262,18 @@ class Oracle:
             origin["attempt"],
         )
 
+    def _clear(self, job: Job) -> None:
+        """Set aside what lies in the folder of a trial that starts: another trial has left it.
+
+        So it is after an older copy of the storage was restored.
+        """
+        if not os.path.lexists(job.directory):
+            return
+        where = set_aside(self._directory, job.directory, f"trials/{job.number}")
+        self._tracker.message(
+            f"{job.directory} was there before trial {job.number} had started, left by another trial; it is {where} now"
+        )
+
     def _take_over(self, origin: Mapping[str, Any], directory: Path) -> tuple[list[Step], Mapping[str, Any]]:
         """Take over the checkpoint, files and history of a lost attempt, if it has saved a checkpoint.
 
@@ -259,9 +282,15 @@ class Oracle:
         if origin.get("retry_of") is None:
             return [], {}
         trials = self._study.get_trials(deepcopy=False)
-        attempts = lost_attempts(origin, trials)
+        histories = Histories(self._directory, self._key, trials)
+        attempts = [trials[number] for number in lost_attempts(origin, trials)]
+        own = [one for one in attempts if not histories.foreign(one)]
+        for one in (one for one in attempts if one not in own):
+            self._tracker.message(
+                f"{histories.path(one).parent} holds files of another trial; trial {one.number} is not resumed from it"
+            )
         try:
-            inherit((layout.trial_directory(self._directory, number) for number in attempts), directory)
+            inherit((histories.path(one).parent for one in own), directory)
         except OSError as error:
             if not concerns_trial_alone(error, layout.trials_directory(self._directory)):
                 raise

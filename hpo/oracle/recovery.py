@@ -5,7 +5,7 @@ Only the holder of the driver's lock may do this, since the trials of a living d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo import layout
 from hpo.oracle.queue import Queue
 from hpo.spec.models import StudySpec
-from hpo.storage import history
+from hpo.storage.histories import Histories
+from hpo.storage.history import Step
+from hpo.storage.ownership import key_of
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME
 from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, RED_FLAG, Outcome
 
@@ -42,6 +43,7 @@ def recover(
         say: gets sentences for the user.
     """
     trials = study.get_trials(deepcopy=False)
+    histories = Histories(directory, key_of(study), trials)
     tried_again = {trial.user_attrs.get(ORIGIN, {}).get("retry_of") for trial in trials}
     for frozen in trials:
         if frozen.state != TrialState.RUNNING:
@@ -51,7 +53,7 @@ def recover(
             if frozen.number not in tried_again:
                 requeue(spec, queue, frozen)
                 say(f"trial {frozen.number} was running when its driver died; it goes back in the queue")
-            note = _lost_note(spec, directory, frozen, clock())
+            note = _lost_note(spec, histories.read(frozen), frozen, clock())
         finish_trial(study, optuna.Trial(study, frozen._trial_id), note, [metric.name for metric in spec.metrics])
 
 
@@ -110,14 +112,6 @@ def outcome_note(outcome: Outcome, finished: float, requeued: bool, gpu: float) 
     }
 
 
-def lost_attempts(origin: Mapping[str, Any], trials: list[FrozenTrial]) -> Iterator[int]:
-    """Yield the numbers of the earlier attempts at a trial, the latest first."""
-    number = origin.get("retry_of")
-    while number is not None:
-        yield number
-        number = trials[number].user_attrs.get(ORIGIN, {}).get("retry_of")
-
-
 def count_attempt(origin: Mapping[str, Any], cause: str) -> dict[str, int]:
     """Return the number of retries of a configuration by cause, one more for `cause` than its `origin` says."""
     retries: dict[str, int] = dict(origin.get("spent", {}))
@@ -133,10 +127,9 @@ def seed_of(study_seed: int, number: int) -> int:
     return int(np.random.SeedSequence([study_seed, number]).generate_state(1)[0] >> 1)
 
 
-def _lost_note(spec: StudySpec, directory: Path, frozen: FrozenTrial, now: float) -> dict[str, Any]:
+def _lost_note(spec: StudySpec, steps: Sequence[Step], frozen: FrozenTrial, now: float) -> dict[str, Any]:
     """Return the note of a trial whose driver died."""
     started = frozen.user_attrs.get(JOB, {}).get("started", now)
-    steps = history.read(layout.trial_directory(directory, frozen.number) / layout.HISTORY)
     # It ended with its last report: the time until this restart was not spent on it.
     finished = max([started, *(step.time for step in steps)])
     reason = "its driver died"

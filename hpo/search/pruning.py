@@ -13,9 +13,10 @@ from typing import Protocol
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from hpo import layout
 from hpo.spec.models import StudySpec
 from hpo.storage import history, trial_attributes
+from hpo.storage.histories import Histories
+from hpo.storage.ownership import key_of
 from hpo.trial import Outcome
 
 
@@ -63,10 +64,12 @@ class _Mirrored:
         self._metric = spec.metrics[0]
         self._study = optuna.create_study(direction=self._metric.direction, pruner=study.pruner)
         self._mirrors: dict[int, optuna.Trial] = {}
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-            if not trial_attributes.requeued(trial.user_attrs):
-                steps = history.read(layout.trial_directory(directory, trial.number) / layout.HISTORY)
-                self._add(trial, steps)
+        trials = study.get_trials(deepcopy=False)
+        histories = Histories(directory, key_of(study), trials)
+        for trial in trials:
+            ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            if ended and not trial_attributes.requeued(trial.user_attrs):
+                self._add(trial, histories.read(trial))
 
     def _add(self, trial: optuna.trial.FrozenTrial, steps: list[history.Step]) -> None:
         name = self._metric.name

@@ -1,8 +1,13 @@
 """History of a trial, `trials/N/history.jsonl`: every metric of every step.
 
-A row is `{"step": 3, "time": 1763733600.0, "attempt": 1, "metrics": {"val_loss": 0.25}}`, with the time in seconds
-since the epoch. JSON has no NaN: values that are not finite are the strings "nan", "inf" and "-inf". Optuna keeps one
-float a step, and none with several objectives, so this file is the truth.
+A row is `{"step": 3, "time": 1763733600.0, "attempt": 1, "metrics": {"val_loss": 0.25}, "crc": "1c291ca3"}`, with the
+time in seconds since the epoch, and the CRC-32 of the row before it. JSON has no NaN: values that are not finite are
+the strings "nan", "inf" and "-inf". Optuna keeps one float a step, and none with several objectives, so this file is
+the truth.
+
+A line `{"study": "<key>", "trial": 7, "started": 1763733600.0, "crc": "..."}` says to which trial the rows below it
+belong: a file may have been swapped, or be left from another study. A trial that went on from a lost attempt has the
+rows of that too. Earlier versions of hpo wrote neither such lines nor a CRC.
 """
 
 from __future__ import annotations
@@ -11,12 +16,15 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 from hpo.machine.files import write_atomically
+
+_CRC = ',"crc":"'
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,20 @@ class Step:
     time: float
     attempt: int
     metrics: Mapping[str, float]
+
+
+class Owner(NamedTuple):
+    """Trial to which rows belong.
+
+    Attributes:
+        study: the study's key (`hpo.storage.ownership`).
+        trial: its number.
+        started: its start, in seconds since the epoch, as the storage has it.
+    """
+
+    study: str
+    trial: int
+    started: float
 
 
 class Writer(Protocol):
@@ -44,16 +66,20 @@ class HistoryWriter:
 
     A file that the objective has removed, with its trial's folder perhaps, is written again with all its rows. Rows
     that cannot be written are kept for the next try.
+
+    Args:
+        path: the file.
+        owner: the trial; None leaves out the line that names it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, owner: Owner | None = None) -> None:
         self._path = path
         self._unwritten = ""
         self._file = self._opened()
         self._file.seek(0)
         content = self._file.read()
-        if content and not content.endswith("\n"):
-            self._file.write("\n")
+        end = "\n" if content and not content.endswith("\n") else ""
+        self._write(end + _owner_line(owner))
 
     def append(self, step: Step) -> None:
         """Write a step."""
@@ -92,22 +118,31 @@ class HistoryWriter:
             return False
 
 
-def write(path: Path, steps: Iterable[Step]) -> None:
+def write(path: Path, steps: Iterable[Step], owner: Owner | None = None) -> None:
     """Write a whole history, in place of the file that is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(map(_row, steps)))
+    write_atomically(path, _owner_line(owner) + "".join(map(_row, steps)))
+
+
+def _owner_line(owner: Owner | None) -> str:
+    return "" if owner is None else _line(owner._asdict())
 
 
 def _row(step: Step) -> str:
     metrics = {name: value if math.isfinite(value) else str(value) for name, value in step.metrics.items()}
-    row = {"step": step.step, "time": round(step.time, 3), "attempt": step.attempt, "metrics": metrics}
-    return json.dumps(row, separators=(",", ":")) + "\n"
+    return _line({"step": step.step, "time": round(step.time, 3), "attempt": step.attempt, "metrics": metrics})
+
+
+def _line(content: Mapping[str, Any]) -> str:
+    """Return a line of the file, with its CRC at the end."""
+    text = json.dumps(content, separators=(",", ":"))[:-1]
+    return f'{text}{_CRC}{zlib.crc32(text.encode()):08x}"}}\n'
 
 
 def read(path: Path) -> list[Step]:
     """Return the steps of a history file in ascending order, the rows of each put together (see `merge`).
 
-    Torn lines are left out. Without a file there are no steps.
+    Damaged lines are left out. Without a file there are no steps.
     """
     return merge(rows(path))
 
@@ -130,21 +165,57 @@ def merge(pieces: Iterable[Step]) -> list[Step]:
     return [steps[number] for number in sorted(steps)]
 
 
-def rows(path: Path) -> list[Step]:
-    """Return the rows of a history file as they were written, without torn lines."""
+def rows(path: Path, mine: Callable[[Owner], bool] = lambda owner: True) -> list[Step]:
+    """Return the rows of a history file as they were written, without damaged lines.
+
+    Args:
+        path: the file.
+        mine: says of which trials rows are returned. Rows without an owner, as earlier versions of hpo wrote them,
+            always are.
+    """
+    return [step for step, owner in _owned(path) if owner is None or mine(owner)]
+
+
+def owners_in(path: Path) -> set[Owner]:
+    """Return the trials that a history file names."""
     if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return set()
+    return {line for line in _lines(path) if isinstance(line, Owner)}
+
+
+def line_of(line: str) -> Step | Owner | None:
+    """Return what a line of a history file holds; None if it is damaged."""
+    return next(_parsed([line]), None)
+
+
+def _owned(path: Path) -> Iterator[tuple[Step, Owner | None]]:
+    owner: Owner | None = None
+    for line in _lines(path):
+        if isinstance(line, Owner):
+            owner = line
+        else:
+            yield line, owner
+
+
+def _lines(path: Path) -> Iterator[Step | Owner]:
+    if not path.is_file():
+        return iter(())
+    return _parsed(path.read_text(encoding="utf-8", errors="replace").splitlines())
+
+
+def _parsed(lines: list[str]) -> Iterator[Step | Owner]:
+    sound = [line for line in lines if _is_sound(line)]
     try:
-        found = json.loads(f"[{','.join(lines)}]")  # several times as fast as line by line
+        found = json.loads(f"[{','.join(sound)}]")  # several times as fast as line by line
     except ValueError:
-        found = list(_intact(lines))
-    return [step for step in map(_step, found) if step is not None]
+        found = list(_intact(sound))
+    return filter(None, map(_content, found))
 
 
-def row_of(line: str) -> Step | None:
-    """Return the row that a line of a history file holds; None if it holds none, as a torn line."""
-    return next(filter(None, map(_step, _intact([line]))), None)
+def _is_sound(line: str) -> bool:
+    """Return False if a line does not have the CRC that it says."""
+    text, found, crc = line.rpartition(_CRC)
+    return not found or f'{zlib.crc32(text.encode()):08x}"}}' == crc.rstrip()
 
 
 def lacking(steps: Iterable[Step], numbers: Iterable[int], name: str) -> set[int]:
@@ -152,9 +223,11 @@ def lacking(steps: Iterable[Step], numbers: Iterable[int], name: str) -> set[int
     return set(numbers) - {step.step for step in steps if name in step.metrics}
 
 
-def _step(row: Any) -> Step | None:
-    """Return a row of a file as a Step; None if it is none."""
+def _content(row: Any) -> Step | Owner | None:
+    """Return what the JSON of a line says; None if it is nothing of a history."""
     try:
+        if "study" in row:
+            return Owner(str(row["study"]), int(row["trial"]), float(row["started"]))
         number, time, attempt = row["step"], row["time"], row["attempt"]
         metrics = {name: float(value) for name, value in row["metrics"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):

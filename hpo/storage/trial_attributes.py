@@ -6,7 +6,7 @@ written when it is created. All are plain JSON, so that they can be read without
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpo.trial import KILLED
@@ -79,3 +79,13 @@ def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
 def requeued(attributes: Mapping[str, Any]) -> bool:
     """Return True if an attempt was lost or interrupted and tried again, so that it does not count."""
     return bool(attributes.get(OUTCOME, {}).get("requeued"))
+
+
+def lost_attempts(origin: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> Iterator[int]:
+    """Yield the numbers of the earlier attempts at a trial, the latest first."""
+    number = origin.get("retry_of")
+    # An attempt is always earlier than the one that tries it again; in a damaged storage it may not be.
+    last = len(trials)
+    while isinstance(number, int) and 0 <= number < last:
+        yield number
+        last, number = number, trials[number].user_attrs.get(ORIGIN, {}).get("retry_of")

@@ -15,6 +15,7 @@ from hpo.space.search_space import SearchSpace
 from hpo.spec.identity import from_json
 from hpo.spec.models import Metric, StudySpec
 from hpo.storage import trial_attributes
+from hpo.storage.contradiction import contradiction
 from hpo.storage.load_study import load_study
 from hpo.storage.open import close_storage, open_storage, storage_file
 from hpo.text import listing, nearest
@@ -175,16 +176,21 @@ def _by_name(name: str, storage: optuna.storages.BaseStorage, runs: Path) -> lis
 def source_of(spec: StudySpec, study: optuna.Study) -> Source:
     """Return a study as a Source."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return Source(spec.name, spec.space, spec.metrics, _tried(trials, spec.space))
+    return Source(spec.name, spec.space, spec.metrics, _tried(trials, spec.space, spec.metrics))
 
 
 def _source(frozen: Any, known: tuple[str, tuple[Metric, ...], SearchSpace], storage: Any) -> Source:
     trials = storage.get_all_trials(frozen._study_id, deepcopy=False, states=(TrialState.COMPLETE,))
-    return Source(frozen.study_name, known[2], known[1], _tried(trials, known[2]))
+    return Source(frozen.study_name, known[2], known[1], _tried(trials, known[2], known[1]))
 
 
-def _tried(trials: Iterable[optuna.trial.FrozenTrial], space: SearchSpace) -> list[Any]:
-    return [(trial.number, trial_attributes.params_of(trial, space), tuple(trial.values)) for trial in trials]
+def _tried(trials: Iterable[optuna.trial.FrozenTrial], space: SearchSpace, metrics: Iterable[Metric]) -> list[Any]:
+    names = [metric.name for metric in metrics]
+    return [
+        (trial.number, trial_attributes.params_of(trial, space), tuple(trial.values))
+        for trial in trials
+        if not contradiction(trial, space, names)
+    ]
 
 
 def _studies(storage: optuna.storages.BaseStorage) -> dict[str, Any]:

@@ -10,12 +10,14 @@ import socket
 import subprocess
 import time
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from hpo import layout
 from hpo.doctor.examine import examine
 from hpo.runner import run
+from hpo.storage import history
 from hpo.storage.driver_lock import driver_lock
 from hpo.worker import start
 
@@ -250,8 +252,7 @@ def test_the_clock_of_a_driver_elsewhere_is_compared_with_its_files(planted):
     path = planted.history(number)
     with driver_lock(planted.directory):
         assert examine(planted.runs, (), fix=True) == []
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        path.write_text("".join(json.dumps(row | {"time": row["time"] + 60}) + "\n" for row in rows))
+        history.write(path, [replace(row, time=row.time + 60) for row in history.rows(path)])
         (one,) = examine(planted.runs, (), fix=True)
     assert (one.finding.check, one.finding.sure, one.result) == ("clocks-apart", "likely", "left")
     assert "ahead of that of the file server" in one.finding.said

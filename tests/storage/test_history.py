@@ -2,13 +2,14 @@
 
 import math
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.storage.history import HistoryWriter, Step, lacking, merge, read, row_of, rows
+from hpo.storage.history import HistoryWriter, Step, lacking, line_of, merge, read, rows
 
 
 def write(path, *steps):
@@ -21,7 +22,8 @@ def write(path, *steps):
 def test_non_finite_values_are_kept_as_json(tmp_path):
     path = tmp_path / "history.jsonl"
     write(path, Step(0, 1.5, 1, {"a": math.nan, "b": math.inf, "c": -math.inf, "d": 0.1}))
-    assert path.read_text() == '{"step":0,"time":1.5,"attempt":1,"metrics":{"a":"nan","b":"inf","c":"-inf","d":0.1}}\n'
+    row = '{"step":0,"time":1.5,"attempt":1,"metrics":{"a":"nan","b":"inf","c":"-inf","d":0.1}'
+    assert path.read_text() == f'{row},"crc":"{zlib.crc32(row.encode()):08x}"}}\n'
     (step,) = read(path)
     assert math.isnan(step.metrics["a"])
     assert (step.metrics["b"], step.metrics["c"], step.metrics["d"]) == (math.inf, -math.inf, 0.1)
@@ -78,8 +80,8 @@ def test_lines_that_are_no_rows_are_left_out(tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_text("\n".join([*bad, good]) + "\n")
     assert read(path) == [Step(1, 1.0, 1, {"a": 1.0})]
-    assert [row_of(line) for line in bad] == [None] * len(bad)
-    assert row_of(good) == Step(1, 1.0, 1, {"a": 1.0})
+    assert [line_of(line) for line in bad] == [None] * len(bad)
+    assert line_of(good) == Step(1, 1.0, 1, {"a": 1.0})
 
 
 def test_no_file_no_steps(tmp_path):

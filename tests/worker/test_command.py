@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -205,12 +204,11 @@ def test_ranks_and_threads_report_at_once(trained, runs):
         """
     )
     assert (trial.state.name, trial.value) == ("COMPLETE", 1 / 25)
-    lines = (layout.trial_directory(runs / "toy", 0) / layout.HISTORY).read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    names = {name for row in rows for name in row["metrics"] if name != "val_loss"}
+    rows = history.rows(layout.trial_directory(runs / "toy", 0) / layout.HISTORY)
+    names = {name for row in rows for name in row.metrics if name != "val_loss"}
     assert len(names) == 6
     for name in names:
-        assert [row["step"] for row in rows if name in row["metrics"]] == list(range(1, 26))
+        assert [row.step for row in rows if name in row.metrics] == list(range(1, 26))
 
 
 def test_a_peer_that_reads_no_answers_holds_up_nobody(trained):

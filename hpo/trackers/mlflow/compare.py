@@ -23,6 +23,8 @@ from sqlalchemy.pool import NullPool
 from hpo import layout
 from hpo.errors import HpoError
 from hpo.storage import history
+from hpo.storage.histories import Histories
+from hpo.storage.ownership import read_key
 from hpo.storage.trial_attributes import JOB, params_of
 from hpo.trackers.mlflow import place, records
 from hpo.trackers.mlflow.client import client_of, files_of, ranked, reason, search
@@ -217,6 +219,7 @@ class _Comparison:
         self._directory = directory
         self._spec = spec
         self._trials = {trial.number: trial for trial in trials}
+        self._histories = Histories(directory, read_key(directory), trials)
         self._store = store
         self._thorough = thorough
         self._found = Differences()
@@ -301,7 +304,7 @@ class _Comparison:
                 yield trial, run, gaps
 
     def _missing_points(self, trial: FrozenTrial, run: Run) -> frozenset[tuple[str, int]] | None:
-        truth = _points_of(trial, self._spec, layout.trial_directory(self._directory, trial.number))
+        truth = _points_of(trial, self._spec, self._histories.rows(trial))
         if truth is None:
             return frozenset()
         points, replaced = truth
@@ -387,7 +390,7 @@ class _Comparison:
         for trial, run in kept:
             folder = layout.trial_directory(self._directory, trial.number)
             # A damaged history must not take the place of the one that MLflow has.
-            if not _lacks_steps(trial, self._spec, history.rows(folder / layout.HISTORY)):
+            if not _lacks_steps(trial, self._spec, self._histories.rows(trial)):
                 yield run, records.artifacts(folder, records.ARTIFACTS)
         for run in filter(_is_active, self._parents):
             yield run, records.artifacts(self._directory, records.STUDY_ARTIFACTS)
@@ -424,13 +427,14 @@ def _differ(tags: Mapping[str, str], run: Run) -> bool:
 # --- points
 
 
-def _points_of(trial: FrozenTrial, spec: StudySpec, folder: Path) -> tuple[frozenset[_Value], frozenset[_Value]] | None:
+def _points_of(
+    trial: FrozenTrial, spec: StudySpec, rows: Sequence[history.Step]
+) -> tuple[frozenset[_Value], frozenset[_Value]] | None:
     """Return what the run of a finished trial must have, and what it may have besides.
 
     The latter are values that later rows of the same step replaced. None if the history lacks steps that Optuna has:
     then it is damaged, and proves nothing.
     """
-    rows = history.rows(folder / layout.HISTORY)
     if _lacks_steps(trial, spec, rows):
         return None
     reported = {records.name_of(name) for row in rows for name in row.metrics}

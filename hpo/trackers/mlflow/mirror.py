@@ -25,6 +25,8 @@ from sqlalchemy.engine import Engine
 from hpo import layout
 from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage import history
+from hpo.storage.histories import Histories
+from hpo.storage.ownership import read_key
 from hpo.storage.trial_attributes import JOB, OUTCOME, params_of
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.client import Metric, MlflowException, Param, RunTag, client_of, ranked, reason, search
@@ -114,6 +116,7 @@ class Mirror:
         self._between = between
         self._gaps = gaps
         self._failures: dict[int, int] = {}
+        self._histories = Histories(self._directory, "", ())
         self._said: set[str] = set()
         self.artifacts_refused = ""
         self._bests = 0
@@ -148,6 +151,7 @@ class Mirror:
             self._find_runs()
             self._stale = False
         left = []
+        self._histories = Histories(self._directory, read_key(self._directory), trials)
         for trial in trials:
             child = self._children.get(trial.number)
             if (child and child.ended) or not (trial.state.is_finished() or JOB in trial.user_attrs):
@@ -266,11 +270,11 @@ class Mirror:
         if child is None:
             child = self._children[trial.number] = self._create(trial, tags)
         folder = layout.trial_directory(self._directory, trial.number)
-        path = folder / layout.HISTORY
+        path = self._histories.path(trial)
         size = path.stat().st_size if path.exists() else 0
         if size == child.size and not over:
             return
-        rows = history.rows(path)
+        rows = self._histories.rows(trial)
         reported = {records.name_of(name) for row in rows for name in row.metrics}
         points = records.points_of(rows if over else _settled(rows, trial))
         if over:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.spec.wording import algorithm_text, budget_text
 from hpo.storage.budget import exhausted, span_of
+from hpo.storage.contradiction import contradiction
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import (
     FLAGS,
@@ -280,8 +281,9 @@ def best_points(spec: StudySpec, trials: Iterable[FrozenTrial]) -> list[Point]:
     """Return `best/<metric>` by the number of finished trials, from the first that completed."""
     points = []
     best: dict[str, float] = {}
+    names = [metric.name for metric in spec.metrics]
     for count, trial in enumerate(counted(trials), start=1):
-        if trial.state.name == "COMPLETE":
+        if trial.state.name == "COMPLETE" and not contradiction(trial, spec.space, names):
             for metric, value in zip(spec.metrics, trial.values, strict=False):
                 better = max if metric.direction == "maximize" else min
                 best[metric.name] = better(value, best.get(metric.name, value))
@@ -299,7 +301,8 @@ def note(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
     total = f"{len(ended)} of {planned}" if planned is not None else f"{len(ended)}"
     total += " trial" if (len(ended) if planned is None else planned) == 1 else " trials"
     lines = [f"{total} finished" + "".join(f", {count} {word}" for count, word in counts if count) + "."]
-    complete = [trial for trial in ended if trial.state.name == "COMPLETE"]
+    names = [metric.name for metric in spec.metrics]
+    complete = [t for t in ended if t.state.name == "COMPLETE" and not contradiction(t, spec.space, names)]
     if complete:
         metric = spec.metrics[0]
         best = (max if metric.direction == "maximize" else min)(complete, key=lambda trial: trial.values[0])
