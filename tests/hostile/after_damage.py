@@ -24,7 +24,9 @@ _RAW = re.compile(r"\bcheck \w+ failed: |\b(KeyError|TypeError|AttributeError|In
 
 
 def faults(done: Round, before: Books) -> list[str]:
-    return [*in_commands(done), *in_values(done, before), *in_books(done, before)]
+    found = [*in_commands(done), *in_values(done, before)]
+    hung = any(one.code is None for one in done.said)  # and the commands after it were not given
+    return found if hung else [*found, *in_books(done, before)]
 
 
 def exact(done: Round, before: Books) -> bool:
@@ -33,21 +35,32 @@ def exact(done: Round, before: Books) -> bool:
 
 
 def in_commands(done: Round) -> Iterator[str]:
+    tracebacks: dict[str, list[str]] = {}
     for one in done.said:
         if one.code is None:
-            yield f"hang: `{one.line}` did not end\n{one.err[-3000:]}"
+            yield f"hang: `{one.line}` did not end\n{_innermost(one.err)}"
         elif _TRACEBACK.search(one.out + one.err):
-            yield f"traceback: `{one.line}` (exit code {one.code})\n{(one.out + one.err)[-3000:]}"
+            tracebacks.setdefault(_innermost(one.out + one.err), []).append(f"`{one.line}`")
         elif one.code not in _CODES:
             yield f"exit code: `{one.line}` ended with {one.code}: {one.err[-500:]}"
         elif (raw := _RAW.search(one.out + one.err)) and "records" not in one.command:
             text = one.out + one.err
             yield f"raw error: `{one.line}` said ...{text[max(0, raw.start() - 200) : raw.end() + 300]}"
+    yield from (f"traceback: {', '.join(lines)}\n{stack}" for stack, lines in tracebacks.items())
     for log in done.runs.glob(f"*/{layout.DRIVER_LOG}"):
         if log.is_file() and _TRACEBACK.search(log.read_text(errors="replace")):
             yield f"traceback: in {log.name}"
     if done.left:
         yield f"processes: {done.left} are left running"
+
+
+def _innermost(stack: str) -> str:
+    """hpo's last frames of a traceback or of the stacks of a hang, and the error."""
+    frames = re.findall(r'File "[^"]*/(hpo/[^"]+)", line (\d+),? in (\w+)', stack)
+    if not stack.startswith("Timeout"):
+        frames.reverse()
+    error = next((line for line in reversed(stack.splitlines()) if re.match(r"[\w.]*(Error|Exception)\b", line)), "")
+    return "\n".join([*(f"{name}:{line} {function}" for name, line, function in frames[:6]), error])
 
 
 # --- values
@@ -98,6 +111,7 @@ def _wrong(trial: Mapping[str, Any], study: str) -> Iterator[str]:
         for name, value in metrics.items():
             if value != right.get(name):
                 yield f"{name} {value} at step {step} of trial {number}, where {right.get(name)} is right"
+                return
 
 
 def _is_known(row: Mapping[str, Any], done: Round, before: Books) -> bool:

@@ -16,6 +16,10 @@ from pathlib import Path
 from hpo import layout
 
 
+# Owner of files that are not ours.
+OTHER = 65534
+
+
 @dataclass(frozen=True)
 class Place:
     """A runs folder to be damaged, and the same as it was some trials earlier."""
@@ -310,18 +314,16 @@ def from_earlier(place: Place, path: Path) -> str | None:
     return "replaced by what it was some trials earlier"
 
 
-def of_root(place: Place, path: Path) -> str:
-    """Others may not read it. The commands of the round run as another user then."""
-    os.chown(path, 0, 0, follow_symlinks=False)
+def unreadable(place: Place, path: Path) -> str:
+    os.chown(path, OTHER, OTHER, follow_symlinks=False)
     path.chmod(0o700 if path.is_dir() else 0o600)
-    return "root's, for nobody else to read"
+    return "of another owner, who alone may read it"
 
 
-def readable_of_root(place: Place, path: Path) -> str:
-    """Others may read it, and not write."""
-    os.chown(path, 0, 0, follow_symlinks=False)
+def unwritable(place: Place, path: Path) -> str:
+    os.chown(path, OTHER, OTHER, follow_symlinks=False)
     path.chmod(0o755 if path.is_dir() else 0o644)
-    return "root's, for others to read"
+    return "of another owner, who alone may write it"
 
 
 def _remove(path: Path) -> None:
@@ -342,16 +344,16 @@ Hurt = Callable[[Place, Path], str | None]
 
 ANY_FILE: tuple[Hurt, ...] = (
     flip_bit, flip_bytes, cut, cut_line_end, zeros, garbage_tail, garbage, other_json, emptied, removed,
-    folder_instead, fifo_instead, link_instead, swapped, from_another, from_earlier, of_root, readable_of_root,
+    folder_instead, fifo_instead, link_instead, swapped, from_another, from_earlier, unreadable, unwritable,
 )  # fmt: skip
 TEXT: tuple[Hurt, ...] = (
     flip_digit, flip_digit_of_a_metric, lines_dropped, lines_doubled, lines_exchanged, lines_garbled, lines_joined,
 )  # fmt: skip
 DATABASE: tuple[Hurt, ...] = (row_altered, row_altered, row_altered, row_lost)
 FOLDER: tuple[Hurt, ...] = (
-    removed, fifo_instead, link_instead, file_instead, swapped, from_another, from_earlier, of_root, readable_of_root,
+    removed, fifo_instead, link_instead, file_instead, swapped, from_another, from_earlier, unreadable, unwritable,
 )  # fmt: skip
-FOREIGN = (of_root, readable_of_root)
+FOREIGN = (unreadable, unwritable)
 
 
 @dataclass(frozen=True)
@@ -367,7 +369,7 @@ class Damage:
 
 
 def damage(place: Place, foreign: bool) -> Damage:
-    """Damage one file or folder, drawn by chance. foreign: kinds that need another user may come too."""
+    """Damage one file or folder, drawn by chance. foreign: kinds that need an owner without the rights of root may come too."""
     while True:
         path = place.chance.choice(place.chance.choice(list(_by_name(place.runs).values())))
         hurt = place.chance.choice([kind for kind in _kinds(path) if foreign or kind not in FOREIGN])

@@ -28,8 +28,8 @@ from hostile import known
 from hostile.damage import Damage, Place, damage, jobs_line
 from hpo import layout
 
-# Somebody who is not root; a folder of the machine that such a user may write.
-NOBODY, TEMPORARY = 65534, "/tmp"
+# Root may read and write the files of others, unless it gives up these rights.
+_WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-chown"]
 # Trials that each study has, that it has earlier, and to which a round resumes it.
 WHOLE, CUT, SEVERAL, DATABASE = "whole", "cut", "several", "database"
 STUDIES = {WHOLE: (7, 4, 9), CUT: (6, 2, 7), SEVERAL: (6, 3, 8), DATABASE: (6, 3, 7)}
@@ -62,48 +62,40 @@ class Round:
 
 
 class DamagedRuns:
-    """The studies, and a server of commands."""
+    """The studies, and two servers of commands: with the rights of root, if the tests have them, and without."""
 
     def __init__(self, store: Path) -> None:
-        self.base = Path(tempfile.mkdtemp(prefix="hpo-damage-", dir=TEMPORARY))
-        self.base.chmod(0o755)
+        self.base = Path(tempfile.mkdtemp(prefix="hpo-damage-"))
         self._here, self._template = self.base / "here", self.base / "template"
         self._earlier, self._replies = self.base / "earlier", self.base / "replies"
         self.runs = self._here / "runs"
-        script = Path(__file__).with_name("quick_commands.py")
-        self._server = subprocess.Popen(
-            [sys.executable, "-P", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._servers = {False: _server()}
+        if os.getuid() == 0 and shutil.which("setpriv"):
+            self._servers[True] = _server(*_WITHOUT_RIGHTS)
         self._make(store)
 
     def close(self) -> None:
-        assert self._server.stdin
-        self._server.stdin.close()
-        self._server.kill()
-        self._server.wait()
+        for server in self._servers.values():
+            server.kill()
+            server.communicate()
         shutil.rmtree(self.base, ignore_errors=True)
 
     def books(self) -> dict[str, Mapping[str, Any] | None]:
         """What readers get of the studies that nobody has damaged."""
         self._copy()
-        _, records = self._play([], None)
-        return records
+        return self._play([])[1]
 
     def round(self, seed: int) -> Round:
         """Damage one to three files, and let hpo fix and resume the studies."""
         chance = random.Random(seed)
         self._copy()
-        # Root may do anything, so that only another user meets files of other owners.
-        foreign = chance.random() < 0.15
-        if foreign:
-            for path in [self._here, *self._here.rglob("*")]:
-                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        foreign = chance.random() < 0.15 and True in self._servers
         place = Place(self.runs, self._earlier, chance)
         damages = [damage(place, foreign) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
         mlflow = chance.random() < 0.05 or any("mlflow" in str(one.path) for one in damages)
         local = chance.random() < 0.15
         began = (self.base / "replies").stat().st_mtime
-        said, records = self._play(list(_commands(chance, local, mlflow)), NOBODY if foreign else None)
+        said, records = self._play(list(_commands(chance, local, mlflow)), foreign)
         alive = leftover(processes_of(self.runs))
         for process in alive:
             process.kill()
@@ -111,25 +103,24 @@ class DamagedRuns:
         return Round(damages, said, records, self.runs, began, len(alive))
 
     def _play(
-        self, commands: Sequence[Sequence[str]], user: int | None
+        self, commands: Sequence[Sequence[str]], without_rights: bool = False
     ) -> tuple[list[Said], dict[str, Mapping[str, Any] | None]]:
         shutil.rmtree(self._replies, ignore_errors=True)
         self._replies.mkdir()
-        if user is not None:
-            os.chown(self._replies, user, user)
         result = self._replies / "result.jsonl"
         environment = {
             "HPO_TEST_RUN": str(self.runs), "HPO_RUNS": str(self.runs), "COLUMNS": "200", "TMPDIR": str(self._replies),
-            "HOME": str(self._replies), "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
         }  # fmt: skip
         task = {
             "commands": commands, "records": list(STUDIES), "runs": str(self.runs), "folder": str(self._here),
-            "environment": environment, "user": user, "result": str(result),
+            "environment": environment, "result": str(result),
         }  # fmt: skip
-        assert self._server.stdin
-        assert self._server.stdout
-        print(json.dumps(task), file=self._server.stdin, flush=True)
-        self._server.stdout.readline()
+        server = self._servers[without_rights]
+        assert server.stdin
+        assert server.stdout
+        print(json.dumps(task), file=server.stdin, flush=True)
+        server.stdout.readline()
         lines = [json.loads(line) for line in result.read_text().splitlines()] if result.exists() else []
         said = [Said(line["command"], line["code"], line["out"], line["err"]) for line in lines]
         expected = [*commands, *(["records", name] for name in STUDIES)]
@@ -211,9 +202,14 @@ class DamagedRuns:
         path.unlink()
 
     def _said(self, commands: Sequence[Sequence[str]]) -> None:
-        said, _ = self._play(commands, None)
+        said, _ = self._play(commands)
         for one in said[: len(commands)]:
             assert one.code == 0, one
+
+
+def _server(*before: str) -> subprocess.Popen[str]:
+    command = [*before, sys.executable, "-P", str(Path(__file__).with_name("quick_commands.py"))]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _commands(chance: random.Random, local: bool, mlflow: bool) -> Iterator[list[str]]:

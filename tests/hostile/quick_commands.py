@@ -1,8 +1,7 @@
 """Process that runs lists of hpo commands, each list in a fork of its own: what takes a second is imported once.
 
 A task is a line of JSON on stdin: `commands`, `records` (names of studies, which are read afterwards as all commands
-read them), `runs`, `folder` (where it runs), `environment`, `user` (a number; null: who started this), and `result`, a
-file that gets a line of JSON for each command. When all is done, a line comes on stdout.
+read X that gets a line of JSON for each command. When all is done, a line comes on stdout.
 """
 
 from __future__ import annotations
@@ -32,16 +31,22 @@ def serve() -> None:
 
 
 def _import_what_commands_import() -> None:
+    import babel.dates
+    import encodings.utf_8_sig
     import hpo.actions.best
     import hpo.cli.main
     import hpo.doctor.examine
+    import hpo.engines.inline
+    import hpo.engines.local
     import hpo.reports.end_of_run
     import hpo.reports.figures
     import hpo.reports.write
     import hpo.runner
     import hpo.trackers.mlflow.client
     import optuna.storages
-    import plotly.graph_objects  # noqa: F401
+    import optuna_dashboard
+    import plotly.express
+    import sklearn.ensemble  # noqa: F401
 
     for command in hpo.cli.main.COMMANDS:
         hpo.cli.main.cli.get_command(None, command)
@@ -52,10 +57,6 @@ def _play(task: dict[str, Any]) -> None:
     os.environ.update(task["environment"])
     os.chdir(task["folder"])
     result = Path(task["result"])
-    if task["user"] is not None:
-        os.setgroups([])
-        os.setgid(task["user"])
-        os.setuid(task["user"])
     from hpo.cli.main import main
 
     with result.open("w", encoding="utf-8") as file:
