@@ -20,7 +20,7 @@ from hpo.control.requests import Pause, effective, read_steering, record
 from hpo.control.server import ControlServer
 from hpo.engines.base import Engine
 from hpo.engines.factory import gpu_sharing_service, make_engine
-from hpo.errors import Problem, ResourceError, SpecError, StorageError, StudyPaused
+from hpo.errors import Problem, ResourceError, SpecError, StorageError, StudyLocked, StudyPaused
 from hpo.machine.resources import visible_gpus
 from hpo.machine.terminal import leave_closed_terminal
 from hpo.oracle.open_study import open_study
@@ -29,6 +29,7 @@ from hpo.reports.dashboard import DashboardTracker
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock
+from hpo.storage.driver_pulse import Driving, driving
 from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
 from hpo.storage.ownership import key_of, set_foreign_aside, write_key
 from hpo.text import first_line, redact
@@ -106,6 +107,8 @@ def run(
     with contextlib.ExitStack() as stack:
         opened = _open(spec, layout.runs_folder(runs), trackers, stack)
         _drive(opened)
+        if opened.driving.lost:
+            raise StudyLocked(f"{opened.driving.lost}; it runs this driver's trials again")
         reports = _report(opened)
     return _result(opened, reports)
 
@@ -124,6 +127,7 @@ class _OpenStudy:
     tracker: Tracker
     dashboard: DashboardTracker
     language: str
+    driving: Driving
 
 
 # --- first phase: everything that can be refused, before a trial starts
@@ -150,18 +154,20 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     engine = make_engine(spec, directory, tracker.message)
     stack.callback(tracker.close)
     study = open_study(spec, storage)
+    own = stack.enter_context(driving(study, directory, tracker.message))
     write_key(directory, key_of(study))
     record(spec, directory)
     with language(code):
         dashboard = DashboardTracker(study, spec, directory, tracker.message)
     warm = warm_start_of(spec, study, storage, runs, tracker.message)
     oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]), warm=warm)
+    own.on_lost = oracle.control.interrupt
     if steering.paused is not None:
         oracle.control.pause()
     tracker.study_started(oracle.budget.progress)
     for sentence in _hints(spec, runs, steering.paused):
         tracker.message(sentence)
-    return _OpenStudy(study, storage, url, directory, oracle, engine, server, tracker, dashboard, code)
+    return _OpenStudy(study, storage, url, directory, oracle, engine, server, tracker, dashboard, code, own)
 
 
 def _mlflow(spec: StudySpec, runs: Path, url: str, shown: Tracker) -> Iterator[Tracker]:

@@ -31,6 +31,7 @@ from hpo.doctor.finding import CheckedFinding, Finding
 from hpo.errors import HpoError, StudyLocked
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock, driver_of
+from hpo.storage.driver_pulse import driver_elsewhere
 from hpo.storage.open import close_storage, storage_file, storage_url
 from hpo.text import one_line, redact
 
@@ -39,11 +40,11 @@ _ROUNDS = 3
 # In this order: processes write files, histories tell when a lost attempt ended, MLflow is written from all of it.
 _GROUPS: tuple[tuple[Check, ...], ...] = (
     process_checks.CHECKS,
-    (file_checks.trials_away,),
+    file_checks.CHECKS[:2],
     history_checks.CHECKS[:1],
     optuna_checks.CHECKS,
     history_checks.CHECKS[1:],
-    (*file_checks.CHECKS[1:], *checkpoint_checks.CHECKS, *machine_checks.CHECKS),
+    (*file_checks.CHECKS[2:], *checkpoint_checks.CHECKS, *machine_checks.CHECKS),
     (storage_checks.half_made_mlflow, *mlflow_checks.CHECKS),
 )
 
@@ -150,6 +151,8 @@ class _Doctor:
     def _study(self, name: str, spec: StudySpec, storage: BaseStorage, fix: bool) -> list[CheckedFinding]:
         directory = layout.study_directory(self.runs, name)
         left = _left_lock(directory)
+        if self._driver(name, storage) is not None:
+            fix = False
         with ExitStack() as stack:
             if fix:
                 try:
@@ -160,13 +163,24 @@ class _Doctor:
             done = [CheckedFinding(left, "fixed" if fix else "left")] if left else []
             return [*done, *(self._rounds(name, spec, storage) if fix else self._look(name, spec, storage))]
 
-    def _look(self, name: str, spec: StudySpec, storage: BaseStorage) -> list[CheckedFinding]:
+    def _driver(self, name: str, storage: BaseStorage) -> Mapping[str, Any] | None:
+        """Return the driver at work on a study, from this runs folder or another one."""
         directory = layout.study_directory(self.runs, name)
+        here = driver_of(directory)
+        if here is not None:
+            return here
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            return None
+        return driver_elsewhere(study, directory)
+
+    def _look(self, name: str, spec: StudySpec, storage: BaseStorage) -> list[CheckedFinding]:
         for _ in range(_ROUNDS):
-            driver = driver_of(directory)
+            driver = self._driver(name, storage)
             found = list(self._findings(name, spec, storage, driver))
             # One that came or went meanwhile makes nonsense of what was seen.
-            if (driver is None) == (driver_of(directory) is None):
+            if (driver is None) == (self._driver(name, storage) is None):
                 break
         if driver is not None:
             found = [replace(one, fix=None, remedy=f"{one.remedy} (once its driver has ended)") for one in found]

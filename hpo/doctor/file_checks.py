@@ -14,6 +14,7 @@ from hpo.analysis.formatting import count
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.storage.lost_and_found import set_aside
+from hpo.storage.ownership import is_foreign, key_of, move_aside, read_key, write_key
 
 # Seconds after which nobody waits for an answer any more.
 _UNANSWERED = 60.0
@@ -34,6 +35,31 @@ def trials_away(context: StudyContext) -> Iterator[Finding]:
             "trials-away", context.name, None, f"{trials} is a link to {os.readlink(trials)}, which is not there",
             "certain", "bring that folder back (is it mounted here?); without it the histories cannot be looked at",
         )  # fmt: skip
+
+
+def foreign_folder(context: StudyContext) -> Iterator[Finding]:
+    """Find a folder that another study of the same name has left, and one that does not carry its study's key."""
+    key, there = key_of(context.study), read_key(context.directory)
+    if not key or key == there or context.driver is not None:
+        return
+    path = context.directory / layout.OWNER
+    if is_foreign(context.directory, key, bool(context.trials)):
+        yield Finding(
+            "folder-foreign", context.name, None,
+            f"{context.directory} holds the trials of another study of this name: its key is not that of the study in "
+            "the storage", "certain", f"move them to {layout.LOST_AND_FOUND}", partial(_take_over, context, key),
+        )  # fmt: skip
+    else:
+        what = "is damaged" if path.exists() else "is gone"
+        yield Finding(
+            "folder-without-key", context.name, None, f"{path}, which says that the folder is this study's, {what}",
+            "certain", "write it again", partial(write_key, context.directory, key),
+        )  # fmt: skip
+
+
+def _take_over(context: StudyContext, key: str) -> None:
+    list(move_aside(context.directory))
+    write_key(context.directory, key)
 
 
 def unknown_trials(context: StudyContext) -> Iterator[Finding]:
@@ -142,4 +168,4 @@ def _remove(files: list[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-CHECKS: tuple[Check, ...] = (trials_away, unknown_trials, half_written, unanswered_requests)
+CHECKS: tuple[Check, ...] = (trials_away, foreign_folder, unknown_trials, half_written, unanswered_requests)

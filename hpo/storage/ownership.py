@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hpo import layout
 from hpo.machine.files import write_atomically
+from hpo.storage.history import Owner, owners_in
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.trial_attributes import KEY
 
@@ -54,6 +55,25 @@ def write_key(folder: Path, key: str) -> None:
         write_atomically(folder / layout.OWNER, json.dumps({"key": key}))
 
 
+def is_foreign(directory: Path, key: str, has_trials: bool) -> bool:
+    """Return True if the folder of a study holds what another study of its name has left.
+
+    Args:
+        directory: the folder.
+        key: that of the study in the storage; empty if it has none, or if there is no such study.
+        has_trials: the study in the storage has trials.
+    """
+    there = read_key(directory)
+    if there == key and key:
+        return False
+    if not key and has_trials:
+        return False  # an earlier version of hpo made it, which gave no keys
+    if not there and key:
+        return False  # the file is gone
+    # A damaged file is told from a foreign folder by the histories.
+    return not (key and any(owner.study == key for owner in _owners(directory)))
+
+
 def set_foreign_aside(directory: Path, name: str, storage: optuna.storages.BaseStorage) -> Iterator[str]:
     """Move what another study of the same name has left in the study's folder to `lost+found`.
 
@@ -70,27 +90,39 @@ def set_foreign_aside(directory: Path, name: str, storage: optuna.storages.BaseS
     """
     found = {study.study_name: study for study in storage.get_all_studies()}.get(name)
     key = str(found.user_attrs.get(KEY, "")) if found else ""
-    there = read_key(directory)
-    if there and key:
-        foreign = there != key
-    elif there:
-        # An earlier version of hpo may have made the study, and not the folder.
-        foreign = found is None or not storage.get_all_trials(found._study_id, deepcopy=False)
-    else:
-        foreign = found is None or (not key and not storage.get_all_trials(found._study_id, deepcopy=False))
-    if not foreign:
-        return
+    has_trials = found is not None and storage.get_n_trials(found._study_id) > 0
+    if is_foreign(directory, key, has_trials):
+        yield from move_aside(directory)
+
+
+def move_aside(directory: Path) -> Iterator[str]:
+    """Move the trials, the report, and the state of the study that a folder holds to `lost+found`.
+
+    Yields:
+        A sentence for the user, if there were trials.
+    """
     trials = layout.trials_directory(directory)
-    folders = [path for path in trials.iterdir() if path.name.isdecimal()] if trials.is_dir() else []
-    files = [directory / file for file in _OF_A_STUDY if (directory / file).exists()]
+    there = read_key(directory)
     below = f"study-{there[:8]}" if there else "study-before"
+    folders = _trial_folders(directory)
     for path in folders:
         set_aside(directory, path, f"{below}/trials/{path.name}")
-    for path in files:
-        set_aside(directory, path, f"{below}/{path.name}")
+    for path in (directory / file for file in _OF_A_STUDY):
+        if path.exists():
+            set_aside(directory, path, f"{below}/{path.name}")
     if folders:
         yield (
             f"{directory} held {len(folders)} trial{'' if len(folders) == 1 else 's'} of another study of this name "
             f"(it was deleted in its storage, or `storage` was changed); they are in "
             f"{trials.resolve().parent / layout.LOST_AND_FOUND / below} now, and count nowhere"
         )
+
+
+def _owners(directory: Path) -> Iterator[Owner]:
+    for folder in _trial_folders(directory):
+        yield from owners_in(folder / layout.HISTORY)
+
+
+def _trial_folders(directory: Path) -> list[Path]:
+    trials = layout.trials_directory(directory)
+    return [path for path in trials.iterdir() if path.name.isdecimal()] if trials.is_dir() else []

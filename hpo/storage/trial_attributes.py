@@ -22,6 +22,8 @@ OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, 
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity(), by hpo.spec.identity.to_json
 KEY = "hpo:key"  # of a study: random text, which its folder carries too (hpo.storage.ownership)
+DRIVER = "hpo:driver"  # of a study: who drives it now (hpo.storage.driver_pulse); null: nobody
+PULSE = "hpo:pulse"  # of a study: the token of its driver, and a count that grows while that lives
 WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted, why (hpo.warm_start.candidates)
 
 ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"

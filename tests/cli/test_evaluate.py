@@ -55,6 +55,15 @@ def test_weights_that_were_not_kept(hpo: Hpo, study: Write) -> None:
     assert "kept are those of trials 1, 3. `hpo best toy --trial 0` prints a study that trains it again" in said.err
 
 
+def test_weights_of_another_trial_are_not_scored_as_those_of_this_one(hpo: Hpo, study: Write) -> None:
+    study()
+    Path("runs/toy/trials/1").rename("runs/toy/trials/1.moved")
+    Path("runs/toy/trials/3").rename("runs/toy/trials/1")
+    said = hpo("evaluate")
+    assert said.code == 1
+    assert "holds files of another trial, so that its weights are not those of trial 1" in said.err
+
+
 def test_an_objective_that_keeps_nothing(hpo: Hpo, study: Write) -> None:
     study("raising")
     said = hpo("evaluate")
