@@ -29,10 +29,6 @@ def faults(done: Round, before: Books) -> list[str]:
     return found if hung else [*found, *in_books(done, before)]
 
 
-def exact(done: Round, before: Books) -> bool:
-    """Every finished trial is as it was."""
-    return not list(_differences(done, before))
-
 
 def in_commands(done: Round) -> Iterator[str]:
     tracebacks: dict[str, list[str]] = {}
@@ -125,7 +121,7 @@ def _is_known(row: Mapping[str, Any], done: Round, before: Books) -> bool:
 
 def in_books(done: Round, before: Books) -> Iterator[str]:
     """What is lost is named; what was resumed has its exact budget, each configuration once."""
-    for study, number, said in _differences(done, before):
+    for study, number, said in differences(done, before):
         if not _named(done, study, number):
             what = f"trial {number} of {study}" if number is not None else study
             yield f"not named: {what}: {said}"
@@ -139,8 +135,8 @@ def in_books(done: Round, before: Books) -> Iterator[str]:
                 yield from (f"books: {name}: {text}" for text in _budget(record, json.loads(one.out)))
 
 
-def _differences(done: Round, before: Books) -> Iterator[tuple[str, int | None, str]]:
-    """Study, trial and what differs from what it was."""
+def differences(done: Round, before: Books) -> Iterator[tuple[str, int | None, str]]:
+    """Study, trial (None: all of them) and what differs from what it was."""
     for study, was in before.items():
         assert was
         now = done.records.get(study)
