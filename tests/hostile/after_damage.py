@@ -1,7 +1,6 @@
 """What is right after a round of damage: each function returns a sentence for each fault.
 
-Either the books are exact, or a sentence that doctor or run said names what is lost. What is shown as a result is always
-right.
+Either the books are exact, or a sentence that doctor or run said names what is lost. What is shown as a result is right.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ def faults(done: Round, before: Books) -> list[str]:
     found = [*in_commands(done), *in_values(done, before)]
     hung = any(one.code is None for one in done.said)  # and the commands after it were not given
     return found if hung else [*found, *in_books(done, before)]
-
 
 
 def in_commands(done: Round) -> Iterator[str]:
@@ -154,6 +152,10 @@ def differences(done: Round, before: Books) -> Iterator[tuple[str, int | None, s
                 for key in ("state", "params", "values", "history"):
                     if trial[key] != after[key]:
                         yield study, number, f"its {key} was {_short(trial[key])} and is {_short(after[key])}"
+            if after and trial["history"] and (trial["requeued"] or trial["state"] == "RUNNING"):
+                again = next((one for one in now["trials"] if one["retry_of"] == number), None)
+                if again and again["values"].get("began") == 0:
+                    yield study, number, f"trial {again['number']} did not go on from its state, it began afresh"
 
 
 def _unlike_queued(trial: Mapping[str, Any], after: Mapping[str, Any], records: Books) -> Iterator[str]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from hpo import layout
 
-
 # Owner of files that are not ours.
 OTHER = 65534
 
@@ -122,7 +121,9 @@ def garbage(place: Place, path: Path) -> str:
 
 
 def other_json(place: Place, path: Path) -> str:
-    text = place.chance.choice(["null", "[]", "{}", "7", '"text"', "[" * 5000, '{"a": ' * 5000, "1e999", "[null]\n{}\n"])
+    text = place.chance.choice(
+        ["null", "[]", "{}", "7", '"text"', "[" * 5000, '{"a": ' * 5000, "1e999", "[null]\n{}\n"]
+    )
     path.write_text(text)
     return f"{text[:20]} instead"
 
@@ -165,7 +166,9 @@ def _exchange(chance: random.Random, lines: list[bytes]) -> str:
 def _garble(chance: random.Random, lines: list[bytes]) -> str:
     at = chance.randrange(len(lines))
     before = lines[at]
-    lines[at] = chance.choice([b"garbage\n", b"\xff\xfe\n", b"null\n", b"{}\n", b"\n", before[: len(before) // 2] + b"\n"])
+    lines[at] = chance.choice(
+        [b"garbage\n", b"\xff\xfe\n", b"null\n", b"{}\n", b"\n", before[: len(before) // 2] + b"\n"]
+    )
     return f"line {at + 1} is {lines[at][:20]!r}: it was {before[:120]!r}"
 
 
@@ -369,7 +372,7 @@ class Damage:
 
 
 def damage(place: Place, foreign: bool) -> Damage:
-    """Damage one file or folder, drawn by chance. foreign: kinds that need an owner without the rights of root may come too."""
+    """Damage one file or folder, drawn by chance. foreign: other owners may come too, whom root does not mind."""
     while True:
         path = place.chance.choice(place.chance.choice(list(_by_name(place.runs).values())))
         hurt = place.chance.choice([kind for kind in _kinds(path) if foreign or kind not in FOREIGN])
@@ -377,7 +380,9 @@ def damage(place: Place, foreign: bool) -> Damage:
             continue
         said = hurt(place, path)
         if said is not None:
-            return Damage(hurt.__name__ if hurt.__name__ != "hurt" else _name_of(hurt), path.relative_to(place.runs), said)
+            return Damage(
+                hurt.__name__ if hurt.__name__ != "hurt" else _name_of(hurt), path.relative_to(place.runs), said
+            )
 
 
 def _kinds(path: Path) -> tuple[Hurt, ...]:

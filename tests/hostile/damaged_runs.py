@@ -85,13 +85,13 @@ class DamagedRuns:
         self._copy()
         return self._play([])[1]
 
-    def round(self, seed: int) -> Round:
-        """Damage one to three files, and let hpo fix and resume the studies."""
+    def round(self, seed: int, most: int = 3) -> Round:
+        """Damage one to three files, or `most`, and let hpo fix and resume the studies."""
         chance = random.Random(seed)
         self._copy()
         foreign = chance.random() < 0.15 and True in self._servers
         place = Place(self.runs, self._earlier, chance)
-        damages = [damage(place, foreign) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
+        damages = [damage(place, foreign) for _ in range(min(most, chance.choice([1, 1, 1, 2, 3])))]
         mlflow = chance.random() < 0.05 or any("mlflow" in str(one.path) for one in damages)
         local = chance.random() < 0.15
         began = (self.base / "replies").stat().st_mtime

@@ -7,6 +7,7 @@ read X that gets a line of JSON for each command. When all is done, a line comes
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import sys
@@ -17,6 +18,12 @@ from typing import Any
 
 # A command that takes longer hangs.
 ENDLESS = 60.0
+# What commands import only when they need it.
+_IMPORTED_LATE = (
+    "babel.dates", "encodings.utf_8_sig", "optuna.storages", "optuna_dashboard", "plotly.express", "sklearn.ensemble",
+    "hpo.actions.best", "hpo.doctor.examine", "hpo.engines.inline", "hpo.engines.local", "hpo.reports.end_of_run",
+    "hpo.reports.figures", "hpo.reports.write", "hpo.runner", "hpo.trackers.mlflow.client",
+)  # fmt: skip
 
 
 def serve() -> None:
@@ -31,25 +38,11 @@ def serve() -> None:
 
 
 def _import_what_commands_import() -> None:
-    import babel.dates
-    import encodings.utf_8_sig
-    import hpo.actions.best
-    import hpo.cli.main
-    import hpo.doctor.examine
-    import hpo.engines.inline
-    import hpo.engines.local
-    import hpo.reports.end_of_run
-    import hpo.reports.figures
-    import hpo.reports.write
-    import hpo.runner
-    import hpo.trackers.mlflow.client
-    import optuna.storages
-    import optuna_dashboard
-    import plotly.express
-    import sklearn.ensemble  # noqa: F401
+    from hpo.cli.main import COMMANDS
 
-    for command in hpo.cli.main.COMMANDS:
-        hpo.cli.main.cli.get_command(None, command)
+    commands = [place.partition(":")[0] for place, _ in COMMANDS.values()]
+    for name in [*commands, *_IMPORTED_LATE]:
+        importlib.import_module(name)
 
 
 def _play(task: dict[str, Any]) -> None:
