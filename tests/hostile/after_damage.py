@@ -1,6 +1,7 @@
 """What is right after a round of damage: each function returns a sentence for each fault.
 
-Either the books are exact, or a sentence that doctor or run said names what is lost. What is shown as a result is right.
+Either the books are exact, or a sentence that doctor or run said names what is lost. What is shown as a result is
+right.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""SIGKILL after SIGKILL to whatever belongs to a study, on a journal, on SQLite and on Ray: the books stay exact, and the
-doctor finds nothing.
+"""SIGKILL after SIGKILL to whatever belongs to a study, on a journal, on SQLite and on Ray: the books stay exact, and
+the doctor finds nothing.
 
 HPO_ROUNDS sets the number of rounds, HPO_SEED the seed of the first: `HPO_SEED=17 HPO_ROUNDS=1` repeats round 17.
 """
