@@ -1,5 +1,5 @@
 """SIGKILL after SIGKILL to whatever belongs to a study, on a journal, on SQLite and on Ray: the books stay exact, and
-the doctor finds nothing.
+the doctor finds nothing but files that a dead process was writing.
 
 HPO_ROUNDS sets the number of rounds, HPO_SEED the seed of the first: `HPO_SEED=17 HPO_ROUNDS=1` repeats round 17.
 """
@@ -78,8 +78,10 @@ def test_nothing_is_lost_or_doubled(study_yaml, runs, tally, request, seed):
     assert "Traceback" not in output
     check_books(runs, TRIALS)
     assert not leftover(processes_of(runs))
-    found = [one.finding.said for one in examine(runs, ["toy"], fix=False)]
-    assert not found
+    found = [one.finding for one in examine(runs, ["toy"], fix=True)]
+    counts["half-written file"] += len(found)
+    assert {finding.check for finding in found} <= {"half-written"}, found
+    assert examine(runs, ["toy"], fix=False) == []
 
 
 def strike(chance, driver, runs, cluster):
