@@ -79,7 +79,7 @@ def _shown(done: Round) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for place, one in enumerate(done.said):
         if one.code == 0 and one.command[0] in ("status", "best"):
             document = json.loads(one.out)
-            trial = document if one.command[0] == "best" else document["best"]
+            trial = document if one.command[0] == "best" else document.get("best")
             when = "before" if place < len(done.said) / 2 else "after"
             if trial:
                 yield f"`{one.command[0]}` {when} the resume", one.command[1], {"state": "COMPLETE", **trial}

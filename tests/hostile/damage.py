@@ -268,10 +268,14 @@ def fifo_instead(place: Place, path: Path) -> str:
 
 
 def link_instead(place: Place, path: Path) -> str:
-    target = place.chance.choice(["/nowhere/at/all", str(path), "/dev/null", "/etc", "/etc/passwd"])
+    """A link to nothing, to itself, or to something else: of this folder, for hpo may write there."""
+    elsewhere = place.runs.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    (elsewhere / "file").write_text("of somebody else")
+    target = place.chance.choice([elsewhere / "nothing", path, elsewhere, elsewhere / "file"])
     _remove(path)
     path.symlink_to(target)
-    return f"a link to {target} instead"
+    return f"a link to {target.relative_to(place.runs.parent)} instead"
 
 
 def file_instead(place: Place, path: Path) -> str:
@@ -375,7 +379,8 @@ def damage(place: Place, foreign: bool) -> Damage:
     """Damage one file or folder, drawn by chance. foreign: other owners may come too, whom root does not mind."""
     while True:
         path = place.chance.choice(place.chance.choice(list(_by_name(place.runs).values())))
-        hurt = place.chance.choice([kind for kind in _kinds(path) if foreign or kind not in FOREIGN])
+        foreign_one = foreign and place.chance.random() < 0.5
+        hurt = place.chance.choice([kind for kind in _kinds(path) if (kind in FOREIGN) == foreign_one])
         if path.is_file() and path.stat().st_size == 0:
             continue
         said = hurt(place, path)
