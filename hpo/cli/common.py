@@ -97,8 +97,14 @@ def find_study(runs: Path, given: str | None) -> str:
         name = load_spec(given, locate=False).name
         if name in names:
             return name
-    if (folder := layout.study_directory(runs, name)) in layout.closed_folders(runs):
+    folder = layout.study_directory(runs, name)
+    if folder in layout.closed_folders(runs):
         raise AccessDenied(f"study '{name}' cannot be read: {why_denied(folder)}")
+    if layout.trials_directory(folder).exists():
+        raise StudyNotFound(
+            f"{folder / layout.SPEC} is gone, so that study '{name}' cannot be read. Bring it back, or `hpo run` the "
+            "YAML that the study was started with: it writes this file anew"
+        )
     there = f"There are {listing(names)}." if names else "There are no studies in it."
     raise StudyNotFound(
         f"there is no study '{name}' in {runs}.{nearest(name, names)} {there} {_where_to_look('')}".rstrip()

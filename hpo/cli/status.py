@@ -59,7 +59,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.cli.study_status import silent_flags, study_status
     from hpo.cluster.jobs import jobs_of, states_of
     from hpo.control.requests import read_steering
-    from hpo.layout import study_directory
+    from hpo.layout import study_directory, trials_directory
     from hpo.reports.sections.red_flag_regions import region_sentences
     from hpo.storage.budget import Span, span_of, wall_seconds
     from hpo.storage.driver_lock import driver_of
@@ -71,7 +71,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
         name = find_study(runs, study)
     except StudyNotFound:
         jobs = jobs_of(study_directory(runs, study)) if study else []
-        if not jobs:
+        if not jobs or trials_directory(study_directory(runs, str(study))).exists():
             raise
         _not_started(str(study), jobs, states_of(jobs), as_json)
         return

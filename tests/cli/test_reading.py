@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import optuna
+import pytest
 import yaml
 from optuna_dashboard import get_note
 from waiting import wait_until
 
+from hpo.cluster.jobs import Job, record_job
 from hpo.storage.load_study import load_study
 
 from .conftest import Hpo, environment
@@ -145,6 +147,18 @@ def test_an_unknown_study_is_answered_with_the_nearest(hpo: Hpo, finished, runs:
     said = hpo("best", "tyo")
     assert said.code == 2
     assert f"there is no study 'tyo' in {runs}. Did you mean 'toy'?" in said.err
+
+
+@pytest.mark.parametrize("command", ["status", "best", "report"])
+def test_a_study_whose_study_yaml_is_gone_is_no_study_that_never_was(hpo: Hpo, finished, runs: Path, command):
+    (runs / "toy" / "jobs").mkdir()
+    record_job(runs / "toy", Job("slurm", "17", 1000.0, "/x.sh"))
+    (runs / "toy" / "study.yaml").unlink()
+    said = hpo(command, "toy")
+    assert said.code == 2
+    assert f"{runs / 'toy' / 'study.yaml'} is gone" in said.err
+    hpo("run", finished, "-q")
+    assert hpo(command, "toy").code == 0
 
 
 def test_list_has_a_line_a_study_the_last_driven_first(hpo: Hpo, finished):

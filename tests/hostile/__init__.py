@@ -1,1 +1,1 @@
-"""Objectives that do what no objective should, and one suite that runs each of them and compares all records of it."""
+"""Objectives that do what no objective should, damaged files and random kills: all records are compared afterwards."""
