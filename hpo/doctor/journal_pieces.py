@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from sys import intern
@@ -205,7 +207,8 @@ def _damaged(piece: Piece, rest: bytes) -> Piece:
     if found := _WORKER.search(rest):
         piece.worker = intern(found[1].decode())
     if found := _STARTED.search(rest):
-        piece.started = found[1].decode()
+        with suppress(ValueError):
+            piece.started = datetime.fromisoformat(found[1].decode()).isoformat()
     if kind == CREATE_STUDY:
         piece.name, piece.directions = _json(_NAME, rest), _json(_DIRECTIONS, rest)
     destroyed = len(rest) if kind is None else len(rest.translate(None, _GRAPHIC))

@@ -158,6 +158,16 @@ def test_a_creation_whose_line_was_deleted_is_put_back(shared):
     assert studies_of(path) == before
 
 
+def test_a_time_that_is_none_is_not_written_again(shared):
+    path, lines, before = shared
+    at = [k for k, line in enumerate(lines) if json.loads(line)["op_code"] == 4][1]
+    damaged = re.sub(rb'"datetime_start":"(....)-..', rb'"datetime_start":"\1-99', lines[at])
+    path.write_bytes(b"".join([*lines[:at], damaged, *lines[at + 1 :]]))
+    assert len(repair(path)) == 1
+    check_others(before, studies_of(path), [concerns(lines[at], before)])
+    assert repair(path) == {}
+
+
 def test_a_journal_of_a_later_optuna_and_notes_of_its_own_are_left_alone(shared):
     path, lines, _ = shared
     path.write_bytes(b"".join([*lines, b'{"op_code":10}\n', lines[-1][:-2] + b',"new":1}\n']))
