@@ -138,10 +138,12 @@ def _text(
     where: Sequence[str],
     silent: Sequence[str],
 ) -> str:
+    from hpo.storage.driver_lock import driver_text
+
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
     lines = [
         ("study", f"{record.name} ({record.directory})"),
-        ("driver", _driver(driver)),
+        ("driver", "none" if driver is None else driver_text(driver)),
         *([("queue", queue)] if queue else []),
         *([("paused", paused)] if paused else []),
         ("finished", f"{now.total}: {counts}"),
@@ -174,14 +176,6 @@ def _text(
     if driver is None:
         title = "left running by a driver that died; `hpo run` puts them back in the queue"
     return "\n".join([text, "", title, *(f"  {line}" for line in aligned(rows, right=(0, 1, 2)))])
-
-
-def _driver(driver: Mapping[str, Any] | None) -> str:
-    if driver is None:
-        return "none"
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
-    job = f", {driver['job']}," if "job" in driver else ""
-    return f"process {driver.get('pid', '?')} on {driver.get('host', '?')}{job} since {since}"
 
 
 def _queue(jobs: Sequence[Job], states: Mapping[str, str]) -> str:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.analysis.formatting import count
+from hpo.control.requests import read_steering
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.doctor.quarantine import quarantine
+from hpo.errors import ControlError
 
 # Seconds after which nobody waits for an answer any more.
 _UNANSWERED = 60.0
@@ -114,6 +116,21 @@ def unanswered_requests(context: StudyContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def damaged_steering(context: StudyContext) -> Iterator[Finding]:
+    """Find a steering.json that cannot be read: commands and the next run refuse to guess what it said."""
+    try:
+        read_steering(context.directory)
+    except ControlError:
+        yield Finding(
+            "steering-damaged", context.name, None,
+            f"{context.directory / layout.STEERING} cannot be read: whether the study is paused, and how far its "
+            "budget was extended, is not known",
+            "certain",
+            f"move it to {layout.LOST_AND_FOUND}/{layout.STEERING}: the study then goes on as study.yaml says",
+            partial(_move, context.directory, context.directory / layout.STEERING, layout.STEERING),
+        )  # fmt: skip
+
+
 def away(context: StudyContext) -> bool:
     """Return True if the trials' folders are a link to a folder that is not there."""
     trials = layout.trials_directory(context.directory)
@@ -133,7 +150,7 @@ def _age(path: Path) -> float:
 
 
 def _move(study: Path, path: Path, below: str) -> None:
-    if path.exists():
+    if os.path.lexists(path):
         quarantine(study, path, below)
 
 
@@ -142,4 +159,4 @@ def _remove(files: list[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-CHECKS: tuple[Check, ...] = (trials_away, unknown_trials, half_written, unanswered_requests)
+CHECKS: tuple[Check, ...] = (trials_away, unknown_trials, half_written, unanswered_requests, damaged_steering)

@@ -40,7 +40,7 @@ def inherit(attempts: Iterable[Path], directory: Path) -> None:
         return
     directory.mkdir(parents=True, exist_ok=True)
     holder = chain[-1]
-    if (holder / layout.HISTORY).exists():
+    if (holder / layout.HISTORY).is_file():
         shutil.copyfile(holder / layout.HISTORY, directory / layout.HISTORY)
     for attempt in chain:
         for entry in sorted(attempt.iterdir()) if attempt.is_dir() else ():

@@ -16,7 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from hpo.machine.files import write_atomically
+from hpo.machine.files import NotPlainError, open_plain, parse_json, read_plain, write_atomically
+from hpo.trial import LARGEST_STEP
+
+LARGEST_TIME = 253402214400.0  # in seconds since the epoch: the end of the year 9999, where calendars end
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,7 @@ class HistoryWriter:
         self._path = path
         self._unwritten = ""
         self._file = self._opened()
-        self._file.seek(0)
-        content = self._file.read()
-        if content and not content.endswith("\n"):
+        if not _ends_with_line(path):
             self._file.write("\n")
 
     def append(self, step: Step) -> None:
@@ -83,6 +84,8 @@ class HistoryWriter:
 
     def _opened(self) -> IO[str]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.exists():
+            open_plain(self._path).close()
         return self._path.open("a+", encoding="utf-8", errors="replace")
 
     def _in_place(self) -> bool:
@@ -131,12 +134,19 @@ def merge(pieces: Iterable[Step]) -> list[Step]:
 
 
 def rows(path: Path) -> list[Step]:
-    """Return the rows of a history file as they were written, without torn lines."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    """Return the rows of a history file as they were written, without lines that are none.
+
+    What is no plain file, or cannot be one of a history for its size, has none.
+
+    Raises:
+        OSError: this user may not read it, or the disk fails.
+    """
     try:
-        found = json.loads(f"[{','.join(lines)}]")  # several times as fast as line by line
+        lines = read_plain(path).decode(errors="replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError, NotPlainError):
+        return []
+    try:
+        found = parse_json(f"[{','.join(lines)}]")  # several times as fast as line by line
     except ValueError:
         found = list(_intact(lines))
     return [step for step in map(_step, found) if step is not None]
@@ -155,15 +165,23 @@ def lacking(steps: Iterable[Step], numbers: Iterable[int], name: str) -> set[int
 def _step(row: Any) -> Step | None:
     """Return a row of a file as a Step; None if it is none."""
     try:
-        number, time, attempt = row["step"], row["time"], row["attempt"]
+        number, time, attempt = row["step"], float(row["time"]), row["attempt"]
         metrics = {name: float(value) for name, value in row["metrics"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    whole = type(number) is int and isinstance(time, (int, float)) and isinstance(attempt, int)
-    return Step(number, time, attempt, metrics) if whole else None
+    whole = type(number) is type(attempt) is int and 0 <= number <= LARGEST_STEP and 0 <= attempt <= LARGEST_STEP
+    return Step(number, time, attempt, metrics) if whole and 0 <= time < LARGEST_TIME else None
 
 
 def _intact(lines: Iterable[str]) -> Iterator[Any]:
     for line in lines:
         with contextlib.suppress(ValueError):
-            yield json.loads(line)
+            yield parse_json(line)
+
+
+def _ends_with_line(path: Path) -> bool:
+    with open_plain(path) as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"

@@ -24,7 +24,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from hpo import layout
 from hpo.errors import HpoError, KeyPath, Problem, SpecError
-from hpo.machine.files import write_atomically
+from hpo.machine.files import read_plain, write_atomically
 from hpo.space.search_space import SearchSpace
 from hpo.spec.identity import from_json, to_json
 from hpo.spec.models import Metric
@@ -147,13 +147,9 @@ def kept(runs: Path) -> tuple[list[Entry], list[str]]:
 def read(path: Path) -> list[Entry]:
     """Return the entries of a file. Raises HpoError with every problem, in sentences that name file and key."""
     try:
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise HpoError(f"{path} has {size} bytes; expected a knowledge file, of at most {LARGEST}")
-        text = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
-        said = error.strerror if isinstance(error, OSError) else error
-        raise HpoError(f"{printable_line(str(path))} cannot be read: {said}") from None
+        text = read_plain(path, LARGEST)
+    except OSError as error:
+        raise HpoError(f"{printable_line(str(path))} cannot be read as a knowledge file: {error.strerror}") from None
     try:
         data = json.loads(text)
         deep = _deeper(data, DEEPEST)

@@ -145,7 +145,7 @@ def test_our_own_history_with_its_steps(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("", "is empty"),
-        ("epoch,train_loss\n", "has a header and no row"),
+        ("epoch,train_loss\n", "has no row; expected one a training epoch"),
         ("epoch,train_loss\n1,2,3\n", "line 2: 3 cells, where the header has 2 columns"),
         ("epoch,train_loss\none,2\n", "line 2, column 'epoch': 'one' is no number"),
         ("time,speed\n1,2\n", "it has time, speed. Expected such as epoch, train_loss and val_loss"),

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hpo import layout
-from hpo.machine.files import write_atomically
+from hpo.machine.files import read_json, write_atomically
 from hpo.machine.sqlite_uri import resolved, sqlite_path, sqlite_uri
 from hpo.spec.models import MlflowSpec, StudySpec
 from hpo.text import redact
@@ -83,10 +83,11 @@ def artifact_folder(uri: str, runs: Path) -> Path:
 def read_place(study: Path) -> Place | None:
     """Read the note in a study's folder; None if the study was never tracked or the note is damaged."""
     try:
-        written = json.loads((study / layout.MLFLOW).read_text(encoding="utf-8"))
-        return Place(written["key"], written.get("tracking_uri", ""), written.get("experiment", ""))
-    except (OSError, ValueError, KeyError, TypeError):
+        written = read_json(study / layout.MLFLOW)
+        place = Place(written["key"], written.get("tracking_uri", ""), written.get("experiment", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return place if all(isinstance(text, str) for text in asdict(place).values()) else None
 
 
 def keep_place(study: Path, uri: str, experiment: str) -> Place:
