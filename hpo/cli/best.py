@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo.analysis.formatting import numbers
-from hpo.cli.common import emit, find_study, json_option, runs_option, study_argument
+from hpo.cli.common import emit, find_study, json_option, note, runs_option, study_argument
 
 
 @click.command(
@@ -53,6 +53,4 @@ def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> Non
         return
     click.echo(as_yaml(spec, choice), nl=False)
     if trial is None and len(choice.front) > 1:
-        click.echo(
-            f"trial {chosen.number} of the Pareto front {numbers(choice.front)}; --trial N takes another", err=True
-        )
+        note(f"trial {chosen.number} of the Pareto front {numbers(choice.front)}; --trial N takes another")

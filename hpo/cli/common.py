@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -123,9 +124,9 @@ def page_options(command: F) -> F:
 def present_report(page: Path, *others: Path, show: bool, quiet: bool = False) -> None:
     """Print the paths of a report unless `quiet`, the page first, and open the page if `show`."""
     if not quiet:
-        click.echo("\n".join(map(str, (page, *others))))
+        say("\n".join(map(str, (page, *others))))
     if show and click.launch(str(page)) != 0:
-        click.echo(f"no browser could be started here; open {page} yourself", err=True)
+        note(f"no browser could be started here; open {page} yourself")
 
 
 def _where_to_look(first: str) -> str:
@@ -153,11 +154,29 @@ def how_to_continue(runs: Path, name: str) -> str:
     return f"`{follow_up(f'run {recorded}', runs)}` continues it, and so does `hpo submit`"
 
 
-def emit(data: Any) -> None:
+def emit(data: Any, write: Callable[[str], object] = click.echo) -> None:
     """Print the one JSON document of `--json`."""
     from hpo.reports.to_json import to_plain_data
 
-    click.echo(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False))
+    write(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def say(text: str, file: IO[str] | None = None) -> None:
+    """Print what a command has done. An output that is full or gone takes nothing of that back: stderr gets it then.
+
+    Commands that do nothing but print use `click.echo`, and fail.
+    """
+    try:
+        click.echo(text, file=file)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # whoever read it wanted no more
+            note(text)
+
+
+def note(text: str, nl: bool = True) -> None:
+    """Print on stderr, if that can be written."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True, nl=nl)
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

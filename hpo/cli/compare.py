@@ -10,7 +10,16 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count, number
-from hpo.cli.common import aligned, emit, find_study, json_option, page_options, present_report, runs_option
+from hpo.cli.common import (
+    aligned,
+    emit,
+    find_study,
+    json_option,
+    page_options,
+    present_report,
+    runs_option,
+    say,
+)
 
 if TYPE_CHECKING:
     from hpo.analysis.study_comparison import StudyComparison
@@ -57,10 +66,10 @@ def compare(
     with language(code):
         found, written = write_comparison(runs, sides, output, images)
     if as_json:
-        emit({"language": code, **asdict(written), **comparison_data(found)})
+        emit({"language": code, **asdict(written), **comparison_data(found)}, say)
     else:
         with language(ENGLISH):
-            click.echo(_summary(found))
+            say(_summary(found))
     present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)
 
 

@@ -10,7 +10,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import find_study, runs_option
+from hpo.cli.common import find_study, runs_option, say
 from hpo.errors import HpoError, StudyNotFound
 
 
@@ -50,7 +50,7 @@ def delete(study: str, yes: bool, runs: Path) -> None:
         if folders.is_symlink():  # engine.checkpoint_dir
             shutil.rmtree(folders.resolve().parent, ignore_errors=True)
         shutil.rmtree(directory)
-    click.echo(f"deleted study '{name}' ({count(trials, 'trial')}){tracked}")
+    say(f"deleted study '{name}' ({count(trials, 'trial')}){tracked}")
 
 
 def _trials(runs: Path, name: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.cli.common import emit, find_study, json_option, page_options, present_report, runs_option
+from hpo.cli.common import emit, find_study, json_option, page_options, present_report, runs_option, say
 from hpo.errors import StudyNotFound
 from hpo.text import listing
 
@@ -101,15 +101,16 @@ def diagnose(
     found = judge(training.read.log)
     with language(code):
         written = None if folder is None else write_diagnosis(found, folder, images)
+        show_text = click.echo if written is None else say
         if as_json:
             files = {} if written is None else {"files": asdict(written)}
             read = {"read_as": training.read.recognised, "remarks": training.read.remarks}
-            emit({**diagnosis_data(found), **read, **files})
+            emit({**diagnosis_data(found), **read, **files}, show_text)
         else:
-            click.echo("\n".join(_text(training, found)))
+            show_text("\n".join(_text(training, found)))
     if written is not None:
         if not as_json:
-            click.echo()
+            say("")
         present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo import layout
-from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option
+from hpo.cli.common import emit, find_study, follow_up, json_option, note, runs_option
 from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ def _summary(checked: Sequence[CheckedFinding], studies: int, fix: bool, given: 
 def _show_progress(examined: list[str], name: str, studies: int) -> None:
     examined.append(name)
     if sys.stderr.isatty() and studies > 1:
-        click.echo(f"\r\033[K{len(examined)}/{studies} {name}", err=True, nl=False)
+        note(f"\r\033[K{len(examined)}/{studies} {name}", nl=False)
 
 
 def _clear_progress() -> None:
     if sys.stderr.isatty():
-        click.echo("\r\033[K", err=True, nl=False)
+        note("\r\033[K", nl=False)

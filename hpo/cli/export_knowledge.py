@@ -8,7 +8,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import find_study, runs_option
+from hpo.cli.common import find_study, note, runs_option
 from hpo.errors import HpoError, StudyNotFound
 
 
@@ -61,14 +61,14 @@ def export_knowledge(studies: tuple[str, ...], output: Path | None, trials: int,
         except HpoError as error:
             if studies:
                 raise
-            click.echo(f"hpo: {name} is left out: {error}", err=True)
+            note(f"hpo: {name} is left out: {error}")
             continue
         if places:
-            click.echo(f"hpo: {name}: left out {', '.join(places)}, whose values are paths of this machine", err=True)
+            note(f"hpo: {name}: left out {', '.join(places)}, whose values are paths of this machine")
         if entry.source.trials:
             entries.append(entry)
         elif studies:
-            click.echo(f"hpo: {name} is left out: no trial of it has completed", err=True)
+            note(f"hpo: {name} is left out: no trial of it has completed")
     if not entries:
         raise HpoError(f"no trial of {', '.join(names)} has completed, so there is nothing to export")
     text = dump(entries)
@@ -81,4 +81,4 @@ def export_knowledge(studies: tuple[str, ...], output: Path | None, trials: int,
         raise HpoError(f"{output} cannot be written: {error.strerror}") from None
     configurations = sum(len(entry.source.trials) for entry in entries)
     what = f"{count(configurations, 'configuration')} of {', '.join(entry.source.name for entry in entries)}"
-    click.echo(f"{output}: {what}", err=True)
+    note(f"{output}: {what}")

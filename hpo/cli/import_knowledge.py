@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo.analysis.formatting import count
-from hpo.cli.common import runs_option
+from hpo.cli.common import runs_option, say
 
 
 @click.command(
@@ -33,4 +33,4 @@ def import_knowledge(file: Path, runs: Path) -> None:
 
     for entry, fresh in write(runs, read(file)):
         found = count(len(entry.source.trials), "configuration")
-        click.echo(f"{entry.source.name}: {found}{'' if fresh else ', which were there already'}")
+        say(f"{entry.source.name}: {found}{'' if fresh else ', which were there already'}")

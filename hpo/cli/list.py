@@ -10,7 +10,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import number
-from hpo.cli.common import aligned, emit, json_option, runs_option
+from hpo.cli.common import aligned, emit, json_option, note, runs_option
 from hpo.errors import HpoError
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def list_studies(runs: Path, as_json: bool) -> None:
         click.echo("\n".join(aligned([head, *(_cells(row) for row in rows)], right=(1, 2, 3, 4, 6))))
         for row in rows:
             if row.get("error"):
-                click.echo(f"hpo: {row['study']}: {row['error']}", err=True)
+                note(f"hpo: {row['study']}: {row['error']}")
     else:
-        click.echo(f"there is no study in {runs}; `hpo run STUDY.yaml` starts one", err=True)
+        note(f"there is no study in {runs}; `hpo run STUDY.yaml` starts one")
 
 
 def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, runs_option, study_argument
+from hpo.cli.common import LOCAL, cannot_listen, find_study, listen_options, runs_option, say, study_argument
 from hpo.errors import HpoError
 from hpo.text import redact
 
@@ -90,10 +90,10 @@ def _sync(runs: Path, name: str) -> None:
     from hpo.trackers.mlflow import place
     from hpo.trackers.mlflow.sync import sync
 
-    changed = sync(runs, name, click.echo)
+    changed = sync(runs, name, say)
     known = place.read_place(layout.study_directory(runs, name))
     where = known.tracking_uri if known else "?"
-    click.echo(f"MLflow at {where} {'now equals' if changed else 'equals'} study '{name}'")
+    say(f"MLflow at {where} {'now equals' if changed else 'equals'} study '{name}'")
 
 
 def _free_port(host: str, port: int) -> int:

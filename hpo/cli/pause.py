@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import answer_or_error, find_study, follow_up, runs_option
+from hpo.cli.common import answer_or_error, find_study, follow_up, runs_option, say
 
 
 @click.command(
@@ -36,4 +36,4 @@ def pause(study: str, now: bool, runs: Path) -> None:
 
     name = find_study(runs, study)
     answer, _ = ask(layout.study_directory(runs, name), now)
-    click.echo(f"{answer_or_error(answer)}. `{follow_up(f'resume {shlex.quote(name)}', runs)}` goes on")
+    say(f"{answer_or_error(answer)}. `{follow_up(f'resume {shlex.quote(name)}', runs)}` goes on")

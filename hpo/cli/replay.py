@@ -17,6 +17,7 @@ from hpo.cli.common import (
     emit,
     find_study,
     json_option,
+    note,
     rough_duration,
     runs_option,
     set_option,
@@ -89,7 +90,7 @@ def replay(
                 shown = time.monotonic()
                 done = len(found) * seeds + len(replays)
                 left = (shown - began) / done * (len(policies) * seeds - done)
-                click.echo(f"{done} of {len(policies) * seeds} replays, about {rough_duration(left)} to go", err=True)
+                note(f"{done} of {len(policies) * seeds} replays, about {rough_duration(left)} to go")
         found.append((policy, replays))
     if as_json:
         emit(_data(name, recorded, at_once, found))

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from hpo.cli.common import emit, find_study, json_option, page_options, present_report, runs_option, study_argument
+from hpo.cli.common import (
+    emit,
+    find_study,
+    json_option,
+    page_options,
+    present_report,
+    runs_option,
+    say,
+    study_argument,
+)
 
 
 @click.command(
@@ -38,5 +47,5 @@ def report(study: str | None, lang: str | None, images: str | None, show: bool, 
     with language(code):
         written = write_report(runs, name, images)
     if as_json:
-        emit({"study": name, "language": code, **asdict(written)})
+        emit({"study": name, "language": code, **asdict(written)}, say)
     present_report(written.html, written.markdown, written.json, show=show, quiet=as_json)

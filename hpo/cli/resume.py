@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option, say
 
 
 @click.command(
@@ -28,4 +28,4 @@ def resume(study: str, runs: Path) -> None:
 
     name = find_study(runs, study)
     answer, driven = ask(layout.study_directory(runs, name))
-    click.echo(answer_or_error(answer) if driven else f"{answer_or_error(answer)}. {how_to_continue(runs, name)}")
+    say(answer_or_error(answer) if driven else f"{answer_or_error(answer)}. {how_to_continue(runs, name)}")

@@ -14,7 +14,17 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count, duration, number
-from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.common import (
+    emit,
+    follow_up,
+    json_option,
+    labelled,
+    note,
+    runs_option,
+    say,
+    set_option,
+    trials_option,
+)
 from hpo.errors import HpoError
 from hpo.text import redact
 from hpo.trackers.base import Tracker
@@ -83,7 +93,7 @@ def run(
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
     if not quiet:
-        click.echo(_header(spec, runs), file=out)
+        say(_header(spec, runs), out)
     progress = None if quiet else _progress(spec, runs, out)
     shown: Tracker = progress or _Complaints()
     log = DriverLog(spec, directory, _command(context), lambda: _seconds_left(spec, runs))
@@ -98,13 +108,13 @@ def run(
     code, verdict = _verdict(spec, runs, result, progress, context)
     log.ends(f"{verdict} (exit code {code})")
     if verdict and (code or not quiet):
-        click.echo(verdict, file=sys.stderr if code else out)
+        say(verdict, sys.stderr if code else out)
     if not quiet:
         for sentence in _silent_flags(spec, runs):
-            click.echo(f"warning: {sentence}", file=out)
-        click.echo(_ending(spec, runs, result), file=out)
+            say(f"warning: {sentence}", out)
+        say(_ending(spec, runs, result), out)
     if as_json:
-        emit(_document(result, code))
+        emit(_document(result, code), say)
     return code
 
 
@@ -123,7 +133,7 @@ class _Complaints(Tracker):
 
     def message(self, text: str) -> None:
         """Print a message on stderr."""
-        click.echo(text, err=True)
+        note(text)
 
 
 def _progress(spec: StudySpec, runs: Path, out: IO[str]) -> StudyProgress:

@@ -60,10 +60,11 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.control.requests import read_steering
     from hpo.layout import study_directory
     from hpo.reports.sections.red_flag_regions import region_sentences
-    from hpo.storage.budget import Span, span_of, wall_seconds
+    from hpo.storage.budget import span_of, span_until, wall_seconds
     from hpo.storage.driver_lock import driver_of
     from hpo.storage.load_study import load_study
     from hpo.storage.open import storage_url
+    from hpo.storage.trial_attributes import JOB
     from hpo.text import redact
 
     try:
@@ -80,8 +81,8 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     driver = driver_of(record.directory)
     spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
     if driver is not None:
-        started = [trial.started for trial in now.running if trial.started is not None]
-        spans += [Span(each, time.time(), (time.time() - each) * spec.engine.gpus) for each in started]
+        running = [trial.user_attrs.get(JOB) for trial in stored.trials if trial.state.name == "RUNNING"]
+        spans += [span_until(time.time(), job, spec.engine.gpus) for job in running if job]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     where = region_sentences(record)
     silent = silent_flags(record, spec)

@@ -9,7 +9,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option, say
 from hpo.errors import HpoError, StudyNotFound
 
 _LOOK_SECONDS = 0.25
@@ -55,13 +55,13 @@ def stop(study: str, now: bool, wait: bool, runs: Path) -> None:
     if answer is None:
         _nobody(directory, name)
         return
-    click.echo(answer_or_error(answer))
+    say(answer_or_error(answer))
     if wait:
         # Not whoever comes after it: a further job may have waited for its end.
         while (there := driver_of(directory)) is not None and there == driver:
             time.sleep(_LOOK_SECONDS)
-        click.echo(_standing(runs, name))
-    click.echo(how_to_continue(runs, name))
+        say(_standing(runs, name))
+    say(how_to_continue(runs, name))
 
 
 def _nobody(directory: Path, name: str) -> None:
@@ -72,7 +72,7 @@ def _nobody(directory: Path, name: str) -> None:
     if jobs := active_jobs(jobs_of(directory)):
         lines = [f"{job.label} is {state}; `{job.cancel_command}` cancels it" for job, state in jobs]
         raise HpoError("\n".join([f"{nobody}, but:", *lines]))
-    click.echo(f"{nobody}: there is nothing to stop")
+    say(f"{nobody}: there is nothing to stop")
 
 
 def _standing(runs: Path, name: str) -> str:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.common import (
+    emit,
+    follow_up,
+    json_option,
+    labelled,
+    note,
+    runs_option,
+    say,
+    set_option,
+    trials_option,
+)
 
 if TYPE_CHECKING:
     from hpo.cluster.job_request import JobRequest
@@ -80,7 +90,7 @@ def submit(
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
     submission = action.prepare(study, settings, _request(given), runs)
     for sentence in submission.warnings:
-        click.echo(f"warning: {sentence}", err=True)
+        note(f"warning: {sentence}")
     if dry_run:
         if as_json:
             emit(_document(submission, None) | {"script_text": submission.script.text})
@@ -89,9 +99,9 @@ def submit(
         return 0
     job = action.submit(submission, shlex.join(context.obj or ("hpo", *sys.argv[1:])))
     if as_json:
-        emit(_document(submission, job))
+        emit(_document(submission, job), say)
     else:
-        click.echo(_text(submission, job, runs))
+        say(_text(submission, job, runs))
     return 0
 
 

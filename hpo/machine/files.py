@@ -68,6 +68,13 @@ def read_plain(path: str | os.PathLike[str], most: int = MOST_BYTES, *, links: b
         return file.read()
 
 
+def tail_of(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return at most the last `most` bytes of a file of any size; OSError as of `open_plain`."""
+    with open_plain(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+        return file.read(most)
+
+
 def read_json(path: str | os.PathLike[str], most: int = _MOST_JSON, *, links: bool = True) -> Any:
     """Return the JSON document that a file holds, which something else may have replaced.
 

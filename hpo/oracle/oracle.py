@@ -11,7 +11,7 @@ an outcome is noted before the trial is told, so that `hpo.oracle.recovery` can 
 from __future__ import annotations
 
 import math
-import time
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from hpo.red_flags.monitor import Raised
 from hpo.search.pruning import pruning_for
 from hpo.spec.models import StudySpec
 from hpo.storage import history
+from hpo.storage.budget import run_clock
 from hpo.storage.faults import concerns_trial_alone
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import ENDED_OUTSIDE, ENQUEUE, FALLBACK, FLAGS, JOB, ORIGIN, SAMPLER
@@ -67,7 +68,7 @@ class Oracle:
         study: its Optuna study.
         directory: its folder.
         tracker: gets everything that happens.
-        clock: seconds since the epoch.
+        clock: seconds since the epoch; None: `run_clock`.
         open_history: opens the history file of a trial.
         warm: what earlier studies have to offer.
     """
@@ -78,14 +79,15 @@ class Oracle:
         study: optuna.Study,
         directory: Path,
         tracker: Tracker | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         open_history: Callable[[Path], history.Writer] = history.HistoryWriter,
         warm: WarmStart | None = None,
     ) -> None:
         self._study = study
         self._directory = directory
         self._tracker = tracker or Tracker()
-        self._clock = clock
+        self._clock = clock = clock or run_clock()
+        self._run = secrets.token_hex(4)  # tells the times of this run from those of others, see `Span`
         self._open_history = open_history
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
@@ -223,7 +225,7 @@ class Oracle:
         job = self._job(trial.number, params, origin)
         started = self._clock()
         earlier, lost = self._take_over(origin, job.directory)
-        trial.set_user_attr(JOB, _job_note(job, origin, started))
+        trial.set_user_attr(JOB, _job_note(job, origin, started, self._run))
         running = RunningTrial(
             trial,
             job,
@@ -381,7 +383,7 @@ def _failed(outcome: Outcome, cause: str, reason: str) -> Outcome:
     return replace(outcome, state="FAIL", metrics={}, cause=cause, reason=reason)
 
 
-def _job_note(job: Job, origin: Mapping[str, Any], started: float) -> dict[str, Any]:
+def _job_note(job: Job, origin: Mapping[str, Any], started: float, run: str) -> dict[str, Any]:
     """Return what is kept of a job in the trial's attributes."""
     return {
         "seed": job.seed,
@@ -389,5 +391,6 @@ def _job_note(job: Job, origin: Mapping[str, Any], started: float) -> dict[str, 
         "retry_of": origin.get("retry_of"),
         "source": origin["source"],
         "started": started,
+        "run": run,
         "params": job.params,
     }
