@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from hpo import layout
 from hpo.oracle.budget_count import BudgetCount
@@ -32,7 +32,7 @@ from hpo.search.pruning import pruning_for
 from hpo.spec.models import StudySpec
 from hpo.storage import history
 from hpo.storage.budget import run_clock
-from hpo.storage.faults import concerns_trial_alone
+from hpo.storage.faults import LARGEST_KEPT_STEP, concerns_trial_alone, is_step_beyond_storage
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import ENDED_OUTSIDE, ENQUEUE, FALLBACK, FLAGS, JOB, ORIGIN, SAMPLER
 from hpo.text import one_line
@@ -92,7 +92,7 @@ class Oracle:
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
         self._warned: set[str] = set()  # the red flags that this run has warned of
-        self._said_ignored_stop = False
+        self._said_ignored_stop = self._said_large_step = False
         self._queue = Queue(spec, study, warm or WarmStart((), 0, spec.metrics[0].direction == "maximize"))
         recover(spec, study, directory, self._queue, clock, self._tracker.message)
         # From here on, trials are counted in memory.
@@ -313,9 +313,23 @@ class Oracle:
         if value is None or not math.isfinite(value) or step in running.steps:
             return False
         running.steps.add(step)
-        self._pruning.report(running.trial, value, step)
+        try:
+            self._pruning.report(running.trial, value, step)
+        except StorageInternalError as error:
+            if not is_step_beyond_storage(error, step):
+                raise
+            self._note_large_step(running.job.number, step)
+            return False
         self._judge_warm_start(running, step, value)
         return True
+
+    def _note_large_step(self, number: int, step: int) -> None:
+        if not self._said_large_step:
+            self._said_large_step = True
+            self._tracker.message(
+                f"step {step} of trial {number} is beyond {LARGEST_KEPT_STEP}, the largest that this storage keeps: "
+                "the history has its metrics, and the pruner is not asked about such steps (said of the first one)"
+            )
 
     def _judge_warm_start(self, running: RunningTrial, step: int, value: float) -> None:
         why = self._queue.warm.observe(running.job.number, running.origin, step, value)

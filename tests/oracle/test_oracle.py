@@ -13,6 +13,7 @@ import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
+from servers import PostgreSQL
 from waiting import wait_until
 
 from hpo import layout
@@ -105,6 +106,36 @@ def test_hours_are_spent_evenly_though_the_clock_of_the_host_is_set(make_spec, t
     again = Oracle(make_spec(budget={"hours": 1}), study, tmp_path / "toy")
     assert again.ask() is not None
     again.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal", pytest.param("postgresql", marks=pytest.mark.slow)])
+def test_a_step_beyond_the_column_of_a_storage_is_said_and_ends_nothing(make_spec, tmp_path, kind):
+    with contextlib.ExitStack() as stack:
+        url = {"sqlite": f"sqlite:///{tmp_path}/study.db", "journal": f"journal:{tmp_path}/journal.log"}.get(kind)
+        if url is None:
+            server = stack.enter_context(contextlib.closing(PostgreSQL(tmp_path)))
+            url = server.url("study")
+        storage = open_storage(url)
+        stack.callback(close_storage, storage)
+        said = []
+        oracle = Oracle(make_spec(budget={"trials": 2}), optuna.create_study(storage=storage), tmp_path / "toy")
+        oracle._tracker.message = said.append
+        large = (2**31, 2**40, 2**53)
+        for _ in range(2):
+            job = oracle.ask()
+            for step in (1, *large, 2):
+                assert oracle.report(job.number, step, {"score": 0.1}) is None
+            complete(oracle, job)
+        assert oracle.budget.progress.complete == 2
+        steps = [step.step for step in history.read(job.directory / layout.HISTORY)]
+        assert steps == [1, 2, *large]
+        if kind == "postgresql":
+            (sentence,) = said
+            assert sentence.startswith(f"step {2**31} of trial 0 is beyond {2**31 - 1}, the largest that this storage")
+            assert set(oracle._study.trials[0].intermediate_values) == {1, 2}
+        else:
+            assert said == []
+        oracle.close()
 
 
 def test_a_pipe_in_the_place_of_the_traceback_holds_no_driver_up(make_oracle):
