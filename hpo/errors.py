@@ -166,14 +166,19 @@ class Problem:
         return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
 
 
+_MOST_SAID = 100
+
+
 class SpecError(HpoError):
-    """All problems of one study.yaml, one per line."""
+    """All problems of one study.yaml, one per line; the message has the first 100."""
 
     exit_code = 2
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        said = [str(problem) for problem in self.problems[:_MOST_SAID]]
+        more = len(self.problems) - len(said)
+        super().__init__("\n".join([*said, f"and {more} more"] if more > 0 else said))
 
 
 class LogError(HpoError):

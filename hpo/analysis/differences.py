@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from hpo import layout
 from hpo.analysis.formatting import label
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.machine.files import read_json
 from hpo.spec.models import StudySpec
 from hpo.spec.wording import algorithm_text
 
@@ -103,8 +103,7 @@ def split_data(sides: Sequence[tuple[StudyRecord, Sequence[TrialRecord]]]) -> tu
 def _recorded(study: StudyRecord, trial: TrialRecord) -> dict[str, dict[str, Any]]:
     """Read data.json of a trial; nothing where it is not there or not of that form."""
     try:
-        path = layout.trial_directory(study.directory, trial.number) / layout.DATA
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(layout.trial_directory(study.directory, trial.number) / layout.DATA)
     except (OSError, ValueError):
         return {}
     splits = data.items() if isinstance(data, dict) else ()

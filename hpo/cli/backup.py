@@ -9,7 +9,7 @@ import click
 from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import echo, say
 from hpo.errors import StudyNotFound
 
 
@@ -54,8 +54,8 @@ def backup(studies: tuple[str, ...], target: Path, runs: Path) -> int:
     )
     for one in saved:
         found = "its files alone: its storage does not have it" if one.trials is None else count(one.trials, "trial")
-        echo(f"saved study '{one.study}' ({found})")
+        say(f"saved study '{one.study}' ({found})")
     for sentence in failed:
         echo(f"hpo: {sentence}", err=True)
-    echo(f"{target}: `hpo restore --from {target}` brings {'it' if len(saved) == 1 else 'them'} back")
+    say(f"{target}: `hpo restore --from {target}` brings {'it' if len(saved) == 1 else 'them'} back")
     return 1 if failed else 0

@@ -12,7 +12,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import number
-from hpo.cli.output import echo, echo_document
+from hpo.cli.output import echo, echo_document, say
 from hpo.cli.page_access import LOCAL
 from hpo.errors import AccessDenied, ControlError, HpoError, StudyNotFound
 from hpo.machine.access import why_denied
@@ -168,7 +168,7 @@ def present_report(written: WrittenReport | None, show: bool, quiet: bool = Fals
     if written is None:
         return
     if not quiet:
-        echo("\n".join(map(str, (written.html, written.markdown, written.json))))
+        say("\n".join(map(str, (written.html, written.markdown, written.json))))
     if show and click.launch(str(written.html)) != 0:
         echo(f"no browser could be started here; open {written.html} yourself", err=True)
 
@@ -198,11 +198,11 @@ def how_to_continue(runs: Path, name: str) -> str:
     return f"`{follow_up(f'run {recorded}', runs)}` continues it, and so does `hpo submit`"
 
 
-def emit(data: Any) -> None:
-    """Print the one JSON document of `--json`."""
+def emit(data: Any, write: Callable[[str], object] = echo_document) -> None:
+    """Print the one JSON document of `--json` with `write`."""
     from hpo.reports.to_json import to_plain_data
 
-    echo_document(printable_json(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False)))
+    write(printable_json(json.dumps(to_plain_data(data), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

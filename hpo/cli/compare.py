@@ -21,7 +21,7 @@ from hpo.cli.common import (
     runs_option,
     write_where_allowed,
 )
-from hpo.cli.output import echo
+from hpo.cli.output import say, say_document
 
 if TYPE_CHECKING:
     from hpo.analysis.study_comparison import StudyComparison
@@ -71,10 +71,10 @@ def compare(
         )
     if as_json:
         files = {} if written is None else asdict(written)
-        emit({"language": code, **files, **comparison_data(found)})
+        emit({"language": code, **files, **comparison_data(found)}, say_document)
     else:
         with language(ENGLISH):
-            echo(_summary(found))
+            say(_summary(found))
     present_report(written, show, quiet=as_json)
 
 

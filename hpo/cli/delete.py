@@ -14,7 +14,7 @@ import click
 from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, follow_up, runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import echo, say
 from hpo.errors import HpoError, NotDeleted, StudyNotFound
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def _delete(runs: Path, name: str, yes: bool, purge: bool) -> None:
         for one in trash_of(runs, name):
             if one.path == entry:
                 remove(runs, one)
-        echo(f"deleted {deletion.what} for good{tracked}")
+        say(f"deleted {deletion.what} for good{tracked}")
         return
-    echo(f"deleted {deletion.what}{tracked}")
+    say(f"deleted {deletion.what}{tracked}")
     restore = follow_up(f"restore {shlex.quote(name)}", runs)
-    echo(f"it is in {entry}; `{restore}` brings it back, `{follow_up('delete --purge', runs)}` removes it for good")
+    say(f"it is in {entry}; `{restore}` brings it back, `{follow_up('delete --purge', runs)}` removes it for good")
 
 
 def _ask(deletion: Deletion, yes: bool, purge: bool) -> None:
@@ -127,7 +127,7 @@ def _empty(runs: Path, entries: Sequence[TrashEntry], yes: bool) -> None:
         except HpoError as error:
             failed.append(str(error))
         else:
-            echo(f"removed {entry}")
+            say(f"removed {entry}")
     if failed:
         raise NotDeleted("\n".join(failed))
 
@@ -137,7 +137,7 @@ def _finish(runs: Path, name: str, left: Sequence[Path]) -> None:
 
     for entry in left:
         tracked = finish(runs, entry)
-        echo(f"finished the deletion of study '{name}', which was cut short{tracked}; it is in {entry}")
+        say(f"finished the deletion of study '{name}', which was cut short{tracked}; it is in {entry}")
 
 
 def _confirm(question: str, listed: str) -> None:

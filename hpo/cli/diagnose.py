@@ -21,7 +21,7 @@ from hpo.cli.common import (
     runs_option,
     write_where_allowed,
 )
-from hpo.cli.output import echo
+from hpo.cli.output import echo, echo_document, say, say_document
 from hpo.errors import StudyNotFound
 from hpo.text import listing
 
@@ -112,11 +112,11 @@ def diagnose(
         if as_json:
             files = {} if written is None else {"files": asdict(written)}
             read = {"read_as": training.read.recognised, "remarks": training.read.remarks}
-            emit({**diagnosis_data(found), **read, **files})
+            emit({**diagnosis_data(found), **read, **files}, echo_document if written is None else say_document)
         else:
-            echo("\n".join(_text(training, found)))
+            (echo if written is None else say)("\n".join(_text(training, found)))
     if written is not None and not as_json:
-        echo()
+        say()
     present_report(written, show, quiet=as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -48,8 +49,10 @@ class DriverLog(LineProgress):
     def ends(self, verdict: str) -> None:
         """Log how the run ended, and close the file; a run that never began logs nothing."""
         if self._file is not None:
-            self.say(" ".join(verdict.split()))
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk takes nothing back
+                self.say(" ".join(verdict.split()))
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def _write(self, line: str) -> None:
         assert self._file is not None

@@ -8,7 +8,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import say
 
 
 @click.command(
@@ -41,4 +41,4 @@ def extend(study: str, trials: str | None, hours: str | None, gpu_hours: str | N
     if not wanted:
         raise click.UsageError("nothing to extend was named; expected --trials, --hours or --gpu-hours, such as +50")
     answer, driven = ask(layout.study_directory(runs, name), wanted)
-    echo(answer_or_error(answer) if driven else f"{answer_or_error(answer)}. {how_to_continue(runs, name)}")
+    say(answer_or_error(answer) if driven else f"{answer_or_error(answer)}. {how_to_continue(runs, name)}")

@@ -8,7 +8,7 @@ import click
 
 from hpo.analysis.formatting import count
 from hpo.cli.common import runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import say
 
 
 @click.command(
@@ -34,4 +34,4 @@ def import_knowledge(file: Path, runs: Path) -> None:
 
     for entry, fresh in write(runs, read(file)):
         found = count(len(entry.source.trials), "configuration")
-        echo(f"{entry.source.name}: {found}{'' if fresh else ', which were there already'}")
+        say(f"{entry.source.name}: {found}{'' if fresh else ', which were there already'}")

@@ -8,7 +8,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import say
 from hpo.errors import HpoError
 
 
@@ -36,4 +36,4 @@ def kill(study: str, trials: tuple[int, ...], runs: Path) -> None:
     answer = ask(layout.study_directory(runs, name), sorted(set(trials)))
     if answer is None:
         raise HpoError(f"no driver is at work on study '{name}', so no trial runs. {how_to_continue(runs, name)}")
-    echo(answer_or_error(answer))
+    say(answer_or_error(answer))

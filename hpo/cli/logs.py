@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from hpo import layout
 from hpo.cli.common import find_study, follow_up, runs_option, study_argument
 from hpo.cli.output import echo, echo_output
 from hpo.errors import HpoError
+from hpo.machine.files import NotPlainError, open_plain, tail_of
 from hpo.storage.trial_attributes import ORIGIN
 from hpo.text import LONGEST_REASON, cut, listing
 
@@ -23,6 +25,9 @@ _LOOK_SECONDS, _ENDED_SECONDS = 0.25, 1.0
 # After the end, what is said last comes a moment later.
 _LAST_SECONDS = 0.5
 _BLOCK = 65536
+# A progress bar that is drawn anew begins a line too. So many bytes without the end of a line are one.
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_LONGEST_LINE = 2**20
 
 
 @click.command(
@@ -55,6 +60,8 @@ def logs(study: str | None, trial: int | None, follow: bool, lines: int, runs: P
             _of_drivers(directory, runs, follow, lines)
         else:
             _of_trial(directory, runs, trial, follow, lines)
+    except NotPlainError as error:
+        raise HpoError(f"{error.filename} cannot be shown: {error.strerror}") from error
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -68,12 +75,12 @@ def _of_drivers(directory: Path, runs: Path, follow: bool, lines: int) -> None:
 
     path = directory / layout.DRIVER_LOG
     if not path.exists() and not (follow and not ended()):
-        _note(f"no driver of study '{directory.name}' has left a log ({path}); `hpo run` writes one")
+        echo(f"no driver of study '{directory.name}' has left a log ({path}); `hpo run` writes one")
         return
     _print(path, lines, ended if follow else None)
     if follow:
         status = follow_up(f"status {shlex.quote(directory.name)}", runs)
-        _note(f"no driver is at work; `{status}` says where it stands")
+        echo(f"no driver is at work; `{status}` says where it stands")
 
 
 def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int) -> None:
@@ -98,14 +105,14 @@ def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int
     path = folder / layout.OUTPUT
     if not path.exists() and not (follow and not ended()):
         where = _elsewhere(directory)
-        _note(f"trial {number} of study '{name}' ({state()}) has printed nothing ({path}){where}")
+        echo(f"trial {number} of study '{name}' ({state()}) has printed nothing ({path}){where}")
     else:
         _print(path, lines, ended if follow else None)
     _note_error(folder, number, state())
     origin = study.get_trials(deepcopy=False)[number].user_attrs.get(ORIGIN, {})
     if (earlier := origin.get("retry_of")) is not None:
         command = follow_up(f"logs {shlex.quote(name)} --trial {earlier}", runs)
-        _note(f"it is a further attempt at trial {earlier}: `{command}`")
+        echo(f"it is a further attempt at trial {earlier}: `{command}`")
 
 
 def _elsewhere(directory: Path) -> str:
@@ -118,9 +125,12 @@ def _elsewhere(directory: Path) -> str:
 def _note_error(folder: Path, number: int, state: str) -> None:
     for name, what in ((layout.ERROR, "traceback"), (layout.CRASH, "Python stacks")):
         path = folder / name
-        if path.exists() and path.stat().st_size:
-            last = (path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""])[-1]
-            _note(f"trial {number} is {state}; its {what}: {path} ({cut(last.strip(), LONGEST_REASON)})")
+        try:
+            written = tail_of(path, _BLOCK).decode(errors="replace").split("\n")
+        except (FileNotFoundError, NotPlainError):
+            continue
+        if last := next((line.strip() for line in reversed(written) if line.strip()), ""):
+            echo(f"trial {number} is {state}; its {what}: {path} ({cut(last, LONGEST_REASON)})")
             return
 
 
@@ -144,7 +154,7 @@ def _print(path: Path, lines: int, ended: Callable[[], bool] | None) -> None:
 def _print_from(path: Path, position: int, decoder: codecs.IncrementalDecoder) -> int:
     """Print a file from a position, and return where it ends; a file that became shorter is begun anew."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(position if position <= size else 0)
             while block := file.read(_BLOCK):
@@ -155,18 +165,25 @@ def _print_from(path: Path, position: int, decoder: codecs.IncrementalDecoder) -
 
 
 def _start_of_last(path: Path, lines: int) -> int:
-    """Return where the last `lines` lines of a file begin; its last line may lack the end."""
-    with path.open("rb") as file:
-        start = size = file.seek(0, os.SEEK_END)
-        tail = b""
-        while start > 0 and tail.count(b"\n") <= lines:
-            start = max(0, start - _BLOCK)
-            file.seek(start)
-            tail = file.read(size - start)
-    end = 1 if tail.endswith(b"\n") else 0
-    rows = tail[: len(tail) - end].split(b"\n")
-    return size - (len(b"\n".join(rows[-lines:])) + end if lines else 0)
+    """Return where the last `lines` lines of a file begin; its last line may lack the end.
 
-
-def _note(text: str) -> None:
-    echo(text, err=True)
+    The file is read backwards, as far as it is needed.
+    """
+    with open_plain(path) as file:
+        size = start = last = file.seek(0, os.SEEK_END)
+        left, following = lines, b""
+        while start > 0 and left > 0:
+            before = max(0, start - _BLOCK)
+            file.seek(before)
+            block = file.read(start - before)
+            ends = [before + end.end() for end in _LINE_END.finditer(block + following) if end.start() < len(block)]
+            for end in reversed(ends):
+                # The end of the file begins no line, and blocks may part the two characters of one end.
+                if end < last:
+                    left, last = left - 1, end
+                    if left == 0:
+                        return last
+            if last - before > _LONGEST_LINE:
+                return before
+            start, following = before, block[:1]
+    return size if lines == 0 else 0

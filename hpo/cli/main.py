@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -12,6 +13,7 @@ import click
 from hpo import __version__
 from hpo.cli.output import echo
 from hpo.errors import HpoError
+from hpo.machine.terminal import discard, fails, open_missing_streams
 from hpo.text import nearest
 
 # The module and name of each click command, and the line that `hpo --help` shows: the first sentence of its help.
@@ -49,6 +51,7 @@ COMMANDS = {
 INTERRUPTED = 130
 # What a shell reports of a program that SIGPIPE ended.
 BROKEN_PIPE = 141
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class LazyGroup(click.Group):
@@ -123,15 +126,22 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: The arguments after `hpo`; by default those of the process.
     """
+    open_missing_streams()
     given = list(sys.argv[1:] if args is None else args)
     try:
         code = _invoke(given)
-        # Output still in the buffer would meet a closed pipe only in the interpreter's shutdown.
-        sys.stdout.flush()
+        if fails(sys.stdout):  # of a command whose work is done: the interpreter's shutdown must not fail on it
+            discard(sys.stdout)
         return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         return BROKEN_PIPE
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL or os.environ.get("HPO_DEBUG") == "1":
+            raise
+        discard(sys.stdout)
+        complain(f"what was asked for cannot be written: {error.strerror}")
+        return 1
 
 
 def _invoke(args: list[str]) -> int:

@@ -17,7 +17,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import cannot_listen, find_study, listen_options, runs_option, study_argument
-from hpo.cli.output import echo
+from hpo.cli.output import echo, say
 from hpo.cli.page_access import LOCAL, address, bracketed, names_of
 from hpo.errors import HpoError
 from hpo.machine.access import may_write
@@ -117,10 +117,10 @@ def _sync(runs: Path, name: str) -> None:
     from hpo.trackers.mlflow import place
     from hpo.trackers.mlflow.sync import sync
 
-    changed = sync(runs, name, echo)
+    changed = sync(runs, name, say)
     known = place.read_place(layout.study_directory(runs, name))
     where = known.tracking_uri if known else "?"
-    echo(f"MLflow at {where} {'now equals' if changed else 'equals'} study '{name}'")
+    say(f"MLflow at {where} {'now equals' if changed else 'equals'} study '{name}'")
 
 
 def _free_port(host: str, port: int) -> int:

@@ -19,13 +19,42 @@ _HARMLESS = re.compile(r"(\x1b\[[0-9;:]*m|\r)")
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True, file: IO[str] | None = None) -> None:
-    """Print a text; control characters become escapes, and passwords are left out."""
-    click.echo(presentable(text), file=file, err=err, nl=nl)
+    """Print a text; control characters become escapes, and passwords are left out.
+
+    Raises:
+        OSError: the output is full or gone. What stderr does not take is left out instead.
+    """
+    try:
+        click.echo(presentable(text), file=file, err=err, nl=nl)
+    except OSError:
+        if not err:
+            raise
+
+
+def say(text: str = "", *, file: IO[str] | None = None) -> None:
+    """Print what a command has done. An output that is full or gone takes nothing of that back: stderr gets it then.
+
+    Commands that do nothing but print use `echo`, and fail.
+    """
+    try:
+        echo(text, file=file)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # whoever read it wanted no more
+            echo(text, err=True)
 
 
 def echo_document(text: str, *, nl: bool = True) -> None:
     """Print what is to be taken over as it is, such as YAML; control characters become escapes on a terminal alone."""
     click.echo(printable(text) if sys.stdout.isatty() else text, nl=nl)
+
+
+def say_document(text: str) -> None:
+    """Print what a command has done as a document, as `say` does."""
+    try:
+        echo_document(text)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            click.echo(text, err=True)
 
 
 def echo_output(text: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import answer_or_error, find_study, follow_up, runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import say
 
 
 @click.command(
@@ -37,4 +37,4 @@ def pause(study: str, now: bool, runs: Path) -> None:
 
     name = find_study(runs, study)
     answer, _ = ask(layout.study_directory(runs, name), now)
-    echo(f"{answer_or_error(answer)}. `{follow_up(f'resume {shlex.quote(name)}', runs)}` goes on")
+    say(f"{answer_or_error(answer)}. `{follow_up(f'resume {shlex.quote(name)}', runs)}` goes on")

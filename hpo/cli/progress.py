@@ -169,8 +169,8 @@ class PlainProgress(LineProgress):
 
     def say(self, line: str) -> None:
         """Print a line."""
-        # The reader of a pipe may have gone (`| head`): no reason to end hours of training.
-        with contextlib.suppress(BrokenPipeError):
+        # The reader of a pipe may have gone (`| head`), the disk be full: no reason to end hours of training.
+        with contextlib.suppress(OSError):
             # Flushed at each line, so that a log shows a trial when it ends.
             print(presentable(line), file=self._stream, flush=True)
 

@@ -18,6 +18,7 @@ from hpo.cli.common import (
     study_argument,
     write_where_allowed,
 )
+from hpo.cli.output import say_document
 
 
 @click.command(
@@ -61,5 +62,5 @@ def report(
         written = write_where_allowed(lambda: write_report(runs, name, images, output), output, needed=True)
     assert written is not None
     if as_json:
-        emit({"study": name, "language": code, **asdict(written)})
+        emit({"study": name, "language": code, **asdict(written)}, say_document)
     present_report(written, show, quiet=as_json)

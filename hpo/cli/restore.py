@@ -45,12 +45,12 @@ def restore(studies: tuple[str, ...], source: Path | None, storage: str | None, 
     from hpo.actions.restore import JOURNAL, Restored, restore_backup, restore_from_trash
     from hpo.spec.normalize import storage_given
 
-    def say(text: str) -> None:
+    def tell(text: str) -> None:
         echo(text, err=True)
 
     if source is not None:
         given = storage if storage in (None, JOURNAL) else storage_given(storage, "--storage")
-        restored, failed = restore_backup(runs, source, list(dict.fromkeys(studies)), given, say)
+        restored, failed = restore_backup(runs, source, list(dict.fromkeys(studies)), given, tell)
     elif storage is not None:
         raise click.UsageError("--storage is for a backup, and needs --from FILE.")
     elif not studies:
@@ -60,12 +60,12 @@ def restore(studies: tuple[str, ...], source: Path | None, storage: str | None, 
         restored, failed = [], []
         for study in dict.fromkeys(studies):
             try:
-                restored.append(restore_from_trash(runs, study, say))
+                restored.append(restore_from_trash(runs, study, tell))
             except HpoError as error:
                 failed.append(str(error))
     for one in restored:
         assert isinstance(one, Restored)
-        echo(f"restored study '{one.study}' ({count(one.trials, 'trial')}) in {one.directory}")
+        say(f"restored study '{one.study}' ({count(one.trials, 'trial')}) in {one.directory}")
     for sentence in failed:
         echo(f"hpo: {sentence}", err=True)
     return 1 if failed else 0

@@ -8,7 +8,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import say
 
 
 @click.command(
@@ -29,4 +29,4 @@ def resume(study: str, runs: Path) -> None:
 
     name = find_study(runs, study)
     answer, driven = ask(layout.study_directory(runs, name))
-    echo(answer_or_error(answer) if driven else f"{answer_or_error(answer)}. {how_to_continue(runs, name)}")
+    say(answer_or_error(answer) if driven else f"{answer_or_error(answer)}. {how_to_continue(runs, name)}")

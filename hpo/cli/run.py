@@ -15,7 +15,7 @@ import click
 from hpo import layout
 from hpo.analysis.formatting import count, duration, number
 from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
-from hpo.cli.output import echo
+from hpo.cli.output import echo, say, say_document
 from hpo.errors import HpoError
 from hpo.text import redact
 from hpo.trackers.base import Tracker
@@ -86,7 +86,7 @@ def run(
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
     if not quiet:
-        echo(_header(spec, runs), file=out)
+        say(_header(spec, runs), file=out)
     progress = None if quiet else _progress(spec, runs, out)
     shown: Tracker = progress or _Complaints()
     log = DriverLog(spec, directory, _command(context), lambda: _seconds_left(spec, runs))
@@ -101,13 +101,13 @@ def run(
     code, verdict = _verdict(spec, runs, result, progress, context)
     log.ends(f"{verdict} (exit code {code})")
     if verdict and (code or not quiet):
-        echo(verdict, file=sys.stderr if code else out)
+        say(verdict, file=sys.stderr if code else out)
     if not quiet:
         for sentence in _silent_flags(spec, runs):
-            echo(f"warning: {sentence}", file=out)
-        echo(_ending(spec, runs, result), file=out)
+            say(f"warning: {sentence}", file=out)
+        say(_ending(spec, runs, result), file=out)
     if as_json:
-        emit(_document(result, code))
+        emit(_document(result, code), say_document)
     return code
 
 

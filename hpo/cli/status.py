@@ -61,10 +61,11 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.control.requests import read_steering
     from hpo.layout import study_directory, trials_directory
     from hpo.reports.sections.red_flag_regions import region_sentences
-    from hpo.storage.budget import Span, span_of, wall_seconds
+    from hpo.storage.budget import span_of, span_until, wall_seconds
     from hpo.storage.driver_lock import driver_of
     from hpo.storage.load_study import load_study
     from hpo.storage.open import storage_url
+    from hpo.storage.trial_attributes import JOB
     from hpo.text import redact
 
     try:
@@ -81,8 +82,8 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     driver = driver_of(record.directory)
     spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
     if driver is not None:
-        started = [trial.started for trial in now.running if trial.started is not None]
-        spans += [Span(each, time.time(), (time.time() - each) * spec.engine.gpus) for each in started]
+        running = [trial.user_attrs.get(JOB) for trial in stored.trials if trial.state.name == "RUNNING"]
+        spans += [span_until(time.time(), job, spec.engine.gpus) for job in running if job]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     where = region_sentences(record)
     silent = silent_flags(record, spec)
@@ -139,10 +140,12 @@ def _text(
     where: Sequence[str],
     silent: Sequence[str],
 ) -> str:
+    from hpo.storage.driver_lock import driver_text
+
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
     lines = [
         ("study", f"{record.name} ({record.directory})"),
-        ("driver", _driver(driver)),
+        ("driver", "none" if driver is None else driver_text(driver)),
         *([("queue", queue)] if queue else []),
         *([("paused", paused)] if paused else []),
         ("finished", f"{now.total}: {counts}"),
@@ -175,14 +178,6 @@ def _text(
     if driver is None:
         title = "left running by a driver that died; `hpo run` puts them back in the queue"
     return "\n".join([text, "", title, *(f"  {line}" for line in aligned(rows, right=(0, 1, 2)))])
-
-
-def _driver(driver: Mapping[str, Any] | None) -> str:
-    if driver is None:
-        return "none"
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
-    job = f", {driver['job']}," if "job" in driver else ""
-    return f"process {driver.get('pid', '?')} on {driver.get('host', '?')}{job} since {since}"
 
 
 def _queue(jobs: Sequence[Job], states: Mapping[str, str]) -> str:

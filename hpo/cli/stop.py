@@ -10,7 +10,7 @@ import click
 from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import say
 from hpo.errors import HpoError, StudyNotFound
 
 _LOOK_SECONDS = 0.25
@@ -56,13 +56,13 @@ def stop(study: str, now: bool, wait: bool, runs: Path) -> None:
     if answer is None:
         _nobody(directory, name)
         return
-    echo(answer_or_error(answer))
+    say(answer_or_error(answer))
     if wait:
         # Not whoever comes after it: a further job may have waited for its end.
         while (there := driver_of(directory)) is not None and there == driver:
             time.sleep(_LOOK_SECONDS)
-        echo(_standing(runs, name))
-    echo(how_to_continue(runs, name))
+        say(_standing(runs, name))
+    say(how_to_continue(runs, name))
 
 
 def _nobody(directory: Path, name: str) -> None:
@@ -73,7 +73,7 @@ def _nobody(directory: Path, name: str) -> None:
     if jobs := active_jobs(jobs_of(directory)):
         lines = [f"{job.label} is {state}; `{job.cancel_command}` cancels it" for job, state in jobs]
         raise HpoError("\n".join([f"{nobody}, but:", *lines]))
-    echo(f"{nobody}: there is nothing to stop")
+    say(f"{nobody}: there is nothing to stop")
 
 
 def _standing(runs: Path, name: str) -> str:

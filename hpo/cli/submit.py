@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
-from hpo.cli.output import echo, echo_document
+from hpo.cli.output import echo, echo_document, say, say_document
 
 if TYPE_CHECKING:
     from hpo.cluster.job_request import JobRequest
@@ -90,9 +90,9 @@ def submit(
         return 0
     job = action.submit(submission, shlex.join(context.obj or ("hpo", *sys.argv[1:])))
     if as_json:
-        emit(_document(submission, job))
+        emit(_document(submission, job), say_document)
     else:
-        echo(_text(submission, job, runs))
+        say(_text(submission, job, runs))
     return 0
 
 

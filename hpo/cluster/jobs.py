@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from hpo import layout
 from hpo.cluster import pbs, slurm
 from hpo.cluster.job_request import QUEUES
+from hpo.machine.files import parse_json, read_plain
 
 JOBS_FILE = "jobs.jsonl"
 
@@ -65,15 +67,15 @@ def record_job(study_directory: Path, job: Job) -> None:
 def jobs_of(study_directory: Path) -> list[Job]:
     """Return the jobs of a study, the newest last; lines that hold no job are left out."""
     try:
-        lines = (study_directory / layout.JOBS / JOBS_FILE).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_plain(study_directory / layout.JOBS / JOBS_FILE).decode(errors="replace").splitlines()
+    except OSError:
         return []
     return [job for line in lines if (job := _job(line)) is not None]
 
 
 def _job(line: str) -> Job | None:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         job = Job(
             queue=str(entry["queue"]),
             id=str(entry["id"]),
@@ -81,9 +83,9 @@ def _job(line: str) -> Job | None:
             script=str(entry["script"]),
             command=str(entry.get("command", "")),
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
-    return job if job.queue in QUEUES and job.id else None
+    return job if job.queue in QUEUES and job.id and math.isfinite(job.submitted) else None
 
 
 def states_of(jobs: Sequence[Job]) -> dict[str, str]:

@@ -13,22 +13,22 @@ import json
 import os
 import secrets
 import socket
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from hpo import layout
 from hpo.errors import ControlError, dotted
 from hpo.machine.access import reason, told_denials
-from hpo.machine.files import write_atomically
+from hpo.machine.files import parse_json, read_json, read_plain, write_atomically
 from hpo.spec.models import Budget
 from hpo.storage.driver_lock import driver_of
-from hpo.text import first_line, listing, nearest
+from hpo.storage.history import LARGEST_TIME
+from hpo.text import cut, first_line, listing, nearest, quote
 from hpo.validation import problems_in
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ ANSWER_TIMEOUT = 10.0
 _POLL_SECONDS, _DRIVER_POLL_SECONDS, _REFRESH_SECONDS = 0.05, 1.0, 0.5
 _ANSWER = ".answer.json"
 _MOST_BYTES = 65536
+_LONGEST_SENDER = 200
 # How many requests are remembered, so that none is obeyed twice if a driver dies before it has answered.
 _REMEMBERED = 20
 # What can be extended, and what it is a number of.
@@ -111,10 +112,16 @@ def _whole_numbers(budget: Any) -> Any:
     return {**budget, "trials": int(budget["trials"])} if is_whole else budget
 
 
+def _on_a_calendar(paused: Pause | None) -> Pause | None:
+    if paused is not None and not 0 <= paused.since < LARGEST_TIME:
+        raise ValueError(f"since is {paused.since}; expected seconds since the epoch")
+    return paused
+
+
 class _SteeringFile(BaseModel):
     """Content of `steering.json`."""
 
-    paused: Pause | None
+    paused: Annotated[Pause | None, AfterValidator(_on_a_calendar)]
     budget: Annotated[Budget, BeforeValidator(_whole_numbers)]
     answered: dict[str, str]
 
@@ -136,7 +143,7 @@ def read_steering(directory: Path) -> Steering:
     path = directory / layout.STEERING
     try:
         with told_denials():
-            content = path.read_bytes()
+            content = read_plain(path, _MOST_BYTES)
         kept = _SteeringFile.model_validate_json(content)
     except FileNotFoundError:
         return Steering()
@@ -319,7 +326,7 @@ def _wait(directory: Path, request: Path, reply: Path, timeout: float) -> Answer
 
 def _answer_in(path: Path) -> Answer | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, _MOST_BYTES, links=False)
         return Answer(str(content["said"]), bool(content["ok"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -340,8 +347,9 @@ def prepare_request_folder(directory: Path) -> Path:
         mark.touch()
         now = mark.stat().st_mtime  # by the clock of whoever holds the files
         for path in folder.iterdir():
-            if path == mark or now - path.stat().st_mtime > ANSWER_TIMEOUT:
-                path.unlink()
+            with contextlib.suppress(OSError):
+                if path == mark or now - path.lstat().st_mtime > ANSWER_TIMEOUT:
+                    path.unlink()
     return folder
 
 
@@ -353,22 +361,28 @@ def pending_requests(folder: Path) -> Iterator[Request | tuple[str, Answer]]:
         if name.endswith(_ANSWER) or f"{id}{_ANSWER}" in names:
             continue
         try:
-            content = _read(folder / name)
+            content = read_plain(folder / name, _MOST_BYTES, links=False)
         except FileNotFoundError:
             continue  # withdrawn
         except OSError as error:
             yield id, Answer(f"the request cannot be read: {error.strerror}", ok=False)
             continue
         try:
-            request = json.loads(content)
+            request = parse_json(content)
             action, arguments = request["action"], request["arguments"]
             if action not in ACTIONS:
-                yield id, Answer(f"there is no request '{action}'; expected {listing(ACTIONS)}", ok=False)
+                yield id, Answer(f"there is no request {quote(action)}; expected {listing(ACTIONS)}", ok=False)
             elif not isinstance(arguments, dict):
                 raise TypeError
             else:
-                yield Request(id, action, arguments, str(request.get("by", "?")), float(request.get("sent", 0.0)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                yield Request(
+                    id,
+                    action,
+                    arguments,
+                    cut(str(request.get("by", "?")), _LONGEST_SENDER),
+                    float(request.get("sent", 0.0)),
+                )
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             said = 'expected a request such as {"action": "pause", "arguments": {}, "by": "user@host", "sent": 0}'
             yield id, Answer(f"{name} is no request; {said}", ok=False)
 
@@ -383,14 +397,3 @@ def refresh(folder: Path) -> None:
     """Change the folder's time: network file systems show new files of others late otherwise."""
     with contextlib.suppress(OSError):
         os.utime(folder)
-
-
-def _read(path: Path) -> bytes:
-    """Return the first bytes of a plain file; anything else there must not block the driver."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(0, "it is no plain file")
-        return os.read(file, _MOST_BYTES)
-    finally:
-        os.close(file)

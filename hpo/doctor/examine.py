@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,10 +28,11 @@ from hpo.doctor import (
 )
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import CheckedFinding, Finding, not_looked_at
-from hpo.errors import AccessDenied, HpoError, StudyLocked
+from hpo.errors import AccessDenied, HpoError, StorageError, StudyLocked
 from hpo.machine.access import denial, is_denied, may_write, require_write, why_denied
+from hpo.machine.files import NotPlainError
 from hpo.spec.models import StudySpec
-from hpo.storage.driver_lock import driver_lock, driver_of
+from hpo.storage.driver_lock import driver_lock, driver_of, last_driver
 from hpo.storage.driver_pulse import driver_elsewhere
 from hpo.storage.open import close_storage, may_write_storage, storage_file, storage_url
 from hpo.text import one_line, redact
@@ -189,6 +189,8 @@ class _Doctor:
                 except AccessDenied as error:
                     fix = False
                     denied = [CheckedFinding(Finding("not-fixable", name, None, str(error), "certain", _ASK), "left")]
+                except StorageError:
+                    fix = False
             # `fix`: it is taken already, and empty when it is left.
             done = [*denied, *([CheckedFinding(left, "fixed" if fix else "left")] if left else [])]
             return [*done, *(self._rounds(name, spec, storage) if fix else self._look(name, spec, storage))]
@@ -296,19 +298,23 @@ def _key(finding: Finding) -> tuple[str, int | None, str]:
 def _left_lock(directory: Path) -> Finding | None:
     """Find a driver's name in a lock that nobody holds: the driver died before it could remove it."""
     try:
-        content = (directory / layout.LOCK).read_text(encoding="utf-8")
-    except OSError:
+        driver = last_driver(directory)
+    except NotPlainError as error:
+        return _odd_lock(directory, error)
+    if driver is None or driver_of(directory) is not None:
         return None
-    if not content or driver_of(directory) is not None:
-        return None
-    try:
-        driver = json.loads(content)
-        who = f"process {driver['pid']} on host {driver['host']}"
-    except (ValueError, KeyError, TypeError):
-        who = "a driver"
+    who = f"process {driver['pid']} on host {driver['host']}" if {"pid", "host"} <= driver.keys() else "a driver"
     return Finding(
         "driver-died", directory.name, None, f"{who} drove the study and died: it, or its host, was killed", "certain",
         f"clear {layout.LOCK}; `hpo run` goes on", partial(_clear, directory),
+    )  # fmt: skip
+
+
+def _odd_lock(directory: Path, error: NotPlainError) -> Finding:
+    path = directory / layout.LOCK
+    return Finding(
+        "lock-odd", directory.name, None, f"{path} cannot be read: {error.strerror}", "certain",
+        f"see that no driver of the study is at work, and remove {path}; until then `hpo run` refuses the study",
     )  # fmt: skip
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.analysis.formatting import count
+from hpo.control.requests import read_steering
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
+from hpo.errors import ControlError
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.ownership import is_foreign, key_of, move_aside, read_key, write_key
 from hpo.storage.shared_trials import original_of_trials
@@ -148,6 +150,21 @@ def unanswered_requests(context: StudyContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def damaged_steering(context: StudyContext) -> Iterator[Finding]:
+    """Find a steering.json that cannot be read: commands and the next run refuse to guess what it said."""
+    try:
+        read_steering(context.directory)
+    except ControlError:
+        yield Finding(
+            "steering-damaged", context.name, None,
+            f"{context.directory / layout.STEERING} cannot be read: whether the study is paused, and how far its "
+            "budget was extended, is not known",
+            "certain",
+            f"move it to {layout.LOST_AND_FOUND}/{layout.STEERING}: the study then goes on as study.yaml says",
+            partial(_move, context.directory, context.directory / layout.STEERING, layout.STEERING),
+        )  # fmt: skip
+
+
 def away(context: StudyContext) -> bool:
     """Return True if the trials' folders are a link to a folder that is not there, or to those of the original."""
     trials = layout.trials_directory(context.directory)
@@ -167,7 +184,7 @@ def _age(path: Path) -> float:
 
 
 def _move(study: Path, path: Path, below: str) -> None:
-    if path.exists():
+    if os.path.lexists(path):
         set_aside(study, path, below)
 
 
@@ -176,4 +193,11 @@ def _remove(files: list[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-CHECKS: tuple[Check, ...] = (trials_away, foreign_folder, unknown_trials, half_written, unanswered_requests)
+CHECKS: tuple[Check, ...] = (
+    trials_away,
+    foreign_folder,
+    unknown_trials,
+    half_written,
+    unanswered_requests,
+    damaged_steering,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from hpo import layout
 from hpo.analysis.formatting import count, numbers
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding, Sure
-from hpo.machine.files import write_atomically
+from hpo.machine.files import MOST_BYTES, NotPlainError, open_plain, read_plain, write_atomically
 from hpo.storage import history
 from hpo.storage.history import Step
 from hpo.storage.lost_and_found import keep_damaged, set_aside
@@ -26,10 +27,9 @@ def garbled(context: StudyContext) -> Iterator[Finding]:
     """Find lines that are no rows. Of a trial that runs, the last one may be being written."""
     for trial in context.trials:
         path = context.folder(trial.number) / layout.HISTORY
-        if not path.is_file() or (context.driver is not None and not trial.state.is_finished()):
+        if context.driver is not None and not trial.state.is_finished():
             continue
-        content = path.read_bytes()
-        lines = content.splitlines(keepends=True)
+        lines = _content(path).splitlines(keepends=True)
         bad = [number for number, line in enumerate(lines, start=1) if not _is_row(line)]
         torn = bool(lines) and not lines[-1].endswith(b"\n")
         if not bad and not torn:
@@ -105,7 +105,7 @@ def missing_steps(context: StudyContext) -> Iterator[Finding]:
         if not trial.state.is_finished() or JOB not in trial.user_attrs or OUTCOME not in trial.user_attrs:
             continue
         path = context.histories.path(trial)
-        there = path.is_file()
+        there = _is_plain(path)
         # An attempt may have been lost between its start and its file's.
         if not there and not trial.intermediate_values and requeued(trial.user_attrs):
             continue
@@ -117,7 +117,9 @@ def missing_steps(context: StudyContext) -> Iterator[Finding]:
 
 
 def _restoration(context: StudyContext, trial: FrozenTrial, path: Path, missing: set[int]) -> Finding:
-    what = f"lacks {count(len(missing), 'step')} that Optuna has" if path.is_file() else "is gone"
+    what = f"lacks {count(len(missing), 'step')} that Optuna has"
+    if not _is_plain(path):
+        what = "is gone" if not os.path.lexists(path) else "is no file of a history"
     name = context.spec.metrics[0].name
     fix: Callable[[], None] | None = partial(_restore, context, trial, name)
     sure: Sure = "certain"
@@ -136,8 +138,10 @@ def _restore(context: StudyContext, trial: FrozenTrial, name: str) -> None:
     """Write the steps that Optuna has; the values of whole rows that are there stay."""
     path = context.histories.path(trial)
     steps = history.merge([*_from_optuna(trial, name), *context.histories.rows(trial)])
-    if path.is_file():
+    if _is_plain(path):
         keep_damaged(path)
+    elif os.path.lexists(path):
+        set_aside(context.directory, path, f"trials/{trial.number}/{path.name}")
     history.write(path, steps, context.histories.owner(trial))
 
 
@@ -162,9 +166,25 @@ def _move(context: StudyContext, folder: Path, below: str) -> None:
 
 def _keep_rows(path: Path) -> None:
     """Leave every whole row, of a step reported in pieces all."""
-    rows = [line for line in path.read_bytes().splitlines() if _is_row(line)]
+    rows = [line for line in _content(path).splitlines() if _is_row(line)]
     keep_damaged(path)
     write_atomically(path, b"".join(row + b"\n" for row in rows))
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a history; none of what is no file of one."""
+    try:
+        return read_plain(path)
+    except (FileNotFoundError, NotADirectoryError, NotPlainError):
+        return b""
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        open_plain(path, MOST_BYTES).close()
+    except (FileNotFoundError, NotADirectoryError, NotPlainError):
+        return False
+    return True
 
 
 def _is_row(line: bytes) -> bool:

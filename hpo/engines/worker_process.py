@@ -19,6 +19,7 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.machine import start
+from hpo.machine.files import read_plain
 from hpo.machine.resources import kernel_kills
 from hpo.trial import LOST, OUT_OF_MEMORY, TIMEOUT, Job, Outcome, Report, State, Stop
 from hpo.worker.command import end_group, signal_name
@@ -34,6 +35,9 @@ _STACKS_COMPLETE_SECONDS = 0.2
 _EXIT_SECONDS = 3.0
 # Seconds that a worker has to clear up after a trial once the next one is there.
 _READY_SECONDS = 10.0
+
+# Far more bytes than the stacks of all threads of a worker.
+_MOST_STACKS = 2**24
 
 
 @dataclass(frozen=True)
@@ -271,6 +275,6 @@ class WorkerProcess:
 def _content(crash: Path) -> str:
     """Return the stacks in a crash file; nothing if there are none. The worker may remove it at any moment."""
     try:
-        return crash.read_text(encoding="utf-8", errors="replace")
+        return read_plain(crash, _MOST_STACKS).decode(errors="replace")
     except OSError:
         return ""

@@ -1,13 +1,101 @@
-"""Atomic writing: nobody ever sees a part of a file, not even after a power cut."""
+"""Files that others may have replaced, read with care; files written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, BinaryIO
+
+# Above the largest text file that hpo or a logger writes: 10 million rows of a history are less.
+MOST_BYTES = 2**30
+_MOST_JSON = 2**24  # bytes of a file that is one JSON document
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_REFUSED = {errno.ENXIO: "a socket", errno.ELOOP: "a link"}  # by how they answer to being opened
+
+
+class NotPlainError(OSError):
+    """Something else than a plain file, or one too large to be what is expected; `strerror` says what."""
+
+
+def open_plain(path: str | os.PathLike[str], most: int | None = None, *, links: bool = True) -> BinaryIO:
+    """Open a file for reading that an objective, or another program, may have replaced by anything.
+
+    A named pipe would block its reader for ever, and a device such as /dev/zero would never end.
+
+    Args:
+        path: the file.
+        most: the most bytes that it may have; None: any number.
+        links: follow a symbolic link at the end of the path.
+
+    Raises:
+        NotPlainError: it is no plain file, or is larger.
+        OSError: it cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except ValueError as error:  # a NUL in its name
+        raise OSError(errno.EINVAL, str(error), path) from None
+    except OSError as error:
+        if error.errno in _REFUSED:
+            raise _not_plain(path, _REFUSED[error.errno]) from None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_plain(path, next(name for test, name in _KINDS if test(status.st_mode)))
+        if most is not None and status.st_size > most:
+            raise NotPlainError(errno.EFBIG, f"it has {status.st_size} bytes, expected at most {most}", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_plain(path: str | os.PathLike[str], most: int = MOST_BYTES, *, links: bool = True) -> bytes:
+    """Return the content of a file that something else may have replaced; OSError as of `open_plain`."""
+    with open_plain(path, most, links=links) as file:
+        return file.read()
+
+
+def tail_of(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return at most the last `most` bytes of a file of any size; OSError as of `open_plain`."""
+    with open_plain(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+        return file.read(most)
+
+
+def read_json(path: str | os.PathLike[str], most: int = _MOST_JSON, *, links: bool = True) -> Any:
+    """Return the JSON document that a file holds, which something else may have replaced.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+        OSError: as of `open_plain`.
+    """
+    return parse_json(read_plain(path, most, links=links))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON holds; ValueError if it is none, or nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _not_plain(path: str | os.PathLike[str], kind: str) -> NotPlainError:
+    return NotPlainError(errno.EINVAL, f"it is {kind}, expected a plain file", str(path))
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -14,6 +14,8 @@ from hpo.storage.trial_attributes import outcome_of, requeued
 from hpo.trackers.base import Progress
 from hpo.trial import KILLED, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome
 
+_THIS_RUN = "this run"
+
 
 class BudgetCount:
     """Count trials, hours and GPU hours against the budget of `control.spec`.
@@ -70,7 +72,7 @@ class BudgetCount:
             finished: seconds since the epoch.
             gpu_seconds: seconds times the share of a GPU that it held.
         """
-        self._spans.append(Span(self._started.pop(outcome.number), finished, gpu_seconds))
+        self._spans.append(Span(self._started.pop(outcome.number), finished, gpu_seconds, _THIS_RUN))
         if again:
             self._count_requeued()
         else:
@@ -80,7 +82,7 @@ class BudgetCount:
         """Return True if no further trial may start, and set `done` or `stopped` to the reason."""
         now, gpus, limits = self._clock(), self._control.spec.engine.gpus, self._control.spec.budget
         progress = self._progress
-        running = [Span(started, now, (now - started) * gpus) for started in self._started.values()]
+        running = [Span(started, now, (now - started) * gpus, _THIS_RUN) for started in self._started.values()]
         self.done = exhausted(limits, progress.finished + len(running), [*self._spans, *running])
         # A trial that a person has killed says nothing about the others.
         failed = progress.failed - self._killed

@@ -13,6 +13,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
+from hpo.machine.files import open_plain
 from hpo.spec.models import StudySpec, dominates
 from hpo.storage import trial_attributes
 from hpo.trial import Job, Outcome
@@ -41,6 +42,7 @@ def inherit(attempts: Iterable[Path], directory: Path) -> None:
     layout.make_trial_directory(directory)
     holder = chain[-1]
     if (holder / layout.HISTORY).exists():
+        open_plain(holder / layout.HISTORY).close()  # copying a pipe would raise an error that names no file
         shutil.copyfile(holder / layout.HISTORY, directory / layout.HISTORY)
     for attempt in chain:
         for entry in sorted(attempt.iterdir()) if attempt.is_dir() else ():

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 import os
-import time
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from hpo import layout
 from hpo.oracle.budget_count import BudgetCount
@@ -32,7 +32,8 @@ from hpo.red_flags.monitor import Raised
 from hpo.search.pruning import pruning_for
 from hpo.spec.models import StudySpec
 from hpo.storage import history
-from hpo.storage.faults import concerns_trial_alone
+from hpo.storage.budget import run_clock
+from hpo.storage.faults import LARGEST_KEPT_STEP, concerns_trial_alone, is_step_beyond_storage
 from hpo.storage.histories import Histories
 from hpo.storage.history import Owner, Step
 from hpo.storage.lost_and_found import set_aside
@@ -80,7 +81,7 @@ class Oracle:
         study: its Optuna study.
         directory: its folder.
         tracker: gets everything that happens.
-        clock: seconds since the epoch.
+        clock: seconds since the epoch; None: `run_clock`.
         open_history: opens the history file of a trial.
         warm: what earlier studies have to offer.
     """
@@ -91,20 +92,21 @@ class Oracle:
         study: optuna.Study,
         directory: Path,
         tracker: Tracker | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         open_history: Callable[[Path, Owner], history.Writer] = history.HistoryWriter,
         warm: WarmStart | None = None,
     ) -> None:
         self._study = study
         self._directory = directory
         self._tracker = tracker or Tracker()
-        self._clock = clock
+        self._clock = clock = clock or run_clock()
+        self._run = secrets.token_hex(4)  # tells the times of this run from those of others, see `Span`
         self._open_history = open_history
         self._key = key_of(study)
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
         self._warned: set[str] = set()  # the red flags that this run has warned of
-        self._said_ignored_stop = False
+        self._said_ignored_stop = self._said_large_step = False
         self._queue = Queue(spec, study, warm or WarmStart((), 0, spec.metrics[0].direction == "maximize"))
         recover(spec, study, directory, self._queue, clock, self._tracker.message)
         # From here on, trials are counted in memory.
@@ -237,7 +239,7 @@ class Oracle:
         job = self._job(trial.number, params, origin)
         started = self._clock()
         # Before its folder is made, which is its own from here on.
-        trial.set_user_attr(JOB, _job_note(job, origin, started))
+        trial.set_user_attr(JOB, _job_note(job, origin, started, self._run))
         self._clear(job)
         earlier, lost = self._take_over(origin, job.directory)
         writer = self._open_history(job.directory / layout.HISTORY, Owner(self._key, job.number, started))
@@ -342,9 +344,23 @@ class Oracle:
         if value is None or not math.isfinite(value) or step in running.steps:
             return False
         running.steps.add(step)
-        self._pruning.report(running.trial, value, step)
+        try:
+            self._pruning.report(running.trial, value, step)
+        except StorageInternalError as error:
+            if not is_step_beyond_storage(error, step):
+                raise
+            self._note_large_step(running.job.number, step)
+            return False
         self._judge_warm_start(running, step, value)
         return True
+
+    def _note_large_step(self, number: int, step: int) -> None:
+        if not self._said_large_step:
+            self._said_large_step = True
+            self._tracker.message(
+                f"step {step} of trial {number} is beyond {LARGEST_KEPT_STEP}, the largest that this storage keeps: "
+                "the history has its metrics, and the pruner is not asked about such steps (said of the first one)"
+            )
 
     def _judge_warm_start(self, running: RunningTrial, step: int, value: float) -> None:
         why = self._queue.warm.observe(running.job.number, running.origin, step, value)
@@ -412,7 +428,7 @@ def _failed(outcome: Outcome, cause: str, reason: str) -> Outcome:
     return replace(outcome, state="FAIL", metrics={}, cause=cause, reason=reason)
 
 
-def _job_note(job: Job, origin: Mapping[str, Any], started: float) -> dict[str, Any]:
+def _job_note(job: Job, origin: Mapping[str, Any], started: float, run: str) -> dict[str, Any]:
     """Return what is kept of a job in the trial's attributes."""
     return {
         "seed": job.seed,
@@ -420,5 +436,6 @@ def _job_note(job: Job, origin: Mapping[str, Any], started: float) -> dict[str, 
         "retry_of": origin.get("retry_of"),
         "source": origin["source"],
         "started": started,
+        "run": run,
         "params": job.params,
     }

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 
 from hpo import layout
+from hpo.machine.files import write_atomically
 from hpo.red_flags.monitor import RedFlagMonitor, raised_from
 from hpo.spec.models import StudySpec
 from hpo.storage import history
@@ -68,7 +69,7 @@ class RunningTrial:
         """Write a traceback, or the whole of a reason that was cut. Nothing is written if it is empty."""
         if text:
             layout.make_trial_directory(self.job.directory)
-            (self.job.directory / layout.ERROR).write_text(text, encoding="utf-8")
+            write_atomically(self.job.directory / layout.ERROR, text)  # a pipe in its place would wait for a reader
 
 
 def monitor_of(

@@ -111,15 +111,17 @@ class _Parser:
             self.say(path, f"{quote(choices)} offers no choice; expected a list, or a mapping choice: its parameters")
             return None
         accepted: list[Scalar] = []
+        known: dict[tuple[str, Scalar], Scalar] = {}  # by value, and by how they are written
         children: dict[Scalar, tuple[Parameter, ...]] = {}
         for index, choice in enumerate(choices):
             here = (*path, index if isinstance(choices, list) else choice)
             if not self.scalar(choice, here):
                 continue
-            twins = [other for other in accepted if other == choice or label(other) == label(choice)]
-            if twins:
+            keys = (("value", choice), ("label", label(choice)))
+            if twins := [known[key] for key in keys if key in known]:
                 self.say(here, f"the choice {show(choice)} is given twice, first as {twins[0]!r}; keep one of them")
                 continue
+            known |= dict.fromkeys(keys, choice)
             accepted.append(choice)
             if isinstance(choices, Mapping):
                 children[choice] = self.below(choices[choice], here)

@@ -40,6 +40,7 @@ KEYS = (
 )
 # Keys that begin so are passed over: they hold what other keys take up by aliases and merge keys.
 PARTS = "x-"
+MOST_PARAMETERS = MOST_CHOICES = 1000
 _OLD_KEYS = {"keep_checkpoints": "checkpoints"}  # earlier versions wrote these into runs/<study>/study.yaml
 # These take the place of what is wrong, so that the rest of the file is checked too.
 _STAND_INS: dict[str, Any] = {
@@ -272,6 +273,7 @@ class _Reader:
             for parameter, message in spec.space.not_enumerable():
                 self.say(_path(parameter), message)
         if self.locate:  # a study that ran before these were refused can be read
+            self.check_size(spec.space)
             self.check_names(spec.space)
             if valid("sampler", "metrics"):
                 for parameter, message in refused_ranges(spec.sampler.name, len(spec.metrics), spec.space):
@@ -280,6 +282,23 @@ class _Reader:
             for index, params in enumerate(getattr(spec, key) if valid(key) else ()):
                 for name, message in spec.space.translate(params)[1]:
                     self.say((key, index, name), message)
+
+    def check_size(self, space: SearchSpace) -> None:
+        """Refuse spaces with which every trial would take minutes to store and to report."""
+        parameters = tuple(space.walk())
+        if len(parameters) > MOST_PARAMETERS:
+            self.say(
+                ("search_space",),
+                f"has {len(parameters)} parameters, with those of choices; expected at most {MOST_PARAMETERS}. Values "
+                "that stay fixed may stand below constants",
+            )
+        for parameter in parameters:
+            if len(parameter.choices) > MOST_CHOICES:
+                self.say(
+                    _path(parameter),
+                    f"has {len(parameter.choices)} choices; expected at most {MOST_CHOICES}, for Optuna stores "
+                    "all of them with every trial. Whole numbers can be a range, {low: 0, high: 20000}",
+                )
 
     def check_names(self, space: SearchSpace) -> None:
         """Refuse two parameters that would have one name in Optuna, where choices are joined by dots."""

@@ -18,9 +18,14 @@ import yaml
 
 from hpo.errors import KeyPath, Problem, SpecError, dotted
 from hpo.machine.access import reason
+from hpo.machine.files import read_plain
 
 # Aliases let a few lines stand for billions of values; no study.yaml comes near this many.
 MAX_VALUES = 100_000
+MAX_BYTES = 2**24
+# Lists and mappings in each other. libyaml puts a document together by recursion, which overflows the stack; what
+# comes after it (pydantic, the writing of study.yaml) recurses too.
+MAX_DEPTH = 100
 
 _TAG = "tag:yaml.org,2002:"
 _RESOLVERS: tuple[tuple[str, re.Pattern[str], str], ...] = (
@@ -119,7 +124,7 @@ def read_yaml(path: Path) -> Document:
         SpecError: it cannot be read or is not YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_plain(path, MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = f"0x{error.object[error.start]:02x}"
@@ -142,6 +147,7 @@ def load_text(text: str, file: str) -> Document:
         SpecError: the text is not YAML.
     """
     try:
+        _refuse_deep(text, file)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -154,14 +160,9 @@ def load_text(text: str, file: str) -> Document:
         raise _error(file, line, f"this is not valid YAML: {error.reason}") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise _error(file, None, f"this is not valid YAML: {error}") from error
-    except RecursionError as error:
-        raise _error(file, None, "this is nested too deeply to be read") from error
     document = Document(None, {(): Place(file, 1, _in_yaml_1_1(node))})
     if node is not None:
-        try:
-            document.data = _Builder(document, file).build(node, (), ())
-        except RecursionError as error:
-            raise _error(file, None, "this is nested too deeply to be read") from error
+        document.data = _Builder(document, file).build(node, (), ())
     return document
 
 
@@ -169,6 +170,23 @@ def dump(data: Any) -> str:
     """`data` as YAML text that `load_text` reads back to equal data, keys in their order."""
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     return text
+
+
+def _refuse_deep(text: str, file: str) -> None:
+    """Refuse lists and mappings too deep in each other, as told by events, which need no recursion."""
+    depth = 0
+    event: Any
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _too_deep(file, _line(event))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _too_deep(file: str, line: int) -> SpecError:
+    return _error(file, line, f"more than {MAX_DEPTH} lists and mappings stand in each other here; expected fewer")
 
 
 def _error(file: str, line: int | None, message: str) -> SpecError:
@@ -204,6 +222,8 @@ class _Builder:
         self.values += 1
         if self.values > MAX_VALUES:
             raise _error(self.file, _line(node), f"more than {MAX_VALUES} values; aliases (&, *) multiply them")
+        if len(parents) > MAX_DEPTH:  # by aliases
+            raise _too_deep(self.file, _line(node))
         if id(node) in parents:
             self.say(path, _line(node), "this alias (*) stands for a value that contains it")
         return id(node) in parents
@@ -279,7 +299,8 @@ class _Builder:
         self.document.problems.append(Problem(self.file, line, dotted(path), message))
 
 
-def _line(node: yaml.Node) -> int:
+def _line(node: Any) -> int:
+    """Return the line, counted from 1, on which a node or an event begins."""
     return int(node.start_mark.line) + 1
 
 

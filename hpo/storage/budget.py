@@ -5,7 +5,8 @@ So a resumed study ends at the same total as an uninterrupted one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,11 +31,19 @@ class Limits(Protocol):
 
 @dataclass(frozen=True)
 class Span:
-    """Start and end of an attempt, in seconds since the epoch, and the GPU seconds that it cost."""
+    """Start and end of an attempt, and the GPU seconds that it cost.
+
+    Attributes:
+        started: seconds since the epoch, by the clock of its run (`run_clock`).
+        finished: the same.
+        gpu_seconds: seconds times the share of a GPU that it held.
+        run: mark of the run; two runs may have had clocks that were apart.
+    """
 
     started: float
     finished: float
     gpu_seconds: float
+    run: str = ""
 
 
 def span_of(attributes: Mapping[str, Any]) -> Span | None:
@@ -42,18 +51,40 @@ def span_of(attributes: Mapping[str, Any]) -> Span | None:
     job, outcome = attributes.get(JOB), attributes.get(OUTCOME)
     if not job or not outcome:
         return None
-    return Span(job["started"], outcome["finished"], outcome["gpu_seconds"])
+    return Span(job["started"], outcome["finished"], outcome["gpu_seconds"], job.get("run", ""))
+
+
+def span_until(now: float, job: Mapping[str, Any], gpus: float) -> Span:
+    """Return the span of an attempt that runs; nothing of it if the clock was set back since it started.
+
+    Args:
+        now: seconds since the epoch.
+        job: what the Oracle noted when it started.
+        gpus: the share of GPUs that it holds.
+    """
+    finished = max(now, job["started"])
+    return Span(job["started"], finished, (finished - job["started"]) * gpus, job.get("run", ""))
+
+
+def run_clock() -> Callable[[], float]:
+    """Return a clock of seconds since the epoch that goes on evenly, whatever is done to the host's clock meanwhile.
+
+    A clock that is set, or a host that sleeps, would otherwise spend the budget of a run at once, or never.
+    """
+    ahead = time.time() - time.monotonic()
+    return lambda: ahead + time.monotonic()
 
 
 def wall_seconds(spans: Iterable[Span]) -> float:
-    """Return the seconds during which at least one attempt ran: the length of the union of the spans.
+    """Return the seconds during which at least one attempt ran: of each run the length of the union of its spans.
 
     Nights in which no driver was running do not count.
     """
-    total, end = 0.0, float("-inf")
+    total, ends = 0.0, dict[str, float]()
     for span in sorted(spans, key=lambda s: s.started):
+        end = ends.get(span.run, float("-inf"))
         total += max(0.0, span.finished - max(span.started, end))
-        end = max(end, span.finished)
+        ends[span.run] = max(end, span.finished)
     return total
 
 

@@ -16,13 +16,15 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from hpo import layout
-from hpo.errors import StudyLocked
+from hpo.errors import StorageError, StudyLocked
 from hpo.machine.access import require_write, told_denials
+from hpo.machine.files import open_plain, parse_json, read_plain
+from hpo.storage.history import LARGEST_TIME
 
 HEARTBEAT_SECONDS = 5.0
 # A driver on another machine that has sent no heartbeat for so long is dead.
@@ -31,6 +33,13 @@ TIMEOUT_SECONDS = 20.0
 _LARGEST_DIFFERENCE = 1800.0
 # `driver_of` holds the lock for a moment, so that a single refusal does not mean that there is a driver.
 _TRY_SECONDS = 0.5
+_MOST_BYTES = 65536
+_SENSIBLE: Mapping[str, Callable[[Any], bool]] = {
+    "host": lambda value: isinstance(value, str),
+    "pid": lambda value: type(value) is int,
+    "started": lambda value: type(value) in (int, float) and 0 < value < LARGEST_TIME,
+    "job": lambda value: isinstance(value, str),
+}
 
 
 @contextlib.contextmanager
@@ -44,13 +53,13 @@ def driver_lock(study_directory: Path, say: Callable[[str], object] = str) -> It
     Raises:
         StudyLocked: another driver is at work; with its host, pid and start time.
         AccessDenied: this user may not write in the folder.
+        StorageError: something else than a file that can be written is in the place of the lock.
     """
     require_write(study_directory, f"study '{study_directory.name}' cannot be run or changed")
     path = study_directory / layout.LOCK
     with told_denials():
         study_directory.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    with file:
+    with _open(path) as file:
         until = time.monotonic() + _TRY_SECONDS
         while not _try_lock(file):
             if time.monotonic() > until:
@@ -78,6 +87,8 @@ def driver_of(study_directory: Path) -> dict[str, Any] | None:
         `host`, `pid`, `started` (seconds since the epoch) and, in a queue, `job` (such as `SLURM job 17`).
     """
     path = study_directory / layout.LOCK
+    if not path.is_file():  # nobody can hold anything else
+        return None
     try:
         file = path.open(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -90,6 +101,32 @@ def driver_of(study_directory: Path) -> dict[str, Any] | None:
     return driver if _elsewhere(driver) and _sends_heartbeats(path) else None
 
 
+def last_driver(study_directory: Path) -> dict[str, Any] | None:
+    """Return what the lock file says of the driver that wrote it last, as `driver_of`; None if it is empty or gone.
+
+    Raises:
+        OSError: it cannot be read, or is no plain file.
+    """
+    try:
+        content = read_plain(study_directory / layout.LOCK, _MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    return _driver_in(content) if content else None
+
+
+def _open(path: Path) -> IO[str]:
+    try:
+        with told_denials():
+            if path.is_symlink() or path.exists():
+                open_plain(path, _MOST_BYTES).close()
+            return path.open("a+", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise StorageError(
+            f"{path}, which one driver at a time locks, cannot be used: {error.strerror}. Remove it, once no driver of "
+            "the study is at work"
+        ) from error
+
+
 def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
@@ -100,11 +137,27 @@ def _try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
 
 def _read(file: IO[str]) -> dict[str, Any]:
     file.seek(0)
+    return _driver_in(file.read(_MOST_BYTES))
+
+
+def _driver_in(content: str | bytes) -> dict[str, Any]:
+    """Return what a lock file says of its driver, as far as it makes sense."""
     try:
-        driver = json.loads(file.read())
+        driver = parse_json(content)
     except ValueError:
         return {}
-    return driver if isinstance(driver, dict) else {}
+    known = driver.items() if isinstance(driver, dict) else ()
+    return {key: value for key, value in known if key in _SENSIBLE and _SENSIBLE[key](value)}
+
+
+def driver_text(driver: Mapping[str, Any]) -> str:
+    """Return `process 17 on host node7, SLURM job 3, since 2025-11-21 10:00:00`, as far as it is known."""
+    text = f"process {driver.get('pid', '?')} on host {driver.get('host', '?')}"
+    if "job" in driver:
+        text += f", {driver['job']},"
+    if "started" in driver:
+        text += f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(driver['started']))}"
+    return text.removesuffix(",")
 
 
 def _job() -> dict[str, str]:
@@ -167,11 +220,8 @@ def _await_timeout(study_directory: Path, before: dict[str, Any], say: Callable[
 
 
 def _locked(study_directory: Path, driver: dict[str, Any]) -> StudyLocked:
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.get("started", 0)))
-    job = f", {driver['job']}," if "job" in driver else ""
     stop = layout.follow_up(f"stop {shlex.quote(study_directory.name)}", study_directory.parent)
     return StudyLocked(
-        f"study '{study_directory.name}' is being driven by process {driver.get('pid', '?')} on host "
-        f"{driver.get('host', '?')}{job} since {since}; wait for it, stop it with `{stop}`, or run under "
-        "another name with --new-name"
+        f"study '{study_directory.name}' is being driven by {driver_text(driver)}; wait for it, stop it with "
+        f"`{stop}`, or run under another name with --new-name"
     )

@@ -23,7 +23,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
 from hpo import layout
-from hpo.machine.files import write_atomically
+from hpo.machine.files import NotPlainError, open_plain, parse_json, read_plain, write_atomically
+from hpo.trial import LARGEST_STEP
+
+LARGEST_TIME = 253402214400.0  # in seconds since the epoch: the end of the year 9999, where calendars end
 
 _CRC = ',"crc":"'
 
@@ -77,10 +80,7 @@ class HistoryWriter:
         self._path = path
         self._unwritten = ""
         self._file = self._opened()
-        self._file.seek(0)
-        content = self._file.read()
-        end = "\n" if content and not content.endswith("\n") else ""
-        self._write(end + _owner_line(owner))
+        self._write(("" if _ends_with_line(path) else "\n") + _owner_line(owner))
 
     def append(self, step: Step) -> None:
         """Write a step."""
@@ -110,6 +110,8 @@ class HistoryWriter:
 
     def _opened(self) -> IO[str]:
         layout.make_trial_directory(self._path.parent)
+        if self._path.exists():
+            open_plain(self._path).close()
         return self._path.open("a+", encoding="utf-8", errors="replace")
 
     def _in_place(self) -> bool:
@@ -169,18 +171,21 @@ def merge(pieces: Iterable[Step]) -> list[Step]:
 def rows(path: Path, mine: Callable[[Owner], bool] = lambda owner: True) -> list[Step]:
     """Return the rows of a history file as they were written, without damaged lines.
 
+    What is no plain file, or cannot be one of a history for its size, has none.
+
     Args:
         path: the file.
         mine: says of which trials rows are returned. Rows without an owner, as earlier versions of hpo wrote them,
             always are.
+
+    Raises:
+        OSError: this user may not read it, or the disk fails.
     """
     return [step for step, owner in _owned(path) if owner is None or mine(owner)]
 
 
 def owners_in(path: Path) -> set[Owner]:
-    """Return the trials that a history file names."""
-    if not path.is_file():
-        return set()
+    """Return the trials that a history file names; OSError as of `rows`."""
     return {line for line in _lines(path) if isinstance(line, Owner)}
 
 
@@ -199,15 +204,16 @@ def _owned(path: Path) -> Iterator[tuple[Step, Owner | None]]:
 
 
 def _lines(path: Path) -> Iterator[Step | Owner]:
-    if not path.is_file():
+    try:
+        return _parsed(read_plain(path).decode(errors="replace").splitlines())
+    except (FileNotFoundError, NotADirectoryError, NotPlainError):
         return iter(())
-    return _parsed(path.read_text(encoding="utf-8", errors="replace").splitlines())
 
 
 def _parsed(lines: list[str]) -> Iterator[Step | Owner]:
     sound = [line for line in lines if _is_sound(line)]
     try:
-        found = json.loads(f"[{','.join(sound)}]")  # several times as fast as line by line
+        found = parse_json(f"[{','.join(sound)}]")  # several times as fast as line by line
     except ValueError:
         found = list(_intact(sound))
     return filter(None, map(_content, found))
@@ -229,15 +235,23 @@ def _content(row: Any) -> Step | Owner | None:
     try:
         if "study" in row:
             return Owner(str(row["study"]), int(row["trial"]), float(row["started"]))
-        number, time, attempt = row["step"], row["time"], row["attempt"]
+        number, time, attempt = row["step"], float(row["time"]), row["attempt"]
         metrics = {name: float(value) for name, value in row["metrics"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    whole = type(number) is int and isinstance(time, (int, float)) and isinstance(attempt, int)
-    return Step(number, time, attempt, metrics) if whole else None
+    whole = type(number) is type(attempt) is int and 0 <= number <= LARGEST_STEP and 0 <= attempt <= LARGEST_STEP
+    return Step(number, time, attempt, metrics) if whole and 0 <= time < LARGEST_TIME else None
 
 
 def _intact(lines: Iterable[str]) -> Iterator[Any]:
     for line in lines:
         with contextlib.suppress(ValueError):
-            yield json.loads(line)
+            yield parse_json(line)
+
+
+def _ends_with_line(path: Path) -> bool:
+    with open_plain(path) as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"

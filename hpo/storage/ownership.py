@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.machine.files import write_atomically
+from hpo.machine.files import read_json, write_atomically
 from hpo.storage.history import Owner, owners_in
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.trial_attributes import KEY
@@ -115,8 +115,8 @@ def copied_from(record: Mapping[str, Any], study: Path, has_it: Callable[[Mappin
 def _read(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; an empty one if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hpo.space.search_space import SearchSpace
 
 ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent
-JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), params
+JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), run, params
 OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity(), by hpo.spec.identity.to_json

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
+from hpo.machine.files import read_json
 from hpo.space.parameter import Parameter
 from hpo.space.search_space import SearchSpace
 from hpo.storage import trial_attributes
@@ -73,7 +73,7 @@ def _fingerprints(directory: Path, numbers: list[int]) -> Mapping[str, str]:
     found: dict[str, set[str]] = {}
     for number in numbers:
         try:
-            recorded = json.loads((layout.trial_directory(directory, number) / layout.DATA).read_text("utf-8"))
+            recorded = read_json(layout.trial_directory(directory, number) / layout.DATA)
             for split, one in recorded.items():
                 found.setdefault(str(split), set()).add(str(one["sha256"]))
         except (OSError, ValueError, AttributeError, KeyError, TypeError):

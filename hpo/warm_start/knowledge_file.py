@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from hpo import layout
 from hpo.errors import HpoError, KeyPath, Problem, SpecError
 from hpo.machine.access import reason
-from hpo.machine.files import write_atomically
+from hpo.machine.files import read_plain, write_atomically
 from hpo.space.search_space import SearchSpace
 from hpo.spec.identity import from_json, to_json
 from hpo.spec.models import Metric
@@ -148,13 +148,10 @@ def kept(runs: Path) -> tuple[list[Entry], list[str]]:
 def read(path: Path) -> list[Entry]:
     """Return the entries of a file. Raises HpoError with every problem, in sentences that name file and key."""
     try:
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise HpoError(f"{path} has {size} bytes; expected a knowledge file, of at most {LARGEST}")
-        text = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
-        said = reason(error) if isinstance(error, OSError) else error
-        raise HpoError(f"{printable_line(str(path))} cannot be read: {said}") from None
+        text = read_plain(path, LARGEST)
+    except OSError as error:
+        said = reason(error)
+        raise HpoError(f"{printable_line(str(path))} cannot be read as a knowledge file: {said}") from None
     try:
         data = json.loads(text)
         deep = _deeper(data, DEEPEST)

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from hpo import layout
 from hpo.errors import ObjectiveError
+from hpo.machine.files import open_plain
 from hpo.machine.resources import kernel_kills
 from hpo.objective.command_line import fill_command
 from hpo.text import listing
@@ -346,7 +347,7 @@ def signal_name(number: int) -> str:
 def _tail(path: Path, began_at: int) -> str:
     """Return the end of what a program has printed; empty if the file is gone."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(began_at, end - _ERROR_BYTES))
             return file.read().decode("utf-8", errors="replace")

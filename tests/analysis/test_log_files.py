@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_our_own_history_with_its_steps(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("", "is empty"),
-        ("epoch,train_loss\n", "has a header and no row"),
+        ("epoch,train_loss\n", "has no row; expected one a training epoch"),
         ("epoch,train_loss\n1,2,3\n", "line 2: 3 cells, where the header has 2 columns"),
         ("epoch,train_loss\none,2\n", "line 2, column 'epoch': 'one' is no number"),
         ("time,speed\n1,2\n", "it has time, speed. Expected such as epoch, train_loss and val_loss"),
@@ -245,3 +246,56 @@ def test_a_run_whose_steps_are_training_steps() -> None:
     assert found.log.state == "COMPLETE"
     with pytest.raises(LogError, match="MLflow run 1 has no metrics by step"):
         log_of_run("run", {"final/val_loss": [(0, 1.0)]}, {}, "FINISHED", "MLflow run 1")
+
+
+@pytest.mark.parametrize("epoch", ["inf", "-inf", "nan", "1e300"])
+@pytest.mark.parametrize("header", ["epoch,train_loss,val_loss", "epoch,step,train_loss,val_loss"])
+def test_a_log_none_of_whose_epochs_can_be_one_is_a_sentence(tmp_path, header, epoch):
+    path = tmp_path / "log.csv"
+    path.write_text(f"{header}\n{epoch},1,2,3\n"[: None if "step" in header else -3] + "\n")
+    with pytest.raises(LogError, match="no row with an epoch that can be one"):
+        read_log(path)
+
+
+def test_very_many_columns_take_seconds(tmp_path):
+    path = tmp_path / "log.csv"
+    names = ",".join(f"val_m{n}" for n in range(20_000))
+    path.write_text(f"epoch,train_loss,{names}\n" + "".join(f"{n},1,{'0.5,' * 19_999}0.5\n" for n in range(3)))
+    assert len(read_log(path).log.names) == 20_001
+
+
+def test_very_many_rows_each_with_a_metric_of_its_own_take_seconds(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(f'{{"epoch": {n}, "train_loss": 1, "val_m{n}": 2}}\n' for n in range(20_000)))
+    assert len(read_log(path).log.history) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": ' * 100_000, "is no JSON: it is nested too deeply"),
+        ("[" * 100_000, "is no JSON: it is nested too deeply"),
+        ('{"a": ' * 50 + "1" + "}" * 50, "more than 20 objects stand in each other"),
+        (f'{{"epoch": 1, "train_loss": {"9" * 400}}}', "'train_loss': '9999"),
+        (f'{{"epoch": 1, "train_loss": {"9" * 5000}}}', "is no JSON"),
+    ],
+)
+def test_odd_json_is_a_sentence(tmp_path, text, words):
+    path = tmp_path / "log.jsonl"
+    path.write_text(text)
+    with pytest.raises(LogError) as caught:
+        read_log(path)
+    assert words in str(caught.value)
+
+
+def test_lines_may_end_as_on_an_old_mac(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"epoch,train_loss\r1,2\r2,3\r")
+    assert [step.step for step in read_log(path).log.history] == [1, 2]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_read(tmp_path, make):
+    make(tmp_path / "log.csv")
+    with pytest.raises(LogError, match="expected a plain file"):
+        read_log(tmp_path / "log.csv")

@@ -371,6 +371,38 @@ def test_the_last_lines_of_a_file(tmp_path, lines, end):
         assert (text + end)[_start_of_last(path, lines) :] == "".join(rows[len(rows) - min(lines, len(rows)) :])
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("shift", range(3))
+def test_each_state_of_a_progress_bar_is_a_line(tmp_path, end, shift):
+    """Wherever the ends of lines lie in the blocks that are read."""
+    path = tmp_path / "output.log"
+    rows = [f"{' ' * shift}epoch {n:6d}{end}" for n in range(40_000)]
+    path.write_bytes("".join(rows).encode())
+    for lines in (1, 2, 50, 5_000, 30_000, 40_000, 50_000):
+        assert path.read_bytes()[_start_of_last(path, lines) :].decode() == "".join(rows[-lines:])
+
+
+def test_of_a_line_without_an_end_the_last_megabyte_is_shown(tmp_path):
+    path = tmp_path / "output.log"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    assert 2**20 <= 2**40 - _start_of_last(path, 50) <= 2**21
+
+
+def test_what_is_no_output_of_a_trial_is_said_and_not_waited_for(hpo, study_yaml, runs):
+    hpo("run", study_yaml("raising", enqueue=[{"x": 0.9}], budget={"trials": 1}), "--quiet")
+    folder = runs / "toy" / "trials" / "0"
+    for name, odd in ((layout.ERROR, os.mkfifo), (layout.OUTPUT, lambda path: path.symlink_to("/dev/zero"))):
+        (folder / name).unlink(missing_ok=True)
+        odd(folder / name)
+    said = hpo("logs", "--trial", 0)
+    assert said.code == 1
+    assert said.err == f"hpo: {folder / layout.OUTPUT} cannot be shown: it is a device, expected a plain file\n"
+    (folder / layout.OUTPUT).unlink()
+    assert hpo("logs", "--trial", 0).code == 0
+    assert hpo("status").code == hpo("report").code == hpo("doctor").code == 0
+
+
 # --- requests while the driver is killed and started again
 
 

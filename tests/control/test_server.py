@@ -257,13 +257,14 @@ def test_what_a_driver_did_before_it_died_is_not_done_again_without_it(oracle, d
         (b'{"action": "pause"}', "is no request"),
         (b'{"action": "pause", "arguments": 3}', "is no request"),
         (b'{"action": "dance", "arguments": {}}', "there is no request 'dance'; expected pause, resume, stop, kill"),
-        (b'{"action": ["pause"], "arguments": {}}', "there is no request '['pause']'"),
+        (b'{"action": ["pause"], "arguments": {}}', "there is no request ['pause']"),
         (b'{"action": "kill", "arguments": {}}', "the trials to kill are None; expected their numbers"),
         (b'{"action": "kill", "arguments": {"trials": [true]}}', "the trials to kill are [True]"),
         (b'{"action": "kill", "arguments": {"trials": "0"}}', "the trials to kill are '0'"),
         (b'{"action": "extend", "arguments": {"failures": "+3"}}', "'failures' is no limit of a budget"),
         (b'{"action": "pause", "arguments": {}, "sent": "yesterday"}', "is no request"),
-        (b"x" * 10**6, "is no request"),
+        (b"x" * 10**6, "the request cannot be read: it has 1000000 bytes, expected at most 65536"),
+        (b'{"action": "pause", "arguments": {}, "sent": %s}' % (b"9" * 400), "is no request"),
     ],
 )
 def test_what_is_no_request_is_answered_and_ends_nothing(oracle, server, directory, content, words):
@@ -288,7 +289,7 @@ def test_a_pipe_or_a_link_in_the_folder_does_not_hold_the_driver_up(oracle, serv
     assert requests.send_request(directory, "pause", {}, timeout=PATIENCE).ok
     wait_until((folder / "2.answer.json").exists)
     said = json.loads((folder / "1.answer.json").read_text())["said"]
-    assert said == "the request cannot be read: it is no plain file"
+    assert said == "the request cannot be read: it is a named pipe, expected a plain file"
     assert json.loads((folder / "2.answer.json").read_text())["ok"] is False
     assert not (folder / "1.json").exists()
 

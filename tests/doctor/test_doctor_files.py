@@ -138,15 +138,52 @@ def test_the_name_of_a_dead_driver_is_cleared(planted):
     assert lock.read_text() == ""
 
 
-def test_a_folder_that_cannot_be_looked_at_is_a_finding(planted):
-    """Made by somebody else, say. (A folder in the place of the lock: the user who runs this may be root.)"""
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_lock_that_is_no_file_is_a_finding(planted, make):
     lock = planted.directory / layout.LOCK
     lock.unlink()
-    lock.mkdir()
+    make(lock)
     for fix in (False, True):
         (one,) = examine(planted.runs, (), fix=fix)
-        assert (one.finding.check, one.result) == ("folder-unreadable", "left")
-        assert str(lock) in one.finding.said
+        assert (one.finding.check, one.result) == ("lock-odd", "left")
+        assert f"{lock} cannot be read: it is a " in one.finding.said
+
+
+def test_the_name_of_a_driver_that_is_no_text_is_cleared(planted):
+    lock = planted.directory / layout.LOCK
+    for content in (b"\xff\xfe\x00", b"[" * 60_000, b'{"pid": [], "host": 7, "started": 1e400}', b"9" * 5000):
+        lock.write_bytes(content)
+        (found,) = planted.fix("driver-died")
+        assert found.said.startswith("a driver drove the study and died")
+        assert lock.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b"\xff", b"[" * 60_000, b'{"paused": {"since": 1e300, "by": "a"}, "budget": {}, "answered": {}}'],
+)
+def test_a_damaged_steering_file_is_moved_away(planted, content):
+    path = planted.directory / layout.STEERING
+    path.write_bytes(content)
+    (found,) = planted.fix("steering-damaged")
+    assert str(path) in found.said
+    assert not path.exists()
+    assert (planted.directory / layout.LOST_AND_FOUND / layout.STEERING).read_bytes() == content
+
+
+def test_a_pipe_in_the_place_of_the_steering_file_is_moved_away(planted):
+    os.mkfifo(planted.directory / layout.STEERING)
+    planted.fix("steering-damaged")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_of_a_history_is_moved_away_and_the_steps_come_back(planted, make):
+    path = planted.history(2)
+    path.unlink()
+    make(path)
+    (found,) = planted.fix("history-missing")
+    assert f"{path}" in found.said
+    assert path.is_file()
 
 
 def test_trials_on_a_disk_that_is_not_there_are_one_finding(planted, tmp_path):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
+from servers import PostgreSQL
 from waiting import wait_until
 
 from hpo import layout
@@ -18,6 +22,7 @@ from hpo.oracle.oracle import Oracle
 from hpo.runner import run
 from hpo.spec.models import Budget
 from hpo.storage import history
+from hpo.storage.budget import exhausted, span_of, wall_seconds
 from hpo.storage.load_study import load_study
 from hpo.storage.open import close_storage, open_storage
 from hpo.trackers.base import Tracker
@@ -80,6 +85,66 @@ def test_hours_are_those_in_which_a_trial_ran_over_all_runs(make_oracle):
     assert oracle.ask() is None
     assert oracle.budget.done == "the budget of 1 hour is spent"
     complete(oracle, job)
+
+
+@pytest.mark.parametrize("jump", [-1e8, -3600.0, 3600.0, 1e8])
+def test_hours_are_spent_evenly_though_the_clock_of_the_host_is_set(make_spec, tmp_path, monkeypatch, jump):
+    study = optuna.create_study()
+    oracle = Oracle(make_spec(budget={"hours": 1}), study, tmp_path / "toy")
+    first, real = oracle.ask(), time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    second = oracle.ask()
+    assert second is not None
+    oracle.report(first.number, 1, {"score": 0.1})
+    complete(oracle, first)
+    complete(oracle, second)
+    oracle.close()
+    # The next run has the new clock, and what was spent is what was spent.
+    spans = [span_of(trial.user_attrs) for trial in study.trials]
+    assert 0 <= wall_seconds(spans) < 600
+    assert exhausted(make_spec(budget={"hours": 1}).budget, 2, spans) == ""
+    again = Oracle(make_spec(budget={"hours": 1}), study, tmp_path / "toy")
+    assert again.ask() is not None
+    again.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal", pytest.param("postgresql", marks=pytest.mark.slow)])
+def test_a_step_beyond_the_column_of_a_storage_is_said_and_ends_nothing(make_spec, tmp_path, kind):
+    with contextlib.ExitStack() as stack:
+        url = {"sqlite": f"sqlite:///{tmp_path}/study.db", "journal": f"journal:{tmp_path}/journal.log"}.get(kind)
+        if url is None:
+            server = stack.enter_context(contextlib.closing(PostgreSQL(tmp_path)))
+            url = server.url("study")
+        storage = open_storage(url)
+        stack.callback(close_storage, storage)
+        said = []
+        oracle = Oracle(make_spec(budget={"trials": 2}), optuna.create_study(storage=storage), tmp_path / "toy")
+        oracle._tracker.message = said.append
+        large = (2**31, 2**40, 2**53)
+        for _ in range(2):
+            job = oracle.ask()
+            for step in (1, *large, 2):
+                assert oracle.report(job.number, step, {"score": 0.1}) is None
+            complete(oracle, job)
+        assert oracle.budget.progress.complete == 2
+        steps = [step.step for step in history.read(job.directory / layout.HISTORY)]
+        assert steps == [1, 2, *large]
+        if kind == "postgresql":
+            (sentence,) = said
+            assert sentence.startswith(f"step {2**31} of trial 0 is beyond {2**31 - 1}, the largest that this storage")
+            assert set(oracle._study.trials[0].intermediate_values) == {1, 2}
+        else:
+            assert said == []
+        oracle.close()
+
+
+def test_a_pipe_in_the_place_of_the_traceback_holds_no_driver_up(make_oracle):
+    oracle = make_oracle(budget={"trials": 1})
+    job = oracle.ask()
+    job.directory.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(job.directory / layout.ERROR)
+    oracle.tell(Outcome(job.number, "FAIL", cause=EXCEPTION, reason="it failed", error="a traceback"))
+    assert (job.directory / layout.ERROR).read_text() == "a traceback"
 
 
 def test_gpu_hours_count_each_trial_by_its_share(make_oracle):
@@ -702,7 +767,8 @@ def test_a_folder_that_cannot_be_written_costs_the_history_and_not_the_result(ma
     assert [text.partition(" cannot")[0] for text in said] == ["the history of trial 0", "the traceback of trial 0"]
 
 
-def test_a_lost_attempt_whose_files_cannot_be_taken_over_starts_afresh(make_oracle):
+@pytest.mark.parametrize("odd", [Path.mkdir, os.mkfifo])
+def test_a_lost_attempt_whose_files_cannot_be_taken_over_starts_afresh(make_oracle, odd):
     said = []
     oracle = make_oracle(budget={"trials": 1})
     oracle._tracker.message = said.append
@@ -711,7 +777,7 @@ def test_a_lost_attempt_whose_files_cannot_be_taken_over_starts_afresh(make_orac
     oracle.report(job.number, 1, {"score": 0.1})
     oracle.tell(Outcome(job.number, "FAIL", cause=LOST, reason="the worker died"))
     (job.directory / layout.HISTORY).unlink()
-    (job.directory / layout.HISTORY).mkdir()
+    odd(job.directory / layout.HISTORY)
     again = oracle.ask()
     assert again.attempt == 2
     assert "what attempt 0 left cannot be taken over" in said[-1]

@@ -518,3 +518,57 @@ def test_what_is_wrong_with_red_flags(folder: Path, written: str, key: str, said
     assert problem.key == f"red_flags.{key}".rstrip(".")
     assert problem.line == 6
     assert said in problem.message
+
+
+DEEP = {
+    "lists": "[" * 25_000 + "]" * 25_000,
+    "open": "[" * 25_000,
+    "mappings": "{a: " * 25_000 + "}" * 25_000,
+    "blocks": "\n  " + "- " * 25_000 + "1",
+    "keys": "\n  " + "? " * 25_000,
+    "aliases": "&a0 [1]\n" + "\n".join(f"k{n}: &a{n} [*a{n - 1}]" for n in range(1, 1000)),
+    "merges": "&a0 {b: 1}\n" + "\n".join(f"k{n}: &a{n}\n  <<: *a{n - 1}" for n in range(1, 1000)),
+}
+
+
+@pytest.mark.parametrize("deep", DEEP)
+def test_yaml_that_is_nested_too_deeply_is_a_sentence_with_its_line(deep):
+    with pytest.raises(SpecError) as caught:
+        load_text(f"x: 1\ny: {DEEP[deep]}", "study.yaml")
+    (problem,) = caught.value.problems
+    assert problem.line is not None
+    assert "more than 100 lists and mappings stand in each other here" in problem.message
+
+
+def _space(tmp_path, lines):
+    path = tmp_path / "study.yaml"
+    (tmp_path / "train.py").write_text("def train(trial): ...\n")
+    head = "name: big\nobjective: train.py:train\nmetrics: [{name: loss, direction: minimize}]\nbudget: {trials: 3}\n"
+    path.write_text(f"{head}search_space:\n" + "".join(f"  {line}\n" for line in lines))
+    return path
+
+
+MANY = {
+    "choices": [f"x: {{choices: [{', '.join(map(str, range(20_000)))}]}}"],
+    "names": [f"x: {{choices: [{', '.join(f'c{n}' for n in range(20_000))}]}}"],
+    "weights": [f"x: {{simplex: [{', '.join(f'w{n}' for n in range(20_000))}]}}"],
+    "parameters": [f"p{n}: {{low: 0.0, high: 1.0}}" for n in range(20_000)],
+    "conditional": ["x:", "  choices:", *(f"    c{n}: {{y{n}: {{low: 0.0, high: 1.0}}}}" for n in range(20_000))],
+}
+
+
+@pytest.mark.parametrize("many", MANY)
+def test_more_parameters_or_choices_than_can_be_searched_are_a_sentence(tmp_path, many):
+    """Which takes seconds: nothing of it is quadratic."""
+    path = _space(tmp_path, MANY[many])
+    with pytest.raises(SpecError, match=r"search_space.*: has 2000[01] .*; expected at most 1000"):
+        load_spec(path)
+    if many == "names":  # a study that has run can be read
+        assert load_spec(path, locate=False).space.parameters
+
+
+def test_of_very_many_problems_the_first_are_said(tmp_path):
+    with pytest.raises(SpecError) as caught:
+        load_spec(_space(tmp_path, [f"p{n}: {{lw: 0, high: 1}}" for n in range(5_000)]))
+    assert len(caught.value.problems) == 5_000
+    assert str(caught.value).endswith("\nand 4900 more")

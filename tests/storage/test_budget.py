@@ -1,5 +1,6 @@
 """Budgets and shares of the machine, by hand."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from hpo.errors import ResourceError
 from hpo.machine.resources import Slot, slots
-from hpo.storage.budget import Span, exhausted, span_of, wall_seconds
+from hpo.storage.budget import Span, exhausted, run_clock, span_of, wall_seconds
 
 
 def limits(trials=None, hours=None, gpu_hours=None):
@@ -20,6 +21,20 @@ def test_wall_time_is_the_union_of_the_spans():
     spans = [Span(30, 40, 0), Span(0, 10, 0), Span(5, 20, 0), Span(32, 35, 0)]
     assert wall_seconds(spans) == 30
     assert wall_seconds([]) == 0
+
+
+def test_runs_whose_clocks_were_apart_are_counted_each_by_itself():
+    # The second run began at 5 by a clock that had been set back; both took 10.
+    assert wall_seconds([Span(0, 10, 0, "a"), Span(5, 15, 0, "b"), Span(6, 9, 0, "b")]) == 20
+
+
+@pytest.mark.parametrize("jump", [-1e9, -3600.0, 3600.0, 1e9])
+def test_a_clock_that_is_set_during_a_run_changes_no_time_of_that_run(monkeypatch, jump):
+    clock = run_clock()
+    before, real = clock(), time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    assert 0 <= clock() - before < 600
+    assert abs(before - real()) < 600
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 10)), max_size=12))
@@ -41,7 +56,9 @@ def test_what_spends_a_budget():
 
 
 def test_a_span_is_read_from_a_trials_notes():
-    job, outcome = {"started": 5.0}, {"finished": 9.0, "gpu_seconds": 2.0}
+    job, outcome = {"started": 5.0, "run": "a"}, {"finished": 9.0, "gpu_seconds": 2.0}
+    assert span_of({"hpo:job": job, "hpo:outcome": outcome}) == Span(5.0, 9.0, 2.0, "a")
+    del job["run"]  # of earlier versions
     assert span_of({"hpo:job": job, "hpo:outcome": outcome}) == Span(5.0, 9.0, 2.0)
     assert span_of({"hpo:job": job}) is None
 

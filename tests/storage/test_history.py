@@ -1,6 +1,7 @@
 """The history file: what is written is read, whatever a kill left of the last line."""
 
 import math
+import os
 import shutil
 import zlib
 from pathlib import Path
@@ -27,6 +28,57 @@ def test_non_finite_values_are_kept_as_json(tmp_path):
     (step,) = read(path)
     assert math.isnan(step.metrics["a"])
     assert (step.metrics["b"], step.metrics["c"], step.metrics["d"]) == (math.inf, -math.inf, 0.1)
+
+
+def row(step=2, time=1, attempt=1, metrics='{"a":1}'):
+    return f'{{"step":{step},"time":{time},"attempt":{attempt},"metrics":{metrics}}}'
+
+
+def link(target):
+    return lambda path: path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        row(step="9" * 400),
+        row(step=2**53 + 1),
+        row(step=-1),
+        row(step="1e400"),
+        row(step="true"),
+        row(time="NaN"),
+        row(time="1e300"),
+        row(time="9" * 400),
+        row(attempt=-5),
+        row(metrics='{"a":[1]}'),
+        row(metrics=f'{{"a":{"9" * 400}}}'),
+        row(metrics=f'{{"a":{"9" * 5000}}}'),
+        row(metrics="[" * 100_000),
+        '{"a":' * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+    ],
+)
+def test_odd_rows_are_left_out(tmp_path, odd):
+    path = tmp_path / "history.jsonl"
+    write(path, Step(1, 1.0, 1, {"a": 1.0}))
+    with path.open("a") as file:
+        file.write(odd + "\n")
+    assert read(path) == [Step(1, 1.0, 1, {"a": 1.0})]
+    assert line_of(odd) is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, link("/dev/zero"), link("history.jsonl")])
+def test_what_is_no_file_has_no_rows(tmp_path, make):
+    path = tmp_path / "history.jsonl"
+    make(path)
+    assert rows(path) == []
+
+
+def test_a_file_that_is_larger_than_any_history_has_no_rows(tmp_path):
+    path = tmp_path / "history.jsonl"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    assert rows(path) == []
 
 
 def test_a_step_reported_again_counts_once_and_later_wins(tmp_path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from hpo.errors import LogError
-from hpo.text import listing
+from hpo.text import cut, listing
 
 EPOCH = ("epoch", "epochs", "ep")
 INDEX = ("epoch", "step")
@@ -33,12 +34,14 @@ def recognise(there: Sequence[str], present: Sequence[str], source: str) -> tupl
         LogError: No column is known as one of a training, or two columns mean the same.
     """
     plain = {column: _plain_name(column) for column in present}
-    metrics = [name for name in plain.values() if name not in INDEX]
+    metrics = {name for name in plain.values() if name not in INDEX}
     if not any("loss" in name or name.startswith(("train_", "val_")) for name in metrics):
         raise LogError(f"{source} is no log of a training that is known here: {expected_columns(there)}")
     kind = _kind(plain.values(), metrics)
-    names = {column: _metric_name(name, metrics, kind) for column, name in plain.items()}
-    same = [column for column, name in names.items() if list(names.values()).count(name) > 1]
+    paired = _paired(metrics)
+    names = {column: _metric_name(name, metrics, kind, paired) for column, name in plain.items()}
+    times = Counter(names.values())
+    same = [column for column, name in names.items() if times[name] > 1]
     if same:
         raise LogError(f"{source}: the columns {listing(same)} mean the same; --columns says which is which")
     return names, kind
@@ -70,14 +73,14 @@ def _paired(metrics: Collection[str]) -> bool:
     return any(f"val_{name}" in metrics for name in metrics)
 
 
-def _metric_name(name: str, metrics: Collection[str], kind: str) -> str:
-    """Return a name with `train_` where it is of training and does not say so."""
+def _metric_name(name: str, metrics: Collection[str], kind: str, paired: bool) -> str:
+    """Return a name with `train_` where it is of training and does not say so; `paired`: as of `_paired`."""
     if name in _RATES:
         return "learning_rate"
     if name in INDEX or name.startswith(("train_", "val_", "test_")):
         return name
     bare = without_step_or_epoch(name) if kind == LIGHTNING else name
-    of_training = bare == "loss" or f"val_{bare}" in metrics or (kind == KERAS and _paired(metrics))
+    of_training = bare == "loss" or f"val_{bare}" in metrics or (kind == KERAS and paired)
     return f"train_{name}" if of_training else name
 
 
@@ -88,7 +91,8 @@ def without_step_or_epoch(name: str) -> str:
 
 def expected_columns(there: Sequence[str]) -> str:
     """Return which columns a table has and which it should have, for errors."""
+    has = listing(cut(column, 60) for column in there) or "none at all"
     return (
-        f"it has {listing(there) or 'none at all'}. Expected such as epoch, train_loss and val_loss; "
+        f"it has {has}. Expected such as epoch, train_loss and val_loss; "
         "--columns epoch=...,train_loss=...,val_loss=... says which columns those are"
     )

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +25,10 @@ from hpo.analysis.training.log_columns import EPOCH, INDEX, expected_columns, re
 from hpo.analysis.training.training_log import TrainingLog, read_arrays
 from hpo.errors import LogError
 from hpo.machine.access import reason
+from hpo.machine.files import parse_json, read_plain
 from hpo.storage import history
 from hpo.storage.history import Step
-from hpo.text import listing, nearest
+from hpo.text import listing, nearest, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # Spellings of a cell without a value.
 _NOTHING = {"", "na", "n/a", "none", "null", "-"}
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$")
+_MOST_BYTES = 2**26  # as a table, a text takes many times its size
+_DEEPEST = 20
 _LARGEST_EPOCH = 2**53  # beyond it a double has no whole numbers of its own
 
 
@@ -75,13 +78,13 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> ReadLog:
     remarks: tuple[str, ...] = ()
     if text.lstrip()[0] in "{[":
         items = list(_json_items(path, text))
-        if not columns and all({"step", "metrics"} <= item.keys() for _, item in items):
+        if items and not columns and all({"step", "metrics"} <= item.keys() for _, item in items):
             return _own_history(path)
-        rows = [Row(place, dict(_flattened(item))) for place, item in items]
+        rows = [Row(place, dict(_flattened(path, place, item))) for place, item in items]
     else:
         rows, remarks = _csv_rows(path, text)
     if not rows:
-        raise LogError(f"{path} has a header and no row; expected one a training epoch")
+        raise LogError(f"{path} has no row; expected one a training epoch, below a header or as JSON")
     found = read_table(rows, str(path), _short(path), columns)
     return replace(found, remarks=(*remarks, *found.remarks))
 
@@ -93,14 +96,14 @@ def _short(path: Path) -> str:
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_plain(path, _MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise LogError(f"{path} cannot be read: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise LogError(f"{path} is no text file in UTF-8; expected a CSV or JSON-lines file") from error
     if not text.strip():
         raise LogError(f"{path} is empty; expected a CSV file with a header, or JSON lines")
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _own_history(path: Path) -> ReadLog:
@@ -137,8 +140,7 @@ def _csv_rows(path: Path, text: str) -> tuple[list[Row], tuple[str, ...]]:
     if not lines:
         raise LogError(f"{path} has no header; expected such as epoch,train_loss,val_loss")
     names = lines[0][1]
-    twice = {name for name in names if name and names.count(name) > 1}
-    if twice:
+    if twice := {name for name, times in Counter(names).items() if name and times > 1}:
         raise LogError(f"{path} has the column '{min(twice)}' twice; expected each once")
     rows = []
     commas = False
@@ -168,28 +170,33 @@ def _json_items(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _json_values(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     if text.lstrip().startswith("["):
         try:
-            items = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            items = parse_json(text)
+        except ValueError as error:
             raise LogError(f"{path} is no JSON: {error}") from error
         yield from ((f"item {k}", item) for k, item in enumerate(items, start=1))
         return
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     for k, (number, line) in enumerate(lines):
         try:
-            yield f"line {number}", json.loads(line)
-        except (ValueError, RecursionError) as error:
+            yield f"line {number}", parse_json(line)
+        except ValueError as error:
             if 0 < k == len(lines) - 1:
                 return  # torn: its writer was stopped, or still writes
             raise LogError(f"{path}, line {number} is no JSON: {error}; expected an object a line") from error
 
 
-def _flattened(item: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flattened(
+    path: Path, place: str, item: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Any]]:
     """Yield `{"val": {"loss": 1}}` as `val/loss`."""
+    if len(above) > _DEEPEST:
+        raise LogError(f"{path}, {place}: more than {_DEEPEST} objects stand in each other; expected metrics")
     for name, value in item.items():
+        names = (*above, printable(name))
         if isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{name}/")
+            yield from _flattened(path, place, value, names)
         else:
-            yield f"{prefix}{name}", value
+            yield "/".join(names), value
 
 
 # --- a table as a training
@@ -217,7 +224,8 @@ def read_table(rows: Sequence[Row], source: str, name: str, columns: Mapping[str
     wanted = set((columns or {}).values())
     read = [column for column in there if column in wanted] if columns else there
     cells, left_out = _numbers(rows, read, source, wanted)
-    present = [column for column in read if column in set(cells["column"])]
+    valued = set(cells["column"])
+    present = [column for column in read if column in valued]
     if columns:
         names, kind = {column: target for target, column in columns.items()}, "a table, with its columns as given"
     else:
@@ -228,6 +236,8 @@ def read_table(rows: Sequence[Row], source: str, name: str, columns: Mapping[str
     cells = cells.assign(metric=cells["column"].map(names))
     remarks = [f"left out, as not all of it is numbers: {listing(left_out)}"] if left_out else []
     log, more = (_by_steps if set(INDEX) <= set(metrics) else _by_rows)(name, cells, len(rows))
+    if not log.history:
+        raise LogError(f"{source} has no row with an epoch that can be one; expected whole numbers")
     return ReadLog(log, kind, (*remarks, *more))
 
 
@@ -241,11 +251,14 @@ def _numbers(
     """
     import pandas as pd
 
+    written: dict[str, list[tuple[int, Any]]] = {column: [] for column in read}
+    for k, row in enumerate(rows):
+        for column, cell in row.cells.items():
+            if column in written and cell is not None and str(cell).lower() not in _NOTHING:
+                written[column].append((k, cell))
     cells: list[tuple[int, str, float]] = []
     left_out = []
-    for column in read:
-        written = [(k, row.cells.get(column)) for k, row in enumerate(rows)]
-        known = [(k, cell) for k, cell in written if cell is not None and str(cell).lower() not in _NOTHING]
+    for column, known in written.items():
         values = [(k, column, value) for k, cell in known if (value := _number(cell)) is not None]
         if len(values) == len(known):
             cells += values

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hpo import layout
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.machine.files import MOST_BYTES, open_plain
 from hpo.spec.models import Metric
 from hpo.storage.history import Step
 
@@ -70,11 +71,14 @@ def log_of(study: StudyRecord, trial: TrialRecord) -> TrainingLog:
 
 
 def read_arrays(path: Path, index: str) -> dict[str, NDArray[Any]]:
-    """Return the numeric arrays of an npz file; none if it is not there, is torn, or lacks `index`."""
+    """Return the numeric arrays of an npz file; none if it is not there, is torn, too large, or lacks `index`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with open_plain(path, MOST_BYTES) as plain:
+            if sum(member.file_size for member in zipfile.ZipFile(plain).infolist()) > MOST_BYTES:
+                return {}
+            with np.load(plain, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+    except Exception:  # whatever its bytes make of zipfile, zlib and NumPy
         return {}
     found = {name: array for name, array in arrays.items() if array.dtype.kind in "biuf"}
     return found if index in found else {}

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo import layout
-from hpo.machine.files import write_atomically
+from hpo.machine.files import read_json, write_atomically
 from hpo.machine.sqlite_uri import resolved, sqlite_path, sqlite_uri
 from hpo.spec.models import MlflowSpec, StudySpec
 from hpo.storage.ownership import copied_from, place_of
@@ -95,9 +95,10 @@ def read_place(study: Path, runs: Path | None = None) -> Place | None:
     written = _read(study)
     try:
         uri = _here(written.get("tracking_uri", ""), runs or study.parent, study.name, written["key"])
-        return Place(written["key"], uri, written.get("experiment", ""))
-    except (KeyError, TypeError):
+        place = Place(written["key"], uri, written.get("experiment", ""))
+    except (KeyError, TypeError, AttributeError):
         return None
+    return place if all(isinstance(text, str) for text in asdict(place).values()) else None
 
 
 def keep_place(study: Path, uri: str, experiment: str) -> Place:
@@ -144,8 +145,8 @@ def write_place(study: Path, place: Place) -> None:
 
 def _read(study: Path) -> dict[str, Any]:
     try:
-        written = json.loads((study / layout.MLFLOW).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        written = read_json(study / layout.MLFLOW)
+    except (OSError, ValueError):
         return {}
     return written if isinstance(written, dict) else {}
 
