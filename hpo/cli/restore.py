@@ -9,7 +9,7 @@ import click
 from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.cli.common import runs_option
-from hpo.cli.output import echo
+from hpo.cli.output import echo, say
 from hpo.errors import HpoError
 
 
