@@ -126,7 +126,12 @@ def make_trial_directory(directory: Path) -> None:
 
 def workers_directory(study: Path) -> Path:
     """Return the folder of the logs of workers, as every node sees it."""
-    return trials_directory(study).resolve().parent / "workers"
+    return trials_place(study) / "workers"
+
+
+def trials_place(study: Path) -> Path:
+    """Return the folder in which the folder of a study's trials really lies, also if it is a link."""
+    return Path(os.path.realpath(trials_directory(study))).parent
 
 
 def closed_folders(runs: Path) -> list[Path]:

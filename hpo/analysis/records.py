@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo import layout
 from hpo.spec.models import Metric, StudySpec
-from hpo.storage.contradiction import contradiction
+from hpo.storage.contradiction import agreed_params, contradiction
 from hpo.storage.histories import Histories
 from hpo.storage.history import Step
 from hpo.storage.load_study import load_study
@@ -83,7 +83,8 @@ class TrialRecord:
         number: Optuna's number of the trial.
         state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING. FAIL also if the storage contradicts itself about its
             result.
-        params: Parameters, named as the objective sees them.
+        params: Parameters, named as the objective sees them. If the storage contradicts itself about one, it is left
+            out.
         optuna_params: Parameters, named as Optuna does.
         values: Final metrics, of COMPLETE trials only.
         cause: Why a pruned or failed trial ended; empty when nobody noted it.
@@ -237,17 +238,18 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histori
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
     outcome = outcome_of(trial) if state in FINISHED else {}
     names = [metric.name for metric in spec.metrics]
-    values = values_of(trial, names)
+    values, params = values_of(trial, names), params_of(trial, spec.space)
     if damage := contradiction(trial, spec.space, names):
         reason = f"{damage}: a record of the storage is damaged, and this result cannot be believed"
         state, values, outcome = "FAIL", {}, {**outcome, "cause": INVALID, "reason": reason}
+        params = agreed_params(trial, spec.space)
     seconds = outcome.get("seconds")
     if seconds is None and trial.duration is not None:
         seconds = trial.duration.total_seconds()
     return TrialRecord(
         number=trial.number,
         state=state,
-        params=params_of(trial, spec.space),
+        params=params,
         optuna_params=trial.params,
         values=values,
         cause=outcome.get("cause") or "",

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from hpo import layout
 from hpo.cli.progress import LineProgress
+from hpo.machine.files import plain_opener
 from hpo.text import presentable
 from hpo.trackers.base import Progress
 
@@ -42,7 +43,9 @@ class DriverLog(LineProgress):
     def say(self, line: str) -> None:
         """Log a line."""
         if self._file is None:
-            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+            self._file = open(  # noqa: SIM115
+                self._path, "a", encoding="utf-8", buffering=1, opener=plain_opener
+            )
             self._write(f"--- {socket.gethostname()}, process {os.getpid()}: {self._command}")
         self._write(line)
 

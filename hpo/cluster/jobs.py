@@ -12,7 +12,7 @@ from typing import Any
 from hpo import layout
 from hpo.cluster import pbs, slurm
 from hpo.cluster.job_request import QUEUES
-from hpo.machine.files import parse_json, read_plain
+from hpo.machine.files import parse_json, plain_opener, read_plain
 
 JOBS_FILE = "jobs.jsonl"
 
@@ -60,7 +60,7 @@ class Job:
 
 def record_job(study_directory: Path, job: Job) -> None:
     """Add a job to the list of its study."""
-    with (study_directory / layout.JOBS / JOBS_FILE).open("a", encoding="utf-8") as file:
+    with open(study_directory / layout.JOBS / JOBS_FILE, "a", encoding="utf-8", opener=plain_opener) as file:
         file.write(json.dumps(asdict(job)) + "\n")
 
 

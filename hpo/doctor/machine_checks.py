@@ -41,7 +41,7 @@ def full_disks(runs: Path, names: Sequence[str], surplus: Callable[[str], int]) 
         usage = shutil.disk_usage(path)
         if usage.free >= LEAST_BYTES and usage.free >= LEAST_PART * usage.total:
             continue
-        sizes = {name: _size(layout.trials_directory(runs / name).resolve().parent) for name in studies if name}
+        sizes = {name: _size(layout.trials_place(runs / name)) for name in studies if name}
         largest = sorted(sizes, key=lambda name: -sizes[name])[:_LARGEST]
         takes = ", ".join(f"{name} {_gb(sizes[name])}" for name in largest)
         freed = sum(map(surplus, sizes))

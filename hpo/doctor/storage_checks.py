@@ -140,7 +140,7 @@ def _remedy(url: str, error: StorageError) -> str:
 
 def _journal(url: str) -> Path | None:
     path = storage_file(url)
-    if path is None or not url.startswith(JOURNAL_SCHEME) or not os.access(path, os.R_OK):
+    if path is None or not url.startswith(JOURNAL_SCHEME) or not path.is_file() or not os.access(path, os.R_OK):
         return None
     return path
 

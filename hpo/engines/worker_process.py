@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.machine import start
-from hpo.machine.files import read_plain
+from hpo.machine.files import plain_opener, read_plain
 from hpo.machine.resources import kernel_kills
 from hpo.trial import LOST, OUT_OF_MEMORY, TIMEOUT, Job, Outcome, Report, State, Stop
 from hpo.worker.command import end_group, signal_name
@@ -79,7 +79,7 @@ class WorkerProcess:
         lifeline, self._lifeline = os.pipe()
         self._cpu = cpu
         self._limits = limits
-        with theirs, log.open("ab") as output:
+        with theirs, open(log, "ab", opener=plain_opener) as output:
             self.process = subprocess.Popen(
                 start.command("hpo.worker.main", theirs.fileno(), lifeline),
                 env={

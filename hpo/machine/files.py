@@ -63,6 +63,40 @@ def open_plain(path: str | os.PathLike[str], most: int | None = None, *, links: 
         raise
 
 
+def plain_opener(path: str, flags: int) -> int:
+    """Opener, for Python's `open`, of a file to be written that another program may have replaced by anything.
+
+    A named pipe would block its writer until somebody reads.
+
+    Raises:
+        NotPlainError: it is no plain file.
+        OSError: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    except OSError as error:
+        if error.errno in _REFUSED:
+            raise _not_plain(path, "a named pipe or a socket" if error.errno == errno.ENXIO else "a link") from None
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        os.set_blocking(descriptor, True)  # a program that inherits it may mind
+        return descriptor
+    os.close(descriptor)
+    raise _not_plain(path, next(name for test, name in _KINDS if test(mode)))
+
+
+def require_plain(path: Path) -> None:
+    """Raise NotPlainError if something else than a plain file is at a path.
+
+    It is not opened: SQLite's locks on a file that this process has open would be gone when it is closed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise _not_plain(path, next((name for test, name in _KINDS if test(mode)), "a socket"))
+
+
 def read_plain(path: str | os.PathLike[str], most: int = MOST_BYTES, *, links: bool = True) -> bytes:
     """Return the content of a file that something else may have replaced; OSError as of `open_plain`."""
     with open_plain(path, most, links=links) as file:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpo.storage.trial_attributes import JOB, OUTCOME
 from hpo.text import brief
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def contradiction(trial: FrozenTrial, space: SearchSpace, names: Iterable[str]) -> str:
-    """Return what contradicts itself in a COMPLETE trial, as a sentence; else an empty string.
+    """Return what contradicts itself in a finished trial, as a sentence; else an empty string.
 
-    Such a trial has no result that can be believed. Of a trial that hpo did not run, nothing is stored twice.
+    Such a trial has no result, or no parameters, that can be believed. Of a trial that hpo did not run, nothing is
+    stored twice.
 
     Args:
         trial: the trial.
@@ -30,15 +31,29 @@ def contradiction(trial: FrozenTrial, space: SearchSpace, names: Iterable[str]) 
         names: those of the study's metrics.
     """
     job, outcome = trial.user_attrs.get(JOB), trial.user_attrs.get(OUTCOME)
-    if trial.state.name != "COMPLETE" or not isinstance(job, dict) or not isinstance(outcome, dict):
+    if not trial.state.is_finished() or not isinstance(job, dict) or not isinstance(outcome, dict):
         return ""
-    noted = outcome.get("metrics") or {}
-    for name, value in zip(names, trial.values or (), strict=False):
-        if name in noted and noted[name] != value:
-            return f"its {name} is {brief(value)} in Optuna and {brief(noted[name])} in what hpo noted at its end"
-    if outcome.get("state", "COMPLETE") != "COMPLETE":
-        return f"it is COMPLETE in Optuna and {brief(outcome.get('state'))} in what hpo noted at its end"
-    given = job.get("params")
+    if trial.state.name == "COMPLETE":
+        noted = outcome.get("metrics") or {}
+        for name, value in zip(names, trial.values or (), strict=False):
+            if name in noted and noted[name] != value:
+                return f"its {name} is {brief(value)} in Optuna and {brief(noted[name])} in what hpo noted at its end"
+        if outcome.get("state", "COMPLETE") != "COMPLETE":
+            return f"it is COMPLETE in Optuna and {brief(outcome.get('state'))} in what hpo noted at its end"
+    return _of_parameters(trial, job.get("params"), space)
+
+
+def agreed_params(trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:
+    """Return the parameters of a trial of which Optuna and what hpo noted say the same, by the objective's names."""
+    given = trial.user_attrs[JOB].get("params") or {}
+    try:
+        params = space.resolve(trial.params)
+    except (LookupError, ValueError, TypeError):
+        return {}
+    return {name: value for name, value in params.items() if name in given and _text(given[name]) == _text(value)}
+
+
+def _of_parameters(trial: FrozenTrial, given: object, space: SearchSpace) -> str:
     if not isinstance(given, dict):
         return ""
     try:

@@ -57,8 +57,7 @@ def driver_lock(study_directory: Path, say: Callable[[str], object] = str) -> It
     """
     require_write(study_directory, f"study '{study_directory.name}' cannot be run or changed")
     path = study_directory / layout.LOCK
-    with told_denials():
-        study_directory.mkdir(parents=True, exist_ok=True)
+    _make(study_directory)
     with _open(path) as file:
         until = time.monotonic() + _TRY_SECONDS
         while not _try_lock(file):
@@ -112,6 +111,16 @@ def last_driver(study_directory: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return _driver_in(content) if content else None
+
+
+def _make(study_directory: Path) -> None:
+    try:
+        with told_denials():
+            study_directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a file, or a link that leads nowhere
+        raise StorageError(
+            f"{study_directory}, the folder of a study, cannot be made: {error.strerror}. Remove what is in its place"
+        ) from error
 
 
 def _open(path: Path) -> IO[str]:

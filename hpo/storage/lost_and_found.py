@@ -23,8 +23,7 @@ def set_aside(study: Path, path: Path, below: str) -> Path:
     Raises:
         OSError: it cannot be moved.
     """
-    trials = layout.trials_directory(study)
-    at = trials.resolve().parent if path.parent == trials else study
+    at = layout.trials_place(study) if path.parent == layout.trials_directory(study) else study
     target = free_name(at / layout.LOST_AND_FOUND / below)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

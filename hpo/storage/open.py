@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.errors import HpoError, StorageError, StorageLocked
 from hpo.machine.access import denial, is_denied, may_write, require_write
+from hpo.machine.files import NotPlainError, require_plain
 from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
 from hpo.storage.absence import HOLDERS, LOCKED_FILE, is_locked
 from hpo.storage.journal import JOURNAL_SCHEME, open_journal
@@ -83,6 +84,8 @@ def open_storage(url: str, say: Any = None, keep: bool = True, readonly: bool = 
     # Optuna's log lines about studies it makes or loads are not for hpo's users.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        if (file := storage_file(url)) is not None:
+            require_plain(file)
         if readonly:
             return open_readonly(url)
         _require_write(url)
@@ -93,6 +96,8 @@ def open_storage(url: str, say: Any = None, keep: bool = True, readonly: bool = 
         return _open_server(url, say, keep)
     except HpoError:
         raise
+    except NotPlainError as error:
+        raise StorageError(f"the storage {redact(url)} cannot be used: {error.strerror}") from error
     except ImportError as error:
         raise StorageError(
             f"the storage {redact(url)} needs a database driver that is not installed: {error.__cause__ or error}. "

@@ -167,7 +167,6 @@ def move_aside(directory: Path) -> Iterator[str]:
     Yields:
         A sentence for the user, if there were trials.
     """
-    trials = layout.trials_directory(directory)
     there = read_key(directory)
     below = f"study-{there[:8]}" if there else "study-before"
     folders = _trial_folders(directory)
@@ -180,7 +179,7 @@ def move_aside(directory: Path) -> Iterator[str]:
         yield (
             f"{directory} held {len(folders)} trial{'' if len(folders) == 1 else 's'} of another study of this name "
             f"(it was deleted in its storage, or `storage` was changed); they are in "
-            f"{trials.resolve().parent / layout.LOST_AND_FOUND / below} now, and count nowhere"
+            f"{layout.trials_place(directory) / layout.LOST_AND_FOUND / below} now, and count nowhere"
         )
 
 

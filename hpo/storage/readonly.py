@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StorageLocked, StorageMissing
+from hpo.machine.files import require_plain
 from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage.absence import HOLDERS, is_locked
 from hpo.storage.journal import JOURNAL_SCHEME, open_journal
@@ -92,6 +93,7 @@ class SqliteReader:
             sqlite3.Error: it is no SQLite file.
             StorageLocked: it is locked, or written without a pause.
         """
+        require_plain(self._file)
         if self._is_open() or not self._has_wal_mode():
             try:
                 return self._direct()

@@ -75,4 +75,4 @@ def original_of_trials(study: Path) -> str:
 
 def _name(study: Path) -> str:
     """Return the name of the folder around the trials; the mark tells studies of one name in two runs folders apart."""
-    return f"{study.name}-{hashlib.sha256(os.fsencode(study.resolve())).hexdigest()[:8]}"
+    return f"{study.name}-{hashlib.sha256(os.fsencode(os.path.realpath(study))).hexdigest()[:8]}"

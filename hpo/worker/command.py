@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from hpo import layout
 from hpo.errors import ObjectiveError
-from hpo.machine.files import open_plain
+from hpo.machine.files import open_plain, plain_opener
 from hpo.machine.resources import kernel_kills
 from hpo.objective.command_line import fill_command
 from hpo.text import listing
@@ -75,7 +75,7 @@ def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[
     """
     arguments = fill_command(job.objective, job.params, job.constants, job.seed, job.directory, job.number)
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context((job.directory / layout.OUTPUT).open("ab", buffering=0))
+        log = stack.enter_context(open(job.directory / layout.OUTPUT, "ab", buffering=0, opener=plain_opener))
         listener, address = stack.enter_context(report_socket.listening())
         kills_before = kernel_kills()
         began_at = log.tell()

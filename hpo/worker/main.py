@@ -18,6 +18,7 @@ from types import FrameType
 
 from hpo import layout
 from hpo.machine import memory
+from hpo.machine.files import plain_opener
 from hpo.machine.temporary import sockets_of_multiprocessing
 from hpo.trial import EXCEPTION, Job, Outcome, Report, Stop
 from hpo.worker import torch_runtime
@@ -138,7 +139,10 @@ def _output_of(job: Job) -> Iterator[None]:
     """
     layout.make_trial_directory(job.directory)
     crash_file = job.directory / layout.CRASH
-    with (job.directory / layout.OUTPUT).open("ab") as output, crash_file.open("wb") as crash:
+    with (
+        open(job.directory / layout.OUTPUT, "ab", opener=plain_opener) as output,
+        open(crash_file, "wb", opener=plain_opener) as crash,
+    ):
         kept = os.dup(1), os.dup(2)
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)

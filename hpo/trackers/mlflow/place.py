@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo import layout
-from hpo.machine.files import read_json, write_atomically
+from hpo.machine.files import plain_opener, read_json, write_atomically
 from hpo.machine.sqlite_uri import resolved, sqlite_path, sqlite_uri
 from hpo.spec.models import MlflowSpec, StudySpec
 from hpo.storage.ownership import copied_from, place_of
@@ -181,7 +181,7 @@ def writer_lock(study: Path, wait: Callable[[], None]) -> Iterator[None]:
         study: The study's folder.
         wait: Called again and again as long as another process holds the lock; it may raise.
     """
-    with (study / layout.MLFLOW_LOCK).open("a") as file:
+    with open(study / layout.MLFLOW_LOCK, "a", opener=plain_opener) as file:
         while True:
             try:
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

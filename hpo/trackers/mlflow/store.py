@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlparse
 
 from hpo import layout
 from hpo.errors import StorageLocked
+from hpo.machine.files import NotPlainError
 from hpo.machine.sqlite_uri import sqlite_uri
 from hpo.storage.readonly import SqliteReader
 
@@ -86,5 +87,5 @@ def is_half_made(path: Path) -> bool:
             if not any(name.startswith("_alembic_tmp_") for name in tables):
                 return False
             return "runs" not in tables or connection.execute("select 1 from runs limit 1").fetchone() is None
-    except (sqlite3.Error, StorageLocked):
+    except (sqlite3.Error, StorageLocked, NotPlainError):
         return False

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hpo import layout
+from hpo.machine.files import plain_opener
 from hpo.machine.start import start_helper
 from hpo.spec.models import StudySpec
 from hpo.trackers.base import Progress, Tracker
@@ -54,7 +55,7 @@ class MlflowTracker(Tracker):
             str(spec.root), str(spec.source), time.time(),
         )  # fmt: skip
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, (directory / layout.MLFLOW_LOG).open("ab") as log:
+        with theirs, open(directory / layout.MLFLOW_LOG, "ab", opener=plain_opener) as log:
             self._process = start_helper(
                 "hpo.trackers.mlflow.process",
                 theirs.fileno(),
