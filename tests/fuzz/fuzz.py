@@ -83,7 +83,7 @@ def damaged(seed: bytes, chance: random.Random) -> bytes:
         elif kind == 1:
             del data[at : min(to, at + 40)]
         elif kind == 2:
-            data[at:at] = data[at:to] * chance.choice((1, 1, 2, 50))
+            data[at:at] = (data[at:to] * chance.choice((1, 1, 2, 50)))[: 2**20]
         elif kind == 3:
             data[at : min(to, at + chance.choice((0, 1, 8)))] = chance.choice(ODD)
         elif kind == 4:
