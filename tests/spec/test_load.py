@@ -541,7 +541,7 @@ def test_yaml_that_is_nested_too_deeply_is_a_sentence_with_its_line(deep):
 
 
 def test_yaml_of_millions_of_values_is_refused_before_it_is_put_together():
-    with pytest.raises(SpecError, match="study.yaml:2: more than 100000 values"):
+    with pytest.raises(SpecError, match=r"study\.yaml:2: more than 100000 values"):
         load_text("a: 1\nx: [" + "1, " * 2_000_000 + "1]", "study.yaml")
 
 
