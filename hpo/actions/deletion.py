@@ -11,7 +11,6 @@ storage, MLflow) is noted as not ended until it is, and the same command ends it
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.errors import HpoError, NotDeleted, NotRestored
+from hpo.machine.access import name_of, why_denied
 from hpo.machine.removal import Content, content_of, mounts_in, remove
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
@@ -99,7 +99,7 @@ def refuse_foreign(runs: Path, name: str) -> None:
         files.append(file)
     for path in files:
         if not os.access(path, os.W_OK):
-            raise NotDeleted(f"study '{name}' cannot be deleted: you may not write to {path}. Nothing was changed")
+            raise NotDeleted(f"study '{name}' cannot be deleted: {why_denied(path)}. Nothing was changed")
 
 
 def refuse_other_user(path: Path, what: str, verb: str) -> None:
@@ -108,12 +108,9 @@ def refuse_other_user(path: Path, what: str, verb: str) -> None:
     Raises:
         NotDeleted: with both users.
     """
-    owner, me = path.lstat().st_uid, os.geteuid()
-    if me not in (0, owner):
-        raise NotDeleted(
-            f"{what} is {_user(owner)}'s ({path}), and you are {_user(me)}: only {_user(owner)} may {verb} it. Nothing "
-            "was changed"
-        )
+    owner = path.lstat().st_uid
+    if os.geteuid() not in (0, owner):
+        raise NotDeleted(f"{why_denied(path)}: only {name_of(owner)} may {verb} {what}. Nothing was changed")
 
 
 def plan_deletion(runs: Path, name: str) -> Deletion:
@@ -395,10 +392,3 @@ def _spec(directory: Path) -> StudySpec:
 def _is_inside(url: str, runs: Path) -> bool:
     file = storage_file(url)
     return file is not None and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(runs))
-
-
-def _user(uid: int) -> str:
-    try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"

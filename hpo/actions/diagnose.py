@@ -16,7 +16,6 @@ from hpo.errors import LogError
 from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
 from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
-from hpo.storage.ownership import key_of
 from hpo.text import redact
 from hpo.trackers.mlflow.place import ENVIRONMENT, is_server
 
@@ -78,7 +77,7 @@ def trial_log(runs: Path, name: str, number: int | None) -> Training:
     chosen = choose(record, number).trial
     folder = layout.trial_directory(directory, chosen.number)
     trials = stored.get_trials(deepcopy=False)
-    history = Histories(directory, key_of(stored), trials).read(trials[chosen.number])
+    history = Histories(directory, trials).read(trials[chosen.number])
     trial = replace(chosen, history=tuple(history))
     state = trial.state.lower()
     which = f"a {state} trial" if number is not None else f"the study's best trial, {trial.number}"

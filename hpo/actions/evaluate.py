@@ -14,7 +14,6 @@ from hpo.objective.load import load
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
-from hpo.storage.ownership import key_of
 from hpo.text import one_line
 from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_metrics
 from hpo.worker.execute import Share, prepare
@@ -63,7 +62,7 @@ def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None
     chosen = choose(study, number).trial
     folder = layout.trial_directory(directory, chosen.number)
     trials = stored.get_trials(deepcopy=False)
-    if Histories(directory, key_of(stored), trials).foreign(trials[chosen.number]):
+    if Histories(directory, trials).foreign(trials[chosen.number]):
         raise HpoError(
             f"{folder} holds files of another trial, so that its weights are not those of trial {chosen.number}; "
             f"`hpo doctor {name} --fix` sets them aside"

@@ -18,7 +18,6 @@ from hpo.storage.histories import Histories
 from hpo.storage.history import Step
 from hpo.storage.load_study import load_study
 from hpo.storage.open import storage_url
-from hpo.storage.ownership import key_of
 from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
@@ -225,7 +224,7 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
         histories: Whether to read the histories, which takes most of the time.
     """
     stored = study.get_trials(deepcopy=False)
-    source = Histories(directory, key_of(study), stored) if histories else None
+    source = Histories(directory, stored) if histories else None
     trials = tuple(_record(trial, spec, source) for trial in stored)
     storage = redact(storage_url(spec, directory.parent))
     warm = study.user_attrs.get(WARM_START) or {}

@@ -75,12 +75,12 @@ def _of_drivers(directory: Path, runs: Path, follow: bool, lines: int) -> None:
 
     path = directory / layout.DRIVER_LOG
     if not path.exists() and not (follow and not ended()):
-        echo(f"no driver of study '{directory.name}' has left a log ({path}); `hpo run` writes one")
+        echo(f"no driver of study '{directory.name}' has left a log ({path}); `hpo run` writes one", err=True)
         return
     _print(path, lines, ended if follow else None)
     if follow:
         status = follow_up(f"status {shlex.quote(directory.name)}", runs)
-        echo(f"no driver is at work; `{status}` says where it stands")
+        echo(f"no driver is at work; `{status}` says where it stands", err=True)
 
 
 def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int) -> None:
@@ -105,14 +105,14 @@ def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int
     path = folder / layout.OUTPUT
     if not path.exists() and not (follow and not ended()):
         where = _elsewhere(directory)
-        echo(f"trial {number} of study '{name}' ({state()}) has printed nothing ({path}){where}")
+        echo(f"trial {number} of study '{name}' ({state()}) has printed nothing ({path}){where}", err=True)
     else:
         _print(path, lines, ended if follow else None)
     _note_error(folder, number, state())
     origin = study.get_trials(deepcopy=False)[number].user_attrs.get(ORIGIN, {})
     if (earlier := origin.get("retry_of")) is not None:
         command = follow_up(f"logs {shlex.quote(name)} --trial {earlier}", runs)
-        echo(f"it is a further attempt at trial {earlier}: `{command}`")
+        echo(f"it is a further attempt at trial {earlier}: `{command}`", err=True)
 
 
 def _elsewhere(directory: Path) -> str:
@@ -130,7 +130,7 @@ def _note_error(folder: Path, number: int, state: str) -> None:
         except (FileNotFoundError, NotPlainError):
             continue
         if last := next((line.strip() for line in reversed(written) if line.strip()), ""):
-            echo(f"trial {number} is {state}; its {what}: {path} ({cut(last, LONGEST_REASON)})")
+            echo(f"trial {number} is {state}; its {what}: {path} ({cut(last, LONGEST_REASON)})", err=True)
             return
 
 

@@ -86,7 +86,7 @@ def run(
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
     if not quiet:
-        say(_header(spec, runs), file=out)
+        echo(_header(spec, runs), file=out)
     progress = None if quiet else _progress(spec, runs, out)
     shown: Tracker = progress or _Complaints()
     log = DriverLog(spec, directory, _command(context), lambda: _seconds_left(spec, runs))

@@ -28,7 +28,7 @@ from hpo.machine.files import parse_json, read_json, read_plain, write_atomicall
 from hpo.spec.models import Budget
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.history import LARGEST_TIME
-from hpo.text import cut, first_line, listing, nearest, quote
+from hpo.text import cut, first_line, listing, nearest, printable, quote
 from hpo.validation import problems_in
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def _wait(directory: Path, request: Path, reply: Path, timeout: float) -> Answer
 def _answer_in(path: Path) -> Answer | None:
     try:
         content = read_json(path, _MOST_BYTES, links=False)
-        return Answer(str(content["said"]), bool(content["ok"]))
+        return Answer(printable(str(content["said"])), bool(content["ok"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -369,6 +369,7 @@ def pending_requests(folder: Path) -> Iterator[Request | tuple[str, Answer]]:
             continue
         try:
             request = parse_json(content)
+            json.dumps(request, ensure_ascii=False).encode()  # lone surrogates are no text that could be answered
             action, arguments = request["action"], request["arguments"]
             if action not in ACTIONS:
                 yield id, Answer(f"there is no request {quote(action)}; expected {listing(ACTIONS)}", ok=False)

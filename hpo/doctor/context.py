@@ -16,7 +16,6 @@ from hpo import layout
 from hpo.doctor.finding import Finding
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
-from hpo.storage.ownership import key_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class StudyContext:
     @cached_property
     def histories(self) -> Histories:
         """Histories of the trials."""
-        return Histories(self.directory, key_of(self.study), self.trials)
+        return Histories(self.directory, self.trials)
 
     def folder(self, number: int) -> Path:
         """Return the folder of a trial."""

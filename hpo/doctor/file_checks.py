@@ -53,7 +53,7 @@ def foreign_folder(context: StudyContext) -> Iterator[Finding]:
     if not key or key == there or context.driver is not None:
         return
     path = context.directory / layout.OWNER
-    if is_foreign(context.directory, key, bool(context.trials)):
+    if is_foreign(context.directory, key, context.trials):
         yield Finding(
             "folder-foreign", context.name, None,
             f"{context.directory} holds the trials of another study of this name: its key is not that of the study in "

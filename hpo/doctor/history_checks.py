@@ -16,9 +16,9 @@ from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding, Sure
 from hpo.machine.files import MOST_BYTES, NotPlainError, open_plain, read_plain, write_atomically
 from hpo.storage import history
+from hpo.storage.histories import mark_in_storage
 from hpo.storage.history import Step
 from hpo.storage.lost_and_found import keep_damaged, set_aside
-from hpo.storage.ownership import key_of
 from hpo.storage.trial_attributes import JOB, OUTCOME, requeued
 from hpo.text import listing
 
@@ -53,8 +53,8 @@ def foreign(context: StudyContext) -> Iterator[Finding]:
         if not others or (context.driver is not None and not trial.state.is_finished()):
             continue
         path = context.histories.path(trial)
-        key = key_of(context.study)
-        whose = listing(f"trial {one.trial}" if one.study == key else "another study" for one in others)
+        known = {mark_in_storage(one): one.number for one in context.trials}
+        whose = listing(sorted({f"trial {known[one]}" if one in known else "another study" for one in others}))
         said = f"{path} holds rows of {whose}; they are not shown as those of trial {trial.number}"
         if context.histories.rows(trial):
             remedy, fix = (
@@ -142,7 +142,7 @@ def _restore(context: StudyContext, trial: FrozenTrial, name: str) -> None:
         keep_damaged(path)
     elif os.path.lexists(path):
         set_aside(context.directory, path, f"trials/{trial.number}/{path.name}")
-    history.write(path, steps, context.histories.owner(trial))
+    history.write(path, steps)
 
 
 def _from_optuna(trial: FrozenTrial, name: str) -> Iterator[Step]:
@@ -151,13 +151,13 @@ def _from_optuna(trial: FrozenTrial, name: str) -> Iterator[Step]:
     values = sorted(trial.intermediate_values.items())
     for place, (number, value) in enumerate(values, start=1):
         time = started + (finished - started) * place / len(values)
-        yield Step(number, time, job["attempt"], {name: value})
+        yield Step(number, time, job["attempt"], {name: value}, mark_in_storage(trial))
 
 
 def _own(context: StudyContext, trial: FrozenTrial) -> None:
     path, steps = context.histories.path(trial), context.histories.rows(trial)
     keep_damaged(path)
-    history.write(path, steps, context.histories.owner(trial))
+    history.write(path, steps)
 
 
 def _move(context: StudyContext, folder: Path, below: str) -> None:
@@ -188,8 +188,8 @@ def _is_plain(path: Path) -> bool:
 
 
 def _is_row(line: bytes) -> bool:
-    """Return True for a line that `history` takes."""
-    return history.line_of(line.decode(errors="replace")) is not None
+    """Return True for a line that `history.rows` takes."""
+    return history.row_of(line.decode(errors="replace")) is not None
 
 
 def _lines(bad: Sequence[int]) -> str:

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.oracle.oracle import Oracle
 from hpo.space.encoding import UnitCubeEncoder
 from hpo.space.search_space import SearchSpace
-from hpo.storage.history import Owner, Step
+from hpo.storage.history import Step
 from hpo.trial import INTERRUPTED, PRUNER, Job, Outcome, Stop
 
 
@@ -55,7 +55,7 @@ class Clock:
 class NoHistory:
     """Writer in place of a history file, that keeps nothing."""
 
-    def __init__(self, path: Path, owner: Owner) -> None: ...
+    def __init__(self, path: Path, owner: str) -> None: ...
 
     def append(self, step: Step) -> None:
         """Do nothing."""

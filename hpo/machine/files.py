@@ -21,6 +21,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_NULL = os.stat(os.devnull).st_rdev  # the usual name of an empty file
 _REFUSED = {errno.ENXIO: "a socket", errno.ELOOP: "a link"}  # by how they answer to being opened
 
 
@@ -53,7 +54,7 @@ def open_plain(path: str | os.PathLike[str], most: int | None = None, *, links: 
         raise
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode) and status.st_rdev != _NULL:
             raise _not_plain(path, next(name for test, name in _KINDS if test(status.st_mode)))
         if most is not None and status.st_size > most:
             raise NotPlainError(errno.EFBIG, f"it has {status.st_size} bytes, expected at most {most}", str(path))

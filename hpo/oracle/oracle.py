@@ -35,7 +35,7 @@ from hpo.storage import history
 from hpo.storage.budget import run_clock
 from hpo.storage.faults import LARGEST_KEPT_STEP, concerns_trial_alone, is_step_beyond_storage
 from hpo.storage.histories import Histories
-from hpo.storage.history import Owner, Step
+from hpo.storage.history import Step, mark_of
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.ownership import key_of
 from hpo.storage.trial_attributes import (
@@ -93,7 +93,7 @@ class Oracle:
         directory: Path,
         tracker: Tracker | None = None,
         clock: Callable[[], float] | None = None,
-        open_history: Callable[[Path, Owner], history.Writer] = history.HistoryWriter,
+        open_history: Callable[[Path, str], history.Writer] = history.HistoryWriter,
         warm: WarmStart | None = None,
     ) -> None:
         self._study = study
@@ -242,7 +242,7 @@ class Oracle:
         trial.set_user_attr(JOB, _job_note(job, origin, started, self._run))
         self._clear(job)
         earlier, lost = self._take_over(origin, job.directory)
-        writer = self._open_history(job.directory / layout.HISTORY, Owner(self._key, job.number, started))
+        writer = self._open_history(job.directory / layout.HISTORY, mark_of(job.number, started))
         running = RunningTrial(trial, job, origin, writer, monitor_of(self.spec, job, started, earlier, lost))
         self._running[job.number] = running
         for step in history.merge(earlier):
@@ -286,7 +286,7 @@ class Oracle:
         if origin.get("retry_of") is None:
             return [], {}
         trials = self._study.get_trials(deepcopy=False)
-        histories = Histories(self._directory, self._key, trials)
+        histories = Histories(self._directory, trials)
         attempts = [trials[number] for number in lost_attempts(origin, trials)]
         own = [one for one in attempts if not histories.foreign(one)]
         for one in (one for one in attempts if one not in own):

@@ -18,7 +18,6 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.space.search_space import Cell
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
-from hpo.storage.ownership import key_of
 from hpo.storage.trial_attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START, requeued
 from hpo.warm_start.trust import FINAL, WarmStart, from_earlier_study, inherited_origin
 
@@ -127,7 +126,7 @@ class Queue:
             return
         metric = self._spec.metrics[0].name
         counted = [trial for trial in trials if not requeued(trial.user_attrs)]
-        histories = Histories(directory, key_of(self._study), trials)
+        histories = Histories(directory, trials)
         for trial in counted if any(map(from_earlier_study, origins.values())) else ():
             steps = histories.read(trial)
             values = {step.step: step.metrics.get(metric, math.nan) for step in steps}

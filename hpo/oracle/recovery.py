@@ -17,7 +17,6 @@ from hpo.oracle.queue import Queue
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
 from hpo.storage.history import Step
-from hpo.storage.ownership import key_of
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME
 from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, RED_FLAG, Outcome
 
@@ -43,7 +42,7 @@ def recover(
         say: gets sentences for the user.
     """
     trials = study.get_trials(deepcopy=False)
-    histories = Histories(directory, key_of(study), trials)
+    histories = Histories(directory, trials)
     tried_again = {trial.user_attrs.get(ORIGIN, {}).get("retry_of") for trial in trials}
     for frozen in trials:
         if frozen.state != TrialState.RUNNING:

@@ -16,7 +16,6 @@ from optuna.trial import TrialState, create_trial
 from hpo.spec.models import StudySpec
 from hpo.storage import history, trial_attributes
 from hpo.storage.histories import Histories
-from hpo.storage.ownership import key_of
 from hpo.trial import Outcome
 
 
@@ -65,7 +64,7 @@ class _Mirrored:
         self._study = optuna.create_study(direction=self._metric.direction, pruner=study.pruner)
         self._mirrors: dict[int, optuna.Trial] = {}
         trials = study.get_trials(deepcopy=False)
-        histories = Histories(directory, key_of(study), trials)
+        histories = Histories(directory, trials)
         for trial in trials:
             ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
             if ended and not trial_attributes.requeued(trial.user_attrs):

@@ -147,7 +147,7 @@ def load_text(text: str, file: str) -> Document:
         SpecError: the text is not YAML.
     """
     try:
-        _refuse_deep(text, file)
+        _refuse_large(text, file)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -172,11 +172,14 @@ def dump(data: Any) -> str:
     return text
 
 
-def _refuse_deep(text: str, file: str) -> None:
-    """Refuse lists and mappings too deep in each other, as told by events, which need no recursion."""
-    depth = 0
+def _refuse_large(text: str, file: str) -> None:
+    """Refuse what is nested too deeply or has too many parts, as told by events: they need no recursion."""
+    depth = parts = 0
     event: Any
     for event in yaml.parse(text, Loader=_Loader):
+        parts += isinstance(event, yaml.NodeEvent)
+        if parts > 2 * MAX_VALUES:  # keys and values
+            raise _error(file, _line(event), f"more than {MAX_VALUES} values; expected fewer")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import layout
 from hpo.storage import history
-from hpo.storage.history import Owner, Step
+from hpo.storage.history import Step, mark_of
 from hpo.storage.trial_attributes import JOB, ORIGIN, lost_attempts
 
 if TYPE_CHECKING:
@@ -20,13 +20,11 @@ class Histories:
 
     Args:
         directory: the study's folder.
-        key: the study's key; empty if it is not known, so that trials are told apart by number and start alone.
         trials: all trials, in the order of their numbers.
     """
 
-    def __init__(self, directory: Path, key: str, trials: Sequence[FrozenTrial]) -> None:
+    def __init__(self, directory: Path, trials: Sequence[FrozenTrial]) -> None:
         self._directory = directory
-        self._key = key
         self._trials = trials
 
     def path(self, trial: FrozenTrial) -> Path:
@@ -38,23 +36,23 @@ class Histories:
 
         Those of other trials are left out, of which another study of the same name or a swapped file may hold some.
         """
-        return history.rows(self.path(trial), self._is_of(trial))
+        return history.rows(self.path(trial), self._marks(trial))
 
     def read(self, trial: FrozenTrial) -> list[Step]:
         """Return the steps of a trial in ascending order, the rows of each put together (see `history.merge`)."""
         return history.merge(self.rows(trial))
 
-    def owner(self, trial: FrozenTrial) -> Owner | None:
-        """Return a trial as its history names it; None if it has not started."""
-        started = trial.user_attrs.get(JOB, {}).get("started")
-        return None if started is None else Owner(self._key, trial.number, started)
+    def foreign(self, trial: FrozenTrial) -> list[str]:
+        """Return the marks in a trial's history that are neither its own nor those of its lost attempts."""
+        there = {row.owner for row in history.rows(self.path(trial)) if row.owner}
+        return sorted(there - self._marks(trial))
 
-    def foreign(self, trial: FrozenTrial) -> list[Owner]:
-        """Return the trials that a trial's history names, and that are neither itself nor its lost attempts."""
-        is_mine = self._is_of(trial)
-        return sorted(owner for owner in history.owners_in(self.path(trial)) if not is_mine(owner))
-
-    def _is_of(self, trial: FrozenTrial) -> Callable[[Owner], bool]:
+    def _marks(self, trial: FrozenTrial) -> set[str]:
         attempts = (self._trials[number] for number in lost_attempts(trial.user_attrs.get(ORIGIN, {}), self._trials))
-        owners = {owner for one in (trial, *attempts) if (owner := self.owner(one)) is not None}
-        return lambda owner: (owner if self._key else owner._replace(study="")) in owners
+        return {mark for one in (trial, *attempts) if (mark := mark_in_storage(one))}
+
+
+def mark_in_storage(trial: FrozenTrial) -> str:
+    """Return the mark of a trial as its storage has it; empty if it has not started."""
+    started = (trial.user_attrs.get(JOB) or {}).get("started")
+    return "" if started is None else mark_of(trial.number, started)

@@ -1,26 +1,27 @@
 """History of a trial, `trials/N/history.jsonl`: every metric of every step.
 
-A row is `{"step": 3, "time": 1763733600.0, "attempt": 1, "metrics": {"val_loss": 0.25}, "crc": "1c291ca3"}`, with the
-time in seconds since the epoch, and the CRC-32 of the row before it. JSON has no NaN: values that are not finite are
-the strings "nan", "inf" and "-inf". Optuna keeps one float a step, and none with several objectives, so this file is
-the truth.
+A row is `{"step": 3, "time": 1763733600.0, "attempt": 1, "metrics": {"val_loss": 0.25}, "owner": "9f2c61d0",
+"crc": "1c291ca3"}`, with the time in seconds since the epoch. JSON has no NaN: values that are not finite are the
+strings "nan", "inf" and "-inf". Optuna keeps one float a step, and none with several objectives, so this file is the
+truth.
 
-A line `{"study": "<key>", "trial": 7, "started": 1763733600.0, "crc": "..."}` says to which trial the rows below it
-belong: a file may have been swapped, or be left from another study. A trial that went on from a lost attempt has the
-rows of that too. Earlier versions of hpo wrote neither such lines nor a CRC.
+The owner (`mark_of`) says to which trial a row belongs: a file may have been swapped, or be left from another study. A
+trial that went on from a lost attempt has the rows of that too. The CRC-32 is that of the row before it. Earlier
+versions of hpo wrote neither.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, Protocol
 
 from hpo import layout
 from hpo.machine.files import NotPlainError, open_plain, parse_json, read_plain, write_atomically
@@ -33,26 +34,26 @@ _CRC = ',"crc":"'
 
 @dataclass(frozen=True)
 class Step:
-    """Metrics of a step, reported at `time` (seconds since the epoch) by the attempt of that number."""
+    """Metrics of a step, reported at `time` (seconds since the epoch) by the attempt of that number.
+
+    owner: the mark of the trial to which a row of a file belongs; empty if it has none.
+    """
 
     step: int
     time: float
     attempt: int
     metrics: Mapping[str, float]
+    owner: str = field(default="", compare=False)
 
 
-class Owner(NamedTuple):
-    """Trial to which rows belong.
+def mark_of(number: int, started: float) -> str:
+    """Return the mark of a trial in the rows of its history.
 
-    Attributes:
-        study: the study's key (`hpo.storage.ownership`).
-        trial: its number.
-        started: its start, in seconds since the epoch, as the storage has it.
+    Args:
+        number: the trial's.
+        started: its start in seconds since the epoch, as the storage has it, which no two trials of a number share.
     """
-
-    study: str
-    trial: int
-    started: float
+    return hashlib.sha256(f"{number} {started!r}".encode()).hexdigest()[:16]
 
 
 class Writer(Protocol):
@@ -73,18 +74,20 @@ class HistoryWriter:
 
     Args:
         path: the file.
-        owner: the trial; None leaves out the line that names it.
+        owner: the mark of the trial (`mark_of`).
     """
 
-    def __init__(self, path: Path, owner: Owner | None = None) -> None:
+    def __init__(self, path: Path, owner: str = "") -> None:
         self._path = path
         self._unwritten = ""
         self._file = self._opened()
-        self._write(("" if _ends_with_line(path) else "\n") + _owner_line(owner))
+        self._owner = owner
+        if not _ends_with_line(path):
+            self._file.write("\n")
 
     def append(self, step: Step) -> None:
         """Write a step."""
-        self._write(_row(step))
+        self._write(_row(replace(step, owner=self._owner)))
 
     def close(self) -> None:
         """Close the file, once or more often."""
@@ -121,24 +124,16 @@ class HistoryWriter:
             return False
 
 
-def write(path: Path, steps: Iterable[Step], owner: Owner | None = None) -> None:
+def write(path: Path, steps: Iterable[Step]) -> None:
     """Write a whole history, in place of the file that is there."""
     layout.make_trial_directory(path.parent)
-    write_atomically(path, _owner_line(owner) + "".join(map(_row, steps)))
-
-
-def _owner_line(owner: Owner | None) -> str:
-    return "" if owner is None else _line(owner._asdict())
+    write_atomically(path, "".join(map(_row, steps)))
 
 
 def _row(step: Step) -> str:
     metrics = {name: value if math.isfinite(value) else str(value) for name, value in step.metrics.items()}
-    return _line({"step": step.step, "time": round(step.time, 3), "attempt": step.attempt, "metrics": metrics})
-
-
-def _line(content: Mapping[str, Any]) -> str:
-    """Return a line of the file, with its CRC at the end."""
-    text = json.dumps(content, separators=(",", ":"))[:-1]
+    row = {"step": step.step, "time": round(step.time, 3), "attempt": step.attempt, "metrics": metrics}
+    text = json.dumps(row | ({"owner": step.owner} if step.owner else {}), separators=(",", ":"))[:-1]
     return f'{text}{_CRC}{zlib.crc32(text.encode()):08x}"}}\n'
 
 
@@ -168,55 +163,38 @@ def merge(pieces: Iterable[Step]) -> list[Step]:
     return [steps[number] for number in sorted(steps)]
 
 
-def rows(path: Path, mine: Callable[[Owner], bool] = lambda owner: True) -> list[Step]:
-    """Return the rows of a history file as they were written, without damaged lines.
+def rows(path: Path, owners: Container[str] | None = None) -> list[Step]:
+    """Return the rows of a history file as they were written, without damaged ones.
 
     What is no plain file, or cannot be one of a history for its size, has none.
 
     Args:
         path: the file.
-        mine: says of which trials rows are returned. Rows without an owner, as earlier versions of hpo wrote them,
-            always are.
+        owners: the marks of the trials whose rows are returned; None: those of all. Rows without an owner, as earlier
+            versions of hpo wrote them, always are.
 
     Raises:
         OSError: this user may not read it, or the disk fails.
     """
-    return [step for step, owner in _owned(path) if owner is None or mine(owner)]
+    try:
+        lines = read_plain(path).decode(errors="replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError, NotPlainError):
+        return []
+    return [row for row in _parsed(lines) if owners is None or not row.owner or row.owner in owners]
 
 
-def owners_in(path: Path) -> set[Owner]:
-    """Return the trials that a history file names; OSError as of `rows`."""
-    return {line for line in _lines(path) if isinstance(line, Owner)}
-
-
-def line_of(line: str) -> Step | Owner | None:
-    """Return what a line of a history file holds; None if it is damaged."""
+def row_of(line: str) -> Step | None:
+    """Return the row that a line of a history file holds; None if it is damaged."""
     return next(_parsed([line]), None)
 
 
-def _owned(path: Path) -> Iterator[tuple[Step, Owner | None]]:
-    owner: Owner | None = None
-    for line in _lines(path):
-        if isinstance(line, Owner):
-            owner = line
-        else:
-            yield line, owner
-
-
-def _lines(path: Path) -> Iterator[Step | Owner]:
-    try:
-        return _parsed(read_plain(path).decode(errors="replace").splitlines())
-    except (FileNotFoundError, NotADirectoryError, NotPlainError):
-        return iter(())
-
-
-def _parsed(lines: list[str]) -> Iterator[Step | Owner]:
+def _parsed(lines: Iterable[str]) -> Iterator[Step]:
     sound = [line for line in lines if _is_sound(line)]
     try:
         found = parse_json(f"[{','.join(sound)}]")  # several times as fast as line by line
     except ValueError:
         found = list(_intact(sound))
-    return filter(None, map(_content, found))
+    return filter(None, map(_step, found))
 
 
 def _is_sound(line: str) -> bool:
@@ -230,17 +208,17 @@ def lacking(steps: Iterable[Step], numbers: Iterable[int], name: str) -> set[int
     return set(numbers) - {step.step for step in steps if name in step.metrics}
 
 
-def _content(row: Any) -> Step | Owner | None:
-    """Return what the JSON of a line says; None if it is nothing of a history."""
+def _step(row: Any) -> Step | None:
+    """Return a row of a file as a Step; None if it is none."""
     try:
-        if "study" in row:
-            return Owner(str(row["study"]), int(row["trial"]), float(row["started"]))
         number, time, attempt = row["step"], float(row["time"]), row["attempt"]
         metrics = {name: float(value) for name, value in row["metrics"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     whole = type(number) is type(attempt) is int and 0 <= number <= LARGEST_STEP and 0 <= attempt <= LARGEST_STEP
-    return Step(number, time, attempt, metrics) if whole and 0 <= time < LARGEST_TIME else None
+    if not whole or not 0 <= time < LARGEST_TIME:
+        return None
+    return Step(number, time, attempt, metrics, str(row.get("owner", "")))
 
 
 def _intact(lines: Iterable[str]) -> Iterator[Any]:

@@ -11,18 +11,20 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
 from hpo.machine.files import read_json, write_atomically
-from hpo.storage.history import Owner, owners_in
+from hpo.storage.histories import mark_in_storage
+from hpo.storage.history import rows
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.trial_attributes import KEY
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 # What tells of a study's trials or steers it. The rest, such as logs and jobs, may stay.
 _OF_A_STUDY = (layout.MLFLOW, layout.STEERING, *layout.REPORTS)
@@ -121,23 +123,24 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def is_foreign(directory: Path, key: str, has_trials: bool) -> bool:
+def is_foreign(directory: Path, key: str, trials: Sequence[FrozenTrial]) -> bool:
     """Return True if the folder of a study holds what another study of its name has left.
 
     Args:
         directory: the folder.
         key: that of the study in the storage; empty if it has none, or if there is no such study.
-        has_trials: the study in the storage has trials.
+        trials: those of the study in the storage.
     """
     there = read_key(directory)
     if there == key and key:
         return False
-    if not key and has_trials:
+    if not key and trials:
         return False  # an earlier version of hpo made it, which gave no keys
     if not there and key:
         return False  # the file is gone
     # A damaged file is told from a foreign folder by the histories.
-    return not (key and any(owner.study == key for owner in _owners(directory)))
+    known = set(map(mark_in_storage, trials)) - {""}
+    return not any(row.owner in known for folder in _trial_folders(directory) for row in rows(folder / layout.HISTORY))
 
 
 def set_foreign_aside(directory: Path, name: str, storage: optuna.storages.BaseStorage) -> Iterator[str]:
@@ -156,8 +159,8 @@ def set_foreign_aside(directory: Path, name: str, storage: optuna.storages.BaseS
     """
     found = {study.study_name: study for study in storage.get_all_studies()}.get(name)
     key = str(found.user_attrs.get(KEY, "")) if found else ""
-    has_trials = found is not None and storage.get_n_trials(found._study_id) > 0
-    if is_foreign(directory, key, has_trials):
+    trials = storage.get_all_trials(found._study_id, deepcopy=False) if found else []
+    if is_foreign(directory, key, trials):
         yield from move_aside(directory)
 
 
@@ -181,11 +184,6 @@ def move_aside(directory: Path) -> Iterator[str]:
             f"(it was deleted in its storage, or `storage` was changed); they are in "
             f"{layout.trials_place(directory) / layout.LOST_AND_FOUND / below} now, and count nowhere"
         )
-
-
-def _owners(directory: Path) -> Iterator[Owner]:
-    for folder in _trial_folders(directory):
-        yield from owners_in(folder / layout.HISTORY)
 
 
 def _trial_folders(directory: Path) -> list[Path]:

@@ -264,6 +264,7 @@ def test_what_a_driver_did_before_it_died_is_not_done_again_without_it(oracle, d
         (b'{"action": "extend", "arguments": {"failures": "+3"}}', "'failures' is no limit of a budget"),
         (b'{"action": "pause", "arguments": {}, "sent": "yesterday"}', "is no request"),
         (b"x" * 10**6, "the request cannot be read: it has 1000000 bytes, expected at most 65536"),
+        (b'{"action": "extend", "arguments": {"hours\\ud800": "+3"}}', "is no request"),
         (b'{"action": "pause", "arguments": {}, "sent": %s}' % (b"9" * 400), "is no request"),
     ],
 )

@@ -174,7 +174,7 @@ def test_garbled_rows_in_the_middle_go_and_a_copy_stays(planted):
     garbled = b"".join([*lines[:3], b"\0\0\0\0\n", b'{"step":"three"}\n', *lines[3:]])
     path.write_bytes(garbled)
     (found,) = planted.fix("history-garbled")
-    assert "lines 4, 5 are of 13 no rows" in found.said
+    assert "lines 4, 5 are of 12 no rows" in found.said
     assert path.read_bytes() == b"".join(lines)
     assert path.with_name("history.jsonl.damaged").read_bytes() == garbled
 
@@ -195,7 +195,7 @@ def test_of_a_step_in_pieces_the_lost_one_is_written_from_optuna_and_the_other_s
     path = planted.history(1)
     before = history.read(path)
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:4], *lines[5:]]))
+    path.write_bytes(b"".join([*lines[:3], *lines[4:]]))
     (found,) = planted.fix("history-missing")
     assert "lacks 1 step that Optuna has" in found.said
     steps = history.read(path)
@@ -214,7 +214,7 @@ def test_a_history_that_is_gone_or_short_is_written_from_optuna(planted, left):
     if left is None:
         path.unlink()
     else:
-        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[: 1 + left]))
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:left]))
     (found,) = planted.fix("history-missing")
     assert (found.trial, found.sure) == (3, "certain")
     assert "what Optuna has of" in found.remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import random
 import resource
@@ -83,7 +84,7 @@ def damaged(seed: bytes, chance: random.Random) -> bytes:
         elif kind == 1:
             del data[at : min(to, at + 40)]
         elif kind == 2:
-            data[at:at] = data[at:to] * chance.choice((1, 1, 2, 50))
+            data[at:at] = (data[at:to] * chance.choice((1, 1, 2, 50)))[: 2**20]
         elif kind == 3:
             data[at : min(to, at + chance.choice((0, 1, 8)))] = chance.choice(ODD)
         elif kind == 4:
@@ -156,16 +157,20 @@ def _readers(folder: Path) -> dict[str, tuple[list[bytes], Callable[[bytes], obj
 def main(reader: str, folder: Path, seconds: float, first: int) -> None:
     """Read damaged inputs until the time is over; the number of an input is its seed."""
     (folder / "train.py").write_text("def train(trial): ...\n")
+    faulthandler.enable()
+    faulthandler.register(signal.SIGPROF, chain=True)  # says where the time went, and the signal ends the process
     seeds, read = _readers(folder)[reader]
     for seed in seeds:
         read(seed) if reader != "requests" else None
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MOST_BYTES, used + MOST_BYTES))
-    until, number, refused = time.monotonic() + seconds, first, 0
+    until, number, refused, slowest = time.monotonic() + seconds, first, 0, 0.0
     while time.monotonic() < until:
         chance = random.Random(number)
         data = damaged(chance.choice(seeds), chance)
-        signal.alarm(MOST_SECONDS)  # ends the process, whatever it does
+        # By the time of this process, for the machine may be busy.
+        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+        (folder / "input").write_bytes(data)
         try:
             read(data)
         except HpoError as error:
@@ -174,10 +179,10 @@ def main(reader: str, folder: Path, seconds: float, first: int) -> None:
         except BaseException:
             print(f"{reader}: input {number}: {data[:300]!r}", flush=True)
             raise
-        signal.alarm(0)
+        slowest = max(slowest, MOST_SECONDS - signal.setitimer(signal.ITIMER_PROF, 0)[0])
         number += 1
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{reader}: {number - first} inputs, {refused} refused, {most} MiB at most")
+    print(f"{reader}: {number - first} inputs, {refused} refused, {most} MiB and {slowest:.2f} s at most")
 
 
 if __name__ == "__main__":

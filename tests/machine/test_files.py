@@ -32,6 +32,10 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path, monkeypatch, make, k
         read_plain(path)
 
 
+def test_the_null_device_is_an_empty_file():
+    assert read_plain(os.devnull) == b""
+
+
 def test_a_file_larger_than_expected_is_refused_unread(tmp_path):
     path = tmp_path / "large"
     with path.open("wb") as file:

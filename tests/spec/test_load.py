@@ -540,6 +540,11 @@ def test_yaml_that_is_nested_too_deeply_is_a_sentence_with_its_line(deep):
     assert "more than 100 lists and mappings stand in each other here" in problem.message
 
 
+def test_yaml_of_millions_of_values_is_refused_before_it_is_put_together():
+    with pytest.raises(SpecError, match=r"study\.yaml:2: more than 100000 values"):
+        load_text("a: 1\nx: [" + "1, " * 2_000_000 + "1]", "study.yaml")
+
+
 def _space(tmp_path, lines):
     path = tmp_path / "study.yaml"
     (tmp_path / "train.py").write_text("def train(trial): ...\n")

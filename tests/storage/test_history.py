@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.storage.history import HistoryWriter, Step, lacking, line_of, merge, read, rows
+from hpo.storage.history import HistoryWriter, Step, lacking, merge, read, row_of, rows
 
 
 def write(path, *steps):
@@ -64,7 +64,7 @@ def test_odd_rows_are_left_out(tmp_path, odd):
     with path.open("a") as file:
         file.write(odd + "\n")
     assert read(path) == [Step(1, 1.0, 1, {"a": 1.0})]
-    assert line_of(odd) is None
+    assert row_of(odd) is None
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, link("/dev/zero"), link("history.jsonl")])
@@ -132,8 +132,8 @@ def test_lines_that_are_no_rows_are_left_out(tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_text("\n".join([*bad, good]) + "\n")
     assert read(path) == [Step(1, 1.0, 1, {"a": 1.0})]
-    assert [line_of(line) for line in bad] == [None] * len(bad)
-    assert line_of(good) == Step(1, 1.0, 1, {"a": 1.0})
+    assert [row_of(line) for line in bad] == [None] * len(bad)
+    assert row_of(good) == Step(1, 1.0, 1, {"a": 1.0})
 
 
 def test_no_file_no_steps(tmp_path):

@@ -23,7 +23,6 @@ from hpo import layout
 from hpo.errors import HpoError
 from hpo.storage import history
 from hpo.storage.histories import Histories
-from hpo.storage.ownership import read_key
 from hpo.storage.readonly import engine_options
 from hpo.storage.trial_attributes import JOB, params_of
 from hpo.trackers.mlflow import place, records
@@ -219,7 +218,7 @@ class _Comparison:
         self._directory = directory
         self._spec = spec
         self._trials = {trial.number: trial for trial in trials}
-        self._histories = Histories(directory, read_key(directory), trials)
+        self._histories = Histories(directory, trials)
         self._store = store
         self._thorough = thorough
         self._found = Differences()

@@ -26,7 +26,6 @@ from hpo import layout
 from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage import history
 from hpo.storage.histories import Histories
-from hpo.storage.ownership import read_key
 from hpo.storage.trial_attributes import JOB, OUTCOME, params_of
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.client import Metric, MlflowException, Param, RunTag, client_of, ranked, reason, search
@@ -116,7 +115,7 @@ class Mirror:
         self._between = between
         self._gaps = gaps
         self._failures: dict[int, int] = {}
-        self._histories = Histories(self._directory, "", ())
+        self._histories = Histories(self._directory, ())
         self._said: set[str] = set()
         self.artifacts_refused = ""
         self._bests = 0
@@ -153,7 +152,7 @@ class Mirror:
             self._find_runs()
             self._stale = False
         left = []
-        self._histories = Histories(self._directory, read_key(self._directory), trials)
+        self._histories = Histories(self._directory, trials)
         for trial in trials:
             child = self._children.get(trial.number)
             if (child and child.ended) or not (trial.state.is_finished() or JOB in trial.user_attrs):

@@ -43,5 +43,5 @@ def train(trial):
         "accepted": sum(accepted for accepted, _ in counts),
         "refused": sum(refused for _, refused in counts),
         "died": 4 - len(counts),
-        "rows": sum(len(row.get("metrics", ())) == 60 for row in rows),
+        "rows": sum(len(row["metrics"]) == 60 for row in rows),
     }
