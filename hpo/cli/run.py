@@ -86,7 +86,7 @@ def run(
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
     if not quiet:
-        echo(_header(spec, runs), file=out)
+        _show_header(_header(spec, runs), out)
     progress = None if quiet else _progress(spec, runs, out)
     shown: Tracker = progress or _Complaints()
     log = DriverLog(spec, directory, _command(context), lambda: _seconds_left(spec, runs))
@@ -109,6 +109,16 @@ def run(
     if as_json:
         emit(_document(result, code), say_document)
     return code
+
+
+def _show_header(header: str, out: IO[str]) -> None:
+    """Print what is about to be run. Nothing has been done: if nobody reads it, nothing is."""
+    try:
+        echo(header, file=out)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        echo(header, err=True)
 
 
 def _shorthands(trials: int | None, workers: int | None, new_name: str | None) -> Iterator[str]:

@@ -40,30 +40,37 @@ def contradiction(trial: FrozenTrial, space: SearchSpace, names: Iterable[str]) 
                 return f"its {name} is {brief(value)} in Optuna and {brief(noted[name])} in what hpo noted at its end"
         if outcome.get("state", "COMPLETE") != "COMPLETE":
             return f"it is COMPLETE in Optuna and {brief(outcome.get('state'))} in what hpo noted at its end"
-    return _of_parameters(trial, job.get("params"), space)
+    for name, (stored, given) in _differing(trial, space).items():
+        return f"its {name} is {brief(stored)} in Optuna and {brief(given)} in what hpo noted"
+    return ""
 
 
 def agreed_params(trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:
-    """Return the parameters of a trial of which Optuna and what hpo noted say the same, by the objective's names."""
-    given = trial.user_attrs[JOB].get("params") or {}
-    try:
-        params = space.resolve(trial.params)
-    except (LookupError, ValueError, TypeError):
-        return {}
-    return {name: value for name, value in params.items() if name in given and _text(given[name]) == _text(value)}
+    """Return the parameters that hpo noted of a trial, by the objective's names, without those that Optuna denies."""
+    return {name: value for name, value in _noted(trial).items() if name not in _differing(trial, space)}
 
 
-def _of_parameters(trial: FrozenTrial, given: object, space: SearchSpace) -> str:
-    if not isinstance(given, dict):
-        return ""
+def _differing(trial: FrozenTrial, space: SearchSpace) -> dict[str, tuple[Any, Any]]:
+    """Return the parameters that are one value in Optuna and another in what hpo noted.
+
+    One that Optuna lacks is not among them: its record was lost, and what was noted stands.
+    """
+    noted = _noted(trial)
     try:
-        params = space.resolve(trial.params)
-    except (LookupError, ValueError, TypeError):
-        return "its parameters in Optuna are none of the search space"
-    for name in [*params, *(name for name in given if name not in params)]:
-        if _text(params.get(name)) != _text(given.get(name)):
-            return f"its {name} is {brief(params.get(name))} in Optuna and {brief(given.get(name))} in what hpo noted"
-    return ""
+        stored = space.resolve(trial.params)
+    except (LookupError, ValueError, TypeError):  # of a choice that the space does not have
+        return {name: (trial.params[name], noted[name]) for name in noted if name in trial.params}
+    return {
+        name: (value, noted[name])
+        for name, value in stored.items()
+        if name in noted and _text(value) != _text(noted[name])
+    }
+
+
+def _noted(trial: FrozenTrial) -> dict[str, Any]:
+    job = trial.user_attrs.get(JOB)
+    params = job.get("params") if isinstance(job, dict) else None
+    return params if isinstance(params, dict) else {}
 
 
 def _text(value: object) -> str:

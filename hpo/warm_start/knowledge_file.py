@@ -151,7 +151,7 @@ def read(path: Path) -> list[Entry]:
         text = read_plain(path, LARGEST)
     except OSError as error:
         said = reason(error)
-        raise HpoError(f"{printable_line(str(path))} cannot be read as a knowledge file: {said}") from None
+        raise HpoError(f"{printable_line(str(path))} cannot be read: {said}") from None
     try:
         data = json.loads(text)
         deep = _deeper(data, DEEPEST)

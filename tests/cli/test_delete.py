@@ -420,18 +420,18 @@ def _check_users(runs: Path, mode: int) -> None:
     said = as_user(12346, "delete", "toy", "--yes", "--runs", runs)
     assert said.code == 1
     assert said.err == (
-        f"hpo: study 'toy' is uid 12345's ({runs / 'toy'}), and you are uid 12346: only uid 12345 may delete it. "
-        "Nothing was changed\n"
+        f"hpo: {runs / 'toy'} belongs to user 12345 (mode {mode:03o}), and you are user 12346: only user 12345 may "
+        "delete study 'toy'. Nothing was changed\n"
     )
     assert content(runs) == before
     mine = as_user(12345, "delete", "toy", "--yes", "--runs", runs)
     assert (mine.code, mine.err) == (0, "")
     theirs = as_user(12346, "restore", "toy", "--runs", runs)
     assert theirs.code == 1
-    assert "only uid 12345 may restore it" in theirs.err
+    assert "only user 12345 may restore the deleted study 'toy'" in theirs.err
     purged = as_user(12346, "delete", "--purge", "--yes", "--runs", runs)
     assert purged.code == 1
-    assert "only uid 12345 may remove it" in purged.err
+    assert "only user 12345 may remove" in purged.err
     assert as_user(12345, "restore", "toy", "--runs", runs).code == 0
     assert content(runs / "toy") == {
         path.removeprefix("toy/"): found for path, found in before.items() if path.startswith("toy/")

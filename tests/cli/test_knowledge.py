@@ -79,7 +79,10 @@ def test_check_says_what_would_be_taken_and_makes_nothing(hpo: Hpo, finished, st
     [
         ("tov", "warm_start: there is no study 'tov' in {runs} nor in its storage; there are toy. Did you mean 'toy'?"),
         ("second", "warm_start: 'second' is this study itself; expected an earlier one"),
-        ("[]", "warm_start: [] does not name earlier studies; expected auto, the name of a study, a knowledge file"),
+        (
+            "[]",
+            "warm_start: [] does not name earlier studies; expected auto, the name or folder of a study, a knowledge",
+        ),
         ("7", "warm_start: 7 does not name earlier studies"),
         ("{from: toy, guards: 3}", "is not a key of warm_start; expected from, trials, guard. Did you mean 'guard'?"),
         ("{from: toy, trials: 0}", "warm_start.trials: 0 is out of range; expected at least 1"),

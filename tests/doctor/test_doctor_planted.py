@@ -62,13 +62,14 @@ def test_a_trial_whose_end_was_noted_is_ended_as_noted(planted_anywhere):
 @pytest.mark.parametrize(("cause", "spent"), [("interrupted", {}), ("lost", {"lost": 1})])
 def test_an_attempt_whose_retry_is_gone_is_queued_again(planted_anywhere, cause, spent):
     example = planted_anywhere.study.trials[0]
+    job = example.user_attrs["hpo:job"] | {"seed": 77, "params": {"x": 0.25}}
     lost = example.user_attrs["hpo:outcome"] | {"state": "FAIL", "cause": cause, "reason": "x", "requeued": True}
     planted_anywhere.study.add_trial(
         create_trial(
             state=TrialState.FAIL,
             params={"x": 0.25},
             distributions=example.distributions,
-            user_attrs={"hpo:job": example.user_attrs["hpo:job"] | {"seed": 77}, "hpo:outcome": lost},
+            user_attrs={"hpo:job": job, "hpo:outcome": lost},
         )
     )
     (found,) = planted_anywhere.fix("not-tried-again")
