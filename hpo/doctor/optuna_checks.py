@@ -84,6 +84,19 @@ def contradictions(context: StudyContext) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def lost_ends(context: StudyContext) -> Iterator[Finding]:
+    """Find trials that hpo ran, and whose note of their end is gone. One that somebody failed by hand has none."""
+    for trial in context.trials:
+        ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        if ended and JOB in trial.user_attrs and OUTCOME not in trial.user_attrs:
+            yield Finding(
+                "end-lost", context.name, trial.number,
+                f"trial {trial.number} is {trial.state.name} in Optuna, and what hpo noted at its end is gone: its "
+                "other metrics, its cause and its run time", "certain",
+                "bring the storage back from a backup; the values of the study's own metrics are whole",
+            )  # fmt: skip
+
+
 def odd_times(context: StudyContext) -> Iterator[Finding]:
     """Find trials with impossible times, which clocks that are apart or were set back leave."""
     now = time.time()
@@ -154,4 +167,4 @@ def _withdraw(context: StudyContext, trial: FrozenTrial, staying: int) -> None:
     finish_trial(context.study, optuna.Trial(context.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
 
 
-CHECKS: tuple[Check, ...] = (left_running, not_tried_again, waits_twice, contradictions, odd_times)
+CHECKS: tuple[Check, ...] = (left_running, not_tried_again, waits_twice, contradictions, lost_ends, odd_times)
