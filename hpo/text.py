@@ -10,8 +10,9 @@ from typing import Any
 
 Scalar = str | int | float | bool | None
 
-# `://user:` not followed by a port. The password goes to the last @, as it may hold one itself.
-_PASSWORD = re.compile(r"(\w+://[^\s:/@]*):(?!\d*(?:[/?\s]|$))\S*@")
+# `://user:` not followed by a port. The password goes to the last @, as it may hold one itself. With \b a long word is
+# tried once, not from each of its letters.
+_PASSWORD = re.compile(r"(\b\w+://[^\s:/@]*):(?!\d*(?:[/?\s]|$))\S*@")
 _OPTION = re.compile(r"([?&])(?:sslpassword|password|passwd)=[^&\s]*&?")
 _NO_OPTION_LEFT = re.compile(r"[?&](?=\s|$)")
 # Control characters but for tabs and line ends, and those that turn the direction of what follows.
