@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
+from hpo.machine.access import told_denials
 from hpo.spec.models import Metric, StudySpec
 from hpo.storage.contradiction import agreed_params, contradiction
 from hpo.storage.histories import Histories
@@ -222,10 +223,14 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
         spec: What study.yaml says.
         directory: Its folder, in which the histories are.
         histories: Whether to read the histories, which takes most of the time.
+
+    Raises:
+        AccessDenied: This user may not read one of them.
     """
     stored = study.get_trials(deepcopy=False)
     source = Histories(directory, stored) if histories else None
-    trials = tuple(_record(trial, spec, source) for trial in stored)
+    with told_denials():
+        trials = tuple(_record(trial, spec, source) for trial in stored)
     storage = redact(storage_url(spec, directory.parent))
     warm = study.user_attrs.get(WARM_START) or {}
     return StudyRecord(spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage, warm)

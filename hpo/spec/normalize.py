@@ -164,7 +164,7 @@ def _mlflow(written: Any, folder: Path, wrong: Wrong) -> Any:
         return written | {"tracking_uri": resolved(uri, folder)}
     if not re.match(r"(https?|databricks|postgresql|mysql|mssql)([+:]|$)", uri):
         # A folder of files is refused by MLflow itself since 3.13.
-        wrong(path, f"'{redact(uri)}' is no tracking URI; expected http://HOST:PORT, sqlite:///FILE or false")
+        wrong(path, f"{quote(redact(uri))} is no tracking URI; expected http://HOST:PORT, sqlite:///FILE or false")
     return written
 
 
