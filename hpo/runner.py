@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -192,6 +193,11 @@ def _storage_errors(url: str) -> Iterator[None]:
     """Turn an error of the storage into a sentence."""
     try:
         yield
+    except json.JSONDecodeError as error:  # of an attribute, whose text was damaged in a database
+        raise StorageError(
+            f"a record of the storage {redact(url)} is damaged: {first_line(error)}. `hpo doctor` says more; bring the "
+            "storage back from a backup"
+        ) from error
     except (optuna.exceptions.StorageInternalError, OSError) as error:
         raise StorageError(
             f"writing the study failed: {first_line(error)} (storage {redact(url)}). What was finished is kept; run "

@@ -124,6 +124,8 @@ class _Doctor:
                         done.append(CheckedFinding(not_looked_at(name, str(denial(error))), "left"))
                     else:
                         done.append(CheckedFinding(_unreadable_folder(self.runs, name, error), "left"))
+                except Exception as error:  # a record that Optuna, or its database, cannot read
+                    done.append(CheckedFinding(_unreadable_record(f"study '{name}'", url, error), "left"))
         # Last: what wrote there has been ended by then, and fixing may have freed room.
         done += [self._fixed(finding, self.fix) for finding in file_checks.left_in(self.runs)]
         return [*done, *(CheckedFinding(finding, "left") for finding in self._machine(specs))]
@@ -170,7 +172,10 @@ class _Doctor:
         for url in urls:
             path = storage_file(url)
             if url in self.storages and path is not None and path.is_relative_to(self.runs):
-                yield from spec_checks.without_folder(self.runs, self.storages[url], redact(str(path)))
+                try:
+                    yield from spec_checks.without_folder(self.runs, self.storages[url], redact(str(path)))
+                except Exception as error:  # as above
+                    yield _unreadable_record("its studies", url, error)
 
     # --- a study
 
@@ -272,8 +277,9 @@ class _Doctor:
             try:
                 found += check(context)
             except Exception as error:  # whatever lies in a folder
-                if isinstance(error, OSError) and is_denied(error):
-                    found.append(not_looked_at(name, str(denial(error))))
+                if isinstance(error, AccessDenied) or is_denied(error):
+                    said = str(denial(error)) if isinstance(error, OSError) else str(error)
+                    found.append(not_looked_at(name, said))
                     continue
                 if os.environ.get("HPO_DEBUG") == "1":
                     raise
@@ -326,6 +332,14 @@ def _clear(directory: Path) -> None:
 def _unreadable_folder(runs: Path, name: str, error: OSError) -> Finding:
     said = f"{layout.study_directory(runs, name)} cannot be looked at: {one_line(error)}"
     return Finding("folder-unreadable", name, None, said, "certain", "run it as the user who owns the folder")
+
+
+def _unreadable_record(what: str, url: str, error: Exception) -> Finding:
+    if os.environ.get("HPO_DEBUG") == "1":
+        raise error
+    said = f"{redact(url)}: a record of {what} is damaged, so that they cannot be read: {one_line(error)}"
+    remedy = "bring the storage back from a backup, or try `sqlite3 FILE .recover` on a SQLite file"
+    return Finding("storage-unreadable", "", None, said, "certain", remedy)
 
 
 def _not_in_storage(name: str, spec: StudySpec, runs: Path) -> Finding:

@@ -87,5 +87,5 @@ def is_half_made(path: Path) -> bool:
             if not any(name.startswith("_alembic_tmp_") for name in tables):
                 return False
             return "runs" not in tables or connection.execute("select 1 from runs limit 1").fetchone() is None
-    except (sqlite3.Error, StorageLocked, NotPlainError):
-        return False
+    except (sqlite3.Error, StorageLocked, NotPlainError, UnicodeDecodeError):
+        return False  # whoever opens it says so
