@@ -120,9 +120,9 @@ def test_what_is_wrong_is_said_with_the_file_and_the_key(tmp_path, data, said):
 
 def test_files_that_are_no_text_or_not_there(tmp_path):
     path = tmp_path / "k.json"
-    with pytest.raises(HpoError, match="cannot be read as a knowledge file: No such file"):
+    with pytest.raises(HpoError, match="cannot be read: No such file"):
         read(path)
-    with pytest.raises(HpoError, match="cannot be read as a knowledge file: it is a folder"):
+    with pytest.raises(HpoError, match="cannot be read: it is a folder"):
         read(tmp_path)
     path.write_bytes(b"\xff\xfe{")
     with pytest.raises(HpoError, match="is not JSON"):
