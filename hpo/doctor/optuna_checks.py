@@ -71,6 +71,19 @@ def waits_twice(context: StudyContext) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
+def odd_numbers(context: StudyContext) -> Iterator[Finding]:
+    """Find trials whose number is not their place: Optuna counts them from 0, without a gap."""
+    for place, trial in enumerate(context.trials):
+        if trial.number != place:
+            yield Finding(
+                "number-odd", context.name, trial.number,
+                f"trial {trial.number} stands where trial {place} belongs: its number was damaged in the storage, so "
+                "that its history and its further attempts are not found", "certain",
+                "bring the storage back from a backup",
+            )  # fmt: skip
+            return
+
+
 def contradictions(context: StudyContext) -> Iterator[Finding]:
     """Find COMPLETE trials about which the storage contradicts itself."""
     names = [metric.name for metric in context.spec.metrics]
@@ -167,4 +180,12 @@ def _withdraw(context: StudyContext, trial: FrozenTrial, staying: int) -> None:
     finish_trial(context.study, optuna.Trial(context.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
 
 
-CHECKS: tuple[Check, ...] = (left_running, not_tried_again, waits_twice, contradictions, lost_ends, odd_times)
+CHECKS: tuple[Check, ...] = (
+    left_running,
+    not_tried_again,
+    waits_twice,
+    odd_numbers,
+    contradictions,
+    lost_ends,
+    odd_times,
+)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpo import layout
 from hpo.errors import StorageMissing, StudyNotFound
+from hpo.machine.access import told_denials
 from hpo.storage.open import open_storage, storage_url
 from hpo.text import listing, nearest, redact
 
@@ -35,7 +36,9 @@ def load_study(runs: Path, name: str, url: str | None = None) -> tuple[StudySpec
 
     recorded = layout.study_directory(runs, name) / layout.SPEC
     known = layout.studies_in(runs)
-    if not recorded.exists():
+    with told_denials():
+        there_is_one = recorded.exists()
+    if not there_is_one:
         there = f"it holds {listing(known)}" if known else "it holds none; `hpo run study.yaml` makes the first"
         raise StudyNotFound(f"no study '{name}' in {runs}: {there}.{nearest(name, known)}")
     spec = load_spec(recorded, locate=False)

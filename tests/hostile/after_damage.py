@@ -132,7 +132,7 @@ def in_books(done: Round, before: Books) -> Iterator[str]:
             record = done.records.get(name)
             if record is not None:
                 # Records that queued a configuration may be among those that the doctor named as lost.
-                lost = any("journal-damaged" in said.out for said in done.said)
+                lost = any("journal-damaged" in said.out or "number-odd" in said.out for said in done.said)
                 for text in _budget(record, json.loads(one.out)):
                     if not (lost and "more than once" in text):
                         yield f"books: {name}: {text}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 
 import optuna
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from hpo import layout
 from hpo.analysis.records import read_study
 from hpo.doctor.examine import examine
+from hpo.errors import StorageError
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.storage import history
@@ -217,3 +220,34 @@ def test_a_study_of_an_earlier_version_keeps_its_trials(drive, runs):
     assert not [text for text in drive(1) if "lost+found" in text]
     check_values(runs)
     assert examine(runs, (), fix=False) == []
+
+
+def in_sqlite(runs, statement):
+    with contextlib.closing(sqlite3.connect(runs / "study.db")) as connection, connection:
+        connection.execute(statement)
+
+
+def test_a_number_that_is_not_a_trials_place_is_found(drive, runs):
+    drive(1, storage=f"sqlite:///{runs}/study.db")
+    in_sqlite(runs, "update trials set number = 7 where number = 4")
+    said = [one.finding.said for one in examine(runs, (), fix=True) if one.finding.check == "number-odd"]
+    assert said == [
+        "trial 5 stands where trial 4 belongs: its number was damaged in the storage, so that its history and its "
+        "further attempts are not found"
+    ]
+
+
+def test_an_end_that_is_no_longer_noted_is_found(drive, runs):
+    drive(1, storage=f"sqlite:///{runs}/study.db")
+    in_sqlite(runs, "delete from trial_user_attributes where key = 'hpo:outcome' and trial_id = 3")
+    (found,) = examine(runs, (), fix=True)
+    assert (found.finding.check, found.finding.trial, found.result) == ("end-lost", 2, "left")
+
+
+def test_an_attribute_that_is_no_json_is_a_sentence(drive, runs):
+    drive(1, storage=f"sqlite:///{runs}/study.db")
+    in_sqlite(runs, "update study_user_attributes set value_json = '{\"a' where key = 'hpo:identity'")
+    found = examine(runs, (), fix=True)
+    assert "storage-unreadable" in {one.finding.check for one in found}
+    with pytest.raises(StorageError, match=r"a record of the storage .* is damaged"):
+        drive(1, storage=f"sqlite:///{runs}/study.db", budget={"trials": 8})
