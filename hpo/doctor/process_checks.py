@@ -19,6 +19,7 @@ from hpo import layout
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding, not_looked_at
 from hpo.machine.access import name_of
+from hpo.machine.processes import status_fields
 from hpo.worker.command import end_group
 
 _PROC = Path("/proc")
@@ -86,7 +87,7 @@ def _writing_in(context: StudyContext) -> Iterator[_Process]:
 
 
 def _process(pid: int, output: Path) -> _Process | None:
-    fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = status_fields(pid)
     if fields[0] == "Z":
         return None
     words = (_PROC / f"{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hpo.errors import CheckpointRefused
-from hpo.machine.files import replacement
+from hpo.machine.files import NotPlainError, open_plain, replacement
 from hpo.text import one_line
 
 # The line stands after the pickle, where a reader of pickles does not look: versions of hpo without it read the file.
@@ -116,9 +116,10 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _opened(path: Path) -> IO[bytes]:
-    if not path.is_file():  # a pipe, say, of which the end never comes
-        raise CheckpointRefused(f"{path} is not a file")
-    return path.open("rb")
+    try:
+        return open_plain(path)
+    except NotPlainError:  # a pipe, say, of which the end never comes
+        raise CheckpointRefused(f"{path} is not a file") from None
 
 
 def _verified_lineage(path: Path, file: IO[bytes]) -> str | None:

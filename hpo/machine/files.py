@@ -43,21 +43,11 @@ def open_plain(path: str | os.PathLike[str], most: int | None = None, *, links: 
         NotPlainError: it is no plain file, or is larger.
         OSError: it cannot be opened.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
+    descriptor = _plain_descriptor(path, os.O_RDONLY | (0 if links else os.O_NOFOLLOW), null=True)
     try:
-        descriptor = os.open(path, flags)
-    except ValueError as error:  # a NUL in its name
-        raise OSError(errno.EINVAL, str(error), path) from None
-    except OSError as error:
-        if error.errno in _REFUSED:
-            raise _not_plain(path, _REFUSED[error.errno]) from None
-        raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) and status.st_rdev != _NULL:
-            raise _not_plain(path, next(name for test, name in _KINDS if test(status.st_mode)))
-        if most is not None and status.st_size > most:
-            raise NotPlainError(errno.EFBIG, f"it has {status.st_size} bytes, expected at most {most}", str(path))
+        size = os.fstat(descriptor).st_size
+        if most is not None and size > most:
+            raise NotPlainError(errno.EFBIG, f"it has {size} bytes, expected at most {most}", str(path))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -73,18 +63,7 @@ def plain_opener(path: str, flags: int) -> int:
         NotPlainError: it is no plain file.
         OSError: it cannot be opened.
     """
-    try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
-    except OSError as error:
-        if error.errno in _REFUSED:
-            raise _not_plain(path, "a named pipe or a socket" if error.errno == errno.ENXIO else "a link") from None
-        raise
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        os.set_blocking(descriptor, True)  # a program that inherits it may mind
-        return descriptor
-    os.close(descriptor)
-    raise _not_plain(path, next(name for test, name in _KINDS if test(mode)))
+    return _plain_descriptor(path, flags)
 
 
 def require_plain(path: Path) -> None:
@@ -95,7 +74,7 @@ def require_plain(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise _not_plain(path, next((name for test, name in _KINDS if test(mode)), "a socket"))
+            raise _not_plain(path, _kind(mode))
 
 
 def read_plain(path: str | os.PathLike[str], most: int = MOST_BYTES, *, links: bool = True) -> bytes:
@@ -127,6 +106,29 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _plain_descriptor(path: str | os.PathLike[str], flags: int, null: bool = False) -> int:
+    """Open a plain file, or with `null` also /dev/null, without waiting for the other end of a pipe."""
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    except ValueError as error:  # a NUL in its name
+        raise OSError(errno.EINVAL, str(error), path) from None
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        pipe = error.errno == errno.ENXIO and flags & os.O_ACCMODE != os.O_RDONLY
+        raise _not_plain(path, "a named pipe or a socket" if pipe else _REFUSED[error.errno]) from None
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) or (null and status.st_rdev == _NULL):
+        os.set_blocking(descriptor, True)  # a program that inherits it may mind
+        return descriptor
+    os.close(descriptor)
+    raise _not_plain(path, _kind(status.st_mode))
+
+
+def _kind(mode: int) -> str:
+    return next((name for test, name in _KINDS if test(mode)), "a socket")
 
 
 def _not_plain(path: str | os.PathLike[str], kind: str) -> NotPlainError:

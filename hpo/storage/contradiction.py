@@ -47,7 +47,8 @@ def contradiction(trial: FrozenTrial, space: SearchSpace, names: Iterable[str]) 
 
 def agreed_params(trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:
     """Return the parameters that hpo noted of a trial, by the objective's names, without those that Optuna denies."""
-    return {name: value for name, value in _noted(trial).items() if name not in _differing(trial, space)}
+    differing = _differing(trial, space)
+    return {name: value for name, value in _noted(trial).items() if name not in differing}
 
 
 def _differing(trial: FrozenTrial, space: SearchSpace) -> dict[str, tuple[Any, Any]]:

@@ -155,6 +155,11 @@ def _driver_in(content: str | bytes) -> dict[str, Any]:
         driver = parse_json(content)
     except ValueError:
         return {}
+    return sensible(driver)
+
+
+def sensible(driver: object) -> dict[str, Any]:
+    """Return what a note of a driver says of it, for `driver_text`, as far as it makes sense."""
     known = driver.items() if isinstance(driver, dict) else ()
     return {key: value for key, value in known if key in _SENSIBLE and _SENSIBLE[key](value)}
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StudyLocked
+from hpo.machine.processes import status_fields
+from hpo.storage.driver_lock import driver_text, sensible
 from hpo.storage.trial_attributes import DRIVER, PULSE
 
 if TYPE_CHECKING:
@@ -175,19 +177,17 @@ def _machine() -> str:
         return socket.gethostname()
 
 
-def _ticks(pid: int) -> str:
+def _ticks(pid: Any) -> str:
     """Return when a process started, in ticks since the boot; empty if it is not there or is dead."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        fields = status_fields(pid)
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else fields[19]
 
 
 def _described(known: Mapping[str, Any]) -> str:
-    started = known.get("started")
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if isinstance(started, (int, float)) else "?"
-    return f"process {known.get('pid', '?')} on host {known.get('host', '?')} (since {since})"
+    return driver_text(sensible(known))
 
 
 def _stop(known: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from hpo.errors import StorageLocked
+from hpo.machine.processes import status_fields
 from hpo.text import cut, printable_line
 
 # Seconds that a driver waits for the lock, and a command that nobody watches.
@@ -178,7 +179,7 @@ def _holder(file: int) -> str:
         return "a process that this host does not see: it runs on another host or in another container"
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = status_fields(pid)[0]
     except OSError:
         return f"process {pid}"
     who = f"process {pid} ({cut(printable_line(command), 80)})"

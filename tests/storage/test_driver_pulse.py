@@ -144,7 +144,10 @@ def test_a_process_of_the_same_number_is_not_the_driver(study, tmp_path):
         pass
 
 
-@pytest.mark.parametrize("noted", [7, "text", [], {"token": "a"}, {"token": "a", "pid": "x", "machine": 3}])
+@pytest.mark.parametrize(
+    "noted",
+    [7, "text", [], {"token": "a"}, {"token": "a", "pid": "x", "machine": 3}, {"token": "a", "started": 1e300}],
+)
 def test_a_damaged_note_ends_in_no_traceback(study, tmp_path, soon, noted):
     study.set_user_attr(DRIVER, noted)
     with driving(study, tmp_path, str):

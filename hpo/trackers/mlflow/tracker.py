@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.machine.files import plain_opener
+from hpo.machine.processes import status_fields
 from hpo.machine.start import start_helper
 from hpo.spec.models import StudySpec
 from hpo.trackers.base import Progress, Tracker
@@ -126,10 +127,9 @@ class MlflowTracker(Tracker):
         """Return the ticks that the process has computed: they tell a slow one from a stuck one."""
         assert self._process is not None
         try:
-            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+            return status_fields(self._process.pid)[11:13]
         except OSError:
             return []
-        return stat.rpartition(")")[2].split()[11:13]
 
     def _receive(self) -> None:
         """Take in what the process has sent, without waiting."""
