@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial
 from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.errors import HpoError, NotRestored, StorageError
+from hpo.machine.files import NotPlainError, open_plain
 from hpo.spec.load import load_spec
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.open import close_storage, open_storage, storage_file, storage_url
@@ -176,19 +177,13 @@ def _in(folder: Path, inside: str) -> Iterator[tuple[Path, str]]:
 def _copy_file(path: Path, inside: str, sink: _Sink) -> bool:
     """Copy a file as it is now; what a driver puts in its place meanwhile is another file. False if it is no file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_plain(path)
     except FileNotFoundError:  # gone since it was listed; a link may lead nowhere
         return not path.is_symlink()
-    except OSError:
-        # A socket cannot be opened; a file that may not be read must not be left out in silence.
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            return False
-        raise
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
+    except NotPlainError:  # a file that may not be read must not be left out in silence, and raises
         return False
-    with open(descriptor, "rb") as file:
+    with file:
+        status = os.fstat(file.fileno())
         if path.name == layout.HISTORY:
             content = file.read()
             sink.write(inside, content[: content.rfind(b"\n") + 1], status)

@@ -28,12 +28,11 @@ from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.spec.study_name import name_problem
 from hpo.storage.lost_and_found import free_name
-from hpo.storage.open import close_storage, open_storage, storage_file, storage_url
-from hpo.storage.ownership import original_of, read_key, write_key
+from hpo.storage.open import close_storage, lies_in, open_storage, storage_file, storage_url
+from hpo.storage.ownership import original_of, read_key, study_in, write_key
 from hpo.storage.saved_study import SavedStudy, read_saved, trash_entries, write_saved
 from hpo.storage.shared_trials import link_target, own_shared
 from hpo.storage.study_copy import export_study, remove_study
-from hpo.storage.trial_attributes import KEY
 from hpo.text import redact
 from hpo.trackers.mlflow.place import copied_runs, read_place, written_uri
 
@@ -124,11 +123,11 @@ def plan_deletion(runs: Path, name: str) -> Deletion:
     spec = _spec(directory)
     url = storage_url(spec, runs)
     original = original_of(directory)
-    trials = None if original and not _is_inside(url, runs) else _trials(directory, name, url)
+    trials = None if original and not lies_in(url, runs) else _trials(directory, name, url)
     goes, stays = list(_files(directory)), list(_links(directory))
     if trials is not None:
         goes.append(f"study '{name}' ({count(trials, 'trial')}) in the storage {redact(url)}")
-    elif original and not _is_inside(url, runs):
+    elif original and not lies_in(url, runs):
         stays.append(f"study '{name}' in the storage {redact(url)}: the folder is a copy of {original}, which uses it")
     known = read_place(directory, runs)
     if known is not None:
@@ -175,10 +174,10 @@ def _trials(directory: Path, name: str, url: str) -> int | None:
         NotDeleted: the storage's study is another one.
     """
     with opened(url) as storage:
-        found = {study.study_name: study for study in storage.get_all_studies()}.get(name) if storage else None
+        found = study_in(storage, name) if storage else None
         if storage is None or found is None:
             return None
-        here, there = read_key(directory), str(found.user_attrs.get(KEY, ""))
+        here, (study, there) = read_key(directory), found
         if here and here != there:
             raise NotDeleted(
                 f"{directory} and the storage {redact(url)} have two different studies of the name '{name}': the "
@@ -186,7 +185,7 @@ def _trials(directory: Path, name: str, url: str) -> int | None:
                 "and made anew, or the storage was changed). Neither was deleted. Remove the folder by hand, or the "
                 f"study in the storage with `optuna delete-study --study-name {name}`"
             )
-        return len(storage.get_all_trials(found._study_id, deepcopy=False))
+        return len(storage.get_all_trials(study, deepcopy=False))
 
 
 @contextmanager
@@ -251,7 +250,8 @@ def finish(runs: Path, entry: Path, url: str = "") -> str:
     saved = read_saved(entry)
     if saved.trials is not None:
         with opened(url or saved.storage) as storage:
-            if storage is not None and _key_in(storage, saved.study) == saved.key:
+            found = study_in(storage, saved.study) if storage else None
+            if storage and found and found[1] == saved.key:
                 remove_study(storage, saved.study)
     said, saved = _discard_runs(runs, entry, saved)
     write_saved(entry, replace(saved, deleting=False))
@@ -295,11 +295,6 @@ def _note_place(entry: Path, key: str, shared: Path | None) -> None:
             write_key(folder, key)
             if shared is not None:
                 write_key(shared, key, folder)
-
-
-def _key_in(storage: BaseStorage, name: str) -> str | None:
-    found = (study for study in storage.get_all_studies() if study.study_name == name)
-    return next((str(study.user_attrs.get(KEY, "")) for study in found), None)
 
 
 def _discard_runs(runs: Path, entry: Path, saved: SavedStudy) -> tuple[str, SavedStudy]:
@@ -387,8 +382,3 @@ def purge(runs: Path, entry: TrashEntry) -> None:
 
 def _spec(directory: Path) -> StudySpec:
     return load_spec(directory / layout.SPEC, locate=False)
-
-
-def _is_inside(url: str, runs: Path) -> bool:
-    file = storage_file(url)
-    return file is not None and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(runs))

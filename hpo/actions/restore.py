@@ -29,11 +29,10 @@ from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock
 from hpo.storage.open import close_storage, moved_with, open_storage
-from hpo.storage.ownership import original_of, write_key
+from hpo.storage.ownership import original_of, study_in, write_key
 from hpo.storage.saved_study import SavedStudy, parse_saved, read_saved, trash_entries
 from hpo.storage.shared_trials import mark_shared, own_shared, share_trials
 from hpo.storage.study_copy import begins_as, import_study, read_export, remove_study, trials_in
-from hpo.storage.trial_attributes import KEY
 from hpo.text import first_line, listing, nearest, redact
 from hpo.warm_start.trust import WarmStart
 
@@ -262,10 +261,9 @@ def _import(entry: Path, saved: SavedStudy, url: str) -> None:
         raise NotRestored(f"study '{name}' is not restored: {log} is damaged ({error})") from error
     storage = open_storage(url)
     try:
-        found = {study.study_name: str(study.user_attrs.get(KEY, "")) for study in storage.get_all_studies()}
-        if name in found:
+        if found := study_in(storage, name):
             now = trials_in(storage, name)
-            is_left = found[name] == saved.key and begins_as(then, now) and not original_of(entry / layout.SAVED_FOLDER)
+            is_left = found[1] == saved.key and begins_as(then, now) and not original_of(entry / layout.SAVED_FOLDER)
             if not is_left:
                 raise NotRestored(
                     f"study '{name}' is not restored: the storage {redact(url)} has a study of this name. Delete it "

@@ -8,6 +8,7 @@ where the database client does ($PGPASSWORD, ~/.pgpass).
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,12 @@ def moved_with(url: str, before: Path, runs: Path) -> str:
     if here == file:
         return url
     return f"{JOURNAL_SCHEME}{here}" if url.startswith(JOURNAL_SCHEME) else sqlite_uri(here)
+
+
+def lies_in(url: str, runs: Path) -> bool:
+    """Return True if a storage is a file in the runs folder."""
+    file = storage_file(url)
+    return file is not None and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(runs))
 
 
 def storage_file(url: str) -> Path | None:

@@ -44,6 +44,15 @@ def give_key(study: optuna.Study) -> str:
     return known
 
 
+def study_in(storage: optuna.storages.BaseStorage, name: str) -> tuple[int, str] | None:
+    """Return Optuna's id and the key of the study of this name in a storage; None if there is none."""
+    try:
+        study = storage.get_study_id_from_name(name)
+    except KeyError:
+        return None
+    return study, str(storage.get_study_user_attrs(study).get(KEY, ""))
+
+
 def read_key(folder: Path) -> str:
     """Return the key that a folder carries; empty if it carries none."""
     key = _read(folder / layout.OWNER).get("key")
@@ -157,9 +166,9 @@ def set_foreign_aside(directory: Path, name: str, storage: optuna.storages.BaseS
     Raises:
         OSError: a file cannot be moved.
     """
-    found = {study.study_name: study for study in storage.get_all_studies()}.get(name)
-    key = str(found.user_attrs.get(KEY, "")) if found else ""
-    trials = storage.get_all_trials(found._study_id, deepcopy=False) if found else []
+    found = study_in(storage, name)
+    key = found[1] if found else ""
+    trials = storage.get_all_trials(found[0], deepcopy=False) if found else []
     if is_foreign(directory, key, trials):
         yield from move_aside(directory)
 

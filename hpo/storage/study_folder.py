@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.errors import StudyFolderTaken
-from hpo.storage.open import storage_file
+from hpo.storage.open import lies_in
 from hpo.storage.ownership import original_of
 from hpo.storage.saved_study import unfinished_deletions
 from hpo.storage.shared_trials import original_of_trials
@@ -58,13 +58,11 @@ def refuse_copy(runs: Path, name: str, url: str) -> None:
         StudyFolderTaken: with the original, and what to do.
     """
     directory = layout.study_directory(runs, name)
-    file = storage_file(url)
-    outside = file is None or not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(runs))
     original = original_of(directory)
     shared = original_of_trials(directory)
     if shared:
         what = f"its trials are in {os.readlink(layout.trials_directory(directory))}, which are those of {shared}"
-    elif original.startswith(os.sep) and outside:
+    elif original.startswith(os.sep) and not lies_in(url, runs):
         what = f"it is a copy of {original}, and both have their trials in the storage {redact(url)}"
     else:
         return
