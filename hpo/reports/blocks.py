@@ -30,6 +30,13 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """A paragraph that says how to read what stands before it. It is folded away where that is possible."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """Pairs of (label, value); `headline` ones are the few numbers that a reader looks for first."""
 
@@ -95,7 +102,7 @@ class Row:
     caption: str = ""
 
 
-Block = Text | Facts | Table | Chart | Row
+Block = Text | Explanation | Facts | Table | Chart | Row
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from hpo.analysis.formatting import columns_of
 from hpo.reports import figures
-from hpo.reports.blocks import Chart, Facts, Link, Report, Row, Table, Text, charts_of
+from hpo.reports.blocks import Chart, Explanation, Facts, Link, Report, Row, Table, Text, charts_of
 from hpo.reports.csv import file_name, to_csv
 from hpo.text import redact
 from hpo.translation.catalogue import current, tr
@@ -69,6 +69,7 @@ def render(report: Report) -> str:
         language=current(),
         title=tr("{name}: report", name=report.title),
         contents=tr("Contents"),
+        how_to_read=tr("How to read this"),
         half_a_page=HALF_A_PAGE,
         style=Markup(_asset("page.css")),
         words=_script_json(json.dumps({"old": too_old}, ensure_ascii=False)),
@@ -91,7 +92,7 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     page.filters |= {"soft_breaks": _soft_breaks, "keep_numbers": _keep_numbers}
-    for kind in (Text, Facts, Table, Row, Link):
+    for kind in (Text, Explanation, Facts, Table, Row, Link):
         page.tests[kind.__name__.lower()] = kind.__instancecheck__
     page.tests["long"] = _is_long
     return page.get_template("page.html")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from hpo.analysis.formatting import columns_of
-from hpo.reports.blocks import Block, Cell, Chart, Facts, Link, Report, Row, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Chart, Explanation, Facts, Link, Report, Row, Section, Table, Text
 from hpo.text import presentable
 from hpo.translation.catalogue import tr
 
@@ -35,14 +35,17 @@ def escape(text: str) -> str:
     Underscores within words are literal anyway and stay as they are.
     """
     flat = " ".join(presentable(text).split())
-    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # What begins no entity and no tag stays as it is, so that `p < 0.001` reads well as plain text too.
+    flat = re.sub(r"&(?=#?\w+;)", "&amp;", flat)
+    flat = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", flat)
     flat = re.sub(r"([\\`*\[\]|~$])", r"\\\1", flat)
     flat = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", flat)
+    flat = re.sub(r"^>", r"\\>", flat)
     return re.sub(r"^(#+|[-+]|\d+[.)])(?=\s|$)", r"\\\1", flat)
 
 
 def _block(block: Block, images: Iterator[str]) -> Iterator[str]:
-    if isinstance(block, Text):
+    if isinstance(block, (Text, Explanation)):
         yield from (escape(block.text), "")
     elif isinstance(block, Facts) and block.headline:
         yield from (" · ".join(f"{escape(name)} **{_cell(value)}**" for name, value in block.items), "")

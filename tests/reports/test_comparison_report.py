@@ -59,7 +59,7 @@ def test_a_comparison_has_all_its_sections() -> None:
     assert all(row.rstrip(" |").endswith("2 of 3") for row in rows)
     tests = found["Is the difference more than scatter?"]
     assert "study1 less study0" in tests
-    assert "&lt; 0.001" in tests
+    assert "< 0.001" in tests
     assert "study0: unet" in found["Training curves"]
 
 

@@ -76,7 +76,7 @@ def test_many_groups_are_cut_and_counted() -> None:
 def test_texts_of_the_user_are_neither_markup_nor_tex() -> None:
     space = {"architecture": {"choices": ["<b>$a$|", "b"]}, "lr": {"low": 0.0, "high": 1.0}}
     note = note_of(study([trial(0, {"architecture": "<b>$a$|", "lr": 0.1}, 0.5)], space=space))
-    assert "&lt;b&gt;\\$a\\$\\|" in note
+    assert "&lt;b>\\$a\\$\\|" in note
 
 
 def test_what_somebody_wrote_stays() -> None:

@@ -11,16 +11,20 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
 from browser import measure
+from hypothesis import given
+from markdown_it import MarkdownIt
 from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributions
 
 from hpo.analysis.records import StudyRecord, WarmOrigin
 from hpo.analysis.training.curves import Curve
 from hpo.errors import ReportError
 from hpo.reports import html, markdown
-from hpo.reports.blocks import Chart, Facts, Link, Report, Row, Section, Table, Text
+from hpo.reports.blocks import Chart, Explanation, Facts, Link, Report, Row, Section, Table, Text
 from hpo.reports.charts import LinePanel, LinePanels, NamedLine
+from hpo.reports.figures.shared import log_axis
 from hpo.reports.study_report import study_report
 from hpo.reports.write import write_study_report
 from hpo.spec.models import Metric
@@ -243,7 +247,7 @@ def test_a_text_is_on_the_page_as_it_was_given_wherever_it_stands(name: str) -> 
         facts = (Facts(((text, text),)), Facts(((text, Link(text, text)),), headline=True))
         data = LinePanels((LinePanel(text, (NamedLine("train", Curve(text, (1, 2), (0.5, 0.6))),)),), 1)
         charts = (Row((Chart(text, data, folded, text),), text, folded, text), Chart(text, data, folded, text))
-        report = Report(text, text, (Section(text, "part", [Text(text), folded, *facts, *charts]),))
+        report = Report(text, text, (Section(text, "part", [Text(text), Explanation(text), folded, *facts, *charts]),))
         source = html.render(report)
         return [tag for tag, _ in Elements(source).found], source
 
@@ -251,7 +255,7 @@ def test_a_text_is_on_the_page_as_it_was_given_wherever_it_stands(name: str) -> 
     assert tags == page("harmless")[0]
     texts, attributes = _texts_and_attributes(source)
     expected_texts, expected_attributes = _texts_and_attributes(page("harmless")[1])
-    assert texts.count(name) == expected_texts.count("harmless") == 47
+    assert texts.count(name) == expected_texts.count("harmless") == 48
     assert attributes.count(name) == expected_attributes.count("harmless") == 7
     data_scripts = re.findall(r'(?s)<script type="application/json" id="(\w+)">(.*?)</script>', source)
     assert [key for key, _ in data_scripts] == ["words", "figures", "tables"]
@@ -278,7 +282,7 @@ def test_markdown_tables_are_aligned_and_keep_their_columns() -> None:
     table = Table(("name", "n"), rows, frozenset({1}), note="done")
     text = markdown.render(Report("t", "s", (Section("Part", "part", [Text("5 < 6 and _so_"), table]),)))
     assert text == (
-        "# t\n\ns\n\n## Part\n\n5 &lt; 6 and \\_so\\_\n\n"
+        "# t\n\ns\n\n## Part\n\n5 < 6 and \\_so\\_\n\n"
         "| name          |   n |\n"
         "| ------------- | --: |\n"
         "| a\\|b          |   1 |\n"
@@ -292,6 +296,28 @@ def test_markdown_keeps_plain_names_plain() -> None:
     assert markdown.escape("val_jaccard of loss.focal.gamma") == "val_jaccard of loss.focal.gamma"
     assert markdown.escape("1. first") == "\\1. first"
     assert markdown.escape("- x\ny") == "\\- x y"
+    assert markdown.escape("p < 0.001, 3 > 2, R & D") == "p < 0.001, 3 > 2, R & D"
+
+
+@given(st.text(st.sampled_from("<>&#;!?/a1 _*|`$\\[]()-+.\n"), max_size=12))
+def test_markdown_shows_a_text_as_it_is(text: str) -> None:
+    shown = MarkdownIt("commonmark").render(markdown.escape(text))
+    tags, texts = [tag for tag, _ in Elements(shown).found], _texts_and_attributes(shown)[0]
+    assert tags in ([], ["p"])
+    assert " ".join("".join(texts).split()) == " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (1e-4, 0.3, ["1e-4", "0.001", "0.01", "0.1"]),
+        (0.3, 4, ["0.3", "1", "3"]),
+        (0.02, 0.09, ["0.02", "0.03", "0.05", "0.07"]),
+        (1e-9, 1e6, ["1e-9", "1e-6", "0.001", "1", "1000", "1e6"]),
+    ],
+)
+def test_an_axis_of_logarithms_has_round_ticks(low: float, high: float, ticks: list[str]) -> None:
+    assert log_axis(low, high)["ticktext"] == ticks
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:

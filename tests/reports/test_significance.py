@@ -52,7 +52,7 @@ def test_the_report_names_the_best_of_each_architecture_where_the_average_names_
     assert next(line for line in unet.splitlines() if "★" in line).startswith("| 1e-4 to 3.16e-4")
     assert next(line for line in resnet.splitlines() if "★" in line).startswith("| 0.00316 to 0.01")
     analysis = sections["Analysis of variance"]
-    differs = "The effect of learning_rate differs between the values of architecture (interaction, p &lt; 0.001)"
+    differs = "The effect of learning_rate differs between the values of architecture (interaction, p < 0.001)"
     assert differs in analysis
 
 

@@ -43,7 +43,7 @@ def _dots(row: int, group: GroupFinals) -> go.Scatter:
         x=[value for _, value in group.finals],
         y=[row - 0.1 + jitter(k, 0.2) for k in range(len(group.finals))],
         mode="markers",
-        marker={"color": color_of(row), "size": 7, "opacity": 0.6},
+        marker={"color": color_of(row), "size": 7, "opacity": 0.85},
         customdata=[
             literal(tr("trial {n}: {value}", n=trial, value=number(value, 5))) for trial, value in group.finals
         ],

@@ -103,9 +103,9 @@ def _scale(panel: Panel) -> dict[str, Any]:
 
 # State, name, colour of the line, symbol and size of its end.
 ENDS = (
-    ("COMPLETE", mark("complete"), "rgba(128,128,128,0.55)", "circle", 4),
-    ("PRUNED", mark("pruned"), "rgba(204,121,167,0.75)", "x-thin", 6),
-    ("FAIL", mark("failed"), "rgba(213,94,0,0.75)", "x", 6),
+    ("COMPLETE", mark("complete"), "rgba(128,128,128,0.8)", "circle", 4),
+    ("PRUNED", mark("pruned"), "rgba(204,121,167,0.85)", "x-thin", 6),
+    ("FAIL", mark("failed"), "rgba(213,94,0,0.85)", "x", 6),
 )
 
 

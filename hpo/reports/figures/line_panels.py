@@ -16,6 +16,7 @@ from hpo.reports.charts import (
     SAMPLES,
     TRAIN,
     VALIDATION,
+    LinePanel,
     LinePanels,
     NamedLine,
 )
@@ -28,6 +29,7 @@ from hpo.reports.figures.shared import (
     layout,
     legend,
     literal,
+    log_axis,
     panel_axis,
 )
 from hpo.translation.catalogue import tr
@@ -51,8 +53,7 @@ def line_panels_figure(data: LinePanels) -> go.Figure:
     named: set[str] = set()
     count = len(data.panels)
     for row, panel in enumerate(data.panels):
-        scale: dict[str, Any] = {"type": "log", "exponentformat": "power", "nticks": 5} if panel.log else {}
-        which, up = panel_axis(row, count, panel.title, **scale)
+        which, up = panel_axis(row, count, panel.title, **_scale(panel))
         axes |= up
         for line in panel.lines:
             traces.append(_trace(line, line.of not in named, which, data.best))
@@ -70,6 +71,13 @@ def line_panels_figure(data: LinePanels) -> go.Figure:
             **axes,
         ),
     )
+
+
+def _scale(panel: LinePanel) -> dict[str, Any]:
+    if not panel.log:
+        return {}
+    values = [value for line in panel.lines for _, value in line.curve.finite]
+    return log_axis(min(values), max(values))
 
 
 def _trace(line: NamedLine, first: bool, which: str, best: int | None) -> go.Scatter:

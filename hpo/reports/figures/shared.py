@@ -30,6 +30,7 @@ LONGEST_STRIP = 24
 STRIP_HEIGHT = 52  # pixels of one row of dots
 PANEL_GAP = 0.12  # between panels above each other, as a share of one
 LONGEST_PANEL_TITLE = 22  # characters beside a panel
+FEWEST_TICKS, MOST_LOG_TICKS = 3, 6
 # Curves of more points have no markers.
 FEW_POINTS = 30
 
@@ -118,8 +119,21 @@ def epoch_margin(first: int, last: int) -> float:
 def log_axis(low: float, high: float) -> dict[str, Any]:
     """Return what makes an axis logarithmic, from `low` to `high` with some room beyond."""
     first, last = math.log10(low), math.log10(high)
-    margin = 0.05 * (last - first)
-    return {"type": "log", "range": [first - margin, last + margin], "exponentformat": "power", "nticks": 5}
+    margin = 0.05 * (last - first) or 0.1
+    ends = (first - margin, last + margin)
+    return {"type": "log", "range": list(ends), **_log_ticks(*ends)}
+
+
+def _log_ticks(first: float, last: float) -> dict[str, Any]:
+    """Return ticks for a range of decimal logarithms: powers of ten, or 1, 2 and 5 times them where it is narrow."""
+    decades = range(math.floor(first), math.ceil(last) + 1)
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
+        exact = (float(f"{f}e{k}") for k in decades for f in factors if first <= math.log10(f) + k <= last)
+        within = [value for value in exact if 0 < value < math.inf]
+        if len(within) >= FEWEST_TICKS:
+            shown = within[:: math.ceil(len(within) / MOST_LOG_TICKS)]
+            return {"tickvals": shown, "ticktext": [number(value) for value in shown]}
+    return {"nticks": MOST_LOG_TICKS}
 
 
 def epoch_rule(epoch: int) -> dict[str, Any]:
