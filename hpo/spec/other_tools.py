@@ -6,7 +6,7 @@ They are refused as all unknown words are; the sentence ends with what hpo says 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hpo.errors import KeyPath
@@ -108,8 +108,8 @@ def _metrics(written: Any, data: Mapping[Any, Any]) -> str:
     if isinstance(written, Mapping):
         if "name" in written:
             return _metrics_line(_metric_of({"metric": written}))
-        if written and all(isinstance(name, str) and isinstance(goal, str) for name, goal in written.items()):
-            return _metrics_line([(str(name), _GOALS.get(goal, goal)) for name, goal in written.items()])
+        if written and all(isinstance(part, str) for pair in written.items() for part in pair):
+            return _metrics_line([(name, str(_GOALS.get(goal, goal))) for name, goal in written.items()])
     if isinstance(written, list) and written and all(isinstance(name, str) for name in written):
         return _metrics_line([(name, _direction(data, name)) for name in written])
     entries = written if isinstance(written, list) else []
@@ -176,7 +176,7 @@ def _guess(name: str) -> str:
     return "minimize" if any(word in name.lower().split("_") for word in _FALLING) else "maximize"
 
 
-def _metrics_line(found: list[tuple[str, str]]) -> str:
+def _metrics_line(found: Sequence[tuple[str, str]]) -> str:
     return inline({"metrics": [{"name": name, "direction": direction} for name, direction in found]})
 
 
