@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo.analysis.formatting import count
-from hpo.cli.common import aligned, emit, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.common import (
+    aligned,
+    emit,
+    json_option,
+    labelled,
+    runs_option,
+    set_option,
+    study_file_argument,
+    trials_option,
+)
 from hpo.cli.output import echo
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ Examples:
 Exit code: 0 all is right (warnings are no errors), 2 the study is wrong.
 """,
 )
-@click.argument("study", metavar="STUDY.yaml")
+@study_file_argument
 @set_option
 @trials_option
 @click.option(

@@ -14,7 +14,16 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count, duration, number
-from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.common import (
+    emit,
+    follow_up,
+    json_option,
+    labelled,
+    runs_option,
+    set_option,
+    study_file_argument,
+    trials_option,
+)
 from hpo.cli.output import echo, say, say_document
 from hpo.errors import HpoError
 from hpo.text import redact
@@ -49,7 +58,7 @@ Exit code: 0 the budget is spent and a trial completed, 1 it failed,
 interrupted while paused, 130 interrupted.
 """,
 )
-@click.argument("study", metavar="STUDY.yaml")
+@study_file_argument
 @set_option
 @trials_option
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trials at a time (engine.workers).")

@@ -47,7 +47,8 @@ def load(ref: ObjectiveRef) -> Callable[..., Any]:
     except (ObjectiveError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise ObjectiveError(f"importing '{place}' raised {type(error).__name__}: {message_of(error)}") from error
+        said = f"importing '{place}' raised {type(error).__name__}: {message_of(error)}{_hint(error, ref)}"
+        raise ObjectiveError(said) from error
     found = getattr(module, function, None)
     if found is None:
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
@@ -56,6 +57,29 @@ def load(ref: ObjectiveRef) -> Callable[..., Any]:
         raise ObjectiveError(f"'{function}' of '{place}' is {type(found).__name__}; expected a function of one trial")
     checked: Callable[..., Any] = found
     return checked
+
+
+def missing_package(error: BaseException) -> str:
+    """Return which Python lacks a package, and how it is installed, as `; sentence`; empty for other errors."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    top = error.name.partition(".")[0]
+    if importlib.util.find_spec(top) is not None:
+        return ""
+    python = sys.executable
+    return f"; {python} has no '{top}': `{python} -m pip install {top}` if it is a package, or name its folder with root"
+
+
+def _hint(error: BaseException, ref: ObjectiveRef) -> str:
+    place, function = split_target(ref.target)
+    if isinstance(error, ImportError) and "attempted relative import" in str(error) and place.endswith(".py"):
+        file = Path(place)
+        above = [folder for folder in file.parents if folder == Path(ref.root) or Path(ref.root) in folder.parents]
+        names = (*file.relative_to(above[-1]).parts[:-1], file.stem) if above else (file.stem,)
+        if len(names) > 1 and all(name.isidentifier() for name in names):
+            return f"; a file that imports relatively is a module of a package: objective: {'.'.join(names)}:{function}"
+        return "; a file that imports relatively is a module of a package: let root be the folder above the package"
+    return missing_package(error)
 
 
 def import_module(name: str, root: str) -> ModuleType:

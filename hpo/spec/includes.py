@@ -21,6 +21,12 @@ def packaged(folder: str, name: str) -> list[Path]:
     return [root / part / name for root in (_PACKAGE.parent, _PACKAGE) for part in ("", folder)]
 
 
+def built_in_studies() -> dict[str, Path]:
+    """Return the studies that come with hpo, by the names under which commands find them."""
+    folders = [path.parent for path in packaged("studies", "study.yaml") if path.parent.name == "studies"]
+    return {f"studies/{file.name}": file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+
+
 def merge_families(document: Document, source: Path) -> None:
     """Put the families that a study's `search_space` includes into its document; problems go to the document."""
     if isinstance(document.data.get("search_space"), dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 
+from hpo.objective.load import missing_package
 from hpo.text import listing, nearest
 from hpo.trial import Trial
 
@@ -35,6 +36,8 @@ _MAPPINGS = {"mappingproxy", "Params"}
 
 def advice(error: BaseException) -> str:
     """Return what to write instead, as `; sentence`, for an error that the use of a trial has raised; else nothing."""
+    if isinstance(error, ModuleNotFoundError):
+        return missing_package(error)
     if isinstance(error, AttributeError):
         said = _of_attribute(error.obj, str(error.name))
     elif isinstance(error, TypeError):
