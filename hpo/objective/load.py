@@ -15,6 +15,7 @@ from typing import Any
 
 from hpo.errors import ObjectiveError
 from hpo.objective.locate import BUILT_IN, PACKAGE_FOLDER, find_file, find_module, split_target
+from hpo.objective.merged_packages import merge_subpackages
 from hpo.text import message_of, nearest
 from hpo.trial import ObjectiveRef
 
@@ -67,7 +68,9 @@ def missing_package(error: BaseException) -> str:
     if importlib.util.find_spec(top) is not None:
         return ""
     python = sys.executable
-    return f"; {python} has no '{top}': `{python} -m pip install {top}` if it is a package, or name its folder with root"
+    return (
+        f"; {python} has no '{top}': `{python} -m pip install {top}` if it is a package, or name its folder with root"
+    )
 
 
 def _hint(error: BaseException, ref: ObjectiveRef) -> str:
@@ -125,6 +128,7 @@ def use_package(name: str, folder: str) -> None:
     places = list(spec.submodule_search_locations)
     if name == BUILT_IN and folder != PACKAGE_FOLDER:
         places.append(os.path.join(PACKAGE_FOLDER, BUILT_IN))
+        merge_subpackages(name)
     present = sys.modules.get(name)
     if present is not None and list(getattr(present, "__path__", ())) == places:
         return
