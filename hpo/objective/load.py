@@ -67,16 +67,14 @@ def missing_package(error: BaseException) -> str:
     top = error.name.partition(".")[0]
     if importlib.util.find_spec(top) is not None:
         return ""
-    python = sys.executable
-    return (
-        f"; {python} has no '{top}': `{python} -m pip install {top}` if it is a package, or name its folder with root"
-    )
+    install = f"`{sys.executable} -m pip install {top}` if it is a package"
+    return f"; {sys.executable} has no '{top}': {install}, or let root be the folder that holds it"
 
 
 def _hint(error: BaseException, ref: ObjectiveRef) -> str:
     place, function = split_target(ref.target)
     if isinstance(error, ImportError) and "attempted relative import" in str(error) and place.endswith(".py"):
-        file = Path(place)
+        file = Path(ref.root, place)
         above = [folder for folder in file.parents if folder == Path(ref.root) or Path(ref.root) in folder.parents]
         names = (*file.relative_to(above[-1]).parts[:-1], file.stem) if above else (file.stem,)
         if len(names) > 1 and all(name.isidentifier() for name in names):
