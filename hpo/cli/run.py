@@ -53,8 +53,8 @@ Examples:
 Ctrl-C once ends the running trials at their next report and keeps them for
 the next run, twice stops at once; the same command again goes on. From
 elsewhere: hpo status, logs, pause, resume, stop, kill, extend.
-Exit code: 0 the budget is spent and a trial completed, 1 it failed,
-2 the study is wrong, 3 another driver runs it, 4 ended by hpo stop, or
+Exit code: 0 the budget is spent and a trial completed, 1 it failed or
+its report could not be written, 2 the study is wrong, 3 another driver runs it, 4 ended by hpo stop, or
 interrupted while paused, 130 interrupted.
 """,
 )
@@ -108,6 +108,7 @@ def run(
         # An error must not leave the terminal in the state of the live display.
         shown.close()
     code, verdict = _verdict(spec, runs, result, progress, context)
+    code = code or int(not result.reports)  # why it was not written has been said
     log.ends(f"{verdict} (exit code {code})")
     if verdict and (code or not quiet):
         say(verdict, file=sys.stderr if code else out)
