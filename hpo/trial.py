@@ -285,7 +285,7 @@ class Trial:
         """Return how a process that this one starts gets the trial: all of it but its reports."""
         return Trial, (self._job, _refuse)
 
-    def report(self, step: int, **metrics: float) -> None:
+    def report(self, step: int, *given: Mapping[str, float], **metrics: float) -> None:
         """Send the metrics of a step to the driver.
 
         Save first, report last: a trial may end at a report. A resumed trial reports the step that it saved last once
@@ -296,6 +296,7 @@ class Trial:
 
         Args:
             step: an epoch or the like, counted from 0 or 1, up to 2^53.
+            *given: at most one mapping of numbers by name, beside or in place of `metrics`.
             **metrics: numbers by name.
 
         Raises:
@@ -303,6 +304,8 @@ class Trial:
             ReportRefused: the trial has ended, or another process runs it.
             TypeError: the step is not such an integer, or a metric is not a number.
         """
+        if given:
+            metrics = _joined(step, given, metrics, self._job.metrics)
         if isinstance(step, bool) or not isinstance(step, numbers.Integral) or not 0 <= step <= LARGEST_STEP:
             raise TypeError(
                 f"step is {brief(step)} ({type(step).__name__}); expected an integer from 0 to {LARGEST_STEP}"
@@ -339,6 +342,18 @@ class Trial:
             with contextlib.suppress(OSError, ValueError):  # the objective may have closed its output
                 print(f"hpo: trial {self.number} starts afresh: {refused}", file=sys.stderr, flush=True)
             return None
+
+
+def _joined(
+    step: object, given: tuple[Any, ...], metrics: dict[str, float], names: tuple[str, ...]
+) -> dict[str, float]:
+    """Return metrics that are given as a mapping, and by name; `names` are the study's."""
+    if len(given) == 1 and isinstance(given[0], Mapping):
+        return {**given[0], **metrics}
+    said = ", ".join(brief(value) for value in (step, *given))
+    name = names[0] if names and names[0].isidentifier() else "name"
+    example = f"report(step, {name}=value)"
+    raise TypeError(f"report({said}): the step comes first, and each metric has a name; expected {example}")
 
 
 def _refuse(step: int, metrics: dict[str, float]) -> Stop | None:

@@ -8,7 +8,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import find_study, runs_option
+from hpo.cli.common import find_study, runs_option, study_names
 from hpo.cli.output import echo, say
 from hpo.errors import StudyNotFound
 
@@ -25,7 +25,7 @@ Examples:
 Exit code: 0 all is saved; 1 a study could not be (it says which and why).
 """
 )
-@click.argument("studies", nargs=-1, metavar="[STUDY]...")
+@click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=study_names)
 @click.option(
     "--to",
     "target",

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo.analysis.formatting import count
-from hpo.cli.common import aligned, emit, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.common import (
+    aligned,
+    emit,
+    json_option,
+    labelled,
+    runs_option,
+    set_option,
+    study_file_argument,
+    trials_option,
+)
 from hpo.cli.output import echo
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ Examples:
 Exit code: 0 all is right (warnings are no errors), 2 the study is wrong.
 """,
 )
-@click.argument("study", metavar="STUDY.yaml")
+@study_file_argument
 @set_option
 @trials_option
 @click.option(
@@ -46,16 +55,18 @@ def check(
 ) -> int:
     """Validate a study and print its plan; nothing is run.
 
-    The objective is located, and so are classes of samplers and pruners. They are imported only with --import.
+    The objective is located, and so are classes of samplers and pruners. They are imported only with --import. What
+    `hpo run` would refuse is refused here too: a study of that name with another search, a storage that cannot be
+    opened, a folder that cannot be written.
     """
+    from hpo.actions.obstacles import lacking_here, refuse_unstartable
     from hpo.actions.plan import plan
     from hpo.spec.load import load_with_hints
-    from hpo.storage.study_folder import refuse_taken
 
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
     spec, hints = load_with_hints(study, settings)
-    refuse_taken(runs, spec.name)
-    found = plan(spec, import_objective, runs, hints)
+    found = plan(spec, import_objective, runs, (*hints, *lacking_here(spec)))
+    refuse_unstartable(spec, runs)
     if as_json:
         emit(found.data())
     else:

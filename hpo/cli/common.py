@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from hpo import layout
 from hpo.analysis.formatting import number
@@ -71,7 +72,28 @@ def cannot_listen(what: str, host: str, port: int, error: Exception) -> HpoError
 
 def study_argument(command: F) -> F:
     """Add an optional argument STUDY, to be given to `find_study`."""
-    return click.argument("study", required=False)(command)
+    return click.argument("study", required=False, shell_complete=study_names)(command)
+
+
+def study_file_argument(command: F) -> F:
+    """Add an argument STUDY.yaml, passed on as `study`."""
+    return click.argument("study", metavar="STUDY.yaml", shell_complete=study_files)(command)
+
+
+def study_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the studies of the runs folder that begin so, and files."""
+    above = (context.parent.params.get("runs") if context.parent else None) or None
+    runs = layout.runs_folder(context.params.get("runs") or above)
+    names = [CompletionItem(name) for name in layout.studies_in(runs) if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
+def study_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return that files complete the argument, and the built-in studies."""
+    from hpo.spec.includes import built_in_studies
+
+    names = [CompletionItem(name) for name in built_in_studies() if incomplete and name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
 
 
 def find_study(runs: Path, given: str | None) -> str:

@@ -19,6 +19,7 @@ from hpo.cli.common import (
     page_options,
     present_report,
     runs_option,
+    study_names,
     write_where_allowed,
 )
 from hpo.cli.output import say, say_document
@@ -37,7 +38,7 @@ Examples:
   hpo compare before after --json | jq .metrics[].tests
 """
 )
-@click.argument("given", nargs=-1, required=True, metavar="A B [C ...]")
+@click.argument("given", nargs=-1, required=True, metavar="A B [C ...]", shell_complete=study_names)
 @output_option("Write it to this folder; that of the first study otherwise.")
 @page_options
 @runs_option

@@ -13,7 +13,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import find_study, follow_up, runs_option
+from hpo.cli.common import find_study, follow_up, runs_option, study_names
 from hpo.cli.output import echo, say
 from hpo.errors import HpoError, NotDeleted, StudyNotFound
 
@@ -35,7 +35,7 @@ Killed at any moment, it has left the study whole, or what is in the trash;
 the same command again finishes it.
 """
 )
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=study_names)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--purge", is_flag=True, help="Remove for good: the study, or without STUDY all that is in the trash.")
 @runs_option

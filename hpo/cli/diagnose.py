@@ -19,6 +19,7 @@ from hpo.cli.common import (
     page_options,
     present_report,
     runs_option,
+    study_names,
     write_where_allowed,
 )
 from hpo.cli.output import echo, echo_document, say, say_document
@@ -63,7 +64,7 @@ Verdicts: healthy, overfitting, plateau, diverged, collapsed, noisy. A flat curv
 and one of fewer than 8 epochs have none. The rules: docs/guides/diagnose.md.
 """
 )
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=study_names)
 @click.option("--trial", type=click.IntRange(min=0), metavar="N", help="This trial of the study instead of the best.")
 @click.option(
     "--columns",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo import layout
-from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option
+from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option, study_names
 from hpo.cli.output import echo, status_line
 from hpo.doctor.finding import NOT_LOOKED_AT
 from hpo.errors import StudyNotFound
@@ -38,7 +38,7 @@ Exit code: 0 nothing is wrong, or all of it was fixed; 1 something is left.
 What this user may not look at is named, and counts as nothing wrong.
 """
 )
-@click.argument("studies", nargs=-1, metavar="[STUDY]...")
+@click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=study_names)
 @click.option("--fix", is_flag=True, help="Fix what can be fixed. No finished result is deleted.")
 @runs_option
 @json_option

@@ -8,7 +8,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import find_study, runs_option
+from hpo.cli.common import find_study, runs_option, study_names
 from hpo.cli.output import echo, echo_document
 from hpo.errors import HpoError, StudyNotFound
 from hpo.machine.access import reason
@@ -27,7 +27,7 @@ There, `hpo import-knowledge knowledge.json`, and `warm_start: auto` in a
 study begins from it.
 """,
 )
-@click.argument("studies", nargs=-1, metavar="[STUDY]...")
+@click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=study_names)
 @click.option(
     "-o",
     "--output",

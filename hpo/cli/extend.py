@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option, study_names
 from hpo.cli.output import say
 
 
@@ -23,7 +23,7 @@ A running study goes on with it at once. It is kept: `hpo run` of the same
 YAML goes on to the larger of its own budget and this one.
 """
 )
-@click.argument("study")
+@click.argument("study", shell_complete=study_names)
 @click.option("--trials", metavar="+N", help="Trials: +N more, or N in all.")
 @click.option("--hours", metavar="+H", help="Hours of wall time: +H more, or H in all.")
 @click.option("--gpu-hours", metavar="+H", help="GPU hours: +H more, or H in all.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,16 +28,21 @@ if TYPE_CHECKING:
 Examples:
   hpo list
   hpo list --runs /data/runs
+  hpo list --built-in                             the studies that come with hpo
   hpo list --json | jq -r '.[] | select(.driver == null) | .study'
 """,
 )
 @runs_option
 @json_option
-def list_studies(runs: Path, as_json: bool) -> None:
+@click.option("--built-in", is_flag=True, help="List the studies that come with hpo, and their files to copy.")
+def list_studies(runs: Path, as_json: bool, built_in: bool) -> None:
     """List the studies of the runs folder.
 
     The study last driven comes first.
     """
+    if built_in:
+        _list_built_in(as_json)
+        return
     storages: dict[str, optuna.storages.BaseStorage] = {}
     rows = [_row(runs, name, storages) for name in layout.studies_in(runs)]
     rows += [
@@ -51,6 +59,24 @@ def list_studies(runs: Path, as_json: bool) -> None:
                 echo(f"hpo: {row['study']}: {row['error']}", err=True)
     else:
         echo(f"there is no study in {runs}; `hpo run STUDY.yaml` starts one", err=True)
+
+
+def _list_built_in(as_json: bool) -> None:
+    from hpo.spec.includes import built_in_studies
+
+    studies = built_in_studies()
+    if as_json:
+        emit([{"study": name, "file": file} for name, file in studies.items()])
+        return
+    echo("\n".join(aligned((name, _question(file)) for name, file in studies.items())))
+    name, file = next(iter(studies.items()))
+    echo(f"\n`hpo run {name}` runs one. To change it, copy it: cp {shlex.quote(str(file))} mine.yaml")
+
+
+def _question(file: Path) -> str:
+    """Return the first sentence of the comment that a study begins with."""
+    comment = itertools.takewhile(lambda line: line.startswith("#"), file.read_text(encoding="utf-8").splitlines())
+    return re.split(r"(?<=[.?])\s", " ".join(line.lstrip("# ") for line in comment))[0]
 
 
 def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from hpo import __version__
 from hpo.cli.output import echo
@@ -48,6 +49,8 @@ COMMANDS = {
     "delete": ("hpo.cli.delete:delete", "Delete a study: its trials, its files, its report."),
 }
 
+# Set by the shell that asks for completions, or for the script that makes it ask.
+_COMPLETE = "_HPO_COMPLETE"
 INTERRUPTED = 130
 # What a shell reports of a program that SIGPIPE ended.
 BROKEN_PIPE = 141
@@ -77,7 +80,16 @@ class LazyGroup(click.Group):
         if name not in COMMANDS and not name.startswith("-"):
             hint = nearest(name, COMMANDS) or f" Expected one of {', '.join(COMMANDS)}."
             raise click.UsageError(f"there is no command '{name}'.{hint}", ctx)
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        command = found[1]
+        if ctx.params.get("runs") and command is not None and all(one.name != "runs" for one in command.params):
+            raise click.UsageError(f"`hpo {name}` reads no runs folder; leave --runs out", ctx)
+        return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, without importing them, and options."""
+        found = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
@@ -105,11 +117,19 @@ Files:
   Studies go to ./runs; --runs DIR or $HPO_RUNS names another folder.
   HPO_LANG=zh-TW writes reports in Traditional Chinese.
   HPO_DEBUG=1 shows the traceback behind an error.
+
+\b
+Completion by TAB, in ~/.bashrc (zsh_source, fish_source for other shells):
+  eval "$(_HPO_COMPLETE=bash_source hpo)"
 """,
 )
 @click.version_option(__version__, prog_name="hpo", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.option("--runs", metavar="DIR", help="Folder of all studies; it may also stand behind the command.")
+@click.pass_context
+def cli(context: click.Context, runs: str | None) -> None:
     """Search hyperparameters: one YAML says what to try, the result is a configuration and a report."""
+    if runs is not None:
+        context.default_map = {name: {"runs": runs} for name in COMMANDS}
 
 
 def complain(message: str) -> None:
@@ -127,6 +147,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The arguments after `hpo`; by default those of the process.
     """
     open_missing_streams()
+    if instruction := os.environ.get(_COMPLETE):
+        return shell_complete(cli, {}, "hpo", _COMPLETE, instruction)
     given = list(sys.argv[1:] if args is None else args)
     try:
         code = _invoke(given)
@@ -157,7 +179,9 @@ def _invoke(args: list[str]) -> int:
         return error.exit_code
     except click.UsageError as error:
         place = error.ctx.command_path if error.ctx else "hpo"
-        complain(f"{error.format_message()}\n`{place} --help` shows how it is called.")
+        behind = isinstance(error, click.NoSuchOption) and error.ctx is not None and error.ctx.parent is None
+        said = f"{error.format_message()}{' Options of a command stand behind it.' if behind else ''}"
+        complain(f"{said}\n`{place} --help` shows how it is called.")
         return error.exit_code
     except click.ClickException as error:
         complain(error.format_message())

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import answer_or_error, find_study, follow_up, runs_option
+from hpo.cli.common import answer_or_error, find_study, follow_up, runs_option, study_names
 from hpo.cli.output import say
 
 
@@ -25,7 +25,7 @@ It stays paused when its driver ends: `hpo run` waits too, and a job of a
 queue ends at once (exit code 4).
 """
 )
-@click.argument("study")
+@click.argument("study", shell_complete=study_names)
 @click.option("--now", is_flag=True, help="Running trials end at their next report and are retried later.")
 @runs_option
 def pause(study: str, now: bool, runs: Path) -> None:

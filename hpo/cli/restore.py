@@ -8,7 +8,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import runs_option
+from hpo.cli.common import runs_option, study_names
 from hpo.cli.output import echo, say
 from hpo.errors import HpoError
 
@@ -28,7 +28,7 @@ A study that is there already is never replaced. Exit code: 0 all is
 restored; 1 a study could not be (it says which and why).
 """
 )
-@click.argument("studies", nargs=-1, metavar="[STUDY]...")
+@click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=study_names)
 @click.option("--from", "source", type=click.Path(path_type=Path), metavar="FILE", help="What `hpo backup` wrote.")
 @click.option(
     "--storage", metavar="URL", help="Another storage for what is restored; journal: that of the runs folder."

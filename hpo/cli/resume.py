@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option, study_names
 from hpo.cli.output import say
 
 
@@ -18,7 +18,7 @@ Examples:
   hpo resume quickstart && hpo submit quickstart.yaml --slurm
 """
 )
-@click.argument("study")
+@click.argument("study", shell_complete=study_names)
 @runs_option
 def resume(study: str, runs: Path) -> None:
     """Resume a paused study.

@@ -14,7 +14,16 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count, duration, number
-from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.common import (
+    emit,
+    follow_up,
+    json_option,
+    labelled,
+    runs_option,
+    set_option,
+    study_file_argument,
+    trials_option,
+)
 from hpo.cli.output import echo, say, say_document
 from hpo.errors import HpoError
 from hpo.text import redact
@@ -44,12 +53,12 @@ Examples:
 Ctrl-C once ends the running trials at their next report and keeps them for
 the next run, twice stops at once; the same command again goes on. From
 elsewhere: hpo status, logs, pause, resume, stop, kill, extend.
-Exit code: 0 the budget is spent and a trial completed, 1 it failed,
-2 the study is wrong, 3 another driver runs it, 4 ended by hpo stop, or
+Exit code: 0 the budget is spent and a trial completed, 1 it failed or
+its report could not be written, 2 the study is wrong, 3 another driver runs it, 4 ended by hpo stop, or
 interrupted while paused, 130 interrupted.
 """,
 )
-@click.argument("study", metavar="STUDY.yaml")
+@study_file_argument
 @set_option
 @trials_option
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trials at a time (engine.workers).")
@@ -99,6 +108,7 @@ def run(
         # An error must not leave the terminal in the state of the live display.
         shown.close()
     code, verdict = _verdict(spec, runs, result, progress, context)
+    code = code or int(not result.reports)  # why it was not written has been said
     log.ends(f"{verdict} (exit code {code})")
     if verdict and (code or not quiet):
         say(verdict, file=sys.stderr if code else out)

@@ -9,7 +9,7 @@ import click
 
 from hpo import layout
 from hpo.analysis.formatting import count
-from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option, study_names
 from hpo.cli.output import say
 from hpo.errors import HpoError, StudyNotFound
 
@@ -30,7 +30,7 @@ Exit code: 0 it is being stopped, or nothing runs; 1 a job still waits in a
 queue (the command that cancels it is named), or the driver does not answer.
 """
 )
-@click.argument("study")
+@click.argument("study", shell_complete=study_names)
 @click.option("--now", is_flag=True, help="End running trials at once, not at their next report.")
 @click.option("--wait", is_flag=True, help="Return when the run has ended, and say where the study stands.")
 @runs_option

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.cli.common import emit, follow_up, json_option, labelled, runs_option, set_option, trials_option
+from hpo.cli.common import (
+    emit,
+    follow_up,
+    json_option,
+    labelled,
+    runs_option,
+    set_option,
+    study_file_argument,
+    trials_option,
+)
 from hpo.cli.output import echo, echo_document, say, say_document
 
 if TYPE_CHECKING:
@@ -42,7 +51,7 @@ shell lines before hpo, such as module load), and the long options above.
 Exit code: 0 submitted, 1 the queue refused it, 2 the study or an option is wrong.
 """,
 )
-@click.argument("study", metavar="STUDY.yaml")
+@study_file_argument
 @click.option("--slurm", "queue", flag_value="slurm", help="Submit with sbatch.")
 @click.option("--pbs", "queue", flag_value="pbs", help="Submit with qsub.  [default: the one that is here]")
 @click.option("--nodes", type=int, metavar="N", help="Nodes; with several, Ray runs over them.  [default: 1]")

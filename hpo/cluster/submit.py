@@ -27,6 +27,7 @@ from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.load_study import load_study
+from hpo.storage.study_folder import refuse_taken
 from hpo.text import redact
 
 _QUEUES: dict[str, ModuleType] = {"slurm": slurm, "pbs": pbs}
@@ -60,6 +61,7 @@ def prepare(study: str, overrides: Sequence[str], request: JobRequest, runs: Pat
 
     Raises:
         SpecError: The study has mistakes.
+        StudyFolderTaken: The study's folder is another study's.
         StudyChanged: The study has trials of another search.
         InvalidJobRequest: The request cannot be met.
         HpoError: The runs folder cannot be read.
@@ -83,6 +85,7 @@ def prepare(study: str, overrides: Sequence[str], request: JobRequest, runs: Pat
         # The engine that the job will have, with the keys of this one.
         load_spec(study, [*overrides, "engine.name=ray", "engine.address=127.0.0.1:6379"])
     directory = layout.study_directory(runs, spec.name)
+    refuse_taken(runs, spec.name)
     _refuse_changes(spec, runs)
     cwd = Path.cwd()
     script = write(

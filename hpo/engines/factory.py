@@ -32,7 +32,7 @@ def make_engine(spec: StudySpec, directory: Path, say: Callable[[str], None]) ->
     """
     engine = spec.engine
     # What this machine holds does not count for a cluster.
-    places = [] if engine.address else _slots(engine)
+    places = [] if engine.address else places_here(engine)
     if engine.name == "inline":
         from hpo.engines.inline import InlineEngine
         from hpo.worker.execute import Share
@@ -74,8 +74,12 @@ def gpu_sharing_service(spec: StudySpec, directory: Path, say: Callable[[str], N
         yield
 
 
-def _slots(engine: EngineSpec) -> list[Slot]:
-    """Return the places for trials on this machine."""
+def places_here(engine: EngineSpec) -> list[Slot]:
+    """Return the places for trials on this machine.
+
+    Raises:
+        ResourceError: it is too small.
+    """
     if engine.gpu != "auto":
         return slots(engine.workers, engine.cpu, engine.gpu)
     if not visible_gpus():

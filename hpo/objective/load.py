@@ -15,6 +15,7 @@ from typing import Any
 
 from hpo.errors import ObjectiveError
 from hpo.objective.locate import BUILT_IN, PACKAGE_FOLDER, find_file, find_module, split_target
+from hpo.objective.merged_packages import merge_subpackages
 from hpo.text import message_of, nearest
 from hpo.trial import ObjectiveRef
 
@@ -47,7 +48,8 @@ def load(ref: ObjectiveRef) -> Callable[..., Any]:
     except (ObjectiveError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise ObjectiveError(f"importing '{place}' raised {type(error).__name__}: {message_of(error)}") from error
+        said = f"importing '{place}' raised {type(error).__name__}: {message_of(error)}{_hint(error, ref)}"
+        raise ObjectiveError(said) from error
     found = getattr(module, function, None)
     if found is None:
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
@@ -56,6 +58,29 @@ def load(ref: ObjectiveRef) -> Callable[..., Any]:
         raise ObjectiveError(f"'{function}' of '{place}' is {type(found).__name__}; expected a function of one trial")
     checked: Callable[..., Any] = found
     return checked
+
+
+def missing_package(error: BaseException) -> str:
+    """Return which Python lacks a package, and how it is installed, as `; sentence`; empty for other errors."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    top = error.name.partition(".")[0]
+    if importlib.util.find_spec(top) is not None:
+        return ""
+    install = f"`{sys.executable} -m pip install {top}` if it is a package"
+    return f"; {sys.executable} has no '{top}': {install}, or let root be the folder that holds it"
+
+
+def _hint(error: BaseException, ref: ObjectiveRef) -> str:
+    place, function = split_target(ref.target)
+    if isinstance(error, ImportError) and "attempted relative import" in str(error) and place.endswith(".py"):
+        file = Path(ref.root, place)
+        above = [folder for folder in file.parents if folder == Path(ref.root) or Path(ref.root) in folder.parents]
+        names = (*file.relative_to(above[-1]).parts[:-1], file.stem) if above else (file.stem,)
+        if len(names) > 1 and all(name.isidentifier() for name in names):
+            return f"; a file that imports relatively is a module of a package: objective: {'.'.join(names)}:{function}"
+        return "; a file that imports relatively is a module of a package: let root be the folder above the package"
+    return missing_package(error)
 
 
 def import_module(name: str, root: str) -> ModuleType:
@@ -101,6 +126,7 @@ def use_package(name: str, folder: str) -> None:
     places = list(spec.submodule_search_locations)
     if name == BUILT_IN and folder != PACKAGE_FOLDER:
         places.append(os.path.join(PACKAGE_FOLDER, BUILT_IN))
+        merge_subpackages(name)
     present = sys.modules.get(name)
     if present is not None and list(getattr(present, "__path__", ())) == places:
         return

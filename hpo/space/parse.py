@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from hpo.errors import KeyPath, Problem, SpecError, dotted
+from hpo.space.other_tools import declaration, inline
 from hpo.space.parameter import Parameter, finite, nested_under
 from hpo.text import Scalar, label, listing, nearest, quote, show
 
@@ -67,6 +68,11 @@ class _Parser:
         if not isinstance(declared, Mapping):
             return Parameter(name, "fixed", value=declared) if self.scalar(declared, path) else None
         before = len(self.problems)
+        meant = None if declared.keys() <= set(_KEYS) else declaration(declared)
+        if meant is not None:
+            said = f"{quote(declared)} has words of another tool; expected {inline({name: meant})}"
+            self.say(path, said)
+            return None
         for key in declared:
             if key not in _KEYS:
                 self.say((*path, key), f"is not a key of a parameter; expected {listing(_KEYS)}.{nearest(key, _KEYS)}")

@@ -53,6 +53,24 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "cmaes": {"warn_independent_sampling": False},
     "successive_halving": {"min_resource": 1, "reduction_factor": 4},
 }
+# What other tools, and Optuna's classes, call them.
+_OTHER_NAMES = {
+    **{place.rpartition(":")[2].lower(): name for name, place in {**SAMPLERS, **PRUNERS}.items() if name != "grid"},
+    **dict.fromkeys(("gridsampler", "bruteforcesampler", "grid_search", "gridsearch"), "grid"),
+    **dict.fromkeys(("random_search", "randomsearch", "uniform"), "random"),
+    **dict.fromkeys(("bayes", "bayesian", "bo", "optuna", "default", "auto"), "kernel"),
+    **dict.fromkeys(("gaussian_process", "botorch", "botorchsampler", "skopt", "bayesopt"), "gp"),
+    **dict.fromkeys(("cma", "cma-es", "cma_es"), "cmaes"),
+    **dict.fromkeys(("hyperopt", "hyperoptsearch", "optunasearch", "bohb", "tunebohb"), "tpe"),
+    **dict.fromkeys(("sobol", "halton", "quasi_random"), "qmc"),
+    **dict.fromkeys(("nsga", "nsgaii", "nsga-ii", "nsgaiiisampler", "evolutionary", "genetic"), "nsga2"),
+    **dict.fromkeys(("asha", "sha", "halving", "asynchyperband"), "successive_halving"),
+    **dict.fromkeys(("ashascheduler", "asynchyperbandscheduler"), "successive_halving"),
+    **dict.fromkeys(("hyperbandscheduler", "hyperbandforbohb", "hb"), "hyperband"),
+    **dict.fromkeys(("medianstoppingrule", "median_stopping", "median_stop"), "median"),
+    **dict.fromkeys(("nop", "fifo", "fifoscheduler", "off"), "none"),
+    **dict.fromkeys(("early_stopping", "patience"), "patient"),
+}
 # Optuna imports these packages only when the sampler is used.
 _NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
 # An instance of these imports torch, which takes seconds.
@@ -76,6 +94,12 @@ def names(role: Role) -> dict[str, str]:
     return SAMPLERS if role == "sampler" else PRUNERS
 
 
+def known_name(written: str) -> str:
+    """Return hpo's name of a sampler or a pruner that is written in another tool's words; empty if there is none."""
+    name = written.lower()
+    return name if name in SAMPLERS or name in PRUNERS else _OTHER_NAMES.get(name, "")
+
+
 def with_defaults(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options given, with hpo's defaults for those that are not."""
     merged = DEFAULTS.get(name, {}) | dict(options)
@@ -94,9 +118,9 @@ def find_class(role: Role, name: str, root: str | Path = ".") -> type:
     """
     known = names(role)
     if name not in known and ":" not in name:
-        raise ValueError(
-            f"'{name}' is not a {role}; expected {listing(known)} or package.module:Class.{nearest(name, known)}"
-        )
+        meant = known_name(name)
+        hint = f" Write '{meant}'" if meant in known else nearest(name, known)
+        raise ValueError(f"'{name}' is not a {role}; expected {listing(known)} or package.module:Class.{hint}")
     module_name, _, attribute = known.get(name, name).partition(":")
     earlier = list(sys.path)
     try:

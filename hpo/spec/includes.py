@@ -21,13 +21,20 @@ def packaged(folder: str, name: str) -> list[Path]:
     return [root / part / name for root in (_PACKAGE.parent, _PACKAGE) for part in ("", folder)]
 
 
+def built_in_studies() -> dict[str, Path]:
+    """Return the studies that come with hpo, by the names under which commands find them."""
+    folders = [path.parent for path in packaged("studies", "study.yaml") if path.parent.name == "studies"]
+    return {f"studies/{file.name}": file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+
+
 def merge_families(document: Document, source: Path) -> None:
     """Put the families that a study's `search_space` includes into its document; problems go to the document."""
     if isinstance(document.data.get("search_space"), dict):
-        _include(document, ("search_space",), source, (source.resolve(),))
+        root = source.parent / str(document.data.get("root") or "")
+        _include(document, ("search_space",), source, root, (source.resolve(),))
 
 
-def _include(document: Document, at: KeyPath, source: Path, stack: tuple[Path, ...]) -> None:
+def _include(document: Document, at: KeyPath, source: Path, root: Path, stack: tuple[Path, ...]) -> None:
     """Put the parameters of the families that the mapping at `at` includes before its own."""
     space = document.data[at[0]] if at else document.data
     if "include" not in space:
@@ -42,9 +49,9 @@ def _include(document: Document, at: KeyPath, source: Path, stack: tuple[Path, .
     places: dict[KeyPath, Place] = {}
     for index, name in enumerate(names):
         path = (*here, index)
-        file = _family(name, source) if isinstance(name, str) else None
+        file = _family(name, source, root) if isinstance(name, str) else None
         if file is None:
-            document.problems.append(document.problem(path, _not_found(name, source)))
+            document.problems.append(document.problem(path, _not_found(name, source, root)))
             continue
         if file.resolve() in stack:
             document.problems.append(document.problem(path, f"{file} includes itself"))
@@ -57,7 +64,7 @@ def _include(document: Document, at: KeyPath, source: Path, stack: tuple[Path, .
         if not isinstance(family.data, dict):
             family.problems.append(family.problem((), f"{quote(family.data)} is not a family; expected its parameters"))
         else:
-            _include(family, (), file, (*stack, file.resolve()))
+            _include(family, (), file, root, (*stack, file.resolve()))
             for key, declared in family.data.items():
                 joined = _joined(merged.get(key), declared)
                 if joined is None:
@@ -85,17 +92,22 @@ def _joined(earlier: Any, later: Any) -> dict[Any, Any] | None:
     return {**earlier, **later, "choices": {**first, **second}}
 
 
-def _family(name: str, source: Path) -> Path | None:
-    for file in (source.parent / name, *packaged("search_spaces", name)):
+def _candidates(name: str, source: Path, root: Path) -> list[Path]:
+    """Return where a family may be: beside the file that includes it, in the study's root, among hpo's own."""
+    return [source.parent / name, root / name, *packaged("search_spaces", name)]
+
+
+def _family(name: str, source: Path, root: Path) -> Path | None:
+    for file in _candidates(name, source, root):
         if os.path.isfile(file):
             return file
     return None
 
 
-def _not_found(name: Any, source: Path) -> str:
+def _not_found(name: Any, source: Path, root: Path) -> str:
     if not isinstance(name, str):
         return f"{quote(name)} is not the name of a file"
-    candidates = (source.parent / name, *packaged("search_spaces", name))
+    candidates = _candidates(name, source, root)
     folders = {file.parent for file in candidates if os.path.isdir(file.parent)}
     there = sorted({file.name for folder in folders for file in folder.glob("*.yaml")})
     return f"there is no family {quote(name)} beside {source} nor among hpo's own.{nearest(Path(name).name, there)}"

@@ -14,7 +14,7 @@ from hpo.errors import KeyPath, ObjectiveError, Problem, SpecError
 from hpo.objective import command_line, locate
 from hpo.space.parameter import Parameter
 from hpo.space.search_space import SearchSpace
-from hpo.spec import algorithms, includes, overrides
+from hpo.spec import algorithms, includes, other_tools, overrides
 from hpo.spec.hints import hints
 from hpo.spec.models import (
     Budget,
@@ -119,11 +119,20 @@ class _Reader:
         data = {key: value for key, value in self.document.data.items() if value is not None}
         for key in self.document.data:
             if key not in KEYS and not str(key).startswith(PARTS):
+                value = self.document.data[key]
                 hint = nearest(key, KEYS)
-                if not hint and isinstance(self.document.data[key], dict):
+                line = other_tools.top_level(str(key), value, self.document.data)
+                if line and (not hint or other_tools.stands_for(str(key))):
+                    self.say((key,), f"is not a key of a study; expected {line}")
+                    continue
+                if not hint and isinstance(value, dict):
                     hint = f" A part that others merge (<<: *name) may stand below a key such as {PARTS}{key}"
                 self.say((key,), f"is not a key of a study; expected {listing(KEYS, 20)}.{hint}")
         bad = {problem.key.partition(".")[0] for problem in self.problems} & set(KEYS)
+        # What another tool's key stands for is not missing besides.
+        bad |= {other_tools.stands_for(str(key)) for key in self.document.data if key not in KEYS} & set(KEYS) - set(
+            data
+        )
         values = {key: data[key] for key in KEYS if key in data and key != "search_space"}
         values["space"] = self.read_space(data, bad)
 
@@ -131,6 +140,7 @@ class _Reader:
             self.say(path, message)
             bad.add(str(path[0]))
 
+        other_tools.say_all(values, data, wrong)
         rewrite(values, self.source, self.locate, wrong)
         spec = self.validate(values, bad)
         self.cross_check(spec, bad)
@@ -157,10 +167,11 @@ class _Reader:
                     data["search_space"],
                     lambda path, message: self.document.problem(("search_space", *path), message),
                 )
-            self.say(
-                ("search_space",),
-                "is missing; expected parameters, such as lr: {low: 1e-4, high: 1e-2, log: true}",
-            )
+            if "search_space" not in bad:
+                self.say(
+                    ("search_space",),
+                    "is missing; expected parameters, such as lr: {low: 1e-4, high: 1e-2, log: true}",
+                )
         except SpecError as error:
             self.problems += error.problems
         bad.add("search_space")

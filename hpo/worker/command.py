@@ -33,6 +33,7 @@ from hpo.trial import LARGEST_STEP, Interrupted, Job, Pruned, Stop, Trial
 from hpo.worker import report_socket
 from hpo.worker.children import die_with_parent
 from hpo.worker.current_trial import environment
+from hpo.worker.no_metric import PASSED_OVER, why_no_metric
 from hpo.worker.out_of_memory import said_in
 from hpo.worker.printed_rows import MOST_BYTES, Lines, NotJson, Row, RowReader
 
@@ -60,8 +61,12 @@ class CommandFailed(Exception):
         self.out_of_memory = out_of_memory
 
 
+class NoMetric(Exception):
+    """Error of a program that ended well without a metric of the study."""
+
+
 def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[str, Any]:
-    """Run the command to its end and return its final metrics, unchecked.
+    """Run the command to its end and return its final metrics, which need not be finite.
 
     Args:
         job: The job.
@@ -71,6 +76,7 @@ def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[
     Raises:
         Pruned: The trial was stopped at a report.
         CommandFailed: The program ended with an error.
+        NoMetric: It ended well, and did not report every metric.
         ObjectiveError: The program cannot be started.
     """
     arguments = fill_command(job.objective, job.params, job.constants, job.seed, job.directory, job.number)
@@ -106,6 +112,8 @@ def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[
         metrics = session.run()
         if (code := process.wait()) != 0:
             raise _failure(code, job.directory / layout.OUTPUT, began_at, kills_before)
+        if any(name not in metrics for name in job.metrics):
+            raise NoMetric(why_no_metric(job.metrics, metrics, _tail(job.directory / layout.OUTPUT, began_at)))
         return metrics
 
 
@@ -138,7 +146,7 @@ class _Notes:
         text = line[: 4 * _EXCERPT].decode("utf-8", errors="replace")
         shown = text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}..."
         parts = [what.kind, *([f"({what.detail})"] if what.detail else []), *([f"in `{shown}`"] if shown else [])]
-        self._log.write(f"\nhpo passes over {' '.join(parts)}; this is said once\n".encode())
+        self._log.write(f"\n{PASSED_OVER} {' '.join(parts)}; this is said once\n".encode())
 
 
 class _CommandSession:

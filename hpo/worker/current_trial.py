@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,9 @@ def current_trial() -> Trial:
     return _current
 
 
-def report(step: int, **metrics: float) -> None:
+def report(step: int, *given: Mapping[str, float], **metrics: float) -> None:
     """Report the metrics of a step of this process's trial; raises Pruned when the trial is to stop."""
-    current_trial().report(step, **metrics)
+    current_trial().report(step, *given, **metrics)
 
 
 def environment(job: Job, address: str) -> dict[str, str]:

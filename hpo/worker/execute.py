@@ -26,7 +26,8 @@ from hpo.objective.locate import file_of
 from hpo.text import LONGEST_REASON, brief, cut, listing, nearest, one_line, redact
 from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_metrics
 from hpo.worker import current_trial, torch_runtime
-from hpo.worker.command import CommandFailed, run_command
+from hpo.worker.command import CommandFailed, NoMetric, run_command
+from hpo.worker.misuse import advice
 from hpo.worker.out_of_memory import reason_of
 from hpo.worker.process_state import ProcessState
 from hpo.worker.reports import Reports
@@ -144,6 +145,8 @@ def _failure(error: BaseException, told_to_stop: bool) -> dict[str, Any]:
         return {"state": "PRUNED", "cause": trial.OBJECTIVE, "reason": Pruned(error).reason}
     if isinstance(error, ReturnedWrong) and not reason_of(error):
         return _failed(trial.INVALID, str(error))
+    if isinstance(error, NoMetric):
+        return _failed(trial.INVALID, str(error))
     if isinstance(error, CommandFailed):
         if error.out_of_memory:
             return _out_of_memory(error.out_of_memory, error.output)
@@ -154,7 +157,7 @@ def _failure(error: BaseException, told_to_stop: bool) -> dict[str, Any]:
         return _out_of_memory(how, _traceback(error))
     if isinstance(error, SystemExit):
         return _failed(trial.EXCEPTION, f"the objective called sys.exit({brief(error.code)})", _traceback(error))
-    said = f"{type(error).__name__}: {cut(one_line(error), LONGEST_REASON)}{_place(error)}"
+    said = f"{type(error).__name__}: {cut(one_line(error), LONGEST_REASON)}{_place(error)}{advice(error)}"
     return _failed(trial.EXCEPTION, said, _traceback(error))
 
 

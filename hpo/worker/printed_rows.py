@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.text import printable_line
+from hpo.text import cut, printable_line
 from hpo.trial import LARGEST_STEP, LONGEST_NAME
 
 # Most bytes of a line that is read. A line of numbers has a few hundred.
@@ -24,6 +24,7 @@ _NO_NAMES = ("", "self", "step")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 # Loggers, and launchers of several ranks, put a prefix before what a program prints.
 _OBJECT = re.compile(r'\{\s*"')
+_DECODER = json.JSONDecoder(parse_int=float)
 # Numbers that JSON has no literals for, as Protocol Buffers writes them.
 _TEXTS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -102,7 +103,7 @@ class RowReader:
         self._not_numbers: set[str] = set()
 
     def printed(self, line: bytes) -> Row | None:
-        """Return the row that a printed line is or ends with; None if it is text.
+        """Return the row that a printed line is, begins with (before a progress bar) or ends with; None if it is text.
 
         Raises:
             NotJson: it looks like a JSON object and is none.
@@ -111,7 +112,7 @@ class RowReader:
         found = _OBJECT.search(text)
         try:
             if found is not None:
-                return self.read(text[found.start() :])
+                return self.read(text[found.start() :], more=found.start() == 0)
         except NotJson:
             if found is not None and found.start() == 0:
                 raise
@@ -119,19 +120,25 @@ class RowReader:
             raise NotJson("its names stand in single quotes, as Python prints a dict")
         return None
 
-    def read(self, text: str) -> Row:
+    def read(self, text: str, more: bool = False) -> Row:
         """Return the row of a JSON object.
+
+        Args:
+            text: begins with it.
+            more: after a space, other text may follow, such as a progress bar.
 
         Raises:
             NotJson: it is none.
         """
         try:
             # Integers as floats, too: they may have any number of digits.
-            given = json.loads(text, parse_int=float)
+            given, end = _DECODER.raw_decode(text)
         except RecursionError:
             raise NotJson("it is nested too deeply") from None
         except ValueError as error:
             raise NotJson(str(error)) from None
+        if text[end:].strip() and not (more and text[end].isspace()):
+            raise NotJson(f"more follows it: {cut(text[end:], 40)}")
         if not isinstance(given, dict):
             raise NotJson("it is no object")
         step, wrong = _take_step(given)

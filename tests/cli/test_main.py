@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hpo import __version__
-from hpo.cli.main import BROKEN_PIPE, COMMANDS, cli
+from hpo import __version__, layout
+from hpo.cli.main import BROKEN_PIPE, COMMANDS, cli, main
+from hpo.spec.load import load_spec
 
 from .conftest import Hpo, environment
 
@@ -167,3 +169,44 @@ def test_a_password_is_never_printed_nor_written(hpo: Hpo, study_yaml, tmp_path:
     assert SECRET not in said.out + said.err
     written = [file for file in tmp_path.rglob("*") if file.is_file() and file != path]
     assert not [file for file in written if SECRET in file.read_text(errors="replace")]
+
+
+@pytest.mark.parametrize("line", [["--runs", "{runs}", "list"], ["list", "--runs", "{runs}"]])
+def test_the_runs_folder_may_stand_before_the_command(line, capsys, tmp_path):
+    assert main([part.format(runs=tmp_path / "other") for part in line]) == 0
+    assert f"there is no study in {tmp_path / 'other'}" in capsys.readouterr().err
+
+
+def test_other_options_stand_behind_the_command(capsys):
+    assert main(["--json", "list"]) == 2
+    assert "Options of a command stand behind it." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("hpo re", {"resume", "report", "replay", "restore"}),
+        ("hpo run studies/q", {"studies/quickstart.yaml"}),
+        ("hpo run --wor", {"--workers"}),
+        ("hpo status ", {"mine"}),
+    ],
+)
+def test_the_shell_completes_commands_studies_and_options(words, expected, capfdbinary, monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / layout.SPEC).write_text("")
+    monkeypatch.setenv("HPO_RUNS", str(tmp_path))
+    monkeypatch.setenv("_HPO_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    assert main([]) == 0
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    assert {line.removeprefix("plain,") for line in lines if line.startswith("plain,")} == expected
+
+
+def test_the_built_in_studies_and_where_they_are(capsys):
+    assert main(["list", "--built-in", "--json"]) == 0
+    files = {row["study"]: row["file"] for row in json.loads(capsys.readouterr().out)}
+    assert load_spec("studies/quickstart.yaml").source == Path(files["studies/quickstart.yaml"])
+    assert main(["list", "--built-in"]) == 0
+    assert "studies/quickstart.yaml" in (out := capsys.readouterr().out)
+    assert "cp " in out

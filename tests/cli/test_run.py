@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -231,3 +232,38 @@ def test_red_flags_are_seen_while_it_runs_and_afterwards(hpo: Hpo, study_yaml):
     assert status["red_flags_silent"] == [silent]
     assert silent in hpo("status").out
     assert "warning: " not in hpo("run", path, "--set", "red_flags=[]").out
+
+
+def test_a_report_that_cannot_be_written_is_no_success(hpo: Hpo, study_yaml):
+    """A page has megabytes: a limit of the size of files stands for a disk that is full by then."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        said = hpo("run", study_yaml())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert said.code == 1
+    assert "the report was not written: " in said.out
+    assert "4 of 4 trials finished" in said.err + said.out
+    assert hpo("report", "toy").code == 0
+    assert hpo("run", study_yaml()).code == 0  # nothing is left to run, and the report is there
+
+
+def test_check_says_what_run_would_say(hpo: Hpo, finished, tmp_path):
+    assert hpo("check", finished).code == 0
+    refused = [hpo(command, finished, "--set", "search_space.x.high=2.0") for command in ("check", "run")]
+    assert [said.code for said in refused] == [2, 2]
+    assert refused[0].err == refused[1].err
+    assert "search_space.x.high was 1.0, is 2.0" in refused[0].err
+    (tmp_path / "runs" / "other").mkdir()
+    (tmp_path / "runs" / "other" / "mine.txt").touch()
+    taken = [hpo(command, finished, "--set", "name=other").err for command in ("check", "run")]
+    assert "is not the folder of a study" in taken[0]
+    assert taken[0] == taken[1]
+
+
+def test_check_says_what_this_machine_lacks(hpo: Hpo, study_yaml, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    said = hpo("check", study_yaml(), "--set", "engine.gpu=1")
+    assert said.code == 0  # it may be meant for another machine
+    assert "warning: `hpo run` would refuse it on this machine, without a GPU: engine.gpu is 1, but no" in said.out

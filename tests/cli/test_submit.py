@@ -203,3 +203,11 @@ def test_what_cannot_be_is_refused(hpo, commands, study_yaml, arguments, message
     assert said.code == 2
     assert message in said.err
     assert "secret" not in said.err
+
+
+def test_a_study_whose_folder_is_somebodys_is_not_submitted(hpo, commands, study_yaml, tmp_path):
+    (tmp_path / "runs" / "toy").mkdir(parents=True)
+    (tmp_path / "runs" / "toy" / "mine.txt").touch()
+    said = hpo("submit", study_yaml(), "--slurm", "--time", "1h")
+    assert said.code != 0
+    assert "is not the folder of a study: it has mine.txt" in said.err

@@ -228,8 +228,9 @@ def in_mlflow(left: Left) -> Iterator[str]:
         if run.info.status != status:
             yield f"{who} {run.info.status} rather than {status}"
         params = {name: str(value) for name, value in trial.params.items()}
-        if _drawn_x(left.kind) and run.data.params != params:
-            yield f"{who} the parameters {run.data.params} rather than {params}"
+        logged = {name: value for name, value in run.data.params.items() if not name.startswith("constants.")}
+        if _drawn_x(left.kind) and logged != params:
+            yield f"{who} the parameters {logged} rather than {params}"
         there: dict[int, dict[str, float]] = {}
         for name in run.data.metrics:
             for point in client.get_metric_history(run.info.run_id, name):

@@ -247,3 +247,29 @@ def test_programs_are_looked_for_where_a_shell_would(tmp_path: Path) -> None:
     assert locate(ObjectiveRef(command=("sh",))).file.endswith("/sh")
     with pytest.raises(ObjectiveError, match=r"Did you mean '\./train\.sh'\?"):
         locate(ObjectiveRef(command=("train.sh",), root=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("files", "target", "said"),
+    [
+        (
+            {"own_pack/train.py": "from .near import x\n"},
+            "own_pack/train.py:train",
+            "a file that imports relatively is a module of a package: objective: own_pack.train:train",
+        ),
+        ({"alone_rel.py": "from . import x\n"}, "alone_rel.py:train", "let root be the folder above the package"),
+        (
+            {"lacks_it.py": "import nothing_of_that_name.x\n"},
+            "lacks_it:train",
+            f"{sys.executable} has no 'nothing_of_that_name': "
+            f"`{sys.executable} -m pip install nothing_of_that_name` if it is a package, or let root be the folder",
+        ),
+    ],
+)
+def test_an_import_that_fails_says_what_to_do(tmp_path: Path, files: dict[str, str], target: str, said: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ObjectiveError) as error:
+        load(ObjectiveRef(target, (), str(tmp_path)))
+    assert said in str(error.value)

@@ -163,3 +163,37 @@ def test_one_ray_runs_studies_with_either_package(tmp_path: Path) -> None:
     for spec in (own, built_in, own.model_copy(update={"name": "again"})):
         run(spec, tmp_path / "runs")
         assert [state for state, _, _ in scores(tmp_path / "runs", spec.name)] == ["COMPLETE"]
+
+
+@pytest.mark.parametrize("regular", [(), ("objectives",), ("objectives", "objectives/losses")])
+def test_a_subpackage_of_both_has_the_modules_of_both(tmp_path: Path, regular: tuple[str, ...]) -> None:
+    code = "from objectives.losses import focal, own\n\ndef train(trial):\n    return focal.__file__, own.__file__\n"
+    files = {"objectives/both.py": code, "objectives/losses/own.py": "", "load.py": LOADS}
+    write_files(tmp_path, files | {f"{folder}/__init__.py": "" for folder in regular})
+    ended = subprocess.run(
+        [sys.executable, "load.py", "objectives.both:train"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ended.stdout.split() == [
+        str(REPOSITORY / "objectives/losses/focal.py"),
+        str(tmp_path / "objectives/losses/own.py"),
+    ]
+
+
+LOADS = """\
+import os
+import sys
+
+from hpo.objective.load import load
+from hpo.trial import ObjectiveRef
+
+print(*load(ObjectiveRef(sys.argv[1], (), os.getcwd()))(None))
+"""
+
+
+def test_a_family_may_lie_in_the_root_of_a_study(tmp_path: Path) -> None:
+    own = {"search_spaces/batch.yaml": "batch_size: {choices: [5, 6]}\n", "train.py": "def train(trial): return {}\n"}
+    write_files(tmp_path, own | {"studies/x": ""})
+    space = {"include": ["search_spaces/batch.yaml"]}
+    path = write_study(tmp_path / "studies", "toy", "train.py:train", root="..", search_space=space)
+    assert load_spec(path).space.parameters[0].choices == (5, 6)

@@ -51,7 +51,8 @@ def write(mirror, trials, status="FINISHED"):
 
 def test_a_study_is_a_parent_and_a_child_for_each_trial(ran, mirror_of, server, runs):
     space = {"x": {"low": 0.0, "high": 1.0}, "arch": {"choices": ["unet", "resunet"]}, "mix": {"simplex": ["a", "b"]}}
-    spec, trials = ran(search_space=space, group_by="arch")
+    constants = {"epochs": 3, "data": {"root": "x", "sizes": [1, 2]}}
+    spec, trials = ran(search_space=space, group_by="arch", constants=constants)
     write(mirror_of(spec, since=0.0), trials)
     found = over_http(server.url, mirror_of.experiment)
     children = check_all_is_there(runs, "toy", found)
@@ -62,6 +63,7 @@ def test_a_study_is_a_parent_and_a_child_for_each_trial(ran, mirror_of, server, 
         assert run.params == {
             "x": str(params["x"]), "arch": params["arch"],
             "mix.a": str(params["mix"]["a"]), "mix.b": str(params["mix"]["b"]),
+            "constants.epochs": "3", "constants.data.root": "x", "constants.data.sizes": "[1, 2]",
         }  # fmt: skip
         assert run.metrics["final/score"][0][2] == trial.value
         assert run.metrics["final/other"][0][2] == params["x"]

@@ -21,6 +21,7 @@ from hpo.runner import run
 from hpo.storage import history
 from hpo.storage.load_study import load_study
 from hpo.worker import report_socket
+from hpo.worker.no_metric import why_no_metric
 from hpo.worker.printed_rows import MOST_BYTES
 
 NOTE = "hpo passes over "
@@ -352,3 +353,50 @@ def test_what_a_killed_driver_leaves_of_ray_is_removed_by_the_next(study_yaml, r
     finally:
         driver.kill()
         short.unlink()
+
+
+# --- a program that reports nothing
+
+EXAMPLE = 'expected {"step": 1, "val_loss": 0.9} on stdout'
+NOTHING = {
+    "nothing at all": ("", f"; {EXAMPLE}. It printed nothing at all"),
+    "text": (
+        "a\nb\nepoch 1\r 50%|#\n\nval_loss: 0.4\n",
+        f"; {EXAMPLE}. It printed last: `epoch 1`; `50%|#`; `val_loss: 0.4`",
+    ),
+    "the repr of a dict": (
+        "{'val_loss': 0.4}\n\nhpo passes over a line; this is said once\n",
+        " that can be read (its names stand in single quotes, as Python prints a dict; json.dumps writes it right); "
+        f"{EXAMPLE}. It printed last: `{{'val_loss': 0.4}}`",
+    ),
+    "a logger": (
+        'INFO:root:{"val_loss": 0.4}\n',
+        " on stdout, but on stderr, where logging writes (print() writes to stdout); "
+        f'{EXAMPLE}. It printed last: `INFO:root:{{"val_loss": 0.4}}`',
+    ),
+    "JSON on several lines": (
+        '{\n  "step": 1,\n  "val_loss": 0.4\n}\n',
+        f' (its JSON stands on several lines: leave out indent); {EXAMPLE}. It printed last: `"step": 1,`; '
+        '`"val_loss": 0.4`; `}`',
+    ),
+    "another metric without a step": (
+        '{"val_los": 0.4}\n',
+        f' with val_loss, but one with val_los; {EXAMPLE}. It printed last: `{{"val_los": 0.4}}`',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING)
+def test_a_program_without_a_metric_is_told_what_a_line_looks_like(case: str) -> None:
+    tail, said = NOTHING[case]
+    assert why_no_metric(("val_loss",), {}, tail) == f"the command printed no JSON line{said}"
+
+
+def test_the_reason_of_a_program_without_a_metric(trained) -> None:
+    trial, _, _ = trained('print(\'{"step": 1, "val_los": 0.4}\')')
+    outcome = trial.user_attrs["hpo:outcome"]
+    assert (trial.state.name, outcome["cause"]) == ("FAIL", "invalid")
+    assert outcome["reason"] == (
+        "the command reported no metric 'val_loss', but val_los; expected a line such as "
+        '{"step": 1, "val_loss": 0.9} on stdout. Did you mean \'val_los\'?'
+    )

@@ -39,6 +39,8 @@ def row(line: str | bytes, names: Iterable[str] = ("val_loss",)) -> Row | None:
         ('INFO:root:{"step": 1, "val_loss": 0.5}', 1, {"val_loss": 0.5}),
         ('2026-01-01 {train} [rank0]: {"step": 1, "val_loss": 0.5}  ', 1, {"val_loss": 0.5}),
         ('\ufeff{"step": 1, "val_loss": 0.5}', 1, {"val_loss": 0.5}),
+        ('{"step": 1, "val_loss": 0.5} 12%|#  | 3/25', 1, {"val_loss": 0.5}),
+        (' 12%|#  | 3/25 [00:01<00:09]{"step": 1, "val_loss": 0.5}', 1, {"val_loss": 0.5}),
         ('{"step": 1, "\\ud800": 1, "a\\nb": 2}', 1, {"\\ud800": 1.0, "a\\nb": 2.0}),
         (b'\xff\xfe{"step": 1, "val_loss": 0.5}\x00', 1, {"val_loss": 0.5}),
         (b'{"step": 1, "val_loss\xff": 0.5}', 1, {"val_loss\N{REPLACEMENT CHARACTER}": 0.5}),
@@ -100,7 +102,7 @@ def test_text_is_no_row(line: str) -> None:
     [
         "{'step': 1, 'val_loss': 0.5}",
         '{"step": 1, "val_loss": 0.5,}',
-        '{"step": 1, "val_loss": 0.5} 12%',
+        '{"step": 1, "val_loss": 0.5}12%',
         '{"a": ' * 100_000,
         '{"step": 1, "a": ' + "[" * 100_000 + "]" * 100_000 + "}",
         '{"step": 1, "val_loss\x00": 0.5}',

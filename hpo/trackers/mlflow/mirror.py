@@ -26,7 +26,7 @@ from hpo import layout
 from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage import history
 from hpo.storage.histories import Histories
-from hpo.storage.trial_attributes import JOB, OUTCOME, params_of
+from hpo.storage.trial_attributes import JOB, OUTCOME
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.client import Metric, MlflowException, Param, RunTag, client_of, ranked, reason, search
 from hpo.trackers.mlflow.place import artifact_folder, is_server
@@ -283,7 +283,7 @@ class Mirror:
         new = [point for point in points if (point.name, point.step, point.time) not in child.points]
         if child.gaps is not None:
             new = [point for point in new if (point.name, point.step) in child.gaps.points]
-        params = {} if child.has_params else records.flat(params_of(trial, self._spec.space))
+        params = {} if child.has_params else records.trial_params(trial, self._spec)
         if new or params or tags != child.tags:
             self._log(child.run_id, new, params, {} if tags == child.tags else tags)
         child.points.update((point.name, point.step, point.time) for point in new)

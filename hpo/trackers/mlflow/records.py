@@ -105,6 +105,11 @@ def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return result
 
 
+def trial_params(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
+    """Return the parameters of a trial's run: its own, and `constants.NAME`, by which studies differ."""
+    return flat({"constants": spec.constants}) | flat(params_of(trial, spec.space))
+
+
 def tags_of(given: Mapping[str, Any]) -> dict[str, str]:
     """Return tags within MLflow's limits, without those that are None or empty."""
     return {name_of(key): cut(str(value), _MAX_TAG) for key, value in given.items() if value not in (None, "")}

@@ -1,0 +1,63 @@
+"""What would keep `hpo run` from starting a study, found without changing anything."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from hpo import layout
+from hpo.errors import ResourceError
+from hpo.machine.access import require_write
+from hpo.machine.resources import visible_gpus
+from hpo.spec.models import StudySpec
+from hpo.storage.open import storage_file, storage_url
+from hpo.storage.study_folder import refuse_taken
+from hpo.text import listing
+
+
+def refuse_unstartable(spec: StudySpec, runs: Path) -> None:
+    """Raise what `hpo run` would raise for the study's folder, its storage, and the study that is there already.
+
+    Raises:
+        StudyFolderTaken: The folder is another study's.
+        AccessDenied: This user may not write there.
+        StorageError: The storage cannot be opened.
+        StudyChanged: The study has trials, and what was searched has changed since.
+    """
+    refuse_taken(runs, spec.name)
+    require_write(layout.study_directory(runs, spec.name), f"study '{spec.name}' cannot be run in {runs}")
+    url = storage_url(spec, runs)
+    file = storage_file(url)
+    if file is None or file.exists():
+        _refuse_changed(spec, url)
+
+
+def _refuse_changed(spec: StudySpec, url: str) -> None:
+    import optuna
+
+    from hpo.oracle.open_study import open_study
+    from hpo.storage.open import close_storage, open_storage
+
+    storage = open_storage(url, readonly=True)
+    try:
+        here = optuna.storages.InMemoryStorage()
+        with contextlib.suppress(KeyError):  # a new study
+            optuna.copy_study(from_study_name=spec.name, from_storage=storage, to_storage=here)
+            open_study(spec, here)
+    finally:
+        close_storage(storage)
+
+
+def lacking_here(spec: StudySpec) -> list[str]:
+    """Return what this machine lacks for the study, which may well be meant for another machine."""
+    from hpo.engines.factory import places_here
+
+    if spec.engine.address:
+        return []
+    try:
+        places_here(spec.engine)
+    except ResourceError as error:
+        gpus = visible_gpus()
+        where = f"with {listing(gpus)}" if gpus else "without a GPU"
+        return [f"`hpo run` would refuse it on this machine, {where}: {error}"]
+    return []
