@@ -12,7 +12,7 @@ from hpo import layout
 from hpo.analysis.formatting import count
 from hpo.objective import load, locate
 from hpo.search.samplers import make_pruner, make_sampler, warnings_for
-from hpo.spec.wording import algorithm_text, budget_text
+from hpo.spec.wording import algorithm_text, budget_text, metric_text
 from hpo.storage.open import storage_url
 from hpo.text import redact
 from hpo.trackers.mlflow.place import experiment_name, tracking_uri
@@ -99,7 +99,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         objective=ref.label,
         location=str(location),
         imported=imported,
-        metrics=tuple(f"{metric.direction} {metric.name}" for metric in spec.metrics),
+        metrics=tuple(map(metric_text, spec.metrics)),
         parameters=tuple(
             Row(p.name, p.kind, p.distribution, p.condition_text, p.full_name, p.structural) for p in spec.space.walk()
         ),

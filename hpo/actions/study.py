@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpo import layout
 from hpo.analysis.groups import best_per_group
 from hpo.analysis.records import StudyRecord, TrialRecord, read_study
+from hpo.analysis.trial_rows import row_columns, trial_row
 from hpo.errors import HpoError, StudyNotFound
 from hpo.spec.models import StudySpec
 from hpo.text import label, listing, nearest, quote
@@ -41,18 +41,14 @@ class Study:
 
         Returns:
             A frame with the columns `state`, `cause`, `reason`, `red_flags` (names, joined by commas), `source`,
-            `attempt`, `retry_of`, `requeued` (True: the attempt does not count), `started` (seconds since the epoch),
-            `seconds`, `gpu_seconds`, `steps`, then `values_<metric>` (of COMPLETE trials only) and `params_<name>`
-            (as the objective sees them; `params_<name>.<weight>` for weights that sum to 1).
+            `attempt`, `retry_of`, `requeued` (True: the attempt does not count), `seed`, `started` (seconds since the
+            epoch), `seconds`, `gpu_seconds`, `steps`, then `values_<metric>` (of COMPLETE trials only) and
+            `params_<name>` (as the objective sees them; `params_<name>.<weight>` for weights that sum to 1).
         """
         import pandas as pd
 
-        rows = [_row(trial) for trial in self._record.trials]
-        fixed = list(_row(TrialRecord(0, "", {})))
-        found = list(dict.fromkeys(column for row in rows for column in row if column not in fixed))
-        columns = fixed + [f"values_{metric.name}" for metric in self._record.metrics]
-        columns += [column for column in found if column.startswith("values_") and column not in columns]
-        columns += [column for column in found if column.startswith("params_")]
+        rows = [trial_row(trial) for trial in self._record.trials]
+        columns = row_columns(self._record)
         numbers = pd.Index([trial.number for trial in self._record.trials], name="trial")
         return pd.DataFrame(rows, columns=columns, index=numbers).astype({"retry_of": "Int64", "requeued": bool})
 
@@ -163,32 +159,3 @@ def load_study(name: str | None = None, runs: str | os.PathLike[str] | None = No
     record = read_study(folder, name)
     assert record.spec is not None  # `read_study` reads it, or raises
     return Study(record, record.spec)
-
-
-def _row(trial: TrialRecord) -> dict[str, Any]:
-    return {
-        "state": trial.state,
-        "cause": trial.cause,
-        "reason": trial.reason,
-        "red_flags": ", ".join(flag.name for flag in trial.flags),
-        "source": trial.source,
-        "attempt": trial.attempt,
-        "retry_of": trial.retry_of,
-        "requeued": trial.requeued,
-        "started": trial.started,
-        "seconds": trial.seconds,
-        "gpu_seconds": trial.gpu_seconds,
-        "steps": trial.steps,
-        **{f"values_{name}": value for name, value in trial.values.items()},
-        **{f"params_{name}": value for name, value in _flat(trial.params)},
-    }
-
-
-def _flat(params: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            flat += [(f"{name}.{weight}", share) for weight, share in value.items()]
-        else:
-            flat.append((name, value))
-    return flat

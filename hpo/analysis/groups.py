@@ -63,6 +63,11 @@ def groups_of(study: StudyRecord) -> tuple[Group, ...]:
     return tuple(groups)
 
 
+def group_labels(study: StudyRecord) -> dict[int, str]:
+    """Return the label of the group of each finished trial, by the number of the trial."""
+    return {trial.number: group.label for group in groups_of(study) for trial in group.trials}
+
+
 # --- the best configuration of each group
 
 

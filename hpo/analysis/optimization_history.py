@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo.analysis.groups import groups_of
+from hpo.analysis.groups import group_labels, groups_of
 from hpo.analysis.records import StudyRecord, better
 from hpo.analysis.summary_statistics import Range, usual_range
 from hpo.spec.models import Metric
@@ -51,7 +51,7 @@ class History:
 def optimization_history(study: StudyRecord, metric: Metric) -> History:
     """Return the course of a study by `metric`."""
     groups = groups_of(study)
-    group_of = {trial.number: group.label for group in groups for trial in group.trials}
+    group_of = group_labels(study)
     points: list[Point] = []
     best: list[tuple[int, float]] = []
     silent = 0

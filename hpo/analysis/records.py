@@ -101,6 +101,7 @@ class TrialRecord:
         flags: The red flags it raised, in earlier attempts too.
         flag: The red flag that ended it.
         warm: The earlier trial it was started from.
+        seed: Its own seed, from which it trained; None if nobody noted it.
     """
 
     number: int
@@ -122,6 +123,7 @@ class TrialRecord:
     flags: tuple[RaisedFlag, ...] = ()
     flag: str = ""
     warm: WarmOrigin | None = None
+    seed: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -271,6 +273,7 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histori
         flags=_raised_flags(trial.user_attrs.get(FLAGS) or ()),
         flag=outcome.get("flag") or "",
         warm=_warm_origin(trial.user_attrs.get(ORIGIN) or {}),
+        seed=job.get("seed"),
     )
 
 

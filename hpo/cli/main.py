@@ -23,6 +23,7 @@ COMMANDS = {
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
     "submit": ("hpo.cli.submit:submit", "Submit a study to SLURM or PBS."),
     "status": ("hpo.cli.status:status", "Show where a study stands."),
+    "trials": ("hpo.cli.trials:trials", "List the trials of a study, the best first."),
     "logs": ("hpo.cli.logs:logs", "Print the log of a study, or the output of a trial."),
     "pause": ("hpo.cli.pause:pause", "Pause a study: no new trials start."),
     "resume": ("hpo.cli.resume:resume", "Resume a paused study."),

@@ -181,7 +181,7 @@ def _command(context: click.Context) -> str:
 
 
 def _header(spec: StudySpec, runs: Path) -> str:
-    from hpo.spec.wording import algorithm_text, budget_text
+    from hpo.spec.wording import algorithm_text, budget_text, metric_text
 
     engine = spec.engine
     workers = "as many as fit" if engine.workers is None else str(engine.workers)
@@ -191,7 +191,7 @@ def _header(spec: StudySpec, runs: Path) -> str:
         [
             ("study", f"{spec.name} ({spec.source})"),
             ("objective", spec.objective_ref().label),
-            ("metrics", ", ".join(f"{metric.direction} {metric.name}" for metric in spec.metrics)),
+            ("metrics", ", ".join(map(metric_text, spec.metrics))),
             ("sampler", algorithm_text(spec.sampler)),
             ("pruner", algorithm_text(spec.pruner)),
             ("budget", budget_text(spec.budget)),

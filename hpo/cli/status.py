@@ -55,6 +55,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     trials early (each red flag by itself), and where in the search space red flags are raised. STUDY is a name in the
     runs folder or a YAML; by default the study last driven.
     """
+    from hpo.analysis.goals import goal_states
     from hpo.analysis.records import records_of
     from hpo.cli.study_status import silent_flags, study_status
     from hpo.cluster.jobs import jobs_of, states_of
@@ -107,6 +108,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "requeued": now.requeued,
                 "waiting": now.waiting,
                 "best": now.best and _trial(now.best),
+                "goals": goal_states(record),
                 "pareto_front": [trial.number for trial in now.front] if len(record.metrics) > 1 else None,
                 "running": [_trial(trial) | _last(trial) for trial in now.running],
                 "causes": now.causes,
@@ -140,6 +142,8 @@ def _text(
     where: Sequence[str],
     silent: Sequence[str],
 ) -> str:
+    from hpo.analysis.goals import goal_states
+    from hpo.reports.sections.conclusion import goal_sentence
     from hpo.storage.driver_lock import driver_text
 
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
@@ -160,6 +164,7 @@ def _text(
         searched = {metric.name: now.best.values[metric.name] for metric in record.metrics}
         lines.append(("best", f"{metrics_text(searched)}, trial {now.best.number}"))
         lines.append(("", configuration(now.best.params)))
+    lines += [("" if place else "goal", goal_sentence(state)) for place, state in enumerate(goal_states(record))]
     if len(record.metrics) > 1 and now.front:
         lines.append(("front", f"no other trial beats these in every metric: {numbers(t.number for t in now.front)}"))
     gpu = f", {duration(spent['gpu_seconds'])} of GPU" if spent["gpu_seconds"] else ""

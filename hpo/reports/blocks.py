@@ -52,6 +52,7 @@ class Table:
         numeric: Indices of the columns to align right.
         note: Says below the table what was left out or meant.
         folded: Title under which the table is folded away where that is possible; empty: it is not folded.
+        elsewhere: Says where else its rows are, in place of them where a folded table cannot be folded away.
     """
 
     columns: tuple[str, ...]
@@ -59,6 +60,7 @@ class Table:
     numeric: frozenset[int] = frozenset()
     note: str = ""
     folded: str = ""
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,9 @@ def _captioned(caption: str, table: Table) -> Iterator[str]:
 
 
 def _table(table: Table, folded: bool = True) -> Iterator[str]:
+    if table.elsewhere:
+        yield from (escape(table.elsewhere), "")
+        return
     if folded and table.folded:
         yield from (tr("{title}:", title=escape(table.folded)), "")
     heads = [escape(head) or " " for head in table.columns]

@@ -14,6 +14,7 @@ import hpo
 from hpo.analysis.comparison import comparison
 from hpo.analysis.effects import effects
 from hpo.analysis.failures import Cause, causes_of
+from hpo.analysis.goals import goal_states
 from hpo.analysis.groups import best_per_group
 from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.importance import importance
@@ -24,7 +25,7 @@ from hpo.analysis.red_flags import FlagCount, flag_counts
 from hpo.analysis.stability import stabilities
 from hpo.analysis.statistics.anova import anova
 from hpo.analysis.statistics.pairwise import pairwise
-from hpo.analysis.training.curves import epochs_to_best
+from hpo.analysis.training.curves import best_in_last_epoch, epochs_to_best
 from hpo.analysis.training.verdict import verdicts
 from hpo.analysis.warm_start import warm_trials
 from hpo.reports.sections.focal import focal_trainings
@@ -47,6 +48,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "group_by": study.group_by,
         "setup": _setup(study.spec),
         "counts": {state.lower(): len(study.in_state(state)) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
+        "goals": goal_states(study),
         "pareto_front": [trial.number for trial in pareto_front(study)],
         "by_metric": {metric.name: _by_metric(study, metric) for metric in study.metrics},
         "stability": stabilities(study, study.metrics[0]),
@@ -79,6 +81,11 @@ def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
     ranking = [name for name, _ in found.shares]
     return {
         "best": best_per_group(study, metric),
+        "best_in_last_epoch": [
+            group.best.number
+            for group in best_per_group(study, metric)
+            if group.best is not None and best_in_last_epoch(study, group.best, metric)
+        ],
         "comparison": comparison(study, metric),
         "heatmaps": heatmaps(study, metric, ranking),
         "effects": effects(study, metric, ranking),
@@ -114,11 +121,13 @@ def _trial(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
         "requeued": trial.requeued,
         "params": trial.params,
         "values": trial.values,
+        "seed": trial.seed,
         "cause": trial.cause,
         "reason": trial.reason,
         "flag": trial.flag,
         "flags": trial.flags,
         "warm": trial.warm,
+        "started": trial.started,
         "seconds": trial.seconds,
         "epochs": trial.steps,
         "verdict": verdicts(study).get(trial.number),

@@ -24,7 +24,8 @@ from hpo.reports.sections.pareto import pareto_section
 from hpo.reports.sections.red_flags import red_flags_section
 from hpo.reports.sections.significance import significance_section
 from hpo.reports.sections.stability import stability_section
-from hpo.reports.sections.summary import summary_section
+from hpo.reports.sections.summary import setup_section, summary_section
+from hpo.reports.sections.trials import trials_section
 from hpo.reports.sections.warm_start import warm_start_section
 from hpo.translation.catalogue import tr
 
@@ -32,6 +33,7 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     summary_section,
     best_section,
     pareto_section,
+    setup_section,
     comparison_section,
     heatmap_section,
     effects_section,
@@ -42,6 +44,7 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     stability_section,
     ghm_section,
     focal_section,
+    trials_section,
     history_section,
     warm_start_section,
     red_flags_section,

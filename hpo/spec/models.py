@@ -24,6 +24,7 @@ Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[int, Field(strict=True, ge=0)]
 Amount = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Goal = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Plain = Annotated[dict[str, Any], AfterValidator(plain_data)]
 
 
@@ -41,10 +42,31 @@ class _Model(BaseModel):
 
 
 class Metric(_Model):
-    """A number that the objective returns, and its better direction. Pruners see the first one."""
+    """A number that the objective returns, and its better direction. Pruners see the first one.
+
+    `goal` is a value that is good enough: reports say who reached it, and nothing stops there. Metrics that differ only
+    in their goals are equal, for their values compare.
+    """
 
     name: Annotated[Text, Field(description="the name of a metric")]
     direction: Literal["minimize", "maximize"]
+    goal: Goal | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what may not change once the study has trials; the goal may."""
+        return self.model_dump(exclude={"goal"})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Metric):
+            return NotImplemented
+        return (self.name, self.direction) == (other.name, other.direction)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.direction))
+
+    def reaches_goal(self, value: float) -> bool:
+        """Return True if there is a goal, and `value` is as good or better."""
+        return self.goal is not None and self.cost(value) <= self.cost(self.goal)
 
     def cost(self, value: float) -> float:
         """Return `value` turned so that lower is better."""
@@ -249,6 +271,8 @@ class StudySpec(_Model):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StudySpec):
             return NotImplemented
+        if [metric.goal for metric in self.metrics] != [metric.goal for metric in other.metrics]:
+            return False
         pairs = ((getattr(self, name), getattr(other, name)) for name in StudySpec.model_fields if name != "source")
         return all(mine == theirs or repr(mine) == repr(theirs) for mine, theirs in pairs)  # NaN is not equal to NaN
 
@@ -272,7 +296,7 @@ class StudySpec(_Model):
         """Return what may not change once the study has trials, as plain data (see `hpo.spec.identity`)."""
         return {
             "search_space": self.space.data(),
-            "metrics": [metric.model_dump() for metric in self.metrics],
+            "metrics": [metric.identity() for metric in self.metrics],
             "objective": self.objective if self.objective is not None else _lists(self.command),
             "constants": self.constants,
         }
@@ -284,7 +308,7 @@ class StudySpec(_Model):
             written["objective"] = self.objective
         else:
             written["command"] = _lists(self.command)
-        written["metrics"] = [metric.model_dump() for metric in self.metrics]
+        written["metrics"] = [metric.model_dump(exclude_none=True) for metric in self.metrics]
         if self.group_by is not None:
             written["group_by"] = self.group_by
         written |= {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.spec.models import Budget, Component
+from hpo.spec.models import Budget, Component, Metric
 from hpo.text import show
 
 
@@ -20,6 +20,12 @@ def budget_text(budget: Budget) -> str:
     limits = ((budget.trials, "trial"), (budget.hours, "hour"), (budget.gpu_hours, "GPU hour"))
     given = [f"{limit:.12g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
     return " or ".join(given) or "every cell of the grid once"
+
+
+def metric_text(metric: Metric) -> str:
+    """Return a metric with its direction and goal: `maximize val_ap (goal 0.6)`."""
+    goal = "" if metric.goal is None else f" (goal {metric.goal:g})"
+    return f"{metric.direction} {metric.name}{goal}"
 
 
 def _option(value: Any) -> str:

@@ -73,7 +73,7 @@ class Entry:
         return {
             "name": self.source.name,
             "objective": self.objective,
-            "metrics": [metric.model_dump() for metric in self.source.metrics],
+            "metrics": [metric.identity() for metric in self.source.metrics],
             "search_space": to_json(self.source.space.data()),
             "group_by": self.group_by,
             "trials": dict(self.counts),

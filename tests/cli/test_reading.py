@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -159,6 +162,40 @@ def test_a_study_whose_study_yaml_is_gone_is_no_study_that_never_was(hpo: Hpo, f
     assert f"{runs / 'toy' / 'study.yaml'} is gone" in said.err
     hpo("run", finished, "-q")
     assert hpo(command, "toy").code == 0
+
+
+def test_trials_are_listed_the_best_first_and_sorted_by_any_column(hpo: Hpo, finished):
+    rows = json.loads(hpo("trials", "--json").out)
+    best = [row["trial"] for row in sorted(rows, key=lambda row: -row["values_score"])]
+    by_x = [row["trial"] for row in sorted(rows, key=lambda row: row["params_x"])]
+    said = hpo("trials", "toy")
+    head, *lines = said.out.splitlines()
+    assert (said.code, said.err) == (0, "")
+    assert head.split() == ["trial", "state", "score", "epochs", "time", "parameters"]
+    assert [int(line.split()[0]) for line in lines] == best
+    for key, order in (("x", by_x), ("trial", [0, 1, 2, 3]), ("params_x", by_x), ("seed", None), ("time", None)):
+        said = hpo("trials", "toy", "--sort", key, "--csv")
+        assert said.code == 0
+        table = list(csv.DictReader(io.StringIO(said.out)))
+        assert order is None or [int(row["trial"]) for row in table] == order
+        assert {int(row["trial"]): float(row["params_x"]) for row in table} == {
+            row["trial"]: row["params_x"] for row in rows
+        }
+
+
+def test_a_key_that_no_trial_has_is_answered_with_the_nearest(hpo: Hpo, finished):
+    said = hpo("trials", "toy", "--sort", "scor")
+    assert said.code == 2
+    assert "trials of 'toy' have no 'scor'. Did you mean 'score'?" in said.err
+    assert "Expected score, trial, group, state" in hpo("trials", "--sort", "zzz").err
+
+
+def test_trials_that_did_not_complete_are_listed_with_why(hpo: Hpo, study_yaml):
+    hpo("run", study_yaml("raising"), "-q")
+    said = hpo("trials")
+    assert len(said.out.splitlines()) == 4
+    assert said.err == "1 more trial; --all shows all\n"
+    assert re.search(r"^ +1  FAIL .* exception; x 0", hpo("trials", "--all").out, re.M)
 
 
 def test_list_has_a_line_a_study_the_last_driven_first(hpo: Hpo, finished):

@@ -6,16 +6,21 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
 from reading import LOSS, SCORE, epochs, study, trial
 
 from hpo.analysis.heatmaps import heatmaps
-from hpo.analysis.records import TrialRecord
+from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.reports import markdown
 from hpo.reports.blocks import Chart, Facts, Link, Row, Section, Table, Text
 from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
-from hpo.reports.sections.shared import MOST_ROWS
+from hpo.reports.sections.shared import MOST_FOLDED, MOST_SHOWN
+from hpo.reports.study_json import study_data
 from hpo.reports.study_report import study_report
-from hpo.spec.models import StudySpec
+from hpo.reports.to_json import to_plain_data
+from hpo.spec.models import Metric, StudySpec
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 RESNET = {"architecture": "resnet", "learning_rate": 2e-3, "batch_size": 16}
@@ -37,7 +42,10 @@ def first(section: Section, kind: type) -> object:
 
 
 def test_the_summary_counts_and_names_the_best() -> None:
-    headline, facts = (block for block in sections()["summary"].blocks if isinstance(block, Facts))
+    made = sections()
+    headline, facts = first(made["summary"], Facts), first(made["setup"], Facts)
+    assert isinstance(headline, Facts)
+    assert isinstance(facts, Facts)
     # Trials 0 and 1 overlap: 100 to 112.5; trial 3 runs from 120 to 123.
     assert dict(headline.items) == {
         "best score": "0.900",
@@ -60,13 +68,121 @@ def test_the_summary_says_when_on_how_many_samples_and_how(make_spec: Callable[.
         trial(1, UNET, 0.9, started=7300.0, seconds=3600.0, history=epochs(1, train_samples=[9e3])),
     ]
     report = study_report(replace(study(trials), spec=make_spec(budget={"trials": 1, "gpu_hours": 2})))
-    said = dict([block for block in report.sections[0].blocks if isinstance(block, Facts)][1].items)
+    setup = next(section for section in report.sections if section.anchor == "setup")
+    said = dict(first(setup, Facts).items)  # type: ignore[attr-defined]
     assert (said["Training samples"], said["Validation samples"]) == ("9000 to 12,000", "90")
-    first, last = (datetime.fromtimestamp(second).strftime("%H:%M") for second in (100, 10900))
+    began, ended = (datetime.fromtimestamp(second).strftime("%H:%M") for second in (100, 10900))
     trained = said["Trained"]
     assert isinstance(trained, str)
-    assert re.fullmatch(rf"\d+ \w+ 19\d\d, {first} to \d+ \w+ 19\d\d, {last}", trained)
+    assert re.fullmatch(rf"\d+ \w+ 19\d\d, {began} to \d+ \w+ 19\d\d, {ended}", trained)
     assert (said["Budget"], said["Sampler"]) == ("1 trial, 2 GPU hours", "random")
+
+
+def conclusion_of(record: StudyRecord) -> str:
+    said = next(block for block in study_report(record).sections[0].blocks if isinstance(block, Text))
+    return said.text
+
+
+def test_the_first_screen_concludes_from_what_the_numbers_show(make_spec: Callable[..., StudySpec]) -> None:
+    """unet 0.80, 0.90 and resnet 0.70, 0.71: Student's t = 0.145 / sqrt(0.0025 + 0.000025), p = 0.1 by SciPy."""
+    trials = [*TRIALS, trial(5, RESNET, 0.71, curve=[0.8, 0.71])]
+    said = conclusion_of(replace(study(trials), spec=make_spec(budget={"trials": 12, "hours": 2})))
+    p = scipy.stats.ttest_ind([0.80, 0.90], [0.70, 0.71]).pvalue
+    assert said == (
+        "Best score of each architecture: unet 0.900 and resnet 0.710. "
+        f"The difference in mean score is within noise (Tukey-Kramer, p = {p:.3f}). "
+        "Best in their last epoch, so train longer: 1 of 2 best trials (unet). "
+        "Budget used: 6 of 12 trials and 15.5 s of 2 hours."
+    )
+
+
+def test_a_difference_beyond_noise_is_named_with_the_better_one_first() -> None:
+    finals = {"unet": (0.80, 0.81, 0.82, 0.83), "resnet": (0.60, 0.61, 0.62, 0.63)}
+    params = {"unet": UNET, "resnet": RESNET}
+    made = [(params[name], value) for name, values in finals.items() for value in values]
+    up = conclusion_of(study([trial(k, p, value) for k, (p, value) in enumerate(made)]))
+    assert up.endswith("Better in mean score beyond noise (Tukey-Kramer): unet than resnet (p < 0.001).")
+    losses = [trial(k, p, value, metric="loss") for k, (p, value) in enumerate(made)]
+    assert conclusion_of(study(losses, metrics=(LOSS,))).endswith("resnet than unet (p < 0.001).")
+
+
+@pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        ((), "No trial has finished yet."),
+        (TRIALS[2:3], "No trial has completed yet."),
+        (
+            TRIALS[:1],
+            "Best score: 0.800, trial 0 (architecture unet, learning_rate 2e-4, batch_size 8). Whether architecture "
+            "matters beyond noise is not tested: fewer than two groups have the 2 complete trials that are needed. "
+            "The best trial was best in its last epoch, so train longer.",
+        ),
+    ],
+)
+def test_little_is_concluded_from_little(trials: Sequence[TrialRecord], said: str) -> None:
+    assert conclusion_of(study(trials)) == said
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal", "reached", "said"),
+    [
+        (SCORE, 0.8, 2, "Goal score ≥ 0.8: reached by 2 trials (unet), first by trial 0."),
+        (SCORE, 0.7, 3, "Goal score ≥ 0.7: reached by 3 trials (unet and resnet), first by trial 0."),
+        (SCORE, 0.9, 1, "Goal score ≥ 0.9: reached by trial 1 (unet)."),
+        (SCORE, 0.95, 0, "Goal score ≥ 0.95: not reached."),
+        (Metric(name="score", direction="minimize"), 0.7, 1, "Goal score ≤ 0.7: reached by trial 3 (resnet)."),
+    ],
+)
+def test_a_goal_is_reached_by_somebody_or_not(metric: Metric, goal: float, reached: int, said: str) -> None:
+    record = study(TRIALS, metrics=(metric.model_copy(update={"goal": goal}),))
+    assert said in conclusion_of(record)
+    (state,) = to_plain_data(study_data(record))["goals"]
+    assert state["metric"]["goal"] == goal
+    assert len(state["trials"]) == reached
+
+
+def test_several_metrics_are_concluded_by_each() -> None:
+    one, two = (trial(k, UNET, values={"score": 0.1 * k, "loss": 1.0 - k}) for k in (1, 2))
+    said = conclusion_of(study([one, two], metrics=(SCORE, LOSS)))
+    assert said.startswith("Best score 0.200 (trial 2) and loss -1.00 (trial 2); on the Pareto front: 1 trial.")
+
+
+def test_all_that_the_best_returned_is_beside_each_other(tmp_path: Path) -> None:
+    trials = [
+        trial(0, UNET, values={"train_dice": 0.9, "val_loss": 0.2, "score": 0.8, "val_auc": 0.95}, seed=77),
+        trial(1, RESNET, values={"score": 0.7, "val_auc": 0.5, "n_parameters": 1234567.0}, started=0.0),
+    ]
+    steps = tmp_path / "trials" / "0"
+    steps.mkdir(parents=True)
+    np.savez(steps / "steps.npz", epoch=np.repeat([1, 2], 150), loss=np.ones(300))
+    finals = [block for block in sections(trials, directory=tmp_path)["best"].blocks if isinstance(block, Table)][1]
+    assert finals.columns == ("metric", "unet, trial 0", "resnet, trial 1")
+    rows = {str(row[0]): row[1:] for row in finals.rows}
+    assert list(rows)[:4] == ["score", "val_auc", "val_loss", "train_dice"]
+    assert rows["val_auc"] == ("0.95", "0.5")
+    assert rows["train_dice"] == ("0.9", "—")
+    assert rows["training steps"] == ("300", "—")
+    assert rows["weights and biases"] == ("—", "1,234,567")
+    assert rows["seed of the trial"] == ("77", "—")
+
+
+def test_seed_noise_is_that_of_one_configuration_trained_again() -> None:
+    """0.8, 0.9 and 0.85: mean 0.85, squared distances 0.005 over 2, so 0.05."""
+    same = [trial(k, UNET, value) for k, value in enumerate((0.8, 0.9, 0.85))]
+    other = trial(3, {**UNET, "batch_size": 16}, 0.1)
+    texts = [block.text for block in sections([*same, other])["best"].blocks if isinstance(block, Text)]
+    assert texts[0] == ("The same configuration with other seeds: unet 0.850, standard deviation 0.0500 (n = 3).")
+
+
+def test_complete_trials_are_listed_the_best_first_and_folded_after_twenty() -> None:
+    trials = [trial(k, UNET if k % 2 else RESNET, k / 100) for k in range(30)]
+    shown, folded = (block for block in sections(trials)["trials"].blocks if isinstance(block, Table))
+    assert [str(row[0]) for row in shown.rows] == [str(k) for k in range(29, 9, -1)]
+    assert shown.rows[0][1:3] == ("unet", "0.290")
+    assert (len(folded.rows), folded.folded) == (10, "The other complete trials")
+    text = markdown.render(study_report(study(trials)))
+    assert "10 more: hpo trials hand-made --all" in text
+    assert "| 9" not in text.partition("## Complete trials")[2].partition("##")[0]
 
 
 def test_the_best_configuration_of_each_architecture() -> None:
@@ -123,9 +239,11 @@ def test_importance_says_why_it_is_not_shown() -> None:
 
 
 def test_long_tables_end_and_say_so() -> None:
-    many = [trial(k, UNET, state="PRUNED", cause="pruner", reason="behind") for k in range(MOST_ROWS + 5)]
-    _, pruned = (block for block in sections(many)["failures"].blocks if isinstance(block, Table))
-    assert len(pruned.rows) == MOST_ROWS
+    many = [
+        trial(k, UNET, state="PRUNED", cause="pruner", reason="behind") for k in range(MOST_SHOWN + MOST_FOLDED + 5)
+    ]
+    _, _, pruned = (block for block in sections(many)["failures"].blocks if isinstance(block, Table))
+    assert len(pruned.rows) == MOST_FOLDED
     assert pruned.note == "5 more are left out here."
 
 

@@ -27,7 +27,7 @@ def test_everything_becomes_what_json_can_hold() -> None:
         "spread": {"n": 2, "mean": 0.5, "deviation": None, "median": 0.5, "low": None, "high": None},
         "1": [0.25, [0, 1, 2], True],
         "trial": 7,
-        "metric": {"name": "score", "direction": "maximize"},
+        "metric": {"name": "score", "direction": "maximize", "goal": None},
         "path": "a/b",
     }
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo.actions.plan import plan
+from hpo.errors import SpecError
 from hpo.spec.identity import changes, differences, from_json, to_json
+from hpo.spec.load import load_spec
+from hpo.spec.models import StudySpec
 
 NAN = math.nan
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text())
@@ -88,3 +94,24 @@ def test_what_another_program_left_there_is_a_difference() -> None:
     assert changes("something", {"constants": {}})
     assert from_json({"hpo:pairs": [[[1], 2]]}) == {"hpo:pairs": [[[1], 2]]}
     assert differences({}, {}) == []
+
+
+def goal(value: float | None) -> dict[str, Any]:
+    return {"metrics": [{"name": "score", "direction": "maximize"} | ({} if value is None else {"goal": value})]}
+
+
+def test_a_goal_is_written_and_belongs_to_no_identity(make_spec: Callable[..., StudySpec], tmp_path: Path) -> None:
+    with_goal, without = make_spec(**goal(0.6)), make_spec(**goal(None))
+    assert with_goal.identity() == without.identity()
+    assert with_goal.metrics == without.metrics  # values of the two compare
+    assert with_goal != without
+    copy = tmp_path / "again.yaml"
+    copy.write_text(with_goal.to_yaml())
+    assert load_spec(copy, locate=False).metrics[0].goal == 0.6
+    assert plan(with_goal).metrics == ("maximize score (goal 0.6)",)
+
+
+@pytest.mark.parametrize("value", ["high", True, math.nan, math.inf, [0.6]])
+def test_a_goal_is_a_finite_number(make_spec: Callable[..., StudySpec], value: Any) -> None:
+    with pytest.raises(SpecError, match=r"study\.yaml:\d+: metrics\.0\.goal: .*expected a (finite )?number"):
+        make_spec(**goal(value))

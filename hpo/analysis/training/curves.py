@@ -83,6 +83,12 @@ def epochs_to_best(study: StudyRecord, trial: TrialRecord, metric: Metric) -> tu
     return found[0] + shift, trial.history[-1].step + shift
 
 
+def best_in_last_epoch(study: StudyRecord, trial: TrialRecord, metric: Metric) -> bool:
+    """Return True if the reported metric was better in the last of two epochs or more than in all before."""
+    found = epochs_to_best(study, trial, metric)
+    return found is not None and found[0] == found[1] > 1
+
+
 def _range(values: Sequence[float], direction: str) -> Range:
     """Return the range of all values, since the first epochs of a curve are far from its last and no outliers for that.
 

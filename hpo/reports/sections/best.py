@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from hpo.analysis.formatting import configuration, duration, number
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from hpo.analysis.formatting import configuration, decimals, duration, number, score
 from hpo.analysis.groups import best_per_group
+from hpo.analysis.ranking import repeats
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.stability import Stability, loss_series, stability_of
+from hpo.analysis.summary_statistics import spread
 from hpo.analysis.training.curves import epochs_to_best
+from hpo.analysis.training.training_log import log_of
 from hpo.reports.blocks import Block, Cell, Section, Table, Text
+from hpo.reports.sections.recorded import trial_name
 from hpo.reports.sections.shared import scores
 from hpo.spec.models import Metric
-from hpo.translation.catalogue import sentences, tr
+from hpo.translation.catalogue import moment, sentences, tr, whole
+
+# Trials that the table of all metrics compares.
+MOST_TRIALS = 8
+# The number of weights of a network, as an objective returns or reports it.
+SIZE = "n_parameters"
+# Returned by the built-in tasks, and shown by other names.
+COUNTS = (SIZE, "epochs", "training_seconds")
 
 
 def best_section(study: StudyRecord) -> Section:
@@ -23,14 +37,7 @@ def best_section(study: StudyRecord) -> Section:
             if len(study.metrics) > 1:
                 blocks.append(Text(_alone(metric)))
             blocks.append(_best_table(study, metric))
-        blocks.append(
-            Text(
-                tr(
-                    "Each score is that of one run. With another seed it would differ, and the best of many runs "
-                    "looks better than it is: train the configurations you compare more than once."
-                )
-            )
-        )
+        blocks += [Text(_noise(study)), Text(tr("All that the best trials returned:")), _finals(study)]
     title = tr("Best configuration")
     if study.group_by:
         title = tr("Best configuration of each {group}", group=study.group_by)
@@ -89,6 +96,77 @@ def _best_table(study: StudyRecord, metric: Metric) -> Table:
     else:
         note.append(tr("stability: see Training stability."))
     return Table(columns, best_rows(study, metric), frozenset({1, 2, 4, 5, 6, 7}), sentences(note))
+
+
+def _noise(study: StudyRecord) -> str:
+    """Return how much scores of one configuration differ by their seed, as far as any was trained again."""
+    metric = study.metrics[0]
+    places = decimals(trial.values[metric.name] for trial in study.complete(metric))
+    texts = []
+    for group in best_per_group(study, metric):
+        same = () if group.best is None else repeats(study, group.best, metric)
+        found = spread([trial.values[metric.name] for trial in same])
+        if found is not None and found.deviation is not None:
+            mean, deviation = score(found.mean, places), score(found.deviation, places + 1)
+            values = {"group": group.group, "mean": mean, "deviation": deviation, "n": found.n}
+            texts.append(tr("{group} {mean}, standard deviation {deviation} (n = {n})", **values))
+    if not texts:
+        return tr(
+            "Each score is that of one run. With another seed it would differ, and the best of many runs "
+            "looks better than it is: train the configurations you compare more than once."
+        )
+    return tr("The same configuration with other seeds: {values}.", values=tr("; ").join(texts))
+
+
+def _finals(study: StudyRecord) -> Table:
+    """Return everything that the best trials returned, a row a metric and a column a trial."""
+    bests: dict[int, tuple[str, TrialRecord]] = {}
+    for metric in study.metrics:
+        for group in best_per_group(study, metric):
+            if group.best is not None:
+                bests.setdefault(group.best.number, (group.group, group.best))
+    shown = list(bests.values())[:MOST_TRIALS]
+    rows: list[tuple[Cell, ...]] = [
+        (name, *("—" if name not in trial.values else number(trial.values[name]) for _, trial in shown))
+        for name in _metric_names(study, [trial for _, trial in shown])
+    ]
+    facts = [(title, [fact(study, trial) for _, trial in shown]) for title, fact in _facts()]
+    rows += [(title, *(cell or "—" for cell in cells)) for title, cells in facts if any(cells)]
+    names = [trial_name(study, group, trial) for group, trial in shown]
+    return Table((tr("metric"), *names), tuple(rows), frozenset(range(1, len(shown) + 1)))
+
+
+def _metric_names(study: StudyRecord, trials: Sequence[TrialRecord]) -> list[str]:
+    """Return what trials returned: the study's metrics, those of validation, the others."""
+    own = [metric.name for metric in study.metrics]
+    names = list(dict.fromkeys([*own, *(name for trial in trials for name in trial.values if name not in COUNTS)]))
+    return sorted(names, key=lambda name: (name not in own, name.startswith("train_"), "loss" in name))
+
+
+def _facts() -> tuple[tuple[str, Callable[[StudyRecord, TrialRecord], str]], ...]:
+    """Return facts of one training by their titles, as functions that return an empty text where it is not known."""
+    return (
+        (tr("epochs"), lambda _, trial: str(trial.steps) if trial.steps else ""),
+        (tr("training steps"), _training_steps),
+        (tr("weights and biases"), _size),
+        (tr("time"), lambda _, trial: "" if trial.seconds is None else duration(trial.seconds)),
+        (tr("began"), lambda _, trial: _began(trial)),
+        (tr("seed of the trial"), lambda _, trial: "" if trial.seed is None else str(trial.seed)),
+    )
+
+
+def _training_steps(study: StudyRecord, trial: TrialRecord) -> str:
+    steps = log_of(study, trial).steps
+    return whole(len(steps["epoch"])) if steps else ""
+
+
+def _size(study: StudyRecord, trial: TrialRecord) -> str:
+    found = trial.values.get(SIZE, trial.last(SIZE))
+    return "" if found is None else whole(round(found))
+
+
+def _began(trial: TrialRecord) -> str:
+    return "" if trial.started is None else moment(datetime.fromtimestamp(trial.started).astimezone())
 
 
 def _epochs(study: StudyRecord, trial: TrialRecord, metric: Metric) -> str:

@@ -9,7 +9,7 @@ from hpo.analysis.failures import causes_of
 from hpo.analysis.formatting import configuration, duration, numbers
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.reports.blocks import Block, Section, Table, Text
-from hpo.reports.sections.shared import capped, trial_link
+from hpo.reports.sections.shared import top_and_rest, trial_link
 from hpo.translation.catalogue import tr
 
 
@@ -39,13 +39,13 @@ def failures_section(study: StudyRecord) -> Section:
     failed = [trial for cause in causes if cause.state == "FAIL" for trial in cause.trials]
     pruned = [trial for cause in causes if cause.state == "PRUNED" for trial in cause.trials]
     if failed:
-        blocks += [Text(tr("Every failure, with its reason:")), _endings(study, failed)]
+        blocks += [Text(tr("Every failure, with its reason:")), *_endings(study, failed, tr("The other failures"))]
     if pruned:
-        blocks.append(_endings(study, pruned, folded=tr("Every pruning, with its reason")))
+        blocks += [Text(tr("Every pruning, with its reason:")), *_endings(study, pruned, tr("The other prunings"))]
     return Section(title, "failures", blocks)
 
 
-def _endings(study: StudyRecord, trials: Iterable[TrialRecord], **more: str) -> Table:
+def _endings(study: StudyRecord, trials: Iterable[TrialRecord], rest: str) -> list[Block]:
     columns = (tr("trial"), tr("reason"), tr("steps"), tr("time"), tr("configuration"))
     rows = tuple(
         (
@@ -57,7 +57,7 @@ def _endings(study: StudyRecord, trials: Iterable[TrialRecord], **more: str) -> 
         )
         for trial in sorted(trials, key=lambda t: t.number)
     )
-    return capped(columns, rows, frozenset({0, 2, 3}), **more)
+    return top_and_rest(study, columns, rows, frozenset({0, 2, 3}), rest)
 
 
 def _reason(trial: TrialRecord) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from hpo import layout
 from hpo.analysis.groups import Group, groups_of
+from hpo.analysis.ranking import best_first
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.training_log import TrainingLog, read_arrays
 from hpo.translation.catalogue import tr
@@ -46,9 +47,7 @@ def best_recorded(
 def _logs(study: StudyRecord, group: Group) -> Iterator[tuple[TrialRecord, TrainingLog]]:
     """Yield complete trials that left arrays, the best first; they are opened one by one."""
     metric = study.metrics[0]
-    sign = -1 if metric.direction == "maximize" else 1
-    complete = [trial for trial in group.trials if trial.completed(metric)]
-    for trial in sorted(complete, key=lambda trial: sign * trial.values[metric.name]):
+    for trial in best_first((trial for trial in group.trials if trial.completed(metric)), metric):
         path = layout.trial_directory(study.directory, trial.number) / layout.EPOCHS
         arrays = read_arrays(path, "epoch") if path.exists() else {}
         if arrays:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 from hpo import layout
 from hpo.analysis.formatting import decimals, score
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.reports.blocks import Cell, Link, Table
+from hpo.reports.blocks import Block, Cell, Link, Table
 from hpo.spec.models import Metric
+from hpo.storage.budget import Span
 from hpo.translation.catalogue import tr, trn
 
 # Longer tables end in a note of how many rows were left out.
 MOST_ROWS = 60
+# Of a list of trials so many are shown, the others folded away.
+MOST_SHOWN = 20
+MOST_FOLDED = 480
 
 
 def scores(study: StudyRecord, metric: Metric) -> Callable[[TrialRecord], str]:
@@ -21,16 +26,51 @@ def scores(study: StudyRecord, metric: Metric) -> Callable[[TrialRecord], str]:
     return lambda trial: score(trial.values[metric.name], places) if metric.name in trial.values else "—"
 
 
+def spans_of(study: StudyRecord) -> list[Span]:
+    """Return when the trials ran, of those of which it is known."""
+    return [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in study.trials if t.started and t.seconds]
+
+
 def for_each(study: StudyRecord, title: str) -> str:
     """Return `title`, a translated one, as `title for each architecture`; unchanged in a study without groups."""
     return tr("{title} for each {group}", title=title, group=study.group_by) if study.group_by else title
 
 
-def capped(columns: tuple[str, ...], rows: tuple[tuple[Cell, ...], ...], numeric: frozenset[int], **more: str) -> Table:
-    """Return a table of at most MOST_ROWS rows, with a note of how many were left out."""
-    left = len(rows) - MOST_ROWS
+def capped(
+    columns: tuple[str, ...],
+    rows: tuple[tuple[Cell, ...], ...],
+    numeric: frozenset[int],
+    most: int = MOST_ROWS,
+    **more: str,
+) -> Table:
+    """Return a table of at most `most` rows, with a note of how many were left out."""
+    left = len(rows) - most
     note = trn("{n} more is left out here.", "{n} more are left out here.", left) if left > 0 else ""
-    return Table(columns, rows[:MOST_ROWS], numeric, note=note, **more)
+    return Table(columns, rows[:most], numeric, note=note, **more)
+
+
+def top_and_rest(
+    study: StudyRecord,
+    columns: tuple[str, ...],
+    rows: tuple[tuple[Cell, ...], ...],
+    numeric: frozenset[int],
+    title: str,
+) -> list[Block]:
+    """Return a table of the first MOST_SHOWN rows, and one of the others that is folded away.
+
+    Args:
+        study: The study, whose trials are the rows.
+        columns: The columns of both.
+        rows: All rows.
+        numeric: Columns to align right.
+        title: Title of the folded table.
+    """
+    blocks: list[Block] = [Table(columns, rows[:MOST_SHOWN], numeric)]
+    if rest := rows[MOST_SHOWN:]:
+        command = f"hpo trials {shlex.quote(study.name)} --all"
+        elsewhere = trn("{n} more: {command}", "{n} more: {command}", len(rest), command=command)
+        blocks.append(capped(columns, rest, numeric, MOST_FOLDED, folded=title, elsewhere=elsewhere))
+    return blocks
 
 
 def trial_link(study: StudyRecord, trial: TrialRecord, *names: str) -> Cell:

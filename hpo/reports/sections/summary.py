@@ -1,4 +1,4 @@
-"""Section of the few numbers that a reader looks for first, and of what was searched."""
+"""Sections of the few numbers that a reader looks for first, and of how the study was set up."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.summary_statistics import spread
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
-from hpo.reports.sections.shared import scores
+from hpo.reports.sections.conclusion import conclusion
+from hpo.reports.sections.shared import scores, spans_of
 from hpo.spec.models import Budget, Metric, StudySpec
 from hpo.spec.wording import algorithm_text
 from hpo.storage.budget import Span, wall_seconds
-from hpo.translation.catalogue import moment, tr, trn, whole
+from hpo.translation.catalogue import moment, sentences, tr, trn, whole
 
 
 def summary_section(study: StudyRecord) -> Section:
-    """Return the headline, the facts of the study, and its search space."""
-    finished = study.finished
+    """Return the few numbers that a reader looks for first, and what follows from the study."""
     headline: list[tuple[str, Cell]] = []
     if len(study.metrics) == 1:
         metric = study.metrics[0]
@@ -29,26 +29,22 @@ def summary_section(study: StudyRecord) -> Section:
             headline.append((tr("in trial"), str(best.number)))
     else:
         headline.append((tr("on the Pareto front"), trials(len(pareto_front(study)))))
-    headline.append((tr("finished"), trials(len(finished))))
-    spans = [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in study.trials if t.started and t.seconds]
-    if spans:
+    headline.append((tr("finished"), trials(len(study.finished))))
+    if spans := spans_of(study):
         headline.append((tr("wall time"), duration(wall_seconds(spans))))
+    return Section(
+        tr("Summary"), "summary", [Facts(tuple(headline), headline=True), Text(sentences(conclusion(study)))]
+    )
+
+
+def setup_section(study: StudyRecord) -> Section:
+    """Return the facts of the study, how it was set up, and its search space."""
     facts: list[tuple[str, Cell]] = [(tr("Trials"), counts(study))]
     for metric in study.metrics:
-        best = best_of(study.complete(metric), metric)
-        title = tr("Best {metric}", metric=metric.name)
-        if best is None:
-            facts.append((title, tr("none: no trial completed yet")))
-        else:
-            best_text = tr(
-                "{value} in trial {n} ({configuration})",
-                value=scores(study, metric)(best),
-                n=best.number,
-                configuration=configuration(best.params),
-            )
-            facts += [(title, best_text), (tr("All final {metric}", metric=metric.name), _all_finals(study, metric))]
+        if study.complete(metric):
+            facts.append((tr("All final {metric}", metric=metric.name), _all_finals(study, metric)))
     facts += _samples(study)
-    if spans:
+    if spans := spans_of(study):
         facts += [(tr("Time"), _times(spans)), (tr("Trained"), _dates(spans))]
     facts.append((tr("Report written"), moment(datetime.now().astimezone())))
     space = Table(
@@ -57,10 +53,10 @@ def summary_section(study: StudyRecord) -> Section:
     )
     if all(not row[2] for row in space.rows):
         space = Table(space.columns[:2], tuple(row[:2] for row in space.rows))
-    blocks: list[Block] = [Facts(tuple(headline), headline=True), Facts((*facts, *_setup(study.spec)))]
+    blocks: list[Block] = [Facts((*facts, *_setup(study.spec)))]
     if space.rows:
         blocks += [Text(tr("What was searched:")), space]
-    return Section(tr("Summary"), "summary", blocks)
+    return Section(tr("Setup"), "setup", blocks)
 
 
 def _all_finals(study: StudyRecord, metric: Metric) -> str:
