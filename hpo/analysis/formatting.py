@@ -39,6 +39,26 @@ def number(value: float, significant: int = 4) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def percent(value: float, significant: int = 3) -> str:
+    """Return a number of percent with `significant` digits, and with more where it would round up to 100: `99.985`."""
+    text = number(value, significant)
+    if not (value < 100 and text == "100"):
+        return text
+    digits = min(9, 1 - math.floor(math.log10(100 - value)))
+    # Two digits of what is missing to 100, which is never rounded away.
+    return f"{min(value, 100 - 10.0**-digits):.{digits}f}"
+
+
+def rounded_percent(share: float, decimals: int = 0) -> str:
+    """Return a share as a rounded percentage; `< 1%` and `> 99%` where it would be that of nothing or of all."""
+    least = 10.0**-decimals
+    if share > 0 and round(100 * share, decimals) == 0:
+        return f"< {least:g}%"
+    if share < 1 and round(100 * share, decimals) == 100:
+        return f"> {100 - least:g}%"
+    return f"{share:.{decimals}%}"
+
+
 def label(value: Any) -> str:
     """Return a parameter's value, spelled as in YAML where YAML has a short spelling."""
     if value is None:

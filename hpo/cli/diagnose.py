@@ -182,13 +182,13 @@ def _text(training: Training, found: Diagnosis) -> Iterator[str]:
 
 
 def _component(first: float | None, last: float | None, share: float | None) -> Iterator[str]:
-    from hpo.analysis.formatting import number
+    from hpo.analysis.formatting import number, percent
     from hpo.translation.catalogue import tr
 
     if first is not None and last is not None:
         yield tr("train {first} to {last}", first=number(first), last=number(last))
     if share is not None:
-        yield tr("{share} % of the loss", share=number(100 * share, 3))
+        yield tr("{share} % of the loss", share=percent(100 * share))
 
 
 def _wrapped(text: str, first: str = "", rest: str = "") -> Iterable[str]:

@@ -30,6 +30,8 @@ NOISY_LEVEL = 0.05
 # A plateau is at least this share of the epochs, in which less than that share of the gain was made.
 FLAT_EPOCHS = 0.6
 FLAT_GAIN = 0.03
+# An improvement is beyond the noise from this many standard errors of a difference of levels on.
+BEYOND_NOISE = 3.0
 # If noise could hide a fall by this share of the gain, nobody can tell whether this is a plateau.
 HIDDEN_GAIN = 0.1
 # A curve that still improves made at least this share of its gain in the last third of its epochs.
@@ -42,6 +44,8 @@ CHANCE = {"auc": 0.5, "pair_accuracy": 0.5, "kendall_tau": 0.0, "mcc": 0.0, "kap
 # A component of a loss dominates above this share, and this multiple of an even share.
 DOMINANT = 0.5
 DOMINANT_MULTIPLE = 1.5
+# What adds less than this share to a loss is near 0, and counts for nothing in an average of its components.
+NEGLIGIBLE = 5e-5
 
 
 # --- what is wrong with a loss
@@ -206,7 +210,7 @@ class Plateau:
     """A curve that has stayed at its last level.
 
     Attributes:
-        since: the epoch in which it reached that level.
+        since: the epoch in which it last improved by more than its noise.
         epochs: epochs from `since` to the end.
         tested: how many of the last epochs were tested.
         fall: how much it fell in those.
@@ -235,8 +239,21 @@ def plateau(curve: Shape) -> Plateau | None:
     # A loss may fall by orders of magnitude: a small part of the gain may be a large part of what is left.
     if fall > 2 * error and fall > RISE * abs(median(part)):
         return None
-    since = next(k for k in range(curve.n) if curve.smooth[k] <= curve.end + 2 * curve.error + FLAT_GAIN * curve.gain)
+    since = last_improvement(curve)
     return Plateau(since, curve.n - since, length, fall, fall / curve.gain)
+
+
+def last_improvement(curve: Shape) -> int:
+    """Return the epoch in which the smoothed curve last improved by more than its noise; 0 if it never did.
+
+    Steps that are each within the noise count as soon as they exceed it together.
+    """
+    limit = max(BEYOND_NOISE * curve.error, NOTHING * curve.gain)
+    since, level = 0, curve.smooth[0]
+    for k, value in enumerate(curve.smooth):
+        if value < level - limit:
+            since, level = k, value
+    return since
 
 
 def _fall(values: Sequence[float], noise: float) -> tuple[float, float]:
@@ -441,18 +458,23 @@ class Dominant:
         name: the component.
         share: its share of the loss.
         factor: what its weight must be multiplied by for it to weigh as much as the others do on average.
+        largest: the largest of the others.
+        to_largest: what its weight must be multiplied by for it to weigh as much as that one.
     """
 
     name: str
     share: float
     factor: float
+    largest: str
+    to_largest: float
 
 
 def dominant(contributions: Mapping[str, float]) -> Dominant | None:
     """Return the component that dominates a loss, or None.
 
     Args:
-        contributions: what each component adds to the loss, weighted. Shares are those of their absolute values.
+        contributions: what each component adds to the loss, weighted. Shares are those of their absolute values. What
+            adds less than NEGLIGIBLE of the loss is not counted, unless all others are so small.
     """
     sizes = {name: abs(value) for name, value in contributions.items() if math.isfinite(value)}
     total = sum(sizes.values())
@@ -460,7 +482,12 @@ def dominant(contributions: Mapping[str, float]) -> Dominant | None:
         return None
     name = max(sizes, key=sizes.__getitem__)
     share = sizes[name] / total
-    if share <= max(DOMINANT, min(0.9, DOMINANT_MULTIPLE / len(sizes))):
+    counted = {one: size for one, size in sizes.items() if size >= NEGLIGIBLE * total}
+    if len(counted) < 2:
+        counted = sizes
+    if share <= max(DOMINANT, min(0.9, DOMINANT_MULTIPLE / len(counted))):
         return None
-    others = (total - sizes[name]) / (len(sizes) - 1)
-    return Dominant(name, share, others / sizes[name])
+    others = {one: size for one, size in counted.items() if one != name}
+    largest = max(others, key=others.__getitem__)
+    average = sum(others.values()) / len(others)
+    return Dominant(name, share, average / sizes[name], largest, others[largest] / sizes[name])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo.analysis import formatting
 
@@ -23,6 +25,37 @@ from hpo.analysis import formatting
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert formatting.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (99.98543, "99.985"),
+        (99.94, "99.9"),
+        (99.96, "99.960"),
+        (99.9999999999, "99.999999999"),
+        (100, "100"),
+        (100.2, "100"),
+        (0.0001234, "1.23e-4"),
+        (0, "0"),
+        (-3.5, "-3.5"),
+    ],
+)
+def test_less_than_100_percent_is_never_written_as_100(value: float, text: str) -> None:
+    assert formatting.percent(value) == text
+
+
+@given(st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(0, 2))
+def test_a_part_is_never_all_and_never_nothing(share: float, decimals: int) -> None:
+    text = formatting.rounded_percent(share, decimals)
+    assert float(text.strip("<> %")) not in (0, 100)
+    assert float(formatting.percent(100 * share)) not in (0, 100) or 100 * share == 100
+
+
+def test_parts_are_rounded() -> None:
+    found = [formatting.rounded_percent(share) for share in (0, 0.004, 0.006, 0.5, 0.994, 0.996, 1)]
+    assert found == ["0%", "< 1%", "1%", "50%", "99%", "> 99%", "100%"]
+    assert formatting.rounded_percent(0.9999, 1) == "> 99.9%"
 
 
 @pytest.mark.parametrize(

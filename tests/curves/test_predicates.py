@@ -126,6 +126,15 @@ def test_a_plateau_is_long_and_flat() -> None:
     assert predicates.plateau(shape_of([1000.0 / (k + 1) ** 3 for k in range(20)])) is None
 
 
+def test_the_last_improvement_is_beyond_the_noise() -> None:
+    # Running medians of 5: each step of 0.01 is within the noise, three of them together are not.
+    wiggle = [0.004 if k % 2 else -0.004 for k in range(60)]
+    late = [1 - 0.9 * min(k / 10, 1) - (0.05 if k >= 40 else 0) + wiggle[k] for k in range(60)]
+    assert predicates.last_improvement(shape_of(late)) == 40
+    assert predicates.last_improvement(shape_of([1 + e for e in wiggle])) == 0
+    assert predicates.last_improvement(shape_of([5, 4, 3, 2, 1])) == 4
+
+
 def test_still_improving_is_a_fall_in_the_last_third() -> None:
     found = predicates.improving(shape_of([12.0 - k for k in range(12)]))
     # 4 epochs, 3 down, of a gain of 12 - 1.5 (the median of the last two).
@@ -175,10 +184,20 @@ def test_a_metric_that_knows_nothing(name: str, values: list[float], expected: t
 
 
 def test_what_dominates_and_by_how_much() -> None:
-    # 9 of 10; the others have 0.5 each on average: 0.5 / 9.
-    assert predicates.dominant({"a": 9, "b": 0.5, "c": 0.5}) == predicates.Dominant("a", 0.9, pytest.approx(0.5 / 9))
+    # 9 of 10; the others have 0.5 each on average, and the larger of them 0.6.
+    found = predicates.dominant({"a": 9, "b": 0.6, "c": 0.4})
+    assert found == predicates.Dominant("a", 0.9, pytest.approx(0.5 / 9), "b", pytest.approx(0.6 / 9))
     assert predicates.dominant({"a": 0.7, "b": 0.3}) is None  # of two, three quarters
-    assert predicates.dominant({"a": 0.8, "b": 0.2}) == predicates.Dominant("a", 0.8, pytest.approx(0.25))
+    quarter = pytest.approx(0.25)
+    assert predicates.dominant({"a": 0.8, "b": 0.2}) == predicates.Dominant("a", 0.8, quarter, "b", quarter)
+    # What is near 0 is no half of the others.
+    near = predicates.dominant({"a": 90, "b": 9, "c": 1e-4, "d": 0.0})
+    assert near is not None
+    assert near.factor == pytest.approx(0.1)
+    # Unless there is nothing else.
+    alone = predicates.dominant({"a": 90, "b": 1e-4})
+    assert alone is not None
+    assert alone.factor < predicates.NEGLIGIBLE
     assert predicates.dominant({"a": 1.0}) is None
     assert predicates.dominant({"a": math.nan, "b": 1.0}) is None
     assert predicates.dominant({"a": 0.0, "b": 0.0}) is None

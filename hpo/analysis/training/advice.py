@@ -9,12 +9,16 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from hpo.analysis.training.spikes import Spike
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.analysis.training.verdict import Judgement, Points, best_point, epochs_of, finite, shape_of_points
+from hpo.analysis.training.weights import Weights
 from hpo.curves import predicates, shape
 
 # Training still falls this much in its last third: the rate may be low.
 SLOW = 0.25
+# A healthy training of fewer epochs may not have had the time to go wrong.
+FEW = 12
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ def advise(
     metric: str,
     direction: str,
     dominant: predicates.Dominant | None,
-    weights: Mapping[str, float],
+    weights: Weights,
+    spike: Spike | None,
     curve: shape.Shape | None,
 ) -> tuple[Advice, ...]:
     """Return what to do about a training, the most important first.
@@ -46,7 +51,8 @@ def advise(
         metric: The metric that says which epoch is best.
         direction: Of that metric.
         dominant: The component that dominates the loss, if any.
-        weights: The weight of each component, as far as known.
+        weights: The weights of the components, as far as known.
+        spike: The largest spike of the loss by step, if any.
         curve: The shape of the loss.
     """
     advice = [*_for_verdict(log, series, found, metric, direction)]
@@ -54,13 +60,22 @@ def advise(
         late = predicates.improving(curve)
         if late is not None and late.of_gain >= SLOW:
             advice.append(Advice("rate_low", {"share": 100 * late.of_gain, "epochs": late.epochs, **_rate(log)}))
+        elif found.verdict == "healthy" and len(log.history) < FEW:
+            advice.append(Advice("few", {"epochs": len(log.history)}))
     if found.verdict != "diverged":
         advice += _for_values_not_finite(series, loss)
     if found.verdict not in ("diverged", "noisy"):
         advice += _for_jumps(series, loss)
-    if dominant is not None:
-        advice.append(_for_dominant(dominant, weights))
+    if spike is not None:
+        advice.append(_for_spike(spike, f"train_{loss}"))
+    if dominant is not None and weights.source != "learned":
+        advice.append(_for_dominant(dominant, weights.values))
     return tuple(advice)
+
+
+def _for_spike(spike: Spike, series: str) -> Advice:
+    numbers = {name: value for name, value in vars(spike).items() if value != ""}
+    return Advice("spike_of" if spike.component else "spike", {"series": series, **numbers})
 
 
 def _for_values_not_finite(series: Mapping[str, Points], loss: str) -> Iterable[Advice]:
@@ -84,11 +99,27 @@ def _for_dominant(dominant: predicates.Dominant, weights: Mapping[str, float]) -
         "component": dominant.name,
         "share": 100 * dominant.share,
         "factor": dominant.factor,
+        "largest": dominant.largest,
+        "to_largest": dominant.to_largest,
     }
+    if dominant.factor < predicates.NEGLIGIBLE:
+        return Advice("alone", numbers)
+    one = "_one" if dominant.factor == dominant.to_largest else ""
     if dominant.name not in weights:
-        return Advice("weigh", numbers)
+        return Advice(f"weigh{one}", numbers)
     weight = weights[dominant.name]
-    return Advice("reweigh", numbers | {"weight": weight, "balanced": weight * dominant.factor})
+    numbers |= {"weight": weight, "balanced": weight * dominant.factor, "largest_weight": weight * dominant.to_largest}
+    return Advice(f"reweigh{one}", numbers)
+
+
+def _still_since(
+    series: Mapping[str, Points], found: Judgement, of: predicates.Plateau, metric: str, direction: str
+) -> int:
+    """Return the epoch in which the loss, or the metric if that was later, last improved by more than its noise."""
+    points = finite(series.get(metric, ()))
+    curve = shape_of_points(points, -1 if direction == "maximize" else 1)
+    of_metric = found.epoch(of.since) if curve is None else points[predicates.last_improvement(curve)][0]
+    return max(found.epoch(of.since), of_metric)
 
 
 def _rate(log: TrainingLog) -> dict[str, float | int | str]:
@@ -127,8 +158,8 @@ def _for_verdict(
         if samples is not None and found.series.startswith("val_") and math.isfinite(samples):
             yield Advice("more_validation", {"samples": int(samples)})
     elif isinstance(of, predicates.Plateau):
-        numbers = {"epoch": found.epoch(of.since), "epochs": of.epochs, "of_gain": 100 * max(of.of_gain, 0.0)}
-        yield Advice("stands", {"series": found.series, **numbers, **rate})
+        since = _still_since(series, found, of, metric, direction)
+        yield Advice("stands", {"series": found.series, "epoch": since, **rate})
     elif isinstance(of, predicates.Flat) and found.verdict == "plateau":
         yield Advice("not_learned", {"series": found.series, "train": found.train})
     elif isinstance(of, predicates.Flat):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpo.analysis.summary_statistics import deviation, mean
 from hpo.analysis.training.advice import Advice, advise
+from hpo.analysis.training.spikes import Spike, spike_of
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.analysis.training.verdict import (
     Judgement,
@@ -28,6 +29,7 @@ from hpo.analysis.training.verdict import (
     shape_of_points,
     total_of,
 )
+from hpo.analysis.training.weights import is_weighting, weights_of
 from hpo.curves import predicates, shape
 from hpo.curves.metric_names import without_split
 
@@ -35,7 +37,6 @@ WINDOW = 10
 # The share of validation's gain that was lost again, up to which the risk of overfitting has the name.
 RISKS = (("low", 0.05), ("moderate", 0.2))
 CONVERGED = 0.9
-NOT_INSIDE = 1e-5  # what adds less to the loss than this share of it, where it adds most, is no component
 _NO_LOSS = ("learning_rate", "gradient_norm", "epoch")
 
 
@@ -151,8 +152,9 @@ class Diagnosis:
         best: Its value there.
         components: The total, then its parts.
         dominant: The part that dominates the total, if any.
-        weights: The source of the weights in `components`: `given`, `recovered` from the steps, or empty; then shares
-            are of the components as they are.
+        spike: A step in which the loss was far above its epoch, if any.
+        weights: The source of the weights in `components` (see `Weights`). Without weights shares are of the components
+            as they are.
         by_epoch: Every epoch.
         advice: What to do, the most important first.
     """
@@ -170,6 +172,7 @@ class Diagnosis:
     best: float | None
     components: tuple[Component, ...]
     dominant: predicates.Dominant | None
+    spike: Spike | None
     weights: str
     by_epoch: tuple[Epoch, ...]
     advice: tuple[Advice, ...]
@@ -181,16 +184,20 @@ def diagnose(log: TrainingLog) -> Diagnosis:
     loss = total_of(series)
     judgement = judge_series(log, series, loss)
     parts = _parts(log, series, loss)
-    weights, known = _weights(log, series, parts, loss)
+    weights = weights_of(log, series, parts, loss)
     # What was recorded beside the loss without being part of it, such as a loss to compare by, dominates nothing.
-    inside = [name for name in parts if not weights or name in weights]
-    contributions = {name: weights.get(name, 1.0) * _last_level(series[_train_or_val(series, name)]) for name in inside}
+    inside = [name for name in parts if not weights.values or name in weights.values]
+    if weights.source == "learned" and not weights.values:
+        inside = []  # a sum without the weights that were learned says nothing of the loss
+    contributions = {
+        name: weights.values.get(name, 1.0) * _last_level(series[_train_or_val(series, name)]) for name in inside
+    }
     whole = sum(abs(value) for value in contributions.values())
     shares = {name: abs(value) / whole for name, value in contributions.items() if 0 < whole < math.inf}
-    components = tuple(
-        _component(series, name, weights.get(name), shares.get(name)) for name in ([loss] if loss else []) + parts
-    )
+    losses = [loss, *parts] if loss else parts
+    components = tuple(_component(series, name, weights.values.get(name), shares.get(name)) for name in losses)
     dominant = predicates.dominant(contributions)
+    spike = spike_of(log.steps, loss, {name: weights.values.get(name, 1.0) for name in inside})
     metric, direction = main_metric(log, series, loss)
     best = best_point(series.get(metric, ()), direction)
     val = shape_of_points(series.get(f"val_{loss}", ()))
@@ -212,9 +219,10 @@ def diagnose(log: TrainingLog) -> Diagnosis:
         best=None if best is None else best[1],
         components=components,
         dominant=dominant,
-        weights=known,
-        by_epoch=_by_epoch(log, series, [loss, *parts] if loss else parts),
-        advice=advise(log, series, judgement, loss, metric, direction, dominant, weights, train or val),
+        spike=spike,
+        weights=weights.source,
+        by_epoch=_by_epoch(log, series, losses),
+        advice=advise(log, series, judgement, loss, metric, direction, dominant, weights, spike, train or val),
     )
 
 
@@ -223,7 +231,8 @@ def _parts(log: TrainingLog, series: Mapping[str, Points], loss: str) -> list[st
     names = [name for name in log.steps if name not in _NO_LOSS and not name.startswith("val_")]
     if not names:
         names = list(dict.fromkeys(without_split(name) for name in series if "loss" in without_split(name).lower()))
-    names = [name for name in names if name != loss and any(f"{kind}_{name}" in series for kind in ("train", "val"))]
+    names = [name for name in names if any(f"{kind}_{name}" in series for kind in ("train", "val"))]
+    names = [name for name in names if name != loss and not is_weighting(name)]
     return [name for name in names if not any(name.startswith(f"{other}_") for other in names)]
 
 
@@ -315,54 +324,6 @@ def _component(series: Mapping[str, Points], name: str, weight: float | None, sh
         weight,
         share,
     )
-
-
-def _weights(
-    log: TrainingLog, series: Mapping[str, Points], parts: Sequence[str], loss: str
-) -> tuple[dict[str, float], str]:
-    """Return the weight of each component in the total, and the source of the weights (see Diagnosis)."""
-    if len(parts) < 2:
-        return {}, ""
-    for value in log.params.values():
-        if isinstance(value, Mapping) and set(value) == set(parts):
-            return {name: float(value[name]) for name in parts}, "given"
-    for form in ("weight_{}", "{}_weight", "loss_weight_{}", "lambda_{}"):
-        names = [form.format(name) for name in parts]
-        given = [log.params.get(name) for name in names]
-        if all(isinstance(value, (int, float)) for value in given):
-            return {name: float(value) for name, value in zip(parts, given, strict=True) if value is not None}, "given"
-        learned = [series.get(f"train_{name}", ()) for name in names]
-        if all(learned):
-            return {name: points[-1][1] for name, points in zip(parts, learned, strict=True)}, "given"
-    recovered = _recovered(log.steps, loss, parts)
-    return (recovered, "recovered") if recovered else ({}, "")
-
-
-def _recovered(steps: Mapping[str, NDArray[np.generic]], loss: str, parts: Sequence[str]) -> dict[str, float]:
-    """Recover the weights of components from the steps, by least squares.
-
-    The total of each step is then the weighted sum of its components. Nothing is returned unless they explain it to a
-    thousandth. A part that adds next to nothing is no component, and left out.
-    """
-    if loss not in steps or any(name not in steps or len(steps[name]) != len(steps[loss]) for name in parts):
-        return {}
-    columns = np.stack([steps[name].astype(float) for name in parts], axis=1)
-    total = steps[loss].astype(float)
-    if columns.ndim != 2 or total.ndim != 1:
-        return {}
-    kept = np.isfinite(total) & np.isfinite(columns).all(axis=1)
-    columns, total = columns[kept], total[kept]
-    sizes = np.abs(columns).max(axis=0, initial=0.0)
-    if len(total) < 3 * len(parts) or not (sizes > 0).all() or not np.abs(total).max(initial=0.0) > 0:
-        return {}
-    found, _, rank, _ = np.linalg.lstsq(columns / sizes, total, rcond=1e-6)
-    left = np.abs(columns / sizes @ found - total).max()
-    whole = np.abs(total).max()
-    if rank < len(parts) or left > 1e-3 * whole:
-        return {}
-    # `found` is what a component adds where it is largest.
-    recovered = zip(parts, found, (found / sizes).tolist(), strict=True)
-    return {name: weight for name, most, weight in recovered if abs(most) > NOT_INSIDE * whole}
 
 
 # --- by epoch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from hpo.analysis.formatting import rounded_percent
 from hpo.reports.blocks import Rows
 from hpo.reports.charts import StackedShares
 from hpo.reports.figures.shared import OKABE_ITO, axis, layout, legend, literal
@@ -32,7 +33,7 @@ def stacked_figure(data: StackedShares) -> go.Figure:
                 "pattern": {"shape": PATTERNS[kinds][k], "fillmode": "overlay", **STROKES},
                 "line": {"color": "#ffffff", "width": 1},
             },
-            text=[f"{parts[k]:.0%}" if parts[k] >= LEAST_WRITTEN else "" for parts in data.parts],
+            text=[rounded_percent(parts[k]) if parts[k] >= LEAST_WRITTEN else "" for parts in data.parts],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,

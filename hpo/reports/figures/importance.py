@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from hpo.analysis.formatting import rounded_percent
 from hpo.analysis.importance import Importance
 from hpo.reports.blocks import Rows
 from hpo.reports.figures.shared import OKABE_ITO, axis, layout, literal, short
@@ -18,10 +19,10 @@ def importance_figure(data: Importance) -> go.Figure:
         y=list(range(len(shares))),
         orientation="h",
         marker={"color": OKABE_ITO[0]},
-        text=[f"{share:.0%}" if share >= 0.01 else "< 1%" for _, share in shares],
+        text=[rounded_percent(share) for _, share in shares],
         textposition="outside",
         cliponaxis=False,
-        customdata=[literal(f"{name}: {share:.1%}") for name, share in shares],
+        customdata=[literal(f"{name}: {rounded_percent(share, 1)}") for name, share in shares],
         hovertemplate="%{customdata}<extra></extra>",
     )
     result = go.Figure(trace, layout(30 * len(shares) + 64, bargap=0.35))

@@ -7,6 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import get_colorscale, sample_colorscale
 
+from hpo.analysis.formatting import rounded_percent
 from hpo.analysis.red_flag_regions import Region, Strip, region_label
 from hpo.reports.blocks import Rows
 from hpo.reports.charts import EnrichmentChart
@@ -108,7 +109,7 @@ def _hover_points(data: EnrichmentChart) -> go.Scatter:
                 lines.append(tr("no trial reached that epoch"))
             else:
                 lines.append(tr("{n} of {all} trials raised it ({share})", n=share.flagged, all=share.n,
-                               share=f"{share.fraction:.0%}"))  # fmt: skip
+                               share=rounded_percent(share.fraction)))  # fmt: skip
             if strip.region is not None and strip.region.first <= cell <= strip.region.last:
                 lines.append(_region_text(strip, strip.region))
             texts.append("<br>".join(lines))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpo.analysis.comparison import Comparison, comparison
-from hpo.analysis.formatting import decimals, score
+from hpo.analysis.formatting import decimals, rounded_percent, score
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
 from hpo.reports.sections.shared import values_beyond_axis
@@ -55,7 +55,7 @@ def _table(study: StudyRecord, data: Comparison) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for group in data.groups:
         tried = tr("{n} of {all}", n=len(group.finals), all=group.finished)
-        share = f"{len(group.finals) / group.finished:.0%}" if group.finished else "—"
+        share = rounded_percent(len(group.finals) / group.finished) if group.finished else "—"
         found = group.spread
         if found is None:
             rows.append((group.group, tried, share, "—", "—", "—", "—", "—"))

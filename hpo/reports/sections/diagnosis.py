@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from hpo import layout
-from hpo.analysis.formatting import number
+from hpo.analysis.formatting import number, percent
 from hpo.analysis.groups import best_per_group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.diagnosis import Diagnosis, diagnose
@@ -63,13 +63,13 @@ def _best_cells(study: StudyRecord, label: str, trial: TrialRecord, found: Diagn
     convergence = "—" if found.convergence is None else str(found.convergence.epochs)
     risk = "—"
     if found.risk is not None and math.isfinite(found.risk.share):
-        risk = number(100 * found.risk.share, 3)
+        risk = percent(100 * found.risk.share)
     return (
         label,
         _link(study, trial),
         verdict_name(found.judgement.verdict),
         str(found.epochs),
-        "—" if found.reduction is None else number(found.reduction, 3),
+        "—" if found.reduction is None else percent(found.reduction),
         convergence,
         "—" if found.stability is None else number(found.stability, 3),
         risk,

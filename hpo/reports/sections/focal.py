@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpo.analysis.cache import cached_per_study
-from hpo.analysis.formatting import number
+from hpo.analysis.formatting import number, percent
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.focal import EASY, HARD, FocalEpoch, FocalTraining, Shares, focal_of, weight
@@ -194,4 +194,4 @@ def _caption() -> str:
 
 def _percent(part: float) -> str:
     """Return a share as `1.2 %`, with more digits for large ones."""
-    return f"{number(100 * part, 2 if part < 0.1 else 3)} %"
+    return f"{percent(100 * part, 2 if part < 0.1 else 3)} %"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpo.analysis.cache import cached_per_study
-from hpo.analysis.formatting import configuration, label, listed, number
+from hpo.analysis.formatting import configuration, label, listed, number, rounded_percent
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.curves import Curve
@@ -307,7 +307,7 @@ def _inert_trials(study: StudyRecord) -> Table | None:
         known = [value for value in last if value is not None]
         inert = sum(value > 0.5 for value in known)
         if known:
-            rows.append((group.label, str(len(known)), str(inert), f"{inert / len(known):.0%}"))
+            rows.append((group.label, str(len(known)), str(inert), rounded_percent(inert / len(known))))
     if not rows:
         return None
     columns = (study.group_by or tr("trials"), "n", tr("inert"), tr("share"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hpo.analysis.formatting import rounded_percent
 from hpo.analysis.importance import METHOD, STEADY, Importance, importance
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Chart, Section, Table, Text
@@ -16,7 +17,7 @@ def importance_section(study: StudyRecord) -> Section:
         if not data.shares:
             blocks.append(Text(_why_not(data, len(study.metrics) > 1)))
             continue
-        rows = tuple((name, f"{share:.1%}") for name, share in data.shares)
+        rows = tuple((name, rounded_percent(share, 1)) for name, share in data.shares)
         table = Table((tr("parameter"), tr("share")), rows, frozenset({1}), folded=tr("The numbers as a table"))
         title = tr("Importance for {metric}", metric=metric.name)
         blocks.append(Chart(title, data, table, _importance_caption(data)))

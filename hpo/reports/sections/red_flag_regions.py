@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hpo.analysis.formatting import listed
+from hpo.analysis.formatting import listed, rounded_percent
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.red_flag_regions import (
     FEWEST,
@@ -158,7 +158,7 @@ def _title(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
 
 def _table(group: GroupEnrichment, strips: list[Strip]) -> Table:
     rows = tuple(
-        (strip.axis.name, strip.axis.labels[cell], str(share.flagged), str(share.n), f"{share.fraction:.0%}")
+        (strip.axis.name, strip.axis.labels[cell], str(share.flagged), str(share.n), rounded_percent(share.fraction))
         for strip in strips
         for cell, share in enumerate(strip.cells)
         if share.fraction is not None

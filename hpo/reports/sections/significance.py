@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.analysis.formatting import listed, number, numbers
+from hpo.analysis.formatting import listed, number, numbers, rounded_percent
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.statistics.anova import Anova, TestedTerm, UntestedTerm, anova
 from hpo.analysis.statistics.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
@@ -223,7 +223,7 @@ def _computation(untested: tuple[UntestedTerm, ...]) -> str:
         "noncentrality n, a probability of {power} at n = {n}.",
         df=first.df,
         parameters=first.parameters,
-        power=f"{first.power:.0%}",
+        power=rounded_percent(first.power),
         n=first.n,
     )
 

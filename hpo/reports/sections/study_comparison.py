@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 from hpo.analysis.axes import BATCH_SIZE, LEARNING_RATE
 from hpo.analysis.differences import SplitData
-from hpo.analysis.formatting import configuration, decimals, duration, label, listed, number, score
+from hpo.analysis.formatting import (
+    configuration,
+    decimals,
+    duration,
+    label,
+    listed,
+    number,
+    rounded_percent,
+    score,
+)
 from hpo.analysis.stability import WINDOW
 from hpo.analysis.statistics.anova import NOT_ADAPTIVE
 from hpo.analysis.statistics.power import ALPHA
@@ -78,7 +87,7 @@ def _ranges_table(one: MetricComparison, whole_studies: bool) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for own in one.finals:
         found = own.spread
-        success = "—" if own.success is None else f"{own.success:.0%}"
+        success = "—" if own.success is None else rounded_percent(own.success)
         counts = (str(own.finished), "0" if found is None else str(found.n), success)
         if found is None:
             rows.append((own.side, *counts, "—", "—", "—", "—"))

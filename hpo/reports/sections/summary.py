@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from hpo.analysis.formatting import configuration, decimals, duration, listed, number, score, trials
+from hpo.analysis.formatting import configuration, decimals, duration, listed, number, rounded_percent, score, trials
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.summary_statistics import spread
@@ -76,7 +76,7 @@ def _all_finals(study: StudyRecord, metric: Metric) -> str:
         mean=mean,
         deviation=score(found.deviation, places),
         complete=found.n,
-        share=f"{found.n / len(study.finished):.0%}",
+        share=rounded_percent(found.n / len(study.finished)),
     )
 
 

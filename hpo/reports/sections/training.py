@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from hpo.analysis import formatting
 from hpo.analysis.formatting import number
 from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.diagnosis import WINDOW, Component, Diagnosis, Epoch
@@ -49,7 +50,7 @@ def facts(found: Diagnosis) -> tuple[tuple[str, str], ...]:
     items: list[tuple[str, str]] = []
     loss = found.loss
     if found.reduction is not None:
-        text = tr("{percent} % (first to last epoch)", percent=number(found.reduction, 3))
+        text = tr("{percent} % (first to last epoch)", percent=formatting.percent(found.reduction))
     else:
         text = tr("not shown: it needs two epochs and a loss above 0")
     items.append((tr("Loss reduction"), text))
@@ -196,15 +197,19 @@ def losses_section(found: Diagnosis) -> Section | None:
 def _component_cells(component: Component, several: bool) -> tuple[Cell, ...]:
     values = (component.train_first, component.train_last, component.val_first, component.val_last)
     texts = [_or_dash(value) for value in values]
-    texts += [_or_dash(component.improvement, 3), _or_dash(component.mean), _or_dash(component.deviation, 3)]
+    texts += [_percent_or_dash(component.improvement), _or_dash(component.mean), _or_dash(component.deviation, 3)]
     if several:
         share = None if component.share is None else 100 * component.share
-        texts += [_or_dash(component.weight, 3), _or_dash(share, 3)]
+        texts += [_or_dash(component.weight, 3), _percent_or_dash(share)]
     return (component.name, *texts, verdict_name(component.judgement.verdict))
 
 
 def _or_dash(value: float | None, digits: int = 4) -> str:
     return "—" if value is None else number(value, digits)
+
+
+def _percent_or_dash(value: float | None) -> str:
+    return "—" if value is None else formatting.percent(value)
 
 
 def _shares(found: Diagnosis) -> str:
@@ -213,10 +218,16 @@ def _shares(found: Diagnosis) -> str:
             "The weights were recovered by least squares from the steps, in which the loss is the weighted sum of its "
             "components."
         )
+    elif found.weights == "learned" and any(part.weight is not None for part in found.components):
+        how = tr("The weights changed during the training, as learned ones do; those at its end are shown.")
+    elif found.weights == "learned":
+        how = tr("The weights are learned and not recorded, so the shares of the components are not known.")
     elif found.weights == "given":
         how = tr("The weights are those it was trained with.")
     else:
         how = tr("How the components are weighted is not known: shares are of their plain sum.")
+    if not any(part.share is not None for part in found.components):
+        return how
     window = tr("Shares are of the median over the last {n} epochs.", n=WINDOW)
     if found.dominant is None:
         return sentences([how, window, tr("No component dominates.")])
@@ -280,14 +291,14 @@ def _spread(epochs: Sequence[Epoch]) -> list[Epoch]:
 def _epoch_cells(epoch: Epoch, loss: str) -> tuple[Cell, ...]:
     train, val = epoch.values[loss]
     own = epoch.within.get(loss)
-    within = ("—", "—") if own is None else (_or_dash(own.improvement, 3), _or_dash(own.volatility, 3))
+    within = ("—", "—") if own is None else (_percent_or_dash(own.improvement), _or_dash(own.volatility, 3))
     steps = "—" if epoch.steps is None else str(epoch.steps)
     return (str(epoch.epoch), _or_dash(train), _or_dash(val), steps, *within)
 
 
 def _within_cell(epoch: Epoch, name: str) -> str:
     own = epoch.within.get(name)
-    return "—" if own is None else f"{_or_dash(own.improvement, 3)} / {_or_dash(own.volatility, 3)}"
+    return "—" if own is None else f"{_percent_or_dash(own.improvement)} / {_or_dash(own.volatility, 3)}"
 
 
 def diagnosis_sections(found: Diagnosis) -> Iterator[Section]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from hpo.analysis import formatting
 from hpo.analysis.formatting import number
 from hpo.analysis.training.advice import Advice
 from hpo.analysis.training.verdict import Judgement
@@ -63,7 +64,7 @@ def reason(found: Judgement) -> str:
 
 def percent(share: float) -> str:
     """Return a share as a number of percent, with three digits."""
-    return number(100 * share, 3)
+    return formatting.percent(100 * share)
 
 
 def _not_finite(found: Judgement, of: predicates.NonFinite) -> str:
@@ -174,7 +175,8 @@ def _noisy(found: Judgement, of: predicates.Noisy) -> str:
 
 def _plateau(found: Judgement, of: predicates.Plateau) -> str:
     seen = tr(
-        "{series} has stood still since epoch {epoch}: the last {n} epochs made {share} % of all it gained.",
+        "{series} last improved by more than its noise in epoch {epoch}; the last {n} epochs made {share} % of all it "
+        "gained.",
         series=found.series, epoch=found.epoch(of.since), n=of.tested, share=percent(max(of.of_gain, 0.0)),
     )  # fmt: skip
     rule = tr(
@@ -204,7 +206,10 @@ def _flat(found: Judgement, of: predicates.Flat) -> str:
 
 def recommendation(advice: Advice) -> str:
     """Return a sentence or two, with the numbers that led to the advice."""
-    values = {name: value if isinstance(value, str) else number(value, 3) for name, value in advice.numbers.items()}
+    values = {
+        name: value if isinstance(value, str) else (formatting.percent if name in _PERCENT else number)(value, 3)
+        for name, value in advice.numbers.items()
+    }
     return sentences([tr(_ADVICE[advice.code], **values), _rate(advice.code, values)])
 
 
@@ -215,6 +220,7 @@ def _rate(code: str, values: Mapping[str, str]) -> str:
     return tr("It was trained with {parameter} {rate}.", parameter=values["parameter"], rate=values["rate"])
 
 
+_PERCENT = ("share", "of_gain", "of_level")
 _ADVICE = {
     "lower_rate_not_finite": mark(
         "Lower the learning rate (to a third, then a tenth) or clip gradients: {series} became no number in epoch "
@@ -248,8 +254,8 @@ _ADVICE = {
         "Validate on more samples if there are any: with {samples} of them, a part of the jumps is chance."
     ),
     "stands": mark(
-        "Stop at epoch {epoch}, or lower the learning rate there by a schedule: the {epochs} epochs from it on brought "
-        "{series} no further. If its level is not good enough, try a higher rate from the start or a larger network."
+        "Stop after epoch {epoch}, or lower the learning rate there by a schedule: nothing improved by more than its "
+        "noise later. If that level of {series} is too poor, try a higher rate from the start or a larger network."
     ),
     "not_learned": mark(
         "Check that training and validation data are alike and their labels right: {train} fell, and {series} learned "
@@ -265,18 +271,41 @@ _ADVICE = {
         "The learning rate may be low: {share} % of the gain of the training came in its last {epochs} epochs. Try 2 "
         "to 3 times the rate."
     ),
-    "longer": mark("Train for at least {least} epochs: from {epochs} nothing can be told."),
+    "few": mark("{epochs} epochs are few: an overfitting may only show in more of them."),
+    "longer": mark("Train for at least {least} epochs: {epochs} are too few for a verdict."),
     "not_finite": mark("Look at what made {series} no finite number in {n} of the epochs: one bad batch can do that."),
     "jumps": mark(
         "Clip gradients or look at the batches of epoch {epoch}: {series} was thrown back in {n} of the epochs, by "
         "{size} there, and recovered."
     ),
+    "spike": mark(
+        "{series} has a spike: {value} in step {step} of epoch {epoch}, {times} times the median of that epoch "
+        "(steps that stand out there: {steps}). If it comes back, clip gradients or look at the batch."
+    ),
+    "spike_of": mark(
+        "{series} has a spike, and it is {component}: {value} in step {step} of epoch {epoch}, {times} times the "
+        "median of that epoch (steps that stand out there: {steps}). If it comes back, clip gradients or bound "
+        "{component}."
+    ),
     "reweigh": mark(
         "{component} makes up {share} % of the weighted loss. With a weight of {balanced} instead of {weight} it would "
-        "count as much as the others do on average."
+        "count as much as the others do on average, with {largest_weight} as much as {largest}."
+    ),
+    "reweigh_one": mark(
+        "{component} makes up {share} % of the weighted loss. With a weight of {balanced} instead of {weight} it would "
+        "count as much as {largest}."
+    ),
+    "weigh_one": mark(
+        "{component} makes up {share} % of the components' sum; how they are weighted is not known. With {factor} "
+        "times its weight it would count as much as {largest}."
     ),
     "weigh": mark(
         "{component} makes up {share} % of the components' sum; how they are weighted is not known. With {factor} "
-        "times its weight it would count as much as the others do on average."
+        "times its weight it would count as much as the others do on average, with {to_largest} times as much as "
+        "{largest}."
+    ),
+    "alone": mark(
+        "{component} is all of the loss but {to_largest} of it: the other components are near 0, which no weight "
+        "balances. Check that they are measured and in the right unit."
     ),
 }
