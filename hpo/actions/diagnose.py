@@ -11,12 +11,14 @@ from hpo import layout
 from hpo.actions.best import choose
 from hpo.analysis.records import records_of
 from hpo.analysis.training.log_files import ReadLog, log_of_run, read_log
+from hpo.analysis.training.series import direction_of
 from hpo.analysis.training.training_log import log_of
 from hpo.errors import LogError
 from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
+from hpo.spec.models import Metric
 from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
-from hpo.text import redact
+from hpo.text import listing, nearest, redact
 from hpo.trackers.mlflow.place import ENVIRONMENT, is_server
 
 RUN = "mlflow:"
@@ -82,6 +84,33 @@ def trial_log(runs: Path, name: str, number: int | None) -> Training:
     state = trial.state.lower()
     which = f"a {state} trial" if number is not None else f"the study's best trial, {trial.number}"
     return Training(ReadLog(log_of(record, trial), which), folder)
+
+
+def by_metric(training: Training, given: str) -> Training:
+    """Return a training that is judged by a metric of the user's choice.
+
+    Args:
+        training: The training.
+        given: `auc`, `val_auc`, or `my_score:maximize` where the name does not say which way is better.
+
+    Raises:
+        LogError: The training has no such metric, or it is not known which way is better.
+    """
+    log = training.read.log
+    stem, sign, direction = given.rpartition(":")
+    if not sign or direction not in ("minimize", "maximize"):
+        stem, direction = given, ""
+    name = next((one for one in (stem, f"val_{stem}", f"train_{stem}") if one in log.names), None)
+    if name is None:
+        raise LogError(f"{log.name} has no metric '{stem}'; it has {listing(log.names)}.{nearest(stem, log.names)}")
+    direction = direction or direction_of(log, name)
+    if not direction:
+        raise LogError(
+            f"the name '{name}' does not say whether more or less of it is better; "
+            f"expected --metric {name}:maximize or --metric {name}:minimize"
+        )
+    metric = Metric.model_validate({"name": name, "direction": direction})
+    return replace(training, read=replace(training.read, log=replace(log, metric=metric)))
 
 
 def _run(run_id: str, runs: Path, columns: Mapping[str, str], tracking_uri: str | None) -> ReadLog:

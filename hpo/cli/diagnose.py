@@ -58,10 +58,14 @@ Examples:
   hpo diagnose log.csv --columns epoch=Epoch,train_loss=TrnLoss,val_loss=TestLoss
   hpo diagnose mlflow:4f1a... --tracking-uri http://127.0.0.1:5000
   hpo diagnose quickstart/12 --json | jq -r .judgement.verdict
+  hpo diagnose log.csv --metric val_f1      judge by this metric, not by another
+  hpo diagnose log.csv --metric gain:maximize
 
 \b
-Verdicts: healthy, overfitting, plateau, diverged, collapsed, noisy. A flat curve
-and one of fewer than 8 epochs have none. The rules: docs/guides/diagnose.md.
+Verdicts: healthy, overfitting, plateau, diverged, collapsed, noisy; nothing passes 0.5
+(the network ranks, and finds nothing), metric does not follow (the loss falls, and it
+stands). A flat curve and one of fewer than 8 epochs have none. The rules:
+docs/guides/diagnose.md.
 """
 )
 @click.argument("source", required=False, shell_complete=study_names)
@@ -73,6 +77,12 @@ and one of fewer than 8 epochs have none. The rules: docs/guides/diagnose.md.
     callback=_columns,
     help="The columns of the file that are epoch, train_loss, val_loss and metrics (train_X, val_X).",
 )
+@click.option(
+    "--metric",
+    metavar="NAME",
+    help="The metric that counts; NAME:maximize or NAME:minimize where its name does not say which way is better.  "
+    "[default: the study's first, else that of a ranking such as val_auc, else another of validation]",
+)
 @click.option("--tracking-uri", metavar="URI", help="MLflow's.  [default: $MLFLOW_TRACKING_URI, else that of the runs]")
 @output_option("Write diagnosis.html, .md and .json here; those of a trial go to its folder otherwise.")
 @page_options
@@ -82,6 +92,7 @@ def diagnose(
     source: str | None,
     trial: int | None,
     columns: dict[str, str],
+    metric: str | None,
     tracking_uri: str | None,
     output: Path | None,
     lang: str | None,
@@ -95,12 +106,14 @@ def diagnose(
     It also says what to do about it. SOURCE is a trial (STUDY/N), a study (its best trial), an MLflow run
     (mlflow:RUN_ID), or a log: a CSV or JSON-lines file. By default it is the best trial of the study last driven.
     """
+    from hpo.actions.diagnose import by_metric
     from hpo.analysis.training.diagnosis import diagnose as judge
     from hpo.reports.training_report import diagnosis_data, write_diagnosis
     from hpo.translation.catalogue import chosen, language
 
     code = chosen(lang)
     training = _training(source, trial, runs, columns, tracking_uri)
+    training = training if metric is None else by_metric(training, metric)
     folder = output or training.folder
     if folder is None and (show or images):
         raise click.UsageError("--open and --images need files: give -o DIR, where they are to be written")

@@ -12,7 +12,7 @@ they have 6 s^2 as variance (Gasser, Sroka and Jennen-Steinmetz 1986). A level i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -36,11 +36,10 @@ BEYOND_NOISE = 3.0
 HIDDEN_GAIN = 0.1
 # A curve that still improves made at least this share of its gain in the last third of its epochs.
 LATE_GAIN = 0.1
-# A metric is stuck if its last values, this many at least, are one and the same.
+# A curve starts late if it has not made FOUND of its gain before this share of its epochs, STUCK_EPOCHS at least.
+LATE_START = 0.25
+FOUND = 0.05
 STUCK_EPOCHS = 4
-CHANCE_TOLERANCE = 0.02
-# Values of metrics for random answers, by the end of the metric's name.
-CHANCE = {"auc": 0.5, "pair_accuracy": 0.5, "kendall_tau": 0.0, "mcc": 0.0, "kappa": 0.0, "correlation": 0.0}
 # A component of a loss dominates above this share, and this multiple of an even share.
 DOMINANT = 0.5
 DOMINANT_MULTIPLE = 1.5
@@ -233,7 +232,7 @@ def plateau(curve: Shape) -> Plateau | None:
     if curve.n < FEWEST or length < FEWEST or not curve.moved:
         return None
     part = curve.values[-length:]
-    fall, error = _fall(part, curve.noise)
+    fall, error = line_fall(part, curve.noise)
     if fall + error > HIDDEN_GAIN * curve.gain or fall > FLAT_GAIN * curve.gain:
         return None
     # A loss may fall by orders of magnitude: a small part of the gain may be a large part of what is left.
@@ -256,7 +255,7 @@ def last_improvement(curve: Shape) -> int:
     return since
 
 
-def _fall(values: Sequence[float], noise: float) -> tuple[float, float]:
+def line_fall(values: Sequence[float], noise: float) -> tuple[float, float]:
     """Return how far the least-squares line falls from the first to the last value, and the standard error of that."""
     n = len(values)
     middle = (n - 1) / 2
@@ -285,10 +284,60 @@ def improving(curve: Shape) -> Improving | None:
     length = max(4, curve.n // 3)
     if curve.n < FEWEST or not curve.moved:
         return None
-    fall, error = _fall(curve.values[-length:], curve.noise)
+    fall, error = line_fall(curve.values[-length:], curve.noise)
     if fall <= 3 * error or fall < LATE_GAIN * curve.gain:
         return None
     return Improving(length, fall, fall / curve.gain)
+
+
+@dataclass(frozen=True)
+class Late:
+    """A curve that stood still at first and fell later.
+
+    Attributes:
+        until: the first epoch that was clearly better than the start.
+        share: the epochs before it as a share of all.
+    """
+
+    until: int
+    share: float
+
+
+def late(curve: Shape) -> Late | None:
+    """Return how late a curve began to fall, if it took at least LATE_START of its epochs, else None."""
+    if curve.n < FEWEST or not curve.moved:
+        return None
+    level = curve.start - max(CLEAR * curve.error, FOUND * curve.gain)
+    until = next(k for k in range(curve.n) if curve.smooth[k] < level)
+    # A running median lags: the epoch itself is the first near it that is as low and stays so.
+    until = next((k for k in range(max(0, until - curve.window // 2), until) if _below(curve, k, until, level)), until)
+    share = until / curve.n
+    return Late(until, share) if until >= STUCK_EPOCHS and share >= LATE_START else None
+
+
+def _below(curve: Shape, first: int, last: int, level: float) -> bool:
+    return all(value < level for value in curve.values[first : last + 1])
+
+
+def gained_after(curve: Shape, epoch: int) -> float:
+    """Return how far a curve still fell after an epoch, from its level then; 0 where its noise explains that."""
+    gained = curve.smooth[epoch] - min(curve.smooth[epoch:])
+    return gained if gained > CLEAR * curve.error and gained > FLAT_GAIN * curve.gain else 0.0
+
+
+def falls_from(curve: Shape, epoch: int) -> bool:
+    """Return True if a curve clearly falls from an epoch to its end, by the least-squares line."""
+    part = curve.values[epoch:]
+    if len(part) < STUCK_EPOCHS:
+        return False
+    fall, error = line_fall(part, curve.noise)
+    return fall > CLEAR * error and fall > NOTHING * curve.gain
+
+
+def stands_above(curve: Shape, epoch: int, later: int) -> bool:
+    """Return True if the level of a curve at one epoch is clearly above that from a later one to the end."""
+    above = curve.smooth[epoch] - median(curve.values[later:])
+    return above > CLEAR * curve.error + FLAT_GAIN * curve.gain
 
 
 @dataclass(frozen=True)
@@ -377,74 +426,6 @@ def jumps(curve: Shape) -> tuple[Jump, ...]:
         if size > limit:
             found.append(Jump(k, size))
     return tuple(found)
-
-
-# --- what is wrong with a metric
-
-
-@dataclass(frozen=True)
-class Collapsed:
-    """A metric that shows no skill from some epoch to the end.
-
-    Attributes:
-        kind: `zero` (a recall or the like of 0), `stuck` (one and the same number, no better than at the start or far
-            below
-            the best) or `chance` (as good as guessing).
-        value: the value it has there.
-        since: the first epoch of these.
-        epochs: how many they are.
-        best: the best value of all epochs.
-    """
-
-    kind: str
-    value: float
-    since: int
-    epochs: int
-    best: float
-
-
-def collapsed(name: str, values: Sequence[float], maximize: bool = True) -> Collapsed | None:
-    """Return how a metric collapsed, or None.
-
-    An untrained network may answer one class for a few epochs, and a rare class is found late. So the metric must have
-    been
-    without skill for at least STUCK_EPOCHS epochs and a fifth of all.
-
-    Args:
-        name: the name of the metric, which tells the value without skill: 0 for a recall, 0.5 for an AUC.
-        values: the metric by epoch.
-        maximize: True if higher is better.
-    """
-    n = len(values)
-    least = max(STUCK_EPOCHS, math.ceil(n / 5))
-    if n < FEWEST or not all(math.isfinite(value) for value in values):
-        return None
-    last = values[-1]
-    best = max(values) if maximize else min(values)
-    tail = _tail(values, lambda value: math.isclose(value, last, rel_tol=1e-6, abs_tol=1e-12))
-    if tail >= least:
-        if last == 0 and maximize and any(word in name for word in ("recall", "sens", "f1", "precision", "jaccard")):
-            return Collapsed("zero", last, n - tail, tail, best)
-        gained, kept = abs(best - values[0]), (last - values[0]) * (1 if maximize else -1)
-        perfect = last == (1.0 if maximize else 0.0)
-        if kept <= LOST * gained and not perfect:
-            return Collapsed("stuck", last, n - tail, tail, best)
-    if above_chance(name, last) is not None and maximize:
-        tail = _tail(values, lambda value: abs(above_chance(name, value) or 0.0) <= CHANCE_TOLERANCE)
-        if tail >= least:
-            return Collapsed("chance", median(values[-tail:]), n - tail, tail, best)
-    return None
-
-
-def _tail(values: Sequence[float], holds: Callable[[float], bool]) -> int:
-    """Return the number of values at the end that fulfil `holds`, without a gap."""
-    return next((count for count, value in enumerate(reversed(values)) if not holds(value)), len(values))
-
-
-def above_chance(name: str, value: float) -> float | None:
-    """Return how far a metric is above guessing; None if its name tells no level of chance."""
-    chance = next((level for word, level in CHANCE.items() if name.endswith(word)), None)
-    return None if chance is None else value - chance
 
 
 # --- several losses

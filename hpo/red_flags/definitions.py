@@ -69,8 +69,8 @@ BUILT_IN: dict[str, BuiltIn] = {
     ),
     "collapsed": BuiltIn(
         mark(
-            "one class is predicted only ({metrics} is 0, or predicted_positive 0 or 1), and no metric such as auc is "
-            "more than {margin} above chance"
+            "one class is predicted only ({metrics} is 0, or predicted_positive 0 or 1), and no metric of the ranking "
+            "such as auc is more than {margin} above chance or rising"
         ),
         {"metrics": Option(METRICS), "margin": Option(NUMBER, 0.15)},
         from_epoch=4,
@@ -129,7 +129,7 @@ BUILT_IN: dict[str, BuiltIn] = {
 # These words take the place of an option that is left out.
 _STANDS_FOR = {
     ("non_finite", "metrics"): mark("a loss, or the first metric,"),
-    ("collapsed", "metrics"): mark("the recall of validation"),
+    ("collapsed", "metrics"): mark("the recall, F1 or overlap of validation"),
     ("no_improvement", "metric"): mark("the first metric"),
     ("dominating_component", "components"): mark("what is reported as a loss"),
 }

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpo.curves import predicates, shape
+from hpo.curves import predicates, shape, skill
 from hpo.curves.metric_names import without_split
 from hpo.red_flags.condition import Scope
 from hpo.red_flags.definitions import RedFlag, names_in
-
-_SHARES = ("recall", "sensitivity")  # 0 where nothing is found
-_ONE_CLASS = "predicted_positive"  # 0 or 1 where one class is predicted only
 
 
 @dataclass
@@ -129,40 +126,23 @@ def _non_finite(view: View, flag: RedFlag) -> Found | None:
 
 
 def _collapsed(view: View, flag: RedFlag) -> Found | None:
-    """Return how one class only is predicted, unless a ranking metric is good.
+    """Return how one class only is predicted, unless a metric of the ranking is good or rising.
 
     A rare class may be ranked well long before its scores pass the threshold: then the threshold is to blame.
     """
     _all_reported(view)
-    given = names_in(flag.option("metrics"))
-    found = [name for name in given if name in view.now]
-    called = []
-    if not given:
-        found = _held_out(name for name in view.now if without_split(name).endswith(_SHARES))
-        called = _held_out(name for name in view.now if without_split(name) == _ONE_CLASS)
-    if not found and not called:
+    found = skill.one_answer(view.now, names_in(flag.option("metrics")))
+    if found is None:
         raise Unknown
-    known = {
-        name: above for name, value in view.now.items() if (above := predicates.above_chance(name, value)) is not None
-    }
-    if any(above > flag.option("margin") for above in known.values()):
+    if not found or any(skill.ranks(name, view.series[name], flag.option("margin")) for name in view.now):
         return None
-    for one_class, of in ((0.0, found), (0.0, called), (1.0, called)):
-        values = {name: view.now[name] for name in of}
-        if values and all(value == one_class for value in values.values()):
-            verb = "is" if len(values) == 1 else "are"
-            said = f"{' and '.join(values)} {verb} {one_class:g}"
-            if known:
-                best = max(known, key=known.__getitem__)
-                said += f", and {best} only {_short(view.now[best])}"
-            return Found(said, values | {name: view.now[name] for name in known})
-    return None
-
-
-def _held_out(names: Iterable[str]) -> list[str]:
-    """Return the names of validation metrics, or all names where there are none."""
-    found = list(names)
-    return [name for name in found if name.startswith("val_")] or found
+    values = set(found.values())
+    said = f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} {values.pop():g}"
+    known = {name: above for name, value in view.now.items() if (above := skill.above_chance(name, value)) is not None}
+    if known:
+        best = max(known, key=known.__getitem__)
+        said += f", and {best} only {_short(view.now[best])}"
+    return Found(said, found | {name: view.now[name] for name in known})
 
 
 def _rising(view: View, flag: RedFlag) -> Found | None:

@@ -165,3 +165,16 @@ def test_in_another_language(hpo: Hpo, keras: Path) -> None:
     said = hpo("diagnose", keras, "--lang", "zh-TW", "-o", "out")
     assert (said.code, said.err) == (0, "")
     assert Path("out/diagnosis.zh-TW.html").is_file()
+
+
+def test_the_metric_that_counts_is_chosen(hpo: Hpo) -> None:
+    lines = [f"{k},{math.exp(-k / 9)},{0.5 + 0.01 * k},{0.3 + 0.02 * k},{k}" for k in range(20)]
+    Path("log.csv").write_text("\n".join(["epoch,val_loss,val_auc,val_f1,val_gain", *lines]) + "\n")
+    assert "Best val_auc: 0.69 in epoch 19" in hpo("diagnose", "log.csv").out
+    assert "Best val_f1: 0.68 in epoch 19" in hpo("diagnose", "log.csv", "--metric", "f1").out
+    assert "Best val_gain: 0 in epoch 0" in hpo("diagnose", "log.csv", "--metric", "val_gain:minimize").out
+    said = hpo("diagnose", "log.csv", "--metric", "val_acu")
+    assert (said.code, said.out) == (2, "")
+    assert "has no metric 'val_acu'; it has val_loss, val_auc, val_f1, val_gain. Did you mean 'val_auc'?" in said.err
+    said = hpo("diagnose", "log.csv", "--metric", "val_gain")
+    assert "expected --metric val_gain:maximize or --metric val_gain:minimize" in said.err

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.curves import predicates, shape
+from hpo.curves import predicates, shape, skill
 from hpo.curves.shape import shape_of
 
 FALLING = [1.0, 0.8, 0.64, 0.512, 0.41, 0.33, 0.26, 0.21, 0.17, 0.13, 0.11, 0.09]
@@ -59,7 +59,7 @@ def test_no_predicate_raises_or_depends_on_the_scale(values: list[float], factor
     ):
         assert (predicate(one) is None) == (predicate(other) is None), predicate
     assert len(predicates.jumps(one)) == len(predicates.jumps(other))
-    predicates.collapsed("recall", metric)
+    skill.collapsed("recall", metric)
     assert predicates.non_finite(values) is None
 
 
@@ -76,7 +76,7 @@ def test_few_epochs_say_nothing(n: int) -> None:
     ):
         assert predicate(shape) is None
     assert predicates.jumps(shape) == ()
-    assert predicates.collapsed("recall", [0.0] * n) is None
+    assert skill.collapsed("recall", [0.0] * n) is None
 
 
 def test_the_first_value_that_is_not_finite() -> None:
@@ -179,7 +179,7 @@ def test_a_single_epoch_that_throws_back() -> None:
     ],
 )
 def test_a_metric_that_knows_nothing(name: str, values: list[float], expected: tuple[object, ...] | None) -> None:
-    found = predicates.collapsed(name, values)
+    found = skill.collapsed(name, values)
     assert (found and (found.kind, pytest.approx(found.value), found.since, found.epochs)) == expected
 
 

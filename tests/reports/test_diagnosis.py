@@ -138,12 +138,13 @@ def test_a_study_says_how_its_trainings_went(tmp_path: Path) -> None:
     )
     assert isinstance(counts, Table)
     assert counts.columns[3:] == (
-        "healthy", "overfitting", "plateau", "diverged", "collapsed", "noisy", "no verdict"
+        "healthy", "overfitting", "plateau", "diverged", "collapsed", "nothing passes 0.5", "metric does not follow",
+        "noisy", "no verdict",
     )  # fmt: skip
     assert counts.rows == (
-        ("unet", "complete", "2", "1", "1", "0", "0", "0", "0", "0"),
-        ("resnet", "complete", "1", "0", "1", "0", "0", "0", "0", "0"),
-        ("resnet", "pruned", "1", "0", "0", "0", "0", "0", "0", "1"),
+        ("unet", "complete", "2", "1", "1", "0", "0", "0", "0", "0", "0", "0"),
+        ("resnet", "complete", "1", "0", "1", "0", "0", "0", "0", "0", "0", "0"),
+        ("resnet", "pruned", "1", "0", "0", "0", "0", "0", "0", "0", "0", "1"),
     )
 
 

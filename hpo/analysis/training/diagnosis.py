@@ -14,21 +14,18 @@ from numpy.typing import NDArray
 
 from hpo.analysis.summary_statistics import deviation, mean
 from hpo.analysis.training.advice import Advice, advise
-from hpo.analysis.training.spikes import Spike, spike_of
-from hpo.analysis.training.training_log import TrainingLog
-from hpo.analysis.training.verdict import (
-    Judgement,
+from hpo.analysis.training.series import (
     Points,
     best_point,
-    broken,
     finite,
-    judge_losses,
-    judge_series,
     main_metric,
     series_of,
     shape_of_points,
     total_of,
 )
+from hpo.analysis.training.spikes import Spike, spike_of
+from hpo.analysis.training.training_log import TrainingLog
+from hpo.analysis.training.verdict import Judgement, broken, judge_losses, judge_series
 from hpo.analysis.training.weights import is_weighting, weights_of
 from hpo.curves import predicates, shape
 from hpo.curves.metric_names import without_split

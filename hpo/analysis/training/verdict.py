@@ -1,36 +1,43 @@
-"""Judge one training by its losses and metrics, with the numbers that led to the verdict."""
+"""Judge one training by its losses and by the metric that counts, with the numbers that led to the verdict.
+
+The losses are judged first: by the original loss where one is recorded beside a reweighted one, which hardly moves by
+construction. Then the metric has its say: a verdict of the losses that it contradicts does not stand.
+"""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hpo.analysis.cache import cached_per_study
 from hpo.analysis.records import StudyRecord
+from hpo.analysis.training.answers import Threshold, Unmoved, unmoved, without_skill
+from hpo.analysis.training.series import (
+    Points,
+    epochs_of,
+    finite,
+    judged_loss,
+    main_metric,
+    names_of,
+    series_of,
+    shape_of_points,
+    total_of,
+)
 from hpo.analysis.training.training_log import TrainingLog
-from hpo.curves import predicates, shape
-from hpo.curves.metric_names import without_split
+from hpo.curves import predicates, shape, skill
+from hpo.curves.metric_names import is_loss, without_split
 
 # A validation loss beyond this multiple of where it began has diverged, whatever the training loss does.
 OUT_OF_BOUNDS = 10
-VERDICTS = ("healthy", "overfitting", "plateau", "diverged", "collapsed", "noisy", "none")
-_LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "distance", "dtw", "nll", "perplexity")
-_MORE_IS_BETTER = (
-    "accuracy", "acc", "auc", "pauc", "auroc", "recall", "sensitivity", "specificity", "precision", "f1", "f1_score",
-    "jaccard", "iou", "dice", "tau", "kappa", "mcc", "correlation", "score", "r2",
-)  # fmt: skip
-# Of these, one that never moves says that the network answers one thing only.
-_ANSWERS = (
-    "accuracy", "acc", "auc", "pauc", "auroc", "recall", "sensitivity", "precision", "f1", "f1_score", "jaccard",
-    "iou", "dice", "tau", "kappa", "mcc",
-)  # fmt: skip
+VERDICTS = ("healthy", "overfitting", "plateau", "diverged", "collapsed", "threshold", "metric", "noisy", "none")
 
 Evidence = (
     predicates.NonFinite
     | predicates.Diverged
-    | predicates.Collapsed
+    | skill.Collapsed
+    | Threshold
+    | Unmoved
     | predicates.Overfitting
     | predicates.Noisy
     | predicates.Plateau
@@ -72,86 +79,27 @@ def judge(log: TrainingLog) -> Judgement:
 
 
 @cached_per_study
-def verdicts(study: StudyRecord) -> Mapping[int, str]:
-    """Return the verdict of every finished trial that reported anything, by trial number.
+def judgements(study: StudyRecord) -> Mapping[int, Judgement]:
+    """Return the judgement of every finished trial that reported anything, by trial number.
 
-    Arrays are not read: a verdict does not need them.
+    Whatever else is said of a training must agree with it. Arrays are not read: a verdict does not need them.
     """
     return {
-        trial.number: judge(TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state)).verdict
+        trial.number: judge(TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state))
         for trial in study.finished
         if trial.history
     }
 
 
-# --- which series there are
-
-Points = Sequence[tuple[int, float]]
-
-
-def series_of(log: TrainingLog) -> dict[str, list[tuple[int, float]]]:
-    """Return the metrics of a training by name, each as (epoch, value)."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for step in log.history:
-        for name, value in step.metrics.items():
-            found.setdefault(name, []).append((step.step, value))
-    return found
+@cached_per_study
+def verdicts(study: StudyRecord) -> Mapping[int, str]:
+    """Return the verdict of every finished trial that reported anything, by trial number."""
+    return {number: found.verdict for number, found in judgements(study).items()}
 
 
-def total_of(series: Iterable[str]) -> str:
-    """Return the name of the total loss, without split.
-
-    It is `loss` if there is one, else the first of which training and validation are known, else the first at all.
-    """
-    stems: dict[str, int] = {}
-    for name in series:
-        if "loss" in (one := without_split(name)).lower():
-            stems[one] = stems.get(one, 0) + 1
-    return "loss" if "loss" in stems else max(stems, key=stems.__getitem__, default="")
-
-
-def direction_of(log: TrainingLog, name: str) -> str:
-    """Return `maximize`, `minimize`, or an empty text where neither the log nor the name says."""
-    if log.metric is not None and without_split(name) == without_split(log.metric.name):
-        return log.metric.direction
-    bare = _bare(name)
-    if any(bare == word or bare.endswith(f"_{word}") for word in _LESS_IS_BETTER) or "loss" in bare:
-        return "minimize"
-    return "maximize" if any(bare == word or bare.endswith(f"_{word}") for word in _MORE_IS_BETTER) else ""
-
-
-def _bare(name: str) -> str:
-    """Return a name without the split, and without the number that Keras appends (`recall_1`)."""
-    return re.sub(r"_\d+$", "", without_split(name)).lower()
-
-
-def main_metric(log: TrainingLog, series: Mapping[str, Points], loss: str) -> tuple[str, str]:
-    """Return the metric that says which epoch is best, and its direction.
-
-    It is the metric that was to be reached, else a validation metric, else the loss.
-    """
-    if log.metric is not None and log.metric.name in series:
-        return log.metric.name, log.metric.direction
-    for name in series:
-        if name.startswith("val_") and without_split(name) != loss and direction_of(log, name) == "maximize":
-            return name, "maximize"
-    for name in (f"val_{loss}", loss, f"train_{loss}"):
-        if loss and name in series:
-            return name, "minimize"
-    return "", ""
-
-
-def best_point(points: Points, direction: str) -> tuple[int, float] | None:
-    """Return (epoch, value) of the best finite value; None without one."""
-    sign = -1 if direction == "maximize" else 1
-    known = [(epoch, value) for epoch, value in points if math.isfinite(value)]
-    return min(known, key=lambda point: sign * point[1], default=None)
-
-
-def shape_of_points(points: Points, sign: int = 1) -> shape.Shape | None:
-    """Return the shape of the finite values, multiplied by `sign`; None without one."""
-    values = [sign * value for _, value in points if math.isfinite(value)]
-    return shape.shape_of(values) if values else None
+def steady(found: Judgement) -> bool:
+    """Return False if a verdict says that the last epochs swing or went astray, so that nobody calls them stable."""
+    return found.verdict not in ("noisy", "diverged")
 
 
 # --- the verdict
@@ -165,55 +113,121 @@ def judge_series(log: TrainingLog, series: Mapping[str, Points], loss: str) -> J
         series: Its metrics (see `series_of`).
         loss: Name of the total loss, without split.
     """
-    train, val = series.get(f"train_{loss}", ()), series.get(f"val_{loss}", ())
-    train_name, val_name = f"train_{loss}", f"val_{loss}"
-    if not train and not val and loss:
-        val, val_name = series.get(loss, ()), loss
     metric, direction = main_metric(log, series, loss)
-    if not train and not val:
+    sign = -1 if direction == "maximize" else 1
+    judged = judged_loss(series, loss)
+    names = names_of(series, judged)
+    is_metric = metric != "" and not is_loss(metric) and without_split(metric) not in (loss, judged)
+    if not any(names):
         if not metric:
             return Judgement("none", "", None, ())
-        val, val_name = series[metric], metric
-    sign = -1 if not loss and direction == "maximize" else 1
-    found = broken(train, train_name) or broken(val, val_name)
+        return _of_answers(log, series, metric) or judge_metric(series, metric, sign)
+    train, val = (series.get(name, ()) for name in names)
+    of_total = [broken(series.get(name, ()), name) for name in (*names_of(series, loss), *names)]
+    if found := next((one for one in of_total if one is not None), None):
+        return found
+    by_metric = judge_metric(series, metric, sign) if is_metric else None
+    kept = by_metric is not None and _kept(series[metric], sign)
+    found = judge_losses(finite(train), finite(val), *names, only_divergence=True)
+    if found is not None and not (kept and found.series == names[1] and train):
+        return found
+    found = _of_answers(log, series, metric) or _stuck_loss(series, names[0] if train else names[1])
     if found is not None:
         return found
-    first = judge_losses(finite(train), finite(val), train_name, val_name, sign, only_divergence=True)
-    if first is not None:
-        return first
-    stuck = _stuck(log, series, train_name if train else val_name)
-    if stuck is not None:
-        return stuck
-    found = judge_losses(finite(train), finite(val), train_name, val_name, sign)
+    by_loss = judge_losses(finite(train), finite(val), *names, bounded=not kept)
+    assert by_loss is not None
+    if by_metric is None:
+        return by_loss
+    if (stands := unmoved(series, names, metric, sign)) is not None:
+        return Judgement("metric", metric, stands, epochs_of(finite(series[metric])))
+    return _together(by_loss, by_metric, series[metric], sign)
+
+
+def _of_answers(log: TrainingLog, series: Mapping[str, Points], metric: str) -> Judgement | None:
+    found = without_skill(log, series, metric)
+    if found is None:
+        return None
+    word = "threshold" if isinstance(found.evidence, Threshold) else "collapsed"
+    return Judgement(word, found.name, found.evidence, epochs_of(series[found.name]))
+
+
+def judge_metric(series: Mapping[str, Points], metric: str, sign: int) -> Judgement:
+    """Return the verdict on a metric alone, as if it were a loss; `sign`: -1 if more is better."""
+    train, _ = names_of(series, without_split(metric))
+    beside = () if train == metric else series.get(train, ())
+    found = broken(series[metric], metric) or judge_losses(finite(beside), finite(series[metric]), train, metric, sign)
     assert found is not None
-    if found.verdict == "plateau" and loss and metric in series and without_split(metric) != loss:
-        # A loss may stand still while what it stands for still improves.
-        curve = shape_of_points(series[metric], -1 if direction == "maximize" else 1)
-        moving = predicates.improving(curve) if curve is not None else None
-        if moving is not None:
-            return Judgement("healthy", metric, moving, epochs_of(finite(series[metric])))
     return found
 
 
+def _kept(points: Points, sign: int) -> bool:
+    """Return True if a metric clearly improved, and kept at least half of it to the end."""
+    curve = shape_of_points(points, sign)
+    return curve is not None and curve.n >= predicates.FEWEST and curve.moved and curve.end - curve.low < curve.gain / 2
+
+
+def _together(by_loss: Judgement, by_metric: Judgement, points: Points, sign: int) -> Judgement:
+    """Return the verdict of the losses, unless the metric contradicts it; then that of the metric."""
+    curve = shape_of_points(points, sign)
+    if curve is None or curve.n < predicates.FEWEST or not curve.moved:
+        return by_loss
+    if by_metric.verdict == "plateau" and _gained_after(by_metric, by_metric, curve):
+        by_metric = Judgement("healthy", by_metric.series, predicates.improving(curve), by_metric.epochs, sign=sign)
+    word, own = by_loss.verdict, by_metric.verdict
+    if word == "noisy":
+        return by_loss
+    if word == "diverged":
+        return by_metric if own in ("healthy", "plateau") else by_loss
+    if isinstance(by_loss.evidence, (predicates.Overfitting, predicates.Plateau)):
+        other = _gained_after(by_loss, by_metric, curve) or (word == "plateau" and own == "overfitting")
+        return by_metric if other else by_loss
+    if word in ("none", "plateau") or own in ("overfitting", "diverged", "healthy"):
+        return by_metric
+    # More epochs are worth it only if the metric gains too.
+    return Judgement("healthy", by_loss.series, None, by_loss.epochs, by_loss.train)
+
+
+def _gained_after(found: Judgement, by_metric: Judgement, curve: shape.Shape) -> bool:
+    """Return True if the metric still clearly improved after what a verdict takes for the last gain."""
+    of = found.evidence
+    if not isinstance(of, (predicates.Overfitting, predicates.Plateau)):
+        return False
+
+    def place(at: int) -> int:
+        return next((k for k, epoch in enumerate(by_metric.epochs) if epoch >= found.epoch(at)), curve.n - 1)
+
+    if isinstance(of, predicates.Overfitting):
+        return predicates.gained_after(curve, place(of.since)) > 0
+    part = place(len(found.epochs) - of.tested)
+    return predicates.falls_from(curve, part) or predicates.stands_above(curve, place(of.since), part)
+
+
 def judge_losses(
-    train: Points, val: Points, train_name: str, val_name: str, sign: int = 1, only_divergence: bool = False
+    train: Points,
+    val: Points,
+    train_name: str,
+    val_name: str,
+    sign: int = 1,
+    only_divergence: bool = False,
+    bounded: bool = True,
 ) -> Judgement | None:
-    """Return the verdict on one loss.
+    """Return the verdict on one loss, or on a metric as if it were one.
 
     Args:
-        train: Finite training losses, as (epoch, value).
-        val: Finite validation losses.
+        train: Finite values of training, as (epoch, value).
+        val: Finite values of validation.
         train_name: Name of the training loss.
         val_name: Name of the validation loss.
         sign: -1 if more is better, else 1.
         only_divergence: Return None unless the loss left everything behind.
+        bounded: A loss of validation that is out of all bounds has diverged, whatever training does.
     """
     if len(val) < predicates.FEWEST <= len(train):
         val = ()
     points, name = (val, val_name) if val else (train, train_name)
     beside = _beside(train, val)
     own = shape_of_points(points, sign)
-    fit = shape_of_points(beside)
+    fit = shape_of_points(beside, sign)
     if own is None:
         return None if only_divergence else Judgement("none", name, None, ())
 
@@ -221,12 +235,12 @@ def judge_losses(
         return Judgement(word, name, evidence, epochs_of(points), train_name if beside else "", sign)
 
     def of_training(word: str, evidence: Evidence) -> Judgement:
-        return Judgement(word, train_name, evidence, epochs_of(beside)) if beside else of_own(word, evidence)
+        return Judgement(word, train_name, evidence, epochs_of(beside), sign=sign) if beside else of_own(word, evidence)
 
     # Validation may rise far through overfitting; without the training loss only what is out of all bounds diverged.
     divergence = predicates.diverged(own if fit is None else fit)
     own_divergence = predicates.diverged(own)
-    if own_divergence is not None and not _out_of_bounds(own_divergence):
+    if own_divergence is not None and not (_out_of_bounds(own_divergence) and (bounded or fit is None)):
         own_divergence = None
     if fit is None and val:
         divergence = own_divergence
@@ -280,35 +294,8 @@ def broken(points: Points, name: str) -> Judgement | None:
     return Judgement("diverged", name, first, epochs_of(points))
 
 
-def _stuck(log: TrainingLog, series: Mapping[str, Points], loss: str) -> Judgement | None:
-    """Find a metric of validation (and of training, where that is known too) or the loss, that knows nothing."""
-    for name, points in series.items():
-        if name.startswith("train_") or not _answers(log, name):
-            continue
-        values = [value for _, value in points]
-        found = predicates.collapsed(_bare(name), values)
-        if found is None:
-            continue
-        partner = [value for _, value in series.get(f"train_{without_split(name)}", ())]
-        if partner and len(partner) == len(values) and predicates.collapsed(_bare(name), partner) is None:
-            continue
-        return Judgement("collapsed", name, found, epochs_of(points))
-    found = predicates.collapsed("loss", [value for _, value in series.get(loss, ())], maximize=False)
-    # A loss that never moved is flat, and says nothing of what the network answers.
+def _stuck_loss(series: Mapping[str, Points], loss: str) -> Judgement | None:
+    """Find a loss that stands; one that never moved is flat, and says nothing of what the network answers."""
+    found = skill.collapsed("loss", [value for _, value in series.get(loss, ())], maximize=False)
     moved = found is not None and found.since > 0
     return Judgement("collapsed", loss, found, epochs_of(series[loss])) if moved else None
-
-
-def _answers(log: TrainingLog, name: str) -> bool:
-    bare = _bare(name)
-    return direction_of(log, name) == "maximize" and any(bare == w or bare.endswith(f"_{w}") for w in _ANSWERS)
-
-
-def finite(points: Points) -> Points:
-    """Return the points with a finite value."""
-    return [point for point in points if math.isfinite(point[1])]
-
-
-def epochs_of(points: Points) -> tuple[int, ...]:
-    """Return the epochs of some points."""
-    return tuple(epoch for epoch, _ in points)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.analysis.training.series import Points, finite
 from hpo.analysis.training.training_log import Arrays, TrainingLog
-from hpo.analysis.training.verdict import Points, finite
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.diagnosis import WINDOW, Component, Diagnosis, Epoch
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.analysis.training.verdict import Judgement
-from hpo.curves import predicates
+from hpo.curves import predicates, skill
 from hpo.curves.metric_names import without_split
 from hpo.reports.blocks import Block, Cell, Chart, Facts, Section, Table, Text
 from hpo.reports.charts import DiagnosisChart, DiagnosisPanel
@@ -138,7 +138,7 @@ def diagnosis_chart(found: Diagnosis) -> DiagnosisChart | None:
 
 def _since(found: Judgement) -> int | None:
     of = found.evidence
-    if isinstance(of, (predicates.Overfitting, predicates.Plateau, predicates.Collapsed)):
+    if isinstance(of, (predicates.Overfitting, predicates.Plateau, skill.Collapsed)):
         return found.epoch(of.since)
     if isinstance(of, predicates.Diverged):
         return found.epoch(of.low_at)

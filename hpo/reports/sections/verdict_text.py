@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from hpo.analysis import formatting
 from hpo.analysis.formatting import number
 from hpo.analysis.training.advice import Advice
+from hpo.analysis.training.answers import Threshold, Unmoved
 from hpo.analysis.training.verdict import Judgement
-from hpo.curves import predicates
+from hpo.curves import predicates, skill
 from hpo.translation.catalogue import mark, sentences, tr, trn
 
 NAMES = {
@@ -18,6 +19,8 @@ NAMES = {
     "plateau": mark("plateau"),
     "diverged": mark("diverged"),
     "collapsed": mark("collapsed"),
+    "threshold": mark("nothing passes 0.5"),
+    "metric": mark("metric does not follow"),
     "noisy": mark("noisy"),
     "none": mark("no verdict"),
 }
@@ -35,8 +38,12 @@ def reason(found: Judgement) -> str:
         return _not_finite(found, of)
     if isinstance(of, predicates.Diverged):
         return _diverged(found, of)
-    if isinstance(of, predicates.Collapsed):
+    if isinstance(of, skill.Collapsed):
         return _collapsed(found, of)
+    if isinstance(of, Threshold):
+        return _threshold(found, of)
+    if isinstance(of, Unmoved):
+        return _unmoved(found, of)
     if isinstance(of, predicates.Overfitting):
         return _overfitting(found, of)
     if isinstance(of, predicates.Noisy):
@@ -95,7 +102,7 @@ def _diverged(found: Judgement, of: predicates.Diverged) -> str:
     return sentences([seen, rule])
 
 
-def _collapsed(found: Judgement, of: predicates.Collapsed) -> str:
+def _collapsed(found: Judgement, of: skill.Collapsed) -> str:
     numbers = {"series": found.series, "value": number(of.value), "epoch": found.epoch(of.since), "n": of.epochs}
     if of.kind == "zero":
         seen = tr(
@@ -104,8 +111,12 @@ def _collapsed(found: Judgement, of: predicates.Collapsed) -> str:
     elif of.kind == "chance":
         seen = tr(
             "{series} is {value} on median from epoch {epoch} to the end ({n} epochs), within {tolerance} of guessing.",
-            tolerance=number(predicates.CHANCE_TOLERANCE), **numbers,
+            tolerance=number(skill.CHANCE_TOLERANCE), **numbers,
         )  # fmt: skip
+    elif of.since == 0:
+        seen = tr(
+            "{series} is {value} in all {n} epochs, as if the network gave one answer whatever it is shown.", **numbers
+        )
     else:
         seen = tr(
             "{series} is {value} in every epoch from {epoch} to the end ({n} epochs), having been {best} at its best: "
@@ -114,8 +125,35 @@ def _collapsed(found: Judgement, of: predicates.Collapsed) -> str:
         )  # fmt: skip
     rule = tr(
         "Rule: a metric that knows nothing for a fifth of the epochs up to the end, and for {least} at least, has "
-        "collapsed.",
+        "collapsed, unless another shows a ranking.",
         least=predicates.STUCK_EPOCHS,
+    )
+    return sentences([seen, rule])
+
+
+def _threshold(found: Judgement, of: Threshold) -> str:
+    seen = tr(
+        "It ranks, but nothing passes 0.5: {ranking} went from {first} to {last}, while {series} is {value} from epoch "
+        "{epoch} to the end ({n} epochs).",
+        ranking=of.ranks.name, first=number(of.ranks.first), last=number(of.ranks.value), series=found.series,
+        value=number(of.collapsed.value), epoch=found.epoch(of.collapsed.since), n=of.collapsed.epochs,
+    )  # fmt: skip
+    rule = tr(
+        "Rule: a metric of the ranking is {margin} above chance or has clearly risen, and only one class is predicted.",
+        margin=number(skill.MARGIN),
+    )
+    return sentences([seen, rule])
+
+
+def _unmoved(found: Judgement, of: Unmoved) -> str:
+    seen = tr(
+        "{loss} fell by {fall} %, and {series} does not follow: in {n} epochs it never left {low} to {high}.",
+        loss=of.loss, fall=percent(of.fall), series=found.series, n=len(found.epochs), low=number(of.low),
+        high=number(of.high),
+    )  # fmt: skip
+    rule = tr(
+        "Rule: the loss falls by {share} % or more, and the metric that counts does not improve beyond its noise.",
+        share=percent(predicates.RISE),
     )
     return sentences([seen, rule])
 
@@ -143,7 +181,7 @@ def _overfitting(found: Judgement, of: predicates.Overfitting) -> str:
     else:
         other = tr(
             "Meanwhile {train} went from {then} to {now}.",
-            train=found.train, then=number(of.train_then), now=number(of.train_end),
+            train=found.train, then=number(found.sign * of.train_then), now=number(found.sign * of.train_end),
         )  # fmt: skip
     rule = tr(
         "Rule: validation gets worse by more than its noise explains, and by {share} % of what it gained or of its "
@@ -234,6 +272,34 @@ _ADVICE = {
         "Weigh the rare class higher or sample it more often, and lower the learning rate: {series} was {value} in the "
         "last {epochs} epochs."
     ),
+    "one_answer_always": mark(
+        "Weigh the rare class higher or sample it more often, and try a learning rate 10 times lower and one 10 times "
+        "higher: {series} was {value} in all {epochs} epochs."
+    ),
+    "threshold": mark(
+        "Give positives more weight or sample them more often, and try a higher learning rate (3 to 10 times). To use "
+        "the network as it is, lower the threshold: {ranking} is {last}, and {series} at 0.5 is {value}."
+    ),
+    "metric": mark(
+        "Look for a fault in {series} before anything else (its threshold, its inputs, how it is averaged), or for a "
+        "constant answer: {loss} fell by {fall} %, and it stayed between {low} and {high}."
+    ),
+    "reweighted": mark(
+        "Record the original loss or a metric beside {series}: a reweighted loss is scaled and hardly moves, so that "
+        "nothing can be told from it."
+    ),
+    "late": mark(
+        "Nothing was found until epoch {epoch}: {share} % of the time {series} stood at {value}. A higher learning "
+        "rate, a shorter warm-up or more weight on positives may end that sooner."
+    ),
+    "keep_either": mark(
+        "Keep the weights of epoch {epoch} if {series} counts ({low} then, {end} now, {later} epochs later), those of "
+        "epoch {best_epoch} if {metric} counts ({best}, its best)."
+    ),
+    "loss_apart": mark(
+        "Keep the weights of epoch {best_epoch}, where {metric} was best ({best}). {series} has got worse since epoch "
+        "{epoch}: the network is right more often, and too sure of it. Calibrate it if its probabilities are used."
+    ),
     "stop_at": mark(
         "Keep the weights of epoch {epoch} and stop there: {series} was {low} then and is {end} now, {later} epochs "
         "later."
@@ -242,13 +308,14 @@ _ADVICE = {
         "To train on with profit, regularise more (dropout, weight decay, augmentation) or use more data: {of_gain} % "
         "of what validation had gained was lost again."
     ),
-    "metric_later": mark(
-        "Choose the epoch by what counts: {metric} was best in epoch {epoch}, after the validation loss in epoch "
-        "{loss_epoch}."
-    ),
+    "metric_later": mark("Choose the epoch by what counts: {metric} was best in epoch {best_epoch} ({best})."),
     "steadier": mark(
         "Lower the learning rate, use a larger batch, or average the weights over steps: {series} jumps by {of_level} "
         "% of its level from epoch to epoch, and no single epoch can be trusted."
+    ),
+    "steadier_loss": mark(
+        "Choose the epoch by {metric}, which is steadier: it was best in epoch {best_epoch} ({best}). {series} jumps "
+        "by {of_level} % of its level from epoch to epoch; a lower learning rate or a larger batch calms it."
     ),
     "more_validation": mark(
         "Validate on more samples if there are any: with {samples} of them, a part of the jumps is chance."
