@@ -125,9 +125,8 @@ def _objective(folder: Path, bug: str = "", name: str = "score", sign: str = "")
 
 
 def test_after_a_bug_is_fixed_what_failed_is_tried_again(hpo: Hpo, study_yaml, tmp_path: Path, runs: Path):
-    keys = {"enqueue": [{"x": 0.25}, {"x": 0.5}], "budget": {"trials": 3, "failures": 3}, "engine": {"name": "inline"}}
-    path = study_yaml(**keys | {"objective": _objective(tmp_path, "raise KeyError(1)")})
-    _write(path, objective="train.py:train")
+    keys = {"enqueue": [{"x": 0.25}, {"x": 0.5}], "budget": {"trials": 3, "failures": 3}}
+    path = _write(study_yaml(**keys), objective=_objective(tmp_path, "raise KeyError(1)"))
     assert hpo("run", path).code == 1
     _objective(tmp_path)
     said = hpo("run", path, "--retry-failed")
@@ -148,7 +147,7 @@ def _write(path: Path, **keys: object) -> Path:
 
 
 def test_a_study_of_which_nothing_completed_goes_on_with_a_corrected_path(hpo: Hpo, study_yaml, tmp_path, runs: Path):
-    bug = "open(trial.constants['data']).read()"
+    bug = "__import__('pathlib').Path(trial.constants['data']).read_text()"
     keys = {"constants": {"data": "gone.csv"}, "engine": {"name": "inline"}}
     path = _write(study_yaml(**keys), objective=_objective(tmp_path, bug))
     assert hpo("run", path).code == 1

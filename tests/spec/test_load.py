@@ -623,5 +623,5 @@ def test_a_constant_spelled_like_a_parameter_is_refused_and_a_new_one_is_told(tm
     (tmp_path / "train.py").write_text("def train(trial): pass")
     with pytest.raises(SpecError, match=r"search_space has 'epochs'\. Did you mean --set search_space\.epochs="):
         load(tmp_path, BOTH, "constants.epoch=6")
-    said = load_with_hints(tmp_path / "study.yaml", ["constants.decay=0.1", "constants.data=y"])[1]
+    said = load_with_hints(tmp_path / "study.yaml", ["constants.decay=0.1", "constants.data=other"])[1]
     assert said == ("--set constants.decay: there was no constant 'decay', this is a new one",)
