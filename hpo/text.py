@@ -91,16 +91,21 @@ def _without_secrets(query: re.Match[str]) -> str:
 
 
 def nearest(word: object, options: Iterable[object]) -> str:
-    """Return ` Did you mean 'x'?` for the option spelled most like `word`, or an empty string if none is close.
+    """Return ` Did you mean 'x'?` for the option spelled most like `word`, or an empty string if none is close."""
+    match = nearest_name(word, options)
+    return f" Did you mean '{match}'?" if match else ""
+
+
+def nearest_name(word: object, options: Iterable[object]) -> str:
+    """Return the option spelled most like `word`, or an empty string if none is close.
 
     The only option that begins with the word is the closest: `max` for `maximize`.
     """
     names = [str(option) for option in options]
     begun = [name for name in names if len(str(word)) >= 3 and name.startswith(str(word))]
     if len(begun) == 1:
-        return f" Did you mean '{begun[0]}'?"
-    match = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    return f" Did you mean '{match[0]}'?" if match else ""
+        return begun[0]
+    return next(iter(difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)), "")
 
 
 def printable(text: str) -> str:

@@ -56,6 +56,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     runs folder or a YAML; by default the study last driven.
     """
     from hpo.analysis.goals import goal_states
+    from hpo.analysis.notices import change_sentence, notices_of
     from hpo.analysis.records import records_of
     from hpo.cli.study_status import silent_flags, study_status
     from hpo.cluster.jobs import jobs_of, states_of
@@ -88,6 +89,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     where = region_sentences(record)
     silent = silent_flags(record, spec)
+    notices = [*map(change_sentence, record.changes), *map(str, notices_of(record))]
     jobs = jobs_of(record.directory)
     states = states_of(jobs)
     paused = read_steering(record.directory).paused
@@ -115,12 +117,14 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "warnings": now.warnings,
                 "red_flags_where": where,
                 "red_flags_silent": silent,
+                "notices": notices,
                 **spent,
             }
         )
     else:
         resume = f"{paused}; `{follow_up(f'resume {shlex.quote(name)}', runs)}` resumes it" if paused else ""
-        echo(_text(record, now, driver, _queue(jobs, states), resume, spent, where[:MOST_REGIONS], silent))
+        seen = {"where": where[:MOST_REGIONS], "silent": silent, "notices": notices}
+        echo(_text(record, now, driver, _queue(jobs, states), resume, spent, seen))
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:
@@ -139,8 +143,7 @@ def _text(
     queue: str,
     paused: str,
     spent: Mapping[str, float],
-    where: Sequence[str],
-    silent: Sequence[str],
+    seen: Mapping[str, Sequence[str]],
 ) -> str:
     from hpo.analysis.goals import goal_states
     from hpo.reports.sections.conclusion import goal_sentence
@@ -173,8 +176,8 @@ def _text(
         lines.append(("ended by", ", ".join(f"{cause} {n}" for cause, n in now.causes.items())))
     if now.warnings:
         lines.append(("warned of", ", ".join(f"{flag} {n}" for flag, n in now.warnings.items())))
-    lines += [("" if place else "where", sentence) for place, sentence in enumerate(where)]
-    lines += [("" if place else "silent", sentence) for place, sentence in enumerate(silent)]
+    for name, sentences in seen.items():
+        lines += [("" if place else name, sentence) for place, sentence in enumerate(sentences)]
     text = labelled(lines)
     if not now.running:
         return text
