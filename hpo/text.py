@@ -90,10 +90,10 @@ def _without_secrets(query: re.Match[str]) -> str:
     return kept
 
 
-def nearest(word: object, options: Iterable[object]) -> str:
+def nearest(word: object, options: Iterable[object], cutoff: float = 0.6) -> str:
     """Return ` Did you mean 'x'?` for the option spelled most like `word`, or an empty string if none is close."""
     names = [str(option) for option in options]
-    match = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    match = difflib.get_close_matches(str(word), names, n=1, cutoff=cutoff)
     return f" Did you mean '{match[0]}'?" if match else ""
 
 
