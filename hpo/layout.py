@@ -31,6 +31,7 @@ runs/<study>/trials/<N>/weights.pt    the best epoch's weights, if the objective
 runs/<study>/trials/<N>/steps.npz     the losses of every step, if the objective keeps them
 runs/<study>/trials/<N>/epochs.npz    arrays of every epoch, such as histograms, if the objective keeps them
 runs/<study>/trials/<N>/data.json     samples and fingerprint of the data, if the objective keeps them
+runs/<study>/trials/<N>/evaluations/<time>.json  a result of `hpo evaluate` on the trial's weights
 runs/<A>/comparison-with-<B>.html, .md, .json  report of `hpo compare A B`
 runs/<study>/trials/<N>/diagnosis.html, .md, .json  report of `hpo diagnose` on the trial
 """
@@ -51,6 +52,7 @@ WEIGHTS = "weights.pt"
 STEPS = "steps.npz"
 EPOCHS = "epochs.npz"
 DATA = "data.json"
+EVALUATIONS = "evaluations"
 MPS = "mps"
 SPEC = "study.yaml"
 OWNER = "identity.json"

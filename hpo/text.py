@@ -90,22 +90,27 @@ def _without_secrets(query: re.Match[str]) -> str:
     return kept
 
 
-def nearest(word: object, options: Iterable[object]) -> str:
+def nearest(word: object, options: Iterable[object], cutoff: float = 0.6) -> str:
     """Return ` Did you mean 'x'?` for the option spelled most like `word`, or an empty string if none is close."""
-    match = nearest_name(word, options)
+    match = nearest_name(word, options, cutoff)
     return f" Did you mean '{match}'?" if match else ""
 
 
-def nearest_name(word: object, options: Iterable[object]) -> str:
+def nearest_name(word: object, options: Iterable[object], cutoff: float = 0.6) -> str:
     """Return the option spelled most like `word`, or an empty string if none is close.
 
     The only option that begins with the word is the closest: `max` for `maximize`.
+
+    Args:
+        word: What was given.
+        options: What there is.
+        cutoff: Least similarity by `difflib`, 0 to 1.
     """
     names = [str(option) for option in options]
     begun = [name for name in names if len(str(word)) >= 3 and name.startswith(str(word))]
     if len(begun) == 1:
         return begun[0]
-    return next(iter(difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)), "")
+    return next(iter(difflib.get_close_matches(str(word), names, n=1, cutoff=cutoff)), "")
 
 
 def printable(text: str) -> str:

@@ -3,7 +3,7 @@
 steps.npz    a loss, `learning_rate` and `gradient_norm` of each training step, and `epoch`, the epoch of each;
              `val_<loss>` of each validation batch, and `val_epoch`
 epochs.npz   arrays that a task measures each epoch, such as histograms, (epochs, ...), and `epoch`
-weights.pt   of the best epoch
+weights.pt   of the best epoch, with the options and the scaling of inputs, by which it can be used elsewhere
 data.json    of each split that trains or validates how many samples it has and their fingerprint
 """
 
@@ -88,14 +88,14 @@ def write_epochs(directory: Path, epochs: Sequence[Arrays]) -> None:
 
 
 def write_weights(directory: Path, best: Mapping[str, Any]) -> None:
-    """Write `weights.pt`: `epoch`, `metrics`, and the state_dict `model` of the best epoch."""
+    """Write `weights.pt`: `epoch`, `metrics` and the state_dict `model` of the best epoch, and what stands beside."""
     partial = directory / f"{WEIGHTS}.partial"
     torch.save(dict(best), partial)
     partial.replace(directory / WEIGHTS)
 
 
 def load_weights(path: Path, device: torch.device) -> dict[str, Any]:
-    """Return what `write_weights` wrote: `epoch`, `metrics`, and the state_dict `model`.
+    """Return what `write_weights` wrote: `epoch`, `metrics`, the state_dict `model`, and what is kept beside them.
 
     Raises:
         FileNotFoundError: There are no weights.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hpo.trial import Trial
 from objectives.fingerprint import Fingerprint
 from objectives.micro_batches import Batch
-from objectives.options import chosen
+from objectives.options import OWN_LOSS, chosen
 from objectives.recording import WEIGHTS, load_weights, write_data
 from objectives.training import Losses, Metrics, Problem, Settings, fit, pick_device, score, settings_in
 
@@ -38,11 +39,39 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out batches, and the losses and metrics that score a network on them."""
+    """What scores a network on held-out samples.
+
+    Attributes:
+        batches: The samples.
+        losses: The losses and the outputs of a batch.
+        metrics: The metrics of all outputs.
+        predictions: What `hpo evaluate` takes beside the scores, made of all outputs: `predictions`, `about` and
+            `examples` of docs/objectives.md.
+    """
 
     batches: Iterable[Batch]
     losses: Losses
     metrics: Metrics
+    predictions: Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network with all that is needed to use it.
+
+    Attributes:
+        network: The network with the weights of the best epoch, in evaluation mode.
+        scaled: Turns raw samples into the network's inputs; the page of the task says which.
+        options: The options of its training.
+        epoch: The best epoch.
+        metrics: What that epoch reported.
+    """
+
+    network: nn.Module
+    scaled: Callable[..., Any]
+    options: Mapping[str, Any]
+    epoch: int
+    metrics: Mapping[str, float]
 
 
 class Task(ABC, Generic[Data, HeldOut, Network]):
@@ -54,9 +83,9 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
         no_test: The end of the sentence on data without a test split: what would have made one.
         tensors_of_loss: How many tensors a loss of the user's own is called with.
         trial: The trial.
+        seed: Its seed.
         options: Its options.
         device: The GPU that this worker was given, else the CPU.
-        dataset: The data of the study.
     """
 
     defaults: ClassVar[Mapping[str, Any]]
@@ -65,17 +94,26 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
     tensors_of_loss: ClassVar[int] = 2
 
     def __init__(self, trial: Trial) -> None:
-        """Read the options of a trial and load its data.
+        """Read the options of a trial.
 
         Raises:
-            ValueError: An option or a file is wrong.
+            ValueError: An option is wrong.
         """
-        self.trial = trial
+        self.trial, self.seed = trial, trial.seed
         self.options = chosen(trial, self.defaults, self.tensors_of_loss)
         self.check_options()
         self.device = pick_device()
+
+    @cached_property
+    def dataset(self) -> Data:
+        """The data of the study, loaded when first asked for; ValueError if a file is wrong."""
         root = self.options.get("data", {}).get("root")
-        self.dataset = self.load(trial.root / root if root is not None else None)
+        return self.load(self.trial.root / Path(root).expanduser() if root is not None else None)
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any]:
+        """What the training data say about how inputs are scaled; kept with the weights."""
+        return self.inputs_of(self.dataset)
 
     def train(self) -> dict[str, float]:
         """Train a network and return the metrics of its best epoch."""
@@ -86,25 +124,66 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
         self.load_initial_weights(model)
         model.to(self.device)
         settings = Settings(monitor=self.monitor, maximize=True, **settings_in(self.options))
-        return fit(self.trial, model, settings, self.problem(model))
+        options = {name: value for name, value in self.options.items() if name != OWN_LOSS}
+        beside_weights = {"options": options, "inputs": dict(self.inputs)}
+        return fit(self.trial, model, settings, replace(self.problem(model), beside_weights=beside_weights))
 
-    def evaluate(self, folder: Path | None) -> dict[str, float]:
+    def evaluate(self, folder: Path | None) -> dict[str, Any]:
         """Score the weights that `train` kept in the trial's directory.
+
+        The data of the training are not read where `folder` is given.
 
         Args:
             folder: Held-out data of the user; None: the test split of the study's own data.
+
+        Returns:
+            The losses and metrics, and what `Evaluation.predictions` adds to them.
 
         Raises:
             FileNotFoundError: There are no weights.
             ValueError: There is no test split, or the held-out data are wrong.
         """
+        model = self._kept_model()
         held_out = self.test_split() if folder is None else self.load_held_out(folder)
         if held_out is None:
             raise ValueError(f"the study's data has no test split: {self.no_test}")
+        return self._score(model, held_out)
+
+    def validate(self) -> dict[str, Any]:
+        """Score the kept weights on the validation split, for what is to be chosen without the test split."""
+        return self._score(self._kept_model(), self.validation_split())
+
+    def _kept_model(self) -> Network:
+        kept = load_weights(self.trial.directory / WEIGHTS, self.device)
+        if "inputs" in kept:  # Weights of earlier versions have none, and the training data are read for them.
+            self.inputs = kept["inputs"]
         model = self.build().to(self.device)
-        model.load_state_dict(load_weights(self.trial.directory / WEIGHTS, self.device)["model"])
+        model.load_state_dict(kept["model"])
+        return model
+
+    def _score(self, model: Network, held_out: HeldOut) -> dict[str, Any]:
         evaluation = self.evaluation(model, held_out)
-        return score(model, evaluation.batches, evaluation.losses, evaluation.metrics)
+        return score(model, evaluation.batches, evaluation.losses, evaluation.metrics, evaluation.predictions)
+
+    @classmethod
+    def from_weights(cls, path: Path, device: str = "cpu") -> Trained:
+        """Return the network of a weights.pt, ready to be used; neither the study nor its data are needed.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file holds no weights, or was written by a version that kept no options with them.
+        """
+        kept = load_weights(Path(path), torch.device(device))
+        if "options" not in kept:
+            raise ValueError(
+                f"{path} holds weights alone, as earlier versions wrote them; expected one with the options of its "
+                "training (`hpo evaluate` reads both)"
+            )
+        task = cls.__new__(cls)
+        task.options, task.inputs, task.device, task.seed = kept["options"], kept["inputs"], torch.device(device), 0
+        model = task.build().to(task.device)
+        model.load_state_dict(kept["model"])
+        return Trained(model.eval(), task.scaled, task.options, kept["epoch"], kept["metrics"])
 
     def check_options(self) -> None:
         """Raise ValueError for an option that the task refuses before it loads anything."""
@@ -117,6 +196,18 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
     @abstractmethod
     def load(self, root: Path | None) -> Data:
         """Load the splits of the data at `root`, or make up data if it is None."""
+
+    @abstractmethod
+    def inputs_of(self, dataset: Data) -> dict[str, Any]:
+        """Return what is needed of the training data to scale inputs: numbers, lists of them and tensors."""
+
+    @abstractmethod
+    def scaled(self, *raw: Tensor) -> Any:
+        """Return raw samples as inputs of the network."""
+
+    @abstractmethod
+    def validation_split(self) -> HeldOut:
+        """Return the validation split of the study's own data."""
 
     @abstractmethod
     def test_split(self) -> HeldOut | None:

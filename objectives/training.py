@@ -162,6 +162,7 @@ class Problem:
         criterion: A loss that has a state or parameters of its own, which train with the model's.
         frozen: Modules that do not train from the first epoch on.
         split: Divides a batch that does not fit into memory; needed where not all its tensors have a row a sample.
+        beside_weights: What else is kept with the weights: numbers, text, tensors, and lists and mappings of them.
     """
 
     batches: Callable[[int], Iterable[Batch]]
@@ -171,6 +172,7 @@ class Problem:
     criterion: nn.Module | None = None
     frozen: Frozen | None = None
     split: Split = rows
+    beside_weights: Mapping[str, Any] = field(default_factory=dict)
 
 
 # The settings that have a default, for the defaults of a task's own options.
@@ -357,7 +359,7 @@ def save(trial: Trial, training: Training, progress: Progress) -> None:
     write_steps(trial.directory, progress.kept["train"], progress.kept["val"])
     write_epochs(trial.directory, progress.kept["epochs"])
     if progress.written < progress.best_epoch:
-        write_weights(trial.directory, progress.best)
+        write_weights(trial.directory, {**progress.best, **training.problem.beside_weights})
         progress.written = progress.best_epoch
 
 
@@ -374,7 +376,7 @@ def restore(trial: Trial, training: Training) -> Progress:
     lowered, lowered_at = state["lowered"]
     names = ("epoch", "best_epoch", "elapsed", "reported", "best", "kept")
     progress = Progress(lowered=lowered, lowered_at=lowered_at, **{name: state[name] for name in names})
-    write_weights(trial.directory, progress.best)
+    write_weights(trial.directory, {**progress.best, **training.problem.beside_weights})
     progress.written = progress.best_epoch
     # The earlier attempt may have died between its save and its report.
     trial.report(progress.epoch, **progress.reported)
@@ -498,8 +500,16 @@ class Progress:
             self.lowered, self.lowered_at = self.lowered * settings.plateau_factor, self.epoch
 
 
-def score(network: nn.Module, batches: Iterable[Batch], losses: Losses, metrics: Metrics) -> dict[str, float]:
+def score(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    losses: Losses,
+    metrics: Metrics,
+    predictions: Callable[[Mapping[str, Tensor]], Mapping[str, Any]] = lambda outputs: {},
+) -> dict[str, Any]:
     """Return the losses' means over samples and the metrics of the "test" split, by their own names, without arrays.
+
+    What `predictions` makes of all outputs is added as it is.
 
     Raises:
         ValueError: There is no batch.
@@ -508,9 +518,11 @@ def score(network: nn.Module, batches: Iterable[Batch], losses: Losses, metrics:
     with torch.no_grad():
         checked = _pass_over(batches, lambda batch: losses(network, batch))
     found: dict[str, Any] = dict(checked.means())
-    if outputs := checked.outputs():
+    outputs = checked.outputs()
+    if outputs:
         found |= metrics(outputs, "test")
-    return {name: float(value) for name, value in found.items() if not isinstance(value, np.ndarray)}
+    numbers = {name: float(value) for name, value in found.items() if not isinstance(value, np.ndarray)}
+    return {**numbers, **predictions(outputs)}
 
 
 def settle(model: nn.Module, forward: Callable[[Any], object], batches: Iterable[Any]) -> None:

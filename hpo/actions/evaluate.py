@@ -3,53 +3,65 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from hpo import layout
 from hpo.actions.best import choose
+from hpo.analysis.evaluation.assess import assess, binary_of
+from hpo.analysis.evaluation.record import Evaluation, to_json
+from hpo.analysis.evaluation.returned import Returned, read_returned
 from hpo.analysis.records import StudyRecord, TrialRecord, records_of
 from hpo.errors import HpoError, ObjectiveError
+from hpo.layout import follow_up
+from hpo.machine.access import reason
 from hpo.objective.load import load
 from hpo.spec.models import StudySpec
+from hpo.storage.evaluations import write_evaluation
 from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
 from hpo.text import one_line
-from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_metrics
+from hpo.trial import Job, ObjectiveRef, Stop, Trial
 from hpo.worker.execute import Share, prepare
 
-FUNCTION = "evaluate"
+T = TypeVar("T")
+
+FUNCTION, ON_VALIDATION = "evaluate", "validate"
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluated:
     """Result of an evaluation.
 
     Attributes:
-        study: Name of the study.
         trial: The trial whose weights were scored.
-        data: The folder given, or None for the study's own test split.
-        weights: File of the kept weights, or the trial's folder if the objective names it otherwise.
-        metrics: What the objective's `evaluate` returned.
-        seconds: Duration, loading included.
+        metrics: The numbers that the objective's `evaluate` returned.
+        evaluation: What is said of them, and stored.
+        file: Where it is stored; None if it could not be.
+        notes: Sentences on what could not be written.
     """
 
-    study: str
     trial: TrialRecord
-    data: Path | None
-    weights: Path
     metrics: dict[str, float]
-    seconds: float
+    evaluation: Evaluation
+    file: Path | None
+    notes: tuple[str, ...]
 
 
-def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None = None) -> Evaluation:
-    """Call `evaluate(trial, data)` of the module that holds the study's objective, in this process.
+def evaluate(
+    runs: Path, name: str, number: int | None = None, data: Path | None = None, specificity: float | None = None
+) -> Evaluated:
+    """Call `evaluate(trial, data)` of the module of the study's objective, in this process, and store the result.
 
     Args:
         runs: The runs folder.
         name: Name of the study.
         number: The trial; None for the winner (see `hpo.actions.best.choose`).
         data: Folder to score on; None for the study's own test split.
+        specificity: Find a threshold for this specificity, on the validation split if the objective has a function
+            `validate(trial)`.
 
     Raises:
         StudyNotFound: If there is no such study or trial.
@@ -73,22 +85,79 @@ def evaluate(runs: Path, name: str, number: int | None = None, data: Path | None
         raise HpoError(_nothing_kept(study, spec, chosen))
     if data is not None and not data.exists():
         raise HpoError(f"there is no folder {data}")
-    began = time.monotonic()
+    when, began = time.time(), time.monotonic()
     handle = Trial(_job(spec, chosen, folder), _ignore)
     prepare(handle.seed, Share())
+    returned = _called(lambda: read_returned(function(handle, data)), chosen)
+    validation, why_not = (None, "") if specificity is None else _validation(spec, handle)
+    assessed = _called(lambda: assess(returned, specificity, validation, why_not), chosen)
+    evaluation = Evaluation(
+        study=name,
+        trial=chosen.number,
+        params=dict(chosen.params),
+        when=when,
+        data=None if data is None else str(data),
+        weights=str(weights if weights.exists() else folder),
+        seconds=time.monotonic() - began,
+        **vars(assessed),
+    )
+    file, notes = _stored(folder, evaluation)
+    if file is not None:
+        notes += _tracked(runs, name, spec)
+    return Evaluated(chosen, dict(returned.scores), evaluation, file, tuple(notes))
+
+
+def _called(compute: Callable[[], T], trial: TrialRecord) -> T:
+    """Return what `compute` does; any error of the objective's own becomes a sentence."""
     try:
-        returned = function(handle, data)
-        metrics = check_metrics(returned)
+        return compute()
+    except ObjectiveError as error:
+        raise ObjectiveError(f"evaluating trial {trial.number} failed: {error}") from error
     except HpoError:
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {one_line(error)}"
-        raise ObjectiveError(f"evaluating trial {chosen.number} failed: {said}") from error
-    return Evaluation(name, chosen, data, weights if weights.exists() else folder, metrics, time.monotonic() - began)
+        raise ObjectiveError(f"evaluating trial {trial.number} failed: {said}") from error
 
 
-def _reference(spec: StudySpec) -> ObjectiveRef:
-    """Return a reference to `evaluate` in the module of the objective."""
+def _validation(spec: StudySpec, handle: Trial) -> tuple[Returned | None, str]:
+    """Return predictions on the validation split, or why there are none."""
+    try:
+        validate = load(_reference(spec, ON_VALIDATION))
+    except ObjectiveError:
+        return None, ""
+    try:
+        found = read_returned(validate(handle))
+    except Exception as error:
+        return None, f"the validation split could not be scored: {one_line(error)}"
+    if binary_of(found) is None:
+        return None, "the objective's validate gives no predictions with target (0 or 1) and score"
+    return found, ""
+
+
+def _stored(folder: Path, evaluation: Evaluation) -> tuple[Path | None, list[str]]:
+    try:
+        return write_evaluation(folder, evaluation.when, to_json(evaluation)), []
+    except OSError as error:
+        return None, [f"this evaluation is not kept: {folder} cannot be written ({reason(error)})"]
+
+
+def _tracked(runs: Path, name: str, spec: StudySpec) -> list[str]:
+    """Write the scores to the trial's run in MLflow, where the study has one."""
+    directory = layout.study_directory(runs, name)
+    if spec.mlflow is None or not (directory / layout.MLFLOW).exists():
+        return []
+    from hpo.trackers.mlflow.sync import sync
+
+    try:
+        sync(runs, name, lambda sentence: None)
+    except HpoError as error:
+        return [f"the scores are not in MLflow yet ({error}); `{follow_up(f'mlflow {name} --sync', runs)}` writes them"]
+    return []
+
+
+def _reference(spec: StudySpec, function: str = FUNCTION) -> ObjectiveRef:
+    """Return a reference to a function in the module of the objective."""
     ref = spec.objective_ref()
     if ref.command:
         raise ObjectiveError(
@@ -96,7 +165,7 @@ def _reference(spec: StudySpec) -> ObjectiveRef:
             f"a Python function, with a function {FUNCTION}(trial, folder) beside it"
         )
     place, _, _ = ref.target.rpartition(":")
-    return replace(ref, target=f"{place}:{FUNCTION}")
+    return replace(ref, target=f"{place}:{function}")
 
 
 def _job(spec: StudySpec, trial: TrialRecord, folder: Path) -> Job:

@@ -167,6 +167,40 @@ class EpochMap:
 
 
 @dataclass(frozen=True)
+class EvaluationCurve:
+    """A curve of a score of two classes, or its calibration.
+
+    Attributes:
+        x: Title of the horizontal axis, translated.
+        y: Title of the vertical axis, translated.
+        columns: English names of both.
+        chance: Where a score that knows nothing lies: from one point to another.
+        mark: A point to be marked, such as the threshold in use, or None.
+    """
+
+    x: str
+    y: str
+    columns: tuple[str, str]
+    points: tuple[tuple[float, float], ...]
+    chance: tuple[tuple[float, float], tuple[float, float]]
+    mark: tuple[float, float] | None = None
+    dots: bool = False
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of items, a row an item.
+
+    Attributes:
+        columns: Translated names of the images of an item.
+        rows: (what stands beside the row, data URIs of its images).
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
 class DiagnosisPanel:
     """Curves drawn together.
 

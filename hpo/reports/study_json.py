@@ -7,12 +7,14 @@ when a name changes its meaning.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import hpo
 from hpo.analysis.comparison import comparison
 from hpo.analysis.effects import effects
+from hpo.analysis.evaluation.record import evaluations_of
 from hpo.analysis.failures import Cause, causes_of
 from hpo.analysis.goals import goal_states
 from hpo.analysis.groups import best_per_group
@@ -61,6 +63,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "warm_start": warm_trials(study),
         "ghm": _recorded(ghm_trainings(study)),
         "focal": _recorded(focal_trainings(study)),
+        "evaluations": [replace(one, examples=()) for _, evaluations in evaluations_of(study) for one in evaluations],
         "trials": [_trial(study, trial) for trial in study.trials],
     }
 

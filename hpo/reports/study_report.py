@@ -13,6 +13,7 @@ from hpo.reports.sections.comparison import comparison_section
 from hpo.reports.sections.curves import curves_section
 from hpo.reports.sections.diagnosis import diagnosis_section
 from hpo.reports.sections.effects import effects_section
+from hpo.reports.sections.evaluation import evaluation_section
 from hpo.reports.sections.failures import failures_section
 from hpo.reports.sections.files import files_section
 from hpo.reports.sections.focal import focal_section
@@ -34,6 +35,7 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     summary_section,
     best_section,
     pareto_section,
+    evaluation_section,
     setup_section,
     comparison_section,
     heatmap_section,

@@ -151,7 +151,7 @@ class _Reader:
 
     def merge(self, settings: Sequence[str]) -> None:
         """Put families and overrides into the document; an override may also say which families there are."""
-        found = overrides.parse_overrides(settings, self.document)
+        found = overrides.parse_overrides(settings, self.document, self.source.parent)
         of_families = [one for one in found if one[0][:2] == ("search_space", "include")]
         for override in of_families:
             overrides.apply(self.document, override)

@@ -6,6 +6,7 @@ Each key keeps its Place, so that a message names the option with which it was g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hpo.errors import KeyPath, Problem, SpecError, dotted
@@ -14,16 +15,24 @@ from hpo.text import label, listing, nearest, nearest_name, quote
 
 SPACE: KeyPath = ("search_space",)
 _NAMED = ("sampler", "pruner", "engine")
+_MISSPELT = 0.8  # likeness from which on a name is taken for another one
+_PATHS = ("root", "path", "folder", "dir", "directory")  # constants that are paths, also without a slash
 
 Override = tuple[KeyPath, Document]
 
 
-def parse_overrides(texts: Sequence[str], document: Document) -> list[Override]:
-    """Return the overrides that `key.of.study=value` texts say; problems go to the document."""
-    return [override for text in texts if (override := _parse(text, document)) is not None]
+def parse_overrides(texts: Sequence[str], document: Document, root: Path) -> list[Override]:
+    """Return the overrides that `key.of.study=value` texts say; problems go to the document.
+
+    Args:
+        texts: As given.
+        document: The study.
+        root: The folder from which relative paths in the study count; those in an override count from the shell's.
+    """
+    return [override for text in texts if (override := _parse(text, document, root)) is not None]
 
 
-def _parse(text: str, document: Document) -> Override | None:
+def _parse(text: str, document: Document, root: Path) -> Override | None:
     key, equals, written = text.partition("=")
     key = key.strip()
     if not equals or not key or not all(key.split(".")):
@@ -37,7 +46,24 @@ def _parse(text: str, document: Document) -> Override | None:
     if value.problems:
         document.problems.extend(Problem(p.file, None, "", f"{p.message}, in '{text}'") for p in value.problems)
         return None
-    return tuple(key.split(".")), value
+    keys = tuple(key.split("."))
+    if keys[0] == "constants" and isinstance(value.data, str):
+        value.data = _from_here(keys[-1], value.data, root)
+    return keys, value
+
+
+def _from_here(key: str, text: str, root: Path) -> str:
+    """Return the path that a constant's text is in the shell, absolute; any other text as it is."""
+    if text.startswith("~/"):
+        return str(Path(text).expanduser())
+    looks_like_path = key in _PATHS or "/" in text
+    try:
+        here = looks_like_path and Path(text).exists()
+        there = (root / text).exists()
+    except (OSError, ValueError):  # too long, or with a NUL: no path
+        return text
+    # A folder that is nowhere is looked for where it was typed, so that the message names that place.
+    return str(Path(text).absolute()) if here or (key in _PATHS and not there) else text
 
 
 def apply(document: Document, override: Override) -> None:
@@ -81,9 +107,9 @@ def _refused(data: Mapping[Any, Any], target: Mapping[Any, Any], path: KeyPath, 
     names = [label(name) for name in target]
     if path == SPACE or (path[:1] == SPACE and not last):
         return f"'{dotted(path)}' has no '{key}'; expected one of {listing(names)}.{nearest(key, names)}"
-    # A new constant may well be meant, one spelled almost like another is not.
-    if path[:1] == ("constants",) and nearest(key, names):
-        return f"'{dotted(path)}' has no '{key}'.{nearest(key, names)}"
+    # A new constant may well be meant, one spelled almost like another is not; test_fraction is no val_fraction.
+    if path[:1] == ("constants",) and (meant := nearest(key, names, _MISSPELT)):
+        return f"'{dotted(path)}' has no '{key}'.{meant}"
     space = data.get(SPACE[0])
     searched = list(space) if isinstance(space, Mapping) else []
     if path == ("constants",) and key not in searched and (name := nearest_name(key, searched)):

@@ -1,5 +1,5 @@
 """Read auditory brainstem responses: denoise, tell the class of hearing, find wave V and the threshold, at once."""
 
-from objectives.abr.objective import evaluate, train
+from objectives.abr.objective import check_data, evaluate, load, train, validate
 
-__all__ = ["evaluate", "train"]
+__all__ = ["check_data", "evaluate", "load", "train", "validate"]

@@ -34,6 +34,7 @@ class Tensors:
         latency: (n,), ms.
         amplitude: (n,), uV.
         threshold: (n,), dB.
+        patient: (n,) names, no tensor.
     """
 
     signal: Tensor
@@ -44,9 +45,13 @@ class Tensors:
     latency: Tensor
     amplitude: Tensor
     threshold: Tensor
+    patient: NDArray[np.str_]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter(vars(self).values())
+        return (getattr(self, name) for name in FIELDS)
+
+
+FIELDS = tuple(name for name in Tensors.__dataclass_fields__ if name != "patient")  # the tensors, in this order
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,10 @@ def load(
     )  # fmt: skip
 
 
-def load_held_out(root: Path, columns: tuple[tuple[str, str | None], ...], dataset: Dataset) -> Tensors:
-    """Return held-out records, standardised as `dataset` is: those of the split test, or all if there are no splits.
+def load_held_out(
+    root: Path, columns: tuple[tuple[str, str | None], ...], mean: NDArray[np.float64], std: NDArray[np.float64]
+) -> Tensors:
+    """Return held-out records, standardised by `mean` and `std`: of the split test, or all if there are no splits.
 
     Raises:
         ValueError: Files that are wrong in any way, and for records to train and validate on only.
@@ -145,7 +152,7 @@ def load_held_out(root: Path, columns: tuple[tuple[str, str | None], ...], datas
             )
         source = source.of(chosen)
     _check_peaks(source, str(root))
-    return as_tensors(source, dataset.mean, dataset.std)
+    return as_tensors(source, mean, std)
 
 
 def as_tensors(records: Records, mean: NDArray[np.float64], std: NDArray[np.float64]) -> Tensors:
@@ -160,23 +167,32 @@ def as_tensors(records: Records, mean: NDArray[np.float64], std: NDArray[np.floa
         mean: (4,), subtracted from the statics.
         std: (4,), by which they are then divided.
     """
-    waveforms = records.waveforms.astype(np.float64)
-    centre, scale = waveforms.mean(axis=1, keepdims=True), waveforms.std(axis=1, keepdims=True)
-    target = waveforms if records.clean is None else records.clean
+    signal, centre, scale = scaled_waveforms(records.waveforms)
+    target = signal if records.clean is None else (records.clean - centre) / scale
 
     def tensor(values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
     return Tensors(
-        signal=tensor((waveforms - centre) / scale)[:, None],
+        signal=tensor(signal)[:, None],
         statics=tensor((records.statics - mean) / std),
-        target=tensor((target - centre) / scale)[:, None],
+        target=tensor(target)[:, None],
         label=torch.from_numpy(records.label),
         exists=torch.from_numpy(records.exists),
         latency=tensor(records.latency),
         amplitude=tensor(records.amplitude),
         threshold=tensor(records.threshold),
+        patient=records.patient,
     )
+
+
+def scaled_waveforms(
+    waveforms: NDArray[Any],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return waveforms, (n, 200), scaled to mean 0 and standard deviation 1 each, and those means and deviations."""
+    values = waveforms.astype(np.float64)
+    centre, scale = values.mean(axis=1, keepdims=True), values.std(axis=1, keepdims=True)
+    return (values - centre) / scale, centre, scale
 
 
 def _fingerprint(part: Records) -> Fingerprint:

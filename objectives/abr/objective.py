@@ -6,18 +6,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hpo.trial import Trial
 from objectives.abr import data, models
 from objectives.abr.augmentation import augment
-from objectives.abr.data import Dataset, Tensors
+from objectives.abr.data import FIELDS, Dataset, Tensors
 from objectives.abr.losses import TASKS, class_weights_of, components, total, uncertainty_of, unit_of
 from objectives.abr.measures import measure
 from objectives.abr.records import CLASSES, NAMES
 from objectives.micro_batches import Batch, Result
 from objectives.options import hashable
-from objectives.task import Evaluation, Task
+from objectives.task import Evaluation, Task, Trained
 from objectives.training import LOOP_DEFAULTS, Problem, draws, shuffled, to_device
 
 DEFAULTS: dict[str, Any] = {
@@ -48,7 +51,6 @@ DEFAULTS: dict[str, Any] = {
 }
 # Validation keeps no gradients, so it can take larger batches than training.
 EVALUATION_BATCH = 256
-FIELDS = tuple(Tensors.__dataclass_fields__)  # the tensors of a batch, in this order
 
 
 def train(trial: Trial) -> dict[str, float]:
@@ -66,12 +68,27 @@ def train(trial: Trial) -> dict[str, float]:
     return Abr(trial).train()
 
 
-def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
+def evaluate(trial: Trial, folder: Path | None) -> dict[str, Any]:
     """Score the kept weights on held-out records: the components of the loss, and the metrics.
 
     `loss` is the equally weighted sum of the tasks if the weights were learned. See `Task.evaluate`.
     """
     return Abr(trial).evaluate(folder)
+
+
+def validate(trial: Trial) -> dict[str, Any]:
+    """Score the kept weights on the validation records, as `evaluate` does on held-out ones."""
+    return Abr(trial).validate()
+
+
+def check_data(trial: Trial) -> str:
+    """Load the data as `train` does, and return what they are; ValueError if they are wrong."""
+    return Abr(trial).dataset.summary
+
+
+def load(path: Path, device: str = "cpu") -> Trained:
+    """Return the network of a weights.pt; `scaled` takes waveforms, (n, 200), and statics, (n, 4)."""
+    return Abr.from_weights(path, device)
 
 
 class Abr(Task[Dataset, Tensors, nn.Module]):
@@ -86,13 +103,35 @@ class Abr(Task[Dataset, Tensors, nn.Module]):
         options = self.options["data"]
         return data.load(**{**options, "root": root, "columns": hashable(options["columns"])})
 
+    def inputs_of(self, dataset: Dataset) -> dict[str, Any]:
+        """Return mean and standard deviation of the training statics, and the weights of the classes."""
+        weights = class_weights_of(self.options["class_weights"], dataset.train.label, len(CLASSES))
+        return {"mean": dataset.mean.tolist(), "std": dataset.std.tolist(), "class_weights": weights}
+
+    def validation_split(self) -> Tensors:
+        """Return the validation records of the study's data."""
+        return self.dataset.val
+
     def test_split(self) -> Tensors | None:
         """Return the test records of the study's data."""
         return self.dataset.test
 
     def load_held_out(self, folder: Path) -> Tensors:
         """Load held-out records as `data.load_held_out` takes them."""
-        return data.load_held_out(folder, hashable(self.options["data"]["columns"]), self.dataset)
+        columns = hashable(self.options["data"]["columns"])
+        return data.load_held_out(folder, columns, *self._standardisation())
+
+    def scaled(self, *raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale each waveform to mean 0 and standard deviation 1, and statics by those of the training records."""
+        waveforms, statics = (one.double().cpu().numpy() for one in raw)
+        signal, _, _ = data.scaled_waveforms(waveforms)
+        mean, std = self._standardisation()
+        inputs = torch.from_numpy(signal)[:, None], torch.from_numpy((statics - mean) / std)
+        signals, others = (one.float().to(self.device) for one in inputs)
+        return signals, others
+
+    def _standardisation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array(self.inputs["mean"]), np.array(self.inputs["std"])
 
     def build(self) -> nn.Module:
         """Build the network."""
@@ -103,7 +142,7 @@ class Abr(Task[Dataset, Tensors, nn.Module]):
         training = to_device(self.dataset.train, self.device)
         validation = to_device(self.dataset.val, self.device)
         criterion = uncertainty_of(self.options)
-        weights = self._class_weights()
+        weights = self.inputs["class_weights"].to(self.device)
 
         def batches(epoch: int) -> Iterator[Batch]:
             generator = draws(self.trial.seed, epoch)
@@ -125,18 +164,15 @@ class Abr(Task[Dataset, Tensors, nn.Module]):
 
     def evaluation(self, model: nn.Module, held_out: Tensors) -> Evaluation:
         """Return held-out records, with losses by fixed weights and the metrics of validation."""
-        options, weights = self.options, self._class_weights()
+        options, weights = self.options, self.inputs["class_weights"].to(self.device)
         if options["weighting"] == "uncertainty":
             options = {**options, "weighting": "simplex", "loss_weights": dict.fromkeys(TASKS, 1 / len(TASKS))}
         return Evaluation(
             self._in_parts(list(held_out)),
             lambda network, batch: losses_of(network, batch, options, weights, None),
             lambda outputs, split: _measured(outputs, options),
+            lambda outputs: predictions(outputs, held_out, unit_of(options["amplitude_unit"])),
         )
-
-    def _class_weights(self) -> Tensor:
-        labels = self.dataset.train.label
-        return class_weights_of(self.options["class_weights"], labels, len(CLASSES)).to(self.device)
 
     def _in_parts(self, tensors: list[Tensor]) -> Iterator[Batch]:
         for start in range(0, len(tensors[0]), EVALUATION_BATCH):
@@ -159,6 +195,26 @@ def losses_of(
     if not network.training:
         outputs |= {"signal": found["signal"], "true_signal": values["target"]}
     return {"loss": loss, **parts}, outputs
+
+
+def predictions(outputs: Mapping[str, Tensor], held_out: Tensors, unit: float) -> dict[str, Any]:
+    """Return the table of records: class and predicted class, and the errors of the threshold and of existing peaks."""
+    values = {name: one.double().numpy() for name, one in outputs.items() if "signal" not in name}
+    names, exists = np.array(CLASSES), values["true_exists"] > 0
+
+    def errors(name: str, scale: float = 1.0) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.abs(values[name] / scale - values[f"true_{name}"])
+        return found
+
+    columns = {
+        "target": names[values["true_label"].astype(int)],
+        "predicted": names[values["class"].argmax(axis=1)],
+        "threshold_mae": errors("threshold"),
+        "latency_mae": np.where(exists, errors("latency"), np.nan),
+        "amplitude_mae": np.where(exists, errors("amplitude", unit), np.nan),
+        "group": held_out.patient,
+    }
+    return {"predictions": columns, "about": {"items": "records", "groups": "patients", "classes": list(CLASSES)}}
 
 
 def _measured(outputs: Mapping[str, Tensor], options: Mapping[str, Any]) -> dict[str, float]:

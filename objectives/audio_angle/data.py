@@ -63,10 +63,12 @@ class Spectrograms:
     Attributes:
         images: (n, 1, bins, frames) float32 decibels.
         ranks: (n,) float64.
+        groups: The patient of each clip, or None where it is not known.
     """
 
     images: Tensor
     ranks: NDArray[np.float64]
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -182,23 +184,25 @@ def load(
     )
 
 
-def load_folder(root: Path, like: Ranking, layout: Layout, picture: Picture, sample_rate: int | None) -> Spectrograms:
-    """Return the clips of a held-out folder, as long as those of `like`: its test split, or else those of no split.
+def load_folder(
+    root: Path, rate: int, samples: int, layout: Layout, picture: Picture, sample_rate: int | None
+) -> Spectrograms:
+    """Return the clips of a held-out folder, of so many samples each: its test split, or else those of no split.
 
     Raises:
         ValueError: Files that are wrong in any way, and for a folder that has neither.
     """
     clips = read_clips(root, layout, sample_rate, picture.n_fft)
-    if clips.rate != like.rate:
+    if clips.rate != rate:
         raise ValueError(
-            f"{root} has {clips.rate} samples a second and the study's data {like.rate}; expected the same (set "
-            f"data.sample_rate: {like.rate} in the study)"
+            f"{root} has {clips.rate} samples a second and the study's data {rate}; expected the same (set "
+            f"data.sample_rate: {rate} in the study)"
         )
     for split in ("test", ""):
         if chosen := [index for index, name in enumerate(clips.splits) if name == split]:
             held_out = _part(clips, np.array(chosen))
             _check_ranks(held_out, split or "no split", str(root))
-            return _shown(held_out, picture, like.samples)
+            return _shown(held_out, picture, samples)
     raise ValueError(
         f"{root} has clips of train or val only; expected some of split test, or of no split: what was trained on is "
         "not held out"
@@ -255,7 +259,7 @@ def _shown(clips: Clips, picture: Picture, samples: int) -> Spectrograms:
         )
         for first in range(0, len(waves), CHUNK)
     ]  # fmt: skip
-    return Spectrograms(torch.cat(drawn)[:, None], clips.ranks)
+    return Spectrograms(torch.cat(drawn)[:, None], clips.ranks, clips.groups)
 
 
 def _described(split: str, clips: Clips, samples: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from objectives.losses.ghm_ranking import GHMRankingLoss
 from objectives.losses.own import EXPECTED
 from objectives.micro_batches import Batch, Result
 from objectives.options import OWN_LOSS
-from objectives.task import Evaluation, Task
+from objectives.task import Evaluation, Task, Trained
 from objectives.training import LOOP_DEFAULTS, Problem, to_device
 
 DEFAULTS: dict[str, Any] = {
@@ -80,9 +81,24 @@ def train(trial: Trial) -> dict[str, float]:
     return AudioAngle(trial).train()
 
 
-def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
+def evaluate(trial: Trial, folder: Path | None) -> dict[str, Any]:
     """Score the kept weights on held-out clips: loss, original, reweighted, pair_accuracy, kendall_tau."""
     return AudioAngle(trial).evaluate(folder)
+
+
+def validate(trial: Trial) -> dict[str, Any]:
+    """Score the kept weights on the validation clips, as `evaluate` does on held-out ones."""
+    return AudioAngle(trial).validate()
+
+
+def check_data(trial: Trial) -> str:
+    """Load the data as `train` does, and return what they are; ValueError if they are wrong."""
+    return AudioAngle(trial).dataset.summary
+
+
+def load(path: Path, device: str = "cpu") -> Trained:
+    """Return the network of a weights.pt; `scaled` takes spectrograms in decibels, (n, 1, bins, frames)."""
+    return AudioAngle.from_weights(path, device)
 
 
 class AudioAngle(Task[Ranking, Spectrograms, nn.Module]):
@@ -106,6 +122,14 @@ class AudioAngle(Task[Ranking, Spectrograms, nn.Module]):
         """Load the spectrograms of each split."""
         return data.load(root, **data.arguments(self.options["data"]))
 
+    def inputs_of(self, dataset: Ranking) -> dict[str, Any]:
+        """Return what a clip is brought to: samples and their rate; mean and standard deviation of decibels."""
+        return {name: getattr(dataset, name) for name in ("mean", "std", "rate", "samples")}
+
+    def validation_split(self) -> Spectrograms:
+        """Return the validation clips of the study's data."""
+        return self.dataset.val
+
     def test_split(self) -> Spectrograms | None:
         """Return the test clips of the study's data."""
         return self.dataset.test
@@ -113,7 +137,8 @@ class AudioAngle(Task[Ranking, Spectrograms, nn.Module]):
     def load_held_out(self, folder: Path) -> Spectrograms:
         """Load held-out clips in one of the layouts of `data.load_folder`."""
         given = data.arguments(self.options["data"])
-        return data.load_folder(folder, self.dataset, given["layout"], given["picture"], given["sample_rate"])
+        like = self.inputs["rate"], self.inputs["samples"]
+        return data.load_folder(folder, *like, given["layout"], given["picture"], given["sample_rate"])
 
     def build(self) -> nn.Module:
         """Build the network that gives each spectrogram a score."""
@@ -136,7 +161,7 @@ class AudioAngle(Task[Ranking, Spectrograms, nn.Module]):
                 # A clip that is in several pairs is scored once.
                 clips, places = torch.unique(torch.cat([first[pairs], second[pairs]]), return_inverse=True)
                 a, b = (one.to(self.device) for one in places.tensor_split(2))
-                yield sign[pairs].to(self.device), a, b, self._scaled(images[clips.to(images.device)])
+                yield sign[pairs].to(self.device), a, b, self.scaled(images[clips.to(images.device)])
 
         def losses(network: nn.Module, batch: Batch) -> Result:
             return losses_of(criterion if network.training else held_out_criterion, network, batch, own)
@@ -151,6 +176,7 @@ class AudioAngle(Task[Ranking, Spectrograms, nn.Module]):
             [self._whole(held_out)],
             lambda network, batch: losses_of(criterion, network, batch, own),
             measures_of(self.options),
+            lambda outputs: predictions(outputs, held_out),
         )
 
     def _held_out_criterion(self) -> GHMRankingLoss:
@@ -161,12 +187,23 @@ class AudioAngle(Task[Ranking, Spectrograms, nn.Module]):
         """Make one batch of a split, since the weight of a pair depends on all others."""
         options = self.options["data"]
         first, second, sign = all_pairs(clips.ranks, options["validation_pairs"], options["seed"])
-        scaled, ranks = self._scaled(clips.images), torch.from_numpy(clips.ranks)
+        scaled, ranks = self.scaled(clips.images), torch.from_numpy(clips.ranks)
         return sign.to(self.device), first.to(self.device), second.to(self.device), scaled, ranks.to(self.device)
 
-    def _scaled(self, images: Tensor) -> Tensor:
+    def scaled(self, *raw: Tensor) -> Tensor:
         """Scale decibels to mean 0 and standard deviation 1 over the training clips."""
-        return (images.to(self.device, non_blocking=True) - self.dataset.mean) / self.dataset.std
+        (images,) = raw
+        scaled: Tensor = (images.to(self.device, non_blocking=True) - self.inputs["mean"]) / self.inputs["std"]
+        return scaled
+
+
+def predictions(outputs: Mapping[str, Tensor], clips: Spectrograms) -> dict[str, Any]:
+    """Return the table of clips with their ranks and scores."""
+    columns: dict[str, Any] = {name: outputs[name].double().numpy() for name in ("rank", "score")}
+    about = {"items": "clips"}
+    if clips.groups is not None:
+        columns["group"], about["groups"] = np.array(clips.groups), "patients"
+    return {"predictions": columns, "about": about}
 
 
 def criterion_of(options: Mapping[str, Any]) -> GHMRankingLoss:

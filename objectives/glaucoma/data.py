@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from objectives.fingerprint import Fingerprint, fingerprint
-from objectives.glaucoma.files import read
+from objectives.glaucoma.files import Photographs, read
 from objectives.glaucoma.generator import SMALLEST, generate
 from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
 
@@ -36,6 +36,7 @@ class Screening:
         test: The rows of the test, if there are any.
         mean: (3,) float32, of the training images' colours on the scale 0 to 1.
         std: (3,), likewise.
+        patients: (n,), or None where they are not known.
         summary: What there is and what was left out, one line.
         fingerprints: Of "train" and "val".
     """
@@ -47,6 +48,7 @@ class Screening:
     test: Tensor | None
     mean: Tensor
     std: Tensor
+    patients: NDArray[np.str_] | None
     summary: str
     fingerprints: dict[str, Fingerprint]
 
@@ -100,16 +102,22 @@ def load(
         classes = np.concatenate([made.labels, others.labels])
         splits = np.concatenate([splits, np.full(len(others.labels), "test")])
         ungradable = ignored = 0
+        patients = None
     else:
         where = str(root)
         own = read(root, image_size, labels, dict(columns), ignore_extra)
         pixels, classes, ungradable, ignored = own.images, own.labels, own.ungradable, own.ignored
+        patients = _patients(own)
         splits = assign(len(classes), val_fraction, test_fraction, seed, classes, own.patients, own.splits, where)
     check_classes(_named(classes), splits, CLASSES, where)
 
     rows = {split: np.flatnonzero(splits == split) for split in SPLITS}
     mean, std = _colours(pixels, rows["train"])
-    parts = [_described(split, classes[rows[split]]) for split in SPLITS if len(rows[split])]
+    parts = [
+        _described(split, classes[rows[split]], None if patients is None else patients[rows[split]])
+        for split in SPLITS
+        if len(rows[split])
+    ]
     left_out = [
         f"{count:,} {what}"
         for count, what in ((ungradable, "ungradable, dropped"), (ignored, "without a row in the CSV, left out"))
@@ -123,6 +131,7 @@ def load(
         test=torch.from_numpy(rows["test"]) if len(rows["test"]) else None,
         mean=mean,
         std=std,
+        patients=patients,
         summary=f"{where}, {image_size} x {image_size} pixels: {'; '.join([*parts, *left_out])}",
         fingerprints={split: _fingerprint(pixels, classes, rows[split]) for split in ("train", "val")},
     )
@@ -134,8 +143,8 @@ def load_folder(
     labels: str | None = None,
     columns: tuple[tuple[str, str | None], ...] = (),
     ignore_extra: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Return the images, (n, 3, S, S) uint8, and labels, (n,) float32, of a held-out folder.
+) -> tuple[Tensor, Tensor, NDArray[np.str_] | None]:
+    """Return the images, (n, 3, S, S) uint8, labels, (n,) float32, and patients if known, of a held-out folder.
 
     They are its test split, or all of it where there is no column of splits. `labels` counts only if the folder has a
     CSV of that name.
@@ -147,7 +156,11 @@ def load_folder(
     there = labels if labels is not None and (root / labels).is_file() else None
     held_out = read(root, image_size, there, dict(columns), ignore_extra, only="test")
     check_classes(_named(held_out.labels), np.full(len(held_out.labels), "test"), CLASSES, str(root))
-    return _as_tensor(held_out.images), torch.from_numpy(held_out.labels.astype(np.float32))
+    return _as_tensor(held_out.images), torch.from_numpy(held_out.labels.astype(np.float32)), _patients(held_out)
+
+
+def _patients(own: Photographs) -> NDArray[np.str_] | None:
+    return None if own.patients is None else np.array(own.patients)
 
 
 def _named(classes: NDArray[np.bool_]) -> NDArray[np.str_]:
@@ -179,8 +192,9 @@ def _fingerprint(pixels: NDArray[np.uint8], classes: NDArray[np.bool_], rows: ND
     return fingerprint(len(rows), itertools.chain((pixels[part] for part in parts), [classes[rows]]))
 
 
-def _described(split: str, classes: NDArray[np.bool_]) -> str:
-    return f"{split} {len(classes):,} images, {int(classes.sum()):,} positive ({classes.mean():.2%})"
+def _described(split: str, classes: NDArray[np.bool_], patients: NDArray[np.str_] | None) -> str:
+    of = "" if patients is None else f" of {len(np.unique(patients)):,} patients"
+    return f"{split} {len(classes):,} images{of}, {int(classes.sum()):,} positive ({classes.mean():.2%})"
 
 
 def _check_image_size(image_size: int) -> None:

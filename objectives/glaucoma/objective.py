@@ -24,7 +24,7 @@ from objectives.losses.weighted_bce import weighted_bce_loss
 from objectives.metrics import screening
 from objectives.micro_batches import Batch, Result
 from objectives.options import OWN_LOSS, hashable
-from objectives.task import Evaluation, Task
+from objectives.task import Evaluation, Task, Trained
 from objectives.training import (
     LOOP_DEFAULTS,
     Frozen,
@@ -104,18 +104,41 @@ def train(trial: Trial) -> dict[str, float]:
     return Glaucoma(trial).train()
 
 
-def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
+def evaluate(trial: Trial, folder: Path | None) -> dict[str, Any]:
     """Score the kept weights on held-out photographs: losses and metrics of `measure_of`. See `Task.evaluate`."""
     return Glaucoma(trial).evaluate(folder)
 
 
+def validate(trial: Trial) -> dict[str, Any]:
+    """Score the kept weights on the validation photographs, as `evaluate` does on held-out ones."""
+    return Glaucoma(trial).validate()
+
+
+def check_data(trial: Trial) -> str:
+    """Load the data as `train` does, and return what they are; ValueError if they are wrong."""
+    return Glaucoma(trial).dataset.summary
+
+
+def load(path: Path, device: str = "cpu") -> Trained:
+    """Return the network of a weights.pt; `scaled` takes colours 0 to 255, (n, 3, S, S)."""
+    return Glaucoma.from_weights(path, device)
+
+
 @dataclass(frozen=True)
 class Photos:
-    """Photographs to score: images (n, 3, S, S) uint8, labels (n,) float32, and the rows that count, int64."""
+    """Photographs to score.
+
+    Attributes:
+        images: (n, 3, S, S) uint8.
+        labels: (n,) float32.
+        rows: The rows that count, int64.
+        patients: The patient of each of the n, or None where it is not known.
+    """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
+    patients: NDArray[np.str_] | None
 
 
 class Glaucoma(Task[Screening, Photos, models.Classifier]):
@@ -135,17 +158,27 @@ class Glaucoma(Task[Screening, Photos, models.Classifier]):
         """Load the photographs of all splits."""
         return data.load(**{**self._data_options(), "root": root})
 
+    def inputs_of(self, dataset: Screening) -> dict[str, Any]:
+        """Return mean and standard deviation of the training images' colours on the scale 0 to 1."""
+        return {"mean": dataset.mean, "std": dataset.std}
+
+    def validation_split(self) -> Photos:
+        """Return the validation photographs of the study's data."""
+        return self._photos(self.dataset.val)
+
     def test_split(self) -> Photos | None:
         """Return the test photographs of the study's data."""
-        rows = self.dataset.test
-        return None if rows is None else Photos(self.dataset.images, self.dataset.labels, rows)
+        return None if self.dataset.test is None else self._photos(self.dataset.test)
+
+    def _photos(self, rows: Tensor) -> Photos:
+        return Photos(self.dataset.images, self.dataset.labels, rows, self.dataset.patients)
 
     def load_held_out(self, folder: Path) -> Photos:
         """Load held-out photographs as `data.load_folder` takes them."""
         options = self._data_options()
         names = ("image_size", "labels", "columns", "ignore_extra")
-        images, labels = data.load_folder(folder, **{name: options[name] for name in names})
-        return Photos(images, labels, torch.arange(len(images)))
+        images, labels, patients = data.load_folder(folder, **{name: options[name] for name in names})
+        return Photos(images, labels, torch.arange(len(images)), patients)
 
     def build(self) -> models.Classifier:
         """Build the classifier, its weights drawn from the trial's seed."""
@@ -155,12 +188,12 @@ class Glaucoma(Task[Screening, Photos, models.Classifier]):
             stem = "standard" if large else "small"
         dropouts = [options[f"dropout_{index}"] for index in (1, 2, 3)]
         shape = options["architecture"], options["base_width"]
-        return channels_last(models.build(*shape, dropouts, options["initialisation"], stem, self.trial.seed))
+        return channels_last(models.build(*shape, dropouts, options["initialisation"], stem, self.seed))
 
     def load_initial_weights(self, model: models.Classifier) -> None:
         """Load the weights of the backbone that the options name, if any."""
         if self.options["weights"] is not None:
-            models.load_backbone(model.backbone, self.trial.root / self.options["weights"])
+            models.load_backbone(model.backbone, self.trial.root / Path(self.options["weights"]).expanduser())
 
     def problem(self, model: models.Classifier) -> Problem:
         """Return the augmented photographs of an epoch, and what measures them."""
@@ -177,7 +210,7 @@ class Glaucoma(Task[Screening, Photos, models.Classifier]):
 
         return Problem(
             batches,
-            lambda: self._held_out(Photos(images, labels, self.dataset.val)),
+            lambda: self._held_out(Photos(images, labels, self.dataset.val, None)),
             losses_of(self.options, model, criterion),
             measure_of(self.options),
             criterion if isinstance(criterion, nn.Module) else None,
@@ -189,19 +222,25 @@ class Glaucoma(Task[Screening, Photos, models.Classifier]):
         # GHM counts the density of gradients anew in each batch: that of the training is not kept with the weights.
         criterion = criterion_of(self.options | {"momentum": 0.0})
         losses = losses_of(self.options, model, criterion)
-        return Evaluation(self._held_out(held_out), losses, measure_of(self.options))
+        batches = self._held_out(held_out)
+        return Evaluation(batches, losses, measure_of(self.options), lambda outputs: predictions(outputs, held_out))
 
     def _held_out(self, photos: Photos) -> Iterator[Batch]:
         rows = photos.rows.to(photos.images.device)
         for start in range(0, len(rows), EVALUATION_BATCH):
             part = rows[start : start + EVALUATION_BATCH]
-            inputs = photos.images[part].to(self.device, non_blocking=True).float() / 255
-            yield self._standardised(inputs), photos.labels[part].to(self.device)
+            yield self.scaled(photos.images[part]), photos.labels[part].to(self.device)
+
+    def scaled(self, *raw: Tensor) -> Tensor:
+        """Scale colours 0 to 255 to mean 0 and standard deviation 1 over the training images."""
+        (images,) = raw
+        return self._standardised(images.to(self.device, non_blocking=True).float() / 255)
 
     def _standardised(self, images: Tensor) -> Tensor:
-        """Scale colours from 0 to 1 to mean 0 and standard deviation 1 over the training images."""
-        mean, std = (value.to(images.device).view(1, 3, 1, 1) for value in (self.dataset.mean, self.dataset.std))
-        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        """Do the same with colours from 0 to 1."""
+        mean, std = (self.inputs[name].to(images.device).view(1, 3, 1, 1) for name in ("mean", "std"))
+        scaled: Tensor = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        return scaled
 
     def _data_options(self) -> dict[str, Any]:
         options = self.options["data"]
@@ -296,6 +335,16 @@ def measure_of(options: Mapping[str, Any]) -> Metrics:
         return found
 
     return measure
+
+
+def predictions(outputs: Mapping[str, Tensor], photos: Photos) -> dict[str, Any]:
+    """Return the table of photographs with their classes and probabilities, in the order of their rows."""
+    columns = {"target": outputs["targets"].numpy() > 0.5, "score": outputs["logits"].double().sigmoid().numpy()}
+    about = {"items": "photographs", "positive": "RG", "threshold": 0.5}
+    if photos.patients is not None:
+        columns["group"] = photos.patients[photos.rows.cpu().numpy()]
+        about["groups"] = "patients"
+    return {"predictions": columns, "about": about}
 
 
 def _mean_weights(norms: Tensor, weights: Tensor, bins: int) -> NDArray[np.float64]:

@@ -18,8 +18,9 @@ from objectives.micro_batches import Batch, Result
 from objectives.mitochondria import data, models
 from objectives.mitochondria.augmentation import augment
 from objectives.mitochondria.data import Patches, Segmentation
+from objectives.mitochondria.predictions import levels, predictions
 from objectives.options import OWN_LOSS
-from objectives.task import Evaluation, Task
+from objectives.task import Evaluation, Task, Trained
 from objectives.training import LOOP_DEFAULTS, Losses, Metrics, Problem, channels_last, draws, shuffled, to_device
 
 DEFAULTS: dict[str, Any] = {
@@ -67,9 +68,24 @@ def train(trial: Trial) -> dict[str, float]:
     return Mitochondria(trial).train()
 
 
-def evaluate(trial: Trial, folder: Path | None) -> dict[str, float]:
+def evaluate(trial: Trial, folder: Path | None) -> dict[str, Any]:
     """Score the kept weights on held-out slices: loss, jaccard, dice, image_jaccard. See `Task.evaluate`."""
     return Mitochondria(trial).evaluate(folder)
+
+
+def validate(trial: Trial) -> dict[str, Any]:
+    """Score the kept weights on the validation slices, as `evaluate` does on held-out ones."""
+    return Mitochondria(trial).validate()
+
+
+def check_data(trial: Trial) -> str:
+    """Load the data as `train` does, and return what they are; ValueError if they are wrong."""
+    return Mitochondria(trial).dataset.summary
+
+
+def load(path: Path, device: str = "cpu") -> Trained:
+    """Return the U-Net of a weights.pt; `scaled` takes grey levels 0 to 255, (n, 1, H, W)."""
+    return Mitochondria.from_weights(path, device)
 
 
 class Mitochondria(Task[Segmentation, Patches, nn.Module]):
@@ -82,6 +98,14 @@ class Mitochondria(Task[Segmentation, Patches, nn.Module]):
     def load(self, root: Path | None) -> Segmentation:
         """Load the patches of each split."""
         return data.load(**{**self.options["data"], "root": root})
+
+    def inputs_of(self, dataset: Segmentation) -> dict[str, Any]:
+        """Return mean and standard deviation of the training slices' grey levels on the scale 0 to 1."""
+        return {"mean": dataset.mean, "std": dataset.std}
+
+    def validation_split(self) -> Patches:
+        """Return the validation patches of the study's data."""
+        return self.dataset.val
 
     def test_split(self) -> Patches | None:
         """Return the test patches of the study's data."""
@@ -107,7 +131,7 @@ class Mitochondria(Task[Segmentation, Patches, nn.Module]):
             for rows in shuffled(len(images), self.options["batch_size"], self.trial.seed, epoch):
                 rows = rows.to(images.device)
                 targets = masks[rows].to(self.device).float()
-                yield augment(self._scaled(images[rows]), targets, generator, **self.options["augmentation"])
+                yield augment(self.scaled(images[rows]), targets, generator, **self.options["augmentation"])
 
         return Problem(
             batches,
@@ -119,16 +143,24 @@ class Mitochondria(Task[Segmentation, Patches, nn.Module]):
 
     def evaluation(self, model: nn.Module, held_out: Patches) -> Evaluation:
         """Return held-out patches with the losses and metrics of training."""
-        return Evaluation(self._held_out(held_out), _losses(self.options), measure_of(self.options))
+        return Evaluation(
+            self._held_out(held_out),
+            _losses(self.options, probabilities=True),
+            measure_of(self.options),
+            lambda outputs: predictions(outputs, held_out),
+        )
 
     def _held_out(self, patches: Patches) -> Iterator[Batch]:
         for start in range(0, len(patches.images), EVALUATION_BATCH):
             part = slice(start, start + EVALUATION_BATCH)
-            yield self._scaled(patches.images[part]), patches.masks[part].to(self.device).float()
+            yield self.scaled(patches.images[part]), patches.masks[part].to(self.device).float()
 
-    def _scaled(self, raw: Tensor) -> Tensor:
-        """Scale uint8 patches to mean 0 and standard deviation 1 over the training slices."""
-        return (raw.to(self.device, non_blocking=True).float() / 255 - self.dataset.mean) / self.dataset.std
+    def scaled(self, *raw: Tensor) -> Tensor:
+        """Scale patches of grey levels 0 to 255 to mean 0 and standard deviation 1 over the training slices."""
+        (patches,) = raw
+        grey = patches.to(self.device, non_blocking=True).float() / 255
+        scaled: Tensor = (grey - self.inputs["mean"]) / self.inputs["std"]
+        return scaled
 
 
 def loss_of(options: Mapping[str, Any], logits: Tensor, targets: Tensor) -> Tensor:
@@ -174,7 +206,7 @@ def measure_of(options: Mapping[str, Any]) -> Metrics:
     return measure
 
 
-def _losses(options: Mapping[str, Any]) -> Losses:
+def _losses(options: Mapping[str, Any], probabilities: bool = False) -> Losses:
     def losses(network: nn.Module, batch: Batch) -> Result:
         inputs, targets = batch
         logits = network(inputs)
@@ -184,6 +216,8 @@ def _losses(options: Mapping[str, Any]) -> Losses:
             outputs["by_difficulty"] = by_difficulty(logits, targets, options["gamma"], options["alpha"])
         if not network.training:
             outputs |= {"predicted": logits > 0, "target": targets > 0.5}  # a probability above 0.5
+        if probabilities:
+            outputs["level"] = levels(logits)
         return found, outputs
 
     return losses

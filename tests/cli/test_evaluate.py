@@ -104,3 +104,107 @@ def test_a_module_without_the_function_and_a_command(hpo: Hpo, study: Write, tmp
     said = hpo("evaluate", "shell")
     assert said.code == 2
     assert "study 'shell' runs a command, which hpo can train but not evaluate" in said.err
+
+
+SCREENING = """
+import numpy as np
+
+def train(trial):
+    trial.save({"x": trial.params["x"]})
+    return {"score": trial.params["x"]}
+
+def table(seed):
+    rng = np.random.default_rng(seed)
+    target = rng.random(200) < 0.3
+    score = 1 / (1 + np.exp(-rng.normal(2.0 * target - 1)))
+    return {"target": target, "score": score, "group": rng.integers(0, 60, 200)}
+
+def evaluate(trial, folder):
+    about = {"items": "photographs", "groups": "patients", "positive": "ill"}
+    image = np.arange(64 * 64).reshape(64, 64) % 256
+    examples = [{"name": "eye 3", "kind": "worst", "score": 0.25, "images": {"image": image, "mask": image > 99}}]
+    return {"auc": 0.5, "predictions": table(1), "about": about, "examples": examples}
+
+def validate(trial):
+    return {"predictions": table(2)}
+"""
+
+
+@pytest.fixture
+def screening(study_yaml: Write, hpo: Hpo, tmp_path: Path) -> Callable[..., None]:
+    def run(code: str = SCREENING, **keys: object) -> None:
+        (tmp_path / "screen.py").write_text(code)
+        path = study_yaml("keeps", **({"enqueue": TRIALS, "engine": "inline", "budget": {"trials": 4}} | keys))
+        path.write_text(path.read_text().replace(f"{TOYS}:keeps", "screen.py:train"))
+        assert hpo("run", path, "--quiet").code == 0
+
+    return run
+
+
+def test_an_evaluation_is_stored_and_reported(hpo: Hpo, screening: Callable[..., None], tmp_path: Path) -> None:
+    screening()
+    said = hpo("evaluate", "--specificity", "0.9")
+    assert (said.code, said.err) == (0, "")
+    assert "scored     200 photographs of 58 patients" in said.out
+    assert "Intervals: bootstrap of patients, 1000 times, 95 %." in said.out
+    assert "for a specificity of 0.9 on the validation split (there 0.9" in said.out
+    assert "true, above 0.5" in said.out
+    (tmp_path / "other").mkdir()
+    assert hpo("evaluate", "--data", "other").code == 0
+    stored = sorted(Path("runs/toy/trials/1/evaluations").glob("*.json"))
+    assert len(stored) == 2
+    first = json.loads(stored[0].read_text())
+    assert (first["trial"], first["data"], first["threshold"]["chosen_on"]) == (1, None, "validation split")
+    assert hpo("report", "toy").code == 0
+    page, text = Path("runs/toy/report.html").read_text(), Path("runs/toy/report.md").read_text()
+    assert r"data:image\u002fpng;base64," in page  # plotly's JSON
+    assert "## On held-out data" in text
+    assert "200 photographs of 58 patients" in text
+    found = json.loads(Path("runs/toy/report.json").read_text())["evaluations"]
+    assert [one["data"] for one in found] == [None, str(tmp_path / "other")]
+    assert found[0]["scores"]["average_precision"]["low"] < found[0]["scores"]["average_precision"]["value"]
+    assert hpo("report", "toy", "--lang", "zh-TW").code == 0
+
+
+def test_a_damaged_file_of_an_evaluation_is_passed_over(hpo: Hpo, screening: Callable[..., None]) -> None:
+    screening()
+    assert hpo("evaluate").code == 0
+    folder = Path("runs/toy/trials/1/evaluations")
+    (folder / "2020.json").write_text('{"format": 1, "scores": [1]')
+    (folder / "2021.json").write_text('{"format": 1, "scores": [1], "trial": 1}')
+    assert hpo("report", "toy").code == 0
+    assert len(json.loads(Path("runs/toy/report.json").read_text())["evaluations"]) == 1
+
+
+def test_a_threshold_without_a_validation_split_says_so(hpo: Hpo, screening: Callable[..., None]) -> None:
+    screening(SCREENING.replace('return {"predictions": table(2)}', 'raise ValueError("the folder is gone")'))
+    said = hpo("evaluate", "--specificity", "0.9")
+    assert said.code == 0
+    assert (
+        "on these data too, so both are optimistic. Why: the validation split could not be scored: the folder is "
+        in (said.out)
+    )
+
+
+def test_predictions_that_cannot_be_used_are_a_sentence(hpo: Hpo, screening: Callable[..., None]) -> None:
+    screening(SCREENING.replace('"score": score, ', ""))
+    said = hpo("evaluate", "--specificity", "0.9")
+    assert said.code == 2
+    assert (
+        "evaluating trial 1 failed: a threshold for a specificity needs scores of positives and negatives" in said.err
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
+def test_the_scores_are_metrics_of_the_trials_run(hpo: Hpo, screening: Callable[..., None]) -> None:
+    from mlflow.tracking import MlflowClient
+
+    screening(mlflow={})
+    assert hpo("evaluate").err == ""
+    assert hpo("evaluate").err == ""
+    client = MlflowClient(f"sqlite:///{Path('runs/mlflow.db').absolute()}")
+    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    run = next(run for run in runs if run.data.tags.get("hpo.trial") == "1")
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "test_auc")] == [0, 1]
+    assert run.data.metrics["test_auc"] == 0.5
+    assert "differ" not in hpo("doctor", "toy").out

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hpo.spec.load import load_spec
 from hpo.trial import Job, ObjectiveRef, Trial
 from objectives.options import chosen, hashable
 
@@ -40,3 +42,16 @@ def test_unknown_names_are_refused(params: dict[str, Any], constants: dict[str, 
 def test_options_can_be_a_key() -> None:
     assert hash(hashable({"b": 1, "a": None})) == hash(hashable({"a": None, "b": 1}))
     assert dict(hashable({"b": 1, "a": None})) == {"a": None, "b": 1}
+
+
+@pytest.mark.parametrize("task", ["abr", "glaucoma", "mitochondria", "audio_angle"])
+def test_every_documented_option_of_a_built_in_task_can_be_set(task: str) -> None:
+    """`data.test_fraction` is no misspelt `data.val_fraction`."""
+    options = import_module(f"objectives.{task}.objective").DEFAULTS
+    study = f"{task}_small"
+    searched = {parameter.name for parameter in load_spec(study).space.walk()}
+    keys = {name: name for name in options if name not in searched} | {
+        f"{name}.{key}": key for name, inner in options.items() if isinstance(inner, dict) for key in inner
+    }
+    spec = load_spec(study, [f"constants.{key}=null" for key in keys if key.partition(".")[0] not in searched])
+    assert spec.constants["data"]["test_fraction"] is None

@@ -147,7 +147,7 @@ def test_overrides_from_the_shell(folder: Path) -> None:
         *("enqueue=[]", "engine.name=inline", "constants.brand_new={a: 1}"),
     )
     assert spec.constants["epochs"] == 2
-    assert spec.constants["data"] == {"root": "y"}
+    assert spec.constants["data"] == {"root": str(Path("y").absolute())}
     assert spec.constants["brand_new"] == {"a": 1}
     assert (spec.budget.trials, spec.budget.hours) == (3, 0.5)
     assert spec.sampler.data() == {"name": "tpe", "n_startup_trials": 9}
@@ -625,3 +625,24 @@ def test_a_constant_spelled_like_a_parameter_is_refused_and_a_new_one_is_told(tm
         load(tmp_path, BOTH, "constants.epoch=6")
     said = load_with_hints(tmp_path / "study.yaml", ["constants.decay=0.1", "constants.data=other"])[1]
     assert said == ("--set constants.decay: there was no constant 'decay', this is a new one",)
+
+
+def test_paths_of_overrides_count_from_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in a YAML count from it; so do texts that are no path."""
+    (tmp_path / "here" / "slices").mkdir(parents=True)
+    (tmp_path / "resnet").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    def constants(*settings: str) -> Any:
+        return load_spec("mitochondria_small", [f"constants.{one}" for one in settings]).constants
+
+    assert constants("data.root=slices")["data"]["root"] == str(tmp_path / "here" / "slices")
+    assert constants("data.root=./slices")["data"]["root"] == str(tmp_path / "here" / "slices")
+    assert constants("data.root=nowhere")["data"]["root"] == str(tmp_path / "here" / "nowhere")
+    assert constants("data.root=/data/slices")["data"]["root"] == "/data/slices"
+    assert constants("data.root=~/slices")["data"]["root"] == str(tmp_path / "home" / "slices")
+    assert constants("data.root=null")["data"]["root"] is None
+    monkeypatch.chdir(tmp_path)
+    assert constants("backbone=resnet")["backbone"] == "resnet"
+    assert constants("model=facebook/opt")["model"] == "facebook/opt"

@@ -22,10 +22,12 @@ from hpo.reports.charts import (
     EffectChart,
     EnrichmentChart,
     EpochMap,
+    EvaluationCurve,
     GradientHistograms,
     HeatmapChart,
     LinePanels,
     LinesChart,
+    Pictures,
     StackedShares,
     TrainingChart,
 )
@@ -33,6 +35,7 @@ from hpo.reports.figures.comparison import comparison_figure, comparison_rows
 from hpo.reports.figures.curves import lines_figure, lines_rows, training_figure, training_rows
 from hpo.reports.figures.diagnosis import diagnosis_figure, diagnosis_rows
 from hpo.reports.figures.effects import effect_figure, effect_rows
+from hpo.reports.figures.evaluation import curve_figure, curve_rows, pictures_figure
 from hpo.reports.figures.focal import stacked_figure, stacked_rows
 from hpo.reports.figures.ghm import epoch_map_figure, epoch_map_rows, histograms_figure, histograms_rows
 from hpo.reports.figures.heatmaps import heatmap_figure, heatmap_rows, scale_figure
@@ -60,6 +63,7 @@ _DRAWINGS: dict[type, Drawing] = {
     EnrichmentChart: Drawing(enrichment_figure, enrichment_rows),
     EffectChart: Drawing(effect_figure, effect_rows),
     EpochMap: Drawing(epoch_map_figure, epoch_map_rows),
+    EvaluationCurve: Drawing(curve_figure, curve_rows),
     Front: Drawing(front_figure, front_rows),
     GradientHistograms: Drawing(histograms_figure, histograms_rows),
     HeatmapChart: Drawing(heatmap_figure, heatmap_rows),
@@ -68,6 +72,7 @@ _DRAWINGS: dict[type, Drawing] = {
     LinePanels: Drawing(line_panels_figure, line_panels_rows),
     LinesChart: Drawing(lines_figure, lines_rows),
     Pairwise: Drawing(pairwise_figure, pairwise_rows),
+    Pictures: Drawing(pictures_figure, None),
     StackedShares: Drawing(stacked_figure, stacked_rows),
     Stabilities: Drawing(stability_figure, stability_rows),
     TrainingChart: Drawing(training_figure, training_rows),

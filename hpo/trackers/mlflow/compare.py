@@ -303,7 +303,8 @@ class _Comparison:
                 yield trial, run, gaps
 
     def _missing_points(self, trial: FrozenTrial, run: Run) -> frozenset[tuple[str, int]] | None:
-        truth = _points_of(trial, self._spec, self._histories.rows(trial))
+        folder = layout.trial_directory(self._directory, trial.number)
+        truth = _points_of(trial, self._spec, self._histories.rows(trial), folder)
         if truth is None:
             return frozenset()
         points, replaced = truth
@@ -427,7 +428,7 @@ def _differ(tags: Mapping[str, str], run: Run) -> bool:
 
 
 def _points_of(
-    trial: FrozenTrial, spec: StudySpec, rows: Sequence[history.Step]
+    trial: FrozenTrial, spec: StudySpec, rows: Sequence[history.Step], folder: Path
 ) -> tuple[frozenset[_Value], frozenset[_Value]] | None:
     """Return what the run of a finished trial must have, and what it may have besides.
 
@@ -438,6 +439,7 @@ def _points_of(
         return None
     reported = {records.name_of(name) for row in rows for name in row.metrics}
     points = records.points_of(rows) + records.final_points(trial, spec, reported)
+    points += records.evaluated_points(folder, trial, reported)
     replaced = (point for row in rows for point in records.points_of([row]))
     return _values(points), _values(replaced)
 

@@ -280,6 +280,7 @@ class Mirror:
         points = records.points_of(rows if over else _settled(rows, trial))
         if over:
             points += records.final_points(trial, self._spec, reported)
+            points += records.evaluated_points(folder, trial, reported)
         new = [point for point in points if (point.name, point.step, point.time) not in child.points]
         if child.gaps is not None:
             new = [point for point in new if (point.name, point.step) in child.gaps.points]

@@ -17,6 +17,7 @@ from hpo import layout
 from hpo.spec.wording import algorithm_text, budget_text
 from hpo.storage.budget import exhausted, span_of
 from hpo.storage.contradiction import contradiction
+from hpo.storage.evaluations import stored_evaluations
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import (
     FLAGS,
@@ -232,6 +233,25 @@ def final_points(trial: FrozenTrial, spec: StudySpec, reported: Iterable[str]) -
         own[PEAK] = outcome["peak_gpu_bytes"] / 2**20
     taken, time = set(reported), milliseconds(finished(trial))
     return [Point(name_of(name), value, time, 0) for name, value in own.items() if name_of(name) not in taken]
+
+
+def evaluated_points(folder: Path, trial: FrozenTrial, reported: Iterable[str]) -> list[Point]:
+    """Return the scores of `hpo evaluate` as `test_<name>`, the first evaluation of the trial at step 0.
+
+    Args:
+        folder: The trial's folder.
+        trial: The trial.
+        reported: Names that the objective itself reported, which stay its own.
+    """
+    taken, points = set(reported), []
+    own = [one for one in stored_evaluations(folder) if one.get("trial") == trial.number]
+    for step, one in enumerate(own):
+        scores = one.get("scores")
+        for name, score in scores.items() if isinstance(scores, dict) else ():
+            value, metric = score.get("value") if isinstance(score, dict) else None, name_of(f"test_{name}")
+            if isinstance(value, (int, float)) and metric not in taken:
+                points.append(Point(metric, float(value), milliseconds(float(one.get("when") or 0)), step))
+    return points
 
 
 def artifacts(folder: Path, names: Sequence[str]) -> list[Path]:

@@ -101,16 +101,16 @@ def test_a_column_of_splits_wins(tmp_path: Path) -> None:
     assert dataset.test is not None
     assert len(dataset.test.signal) == (arrays["split"] == "test").sum()
     # A held-out folder of the same kind: its test split; without a column all of it.
-    held_out = load_held_out(tmp_path, (), dataset)
+    held_out = load_held_out(tmp_path, (), dataset.mean, dataset.std)
     torch.testing.assert_close(held_out.statics, dataset.test.statics)
     write(tmp_path / "later" / "records.npz", arrays_of(generate(100, 9)))
-    assert len(load_held_out(tmp_path / "later", (), dataset).signal) == 100
+    assert len(load_held_out(tmp_path / "later", (), dataset.mean, dataset.std).signal) == 100
     write(tmp_path / "only" / "train_records.npz", some())
     with pytest.raises(ValueError, match=r"only has records to train or validate on only; expected test_records"):
-        load_held_out(tmp_path / "only", (), dataset)
+        load_held_out(tmp_path / "only", (), dataset.mean, dataset.std)
     write(tmp_path / "silent" / "records.npz", some(peak_exists=np.zeros(120, bool)))
     with pytest.raises(ValueError, match=r"silent: none of the 120 records has a wave V; expected some"):
-        load_held_out(tmp_path / "silent", (), dataset)
+        load_held_out(tmp_path / "silent", (), dataset.mean, dataset.std)
 
 
 def test_a_patient_in_two_splits(tmp_path: Path) -> None:

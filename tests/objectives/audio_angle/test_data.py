@@ -142,19 +142,22 @@ def test_a_split_without_pairs(tmp_path: Path, clips: Clips) -> None:
 def test_a_held_out_folder(tmp_path: Path, clips: Clips) -> None:
     like = load(None, **MADE)
     write_table(tmp_path / "plain", clips)
-    held_out = load_folder(tmp_path / "plain", like, Layout(), SMALL, None)
+    held_out = load_folder(tmp_path / "plain", like.rate, like.samples, Layout(), SMALL, None)
     np.testing.assert_array_equal(held_out.ranks, clips.ranks)
     assert held_out.images.shape[2:] == like.train.images.shape[2:]
     write_table(tmp_path / "split", clips, split=["test"] * 24 + ["train"] * 36)
-    held_out = load_folder(tmp_path / "split", like, Layout(), SMALL, None)
+    held_out = load_folder(tmp_path / "split", like.rate, like.samples, Layout(), SMALL, None)
     np.testing.assert_array_equal(held_out.ranks, clips.ranks[:24])
     write_table(tmp_path / "train", clips, split=["val"] * 24 + ["train"] * 36)
     with pytest.raises(ValueError, match=r"train has clips of train or val only; expected some of split test"):
-        load_folder(tmp_path / "train", like, Layout(), SMALL, None)
+        load_folder(tmp_path / "train", like.rate, like.samples, Layout(), SMALL, None)
     write_table(tmp_path / "fast", generate(12, 0, 16000, 0.2))
     with pytest.raises(ValueError, match=r"fast has 16000 samples a second and the study's data 8000; expected the"):
-        load_folder(tmp_path / "fast", like, Layout(), SMALL, None)
-    assert load_folder(tmp_path / "fast", like, Layout(), SMALL, 8000).images.shape[2:] == like.train.images.shape[2:]
+        load_folder(tmp_path / "fast", like.rate, like.samples, Layout(), SMALL, None)
+    assert (
+        load_folder(tmp_path / "fast", like.rate, like.samples, Layout(), SMALL, 8000).images.shape[2:]
+        == like.train.images.shape[2:]
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from scipy.stats import kendalltau
 from torch.nn import functional as F
 
 from hpo.actions.evaluate import evaluate as score
+from hpo.analysis.evaluation.assess import assess
+from hpo.analysis.evaluation.returned import read_returned
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.trial import Interrupted, Job, ObjectiveRef, Trial
@@ -118,7 +120,11 @@ def test_the_kept_weights_give_the_reported_numbers_on_held_out_clips(tmp_path: 
     expected = again(dataset.val)
     assert {name: result[f"val_{name}"] for name in expected} == pytest.approx(expected, rel=1e-4)
     assert dataset.test is not None
-    assert evaluate(trial, None) == pytest.approx(again(dataset.test), rel=1e-4)
+    held_out, expected = evaluate(trial, None), again(dataset.test)
+    assert {name: held_out[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+    found = assess(read_returned(held_out)).scores
+    assert found["pair_accuracy"].low is not None
+    assert found["kendall_tau"].low is not None
 
 
 def test_own_sounds_and_a_folder_of_held_out_ones(tmp_path: Path) -> None:

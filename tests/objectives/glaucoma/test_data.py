@@ -156,11 +156,11 @@ def test_arguments_out_of_range(changed: dict[str, Any], message: str) -> None:
 
 
 def test_a_held_out_folder_is_its_test_split_or_all_of_it(tmp_path: Path) -> None:
-    images, labels = load_folder(write(tmp_path / "all", labels="other.csv"), 16, labels="mine.csv")
+    images, labels, _ = load_folder(write(tmp_path / "all", labels="other.csv"), 16, labels="mine.csv")
     np.testing.assert_array_equal(images.permute(0, 2, 3, 1).numpy(), MADE.images)
     assert labels.tolist() == MADE.labels.astype(float).tolist()
     splits = ["test" if index >= 25 else "train" for index in range(40)]
-    images, labels = load_folder(write(tmp_path / "some", {"split": splits}), 16)
+    images, labels, _ = load_folder(write(tmp_path / "some", {"split": splits}), 16)
     assert len(images) == len(labels) == 15
     named = (("file", "file"), ("patient", "who"), ("split", "part"))  # of the study's table, which has more columns
     assert len(load_folder(tmp_path / "all", 16, columns=named)[0]) == 40

@@ -14,6 +14,8 @@ from sklearn.metrics import precision_score, recall_score, roc_auc_score
 from torch.nn import functional as F
 
 from hpo.actions.evaluate import evaluate as score
+from hpo.analysis.evaluation.assess import assess
+from hpo.analysis.evaluation.returned import read_returned
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.trial import Interrupted, Job, ObjectiveRef, Pruned, Trial
@@ -132,7 +134,11 @@ def test_the_kept_weights_give_the_reported_numbers_on_held_out_photographs(tmp_
     assert dataset.test is not None
     held_out, expected = evaluate(trial, None), again(dataset.test)
     assert {name: held_out[name] for name in expected} == pytest.approx(expected, rel=1e-4)
-    assert sorted(set(held_out) - set(expected)) == ["pauc_normalised", "sens_at_95spec"]
+    more = ["about", "pauc_normalised", "predictions", "sens_at_95spec"]
+    assert sorted(set(held_out) - set(expected)) == more
+    found = assess(read_returned(held_out)).scores
+    for name in ("auc", "pauc", "pauc_normalised", "sens_at_95spec", "recall", "accuracy"):
+        assert found[name].low is not None, name
 
 
 def test_own_photographs_and_a_folder_of_held_out_ones(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from sklearn.metrics import jaccard_score
 from torch.nn import functional as F
 
 from hpo.actions.evaluate import evaluate as score
+from hpo.analysis.evaluation.assess import assess, binary_of
+from hpo.analysis.evaluation.returned import read_returned
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.trial import Interrupted, Job, ObjectiveRef, Trial
@@ -76,7 +78,15 @@ def test_the_kept_weights_give_the_reported_numbers_on_held_out_slices(tmp_path:
     assert dataset.test is not None
     held_out = evaluate(trial, None)
     assert (held_out["jaccard"], held_out["loss"]) == pytest.approx(again(dataset.test), rel=1e-4)
-    assert sorted(held_out) == ["dice", "image_jaccard", "jaccard", "loss"]
+    assert sorted(held_out) == ["about", "dice", "examples", "image_jaccard", "jaccard", "loss", "predictions"]
+    counted = assess(read_returned(held_out)).scores
+    assert all(counted[name].value == held_out[name] for name in ("jaccard", "dice"))
+    # Of the pixels that are counted by slice and probability, the pooled scores are the same.
+    binary = binary_of(read_returned(held_out))
+    assert binary is not None
+    found = binary.measure()
+    assert (found["jaccard"], found["dice"]) == pytest.approx((held_out["jaccard"], held_out["dice"]))
+    assert binary.counts.sum() == dataset.test.masks.numel()
 
 
 def write_stack(folder: Path, name: str, seed: int) -> None:

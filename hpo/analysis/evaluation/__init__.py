@@ -1,0 +1,1 @@
+"""Kept weights on held-out data: scores with intervals, curves, thresholds and calibration, from plain predictions."""

@@ -1,0 +1,116 @@
+"""Sentences on an evaluation, the same in a terminal and in a report."""
+
+from __future__ import annotations
+
+from hpo.analysis.evaluation.bootstrap import FEW_UNITS, FEWEST_UNITS, REPLICATES
+from hpo.analysis.evaluation.record import COUNTS_ALONE, MANY_RANKS, SAME_DATA, Evaluation, Score
+from hpo.analysis.formatting import number
+from hpo.translation.catalogue import sentences, tr, whole
+
+PLACES = 3  # significant digits of an interval
+
+
+def value_text(score: Score) -> str:
+    """Return the value of a score."""
+    return "—" if score.value is None else number(score.value)
+
+
+def interval_text(score: Score) -> str:
+    """Return the interval of a score as `0.81 to 0.93`; empty without one."""
+    if score.low is None or score.high is None:
+        return ""
+    return tr("{low} to {high}", low=number(score.low, PLACES), high=number(score.high, PLACES))
+
+
+def with_interval(score: Score) -> str:
+    """Return a score as `0.87 (0.81 to 0.93)`."""
+    span = interval_text(score)
+    return f"{value_text(score)} ({span})" if span else value_text(score)
+
+
+def sample_text(evaluation: Evaluation) -> str:
+    """Return `1,200 photographs of 310 patients`."""
+    n = whole(round(evaluation.n or 0))
+    if evaluation.groups is None:
+        return f"{n} {evaluation.items}"
+    groups = whole(evaluation.groups)
+    return tr("{n} {items} of {m} {groups}", n=n, items=evaluation.items, m=groups, groups=evaluation.grouped_by)
+
+
+def has_intervals(evaluation: Evaluation) -> bool:
+    """Return True if any score has an interval."""
+    return any(score.low is not None for score in evaluation.scores.values())
+
+
+def interval_sentence(evaluation: Evaluation) -> str:
+    """Return what was drawn for the intervals; empty without any."""
+    if not has_intervals(evaluation):
+        return ""
+    what = evaluation.grouped_by or evaluation.items
+    return tr("Intervals: bootstrap of {what}, {replicates} times, 95 %.", what=what, replicates=whole(REPLICATES))
+
+
+def threshold_texts(evaluation: Evaluation) -> list[str]:
+    """Return the sentence on the threshold for a specificity, if one was asked for."""
+    found = evaluation.threshold
+    if found is None:
+        return []
+    wanted, threshold = f"{found.wanted:g}", number(found.threshold)
+    specificity, sensitivity = with_interval(found.specificity), with_interval(found.sensitivity)
+    if found.chosen_on == SAME_DATA:
+        text = tr(
+            "Above {threshold}, specificity is {specificity} and sensitivity {sensitivity}. The threshold was chosen "
+            "for a specificity of {wanted} on these data too, so both are optimistic.",
+            threshold=threshold,
+            specificity=specificity,
+            sensitivity=sensitivity,
+            wanted=wanted,
+        )
+        return [sentences([text, tr("Why: {reason}.", reason=found.why) if found.why else ""])]
+    there = [value_text(Score(value)) for value in found.there]
+    return [
+        tr(
+            "Above {threshold}, specificity is {specificity} and sensitivity {sensitivity}. The threshold was chosen "
+            "for a specificity of {wanted} on the validation split (there {spec} and {sens}) and judged on these data.",
+            threshold=threshold,
+            specificity=specificity,
+            sensitivity=sensitivity,
+            wanted=wanted,
+            spec=there[0],
+            sens=there[1],
+        )
+    ]
+
+
+def calibration_sentence(evaluation: Evaluation) -> str:
+    """Return how far probabilities are from what happens; empty where there are none."""
+    found = evaluation.calibration
+    if found is None:
+        return ""
+    bins = [(n, score, rate) for n, score, rate in found.bins if n and score is not None and rate is not None]
+    items = sum(n for n, _, _ in bins)
+    offset = sum(n * (score - rate) for n, score, rate in bins) / items
+    values = {"ece": number(found.ece, PLACES), "brier": number(found.brier, PLACES)}
+    off = number(abs(offset), PLACES)
+    if abs(offset) < 0.01:
+        return tr("Scores are off by {ece} on average (ECE); Brier score {brier}.", **values)
+    if offset > 0:
+        return tr("Scores are {off} too high on average (ECE {ece}, Brier score {brier}).", off=off, **values)
+    return tr("Scores are {off} too low on average (ECE {ece}, Brier score {brier}).", off=off, **values)
+
+
+def notes_of(evaluation: Evaluation) -> list[str]:
+    """Return sentences on what the numbers do not show."""
+    if evaluation.n is None:
+        return [tr("The objective gave no predictions, so there are no intervals.")]
+    what, units = evaluation.grouped_by or evaluation.items, round(evaluation.units or 0)
+    notes = []
+    if COUNTS_ALONE in evaluation.notes:
+        notes.append(tr("There are no intervals: counts without groups cannot be drawn one by one."))
+    elif units < FEWEST_UNITS:
+        notes.append(tr("There are no intervals: they need at least two {what}.", what=what))
+    elif units < FEW_UNITS and has_intervals(evaluation):
+        notes.append(tr("Only {n} {what}: the intervals are rough, and too narrow.", n=units, what=what))
+    if MANY_RANKS in evaluation.notes:
+        notes.append(tr("An order of so many {what} gets no intervals.", what=evaluation.items))
+    return notes
