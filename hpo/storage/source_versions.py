@@ -6,7 +6,7 @@ the files as they were when its driver started; its OUTCOME has another one if t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,10 @@ def record_version(study: optuna.Study, sources: Sources) -> None:
         study.set_user_attr(f"{SOURCES}{sources.mark}", {"places": places, "files": dict(sources.files)})
 
 
-def places_of(attributes: Mapping[str, Any]) -> list[str]:
-    """Return every place where a study's objective was found, as `Sources.place` has it."""
-    versions = [_version(attributes, key.removeprefix(SOURCES)) for key in attributes if key.startswith(SOURCES)]
-    return list(dict.fromkeys(place for version in versions for place in version.get("places", ())))
+def places_of(trials: Iterable[FrozenTrial], attributes: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return where the objective of a study's trials was found (`Sources.place`), by the marks of its versions."""
+    marks = dict.fromkeys(map(version_of, trials))
+    return {mark: list(_version(attributes, mark).get("places", ())) for mark in marks if mark}
 
 
 def version_of(trial: FrozenTrial) -> str:
