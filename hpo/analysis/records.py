@@ -284,9 +284,14 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histori
         flag=outcome.get("flag") or "",
         warm=_warm_origin(trial.user_attrs.get(ORIGIN) or {}),
         seed=job.get("seed"),
-        notices=outcome.get("notices") or {},
-        unread=tuple(outcome.get("unread") or ()),
+        notices=_of(dict, outcome.get("notices")),
+        unread=tuple(map(str, _of(list, outcome.get("unread")))),
     )
+
+
+def _of(kind: type, noted: Any) -> Any:
+    """Return what was noted if it is of this kind, else nothing: a record may be damaged."""
+    return noted if isinstance(noted, kind) else kind()
 
 
 def _raised_flags(noted: Sequence[Mapping[str, Any]]) -> tuple[RaisedFlag, ...]:

@@ -76,9 +76,9 @@ def _check_identity(spec: StudySpec, study: optuna.Study, sources: Sources, has_
 
 def other_place(study: optuna.Study, sources: Sources) -> list[str]:
     """Return that the objective is another file than the one that was tried: elsewhere, and with other content."""
-    places = places_of(study.user_attrs)
-    known = f"{trial_attributes.SOURCES}{sources.mark}" in study.user_attrs
-    if not places or not sources.mark or known or sources.place in places:
+    known = places_of(study.get_trials(deepcopy=False), study.user_attrs)
+    places = [place for version in known.values() for place in version]
+    if not places or not sources.mark or sources.mark in known or sources.place in places:
         return []
     return [
         f"the objective was {places[-1]}, is {sources.place}, another file with other content (a project that was "
@@ -93,9 +93,11 @@ def _source_changes(spec: StudySpec, study: optuna.Study, sources: Sources, stri
         StudyChanged: they have changed, and `strict` is set.
     """
     said = []
-    places = places_of(study.user_attrs)
+    known = places_of(study.get_trials(deepcopy=False), study.user_attrs)
+    places = [place for version in known.values() for place in version]
     if places and sources.mark and sources.place not in places:
-        said.append(f"the objective has moved from {places[-1]} to {sources.place}; its files are the same")
+        before = known.get(sources.mark) or places
+        said.append(f"the objective has moved from {before[-1]} to {sources.place}; its files are the same")
     now = [one for one in changes_of(study.get_trials(deepcopy=False), study.user_attrs, sources) if one.number is None]
     if now and strict:
         raise StudyChanged(

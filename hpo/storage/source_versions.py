@@ -6,7 +6,7 @@ the files as they were when its driver started; its OUTCOME has another one if t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,16 +37,16 @@ def record_version(study: optuna.Study, sources: Sources) -> None:
     """Keep a version, and the place where it was found, if they are not known yet."""
     if not sources.mark:
         return
-    known = _version(study.user_attrs, sources.mark)
-    places = [*known.get("places", ()), *([] if sources.place in known.get("places", ()) else [sources.place])]
-    if places != known.get("places"):
-        study.set_user_attr(f"{SOURCES}{sources.mark}", {"places": places, "files": dict(sources.files)})
+    places = _version(study.user_attrs, sources.mark)["places"]
+    if sources.place not in places:
+        version = {"places": [*places, sources.place], "files": dict(sources.files)}
+        study.set_user_attr(f"{SOURCES}{sources.mark}", version)
 
 
-def places_of(attributes: Mapping[str, Any]) -> list[str]:
-    """Return every place where a study's objective was found, as `Sources.place` has it."""
-    versions = [_version(attributes, key.removeprefix(SOURCES)) for key in attributes if key.startswith(SOURCES)]
-    return list(dict.fromkeys(place for version in versions for place in version.get("places", ())))
+def places_of(trials: Iterable[FrozenTrial], attributes: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return where the objective of a study's trials was found (`Sources.place`), by the marks of its versions."""
+    marks = dict.fromkeys(map(version_of, trials))
+    return {mark: _version(attributes, mark)["places"] for mark in marks if mark}
 
 
 def version_of(trial: FrozenTrial) -> str:
@@ -79,12 +79,15 @@ def changes_of(
 
 
 def _version(attributes: Mapping[str, Any], mark: str) -> Mapping[str, Any]:
+    """Return the `places` and the `files` of a version; empty ones if it is not there, or damaged."""
     found = attributes.get(f"{SOURCES}{mark}")
-    return found if isinstance(found, dict) else {}
+    found = found if isinstance(found, dict) else {}
+    places, files = found.get("places"), found.get("files")
+    return {"places": places if isinstance(places, list) else [], "files": files if isinstance(files, dict) else {}}
 
 
 def _files(attributes: Mapping[str, Any], mark: str) -> Mapping[str, str]:
-    files: Mapping[str, str] = _version(attributes, mark).get("files", {})
+    files: Mapping[str, str] = _version(attributes, mark)["files"]
     return files
 
 

@@ -191,7 +191,7 @@ class _CommandSession:
 
     @property
     def stepless(self) -> dict[str, Any]:
-        """How many JSON lines had a metric of the study and no step, if none had one, and what they call the step."""
+        """Number of JSON lines with a metric of the study and no step, if none had one, and their name for the step."""
         return {"lines": self._without_step, "name": self._other_step} if self._last_step < 0 else {}
 
     def close(self) -> None:
