@@ -36,7 +36,7 @@ from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_
 from hpo.storage.ownership import key_of, set_foreign_aside, write_key
 from hpo.storage.shared_trials import mark_shared, share_trials
 from hpo.storage.study_folder import refuse_copy, refuse_deleted, refuse_taken
-from hpo.text import first_line, redact
+from hpo.text import count, first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.translation.catalogue import chosen, language
 from hpo.warm_start.sources import warm_start_of
@@ -238,8 +238,7 @@ def _hints(spec: StudySpec, runs: Path, paused: Pause | None) -> Iterator[str]:
     if paused is not None:
         yield f"study '{spec.name}' is paused {paused}: nothing starts until `{_command('resume', spec, runs)}`"
     if spec.engine.gpu == 0 and (gpus := len(visible_gpus())):
-        plural = "" if gpus == 1 else "s"
-        yield f"engine.gpu is 0: trials do not use this machine's {gpus} GPU{plural} (--set engine.gpu=1)"
+        yield f"engine.gpu is 0: trials do not use this machine's {count(gpus, 'GPU')} (--set engine.gpu=1)"
 
 
 # --- second phase: trials run

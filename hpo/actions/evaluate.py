@@ -15,7 +15,7 @@ from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
 from hpo.text import one_line
-from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_metrics
+from hpo.trial import Job, ObjectiveRef, Stop, Trial, check_metrics, with_lists
 from hpo.worker.execute import Share, prepare
 
 FUNCTION = "evaluate"
@@ -102,7 +102,7 @@ def _reference(spec: StudySpec) -> ObjectiveRef:
 def _job(spec: StudySpec, trial: TrialRecord, folder: Path) -> Job:
     return Job(
         number=trial.number,
-        params=trial.params,
+        params=with_lists(trial.params, spec.space.lists),
         seed=spec.seed,
         objective=spec.objective_ref(),
         constants=spec.constants,

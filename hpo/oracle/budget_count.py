@@ -87,7 +87,8 @@ class BudgetCount:
         # A trial that a person has killed says nothing about the others.
         failed = progress.failed - self._killed
         if failed >= limits.failures and progress.failed == progress.finished:
-            self.stopped = f"the first {failed} trials all failed (budget.failures = {limits.failures})"
+            which = "trial" if failed == 1 else f"{failed} trials all"
+            self.stopped = f"the first {which} failed (budget.failures = {limits.failures})"
         return bool(self.done or self.stopped)
 
     def _add_earlier(self, trial: FrozenTrial) -> None:
