@@ -37,7 +37,7 @@ from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_
 from hpo.storage.ownership import key_of, set_foreign_aside, write_key
 from hpo.storage.shared_trials import mark_shared, share_trials
 from hpo.storage.study_folder import beside_the_yaml, refuse_copy, refuse_deleted, refuse_taken
-from hpo.text import first_line, redact
+from hpo.text import count, first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.translation.catalogue import chosen, language
 from hpo.warm_start.sources import warm_start_of
@@ -245,10 +245,10 @@ def _share_trials(spec: StudySpec, directory: Path) -> None:
         raise ResourceError(f"engine.checkpoint_dir is {shared}, which cannot be used: {reason(error)}") from None
 
 
-def _retried(count: int) -> str:
-    if not count:
+def _retried(n: int) -> str:
+    if not n:
         return "no failed trial is left to try again"
-    return f"tries {count} configuration{'' if count == 1 else 's'} of failed trials again"
+    return f"tries {count(n, 'configuration')} of failed trials again"
 
 
 def _hints(spec: StudySpec, runs: Path, paused: Pause | None, beside: Sequence[str]) -> Iterator[str]:
@@ -256,8 +256,7 @@ def _hints(spec: StudySpec, runs: Path, paused: Pause | None, beside: Sequence[s
         yield f"study '{spec.name}' is paused {paused}: nothing starts until `{_command('resume', spec, runs)}`"
     yield from beside
     if spec.engine.gpu == 0 and (gpus := len(visible_gpus())):
-        plural = "" if gpus == 1 else "s"
-        yield f"engine.gpu is 0: trials do not use this machine's {gpus} GPU{plural} (--set engine.gpu=1)"
+        yield f"engine.gpu is 0: trials do not use this machine's {count(gpus, 'GPU')} (--set engine.gpu=1)"
 
 
 # --- second phase: trials run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import reprlib
 from collections.abc import Iterable
@@ -174,13 +175,30 @@ def listing(options: Iterable[object], limit: int = 12) -> str:
     return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
 
 
+def count(n: int, noun: str) -> str:
+    """Return `1 trial` or `3 trials`, in English; what a report shows is counted by `trn`."""
+    return f"{n} {noun if n == 1 else noun + 's'}"
+
+
 def label(choice: Scalar) -> str:
     """Return a choice as it is written in Optuna's parameter names."""
-    return choice if isinstance(choice, str) else show(choice)
+    return choice if isinstance(choice, str) else _written(choice)
 
 
 def show(value: Any) -> str:
-    """Return a value as YAML writes it, cut to 60 characters."""
+    """Return a value as YAML writes it, cut to 60 characters; small and large numbers as 5e-4 and 1e20."""
+    return exact(value) if isinstance(value, float) else _written(value)
+
+
+def exact(value: float) -> str:
+    """Return a float with all its digits, in the form in which reports round it: 0.001, 5e-4, 1e20."""
+    if not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e16:
+        return repr(value)
+    mantissa, exponent = next(text for n in range(18) if float(text := f"{value:.{n}e}") == value).split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     text = value if isinstance(value, str) and value.strip() else repr(value)

@@ -10,11 +10,12 @@ anything else sees it.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import numbers
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -165,6 +166,7 @@ class Job:
         metrics: names that the objective must return.
         attempt: counted from 1; above 1 after a lost or interrupted attempt.
         lineage: the study and the trial that this is an attempt at, for its checkpoint; empty: not checked.
+        lists: by parameter, the lists that the objective gets in place of choices that are their text.
     """
 
     number: int
@@ -176,6 +178,19 @@ class Job:
     metrics: tuple[str, ...]
     attempt: int = 1
     lineage: str = ""
+    lists: Mapping[str, Mapping[Any, list[Any]]] = field(default_factory=dict)
+
+    def for_objective(self) -> Job:
+        """Return the job with lists in place of the texts that stand for them."""
+        return replace(self, params=with_lists(self.params, self.lists)) if self.lists else self
+
+
+def with_lists(params: Mapping[str, Any], lists: Mapping[str, Mapping[Any, list[Any]]]) -> dict[str, Any]:
+    """Return parameters with lists in place of the texts that stand for them, for Optuna's choices are scalars."""
+    return {
+        name: copy.deepcopy(lists.get(name, {}).get(value, value)) if isinstance(value, str) else value
+        for name, value in params.items()
+    }
 
 
 @dataclass(frozen=True)

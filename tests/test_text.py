@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from hpo.text import redact
+from hpo.text import redact, show
 
 # Found in a text only if a password is.
 MARK = "S3cr3t"
@@ -114,3 +114,17 @@ def test_all_else_stays(text) -> None:
 def test_messages_need_no_database_library() -> None:
     code = "import sys, hpo.cli.main; hpo.cli.main.main(['--help']); sys.exit('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-5, "1e-5"), (0.0001, "1e-4"), (0.00031623, "3.1623e-4"), (0.001, "0.001"), (1e20, "1e20"), (0.0, "0.0")],
+)
+def test_a_parameter_is_written_with_all_its_digits_in_the_form_of_reports(value, text):
+    assert show(value) == text
+    assert float(text) == value
+
+
+@given(st.floats(allow_nan=False))
+def test_no_digit_of_a_number_is_lost(value):
+    assert float(show(value)) == value

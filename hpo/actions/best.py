@@ -13,6 +13,7 @@ from hpo.errors import HpoError, StudyNotFound
 from hpo.objective.command_line import placeholders
 from hpo.spec import yaml_document
 from hpo.spec.models import StudySpec
+from hpo.trial import with_lists
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,12 @@ def _fixed(spec: StudySpec, trial: TrialRecord) -> tuple[dict[str, Any], dict[st
     """
     space: dict[str, Any] = {}
     weights: dict[str, Any] = {}
-    for name, value in trial.params.items():
+    lists = spec.space.lists
+    for name, value in with_lists(trial.params, lists).items():
         if isinstance(value, Mapping):
             space[name] = {"simplex": list(value)}
             weights[name] = dict(value)
-        elif name == spec.group_by:
+        elif name == spec.group_by or name in lists:
             space[name] = {"choices": [value]}
         else:
             space[name] = value

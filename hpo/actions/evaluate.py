@@ -23,7 +23,7 @@ from hpo.storage.evaluations import write_evaluation
 from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
 from hpo.text import one_line
-from hpo.trial import Job, ObjectiveRef, Stop, Trial
+from hpo.trial import Job, ObjectiveRef, Stop, Trial, with_lists
 from hpo.worker.execute import Share, prepare
 
 T = TypeVar("T")
@@ -171,7 +171,7 @@ def _reference(spec: StudySpec, function: str = FUNCTION) -> ObjectiveRef:
 def _job(spec: StudySpec, trial: TrialRecord, folder: Path) -> Job:
     return Job(
         number=trial.number,
-        params=trial.params,
+        params=with_lists(trial.params, spec.space.lists),
         seed=spec.seed,
         objective=spec.objective_ref(),
         constants=spec.constants,

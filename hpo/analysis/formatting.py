@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hpo.text import count as count
 from hpo.translation.catalogue import mark, tr, trn
 
 if TYPE_CHECKING:
@@ -111,11 +112,6 @@ def score(value: float, places: int) -> str:
     if value != 0 and (abs(value) >= 1e6 or abs(value) < 10.0 ** -(places + 1)):
         return number(value)
     return f"{value:.{places}f}"
-
-
-def count(n: int, noun: str) -> str:
-    """Return `1 trial` or `3 trials`, in English; what a report shows is counted by `trn`."""
-    return f"{n} {noun if n == 1 else noun + 's'}"
 
 
 def trials(n: int) -> str:

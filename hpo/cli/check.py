@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.formatting import count
+from hpo.analysis.formatting import count, number
 from hpo.cli.common import (
     aligned,
     emit,
@@ -20,6 +20,7 @@ from hpo.cli.common import (
     trials_option,
 )
 from hpo.cli.output import echo
+from hpo.text import show
 
 if TYPE_CHECKING:
     from hpo.actions.plan import Plan
@@ -133,10 +134,6 @@ def _samples(plan: Plan) -> str:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
     if isinstance(value, Mapping):
         return " ".join(f"{name} {_cell(weight)}" for name, weight in value.items())
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)
+    return number(value) if isinstance(value, float) else show(value)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import optuna
 
 
+_GONE = f"its {layout.SPEC} is gone; `hpo run` the YAML that it was started with, which writes this file anew"
+
+
 @click.command(
     "list",
     epilog="""\b
@@ -46,6 +49,10 @@ def list_studies(runs: Path, as_json: bool, built_in: bool) -> None:
     storages: dict[str, optuna.storages.BaseStorage] = {}
     rows = [_row(runs, name, storages) for name in layout.studies_in(runs)]
     rows += [
+        {"study": path.name, "directory": path, "driven": None, "driver": None, "error": _GONE}
+        for path in _without_spec(runs)
+    ]
+    rows += [
         {"study": path.name, "directory": path, "driven": None, "driver": None, "error": why_denied(path)}
         for path in layout.closed_folders(runs)
     ]
@@ -59,6 +66,20 @@ def list_studies(runs: Path, as_json: bool, built_in: bool) -> None:
                 echo(f"hpo: {row['study']}: {row['error']}", err=True)
     else:
         echo(f"there is no study in {runs}; `hpo run STUDY.yaml` starts one", err=True)
+
+
+def _without_spec(runs: Path) -> list[Path]:
+    """Return the folders of trials whose study.yaml is gone."""
+    found = sorted(runs.iterdir()) if runs.is_dir() else []
+    closed = set(layout.closed_folders(runs))
+    return [
+        path
+        for path in found
+        if not path.name.startswith(".")
+        and path not in closed
+        and layout.trials_directory(path).is_dir()
+        and not (path / layout.SPEC).exists()
+    ]
 
 
 def _list_built_in(as_json: bool) -> None:

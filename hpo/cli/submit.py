@@ -20,6 +20,7 @@ from hpo.cli.common import (
     trials_option,
 )
 from hpo.cli.output import echo, echo_document, say, say_document
+from hpo.text import count
 
 if TYPE_CHECKING:
     from hpo.cluster.job_request import JobRequest
@@ -127,9 +128,9 @@ def _text(submission: Submission, job: Job, runs: Path) -> str:
 
     request = submission.request
     asked = [
-        "1 node" if request.nodes == 1 else f"{request.nodes} nodes",
-        f"{request.cpus} CPUs" if request.cpus else "",
-        f"{request.gpus} GPUs" if request.gpus else "",
+        count(request.nodes, "node"),
+        count(request.cpus, "CPU") if request.cpus else "",
+        count(request.gpus, "GPU") if request.gpus else "",
         request.mem or "",
         hours(request.time) if request.time else "",
     ]

@@ -28,7 +28,7 @@ from hpo.storage import trial_attributes
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.load_study import load_study
 from hpo.storage.study_folder import refuse_taken
-from hpo.text import redact
+from hpo.text import count, redact
 
 _QUEUES: dict[str, ModuleType] = {"slurm": slurm, "pbs": pbs}
 
@@ -197,4 +197,5 @@ def _warnings(spec: StudySpec, request: JobRequest) -> Iterator[str]:
     if request.nodes == 1 and spec.engine.workers is not None and request.cpus is not None:
         needed = spec.engine.workers * (spec.engine.cpu or 1)
         if request.cpus < needed:
-            yield f"the engine's workers need {needed} CPUs, and the job asks for {request.cpus} (--cpus {needed})"
+            asked = f"and the job asks for {request.cpus} (--cpus {needed})"
+            yield f"the engine's workers need {count(needed, 'CPU')}, {asked}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.errors import ResourceError
+from hpo.text import count
 
 _MAX_DEFAULT_WORKERS = 8
 
@@ -99,8 +100,8 @@ def slots(workers: int | None, cpu: int | None, gpu: float, gpus: tuple[str, ...
             places = [gpus[start : start + whole] for start in range(0, len(gpus) - whole + 1, whole)]
         if not places or (workers or 1) > len(places):
             raise ResourceError(
-                f"{workers or 1} workers of {gpu:g} GPU each were asked for, but {len(gpus)} visible GPU(s) hold "
-                f"{len(places)}; lower engine.workers or engine.gpu"
+                f"asked for is room for {count(workers or 1, 'worker')} of {gpu:g} GPU each, but "
+                f"{count(len(gpus), 'visible GPU')} can hold {len(places)}; lower engine.workers or engine.gpu"
             )
     if workers is None:
         workers = len(places) if places else max(1, min(cores() // (cpu or 1), _MAX_DEFAULT_WORKERS))

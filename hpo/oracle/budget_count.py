@@ -90,7 +90,8 @@ class BudgetCount:
         failed = progress.failed - self._killed - self._failed_before
         if failed >= limits.failures and progress.failed == progress.finished:
             of_run = " of this run" if self._failed_before else ""
-            self.stopped = f"the first {failed} trials{of_run} all failed (budget.failures = {limits.failures})"
+            which = f"trial{of_run}" if failed == 1 else f"{failed} trials{of_run} all"
+            self.stopped = f"the first {which} failed (budget.failures = {limits.failures})"
         return bool(self.done or self.stopped)
 
     def _add_earlier(self, trial: FrozenTrial) -> None:

@@ -279,6 +279,7 @@ class Oracle:
             self._names,
             origin["attempt"],
             f"{self._key}:{seed}",
+            self.spec.space.lists,
         )
 
     def _clear(self, job: Job) -> None:

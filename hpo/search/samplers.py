@@ -10,7 +10,7 @@ from hpo.errors import Problem, SpecError
 from hpo.spec import algorithms
 from hpo.spec.algorithms import PRUNERS, SAMPLERS
 from hpo.spec.sampler_limits import refused_ranges
-from hpo.text import listing
+from hpo.text import count, listing
 
 if TYPE_CHECKING:
     import optuna
@@ -90,7 +90,7 @@ def warnings_for(spec: StudySpec) -> list[str]:
         if pruner in ("median", "percentile") and spec.budget.trials is not None:
             startup = _option(spec.pruner, "n_startup_trials", 5)
             if startup >= spec.budget.trials:
-                found.append(f"pruner {pruner} waits for {startup} trials, the whole budget: it never prunes")
+                found.append(f"pruner {pruner} waits for {count(startup, 'trial')}, the whole budget: it never prunes")
     if sampler in _IGNORE_CONSTRAINTS | _COMPLETE_ONLY:
         found.append(f"sampler {sampler} does not avoid regions where trials ran out of memory or met a red flag")
     return found
@@ -124,19 +124,21 @@ def _sampler_and_budget(spec: StudySpec) -> list[str]:
     if sampler == "grid":
         cells = spec.space.grid_size()
         if cells is not None and trials is not None and trials < cells:
-            found.append(f"the grid has {cells} cells, the budget ends after {trials}")
+            found.append(f"the grid has {count(cells, 'cell')}, the budget ends after {trials}")
     if trials is None:
         return found
     size = spec.space.grid_size()
     if sampler != "grid" and size is not None and size < trials:
         each = "tries each once, then again" if sampler == "kernel" else "repeats some before it has tried all,"
-        sizes = f"the space has {size} configuration{'s' * (size != 1)}, the budget {trials} trials"
+        sizes = f"the space has {count(size, 'configuration')}, the budget {count(trials, 'trial')}"
         found.append(f"{sizes}: sampler {sampler} {each} with other seeds; sampler grid tries each once and ends")
     startup = {"kernel": 16, "tpe": 10, "gp": 10, "cmaes": 1}.get(sampler)
     if startup is not None:
         startup = _option(spec.sampler, "n_startup_trials", startup)
         if startup >= trials:
-            found.append(f"sampler {sampler} draws its first {startup} trials at random: the whole budget of {trials}")
+            found.append(
+                f"sampler {sampler} draws its first {count(startup, 'trial')} at random: the whole budget of {trials}"
+            )
     if sampler == "nsga2":
         population = _option(spec.sampler, "population_size", 50)
         if population >= trials:

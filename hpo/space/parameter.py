@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,11 @@ def same_choice(a: Any, b: Any) -> bool:
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
+def text_of(choice: Sequence[Any]) -> str:
+    """Return the text that stands for a choice that is a list: `[64, 32]`."""
+    return json.dumps(list(choice), ensure_ascii=False)
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of a search space.
@@ -34,6 +40,7 @@ class Parameter:
         choices: values of a categorical, names of the weights of a simplex.
         children: parameters that a choice brings along.
         value: that of a fixed one.
+        lists: the list that the objective gets for a choice that is its text, for Optuna's choices are scalars.
         structural: it shapes the model (how it is compiled, packed and grouped).
         condition: (name, choice) pairs under which it is active.
     """
@@ -48,6 +55,7 @@ class Parameter:
     choices: tuple[Scalar, ...] = ()
     children: Mapping[Scalar, tuple[Parameter, ...]] = field(default_factory=dict)
     value: Scalar = None
+    lists: Mapping[Scalar, list[Any]] = field(default_factory=dict)
     structural: bool = False
     condition: tuple[tuple[str, Scalar], ...] = ()
 
@@ -64,16 +72,16 @@ class Parameter:
 
     @property
     def distribution(self) -> str:
-        """Its values in words: `0.0001 to 0.005, log`, `8 | 16 | 32`."""
+        """Its values in words: `1e-4 to 0.005, log`, `8 | 16 | 32`."""
         if self.kind == "fixed":
             return tr("always {value}", value=show(self.value))
         if self.kind == "simplex":
             return " + ".join(str(choice) for choice in self.choices) + " = 1"
         if self.kind == "categorical":
             return " | ".join(show(choice) for choice in self.choices)
-        texts = [tr("{low} to {high}", low=self.low, high=self.high)]
+        texts = [tr("{low} to {high}", low=show(self.low), high=show(self.high))]
         if self.step not in (None, 1):
-            texts.append(tr("step {step}", step=self.step))
+            texts.append(tr("step {step}", step=show(self.step)))
         return tr(", ").join([*texts, tr("log")] if self.log else texts)
 
     @property
@@ -120,6 +128,7 @@ class Parameter:
             ValueError: it is none; the message is a sentence.
         """
         if self.kind == "categorical":
+            given = text_of(given) if isinstance(given, (list, tuple)) else given
             for choice in self.choices:
                 if same_choice(choice, given):
                     return choice

@@ -10,8 +10,8 @@ from typing import Any
 
 from hpo.errors import KeyPath, Problem, SpecError, dotted
 from hpo.space.other_tools import declaration, inline
-from hpo.space.parameter import Parameter, finite, nested_under
-from hpo.text import Scalar, label, listing, nearest, quote, show
+from hpo.space.parameter import Parameter, finite, nested_under, text_of
+from hpo.text import Scalar, count, label, listing, nearest, quote, show
 
 Locate = Callable[[KeyPath, str], Problem]
 
@@ -37,6 +37,17 @@ def parse(data: object, locate: Locate | None = None) -> tuple[Parameter, ...]:
     if parser.problems:
         raise SpecError(parser.problems)
     return parameters
+
+
+def _is_list(choice: Any) -> bool:
+    """Return True for a list of scalars, or of such lists."""
+    return isinstance(choice, list) and all(map(_may_be_listed, choice))
+
+
+def _may_be_listed(value: Any) -> bool:
+    if isinstance(value, (int, float)):
+        return finite(value)
+    return value is None or isinstance(value, str) or _is_list(value)
 
 
 class _Parser:
@@ -106,7 +117,8 @@ class _Parser:
             return True
         self.say(
             path,
-            f"{quote(value)} is a {'list' if isinstance(value, list) else 'mapping'}; a choice is one number or text. "
+            f"{quote(value)} is a {'list' if isinstance(value, list) else 'mapping'}; a choice is a number, text, or a "
+            "list of them. "
             "Give each a name and its values below it, {small: {depth: 2}, large: {depth: 4}}",
         )
         return False
@@ -119,8 +131,12 @@ class _Parser:
         accepted: list[Scalar] = []
         known: dict[tuple[str, Scalar], Scalar] = {}  # by value, and by how they are written
         children: dict[Scalar, tuple[Parameter, ...]] = {}
+        lists: dict[Scalar, list[Any]] = {}
         for index, choice in enumerate(choices):
             here = (*path, index if isinstance(choices, list) else choice)
+            if _is_list(choice):
+                lists[text_of(choice)] = choice
+                choice = text_of(choice)
             if not self.scalar(choice, here):
                 continue
             keys = (("value", choice), ("label", label(choice)))
@@ -131,7 +147,7 @@ class _Parser:
             accepted.append(choice)
             if isinstance(choices, Mapping):
                 children[choice] = self.below(choices[choice], here)
-        parameter = Parameter(name, "categorical", choices=tuple(accepted), structural=structural)
+        parameter = Parameter(name, "categorical", choices=tuple(accepted), lists=lists, structural=structural)
         if not any(children.values()):
             return parameter
         nested = {
@@ -155,7 +171,7 @@ class _Parser:
             self.say(path, f"{quote(weights)} does not name weights; expected a list of names, such as [bce, dice]")
             return None
         if len(weights) < 2:
-            self.say(path, f"{len(weights)} weight{'s' * (len(weights) != 1)}; expected at least two, which sum to 1")
+            self.say(path, f"{count(len(weights), 'weight')}; expected at least two, which sum to 1")
             return None
         twice = sorted({weight for weight in weights if weights.count(weight) > 1})
         if twice:

@@ -87,6 +87,11 @@ class SearchSpace:
             lambda parameter: [optuna_params[n] for n in parameter.optuna_names if n in optuna_params],
         )
 
+    @property
+    def lists(self) -> dict[str, Mapping[Any, list[Any]]]:
+        """The lists that the objective gets, by parameter and by the text that stands for each."""
+        return {parameter.name: parameter.lists for parameter in self.walk() if parameter.lists}
+
     def to_optuna(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameters that a user gave as Optuna's.
 
@@ -343,7 +348,7 @@ def _data(parameter: Parameter) -> Any:
         children = {c: {p.name: _data(p) for p in parameter.children.get(c, ())} for c in parameter.choices}
         data = {"choices": children}
     elif parameter.kind == "categorical":
-        data = {"choices": list(parameter.choices)}
+        data = {"choices": [parameter.lists.get(choice, choice) for choice in parameter.choices]}
     else:
         data = {"low": parameter.low, "high": parameter.high}
         if parameter.step is not None and not (parameter.kind == "int" and parameter.step == 1):

@@ -174,7 +174,7 @@ class EngineSpec(_Model):
         """The GPU share in words: `0.5 GPU each`; empty without GPUs."""
         if self.gpu == "auto":
             return "GPUs shared as measured"
-        return f"{self.gpu:g} GPU each" if self.gpu else ""
+        return f"{self.gpu:g} GPU{'s' * (self.gpu > 1)} each" if self.gpu else ""
 
 
 class Checkpoints(_Model):

@@ -216,7 +216,10 @@ def _nearest(parameter: Parameter, value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else show(value)
+    """Return a value with at most six digits."""
+    if not isinstance(value, float):
+        return show(value)
+    return show(float(f"{value:.6g}")).removesuffix(".0")
 
 
 def _same(before: Any, after: Any) -> bool:

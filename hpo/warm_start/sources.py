@@ -147,7 +147,12 @@ def _named(spec: StudySpec, index: int, name: str, storage: optuna.storages.Base
         if name == spec.name:
             raise refuse(f"'{name}' is this study itself; expected an earlier one")
         sources = _by_name(name, storage, runs)
-        if not sources:
+        plain = None if sources else _studies(storage).get(name)
+        if plain is not None:
+            sources, why_not = _of_optuna(plain, spec, storage)
+            if why_not:
+                raise refuse(f"'{name}' is a study of Optuna's alone, and {why_not}")
+        elif not sources:
             known = sorted({*_studies(storage), *layout.studies_in(runs)} - {spec.name})
             there = f"there are {listing(known)}" if known else "there is none yet"
             raise refuse(f"there is no study '{name}' in {runs} nor in its storage; {there}.{nearest(name, known)}")
@@ -157,6 +162,31 @@ def _named(spec: StudySpec, index: int, name: str, storage: optuna.storages.Base
         theirs = listing(f"{m.direction} {m.name}" for source in sources for m in source.metrics) or "none"
         raise refuse(f"'{name}' was after another metric ({theirs}); expected {metric.direction} {metric.name}")
     return usable
+
+
+def _of_optuna(frozen: Any, spec: StudySpec, storage: optuna.storages.BaseStorage) -> tuple[list[Source], str]:
+    """Return a study that hpo did not make as if it had searched today's space, or why it is of no use."""
+    directions = [direction.name.lower() for direction in frozen.directions]
+    wanted = [metric.direction for metric in spec.metrics]
+    if directions != wanted:
+        return [], f"its directions are {listing(directions)}; expected {listing(wanted)}"
+    names = {name: one.name for one in spec.space.walk() for name in (one.full_name, one.name) if one.kind != "fixed"}
+    trials = storage.get_all_trials(frozen._study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+    tried = [
+        (
+            trial.number,
+            {names[name]: value for name, value in trial.params.items() if name in names},
+            tuple(trial.values),
+        )
+        for trial in trials
+    ]
+    tried = [one for one in tried if one[1]]
+    if not tried:
+        theirs = sorted({name for trial in trials for name in trial.params})
+        if not trials:
+            return [], "it has no complete trial"
+        return [], f"none of its parameters ({listing(theirs)}) is one of search_space ({listing(sorted(names))})"
+    return [Source(frozen.study_name, spec.space, spec.metrics, tried)], ""
 
 
 def _by_name(name: str, storage: optuna.storages.BaseStorage, runs: Path) -> list[Source]:

@@ -12,6 +12,7 @@ from typing import Any
 from hpo.spec import algorithms
 from hpo.spec.models import StudySpec, WarmStartSpec
 from hpo.storage.trial_attributes import WARM
+from hpo.text import count
 from hpo.warm_start.candidates import Candidate
 
 # The step under which final values are compared, of objectives that report nothing on the way.
@@ -141,8 +142,8 @@ class WarmStart:
         best, middle = self._sign * max(warm), self._sign * statistics.median(own)
         where = "at the end" if step == FINAL else f"at step {step}"
         return (
-            f"the earlier studies mislead: {where} the best of {len(warm)} trials from them has {best:.4g}, the median "
-            f"of {len(own)} of the sampler's own {middle:.4g}; no more are taken from there"
+            f"the earlier studies mislead: {where} the best of {count(len(warm), 'trial')} from them has {best:.4g}, "
+            f"the median of {len(own)} of the sampler's own {middle:.4g}; no more are taken from there"
         )
 
 

@@ -86,7 +86,7 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
     Returns:
         The outcome, whatever the objective raised.
     """
-    share = share or Share()
+    share, job = share or Share(), job.for_objective()
     reports = Reports(job.number, host.report)
     handle = Trial(job, reports.send)
     memory.reset_peak()

@@ -166,7 +166,7 @@ def test_only_what_differs_is_listed_by_its_nested_key(tmp_path: Path) -> None:
     found = {one.key: one.values for one in beside(before, after).differences}
     assert set(found) == {"search_space.learning_rate", "data.image_size", "sampler"}
     assert found["data.image_size"] == ("64", "128")
-    assert found["search_space.learning_rate"] == ("0.0001 to 0.01, log", "0.0001 to 0.02, log")
+    assert found["search_space.learning_rate"] == ("1e-4 to 0.01, log", "1e-4 to 0.02, log")
     assert found["sampler"] == ("tpe", "random")
 
 

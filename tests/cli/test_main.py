@@ -210,3 +210,10 @@ def test_the_built_in_studies_and_where_they_are(capsys):
     assert main(["list", "--built-in"]) == 0
     assert "studies/quickstart.yaml" in (out := capsys.readouterr().out)
     assert "cp " in out
+
+
+def test_a_study_whose_yaml_is_gone_is_listed(hpo: Hpo, tmp_path):
+    (tmp_path / "runs" / "lost" / "trials").mkdir(parents=True)
+    said = hpo("list")
+    assert "lost" in said.out
+    assert "its study.yaml is gone; `hpo run` the YAML that it was started with" in said.err

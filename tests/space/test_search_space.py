@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hpo.errors import SpecError
 from hpo.space.parameter import break_stick, join_stick
 from hpo.space.search_space import SearchSpace
+from hpo.trial import with_lists
 
 CONDITIONAL: dict[str, Any] = {
     "arch": {"choices": ["unet", "resunet"], "structural": True},
@@ -122,7 +123,7 @@ def test_to_optuna_takes_both_names_and_part_of_the_parameters(space: SearchSpac
     ("params", "words"),
     [
         ({"lrr": 1}, "lrr: is not a parameter of search_space. Did you mean 'lr'?"),
-        ({"lr": 1}, "lr: 1 is out of range; expected 0.0001 to 0.01, log"),
+        ({"lr": 1}, "lr: 1 is out of range; expected 1e-4 to 0.01, log"),
         ({"lr": "1e-3"}, "lr: '1e-3' is not a number"),
         ({"lr": True}, "lr: true is not a number"),
         ({"lr": math.nan}, "lr: nan is not a number"),
@@ -363,3 +364,21 @@ def test_parse_raises_nothing_but_spec_errors(data: Any) -> None:
         space = SearchSpace.parse(data)
         space.resolve(space.sample(random.Random(0)))
         space.grid_size()
+
+
+def test_choices_may_be_lists():
+    declared = {"net": {"choices": [[64, 32], [128], [], [[3, 3], ["a"]], "none"]}, "lr": {"low": 0.1, "high": 1.0}}
+    space = SearchSpace.parse(declared)
+    net = space.parameters[0]
+    assert net.choices == ("[64, 32]", "[128]", "[]", '[[3, 3], ["a"]]', "none")
+    assert space.data() == declared
+    assert space.to_optuna({"net": [64, 32]}) == {"net": "[64, 32]"}
+    assert space.distributions()["net"].choices == net.choices
+    assert with_lists({"net": "[64, 32]", "lr": 0.5}, space.lists) == {"net": [64, 32], "lr": 0.5}
+    assert with_lists({"net": "none"}, space.lists) == {"net": "none"}
+    with pytest.raises(ValueError, match=r"'\[7\]' is not a choice; expected \[64, 32\] \| \[128\]"):
+        space.to_optuna({"net": [7]})
+    with pytest.raises(SpecError, match="is given twice"):
+        SearchSpace.parse({"net": {"choices": [[64, 32], "[64, 32]"]}})
+    with pytest.raises(SpecError, match="is a list; a choice is a number, text, or a list of them"):
+        SearchSpace.parse({"net": {"choices": [[{"a": 1}]]}})

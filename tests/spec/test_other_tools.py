@@ -31,8 +31,8 @@ def said(folder: Path, **changed: str) -> str:
 @pytest.mark.parametrize(
     ("declared", "expected"),
     [
-        ("{type: loguniform, min: 1e-4, max: 0.1}", "p: {low: 0.0001, high: 0.1, log: true}"),
-        ("{distribution: log_uniform_values, min: 1e-4, max: 0.1}", "p: {low: 0.0001, high: 0.1, log: true}"),
+        ("{type: loguniform, min: 1e-4, max: 0.1}", "p: {low: 1e-4, high: 0.1, log: true}"),
+        ("{distribution: log_uniform_values, min: 1e-4, max: 0.1}", "p: {low: 1e-4, high: 0.1, log: true}"),
         ("{distribution: log_uniform, min: -2.302585, max: 0}", "p: {low: 0.1, high: 1.0, log: true}"),
         ("{distribution: int_uniform, min: 1, max: 4}", "p: {low: 1, high: 4}"),
         ("{distribution: q_uniform, min: 0, max: 1, q: 0.25}", "p: {low: 0, high: 1, step: 0.25}"),
@@ -94,7 +94,7 @@ def test_a_sweep_of_wandb(tmp_path: Path) -> None:
     )
     assert "expected objective: train.py:train for a function, or command: [python, train.py" in message
     assert "expected metrics: [{name: val_loss, direction: minimize}]" in message
-    assert "expected search_space: {lr: {low: 0.0001, high: 0.1, log: true}, n: 10}" in message
+    assert "expected search_space: {lr: {low: 1e-4, high: 0.1, log: true}, n: 10}" in message
     assert "is missing" not in message  # nothing is said twice
 
 

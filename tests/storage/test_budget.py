@@ -76,8 +76,8 @@ def test_without_workers_the_gpus_are_filled():
     ("workers", "gpu", "gpus", "words"),
     [
         (1, 1, (), "engine.gpu is 1, but no GPU is visible here"),
-        (5, 0.5, ("0", "1"), "5 workers of 0.5 GPU each were asked for, but 2 visible GPU(s) hold 4"),
-        (None, 4, ("0", "1"), "1 workers of 4 GPU each were asked for, but 2 visible GPU(s) hold 0"),
+        (5, 0.5, ("0", "1"), "room for 5 workers of 0.5 GPU each, but 2 visible GPUs can hold 4"),
+        (None, 4, ("0", "1"), "room for 1 worker of 4 GPU each, but 2 visible GPUs can hold 0"),
     ],
 )
 def test_too_few_gpus_is_a_sentence(workers, gpu, gpus, words):
