@@ -34,7 +34,7 @@ def test_a_run_says_what_it_will_do_what_happens_and_where_everything_is(hpo: Hp
     assert all("left" in line for line in lines[:-1])
     assert "left" not in lines[-1]
     assert summary.startswith("4 of 4 trials finished: 4 complete, in ")
-    assert re.search(r"^best +score -\S+, trial \d$", ending, re.M)
+    assert re.search(r"^best +score -\S+, trial \d: x 0\.\d+$", ending, re.M)
     for shown in (tmp_path / "runs/toy/report.html", tmp_path / "runs/toy/report.md", tmp_path / "runs/toy"):
         assert str(shown) in ending
         assert shown.exists()
