@@ -4,7 +4,7 @@ steps.npz    a loss, `learning_rate` and `gradient_norm` of each training step, 
              `val_<loss>` of each validation batch, and `val_epoch`
 epochs.npz   arrays that a task measures each epoch, such as histograms, (epochs, ...), and `epoch`
 weights.pt   of the best epoch, with the options and the scaling of inputs, by which it can be used elsewhere
-data.json    of each split that trains or validates how many samples it has and their fingerprint
+data.json    of each split that trains or validates how many samples it has and their fingerprint; a line on the data
 """
 
 from __future__ import annotations
@@ -107,11 +107,17 @@ def load_weights(path: Path, device: torch.device) -> dict[str, Any]:
     return kept
 
 
-def write_data(directory: Path, splits: Mapping[str, Fingerprint]) -> None:
-    """Write `data.json`, of "train" and "val"; `hpo compare` tells by it whether two trials had the same data."""
+def write_data(directory: Path, splits: Mapping[str, Fingerprint], summary: str = "") -> None:
+    """Write `data.json`, of "train" and "val"; `hpo compare` tells by it whether two trials had the same data.
+
+    Args:
+        directory: The folder of the trial.
+        splits: The fingerprints.
+        summary: One line on where the data came from and what a sample is; reports show it.
+    """
     directory.mkdir(parents=True, exist_ok=True)  # This is the first file that a trial writes.
     partial = directory / f"{DATA}.partial"
-    partial.write_text(json.dumps(dict(splits)), encoding="utf-8")
+    partial.write_text(json.dumps({**splits, **({"summary": summary} if summary else {})}), encoding="utf-8")
     partial.replace(directory / DATA)
 
 

@@ -118,7 +118,7 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
     def train(self) -> dict[str, float]:
         """Train a network and return the metrics of its best epoch."""
         print(self.dataset.summary, flush=True)
-        write_data(self.trial.directory, self.dataset.fingerprints)
+        write_data(self.trial.directory, self.dataset.fingerprints, self.dataset.summary)
         torch.manual_seed(self.trial.seed)
         model = self.build()
         self.load_initial_weights(model)

@@ -8,11 +8,13 @@ from typing import Any
 
 from hpo.analysis.formatting import listed, number, numbers
 from hpo.analysis.pareto import pareto_front
-from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.errors import HpoError, StudyNotFound
+from hpo.analysis.records import WARN, StudyRecord, TrialRecord, best_of
+from hpo.errors import HpoError, ResourceError, StudyNotFound
+from hpo.machine.resources import slots
 from hpo.objective.command_line import placeholders
+from hpo.red_flags.definitions import DEFAULT as NON_FINITE
 from hpo.spec import yaml_document
-from hpo.spec.models import StudySpec
+from hpo.spec.models import EngineSpec, StudySpec
 from hpo.trial import with_lists
 
 
@@ -54,44 +56,52 @@ def choose(study: StudyRecord, trial: int | None = None) -> Choice:
 
 
 def alone(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
-    """Return the data of a study.yaml named `<study>-best`, whose one trial has the parameters of `trial`.
+    """Return the data of a study.yaml named `<study>-best`, whose one trial has the parameters and seed of `trial`.
 
-    Metrics, constants, objective, engine and seed are those of `spec`. Nothing is left to sample or to prune.
+    Metrics, constants, objective and engine are those of `spec`. Nothing is left to sample, to prune or to stop early.
     """
     data: dict[str, Any] = dict(spec.data())
-    space, weights = _fixed(spec, trial)
     for key in ("fallbacks", "enqueue", "warm_start", "pruner", "sampler"):
         data.pop(key, None)
     data |= {
         "name": f"{spec.name}-best",
-        "search_space": space,
+        "search_space": _fixed(spec, trial),
         "sampler": {"name": "random"},
         "pruner": {"name": "none"},
+        "red_flags": [flag.data() for flag in spec.red_flags if flag.action == WARN or flag in NON_FINITE],
         "budget": {"trials": 1},
-        "engine": {**data.get("engine", {}), "workers": 1},
+        "engine": {**data.get("engine", {}), **_threads(spec.engine), "workers": 1},
     }
+    if trial.seed is not None:
+        # The study's own seed would give another trial this seed again: that of its number.
+        data |= {"seed": trial.seed, "trial_seeds": [trial.seed]}
     if spec.command is not None:
         data["command"] = _command(spec, trial)
-    return data | ({"enqueue": [weights]} if weights else {})
+    return data
 
 
-def _fixed(spec: StudySpec, trial: TrialRecord) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return search_space with every parameter at its value, and weights to enqueue.
-
-    Weights that sum to 1 have no fixed form. They stay a simplex and their values are enqueued.
-    """
+def _fixed(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
+    """Return search_space with every parameter at its value."""
     space: dict[str, Any] = {}
-    weights: dict[str, Any] = {}
     lists = spec.space.lists
     for name, value in with_lists(trial.params, lists).items():
         if isinstance(value, Mapping):
-            space[name] = {"simplex": list(value)}
-            weights[name] = dict(value)
+            space[name] = {"simplex": dict(value)}
         elif name == spec.group_by or name in lists:
             space[name] = {"choices": [value]}
         else:
             space[name] = value
-    return space, weights
+    return space
+
+
+def _threads(engine: EngineSpec) -> dict[str, int]:
+    """Return the threads that a worker of an engine has here: with other ones sums are rounded otherwise."""
+    if engine.cpu is not None or engine.gpu == "auto" or engine.name == "ray":
+        return {}
+    try:
+        return {"cpu": slots(engine.workers, None, engine.gpus)[0].cpu}
+    except ResourceError:  # it ran on a machine with more GPUs
+        return {}
 
 
 def _command(spec: StudySpec, trial: TrialRecord) -> list[str | list[str]]:
@@ -114,6 +124,11 @@ def as_yaml(spec: StudySpec, choice: Choice) -> str:
     trial = choice.trial
     values = listed(f"{name} {number(value)}" for name, value in trial.values.items())
     head = [f"# Trial {trial.number} of study '{spec.name}', {trial.state}{': ' + values if values else ''}."]
+    if trial.seed is not None:
+        head += [
+            "# trial_seeds is that trial's own seed: on the same machine it gives the same numbers again.",
+            "# --trials 5 trains it with four other seeds too, to see how much of the score is luck.",
+        ]
     if choice.front:
         head.append(f"# Trials that none beats in every metric: {numbers(choice.front)}.")
     return "\n".join(head) + "\n" + yaml_document.dump(alone(spec, trial))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,15 @@ class Axis:
         cell = bisect_right(self.edges, value) - 1
         return cell if 0 <= cell < len(self.labels) else None
 
+    def value_in(self, params: Mapping[str, Any]) -> Any:
+        """Return the value that a configuration has on the axis, a weight of several too; None if it has none."""
+        return flat_params(params).get(self.name)
+
+    def cell_in(self, params: Mapping[str, Any]) -> int | None:
+        """Return the cell of a configuration; None if it is in none, or has no such parameter."""
+        flat = flat_params(params)
+        return self.cell_of(flat[self.name]) if self.name in flat else None
+
     def position(self, value: Any) -> float:
         """Return where a value is drawn.
 
@@ -90,13 +99,30 @@ def varies(parameter: Parameter) -> bool:
 def searched(space: SearchSpace) -> dict[str, tuple[Parameter, ...]]:
     """Return the parameters that vary, by the name that the objective sees, in the order declared.
 
-    A parameter that several branches of a conditional declare has several entries.
+    A parameter that several branches of a conditional declare has several entries. Weights that sum to 1 are a
+    parameter each, `weights.dice`.
     """
     found: dict[str, tuple[Parameter, ...]] = {}
     for parameter in space.walk():
         if varies(parameter):
-            found[parameter.name] = (*found.get(parameter.name, ()), parameter)
+            for one in _weights(parameter) if parameter.kind == "simplex" else (parameter,):
+                found[one.name] = (*found.get(one.name, ()), one)
     return found
+
+
+def _weights(simplex: Parameter) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, "float", low=0.0, high=1.0, condition=simplex.condition) for name in _names(simplex))
+
+
+def flat_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters by the names of `searched`: one entry a weight in place of weights that sum to 1."""
+    flat: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{weight}": share for weight, share in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def axis_of(name: str, parameters: Sequence[Parameter]) -> Axis:
@@ -229,15 +255,17 @@ def in_order(space: SearchSpace, group_by: str | None, ranking: Sequence[str] = 
     others as declared.
     """
     candidates = [name for name, parameters in searched(space).items() if name != group_by and _has_axis(parameters)]
-    names = {own: parameter.name for parameter in space.walk() for own in parameter.optuna_names}
+    names = {own: _names(parameter) for parameter in space.walk() for own in parameter.optuna_names}
     usual = [name for known in (LEARNING_RATE, BATCH_SIZE) for name in [n for n in known if n in candidates][:1]]
-    ranked = [names[own] for own in ranking if names.get(own) in candidates]
+    ranked = [name for own in ranking for name in names.get(own, ()) if name in candidates]
     return tuple(dict.fromkeys([*usual, *ranked, *candidates]))
 
 
+def _names(parameter: Parameter) -> tuple[str, ...]:
+    return tuple(f"{parameter.name}.{weight}" for weight in parameter.weights) or (parameter.name,)
+
+
 def _has_axis(parameters: Sequence[Parameter]) -> bool:
-    """Return False for weights on a simplex, and for a range in one place and choices in another."""
-    if any(parameter.kind == "simplex" for parameter in parameters):
-        return False
+    """Return False for a range in one place and choices in another."""
     numeric = {parameter.kind in ("float", "int") for parameter in parameters}
     return len(numeric) == 1 or all(_few(parameter) is not None for parameter in parameters)

@@ -107,11 +107,18 @@ def effects(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) -> 
         ranking: Optuna's names, most important first. Learning rate and batch size come before them.
     """
     declared = searched(study.space)
-    names = in_order(study.space, study.group_by, ranking)[:MOST_PARAMETERS]
+    ordered = in_order(study.space, study.group_by, ranking)
+    # Weights that sum to 1 are one parameter, whose components are shown together or not at all.
+    most = list(dict.fromkeys(_declared(name) for name in ordered))[:MOST_PARAMETERS]
+    names = [name for name in ordered if _declared(name) in most]
     groups = groups_of(study)
     span = usual_range([t.values[metric.name] for t in study.complete(metric)], metric.direction)
     made = tuple(_effect(study, metric, axis_of(name, declared[name]), groups, span) for name in names)
     return Effects(made, tuple(name for name in declared if name not in names and name != study.group_by))
+
+
+def _declared(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _effect(study: StudyRecord, metric: Metric, axis: Axis, groups: Sequence[Group], span: Range) -> Effect:
@@ -125,8 +132,7 @@ def _group_effect(group: Group, metric: Metric, axis: Axis) -> GroupEffect:
     dots: list[Dot] = []
     unplaced = 0
     for trial in group.trials:
-        parameter = trial.params.get(axis.name)
-        level = axis.cell_of(parameter) if axis.name in trial.params else None
+        parameter, level = axis.value_in(trial.params), axis.cell_in(trial.params)
         if level is None:
             unplaced += 1
             continue

@@ -145,7 +145,7 @@ def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:
 def _cell_index(axis: Axis, trial: TrialRecord) -> int | None:
     if not axis.name:
         return 0
-    return axis.cell_of(trial.params[axis.name]) if axis.name in trial.params else None
+    return axis.cell_in(trial.params)
 
 
 def _cell(trials: Sequence[TrialRecord], metric: Metric) -> Cell:

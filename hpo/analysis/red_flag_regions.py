@@ -160,7 +160,7 @@ def _cells_by_parameter(trials: Iterable[TrialRecord], axes: Sequence[Axis]) -> 
     found: CellsByParameter = {axis.name: {} for axis in axes}
     for trial in trials:
         for axis in axes:
-            cell = axis.cell_of(trial.params[axis.name]) if axis.name in trial.params else None
+            cell = axis.cell_in(trial.params)
             if cell is not None:
                 found[axis.name][trial.number] = cell
     return found

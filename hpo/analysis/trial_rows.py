@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
+from hpo.analysis.axes import flat_params
 from hpo.analysis.groups import group_labels
 from hpo.analysis.records import StudyRecord, TrialRecord
-
-
-def flat_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters with one entry a weight, `weights.dice`, in place of weights that sum to 1."""
-    flat: dict[str, Any] = {}
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{weight}": share for weight, share in value.items()}
-        else:
-            flat[name] = value
-    return flat
 
 
 def trial_row(trial: TrialRecord) -> dict[str, Any]:

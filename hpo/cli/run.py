@@ -13,12 +13,14 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import count, duration, number
+from hpo.analysis.formatting import configuration, count, duration, number
 from hpo.cli.common import (
+    aligned,
     emit,
     follow_up,
     json_option,
     labelled,
+    metrics_text,
     runs_option,
     set_option,
     study_file_argument,
@@ -292,7 +294,8 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
     study, best = shlex.quote(result.study), result.progress.best
     lines = []
     if best is not None:
-        lines.append(("best", f"{spec.metrics[0].name} {number(best)}, trial {result.progress.best_number}"))
+        lines += _best(runs, result)
+        lines.append(("trials", follow_up(f"trials {study}", runs)))
     lines += [("report" if index == 0 else "", str(path)) for index, path in enumerate(result.reports)]
     lines += [
         ("all files", str(result.directory)),
@@ -304,6 +307,33 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
         file = f"{study}-best.yaml"
         lines.append(("train it", f"{follow_up(f'best {study}', runs)} > {file} && {follow_up(f'run {file}', runs)}"))
     return "\n" + labelled(lines)
+
+
+def _best(runs: Path, result: RunResult) -> list[tuple[str, str]]:
+    """Return the best trial with its parameters, that of each group, and who reached the goals."""
+    from hpo.analysis.goals import goal_states
+    from hpo.analysis.groups import best_per_group
+    from hpo.analysis.ranking import best_first
+    from hpo.analysis.records import read_study
+    from hpo.reports.sections.conclusion import goal_sentence
+
+    record = read_study(runs, result.study)
+    metric = record.metrics[0]
+    group_of = {group.best.number: group.group for group in best_per_group(record, metric) if group.best is not None}
+    bests = best_first((g.best for g in best_per_group(record, metric) if g.best is not None), metric)
+    if not bests:  # its record is damaged
+        return []
+    values = metrics_text({one.name: bests[0].values[one.name] for one in record.metrics})
+    said = f"{values}, trial {bests[0].number}"
+    if len(bests) == 1:
+        lines = [("best", f"{said}: {configuration(bests[0].params)}")]
+    else:
+        rows = []
+        for trial in bests:
+            params = configuration(trial.params, without=[record.group_by])
+            rows.append((group_of[trial.number], number(trial.values[metric.name]), f"trial {trial.number}", params))
+        lines = [("best", said), *(("", line) for line in aligned(rows, right=(1,)))]
+    return lines + [("" if place else "goal", goal_sentence(state)) for place, state in enumerate(goal_states(record))]
 
 
 def _mlflow(spec: StudySpec, runs: Path) -> Iterator[tuple[str, str]]:

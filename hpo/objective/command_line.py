@@ -114,10 +114,10 @@ def _placeholder_problem(name: str, space: SearchSpace, constants: Mapping[str, 
     head, _, weight = name.partition(".")
     homes = [parameter for parameter in space.walk() if parameter.name == head]
     if weight:
-        homes = [parameter for parameter in homes if parameter.kind == "simplex" and weight in parameter.choices]
+        homes = [parameter for parameter in homes if weight in parameter.weights]
     if not homes:
         known = [parameter.name for parameter in space.walk()]
-        known += [f"{p.name}.{w}" for p in space.walk() if p.kind == "simplex" for w in p.choices]
+        known += [f"{p.name}.{w}" for p in space.walk() for w in p.weights]
         known += ["seed", "number", "directory", *(f"constants.{key}" for key in _constant_names(constants))]
         return f"'{{{name}}}' is not a placeholder; expected {listing(known)}.{nearest(name, known)}"
     if may_be_absent:

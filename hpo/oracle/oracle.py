@@ -268,7 +268,7 @@ class Oracle:
         return job
 
     def _job(self, number: int, params: Mapping[str, Any], origin: Mapping[str, Any]) -> Job:
-        seed = origin.get("seed", seed_of(self.spec.seed, number))
+        seed = origin.get("seed", seed_of(self.spec, number))
         return Job(
             number,
             params,

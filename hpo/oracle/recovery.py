@@ -60,7 +60,7 @@ def requeue(spec: StudySpec, queue: Queue, frozen: FrozenTrial) -> None:
     """Queue a further attempt at a trial whose driver died. The lost attempt does not count as a retry."""
     origin = frozen.user_attrs.get(ORIGIN, {})
     job = frozen.user_attrs.get(JOB, {})
-    seed = job.get("seed", origin.get("seed", seed_of(spec.seed, frozen.number)))
+    seed = job.get("seed", origin.get("seed", seed_of(spec, frozen.number)))
     # Killed while it was being asked: what was fixed is kept, the rest will be sampled.
     params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
     queue.requeue(frozen.number, seed, origin, origin.get("spent", {}), params)
@@ -118,12 +118,14 @@ def count_attempt(origin: Mapping[str, Any], cause: str) -> dict[str, int]:
     return retries
 
 
-def seed_of(study_seed: int, number: int) -> int:
-    """Return a trial's own seed, below 2^31.
+def seed_of(spec: StudySpec, number: int) -> int:
+    """Return a trial's own seed: one of `trial_seeds`, else one below 2^31 made of the study's seed and the number.
 
     Every attempt at a trial has the same seed, and no two trials share one: NumPy's SeedSequence mixes the two numbers.
     """
-    return int(np.random.SeedSequence([study_seed, number]).generate_state(1)[0] >> 1)
+    if number < len(spec.trial_seeds):
+        return spec.trial_seeds[number]
+    return int(np.random.SeedSequence([spec.seed, number]).generate_state(1)[0] >> 1)
 
 
 def _lost_note(spec: StudySpec, steps: Sequence[Step], frozen: FrozenTrial, now: float) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hpo.analysis.axes import searched
+from hpo.analysis.axes import varies
 from hpo.analysis.formatting import goal, listed
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Report, Section
@@ -67,7 +67,7 @@ def study_report(study: StudyRecord) -> Report:
 
 
 def _subtitle(study: StudyRecord) -> str:
-    names = [name for name in searched(study.space) if name != study.group_by]
+    names = list(dict.fromkeys(p.name for p in study.space.walk() if varies(p) and p.name != study.group_by))
     goals = listed(goal(metric) for metric in study.metrics)
     values = {"goals": goals[0].upper() + goals[1:], "parameters": listed(names), "group": study.group_by}
     if names and study.group_by:

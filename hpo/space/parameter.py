@@ -39,7 +39,7 @@ class Parameter:
         log: sampled uniformly in the logarithm.
         choices: values of a categorical, names of the weights of a simplex.
         children: parameters that a choice brings along.
-        value: that of a fixed one.
+        value: that of a fixed one; a mapping of fixed weights.
         lists: the list that the objective gets for a choice that is its text, for Optuna's choices are scalars.
         structural: it shapes the model (how it is compiled, packed and grouped).
         condition: (name, choice) pairs under which it is active.
@@ -54,7 +54,7 @@ class Parameter:
     log: bool = False
     choices: tuple[Scalar, ...] = ()
     children: Mapping[Scalar, tuple[Parameter, ...]] = field(default_factory=dict)
-    value: Scalar = None
+    value: Scalar | Mapping[str, float] = None
     lists: Mapping[Scalar, list[Any]] = field(default_factory=dict)
     structural: bool = False
     condition: tuple[tuple[str, Scalar], ...] = ()
@@ -71,9 +71,18 @@ class Parameter:
         return () if self.kind == "fixed" else (self.full_name,)
 
     @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of its weights that sum to 1, searched or fixed; none of other parameters."""
+        if self.kind == "simplex":
+            return tuple(map(str, self.choices))
+        return tuple(self.value) if isinstance(self.value, Mapping) else ()
+
+    @property
     def distribution(self) -> str:
         """Its values in words: `1e-4 to 0.005, log`, `8 | 16 | 32`."""
         if self.kind == "fixed":
+            if isinstance(self.value, Mapping):
+                return tr("always {value}", value=", ".join(f"{k} {weight:.4g}" for k, weight in self.value.items()))
             return tr("always {value}", value=show(self.value))
         if self.kind == "simplex":
             return " + ".join(str(choice) for choice in self.choices) + " = 1"

@@ -166,6 +166,8 @@ class _Parser:
         return ()
 
     def simplex(self, name: str, weights: Any, structural: bool, path: KeyPath) -> Parameter | None:
+        if isinstance(weights, Mapping):
+            return self.fixed_weights(name, weights, structural, path)
         path = (*path, "simplex")
         if not isinstance(weights, list) or not all(isinstance(w, str) and _NAME.match(w) for w in weights):
             self.say(path, f"{quote(weights)} does not name weights; expected a list of names, such as [bce, dice]")
@@ -178,6 +180,17 @@ class _Parser:
             self.say(path, f"the weight {listing(twice)} is given twice; keep one of them")
             return None
         return Parameter(name, "simplex", low=0.0, high=1.0, choices=tuple(weights), structural=structural)
+
+    def fixed_weights(self, name: str, weights: Mapping[Any, Any], structural: bool, path: KeyPath) -> Parameter | None:
+        names = self.simplex(name, list(weights), structural, path)
+        if names is None:
+            return None
+        try:
+            names.validate(weights)
+        except ValueError as error:
+            self.say((*path, "simplex"), str(error))
+            return None
+        return Parameter(name, "fixed", value=dict(weights), structural=structural)
 
     def range(
         self, name: str, declared: Mapping[Any, Any], structural: bool, path: KeyPath, misspelled: bool

@@ -340,7 +340,7 @@ def _options(parameter: Parameter, fixed: Mapping[str, Any]) -> Iterator[dict[st
 
 def _data(parameter: Parameter) -> Any:
     if parameter.kind == "fixed":
-        return parameter.value
+        return {"simplex": dict(parameter.value)} if isinstance(parameter.value, Mapping) else parameter.value
     data: dict[str, Any]
     if parameter.kind == "simplex":
         data = {"simplex": list(parameter.choices)}

@@ -36,7 +36,7 @@ __all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySp
 KEYS = (
     *("name", "objective", "command", "root", "metrics", "group_by", "search_space", "constants", "sampler", "pruner"),
     *("red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
-    *("checkpoints", "seed"),
+    *("checkpoints", "seed", "trial_seeds"),
 )
 # Keys that begin so are passed over: they hold what other keys take up by aliases and merge keys.
 PARTS = "x-"
@@ -90,6 +90,9 @@ def find_study_file(path: str | os.PathLike[str]) -> Path:
             return candidate
     if os.path.isdir(given):
         raise SpecError([Problem(str(given), None, "", "is a folder; expected a study.yaml")])
+    if str(given) in ("-", "/dev/stdin"):
+        hint = "a study is read from a file, which a later run reads again: hpo best > best.yaml && hpo run best.yaml"
+        raise SpecError([Problem(str(given), None, "", hint)])
     folders = {candidate.parent for candidate in candidates if os.path.isdir(candidate.parent)}
     names = sorted({file.name for folder in folders for file in folder.glob("*.y*ml")})
     raise SpecError([Problem(str(given), None, "", f"there is no such file.{nearest(given.name, names)}")])

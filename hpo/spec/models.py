@@ -24,6 +24,7 @@ Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[int, Field(strict=True, ge=0)]
 Amount = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Goal = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Plain = Annotated[dict[str, Any], AfterValidator(plain_data)]
 
@@ -228,10 +229,9 @@ class StudySpec(_Model):
     """A study; `hpo.spec.load.load_spec` reads one.
 
     Either `objective` or `command` is set. `root` is the folder that is put first on sys.path, in which a command runs
-    and
-    from which file names count: the YAML's own unless it says otherwise. `storage` None is the journal of the runs
-    folder,
-    `mlflow` None is no tracking. `source` is the YAML it was read from, and does not count when two specs are compared.
+    and from which file names count: the YAML's own unless it says otherwise. `storage` None is the journal of the runs
+    folder, `mlflow` None is no tracking. The first trials have the `trial_seeds`, the others seeds made of `seed` and
+    their numbers. `source` is the YAML it was read from, and does not count when two specs are compared.
     """
 
     name: Annotated[
@@ -265,7 +265,8 @@ class StudySpec(_Model):
     storage: Text | None = None
     mlflow: MlflowSpec | None = MlflowSpec()
     checkpoints: Checkpoints = Checkpoints()
-    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 42
+    seed: Seed = 42
+    trial_seeds: tuple[Seed, ...] = ()
     source: Path
 
     def __eq__(self, other: object) -> bool:
@@ -332,7 +333,8 @@ class StudySpec(_Model):
             given = self.mlflow.model_dump(exclude_none=True)
             written["mlflow"] = {key: redact(text) for key, text in given.items()}
         written["checkpoints"] = self.checkpoints.data()
-        return written | {"seed": self.seed}
+        written["seed"] = self.seed
+        return written | ({"trial_seeds": list(self.trial_seeds)} if self.trial_seeds else {})
 
     def to_yaml(self) -> str:
         """Return canonical YAML with absolute paths and without passwords.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpo.actions.best import alone, as_yaml, choose
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.errors import HpoError, StudyNotFound
+from hpo.machine import resources
+from hpo.oracle.recovery import seed_of
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 
@@ -54,13 +59,11 @@ def test_the_one_trial_has_the_same_parameters(make_spec, tmp_path: Path, loss, 
         enqueue=[{"x": 0.1}],
     )
     again = reloaded(spec, trial(0, params=params, score=1.0), tmp_path)
-    (enqueued,) = again.enqueue
-    optuna_params = again.space.to_optuna({"architecture": "fpn", **enqueued})
-    seen = again.space.resolve(optuna_params)
-    assert seen.pop("weights") == pytest.approx(WEIGHTS)
+    seen = again.space.resolve(again.space.sample(random.Random(0)))
     assert {name: (type(value), value) for name, value in seen.items()} == {
-        name: (type(value), value) for name, value in params.items() if name != "weights"
+        name: (type(value), value) for name, value in params.items()
     }
+    assert again.enqueue == ()
     assert again.name == "toy-best"
     assert again.budget.trials == 1
     assert again.fallbacks == ()
@@ -69,6 +72,35 @@ def test_the_one_trial_has_the_same_parameters(make_spec, tmp_path: Path, loss, 
     assert again.group_by == "architecture"
     assert again.pruner.name == "none"
     assert again.objective_ref() == spec.objective_ref()
+
+
+def test_the_one_trial_has_the_seed_it_had_and_further_ones_have_others(make_spec, tmp_path: Path):
+    """Trial 3 of a study of seed 42 has the seed that SeedSequence([42, 3]) gives, as trial 3 of any such study."""
+    spec = make_spec(seed=42)
+    own = int(np.random.SeedSequence([42, 3]).generate_state(1)[0] >> 1)
+    assert seed_of(spec, 3) == own
+    again = reloaded(spec, dataclasses.replace(trial(3, score=1.0), seed=own), tmp_path)
+    seeds = [seed_of(again, number) for number in range(20)]
+    assert seeds[0] == own
+    assert len(set(seeds)) == 20
+
+
+def test_nothing_ends_it_early_but_what_only_warns_stays(make_spec, tmp_path: Path):
+    flags = [
+        "non_finite",
+        {"name": "low", "when": "score < 0.9"},
+        {"name": "dim", "when": "score < 1", "action": "warn"},
+    ]
+    again = reloaded(make_spec(red_flags=flags), trial(0, score=1.0), tmp_path)
+    assert [flag.name for flag in again.red_flags] == ["non_finite", "dim"]
+    assert alone(make_spec(red_flags=flags[1:2]), trial(0, score=1.0))["red_flags"] == []
+
+
+def test_its_worker_has_the_threads_that_each_had(make_spec, monkeypatch):
+    """One worker alone would get all four cores, and round sums otherwise than each of two did."""
+    monkeypatch.setattr(resources, "cores", lambda: 4)
+    assert alone(make_spec(engine={"workers": 2}), trial(0))["engine"] == {"name": "local", "workers": 1, "cpu": 2}
+    assert alone(make_spec(engine={"workers": 2, "cpu": 1}), trial(0))["engine"]["cpu"] == 1
 
 
 def test_a_command_keeps_only_the_arguments_the_trial_has_parameters_for(make_spec, tmp_path: Path):

@@ -106,7 +106,20 @@ def test_one_parameter_or_none() -> None:
     assert (single.rows.name, single.columns.labels) == ("batch_size", ("",))
     assert choose_axes(SearchSpace.parse({"m": {"choices": ["a", "b"]}, "lr": 0.001}), "m") is None
     simplex = SearchSpace.parse({"weights": {"simplex": ["a", "b", "c"]}})
-    assert choose_axes(simplex, None) is None
+    weights = choose_axes(simplex, None)
+    assert weights is not None
+    assert (weights.rows.name, weights.columns.name) == ("weights.a", "weights.b")
+
+
+def test_weights_that_sum_to_one_have_an_axis_each() -> None:
+    space = SearchSpace.parse({"weights": {"simplex": ["dice", "bce", "edge"]}, "m": {"choices": ["a", "b"]}})
+    assert in_order(space, "m") == ("weights.dice", "weights.bce", "weights.edge")
+    assert in_order(space, "m", ["weights.1", "weights.0"]) == in_order(space, "m")
+    dice = axis_of("weights.dice", searched(space)["weights.dice"])
+    assert dice.labels == ("0 to 0.2", "0.2 to 0.4", "0.4 to 0.6", "0.6 to 0.8", "0.8 to 1")
+    params = {"m": "a", "weights": {"dice": 0.45, "bce": 0.55, "edge": 0.0}}
+    assert (dice.value_in(params), dice.cell_in(params)) == (0.45, 2)
+    assert (dice.value_in({"m": "a"}), dice.cell_in({"m": "a"})) == (None, None)
 
 
 def test_a_value_is_drawn_in_its_cell() -> None:
@@ -140,5 +153,6 @@ def test_the_usual_parameters_come_first_then_the_ranking_then_the_others() -> N
             "lr": {"low": 1e-4, "high": 1e-2},
         }
     )
-    assert in_order(space, "model", ["model", "dropout", "depth"]) == ("lr", "batch_size", "dropout", "depth")
-    assert in_order(space, None) == ("lr", "batch_size", "model", "depth", "dropout")
+    weights = ("weights.a", "weights.b")
+    assert in_order(space, "model", ["model", "dropout", "depth"]) == ("lr", "batch_size", "dropout", "depth", *weights)
+    assert in_order(space, None) == ("lr", "batch_size", "model", "depth", *weights, "dropout")

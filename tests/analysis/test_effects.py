@@ -93,7 +93,20 @@ def test_learning_rate_and_batch_size_come_first_then_the_most_important() -> No
     names = [effect.axis.name for effect in shown.shown]
     assert names == ["learning_rate", "batch_size", "p5", "p1", "p0", "p2"]
     assert len(names) == MOST_PARAMETERS
-    assert shown.left_out == ("p3", "p4", "p6", "weights", "dropout")
+    assert shown.left_out == ("p3", "p4", "p6", "weights.a", "weights.b", "dropout")
+
+
+def test_weights_that_sum_to_one_have_a_panel_a_component() -> None:
+    """Of (0.1, 0.9), (0.5, 0.5) and (0.9, 0.1): dice in the first, the middle and the last of five bins."""
+    space = {"weights": {"simplex": ["dice", "bce"]}, "lr": {"low": 0.0, "high": 1.0}}
+    shares = (0.1, 0.5, 0.9)
+    trials = [trial(k, {"weights": {"dice": s, "bce": 1 - s}, "lr": 0.5}, s) for k, s in enumerate(shares)]
+    found = effects(study(trials, space=space, group_by=None), SCORE)
+    assert [effect.axis.name for effect in found.shown] == ["lr", "weights.dice", "weights.bce"]
+    _, dice, bce = (effect.groups[0] for effect in found.shown)
+    assert [level.mean for level in dice.levels] == [0.1, None, 0.5, None, 0.9]
+    assert [level.mean for level in bce.levels] == [0.9, None, 0.5, None, 0.1]
+    assert [dot.parameter for dot in dice.dots] == [0.1, 0.5, 0.9]
 
 
 def test_trials_without_the_parameter_are_counted_apart() -> None:

@@ -35,7 +35,7 @@ def test_a_run_says_what_it_will_do_what_happens_and_where_everything_is(hpo: Hp
     assert all("left" in line for line in lines[:-1])
     assert "left" not in lines[-1]
     assert summary.startswith("4 of 4 trials finished: 4 complete, in ")
-    assert re.search(r"^best +score -\S+, trial \d$", ending, re.M)
+    assert re.search(r"^best +score -\S+, trial \d: x 0\.\d+$", ending, re.M)
     for shown in (tmp_path / "runs/toy/report.html", tmp_path / "runs/toy/report.md", tmp_path / "runs/toy"):
         assert str(shown) in ending
         assert shown.exists()
@@ -375,3 +375,37 @@ def test_check_says_what_this_machine_lacks(hpo: Hpo, study_yaml, monkeypatch):
     said = hpo("check", study_yaml(), "--set", "engine.gpu=1")
     assert said.code == 0  # it may be meant for another machine
     assert "warning: `hpo run` would refuse it on this machine, without a GPU: engine.gpu is 1, but no" in said.out
+
+
+def test_the_best_trains_to_its_own_value_again_and_then_with_other_seeds(hpo: Hpo, study_yaml, tmp_path: Path):
+    """Random numbers alone decide the score: only the trial's own seed gives it again."""
+    hpo("run", study_yaml("random_numbers"), "-q")
+    rows = json.loads(hpo("trials", "toy", "--json").out)
+    best = tmp_path / "best.yaml"
+    best.write_text(hpo("best", "toy").out)
+    assert hpo("run", best, "-q").code == 0
+    (again,) = json.loads(hpo("trials", "toy-best", "--json").out)
+    assert (again["values_score"], again["seed"]) == (rows[0]["values_score"], rows[0]["seed"])
+    assert again["values_score"] == max(row["values_score"] for row in rows)
+    hpo("run", best, "--trials", "5", "-q")
+    more = json.loads(hpo("trials", "toy-best", "--json").out)
+    assert len({row["seed"] for row in [*rows, *more]}) == 4 + 4
+    assert {row["params_x"] for row in more} == {rows[0]["params_x"]}
+    assert "hpo best > best.yaml" in hpo("run", "-").err
+
+
+def test_the_end_names_the_best_of_each_group_and_its_parameters(hpo: Hpo, study_yaml):
+    goal = [{"name": "score", "direction": "maximize", "goal": -9.0}]
+    space = {"arch": {"choices": ["a", "b"]}, "x": {"low": 0.0, "high": 1.0}}
+    path = study_yaml(search_space=space, group_by="arch", sampler="qmc", metrics=goal)
+    out = hpo("run", path).out
+    rows = json.loads(hpo("trials", "toy", "--json").out)
+    best = [next(row for row in rows if row["params_arch"] == group) for group in {r["params_arch"]: 0 for r in rows}]
+    shown = re.search(r"^best +score .*, trial (\d+)\n((?: {11}[ab] .*\n)+)", out, re.M)
+    assert shown is not None
+    assert int(shown[1]) == best[0]["trial"]
+    assert [int(n) for n in re.findall(r"trial (\d+)  x 0", shown[2])] == [row["trial"] for row in best]
+    assert "goal       Goal score ≥ -9: reached by 4 trials (a and b), first by trial 0." in out
+    assert "trials     hpo trials toy" in out
+    alone = hpo("run", study_yaml(name="alone")).out
+    assert re.search(r"^best +score \S+, trial \d: x 0\.\d+$", alone, re.M)

@@ -70,12 +70,31 @@ def test_the_summary_says_when_on_how_many_samples_and_how(make_spec: Callable[.
     report = study_report(replace(study(trials), spec=make_spec(budget={"trials": 1, "gpu_hours": 2})))
     setup = next(section for section in report.sections if section.anchor == "setup")
     said = dict(first(setup, Facts).items)  # type: ignore[attr-defined]
-    assert (said["Training samples"], said["Validation samples"]) == ("9000 to 12,000", "90")
+    assert (said["train_samples"], said["val_samples"]) == ("9000 to 12,000", "90")
     began, ended = (datetime.fromtimestamp(second).strftime("%H:%M") for second in (100, 10900))
     trained = said["Trained"]
     assert isinstance(trained, str)
     assert re.fullmatch(rf"\d+ \w+ 19\d\d, {began} to \d+ \w+ 19\d\d, {ended}", trained)
     assert (said["Budget"], said["Sampler"]) == ("1 trial, 2 GPU hours", "random")
+
+
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        ('{"train": {"samples": 32}, "summary": "drawn: 32 patches of 8 slices"}', "drawn: 32 patches of 8 slices"),
+        ('{"train": {"samples": 32}}', None),
+        ('{"summary": 3}', None),
+        ("[1]", None),
+        ("{", None),
+    ],
+)
+def test_what_a_sample_is_stands_beside_the_numbers(noted: str, said: str | None, tmp_path: Path) -> None:
+    folder = tmp_path / "trials" / "1"
+    folder.mkdir(parents=True)
+    (folder / "data.json").write_text(noted)
+    facts = first(sections(directory=tmp_path)["setup"], Facts)
+    assert isinstance(facts, Facts)
+    assert dict(facts.items).get("Data") == said
 
 
 def conclusion_of(record: StudyRecord) -> str:

@@ -58,6 +58,23 @@ def test_a_conditional_parameter_has_a_long_name_in_optuna_and_its_own_for_the_o
     }
 
 
+def test_fixed_weights_are_given_as_they_are_written() -> None:
+    """Normalised, weights that miss 1 by a rounding error would be other numbers than those that were trained."""
+    weights = {"bce": 0.1, "dice": 0.2, "edge": 0.6999999999999998}
+    fixed = SearchSpace.parse({"weights": {"simplex": weights}, "x": {"low": 0, "high": 1}})
+    assert fixed.resolve({"x": 1}) == {"weights": weights, "x": 1}
+    assert fixed.grid_size() == 2
+    assert SearchSpace.parse(fixed.data()).resolve({"x": 0})["weights"] == weights
+    assert fixed.parameters[0].distribution == "always bce 0.1, dice 0.2, edge 0.7"
+    for wrong, said in (
+        ({"bce": 0.5, "dice": 0.6}, "sum to 1.1"),
+        ({"bce": 1.0}, "expected at least two"),
+        ({}, "two"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            SearchSpace.parse({"weights": {"simplex": wrong}})
+
+
 def test_names_of_parameters_that_every_trial_has() -> None:
     space = SearchSpace.parse(
         {"a": {"choices": {"x": {"p": 1, "q": 2}, "y": {"p": {"low": 1, "high": 2}}}}, "b": {"choices": [1, 2]}}

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from hpo import layout
 from hpo.analysis.formatting import configuration, decimals, duration, listed, number, rounded_percent, score, trials
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.summary_statistics import spread
+from hpo.machine.files import read_json
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
 from hpo.reports.sections.conclusion import conclusion
 from hpo.reports.sections.shared import scores, spans_of
 from hpo.spec.models import Budget, Metric, StudySpec
 from hpo.spec.wording import algorithm_text
 from hpo.storage.budget import Span, wall_seconds
+from hpo.text import LONGEST_REASON, cut, printable_line
 from hpo.translation.catalogue import moment, sentences, tr, trn, whole
 
 
@@ -99,15 +102,31 @@ def _dates(spans: Sequence[Span]) -> str:
 
 
 def _samples(study: StudyRecord) -> list[tuple[str, Cell]]:
-    """Return the numbers of samples of an epoch, as far as the objective reported them."""
-    facts: list[tuple[str, Cell]] = []
-    for title, name in ((tr("Training samples"), "train_samples"), (tr("Validation samples"), "val_samples")):
+    """Return what the data are, and the numbers of samples of an epoch, as far as the objective noted them.
+
+    The numbers have the names that the objective gave them: it alone knows what a sample is.
+    """
+    facts: list[tuple[str, Cell]] = [(tr("Data"), said)] if (said := _about_data(study)) else []
+    for name in ("train_samples", "val_samples"):
         found = [value for trial in study.finished if (value := trial.last(name)) is not None]
         if not found:
             continue
         low, high = whole(round(min(found))), whole(round(max(found)))
-        facts.append((title, low if low == high else tr("{low} to {high}", low=low, high=high)))
+        facts.append((name, low if low == high else tr("{low} to {high}", low=low, high=high)))
     return facts
+
+
+def _about_data(study: StudyRecord) -> str:
+    """Return the line on the data that the best trial left in data.json; empty if it left none."""
+    best = best_of(study.complete(study.metrics[0]), study.metrics[0])
+    if best is None:
+        return ""
+    try:
+        noted = read_json(layout.trial_directory(study.directory, best.number) / layout.DATA)
+    except (OSError, ValueError):
+        return ""
+    said = noted.get("summary") if isinstance(noted, dict) else None
+    return cut(printable_line(said), LONGEST_REASON) if isinstance(said, str) else ""
 
 
 def _setup(spec: StudySpec | None) -> list[tuple[str, Cell]]:
