@@ -264,6 +264,15 @@ def test_the_headline_is_the_metric_that_says_most() -> None:
     assert metric("val_mae") == "val_mae"
 
 
+def test_what_is_good_from_the_first_epoch_on_is_not_called_unlearned() -> None:
+    still, good = [0.1 + 0.0001 * (k % 3) for k in range(24)], [0.97 + 0.001 * (k % 3) for k in range(24)]
+    for train in (still, FALLING):
+        found = diagnose(log(train_loss=train, val_loss=still, val_auc=good))
+        assert [one.code for one in found.advice] == ["learned_at_once"]
+    found = diagnose(log(train_loss=still, val_loss=still, val_auc=[0.53 + 0.001 * (k % 3) for k in range(24)]))
+    assert [one.code for one in found.advice] == ["higher_rate"]
+
+
 def test_other_sections_ask_whether_a_training_may_be_called_steady() -> None:
     swings = [1 + 0.9 * (-1) ** k for k in range(24)]
     assert not steady(judge(log(train_loss=swings, val_loss=swings)))

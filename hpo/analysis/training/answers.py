@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.analysis.training.series import Points, direction_of, finite, names_of, shape_of_points
@@ -79,12 +79,12 @@ def without_skill(log: TrainingLog, series: Mapping[str, Points], metric: str) -
         return None if ranks is None else WithoutSkill(name, Threshold(ranks, stands[name]))
     if nothing or stands[name].kind == "chance":
         return WithoutSkill(name, stands[name])
-    moved = [one for one in series if not is_loss(one) and one not in stands and direction_of(log, one)]
-    moved = [one for one in moved if _moved(series[one], _sign(log, one))]
+    others = [one for one in series if not is_loss(one) and one not in stands and direction_of(log, one)]
+    others = [one for one in others if moved(series[one], _sign(log, one))]
     train = f"train_{without_split(name)}"
-    if train in moved and (stands[name].since > 0 or skill.in_parts(own[name])[-1] >= skill.CEILING):
+    if train in others and (stands[name].since > 0 or skill.in_parts(own[name])[-1] >= skill.CEILING):
         return None  # training knows more: validation stands by itself
-    return None if any(one in own for one in moved) else WithoutSkill(name, stands[name])
+    return None if any(one in own for one in others) else WithoutSkill(name, stands[name])
 
 
 def _found_by(name: str) -> int:
@@ -106,9 +106,9 @@ def unmoved(series: Mapping[str, Points], losses: tuple[str, str], metric: str, 
     """
     train, _ = names_of(series, without_split(metric))
     values = [value for _, value in finite(series[metric])]
-    if len(values) < predicates.FEWEST or any(_moved(series[name], sign) for name in (metric, train) if name):
+    if len(values) < predicates.FEWEST or any(moved(series[name], sign) for name in (metric, train) if name):
         return None
-    if skill.ranks(metric, values) or (sign < 0 and shape.median(skill.in_parts(values)) >= skill.CEILING):
+    if knows(metric, values, sign):
         return None
     # The loss of training alone may fall by overfitting, unless the metric of training stands too.
     loss = losses[0] if losses[0] and (train or not losses[1]) else losses[1]
@@ -119,7 +119,13 @@ def unmoved(series: Mapping[str, Points], losses: tuple[str, str], metric: str, 
     return Unmoved(min(values), max(values), shape.noise_of(values), loss, fall)
 
 
-def _moved(points: Points, sign: int) -> bool:
+def knows(metric: str, values: Sequence[float], sign: int) -> bool:
+    """Return True if a metric is good as it stands: a ranking above chance, or at the ceiling of what is possible."""
+    good = sign < 0 and shape.median(skill.in_parts(values)) >= skill.CEILING
+    return good or skill.ranks(metric, values) is not None
+
+
+def moved(points: Points, sign: int) -> bool:
     """Return True if a metric clearly improved, at once or little by little."""
     curve = shape_of_points(points, sign)
     if curve is None or curve.n < 3:
