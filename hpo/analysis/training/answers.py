@@ -131,4 +131,6 @@ def moved(points: Points, sign: int) -> bool:
     if curve is None or curve.n < 3:
         return False
     fall, error = predicates.line_fall(curve.values, curve.noise)
-    return curve.moved or (fall > shape.CLEAR * error and fall > shape.NOTHING * abs(curve.start))
+    # One bad first value is no rise.
+    rose = curve.moved and curve.smooth[0] - curve.low > shape.CLEAR * curve.error
+    return rose or (fall > shape.CLEAR * error and fall > shape.NOTHING * abs(curve.start))
