@@ -131,6 +131,7 @@ def moved(points: Points, sign: int) -> bool:
     if curve is None or curve.n < 3:
         return False
     fall, error = predicates.line_fall(curve.values, curve.noise)
-    # One bad first value is no rise.
-    rose = curve.moved and curve.smooth[0] - curve.low > shape.CLEAR * curve.error
+    # A first value that is a little bad by chance is no rise.
+    at_once = curve.values[0] - curve.end > 5 * curve.noise
+    rose = curve.moved and (at_once or curve.smooth[0] - curve.low > shape.CLEAR * curve.error)
     return rose or (fall > shape.CLEAR * error and fall > shape.NOTHING * abs(curve.start))
