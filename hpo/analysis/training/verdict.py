@@ -79,27 +79,16 @@ def judge(log: TrainingLog) -> Judgement:
 
 
 @cached_per_study
-def judgements(study: StudyRecord) -> Mapping[int, Judgement]:
-    """Return the judgement of every finished trial that reported anything, by trial number.
+def verdicts(study: StudyRecord) -> Mapping[int, str]:
+    """Return the verdict of every finished trial that reported anything, by trial number.
 
     Whatever else is said of a training must agree with it. Arrays are not read: a verdict does not need them.
     """
     return {
-        trial.number: judge(TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state))
+        trial.number: judge(TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state)).verdict
         for trial in study.finished
         if trial.history
     }
-
-
-@cached_per_study
-def verdicts(study: StudyRecord) -> Mapping[int, str]:
-    """Return the verdict of every finished trial that reported anything, by trial number."""
-    return {number: found.verdict for number, found in judgements(study).items()}
-
-
-def steady(found: Judgement) -> bool:
-    """Return False if a verdict says that the last epochs swing or went astray, so that nobody calls them stable."""
-    return found.verdict not in ("noisy", "diverged")
 
 
 # --- the verdict
