@@ -273,6 +273,17 @@ def test_what_is_good_from_the_first_epoch_on_is_not_called_unlearned() -> None:
     assert [one.code for one in found.advice] == ["higher_rate"]
 
 
+def test_a_metric_without_a_number_in_some_epochs_is_no_divergence() -> None:
+    auc = [math.nan, math.nan, *[0.6 + 0.01 * k for k in range(22)]]
+    found = judge(log(train_loss=FALLING, val_loss=FALLING, val_auc=auc))
+    assert (found.verdict, found.series) == ("healthy", "val_auc")
+    assert judge(log(train_loss=FALLING, val_loss=FALLING, val_auc=[math.nan] * 24)).verdict == "healthy"
+
+
+def test_without_validation_the_metrics_of_training_are_asked() -> None:
+    assert judge(log(train_loss=FALLING, train_accuracy=[0.9] * 24)).verdict == "collapsed"
+
+
 def test_the_risk_is_of_what_the_verdict_is_of() -> None:
     risk = diagnose(logged("ghm_ranking")).risk
     assert risk is not None

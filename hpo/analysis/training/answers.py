@@ -62,13 +62,14 @@ def without_skill(log: TrainingLog, series: Mapping[str, Points], metric: str) -
         metric: The metric that counts.
     """
     values = {name: [value for _, value in points] for name, points in series.items() if not is_loss(name)}
-    own = {name: known for name, known in values.items() if not name.startswith("train_") and direction_of(log, name)}
+    known = {name: one for name, one in values.items() if direction_of(log, name)}
+    own = {name: one for name, one in known.items() if not name.startswith("train_")} or known
     found = {name: skill.collapsed(name, own[name], direction_of(log, name) == "maximize") for name in own}
     stands = {name: one for name, one in found.items() if one is not None}
     if not stands:
         return None
     name = min(stands, key=lambda one: (stands[one].kind != "zero", one != metric, _found_by(one), preference(one)))
-    nothing = stands[name].kind == "zero" and skill.one_answer({one: known[-1] for one, known in own.items()})
+    nothing = stands[name].kind == "zero" and skill.one_answer({one: numbers[-1] for one, numbers in own.items()})
     ranking = [one for one in values if one not in stands and skill.ranks(one, values[one])]
     if ranking:
         rest = [one for one in own if one not in ranking]
