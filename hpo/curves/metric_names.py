@@ -45,9 +45,16 @@ def bare_name(name: str) -> str:
 
 
 def is_one_of(name: str, words: Iterable[str]) -> bool:
-    """Return True if a metric is one of some kinds: `val_macro_f1` is an `f1`, `val_recall_malignant` no `recall`."""
+    """Return True if a metric is one of some kinds.
+
+    `val_macro_f1` is an `f1`. `val_recall_malignant` is no `recall`, and an average precision no `precision`.
+    """
     bare = bare_name(name)
-    return any(bare == word or bare.endswith(f"_{word}") for word in words)
+    return any(bare == word or (bare.endswith(f"_{word}") and not _is_other(bare, word)) for word in words)
+
+
+def _is_other(bare: str, word: str) -> bool:
+    return word == "precision" and bare.endswith("average_precision")
 
 
 def is_loss(name: str) -> bool:

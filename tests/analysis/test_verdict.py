@@ -17,7 +17,7 @@ from hpo.analysis.training.diagnosis import diagnose
 from hpo.analysis.training.log_files import read_log
 from hpo.analysis.training.series import total_of
 from hpo.analysis.training.training_log import TrainingLog
-from hpo.analysis.training.verdict import VERDICTS, judge, steady
+from hpo.analysis.training.verdict import VERDICTS, judge
 from hpo.curves import predicates
 from hpo.curves.metric_names import without_split
 from hpo.reports.sections.verdict_text import reason, recommendation
@@ -264,10 +264,30 @@ def test_the_headline_is_the_metric_that_says_most() -> None:
     assert metric("val_mae") == "val_mae"
 
 
-def test_other_sections_ask_whether_a_training_may_be_called_steady() -> None:
-    swings = [1 + 0.9 * (-1) ** k for k in range(24)]
-    assert not steady(judge(log(train_loss=swings, val_loss=swings)))
-    assert steady(judge(log(train_loss=FALLING, val_loss=FALLING)))
+def test_what_is_good_from_the_first_epoch_on_is_not_called_unlearned() -> None:
+    still, good = [0.1 + 0.0001 * (k % 3) for k in range(24)], [0.97 + 0.001 * (k % 3) for k in range(24)]
+    for train in (still, FALLING):
+        found = diagnose(log(train_loss=train, val_loss=still, val_auc=good))
+        assert [one.code for one in found.advice] == ["learned_at_once"]
+    found = diagnose(log(train_loss=still, val_loss=still, val_auc=[0.53 + 0.001 * (k % 3) for k in range(24)]))
+    assert [one.code for one in found.advice] == ["higher_rate"]
+
+
+def test_a_metric_without_a_number_in_some_epochs_is_no_divergence() -> None:
+    auc = [math.nan, math.nan, *[0.6 + 0.01 * k for k in range(22)]]
+    found = judge(log(train_loss=FALLING, val_loss=FALLING, val_auc=auc))
+    assert (found.verdict, found.series) == ("healthy", "val_auc")
+    assert judge(log(train_loss=FALLING, val_loss=FALLING, val_auc=[math.nan] * 24)).verdict == "healthy"
+
+
+def test_without_validation_the_metrics_of_training_are_asked() -> None:
+    assert judge(log(train_loss=FALLING, train_accuracy=[0.9] * 24)).verdict == "collapsed"
+
+
+def test_the_risk_is_of_what_the_verdict_is_of() -> None:
+    risk = diagnose(logged("ghm_ranking")).risk
+    assert risk is not None
+    assert (risk.series, risk.word, risk.share) == ("val_accuracy", "high", pytest.approx(0.2115, abs=1e-4))
 
 
 def test_a_metric_alone_is_judged_by_its_direction() -> None:

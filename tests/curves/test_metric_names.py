@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.curves.metric_names import without_split
+from hpo.curves.metric_names import direction_by_name, is_one_of, preference, without_split
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,17 @@ def test_what_a_metric_measures(name: str, measured: str) -> None:
 def test_a_name_is_found_again_from_what_it_measures(name: str) -> None:
     measured = without_split(name)
     assert name in (measured, f"train_{measured}", f"val_{measured}")
+
+
+def test_kinds_of_metrics_are_known_by_the_end_of_their_names() -> None:
+    assert is_one_of("val_macro_f1", ("f1",))
+    assert is_one_of("recall_2", ("recall",))  # as Keras counts
+    assert not is_one_of("val_recall_malignant", ("recall",))
+    assert not is_one_of("val_average_precision", ("precision",))
+    assert [direction_by_name(name) for name in ("val_dice_loss", "val_dice", "mae", "val_angle", "val_ap")] == [
+        "minimize", "maximize", "minimize", "", "maximize",
+    ]  # fmt: skip
+    names = ["val_recall", "val_accuracy", "val_dice", "val_kappa", "val_balanced_accuracy", "val_auc"]
+    assert sorted(names, key=preference) == [
+        "val_auc", "val_kappa", "val_balanced_accuracy", "val_dice", "val_accuracy", "val_recall",
+    ]  # fmt: skip

@@ -78,6 +78,16 @@ def test_collapsed_waits_for_its_epoch_and_asks_the_ranking() -> None:
     assert step_of({"name": "collapsed"}, {"val_recall": zeros, "train_auc": [0.71] * 5 + [0.6] * 3}) == 7
     assert step_of({"name": "collapsed", "margin": 0.3}, {"val_recall": zeros, "val_auc": [0.71] * 8}) == 5
     assert step_of({"name": "collapsed", "metrics": "val_jaccard"}, {"val_jaccard": zeros}) == 5
+    # What is 0 where nothing is found is known by its name; an average precision is a ranking.
+    assert step_of({"name": "collapsed"}, {"val_dice": zeros, "val_f1": [NAN] * 8}) == 5
+    assert step_of({"name": "collapsed"}, {"val_recall": zeros, "val_average_precision": [0.03] * 8}) == 5
+    # It ranks better from epoch to epoch, though not well yet.
+    rising: list[float | None] = [0.56, 0.561, 0.57, 0.588, 0.598, 0.605, 0.616, 0.636]
+    assert step_of({"name": "collapsed"}, {"val_recall": zeros, "val_precision": zeros, "val_auc": rising}) is None
+    assert (
+        step_of({"name": "collapsed"}, {"val_recall": zeros, "val_auc": [0.5, 0.51, 0.49, 0.5, 0.52, 0.5, 0.51, 0.5]})
+        == 5
+    )
 
 
 def test_rising() -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from hpo.analysis.training.answers import Threshold, Unmoved
+from hpo.analysis.training.answers import Threshold, Unmoved, knows, moved
 from hpo.analysis.training.series import Points, best_point, epochs_of, finite, judged_loss, shape_of_points, total_of
 from hpo.analysis.training.spikes import Spike
 from hpo.analysis.training.training_log import TrainingLog
@@ -194,6 +194,9 @@ def _for_verdict(
         yield Advice("stands", {"series": found.series, "epoch": since, **rate})
         if best is not None and best[0] > since and not is_loss(metric):
             yield Advice("metric_later", at_best)
+    elif isinstance(of, predicates.Flat) and _learned(series.get(metric, ()), metric, direction):
+        last = finite(series[metric])[-1][1]
+        yield Advice("learned_at_once", {"series": found.series, "metric": metric, "value": last})
     elif isinstance(of, predicates.Flat) and found.verdict == "plateau":
         yield Advice("not_learned", {"series": found.series, "train": found.train})
     elif isinstance(of, predicates.Flat) and _reweighted(log):
@@ -208,6 +211,13 @@ def _for_verdict(
 
 def _ranks(of: Threshold) -> Numbers:
     return {"ranking": of.ranks.name, "first": of.ranks.first, "last": of.ranks.value}
+
+
+def _learned(points: Points, metric: str, direction: str) -> bool:
+    """Return True if a metric is good or has improved, so that a loss that stands says nothing of what was learned."""
+    sign = -1 if direction == "maximize" else 1
+    values = [value for _, value in finite(points)]
+    return bool(values) and not is_loss(metric) and (knows(metric, values, sign) or moved(points, sign))
 
 
 def _calm(points: Points, direction: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.analysis.training.series import Points, direction_of, finite, names_of, shape_of_points
@@ -62,13 +62,14 @@ def without_skill(log: TrainingLog, series: Mapping[str, Points], metric: str) -
         metric: The metric that counts.
     """
     values = {name: [value for _, value in points] for name, points in series.items() if not is_loss(name)}
-    own = {name: known for name, known in values.items() if not name.startswith("train_") and direction_of(log, name)}
+    known = {name: one for name, one in values.items() if direction_of(log, name)}
+    own = {name: one for name, one in known.items() if not name.startswith("train_")} or known
     found = {name: skill.collapsed(name, own[name], direction_of(log, name) == "maximize") for name in own}
     stands = {name: one for name, one in found.items() if one is not None}
     if not stands:
         return None
     name = min(stands, key=lambda one: (stands[one].kind != "zero", one != metric, _found_by(one), preference(one)))
-    nothing = stands[name].kind == "zero" and skill.one_answer({one: known[-1] for one, known in own.items()})
+    nothing = stands[name].kind == "zero" and skill.one_answer({one: numbers[-1] for one, numbers in own.items()})
     ranking = [one for one in values if one not in stands and skill.ranks(one, values[one])]
     if ranking:
         rest = [one for one in own if one not in ranking]
@@ -79,12 +80,12 @@ def without_skill(log: TrainingLog, series: Mapping[str, Points], metric: str) -
         return None if ranks is None else WithoutSkill(name, Threshold(ranks, stands[name]))
     if nothing or stands[name].kind == "chance":
         return WithoutSkill(name, stands[name])
-    moved = [one for one in series if not is_loss(one) and one not in stands and direction_of(log, one)]
-    moved = [one for one in moved if _moved(series[one], _sign(log, one))]
+    others = [one for one in series if not is_loss(one) and one not in stands and direction_of(log, one)]
+    others = [one for one in others if moved(series[one], _sign(log, one))]
     train = f"train_{without_split(name)}"
-    if train in moved and (stands[name].since > 0 or skill.in_parts(own[name])[-1] >= skill.CEILING):
+    if train in others and (stands[name].since > 0 or skill.in_parts(own[name])[-1] >= skill.CEILING):
         return None  # training knows more: validation stands by itself
-    return None if any(one in own for one in moved) else WithoutSkill(name, stands[name])
+    return None if any(one in own for one in others) else WithoutSkill(name, stands[name])
 
 
 def _found_by(name: str) -> int:
@@ -106,9 +107,9 @@ def unmoved(series: Mapping[str, Points], losses: tuple[str, str], metric: str, 
     """
     train, _ = names_of(series, without_split(metric))
     values = [value for _, value in finite(series[metric])]
-    if len(values) < predicates.FEWEST or any(_moved(series[name], sign) for name in (metric, train) if name):
+    if len(values) < predicates.FEWEST or any(moved(series[name], sign) for name in (metric, train) if name):
         return None
-    if skill.ranks(metric, values) or (sign < 0 and shape.median(skill.in_parts(values)) >= skill.CEILING):
+    if knows(metric, values, sign):
         return None
     # The loss of training alone may fall by overfitting, unless the metric of training stands too.
     loss = losses[0] if losses[0] and (train or not losses[1]) else losses[1]
@@ -119,10 +120,19 @@ def unmoved(series: Mapping[str, Points], losses: tuple[str, str], metric: str, 
     return Unmoved(min(values), max(values), shape.noise_of(values), loss, fall)
 
 
-def _moved(points: Points, sign: int) -> bool:
+def knows(metric: str, values: Sequence[float], sign: int) -> bool:
+    """Return True if a metric is good as it stands: a ranking above chance, or at the ceiling of what is possible."""
+    good = sign < 0 and shape.median(skill.in_parts(values)) >= skill.CEILING
+    return good or skill.ranks(metric, values) is not None
+
+
+def moved(points: Points, sign: int) -> bool:
     """Return True if a metric clearly improved, at once or little by little."""
     curve = shape_of_points(points, sign)
     if curve is None or curve.n < 3:
         return False
     fall, error = predicates.line_fall(curve.values, curve.noise)
-    return curve.moved or (fall > shape.CLEAR * error and fall > shape.NOTHING * abs(curve.start))
+    # A first value that is a little bad by chance is no rise.
+    at_once = curve.values[0] - curve.end > 5 * curve.noise
+    rose = curve.moved and (at_once or curve.smooth[0] - curve.low > shape.CLEAR * curve.error)
+    return rose or (fall > shape.CLEAR * error and fall > shape.NOTHING * abs(curve.start))

@@ -18,6 +18,7 @@ from hpo.analysis.training.series import (
     Points,
     best_point,
     finite,
+    judged_loss,
     main_metric,
     series_of,
     shape_of_points,
@@ -52,14 +53,16 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Risk:
-    """Risk of overfitting.
+    """Risk of overfitting, by what the verdict is of.
 
     Attributes:
+        series: The metric that it is of.
         share: Share of validation's gain that was lost again at the end, 0 to infinity.
-        gap: Last validation loss less last training loss (levels); None without both.
+        gap: Last level of validation less that of training; None without both.
         gap_at_best: The same at the best epoch.
     """
 
+    series: str
     share: float
     gap: float | None
     gap_at_best: float | None
@@ -210,7 +213,7 @@ def diagnose(log: TrainingLog) -> Diagnosis:
         reduction=_reduction(judged),
         convergence=_convergence(main),
         stability=coefficient(last),
-        risk=_risk(val, train),
+        risk=_risk(series, judgement, judged_loss(series, loss), metric, direction),
         metric=metric,
         best_epoch=None if best is None else best[0],
         best=None if best is None else best[1],
@@ -279,19 +282,22 @@ def _convergence(curve: shape.Shape | None) -> Convergence | None:
     return Convergence(epochs, 100 * CONVERGED / epochs)
 
 
-def _risk(val: shape.Shape | None, train: shape.Shape | None) -> Risk | None:
+def _risk(series: Mapping[str, Points], found: Judgement, loss: str, metric: str, direction: str) -> Risk | None:
+    """Return the risk by the series of the verdict, so that the two agree: the metric's where it decided."""
+    stem, sign = loss, 1
+    if metric and found.series == metric and direction == "maximize":
+        stem, sign = without_split(metric), -1
+    name = f"val_{stem}"
+    val, train = shape_of_points(series.get(name, ()), sign), shape_of_points(series.get(f"train_{stem}", ()), sign)
     if val is None or val.n < 2:
         return None
     rise = max(val.end - val.low, 0.0)
     # What the noise alone would do is no risk.
     rise = rise if rise > 2 * val.error else 0.0
     share = 0.0 if rise == 0 else (rise / val.gain if val.gain > 0 else math.inf)
-    paired = train is not None and train.n == val.n
-    return Risk(
-        share,
-        val.end - train.end if paired and train is not None else None,
-        val.low - train.smooth[val.low_at] if paired and train is not None else None,
-    )
+    if train is None or train.n != val.n:
+        return Risk(name, share, None, None)
+    return Risk(name, share, sign * (val.end - train.end), sign * (val.low - train.smooth[val.low_at]))
 
 
 def _last_level(points: Points) -> float:

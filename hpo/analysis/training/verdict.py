@@ -79,27 +79,16 @@ def judge(log: TrainingLog) -> Judgement:
 
 
 @cached_per_study
-def judgements(study: StudyRecord) -> Mapping[int, Judgement]:
-    """Return the judgement of every finished trial that reported anything, by trial number.
+def verdicts(study: StudyRecord) -> Mapping[int, str]:
+    """Return the verdict of every finished trial that reported anything, by trial number.
 
     Whatever else is said of a training must agree with it. Arrays are not read: a verdict does not need them.
     """
     return {
-        trial.number: judge(TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state))
+        trial.number: judge(TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state)).verdict
         for trial in study.finished
         if trial.history
     }
-
-
-@cached_per_study
-def verdicts(study: StudyRecord) -> Mapping[int, str]:
-    """Return the verdict of every finished trial that reported anything, by trial number."""
-    return {number: found.verdict for number, found in judgements(study).items()}
-
-
-def steady(found: Judgement) -> bool:
-    """Return False if a verdict says that the last epochs swing or went astray, so that nobody calls them stable."""
-    return found.verdict not in ("noisy", "diverged")
 
 
 # --- the verdict
@@ -121,7 +110,8 @@ def judge_series(log: TrainingLog, series: Mapping[str, Points], loss: str) -> J
     if not any(names):
         if not metric:
             return Judgement("none", "", None, ())
-        return _of_answers(log, series, metric) or judge_metric(series, metric, sign)
+        of_values = broken(series[metric], metric)
+        return of_values or _of_answers(log, series, metric) or judge_metric(series, metric, sign)
     train, val = (series.get(name, ()) for name in names)
     of_total = [broken(series.get(name, ()), name) for name in (*names_of(series, loss), *names)]
     if found := next((one for one in of_total if one is not None), None):
@@ -152,10 +142,13 @@ def _of_answers(log: TrainingLog, series: Mapping[str, Points], metric: str) -> 
 
 
 def judge_metric(series: Mapping[str, Points], metric: str, sign: int) -> Judgement:
-    """Return the verdict on a metric alone, as if it were a loss; `sign`: -1 if more is better."""
+    """Return the verdict on a metric alone, as if it were a loss; `sign`: -1 if more is better.
+
+    A metric may have no number in some epochs, as an AUC without positives; that is no divergence.
+    """
     train, _ = names_of(series, without_split(metric))
     beside = () if train == metric else series.get(train, ())
-    found = broken(series[metric], metric) or judge_losses(finite(beside), finite(series[metric]), train, metric, sign)
+    found = judge_losses(finite(beside), finite(series[metric]), train, metric, sign)
     assert found is not None
     return found
 
@@ -169,8 +162,12 @@ def _kept(points: Points, sign: int) -> bool:
 def _together(by_loss: Judgement, by_metric: Judgement, points: Points, sign: int) -> Judgement:
     """Return the verdict of the losses, unless the metric contradicts it; then that of the metric."""
     curve = shape_of_points(points, sign)
-    if curve is None or curve.n < predicates.FEWEST or not curve.moved:
+    if curve is None or curve.n < predicates.FEWEST:
         return by_loss
+    # More epochs are worth it only if the metric gains too.
+    well = Judgement("healthy", by_loss.series, None, by_loss.epochs, by_loss.train)
+    if not curve.moved:
+        return well if by_loss.verdict == "healthy" else by_loss
     if by_metric.verdict == "plateau" and _gained_after(by_metric, by_metric, curve):
         by_metric = Judgement("healthy", by_metric.series, predicates.improving(curve), by_metric.epochs, sign=sign)
     word, own = by_loss.verdict, by_metric.verdict
@@ -183,8 +180,7 @@ def _together(by_loss: Judgement, by_metric: Judgement, points: Points, sign: in
         return by_metric if other else by_loss
     if word in ("none", "plateau") or own in ("overfitting", "diverged", "healthy"):
         return by_metric
-    # More epochs are worth it only if the metric gains too.
-    return Judgement("healthy", by_loss.series, None, by_loss.epochs, by_loss.train)
+    return well
 
 
 def _gained_after(found: Judgement, by_metric: Judgement, curve: shape.Shape) -> bool:

@@ -39,23 +39,25 @@ def diagnosis_section(study: StudyRecord) -> Section | None:
 
 
 def _how_to_read(study: StudyRecord) -> str:
-    first = tr(
-        "A verdict describes the losses by epoch: healthy, overfitting, plateau, diverged, collapsed or noisy; none "
-        "where a curve is flat or too short. The best trial of each group:"
-    )
+    metric = study.metrics[0].name
     if study.group_by is None:
-        first = tr(
-            "A verdict describes the losses by epoch: healthy, overfitting, plateau, diverged, collapsed or noisy; "
-            "none where a curve is flat or too short. The best trial:"
+        return tr(
+            "A verdict judges a training by its losses and by {metric}, epoch by epoch; one that is flat or too short "
+            "has none. The best trial:",
+            metric=metric,
         )
-    return first
+    return tr(
+        "A verdict judges a training by its losses and by {metric}, epoch by epoch; one that is flat or too short has "
+        "none. The best trial of each group:",
+        metric=metric,
+    )
 
 
 def _note() -> str:
     return tr(
         "loss reduction: of training, first to last epoch. stability coefficient: standard deviation / mean of the "
-        "last 10 validation losses. overfitting risk: how much of what validation had gained was lost again at the "
-        "end. hpo diagnose STUDY/N says more of any trial."
+        "last 10 validation losses. overfitting risk: how much of what validation had gained, by what the verdict is "
+        "of, was lost again at the end. hpo diagnose STUDY/N says more of any trial."
     )
 
 

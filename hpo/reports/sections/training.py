@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hpo.analysis import formatting
 from hpo.analysis.formatting import number
+from hpo.analysis.training.answers import Threshold
 from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.diagnosis import WINDOW, Component, Diagnosis, Epoch
 from hpo.analysis.training.training_log import TrainingLog
@@ -48,7 +49,6 @@ _STATES = {
 def facts(found: Diagnosis) -> tuple[tuple[str, str], ...]:
     """Return the numbers of the whole training, each with what it means."""
     items: list[tuple[str, str]] = []
-    loss = found.loss
     if found.reduction is not None:
         text = tr("{percent} % (first to last epoch)", percent=formatting.percent(found.reduction))
     else:
@@ -73,12 +73,12 @@ def facts(found: Diagnosis) -> tuple[tuple[str, str], ...]:
         items.append((tr("Overfitting risk"), tr("not shown: no validation loss of two epochs or more")))
     elif math.isfinite(found.risk.share):
         text = tr(
-            "{word}: {share} % of what val_{loss} had gained was lost again at the end",
-            word=tr(RISKS[found.risk.word]), share=percent(found.risk.share), loss=loss,
+            "{word}: {share} % of what {series} had gained was lost again at the end",
+            word=tr(RISKS[found.risk.word]), share=percent(found.risk.share), series=found.risk.series,
         )  # fmt: skip
         items.append((tr("Overfitting risk"), text))
     else:
-        items.append((tr("Overfitting risk"), tr("high: val_{loss} only got worse", loss=loss)))
+        items.append((tr("Overfitting risk"), tr("high: {series} only got worse", series=found.risk.series)))
     if found.risk is not None and found.risk.gap is not None and found.risk.gap_at_best is not None:
         text = tr(
             "{end} at the end, {best} where validation was best",
@@ -140,6 +140,8 @@ def _since(found: Judgement) -> int | None:
     of = found.evidence
     if isinstance(of, (predicates.Overfitting, predicates.Plateau, skill.Collapsed)):
         return found.epoch(of.since)
+    if isinstance(of, Threshold):
+        return found.epoch(of.collapsed.since)
     if isinstance(of, predicates.Diverged):
         return found.epoch(of.low_at)
     return found.epoch(of.at) if isinstance(of, predicates.NonFinite) else None
@@ -177,7 +179,7 @@ def losses_section(found: Diagnosis) -> Section | None:
     ]  # fmt: skip
     if several:
         columns += [tr("weight"), tr("share of the loss %")]
-    columns.append(tr("verdict"))
+    columns.append(tr("verdict on this loss alone"))
     rows = tuple(_component_cells(component, several) for component in found.components)
     note = tr(
         "Mean and standard deviation (N - 1) are of the training loss over all epochs. An improvement in percent is "

@@ -288,6 +288,10 @@ _ADVICE = {
         "Record the original loss or a metric beside {series}: a reweighted loss is scaled and hardly moves, so that "
         "nothing can be told from it."
     ),
+    "learned_at_once": mark(
+        "Look at the first epoch step by step, or train for fewer epochs: {metric} is {value} at the end, and {series} "
+        "has hardly moved since the first epoch."
+    ),
     "late": mark(
         "Nothing was found until epoch {epoch}: {share} % of the time {series} stood at {value}. A higher learning "
         "rate, a shorter warm-up or more weight on positives may end that sooner."
