@@ -39,7 +39,7 @@ WORDS = (*(name for name, _ in BANDS), WORST)
 
 @dataclass(frozen=True)
 class Stability:
-    """How much a loss moved at the end.
+    """Numbers on how much a loss moved at the end.
 
     Attributes:
         deviation: Standard deviation of its last values, in the unit of the loss; None when not shown.
