@@ -1,7 +1,10 @@
-"""Measure training stability: how much the validation loss still moves at the end of a training.
+"""Measure training stability: how much the validation loss still moves once a training has settled.
 
-It is the sample standard deviation (N - 1) of the last min(10, n) epochs. One series of a study's histories is judged,
-so that trials compare; another never takes its place silently.
+The deviation is the sample standard deviation (N - 1) of the last min(10, n) epochs. It is in the unit of the loss, and
+of a loss that still falls it is that of the fall. So the words are of another number: the spread of the last 10 epochs
+around their trend, as a share of what the training gained. They are given only when the best is 10 epochs ago, and
+never contradict the diagnosis. One series of a study's histories is judged, so that trials compare; another never takes
+its place silently.
 """
 
 from __future__ import annotations
@@ -10,41 +13,50 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import listed
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.analysis.summary_statistics import Spread, deviation, spread
+from hpo.analysis.training.ghm import ORIGINALS
+from hpo.analysis.training.verdict import verdicts
+from hpo.curves import predicates, shape
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import mark, tr, trn
 
 WINDOW = 10
-# The largest deviation, inclusive, that still has the name.
-BANDS = ((mark("excellent"), 0.01), (mark("good"), 0.05), (mark("moderate"), 0.1))
+# Epochs that a training must have after its best, or after it last improved by more than its noise.
+SETTLED = 10
+# The largest spread, inclusive, that still has the name, as a share of the gain. The diagnosis calls a training noisy
+# from the last of them on.
+BANDS = ((mark("excellent"), 0.01), (mark("good"), 0.05), (mark("moderate"), predicates.NOISY))
 WORST = mark("poor")
+_AT_THE_END = 3  # epochs: a curve whose best is later still descends
 WORDS = (*(name for name, _ in BANDS), WORST)
 
 
 @dataclass(frozen=True)
 class Stability:
-    """Standard deviation of the last values of a loss.
+    """Numbers on how much a loss moved at the end.
 
     Attributes:
-        deviation: In the unit of the loss; None when not shown.
+        deviation: Standard deviation of its last values, in the unit of the loss; None when not shown.
         n: Number of values it is of.
         why_not: Why it is not shown; empty otherwise.
+        spread: Standard deviation of the last WINDOW values around their trend, as a share of the gain; None without a
+            word.
+        word: One of WORDS; empty when there is none.
+        no_word: Why there is no word; empty otherwise.
     """
 
     deviation: float | None
     n: int
     why_not: str = ""
-
-    @property
-    def word(self) -> str:
-        """One of WORDS; empty when not shown."""
-        if self.deviation is None:
-            return ""
-        return next((name for name, limit in BANDS if self.deviation <= limit), WORST)
+    spread: float | None = None
+    word: str = ""
+    no_word: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,7 @@ def loss_series(study: StudyRecord) -> LossSeries:
 
 
 def stability(values: Sequence[float]) -> Stability:
-    """Return the stability of one trial.
+    """Return the deviation of one trial, without a word.
 
     Args:
         values: Its values of the loss, in the order of its epochs.
@@ -94,13 +106,89 @@ def stability(values: Sequence[float]) -> Stability:
     return Stability(found, n)
 
 
-def stability_of(trial: TrialRecord, series: LossSeries) -> Stability:
-    """Return the stability of a trial by the given series."""
+def stability_of(study: StudyRecord, trial: TrialRecord) -> Stability:
+    """Return the stability of a trial by the loss of its study (see `loss_series`)."""
+    series = loss_series(study)
     if not series.name:
         return Stability(None, 0, series.why_not)
     if not trial.history:
         return Stability(None, 0, tr("it reported nothing"))
-    return stability([value for _, value in trial.series(series.name)])
+    found = stability([value for _, value in trial.series(series.name)])
+    if found.deviation is None:
+        return found
+    return with_word(found, word_series(study, trial, series.name), verdicts(study).get(trial.number, "none"))
+
+
+def word_series(study: StudyRecord, trial: TrialRecord, loss: str) -> list[float]:
+    """Return the values that the word is of, lower is better.
+
+    A loss that is scaled by GHM hardly moves. Then it is the original loss, or the study's metric, if that was
+    reported.
+    """
+    names = {name for step in trial.history for name in step.metrics}
+    metric = study.metrics[0]
+    original = next((f"val_{name}" for name in ORIGINALS if f"val_{name}" in names), None)
+    if original is not None:
+        return [value for _, value in trial.series(original)]
+    if metric.name in names and any(name.startswith("train_ghm_") for name in names):
+        sign = -1 if metric.direction == "maximize" else 1
+        return [sign * value for _, value in trial.series(metric.name)]
+    return [value for _, value in trial.series(loss)]
+
+
+def with_word(found: Stability, values: Sequence[float], verdict: str) -> Stability:
+    """Return a stability with its word, or with why it has none.
+
+    Args:
+        found: The stability without a word.
+        values: The series that the word is of, lower is better.
+        verdict: The verdict of the diagnosis on the training.
+    """
+    why = _why_no_word(values, verdict)
+    if why:
+        return Stability(found.deviation, found.n, no_word=why)
+    share = _spread_of_gain(values[-WINDOW:], shape.shape_of(values).gain)
+    word = next((name for name, limit in BANDS if share <= limit), WORST)
+    # Two estimates of one noise may fall on either side of a limit.
+    if verdict == "noisy":
+        word = WORST
+    elif verdict == "healthy" and word == WORST:
+        word = BANDS[-1][0]
+    return Stability(found.deviation, found.n, spread=share, word=word)
+
+
+def _why_no_word(values: Sequence[float], verdict: str) -> str:
+    if verdict == "diverged":
+        return tr("it diverged")
+    if verdict == "collapsed":
+        return tr("it collapsed")
+    if not values or not all(math.isfinite(value) for value in values):
+        return tr("not all values are finite")
+    curve = shape.shape_of(values)
+    if not curve.moved or not math.isfinite(curve.gain):
+        return tr("no gain beyond its noise")
+    after = curve.n - 1 - min(curve.low_at, predicates.last_improvement(curve))
+    if after >= SETTLED:
+        return ""
+    if predicates.improving(curve) is not None or after < _AT_THE_END:
+        return tr("still descending")
+    return trn(
+        "{n} epoch after its best, {least} needed", "{n} epochs after its best, {least} needed", after, least=SETTLED
+    )
+
+
+def _spread_of_gain(values: Sequence[float], gain: float) -> float:
+    """Return the standard deviation (N - 2) of values around their Theil-Sen line, as a share of the gain."""
+    from scipy.stats import theilslopes
+
+    with np.errstate(all="ignore"):
+        scaled = np.asarray(values) / gain
+        if not np.isfinite(scaled).all():
+            return math.inf
+        line = theilslopes(scaled)
+        rest = scaled - line.intercept - line.slope * np.arange(len(scaled))
+        share = float(np.sqrt(rest @ rest / (len(rest) - 2)))
+    return share if math.isfinite(share) else math.inf
 
 
 # --- of all groups
@@ -108,7 +196,7 @@ def stability_of(trial: TrialRecord, series: LossSeries) -> Stability:
 
 @dataclass(frozen=True)
 class Dot:
-    """One COMPLETE trial whose stability is known."""
+    """One COMPLETE trial whose deviation is known."""
 
     number: int
     stability: Stability
@@ -122,9 +210,9 @@ class GroupStability:
         group: Label of the group.
         best: The best trial of the group.
         best_stability: Its stability.
-        dots: COMPLETE trials whose stability is known.
+        dots: COMPLETE trials whose deviation is known.
         spread: Of their deviations; None without any.
-        without: Number of COMPLETE trials whose stability is not known.
+        without: Number of COMPLETE trials whose deviation is not known.
     """
 
     group: str
@@ -135,7 +223,7 @@ class GroupStability:
     without: int
 
     def count(self, word: str) -> int:
-        """Return the number of trials whose stability has this name."""
+        """Return the number of trials with this word; the empty one is that of trials without a word."""
         return sum(dot.stability.word == word for dot in self.dots)
 
 
@@ -148,14 +236,10 @@ class Stabilities:
     groups: tuple[GroupStability, ...]
 
     @property
-    def deviations(self) -> tuple[float, ...]:
-        """Deviations of all trials of all groups."""
-        return tuple(
-            dot.stability.deviation
-            for group in self.groups
-            for dot in group.dots
-            if dot.stability.deviation is not None
-        )
+    def spreads(self) -> tuple[float, ...]:
+        """Spreads of all trials of all groups that have a word."""
+        known = (dot.stability.spread for group in self.groups for dot in group.dots)
+        return tuple(spread for spread in known if spread is not None)
 
 
 @cached_per_study
@@ -169,14 +253,14 @@ def stabilities(study: StudyRecord, metric: Metric) -> Stabilities:
     for group in groups_of(study):
         trials = tuple(trial for trial in group.trials if trial.completed(metric))
         best = best_of(trials, metric)
-        all_of_them = [Dot(trial.number, stability_of(trial, series)) for trial in trials]
+        all_of_them = [Dot(trial.number, stability_of(study, trial)) for trial in trials]
         dots = tuple(dot for dot in all_of_them if dot.stability.deviation is not None)
         known = [dot.stability.deviation for dot in dots if dot.stability.deviation is not None]
         groups.append(
             GroupStability(
                 group.label,
                 best,
-                None if best is None else stability_of(best, series),
+                None if best is None else stability_of(study, best),
                 dots,
                 spread(known),
                 len(all_of_them) - len(dots),

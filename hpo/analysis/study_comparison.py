@@ -177,7 +177,7 @@ def _groups(side: Side, metric: Metric, loss: str) -> dict[str, SideBest]:
             continue
         done = tuple(trial for trial in group.trials if trial.completed(metric))
         best = best_of(done, metric) if side.trial is None else side.trial
-        stability = UNKNOWN_STABILITY if best is None or not loss else stability_of(best, loss_series(side.study))
+        stability = UNKNOWN_STABILITY if best is None or not loss else stability_of(side.study, best)
         epochs = None if best is None else epochs_to_best(side.study, best, metric)
         finals = tuple((trial.number, trial.values[metric.name]) for trial in done)
         found[group.label] = SideBest(side.name, best, finals, len(group.trials), stability, epochs)

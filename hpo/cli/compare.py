@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import count, number
+from hpo.analysis.formatting import count, number, rounded_percent
 from hpo.cli.common import (
     aligned,
     emit,
@@ -101,7 +101,7 @@ def _summary(found: StudyComparison) -> str:
         best, worst = ("max", "min") if one.metric.direction == "maximize" else ("min", "max")
         rows: list[tuple[str, ...]] = [(one.metric.name, "n", "success", best, "mean", "sd", worst)]
         for own in one.finals:
-            spread, success = own.spread, "-" if own.success is None else f"{own.success:.0%}"
+            spread, success = own.spread, "-" if own.success is None else rounded_percent(own.success)
             if spread is None:
                 rows.append((own.side, "0", success, "-", "-", "-", "-"))
                 continue

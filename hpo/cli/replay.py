@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.formatting import count, duration, number
+from hpo.analysis.formatting import count, duration, number, rounded_percent
 from hpo.cli.common import (
     aligned,
     emit,
@@ -151,12 +151,13 @@ def _text(
     rows = [("policy", "epochs saved", "time", "best trial kept", f"best {metric.name}", "found after")]
     for policy, replays in found:
         saved = sorted(_saved(recorded, replays))
+        middle, least, most = (rounded_percent(share) for share in (statistics.median(saved), saved[0], saved[-1]))
         reached = [replayed.best for replayed in replays if replayed.best is not None]
         after = [replayed.found_steps for replayed in replays if replayed.found_steps is not None]
         rows.append(
             (
                 policy.name,
-                f"{statistics.median(saved):.0%} ({saved[0]:.0%} to {saved[-1]:.0%})",
+                f"{middle} ({least} to {most})",
                 duration(statistics.median(replayed.seconds for replayed in replays)),
                 f"{sum(replayed.kept for replayed in replays)} of {len(replays)}",
                 number(statistics.median(reached)) if reached else "none",
@@ -172,6 +173,6 @@ def _sentence(recorded: Recorded, policy: Policy, replays: Sequence[Replayed]) -
     saved = statistics.median(_saved(recorded, replays))
     kept = sum(replayed.kept for replayed in replays)
     return (
-        f"{policy.name} would have saved {saved:.0%} of the epochs and kept the winner in {kept} of "
+        f"{policy.name} would have saved {rounded_percent(saved)} of the epochs and kept the winner in {kept} of "
         f"{count(len(replays), 'replay')}."
     )

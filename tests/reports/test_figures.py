@@ -75,17 +75,18 @@ def test_the_comparison_has_a_row_for_each_group() -> None:
 
 
 def test_stability_is_placed_by_its_logarithm_between_the_bands() -> None:
-    # Two values that differ by d have the deviation d / sqrt(2).
-    curves = {0: [0.5, 0.5], 1: [0.5, 0.5 + 0.02 * math.sqrt(2)], 2: [0.5, 0.5 + math.sqrt(2)]}
-    trials = [trial(k, UNET, 0.5 + k, history=epochs(1, val_loss=values)) for k, values in curves.items()]
+    # Ten values of +-d have a spread of sqrt(10 d^2 / 8) around their flat trend.
+    steady = [[2.0, *(1 + d * (-1) ** k for k in range(30))] for d in (0.0, 0.02)]
+    trials = [trial(k, UNET, 0.5 + k, history=epochs(1, val_loss=values)) for k, values in enumerate(steady)]
     traces, layout = drawn(stabilities(study(trials), SCORE))
-    assert [trace["name"] for trace in traces[:4]] == ["excellent ≤ 0.01", "good ≤ 0.05", "moderate ≤ 0.1", "poor"]
+    assert [trace["name"] for trace in traces[:4]] == ["excellent ≤ 1 %", "good ≤ 5 %", "moderate ≤ 15 %", "poor"]
     edges = [shape["x1"] for shape in layout["shapes"][:3]]
-    assert edges == pytest.approx([math.log10(0.01), math.log10(0.05), math.log10(0.1)])
+    assert edges == pytest.approx([math.log10(0.01), math.log10(0.05), math.log10(0.15)])
     others, best = traces[4], traces[5]
-    assert others["x"] == [layout["xaxis"]["range"][0], pytest.approx(math.log10(0.02), abs=1e-4)]
-    assert best["x"] == [pytest.approx(0.0, abs=1e-4)]
-    assert best["customdata"] == ["trial 2 (the best): 1, poor, of 2 epochs"]
+    assert others["x"] == [layout["xaxis"]["range"][0]]
+    share = math.sqrt(10 / 8) * 0.02 / 1.02
+    assert best["x"] == [pytest.approx(math.log10(share), abs=1e-4)]
+    assert best["customdata"] == ["trial 1 (the best): good, 2.19 % of the gain; deviation 0.0211"]
 
 
 def test_the_best_training_has_its_star_and_its_gaps() -> None:

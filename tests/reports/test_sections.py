@@ -219,7 +219,7 @@ def test_the_best_configuration_has_its_epochs_and_its_stability() -> None:
     table = first(sections([trial(0, UNET, 0.9, history=history)])["best"], Table)
     assert isinstance(table, Table)
     # Deviations from the mean 0.52 are 0.02, 0 and 0.02: sqrt(0.0008 / 2) = 0.02.
-    assert table.rows[0][5:7] == ("2 of 3", "0.02 (good)")
+    assert table.rows[0][5:7] == ("2 of 3", "0.02")
 
 
 def test_cells_say_the_number_n_and_what_was_pruned() -> None:
@@ -349,9 +349,10 @@ def test_training_curves_have_first_best_and_last() -> None:
 
 
 def test_stability_is_read_in_words_for_each_group() -> None:
+    steady = [2.0, *[1.0] * 30]
     trials = [
-        trial(0, UNET, 0.7, history=epochs(1, val_loss=[0.5, 0.5])),
-        trial(1, UNET, 0.9, history=epochs(1, val_loss=[0.5, 0.7])),
+        trial(0, UNET, 0.7, history=epochs(1, val_loss=steady)),
+        trial(1, UNET, 0.9, history=epochs(1, val_loss=[0.7 * 0.7**k for k in range(10)])),
         trial(2, RESNET, 0.9, history=epochs(1, val_loss=[0.5])),
     ]
     section = sections(trials)["stability"]
@@ -359,15 +360,21 @@ def test_stability_is_read_in_words_for_each_group() -> None:
     assert isinstance(table, Table)
     assert isinstance(chart, Chart)
     assert table.rows == (
-        ("unet", "1", "0.141", "2", "poor"),
-        ("resnet", "2", "—", "1", "not shown: 1 reported, at least 2 needed"),
+        ("unet", "1", "0.223", "10", "—", "no word: still descending"),
+        ("resnet", "2", "—", "1", "—", "not shown: 1 reported, at least 2 needed"),
     )
     assert chart.table is not None
     assert chart.table.rows == (
-        ("unet", "2", "0.0707", "0", "0.141", "1", "0", "0", "1"),
-        ("resnet", "0", "—", "—", "—", "0", "0", "0", "0"),
+        ("unet", "2", "0.111", "0", "0.223", "1", "0", "0", "0", "1"),
+        ("resnet", "0", "—", "—", "—", "0", "0", "0", "0", "0"),
     )
-    assert "A deviation of 0 is drawn on the left edge. 1 complete trial is not shown" in chart.caption
+    assert "A spread of 0 is drawn on the left edge. 2 complete trials without a word are not shown." in chart.caption
+
+
+def test_stability_without_a_word_has_a_table_and_no_chart() -> None:
+    section = sections([trial(0, UNET, 0.9, history=epochs(1, val_loss=[0.5, 0.4, 0.3]))])["stability"]
+    assert not [block for block in section.blocks if isinstance(block, Chart)]
+    assert len([block for block in section.blocks if isinstance(block, Table)]) == 2
 
 
 def test_stability_without_a_validation_loss_says_so() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.analysis.formatting import number
+from hpo.analysis.formatting import number, percent
 from hpo.analysis.stability import BANDS, WORST, Dot, Stabilities
 from hpo.analysis.summary_statistics import Range, usual_range
 from hpo.reports.blocks import Rows
@@ -31,21 +31,21 @@ COLORS = ("rgba(0,158,115,0.22)", "rgba(86,180,233,0.22)", "rgba(230,159,0,0.22)
 
 
 def stability_figure(data: Stabilities) -> go.Figure:
-    """Draw the deviations on an axis of decimal logarithms, so that bands and dots are placed alike."""
+    """Draw the spreads on an axis of decimal logarithms, so that bands and dots are placed alike."""
     low, high = _span(data)
     edges = [low, *(math.log10(limit) for _, limit in BANDS), high]
-    names = [*(f"{tr(name)} ≤ {limit:g}" for name, limit in BANDS), tr(WORST)]
+    names = [*(f"{tr(name)} ≤ {percent(100 * limit)} %" for name, limit in BANDS), tr(WORST)]
     rect = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 0}, "layer": "below"}
     bands = [{**rect, "x0": edges[k], "x1": edges[k + 1], "fillcolor": color} for k, color in enumerate(COLORS)]
     traces = [_swatch(name, color) for name, color in zip(names, COLORS, strict=True)]
     for row, group in enumerate(data.groups):
         number_of_best = None if group.best is None else group.best.number
-        places = [(row + jitter(k, 0.28), dot) for k, dot in enumerate(group.dots)]
+        places = [(row + jitter(k, 0.28), dot) for k, dot in enumerate(group.dots) if dot.stability.word]
         traces.append(_dots([(y, dot) for y, dot in places if dot.number != number_of_best], (low, high), DOT, False))
         traces.append(_dots([(y, dot) for y, dot in places if dot.number == number_of_best], (low, high), STAR, True))
     ticks = _ticks(low, high)
-    texts = [number(10.0**tick, 3) for tick in ticks]
-    title = tr("sd of {metric}", metric=data.series.name)
+    texts = [number(10.0 ** (tick + 2), 3) for tick in ticks]
+    title = tr("spread of {metric}, % of its gain", metric=data.series.name)
     frame = {"showgrid": False, "ticks": "outside", "fixedrange": True, "tickangle": 0}
     look = layout(
         STRIP_HEIGHT * len(data.groups) + 140,
@@ -79,28 +79,28 @@ def _dots(
 
 def _span(data: Stabilities) -> tuple[float, float]:
     """Return the logarithms at the ends of the axis: all four bands, and all dots but extreme ones."""
-    logs = [math.log10(value) for value in data.deviations if value > 0]
+    logs = [math.log10(value) for value in data.spreads if value > 0]
     usual = usual_range(logs, "minimize") if logs else Range(-2.0, -1.0)
     low, high = usual.low or 0.0, usual.high or 0.0
     return min(low, -2.5) - 0.15, max(high, -0.5) + 0.15
 
 
 def _place(dot: Dot, shown: tuple[float, float]) -> float:
-    deviation = dot.stability.deviation
-    return round(min(math.log10(deviation), shown[1]), 4) if deviation else shown[0]
+    spread = dot.stability.spread
+    return round(min(math.log10(spread), shown[1]), 4) if spread else shown[0]
 
 
 def _hover(dot: Dot, best: bool) -> str:
-    deviation = dot.stability.deviation
+    found = dot.stability
     values = {
         "trial": dot.number,
-        "deviation": number(deviation or 0.0, 3),
-        "word": tr(dot.stability.word),
-        "n": dot.stability.n,
+        "spread": percent(100 * (found.spread or 0.0)),
+        "word": tr(found.word),
+        "deviation": number(found.deviation or 0.0, 3),
     }
     if best:
-        return tr("trial {trial} (the best): {deviation}, {word}, of {n} epochs", **values)
-    return tr("trial {trial}: {deviation}, {word}, of {n} epochs", **values)
+        return tr("trial {trial} (the best): {word}, {spread} % of the gain; deviation {deviation}", **values)
+    return tr("trial {trial}: {word}, {spread} % of the gain; deviation {deviation}", **values)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -112,8 +112,9 @@ def _ticks(low: float, high: float) -> list[float]:
 def stability_rows(data: Stabilities) -> Rows:
     """Return a row for each trial that is judged."""
     dots = (
-        (group.group, dot.number, dot.stability.deviation, dot.stability.n, dot.stability.word)
+        (group.group, dot.number, dot.stability.deviation, dot.stability.n, dot.stability.spread, dot.stability.word)
         for group in data.groups
         for dot in group.dots
     )
-    return Rows((data.group_by or "group", "trial", f"sd_{data.series.name}", "epochs", "reading"), tuple(dots))
+    columns = (data.group_by or "group", "trial", f"sd_{data.series.name}", "epochs", "spread", "reading")
+    return Rows(columns, tuple(dots))

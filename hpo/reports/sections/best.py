@@ -9,13 +9,14 @@ from hpo.analysis.formatting import configuration, decimals, duration, number, s
 from hpo.analysis.groups import best_per_group
 from hpo.analysis.ranking import repeats
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.stability import Stability, loss_series, stability_of
+from hpo.analysis.stability import loss_series, stability_of
 from hpo.analysis.summary_statistics import spread
 from hpo.analysis.training.curves import epochs_to_best
 from hpo.analysis.training.training_log import log_of
 from hpo.reports.blocks import Block, Cell, Section, Table, Text
 from hpo.reports.sections.recorded import trial_name
 from hpo.reports.sections.shared import scores
+from hpo.reports.sections.stability import stability_text
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import moment, sentences, tr, whole
 
@@ -53,7 +54,6 @@ def _alone(metric: Metric) -> str:
 def best_rows(study: StudyRecord, metric: Metric) -> tuple[tuple[Cell, ...], ...]:
     """Return a row for each group: its name, the score, the trial, the configuration, and more."""
     write = scores(study, metric)
-    series = loss_series(study)
     rows: list[tuple[Cell, ...]] = []
     for group in best_per_group(study, metric):
         tried = f"{group.complete} / {group.pruned} / {group.failed}"
@@ -69,7 +69,7 @@ def best_rows(study: StudyRecord, metric: Metric) -> tuple[tuple[Cell, ...], ...
                     configuration(best.params, without=[study.group_by]),
                     duration(best.seconds),
                     _epochs(study, best, metric),
-                    _stability(stability_of(best, series)),
+                    stability_text(stability_of(study, best)),
                     tried,
                 )
             )
@@ -172,9 +172,3 @@ def _began(trial: TrialRecord) -> str:
 def _epochs(study: StudyRecord, trial: TrialRecord, metric: Metric) -> str:
     found = epochs_to_best(study, trial, metric)
     return "—" if found is None else tr("{epoch} of {epochs}", epoch=found[0], epochs=found[1])
-
-
-def _stability(found: Stability) -> str:
-    if found.deviation is None:
-        return "—"
-    return tr("{value} ({word})", value=number(found.deviation, 2), word=tr(found.word))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpo.analysis.cache import cached_per_study
-from hpo.analysis.formatting import configuration, label, listed, number, rounded_percent
+from hpo.analysis.formatting import configuration, label, listed, number, percent, rounded_percent
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.curves import Curve
@@ -144,13 +144,19 @@ def _blocks(data: GhmTraining, params: Mapping[str, Any], owner: str) -> Iterato
     yield _bins(data)
 
 
+def _changed(reduction: float) -> str:
+    """Return a change in percent; a loss that is not 0 has not lost 100 % of what it was."""
+    text = f"{-reduction:+.1%}"
+    return f"-{percent(100 * reduction)}%" if text == "-100.0%" and reduction < 1 else text
+
+
 def _changes(data: GhmTraining) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for change in data.changes:
         if any(change.name == curve.name for curve in data.accuracies):
             difference = f"{change.difference:+.4f}"
         else:
-            difference = "—" if change.reduction is None else f"{-change.reduction:+.1%}"
+            difference = "—" if change.reduction is None else _changed(change.reduction)
         best = "—" if change.best is None else number(change.best)
         rows.append((change.name, number(change.first), best, number(change.last), difference))
     best = tr("best epoch") if data.best is None else tr("best epoch ({epoch})", epoch=data.best)

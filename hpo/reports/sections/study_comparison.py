@@ -31,6 +31,7 @@ from hpo.reports.charts import TrainingChart
 from hpo.reports.p_values import p_text
 from hpo.reports.sections.curves import training_table
 from hpo.reports.sections.shared import capped, points_beyond_axis, values_beyond_axis
+from hpo.reports.sections.stability import stability_text
 from hpo.translation.catalogue import sentences, tr, whole
 
 
@@ -348,5 +349,5 @@ def _stability_row(group: GroupComparison) -> tuple[Cell, ...]:
         if found.deviation is None:
             cells.append("—" if not found.why_not else tr("not shown ({why})", why=found.why_not))
         else:
-            cells.append(tr("{value} ({word})", value=number(found.deviation, 2), word=tr(found.word)))
+            cells.append(stability_text(found))
     return (group.group, *cells)
