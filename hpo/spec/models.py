@@ -209,7 +209,8 @@ class StudySpec(_Model):
     and
     from which file names count: the YAML's own unless it says otherwise. `storage` None is the journal of the runs
     folder,
-    `mlflow` None is no tracking. `source` is the YAML it was read from, and does not count when two specs are compared.
+    `mlflow` None is no tracking. `min_complete` is the least number of complete trials of each value of `group_by`.
+    `source` is the YAML it was read from, and does not count when two specs are compared.
     """
 
     name: Annotated[
@@ -230,6 +231,7 @@ class StudySpec(_Model):
         ),
     ]
     group_by: Text | None = None
+    min_complete: Number = 3
     space: SearchSpace
     constants: Plain = {}
     sampler: Component = KERNEL
@@ -286,7 +288,7 @@ class StudySpec(_Model):
             written["command"] = _lists(self.command)
         written["metrics"] = [metric.model_dump() for metric in self.metrics]
         if self.group_by is not None:
-            written["group_by"] = self.group_by
+            written |= {"group_by": self.group_by, "min_complete": self.min_complete}
         written |= {
             "search_space": self.space.data(),
             "constants": self.constants,
