@@ -28,6 +28,7 @@ from hpo.machine.terminal import leave_closed_terminal
 from hpo.oracle.open_study import open_study
 from hpo.oracle.oracle import Oracle
 from hpo.reports.dashboard_tracker import DashboardTracker
+from hpo.search.samplers import unwatched
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock
@@ -240,6 +241,7 @@ def _hints(spec: StudySpec, runs: Path, paused: Pause | None) -> Iterator[str]:
     if spec.engine.gpu == 0 and (gpus := len(visible_gpus())):
         plural = "" if gpus == 1 else "s"
         yield f"engine.gpu is 0: trials do not use this machine's {gpus} GPU{plural} (--set engine.gpu=1)"
+    yield from unwatched(spec)
 
 
 # --- second phase: trials run

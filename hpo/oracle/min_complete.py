@@ -1,10 +1,10 @@
 """Care for the values of `group_by`: at the end each has at least `min_complete` trials that ran to their end.
 
-While the budget has room, the sampler and the pruner alone decide. The last trials of the budget go to the groups that
-have fewer complete trials, and the pruner lets them run to their end. They begin when the trials left are twice those
-that are missing, so that half of them may fail, and earlier by as much as trials have failed before.
+While the budget has room, the sampler and the pruner alone decide. The last trials go to the groups that are short, and
+the pruner lets them run to their end: as many as are missing, and for each group that is short `min_complete` more,
+since some may fail. They begin earlier by as much as trials have failed before.
 
-A group in which every trial fails gets no more than those: where several groups are short, the one that was tried least
+A group in which every trial fails gets no more than that: where several groups are short, the one that was tried least
 comes first.
 """
 
@@ -21,9 +21,6 @@ from hpo.oracle.budget_count import BudgetCount
 from hpo.spec.models import StudySpec
 from hpo.storage.trial_attributes import ORIGIN, RETRY, outcome_of, requeued
 from hpo.trial import PRUNER, Outcome
-
-# Trials that are kept for each complete one that is missing.
-KEPT = 2
 
 
 class MinComplete:
@@ -77,11 +74,14 @@ class MinComplete:
     def spares(self, number: int) -> bool:
         """Return True if the pruner is to let this running trial go on."""
         group = self._running.get(number)
-        return self._missing(group) > 0 and (self._due() or self._cells_due(group))
+        # The trial itself is one of those left.
+        return self._missing(group) > 0 and (
+            self._left() + 1 <= self._kept(self._groups) or self._cells_left(group) + 1 <= self._kept([group])
+        )
 
     def wanted(self) -> Iterator[Any]:
         """Yield the groups that the next trial may be of, the neediest first; none while no group is due."""
-        if self._due():
+        if self._left() <= self._kept(self._groups):
             running = Counter(self._running.values())
 
             def need(group: Any) -> tuple[bool, int]:
@@ -94,23 +94,19 @@ class MinComplete:
         """Return how many complete trials a group still lacks."""
         return max(0, self._least - self._complete[group]) if group in self._groups else 0
 
-    def _kept(self, missing: int) -> float:
-        """Return for how many of the last trials care is taken."""
+    def _kept(self, groups: Iterable[Any]) -> float:
+        """Return how many of the last trials are kept for those of these groups that are short."""
+        short = [missing for group in groups if (missing := self._missing(group))]
         lost = sum(self._lost.values())
-        return KEPT * missing * (self._finished + 1) / (self._finished - lost + 1)
+        return (sum(short) + self._least * len(short)) * (self._finished + 1) / (self._finished - lost + 1)
 
-    def _due(self) -> bool:
+    def _left(self) -> float:
+        """Return how many trials may still start."""
         left = self._budget.trials_left()
-        if self._cells is not None:
-            left = min(left, sum(map(self._cells_left, self._groups)))
-        return left <= self._kept(sum(map(self._missing, self._groups)))
+        return left if self._cells is None else min(left, sum(map(self._cells_left, self._groups)))
 
     def _cells_left(self, group: Any) -> float:
         return math.inf if self._cells is None else max(0, self._cells[group] - self._started[group])
-
-    def _cells_due(self, group: Any) -> bool:
-        """Return True if a grid has few cells left in a group."""
-        return self._cells_left(group) <= self._kept(self._missing(group))
 
     def _end(self, number: int, state: str, cause: str, again: bool) -> None:
         group = self._running.pop(number, None)

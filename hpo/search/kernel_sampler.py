@@ -220,7 +220,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
             last = math.isinf(cost)
             ranked.append((position / len(found) if last else better[group] / sizes[group], trial))
             better[group] += 1
-        ranked.sort(key=lambda one: one[0])
+        ranked.sort(key=lambda one: (one[0], one[1].number))
         return [trial for _, trial in ranked], [rank for rank, _ in ranked], len(sizes)
 
 

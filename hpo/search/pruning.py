@@ -21,7 +21,6 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.space.parameter import same_choice
 from hpo.spec.models import StudySpec
 from hpo.storage import history, trial_attributes
 from hpo.storage.histories import Histories
@@ -65,7 +64,7 @@ class _GroupStorage:
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
-        return [t for t in trials if self._name in t.params and same_choice(t.params[self._name], self._value)]
+        return [trial for trial in trials if self._name in trial.params and trial.params[self._name] == self._value]
 
     def get_n_trials(self, study_id: int, state: Any = None) -> int:
         return BaseStorage.get_n_trials(self, study_id, state)  # type: ignore[arg-type]  # it asks get_all_trials
@@ -80,7 +79,7 @@ class _Groups:
     def __init__(self, group_by: str | None, study: optuna.Study) -> None:
         self._group_by = group_by
         self._study = study
-        self._views: dict[str, optuna.Study] = {}
+        self._views: dict[Any, optuna.Study] = {}
 
     def should_prune(self, trial: optuna.Trial) -> bool:
         """Return True if the trial should stop after its last report."""
@@ -90,13 +89,13 @@ class _Groups:
         return view.pruner.prune(view, trial._get_latest_trial())
 
     def _view(self, group: Any) -> optuna.Study:
-        if repr(group) not in self._views:  # 1 and True are two choices
+        if group not in self._views:
             view = copy.copy(self._study)
             view._storage = _GroupStorage(self._study._storage, str(self._group_by), group)  # type: ignore[assignment]
             with contextlib.suppress(Exception):  # one of the user's that cannot be copied serves all groups
                 view.pruner = copy.deepcopy(self._study.pruner)
-            self._views[repr(group)] = view
-        return self._views[repr(group)]
+            self._views[group] = view
+        return self._views[group]
 
 
 class _Direct:
@@ -121,7 +120,9 @@ class _Mirrored:
     def __init__(self, spec: StudySpec, study: optuna.Study, directory: Path) -> None:
         self._metric = spec.metrics[0]
         self._original = study
-        self._study = optuna.create_study(direction=self._metric.direction, pruner=study.pruner)
+        self._study = optuna.create_study(
+            study_name=study.study_name, direction=self._metric.direction, pruner=study.pruner
+        )
         self._groups = _Groups(spec.group_by, self._study)
         self._mirrors: dict[int, optuna.Trial] = {}
         trials = study.get_trials(deepcopy=False)

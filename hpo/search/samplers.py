@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hpo.spec.models import Component, StudySpec
 
-__all__ = ["PRUNERS", "SAMPLERS", "make_pruner", "make_sampler", "warnings_for"]
+__all__ = ["PRUNERS", "SAMPLERS", "make_pruner", "make_sampler", "unwatched", "warnings_for"]
 
 # These read COMPLETE trials only (seen in Optuna 5.0), so a pruned trial teaches them nothing.
 _COMPLETE_ONLY = {"gp", "nsga2"}
@@ -76,7 +76,7 @@ def make_pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
 
 def warnings_for(spec: StudySpec) -> list[str]:
     """Return sentences about sampler, pruner, space and budget that run, but do not fit together."""
-    found = [*_sampler_and_space(spec), *_sampler_and_budget(spec), *_groups_and_budget(spec), *_unwatched(spec)]
+    found = [*_sampler_and_space(spec), *_sampler_and_budget(spec), *_groups_and_budget(spec), *unwatched(spec)]
     sampler, pruner = spec.sampler.name, spec.pruner.name
     if pruner != "none":
         if sampler in _COMPLETE_ONLY or (sampler == "cmaes" and not spec.sampler.options.get("consider_pruned_trials")):
@@ -168,8 +168,8 @@ def _groups_and_budget(spec: StudySpec) -> list[str]:
     ]
 
 
-def _unwatched(spec: StudySpec) -> list[str]:
-    """Return a warning where nothing stops a trial whose loss is NaN."""
+def unwatched(spec: StudySpec) -> list[str]:
+    """Return a warning if no red flag looks for a loss that is NaN."""
     if any(flag.rule == "non_finite" or "finite(" in flag.when for flag in spec.red_flags):
         return []
     return ["red_flags leaves out non_finite: a trial whose loss is NaN or infinite trains on to its end"]

@@ -8,6 +8,7 @@ from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.stability import Stability, loss_series, stability_of
 from hpo.analysis.training.curves import epochs_to_best
 from hpo.reports.blocks import Block, Cell, Section, Table, Text
+from hpo.reports.sections.incomplete_groups import incomplete_groups
 from hpo.reports.sections.shared import scores
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import sentences, tr
@@ -23,6 +24,7 @@ def best_section(study: StudyRecord) -> Section:
             if len(study.metrics) > 1:
                 blocks.append(Text(_alone(metric)))
             blocks.append(_best_table(study, metric))
+        blocks += incomplete_groups(study)
         blocks.append(
             Text(
                 tr(
