@@ -3,7 +3,6 @@
     python benchmarks/policies.py DATA --out rows.jsonl              # about an hour of CPU
     python benchmarks/policies.py DATA --out rows.jsonl --table      # print what rows.jsonl holds
     python benchmarks/policies.py DATA --out rows.jsonl --only 'default,random + halving' --seeds 5
-    python benchmarks/policies.py DATA --out rows.jsonl --only 'together,grouped' --seeds 5
 
 DATA is a folder with taskset.npz (6 tasks of 1,000 configurations and 50 evaluations; Metz et al. 2020) and lcbench.npz
 (4 tasks of 2,000 configurations and 50 epochs, from the surrogate of LCBench; Zimmer et al. 2021). Rows are appended,
@@ -17,10 +16,7 @@ and seed; their 95 % intervals are percentiles of 10,000 bootstrap samples of a 
 
 `warm start` begins from what the default found on the family's other tasks with the same seed (TaskSet's tasks share
 one data set, so that this is optimistic there). `misled` is given each task's worst configurations as if they were the
-best of an earlier study, `deceived` those that are good for four epochs and bad at the end.
-
-`together` is the default on LCBench with the number of layers as a choice, and `grouped` the same with `group_by`. Of
-these the regret of each number of layers is taken, too, within its own configurations, of trials that ran to their end."""
+best of an earlier study, `deceived` those that are good for four epochs and bad at the end."""
 
 from __future__ import annotations
 
