@@ -151,7 +151,8 @@ def test_it_stands_failures_for_which_the_budget_has_room(
 ) -> None:
     spec = spec_of(groups, 3, pruner, "random", budget=Budget(trials=3 * groups + more, failures=1000), seed=seed)
     study = driven(spec, pruner, workers, lambda job, rng: rng.random() < rate, seed)
-    if losses(study) <= min(more, 3):
+    # While enough of a group run, what starts beside them may be one too many.
+    if losses(study) + workers - 1 <= min(more, 3):
         assert all(complete(study)[f"g{k}"] >= 3 for k in range(groups)), complete(study)
 
 
