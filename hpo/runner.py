@@ -29,6 +29,7 @@ from hpo.oracle.open_study import open_study
 from hpo.oracle.oracle import Oracle
 from hpo.oracle.supersede import supersede
 from hpo.reports.dashboard_tracker import DashboardTracker
+from hpo.search.samplers import unwatched
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_lock
@@ -257,6 +258,7 @@ def _hints(spec: StudySpec, runs: Path, paused: Pause | None, beside: Sequence[s
     yield from beside
     if spec.engine.gpu == 0 and (gpus := len(visible_gpus())):
         yield f"engine.gpu is 0: trials do not use this machine's {count(gpus, 'GPU')} (--set engine.gpu=1)"
+    yield from unwatched(spec)
 
 
 # --- second phase: trials run

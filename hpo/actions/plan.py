@@ -41,6 +41,7 @@ class Plan:
     """A study in words.
 
     Attributes:
+        groups: How the values of `group_by` share the budget.
         samples: Configurations drawn from the space, as the objective would be given them.
         grid: Number of cells, or None if the parameters `endless` cannot be enumerated.
     """
@@ -51,6 +52,7 @@ class Plan:
     location: str
     imported: bool
     metrics: tuple[str, ...]
+    groups: str
     parameters: tuple[Row, ...]
     samples: tuple[dict[str, Any], ...]
     grid: int | None
@@ -102,6 +104,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         location=str(location),
         imported=imported,
         metrics=tuple(map(metric_text, spec.metrics)),
+        groups=_groups(spec),
         parameters=tuple(
             Row(p.name, p.kind, p.distribution, p.condition_text, p.full_name, p.structural) for p in spec.space.walk()
         ),
@@ -121,6 +124,17 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         storage=redact(storage_url(spec, runs)),
         mlflow=_mlflow(spec, runs),
     )
+
+
+def _groups(spec: StudySpec) -> str:
+    """Return how the values of `group_by` share the budget; empty without one."""
+    if spec.group_by is None:
+        return ""
+    parts = [f"{spec.group_by}: trials of one value are compared with each other only"]
+    if spec.min_complete:
+        least = count(spec.min_complete, "complete trial")
+        parts.append(f"the last trials go to values with fewer than {least}, and are not pruned")
+    return "; ".join(parts)
 
 
 def _warm_start(spec: StudySpec, runs: Path) -> tuple[str, ...]:

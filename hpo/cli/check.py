@@ -86,6 +86,7 @@ def _text(plan: Plan) -> str:
                 ("objective", plan.objective),
                 ("found at", f"{plan.location}{' (imported)' if plan.imported else ''}"),
                 ("metrics", ", ".join(plan.metrics)),
+                *([("groups", plan.groups)] if plan.groups else []),
             ]
         ),
         _parameters(plan),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.oracle.run_control import RunControl
-from hpo.storage.budget import Span, exhausted, span_of
+from hpo.storage.budget import Span, exhausted, span_of, wall_seconds
 from hpo.storage.contradiction import contradiction
 from hpo.storage.trial_attributes import outcome_of, requeued
 from hpo.trackers.base import Progress
@@ -41,6 +42,7 @@ class BudgetCount:
         self._killed = self._failed_before = 0
         self._any_healthy = self._any_faulty = False
         self._started: dict[int, float] = {}  # when each running trial started
+        self._at_once = 1  # the most trials that ran at a time
         self._spans: list[Span] = []
         for trial in trials:
             self._add_earlier(trial)
@@ -64,6 +66,7 @@ class BudgetCount:
     def on_trial_started(self, number: int, started: float) -> None:
         """Count a trial as running from `started` on, in seconds since the epoch."""
         self._started[number] = started
+        self._at_once = max(self._at_once, len(self._started))
 
     def on_trial_finished(self, outcome: Outcome, again: bool, finished: float, gpu_seconds: float) -> None:
         """Count a trial that has ended.
@@ -82,10 +85,8 @@ class BudgetCount:
 
     def spent(self) -> bool:
         """Return True if no further trial may start, and set `done` or `stopped` to the reason."""
-        now, gpus, limits = self._clock(), self._control.spec.engine.gpus, self._control.spec.budget
-        progress = self._progress
-        running = [Span(started, now, (now - started) * gpus, _THIS_RUN) for started in self._started.values()]
-        self.done = exhausted(limits, progress.finished + len(running), [*self._spans, *running])
+        limits, progress = self._control.spec.budget, self._progress
+        self.done = exhausted(limits, progress.finished + len(self._started), self._all_spans())
         # A trial that a person has killed says nothing about the others.
         failed = progress.failed - self._killed - self._failed_before
         if failed >= limits.failures and progress.failed == progress.finished:
@@ -93,6 +94,30 @@ class BudgetCount:
             which = f"trial{of_run}" if failed == 1 else f"{failed} trials{of_run} all"
             self.stopped = f"the first {which} failed (budget.failures = {limits.failures})"
         return bool(self.done or self.stopped)
+
+    def trials_left(self) -> float:
+        """Return how many further trials the budget allows, if all take as long as the longest so far."""
+        limits, left = self._control.spec.budget, math.inf
+        if limits.trials is not None:
+            left = limits.trials - self._progress.finished - len(self._started)
+        if limits.hours is None and limits.gpu_hours is None:
+            return left
+        spans = self._all_spans()
+        if limits.hours is not None:
+            longest = max((span.finished - span.started for span in spans), default=0.0)
+            seconds = (3600 * limits.hours - wall_seconds(spans)) * self._at_once
+            left = min(left, seconds / longest if longest else math.inf)
+        if limits.gpu_hours is not None:
+            longest = max((span.gpu_seconds for span in spans), default=0.0)
+            seconds = 3600 * limits.gpu_hours - sum(span.gpu_seconds for span in spans)
+            left = min(left, seconds / longest if longest else math.inf)
+        return left
+
+    def _all_spans(self) -> list[Span]:
+        """Return the spans of all attempts; a running one ends now."""
+        now, gpus = self._clock(), self._control.spec.engine.gpus
+        running = (Span(started, now, (now - started) * gpus, _THIS_RUN) for started in self._started.values())
+        return [*self._spans, *running]
 
     def _add_earlier(self, trial: FrozenTrial) -> None:
         if span := span_of(trial.user_attrs):

@@ -25,6 +25,7 @@ from hpo import layout
 from hpo.objective.sources import Sources, sources_of
 from hpo.oracle.budget_count import BudgetCount
 from hpo.oracle.checkpoint_retention import CheckpointRetention, inherit
+from hpo.oracle.min_complete import MinComplete
 from hpo.oracle.notices import Notices, TrialWatch
 from hpo.oracle.queue import Queue
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, seed_of
@@ -51,7 +52,7 @@ from hpo.storage.trial_attributes import (
     SAMPLER,
     lost_attempts,
 )
-from hpo.text import one_line
+from hpo.text import listing, one_line, show
 from hpo.trackers.base import Tracker
 from hpo.trial import (
     EXCEPTION,
@@ -110,7 +111,7 @@ class Oracle:
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
         self._warned: set[str] = set()  # the red flags that this run has warned of
-        self._said_large_step = self._said_edited = False
+        self._said_large_step = self._said_edited = self._said_short = False
         self.notices = Notices(spec, lambda text: self._tracker.message(text))
         self._sources = sources_of(spec.objective_ref()).mark
         self._queue = Queue(spec, study, warm or WarmStart((), 0, spec.metrics[0].direction == "maximize"))
@@ -120,6 +121,7 @@ class Oracle:
         self.control = RunControl(spec, study, self._running)
         self.budget = BudgetCount(self.control, trials, clock)
         self._pruning = pruning_for(spec, study, directory)
+        self._min_complete = MinComplete(spec, self.budget, trials)
         self._retention = CheckpointRetention(spec, directory, trials, self._tracker.message)
         self._retention.prune()
         self._queue.load(trials, directory)
@@ -154,7 +156,7 @@ class Oracle:
             return None
         if fixed is not None:
             self._queue.enqueue(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
-        elif not self._queue.waiting and not self._queue.refill(self._fallback_due()):
+        elif not self._queue.waiting and not self._queue.refill(self._fallback_due(), self._short_groups()):
             self.budget.done = "every cell of the grid was tried"
             return None
         return self._start(self._study.ask())
@@ -230,6 +232,7 @@ class Oracle:
             finish_trial(self._study, running.trial, note, self._names)
         self._pruning.finished(running.trial, outcome)
         self.budget.on_trial_finished(outcome, again, finished, note["gpu_seconds"])
+        self._min_complete.on_trial_finished(outcome, again)
         if outcome.state == "COMPLETE":
             self._judge_warm_start(running, FINAL, outcome.metrics[self._names[0]])
         self._retention.on_trial_finished(running.job, outcome, again, self._running)
@@ -238,6 +241,18 @@ class Oracle:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")
 
     # --- the start of a trial
+
+    def _short_groups(self) -> list[Any]:
+        """Return the groups that the next trial may be of, for they are short of complete ones; empty: all."""
+        groups = list(self._min_complete.wanted())
+        if groups and not self._said_short:
+            self._said_short = True
+            which = f"{self.spec.group_by} {listing(sorted(map(show, groups)))}"
+            self._tracker.message(
+                f"fewer than {self.spec.min_complete} trials of {which} have completed: from here on trials go there, "
+                "and the pruner lets them run to their end (min_complete)"
+            )
+        return groups
 
     def _fallback_due(self) -> bool:
         """One fallback runs at a time."""
@@ -264,6 +279,7 @@ class Oracle:
             self._observe(running, step.step, step.metrics)
         self._save_flags(running, running.monitor.observe_earlier((step.step, step.metrics) for step in earlier))
         self.budget.on_trial_started(job.number, started)
+        self._min_complete.on_trial_started(job.number, trial.params, origin)
         self._tracker.trial_started(job)
         return job
 
@@ -345,7 +361,8 @@ class Oracle:
             return ""
         # The pruner is also asked about a guarded trial: successive halving writes down its rungs when it is asked.
         warm = self._queue.warm
-        if self._pruning.should_prune(running.trial) and not warm.guards(running.origin, len(running.steps)):
+        guarded = warm.guards(running.origin, len(running.steps))
+        if self._pruning.should_prune(running.trial) and not guarded and not self._min_complete.spares(number):
             return f"the pruner {self.spec.pruner.name} stopped it at step {step}"
         if number in warm.disproved_trials:
             return f"the earlier study '{running.origin['from']}', whose configuration it tries, misleads"

@@ -18,7 +18,17 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.space.search_space import Cell
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
-from hpo.storage.trial_attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START, outcome_of, requeued
+from hpo.storage.trial_attributes import (
+    ENQUEUE,
+    FALLBACK,
+    GRID,
+    ORIGIN,
+    RETRY,
+    SAMPLER,
+    WARM_START,
+    outcome_of,
+    requeued,
+)
 from hpo.trial import KILLED
 from hpo.warm_start.trust import FINAL, WarmStart, from_earlier_study, inherited_origin
 
@@ -109,11 +119,12 @@ class Queue:
         """Note that one of the waiting configurations was started."""
         self.waiting = max(0, self.waiting - 1)
 
-    def refill(self, fallback: bool) -> bool:
-        """Queue the next fallback, configuration of an earlier study or grid cell, if one is due.
+    def refill(self, fallback: bool, groups: Iterable[Any] = ()) -> bool:
+        """Queue the next fallback, configuration of an earlier study, of a group or grid cell, if one is due.
 
         Args:
             fallback: a fallback may run.
+            groups: values of `group_by`; the configuration is to be of the first of them that has one left.
 
         Returns:
             False if a grid has no cell left.
@@ -126,6 +137,14 @@ class Queue:
             self.enqueue(*offer)
             self.save_warm_start()
             return True
+        for group in groups:
+            params = {str(self._spec.group_by): group}
+            if self._cells is None:
+                self.enqueue(params, {"source": SAMPLER})
+                return True
+            if (cell := next(self._cells_left(params), None)) is not None:
+                self.enqueue(cell, {"source": GRID})
+                return True
         if self._cells is None:
             return True
         cell = next(self._cells, None)

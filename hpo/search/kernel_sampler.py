@@ -8,15 +8,19 @@ Of some candidates the one with the best estimated rank is taken. Half of the ca
 mutations of the best trials. The estimate is the mean of the ranks of all trials, weighted by a Gaussian kernel of the
 distance (Nadaraya, "On estimating regression", 1964; Watson, "Smooth regression analysis", 1964). Ranks make it
 independent of the scale of the metric and of outliers. It was chosen on recorded trainings: `benchmarks/policies.py`.
+In a study with `group_by` a trial is ranked within its group. So the best of each group are parents, and a group that
+is worse than another, or learns more slowly, gets as many trials.
 
 A configuration that a trial has, finished or not, is proposed again only when no other is left.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -28,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.space.encoding import Points, UnitCubeEncoder
 from hpo.space.search_space import Cell, SearchSpace
 
-# The part of the trials that are parents, and their least number.
+# The part of the trials that are parents, and their least number: or as many as there are groups.
 PARENTS, FEWEST_PARENTS = 0.05, 4
 # The kernel's standard deviation in a cube of d dimensions is this times the root of d, since distances grow with it.
 BANDWIDTH = 0.055
@@ -45,6 +49,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
 
     Args:
         space: the search space.
+        group_by: the parameter within whose values trials are ranked; None: all trials are ranked together.
         n_startup_trials: number of trials that must have reported before it stops drawing at random.
         random_fraction: part of the later trials that are drawn at random.
         n_candidates: number of candidates that are compared.
@@ -59,6 +64,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
     def __init__(
         self,
         space: SearchSpace | None = None,
+        group_by: str | None = None,
         n_startup_trials: int = 16,
         random_fraction: float = 0.2,
         n_candidates: int = 24,
@@ -75,6 +81,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
             raise ValueError(f"mutation is {mutation}; expected a number above 0, up to 1")
         self._space = space or SearchSpace(())
         self._cube = UnitCubeEncoder(self._space)
+        self._group_by = group_by
         self._startup, self._random_fraction = n_startup_trials, random_fraction
         self._candidates, self._mutation = n_candidates, mutation
         self._rng = random.Random(seed)
@@ -105,15 +112,15 @@ class KernelSampler(optuna.samplers.BaseSampler):
             if self._size is None:
                 return proposed
             return self._untried(study, trial, fixed, [self._candidate({**proposed, **fixed})])[0]
-        known = self._known(study)
+        known, ranks, groups = self._known(study)
         if len(known) < self._startup or self._rng.random() < self._random_fraction:
             return self._untried(study, trial, fixed, [self._candidate(fixed)])[0]
-        parents = known[: max(FEWEST_PARENTS, int(PARENTS * len(known)))]
+        parents = known[: max(FEWEST_PARENTS, groups, int(PARENTS * len(known)))]
         half = self._candidates // 2
         candidates = [self._candidate(fixed) for _ in range(self._candidates - half)]
         candidates += [self._candidate(fixed, self._rng.choice(parents).params) for _ in range(half)]
         candidates = self._untried(study, trial, fixed, candidates)
-        return candidates[self._most_promising(candidates, known)]
+        return candidates[self._most_promising(candidates, known, ranks)]
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -180,17 +187,18 @@ class KernelSampler(optuna.samplers.BaseSampler):
             tried.add(self._cells[trial.number])
         return tried - {None}
 
-    def _most_promising(self, candidates: list[dict[str, Any]], known: list[FrozenTrial]) -> int:
+    def _most_promising(
+        self, candidates: list[dict[str, Any]], known: list[FrozenTrial], ranks: Sequence[float]
+    ) -> int:
         points = np.array([self._cube.point(candidate) for candidate in candidates])
         known_points = np.array([self._points[trial.number] for trial in known])
-        # The square root of ranks from 0 (best) to 1: between the best ones it differs most.
-        ranks = np.sqrt(np.arange(len(known)) / len(known))
         width = BANDWIDTH**2 * max(1, len(self._cube.distributions))
         weights = np.exp(-self._cube.squared_distances(points, known_points) / (2 * width)) + FLOOR
-        return int(np.argmin(weights @ ranks / weights.sum(axis=1)))
+        # The square root of ranks from 0 (best) to 1: between the best ones it differs most.
+        return int(np.argmin(weights @ np.sqrt(ranks) / weights.sum(axis=1)))
 
-    def _known(self, study: optuna.Study) -> list[FrozenTrial]:
-        """Return the trials that have a cost, best first."""
+    def _known(self, study: optuna.Study) -> tuple[list[FrozenTrial], list[float], int]:
+        """Return the trials that have a cost, best first; their ranks from 0 to 1; and the number of their groups."""
         sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
         found: list[tuple[float, int, FrozenTrial]] = []
         for trial in study.get_trials(deepcopy=False):
@@ -204,7 +212,16 @@ class KernelSampler(optuna.samplers.BaseSampler):
                     self._costs[trial.number] = cost
             found.append((cost, trial.number, trial))
         found.sort(key=lambda one: one[:2])
-        return [trial for _, _, trial in found]
+        groups = [trial.params.get(self._group_by or "") for _, _, trial in found]
+        sizes, better = Counter(groups), Counter[Any]()
+        ranked: list[tuple[float, FrozenTrial]] = []
+        for position, ((cost, _, trial), group) in enumerate(zip(found, groups, strict=True)):
+            # One that broke a constraint is among the last of all, also where its whole group did.
+            last = math.isinf(cost)
+            ranked.append((position / len(found) if last else better[group] / sizes[group], trial))
+            better[group] += 1
+        ranked.sort(key=lambda one: (one[0], one[1].number))
+        return [trial for _, trial in ranked], [rank for rank, _ in ranked], len(sizes)
 
 
 def _cost(trial: FrozenTrial, sign: float) -> float:

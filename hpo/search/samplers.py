@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import Problem, SpecError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from hpo.spec.models import Component, StudySpec
 
-__all__ = ["PRUNERS", "SAMPLERS", "make_pruner", "make_sampler", "warnings_for"]
+__all__ = ["PRUNERS", "SAMPLERS", "make_pruner", "make_sampler", "unwatched", "warnings_for"]
 
 # These read COMPLETE trials only (seen in Optuna 5.0), so a pruned trial teaches them nothing.
 _COMPLETE_ONLY = {"gp", "nsga2"}
@@ -58,7 +59,7 @@ def make_sampler(spec: StudySpec, finished: int) -> optuna.samplers.BaseSampler:
     elif name in SAMPLERS or _takes_seed(spec):
         options["seed"] = seed
     if name == "kernel":
-        options["space"] = spec.space
+        options |= {"space": spec.space, "group_by": spec.group_by}
     sampler: optuna.samplers.BaseSampler = _build("sampler", spec, options)
     return sampler
 
@@ -75,7 +76,7 @@ def make_pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
 
 def warnings_for(spec: StudySpec) -> list[str]:
     """Return sentences about sampler, pruner, space and budget that run, but do not fit together."""
-    found = [*_sampler_and_space(spec), *_sampler_and_budget(spec)]
+    found = [*_sampler_and_space(spec), *_sampler_and_budget(spec), *_groups_and_budget(spec), *unwatched(spec)]
     sampler, pruner = spec.sampler.name, spec.pruner.name
     if pruner != "none":
         if sampler in _COMPLETE_ONLY or (sampler == "cmaes" and not spec.sampler.options.get("consider_pruned_trials")):
@@ -89,8 +90,12 @@ def warnings_for(spec: StudySpec) -> list[str]:
             )
         if pruner in ("median", "percentile") and spec.budget.trials is not None:
             startup = _option(spec.pruner, "n_startup_trials", 5)
-            if startup >= spec.budget.trials:
-                found.append(f"pruner {pruner} waits for {count(startup, 'trial')}, the whole budget: it never prunes")
+            groups = len(_group_values(spec)) or 1
+            if startup * groups >= spec.budget.trials:
+                each = f" of each of the {groups} values of {spec.group_by}" if groups > 1 else ""
+                never = "hardly ever" if startup < spec.budget.trials else "never"
+                waits = f"{count(startup, 'trial')}{each}"
+                found.append(f"pruner {pruner} waits for {waits}, the whole budget: it {never} prunes")
     if sampler in _IGNORE_CONSTRAINTS | _COMPLETE_ONLY:
         found.append(f"sampler {sampler} does not avoid regions where trials ran out of memory or met a red flag")
     return found
@@ -144,6 +149,33 @@ def _sampler_and_budget(spec: StudySpec) -> list[str]:
         if population >= trials:
             found.append(f"sampler nsga2 draws a population of {population} at random: the whole budget of {trials}")
     return found
+
+
+def _group_values(spec: StudySpec) -> Sequence[Any]:
+    found = spec.space.find(spec.group_by) if spec.group_by else []
+    return found[0].choices if found else ()
+
+
+def _groups_and_budget(spec: StudySpec) -> list[str]:
+    if spec.group_by is None:
+        if "min_complete" in spec.model_fields_set:
+            return ["min_complete counts the complete trials of each value of group_by, which is not set"]
+        return []
+    groups, trials = len(_group_values(spec)), spec.planned_trials()
+    needed = groups * spec.min_complete
+    if trials is None or needed <= trials:
+        return []
+    return [
+        f"min_complete {spec.min_complete} asks for {needed} complete trials of the {groups} values of "
+        f"{spec.group_by}, the budget ends after {trials}: some will have fewer"
+    ]
+
+
+def unwatched(spec: StudySpec) -> list[str]:
+    """Return a warning if no red flag looks for a loss that is NaN."""
+    if any(flag.rule == "non_finite" or "finite(" in flag.when for flag in spec.red_flags):
+        return []
+    return ["red_flags leaves out non_finite: a trial whose loss is NaN or infinite trains on to its end"]
 
 
 def _option(component: Component, name: str, default: int) -> int:

@@ -167,9 +167,13 @@ class SearchSpace:
             if parameter.count is None
         ]
 
-    def grid_size(self) -> int | None:
-        """Return the number of cells of `grid`; None if the space cannot be enumerated."""
-        return None if self.not_enumerable() else _size(self.parameters)
+    def grid_size(self, fixed: Mapping[str, Any] | None = None) -> int | None:
+        """Return the number of cells of `grid`; None if the space cannot be enumerated.
+
+        Args:
+            fixed: choices by Optuna's names; only cells that have them are counted.
+        """
+        return None if self.not_enumerable() else _size(self.parameters, fixed or {})
 
     def grid(self, fixed: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Return every cell once, as Optuna's parameters, the last parameter varying fastest.
@@ -300,11 +304,12 @@ def _draw(parameter: Parameter, rng: random.Random) -> Any:
     return rng.uniform(low, high)
 
 
-def _size(parameters: Sequence[Parameter]) -> int:
+def _size(parameters: Sequence[Parameter], fixed: Mapping[str, Any]) -> int:
     total = 1
     for parameter in parameters:
         if parameter.kind == "categorical":
-            total *= sum(_size(parameter.children.get(choice, ())) for choice in parameter.choices)
+            choices = [fixed[parameter.full_name]] if parameter.full_name in fixed else parameter.choices
+            total *= sum(_size(parameter.children.get(choice, ()), fixed) for choice in choices)
         else:
             total *= parameter.count or 1
     return total

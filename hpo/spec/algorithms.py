@@ -224,8 +224,8 @@ def _own_problems(
     """Return what is wrong with options as their class declares them, else what the class itself says of them."""
     problems = []
     for key in options:
-        if key == "seed":
-            problems.append((key, "is set by study.yaml's own key 'seed'; leave it out here"))
+        if key == "seed" or (name, key) == ("kernel", "group_by"):
+            problems.append((key, f"is set by study.yaml's own key '{key}'; leave it out here"))
         elif key in _parameters(cls) and not _writable(name, _parameters(cls)[key]):
             problems.append((key, f"of '{name}' takes an object that YAML cannot write; leave it out"))
     refused = {key for key, _ in problems}

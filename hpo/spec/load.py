@@ -34,8 +34,8 @@ from hpo.validation import problems_in
 __all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "load_spec", "load_with_hints"]
 
 KEYS = (
-    *("name", "objective", "command", "root", "metrics", "group_by", "search_space", "constants", "sampler", "pruner"),
-    *("red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
+    *("name", "objective", "command", "root", "metrics", "group_by", "min_complete", "search_space", "constants"),
+    *("sampler", "pruner", "red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
     *("checkpoints", "seed", "trial_seeds"),
 )
 # Keys that begin so are passed over: they hold what other keys take up by aliases and merge keys.

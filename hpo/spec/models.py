@@ -230,8 +230,9 @@ class StudySpec(_Model):
 
     Either `objective` or `command` is set. `root` is the folder that is put first on sys.path, in which a command runs
     and from which file names count: the YAML's own unless it says otherwise. `storage` None is the journal of the runs
-    folder, `mlflow` None is no tracking. The first trials have the `trial_seeds`, the others seeds made of `seed` and
-    their numbers. `source` is the YAML it was read from, and does not count when two specs are compared.
+    folder, `mlflow` None is no tracking. `min_complete` is the least number of complete trials of each value of
+    `group_by`. The first trials have the `trial_seeds`, the others seeds made of `seed` and their numbers. `source` is
+    the YAML it was read from, and does not count when two specs are compared.
     """
 
     name: Annotated[
@@ -252,6 +253,7 @@ class StudySpec(_Model):
         ),
     ]
     group_by: Text | None = None
+    min_complete: Number = 3
     space: SearchSpace
     constants: Plain = {}
     sampler: Component = KERNEL
@@ -311,7 +313,7 @@ class StudySpec(_Model):
             written["command"] = _lists(self.command)
         written["metrics"] = [metric.model_dump(exclude_none=True) for metric in self.metrics]
         if self.group_by is not None:
-            written["group_by"] = self.group_by
+            written |= {"group_by": self.group_by, "min_complete": self.min_complete}
         written |= {
             "search_space": self.space.data(),
             "constants": self.constants,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from reading import LOSS, SCORE, epochs, study, trial
+from reading import LOSS, SCORE, ended_by, epochs, study, trial
 
 from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.records import StudyRecord, TrialRecord
@@ -212,6 +212,39 @@ def test_the_best_configuration_of_each_architecture() -> None:
         ("resnet", "0.700", "3", "learning_rate 0.002, batch_size 16", "3.0 s", "1 of 1", "—", "1 / 0 / 1"),
     )
     assert "not shown: no validation loss was reported" in table.note
+
+
+def test_a_group_without_a_complete_trial_says_why_and_what_to_type(make_spec: Callable[..., StudySpec]) -> None:
+    pruned = {"state": "PRUNED", "cause": "pruner"}
+    trials = [
+        trial(0, UNET, 0.8),
+        trial(1, RESNET, curve=[0.1] * 7, **pruned),
+        trial(2, RESNET, curve=[0.1] * 13, **pruned),
+        ended_by(3, RESNET, "at_chance", 8),
+        trial(4, RESNET, state="FAIL", cause="exception"),
+    ]
+
+    def said(trials: Sequence[TrialRecord], **keys: object) -> list[str]:
+        record = replace(study(trials), spec=make_spec(**keys))
+        section = next(s for s in study_report(record).sections if s.anchor == "best")
+        return [b.text for b in section.blocks if isinstance(b, Text) and b.text.startswith("resnet")]
+
+    ends = (
+        "1 trial ended by exception, 2 trials ended by pruner at epochs 6 to 12 and 1 trial ended by red flag: "
+        "at_chance at epoch 8"
+    )
+    more = "To have 3 trials of it run to their end: hpo extend hand-made --trials +3, then hpo run."
+    assert said(trials) == [f"resnet has no complete trial: {ends}. {more}"]
+    assert said(trials[:1]) == [f"resnet was not tried. {more}"]
+    hours = more.replace("--trials +3", "--hours +1")
+    assert said(trials[:1], budget={"hours": 1}) == [f"resnet was not tried. {hours}"]
+    one = "To have a trial of it run to its end: hpo extend hand-made --trials +1, then hpo run."
+    assert said(trials[:1], min_complete=1) == [f"resnet was not tried. {one}"]
+    none = "With min_complete: 3 in study.yaml the last trials go there and are not pruned."
+    assert said(trials[:1], min_complete=0) == [f"resnet was not tried. {none}"]
+    alone = "resnet has no complete trial: 1 trial ended by red flag: at_chance at epoch 8."
+    assert said([trials[0], trials[3]]) == [f"{alone} More trials would end like these: see Failures and prunings."]
+    assert said([*trials, trial(5, RESNET, 0.5)]) == []
 
 
 def test_the_best_configuration_has_its_epochs_and_its_stability() -> None:

@@ -223,6 +223,54 @@ def test_what_is_given_stays_and_the_rest_fits_to_it() -> None:
         assert abs(median(found) - place) < 0.2
 
 
+GROUPS = SearchSpace.parse({"kind": {"choices": ["slow", "fast", "broken"]}, "x": {"low": 0.0, "high": 1.0}})
+
+
+def add_of(study: optuna.Study, kind: str, x: float, value: float, constraint: str = "") -> None:
+    study.enqueue_trial({"kind": kind, "x": x})
+    trial = study.ask()
+    GROUPS.suggest(trial)
+    trial.report(value, 1)
+    if constraint:
+        trial.set_constraint(constraint, 1.0)
+    study.tell(trial, state=PRUNED)
+
+
+@pytest.mark.parametrize("group_by", ["kind", None])
+def test_trials_are_ranked_within_their_group(group_by: str | None) -> None:
+    """Every slow trial is worse than every fast one, and each kind is best at another place; all broken ones end by a
+    red flag, though they look best."""
+    study = new_study(GROUPS, group_by=group_by)
+    for x in grid(12):
+        add_of(study, "slow", x, 10 + abs(x - 0.2))
+        add_of(study, "fast", x, abs(x - 0.8))
+        add_of(study, "broken", x, -1.0, "red_flag_collapsed")
+    found = []
+    for _ in range(60):
+        trial = study.ask()
+        found.append(GROUPS.suggest(trial))
+        study.tell(trial, state=TrialState.FAIL)
+    slow, fast = ([one["x"] for one in found if one["kind"] == kind] for kind in ("slow", "fast"))
+    assert len(slow) + len(fast) == 60
+    assert near(fast, 0.8) > 0.9
+    if group_by:
+        assert len(slow) > 15
+        assert near(slow, 0.2) > 0.9
+    else:
+        assert len(slow) < 5
+
+
+def test_the_values_of_a_group_change_nothing_in_another() -> None:
+    def drawn(ahead: float) -> list[dict[str, Any]]:
+        study = new_study(GROUPS, group_by="kind")
+        for x in grid(12):
+            add_of(study, "slow", x, 10 + abs(x - 0.2))
+            add_of(study, "fast", x, abs(x - 0.8) - ahead)
+        return [GROUPS.suggest(study.ask()) for _ in range(10)]
+
+    assert drawn(0.0) == drawn(1e6) == drawn(-10.5)
+
+
 def test_several_objectives_are_left_to_tpe() -> None:
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=KernelSampler(LINE, seed=1))
     for x in grid(20):

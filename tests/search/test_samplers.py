@@ -225,6 +225,7 @@ def test_a_seeded_qmc_is_not_warned_of(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+ONE = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 100}\n"
 TWO = "metrics: [{name: a, direction: minimize}, {name: b, direction: maximize}]\nbudget: {trials: 100}\n"
 FEW = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 8}\n"
 
@@ -250,6 +251,26 @@ FEW = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 8}\n"
         ),
         ("tpe", "none", "\n  n: {choices: [1]}\n", "", ["has 1 configuration, the budget"]),
         ("kernel", "none", "\n  n: {low: 1, high: 8}\n", FEW, ["first 16"]),
+        ("tpe", "none", SPACE, f"group_by: arch\n{ONE}", []),
+        ("tpe", "none", SPACE, f"min_complete: 2\n{ONE}", ["min_complete counts the complete trials of each value of"]),
+        (
+            *("tpe", "none", SPACE, f"group_by: arch\nmin_complete: 60\n{ONE}"),
+            ["min_complete 60 asks for 120 complete trials of the 2 values of arch, the budget ends after 100: some"],
+        ),
+        (
+            *("tpe", "{name: median, n_startup_trials: 50}", SPACE, f"group_by: arch\n{ONE}"),
+            ["pruner median waits for 50 trials of each of the 2 values of arch, the whole budget: it hardly ever"],
+        ),
+        (
+            "tpe",
+            "none",
+            SPACE,
+            f"red_flags: [collapsed]\n{ONE}",
+            ["red_flags leaves out non_finite: a trial whose loss"],
+        ),
+        ("tpe", "none", SPACE, f"red_flags: []\n{ONE}", ["red_flags leaves out non_finite"]),
+        ("tpe", "none", SPACE, f"red_flags: [{{name: nan, rule: non_finite, action: warn}}]\n{ONE}", []),
+        ("tpe", "none", SPACE, f"red_flags: [{{name: nan, when: not finite(loss)}}]\n{ONE}", []),
     ],
 )
 def test_what_does_not_fit_together_is_warned_of(

@@ -14,6 +14,7 @@ from hpo.analysis.summary_statistics import spread
 from hpo.analysis.training.curves import epochs_to_best
 from hpo.analysis.training.training_log import log_of
 from hpo.reports.blocks import Block, Cell, Section, Table, Text
+from hpo.reports.sections.incomplete_groups import incomplete_groups
 from hpo.reports.sections.recorded import trial_name
 from hpo.reports.sections.shared import scores
 from hpo.reports.sections.stability import stability_text
@@ -38,6 +39,7 @@ def best_section(study: StudyRecord) -> Section:
             if len(study.metrics) > 1:
                 blocks.append(Text(_alone(metric)))
             blocks.append(_best_table(study, metric))
+        blocks += incomplete_groups(study)
         blocks += [Text(_noise(study)), Text(tr("All that the best trials returned:")), _finals(study)]
     title = tr("Best configuration")
     if study.group_by:
