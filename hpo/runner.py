@@ -27,6 +27,7 @@ from hpo.machine.resources import visible_gpus
 from hpo.machine.terminal import leave_closed_terminal
 from hpo.oracle.open_study import open_study
 from hpo.oracle.oracle import Oracle
+from hpo.oracle.supersede import supersede
 from hpo.reports.dashboard_tracker import DashboardTracker
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
@@ -35,7 +36,7 @@ from hpo.storage.driver_pulse import Driving, driving
 from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
 from hpo.storage.ownership import key_of, set_foreign_aside, write_key
 from hpo.storage.shared_trials import mark_shared, share_trials
-from hpo.storage.study_folder import refuse_copy, refuse_deleted, refuse_taken
+from hpo.storage.study_folder import beside_the_yaml, refuse_copy, refuse_deleted, refuse_taken
 from hpo.text import first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
 from hpo.translation.catalogue import chosen, language
@@ -86,6 +87,9 @@ def run(
     runs: str | os.PathLike[str] | None = None,
     trackers: Sequence[Tracker] = (),
     overrides: Sequence[str] = (),
+    *,
+    strict: bool = False,
+    retry_failed: bool = False,
 ) -> RunResult:
     """Start or resume a study, and drive it until its budget is spent or it is interrupted.
 
@@ -100,6 +104,8 @@ def run(
         runs: the folder that holds all studies; None: $HPO_RUNS, or else ./runs.
         trackers: told of every trial and message, in this order.
         overrides: `key=value` texts that replace keys of the study.yaml, as `--set` does; none with a spec.
+        strict: refuse to go on if the objective's files have changed since the last trial.
+        retry_failed: try the configurations of failed trials once more, before others.
 
     Raises:
         HpoError: the study cannot run or go on (SpecError, StudyLocked, StudyPaused, StudyChanged, StorageError,
@@ -109,7 +115,9 @@ def run(
         raise SpecError([Problem("hpo.run", None, "overrides", "are for a study.yaml; give them to hpo.load_spec")])
     spec = study if isinstance(study, StudySpec) else load_spec(study, overrides)
     with contextlib.ExitStack() as stack:
-        opened = _open(spec, layout.runs_folder(runs), trackers, stack)
+        opened = _open(spec, layout.runs_folder(runs), trackers, stack, strict)
+        if retry_failed:
+            opened.tracker.message(_retried(opened.oracle.retry_failed()))
         _drive(opened)
         if opened.driving.lost:
             raise StudyLocked(f"{opened.driving.lost}; it runs this driver's trials again")
@@ -137,13 +145,16 @@ class _OpenStudy:
 # --- first phase: everything that can be refused, before a trial starts
 
 
-def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: contextlib.ExitStack) -> _OpenStudy:
+def _open(
+    spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: contextlib.ExitStack, strict: bool
+) -> _OpenStudy:
     """Open a study; `stack` closes what was opened, the last first."""
     code = chosen()
     directory = layout.study_directory(runs, spec.name)
     url = storage_url(spec, runs)
     if spec.storage is not None:  # its file may have come with a runs folder that was moved
         spec = spec.model_copy(update={"storage": url})
+    beside = beside_the_yaml(spec, runs)
     # MLflow's comes first, so that what it says while it closes is still shown.
     tracker = Trackers([*_mlflow(spec, runs, url, Trackers(trackers)), *trackers])
     refuse_taken(runs, spec.name)
@@ -153,7 +164,7 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     stack.enter_context(_storage_errors(url))
     storage = open_storage(url, tracker.message)
     stack.callback(close_storage, storage)
-    for sentence in set_foreign_aside(directory, spec.name, storage):
+    for sentence in (*set_foreign_aside(directory, spec.name, storage), *supersede(spec, storage, directory)):
         tracker.message(sentence)
     server = stack.enter_context(contextlib.closing(ControlServer(directory, tracker.message)))
     steering = read_steering(directory)
@@ -162,7 +173,7 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     _share_trials(spec, directory)
     engine = make_engine(spec, directory, tracker.message)
     stack.callback(tracker.close)
-    study = open_study(spec, storage)
+    study = open_study(spec, storage, tracker.message, strict)
     own = stack.enter_context(driving(study, directory, tracker.message))
     key = key_of(study)
     write_key(directory, key)
@@ -176,7 +187,7 @@ def _open(spec: StudySpec, runs: Path, trackers: Sequence[Tracker], stack: conte
     if steering.paused is not None:
         oracle.control.pause()
     tracker.study_started(oracle.budget.progress)
-    for sentence in _hints(spec, runs, steering.paused):
+    for sentence in _hints(spec, runs, steering.paused, beside):
         tracker.message(sentence)
     return _OpenStudy(study, storage, url, directory, oracle, engine, server, tracker, dashboard, code, own)
 
@@ -234,9 +245,16 @@ def _share_trials(spec: StudySpec, directory: Path) -> None:
         raise ResourceError(f"engine.checkpoint_dir is {shared}, which cannot be used: {reason(error)}") from None
 
 
-def _hints(spec: StudySpec, runs: Path, paused: Pause | None) -> Iterator[str]:
+def _retried(count: int) -> str:
+    if not count:
+        return "no failed trial is left to try again"
+    return f"tries {count} configuration{'' if count == 1 else 's'} of failed trials again"
+
+
+def _hints(spec: StudySpec, runs: Path, paused: Pause | None, beside: Sequence[str]) -> Iterator[str]:
     if paused is not None:
         yield f"study '{spec.name}' is paused {paused}: nothing starts until `{_command('resume', spec, runs)}`"
+    yield from beside
     if spec.engine.gpu == 0 and (gpus := len(visible_gpus())):
         plural = "" if gpus == 1 else "s"
         yield f"engine.gpu is 0: trials do not use this machine's {gpus} GPU{plural} (--set engine.gpu=1)"
@@ -259,6 +277,8 @@ def _drive(opened: _OpenStudy) -> None:
         # The budget may have been extended while the engine ended.
         while not server.should_finish():
             engine.run(oracle)
+    for notice in oracle.notices.closing():
+        opened.tracker.message(f"warning: {notice}")
 
 
 @contextlib.contextmanager

@@ -92,9 +92,14 @@ def _without_secrets(query: re.Match[str]) -> str:
 
 def nearest(word: object, options: Iterable[object]) -> str:
     """Return ` Did you mean 'x'?` for the option spelled most like `word`, or an empty string if none is close."""
+    match = nearest_name(word, options)
+    return f" Did you mean '{match}'?" if match else ""
+
+
+def nearest_name(word: object, options: Iterable[object]) -> str:
+    """Return the option spelled most like `word`, or an empty string if none is close."""
     names = [str(option) for option in options]
-    match = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    return f" Did you mean '{match[0]}'?" if match else ""
+    return next(iter(difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)), "")
 
 
 def printable(text: str) -> str:

@@ -13,7 +13,7 @@ import contextlib
 import math
 import numbers
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -193,6 +193,8 @@ class Outcome:
         error: the traceback, printable, without passwords; else the whole of a reason that was cut.
         seconds: time that the attempt took.
         peak_gpu_bytes: the most GPU memory that torch's allocator held.
+        observed: what the worker saw of the objective, if it saw it: sources (its files, `hpo.objective.sources`),
+            unread (names of parameters that it has not read), stepless (JSON lines with a metric and without a step).
 
     Raises:
         ValueError: these do not fit together.
@@ -206,6 +208,7 @@ class Outcome:
     error: str = ""
     seconds: float = 0.0
     peak_gpu_bytes: int = 0
+    observed: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.cause not in CAUSES[self.state]:
@@ -257,6 +260,56 @@ def _number(name: str, value: object) -> float:
     raise TypeError(f"metric '{name}' is {brief(value)} ({type(value).__name__}); expected one number")
 
 
+class Params(Mapping[str, Any]):
+    """Parameters of a trial, read-only, which know the names that were read.
+
+    Who iterates over them, or sends them to another process, reads them all; printing reads none.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+        self._read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of a parameter."""
+        self._read.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        self._read.update(self._values)
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Return the number of parameters."""
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        """Return them as a dict is written."""
+        return repr(self._values)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a dict of these and others."""
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a dict of others and these."""
+        return {**other, **self}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process gets them: as a dict."""
+        return dict, (dict(self),)
+
+    def copy(self) -> dict[str, Any]:
+        """Return them as a dict."""
+        return dict(self)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The names that were not read so far."""
+        return tuple(name for name in self._values if name not in self._read)
+
+
 class Trial:
     """The view that an objective has of its trial.
 
@@ -271,7 +324,7 @@ class Trial:
     """
 
     def __init__(self, job: Job, send: Callable[[int, dict[str, float]], Stop | None]) -> None:
-        self.params: Mapping[str, Any] = MappingProxyType(dict(job.params))
+        self.params = Params(job.params)
         self.constants: Mapping[str, Any] = MappingProxyType(dict(job.constants))
         self.number = job.number
         self.seed = job.seed
@@ -283,6 +336,7 @@ class Trial:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how a process that this one starts gets the trial: all of it but its reports."""
+        dict(self.params)  # that process may read them
         return Trial, (self._job, _refuse)
 
     def report(self, step: int, **metrics: float) -> None:

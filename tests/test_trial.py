@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.text import brief, cut, message_of, one_line, printable
-from hpo.trial import EXCEPTION, OBJECTIVE, Job, ObjectiveRef, Outcome, Pruned, Trial, check_metrics
+from hpo.trial import EXCEPTION, OBJECTIVE, Job, ObjectiveRef, Outcome, Params, Pruned, Trial, check_metrics
 
 
 class Unspeakable(Exception):
@@ -115,3 +118,32 @@ def test_steps_of_every_library_are_steps(tmp_path):
     for step in (0, np.int64(5), np.uint8(7), 2**53):
         trial.report(step, loss=0.5)
     assert [(step, type(step)) for step, _ in sent] == [(0, int), (5, int), (7, int), (2**53, int)]
+
+
+def test_parameters_know_which_of_them_were_read() -> None:
+    def params() -> Params:
+        return Params({"x": 1, "weights": {"a": 0.5}, "dropout": 0.1})
+
+    reads: dict[str, tuple[Callable[[Params], object], tuple[str, ...]]] = {
+        "nothing": (lambda p: None, ("x", "weights", "dropout")),
+        "print": (lambda p: (str(p), f"{p}", len(p)), ("x", "weights", "dropout")),
+        "one": (lambda p: p["x"], ("weights", "dropout")),
+        "get": (lambda p: (p.get("x"), p.get("gone", 3)), ("weights", "dropout")),
+        "in": (lambda p: "dropout" in p, ("x", "weights")),
+        "part": (lambda p: p["weights"]["a"], ("x", "dropout")),
+        "all": (lambda p: {**p}, ()),
+        "dict": (lambda p: dict(p), ()),
+        "or": (lambda p: p | {"y": 2}, ()),
+        "ror": (lambda p: {"y": 2} | p, ()),
+        "sent": (pickle.dumps, ()),
+        "copied": (copy.deepcopy, ()),
+    }
+    for name, (read, unread) in reads.items():
+        found = params()
+        read(found)
+        assert found.unread == unread, name
+    assert params() == {"x": 1, "weights": {"a": 0.5}, "dropout": 0.1}
+    assert {"y": 2} | params() | {"x": 3} == {"y": 2, "x": 3, "weights": {"a": 0.5}, "dropout": 0.1}
+    assert pickle.loads(pickle.dumps(params())) == params()
+    with pytest.raises(TypeError):
+        params()["x"] = 2  # type: ignore[index]

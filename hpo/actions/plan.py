@@ -14,6 +14,7 @@ from hpo.objective import load, locate
 from hpo.search.samplers import make_pruner, make_sampler, warnings_for
 from hpo.spec.wording import algorithm_text, budget_text
 from hpo.storage.open import storage_url
+from hpo.storage.study_folder import beside_the_yaml
 from hpo.text import redact
 from hpo.trackers.mlflow.place import experiment_name, tracking_uri
 
@@ -61,6 +62,7 @@ class Plan:
     first: str
     warm_start: tuple[str, ...]
     budget: str
+    seed: int
     engine: str
     directory: str
     storage: str
@@ -109,10 +111,11 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         sampler=algorithm_text(spec.sampler),
         pruner=algorithm_text(spec.pruner),
         red_flags=tuple(f"{flag.name}: {flag.words}" for flag in spec.red_flags),
-        warnings=(*hints, *warnings_for(spec)),
+        warnings=(*hints, *warnings_for(spec), *beside_the_yaml(spec, runs)),
         first=_first(spec),
         warm_start=_warm_start(spec, runs),
         budget=_budget(spec),
+        seed=spec.seed,
         engine=_engine(spec),
         directory=str(layout.study_directory(runs, spec.name)),
         storage=redact(storage_url(spec, runs)),

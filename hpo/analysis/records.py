@@ -19,6 +19,7 @@ from hpo.storage.histories import Histories
 from hpo.storage.history import Step
 from hpo.storage.load_study import load_study
 from hpo.storage.open import storage_url
+from hpo.storage.source_versions import Change, changes_of
 from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
@@ -101,6 +102,8 @@ class TrialRecord:
         flags: The red flags it raised, in earlier attempts too.
         flag: The red flag that ended it.
         warm: The earlier trial it was started from.
+        notices: What it showed that is hardly meant, by kind (`hpo.analysis.notices`).
+        unread: Names of parameters that its objective has not read, of COMPLETE trials only.
     """
 
     number: int
@@ -122,6 +125,8 @@ class TrialRecord:
     flags: tuple[RaisedFlag, ...] = ()
     flag: str = ""
     warm: WarmOrigin | None = None
+    notices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -165,6 +170,7 @@ class StudyRecord:
         spec: The study as it ran; None of one that has none.
         storage: URL of its storage, without a password.
         warm_start: Its attribute of that name (see `hpo.storage.trial_attributes`); empty if it began from nothing.
+        changes: Changes of the objective's files between its trials.
     """
 
     name: str
@@ -176,6 +182,7 @@ class StudyRecord:
     spec: StudySpec | None = None
     storage: str = ""
     warm_start: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
     @property
     def finished(self) -> tuple[TrialRecord, ...]:
@@ -233,7 +240,10 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
         trials = tuple(_record(trial, spec, source) for trial in stored)
     storage = redact(storage_url(spec, directory.parent))
     warm = study.user_attrs.get(WARM_START) or {}
-    return StudyRecord(spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage, warm)
+    changes = tuple(changes_of(stored, study.user_attrs))
+    return StudyRecord(
+        spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage, warm, changes
+    )
 
 
 def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histories | None) -> TrialRecord:
@@ -271,7 +281,14 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histori
         flags=_raised_flags(trial.user_attrs.get(FLAGS) or ()),
         flag=outcome.get("flag") or "",
         warm=_warm_origin(trial.user_attrs.get(ORIGIN) or {}),
+        notices=_of(dict, outcome.get("notices")),
+        unread=tuple(map(str, _of(list, outcome.get("unread")))),
     )
+
+
+def _of(kind: type, noted: Any) -> Any:
+    """Return what was noted if it is of this kind, else nothing: a record may be damaged."""
+    return noted if isinstance(noted, kind) else kind()
 
 
 def _raised_flags(noted: Sequence[Mapping[str, Any]]) -> tuple[RaisedFlag, ...]:

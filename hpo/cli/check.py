@@ -86,6 +86,7 @@ def _text(plan: Plan) -> str:
                 *(("" if index else "red flags", words) for index, words in enumerate(plan.red_flags or ("none",))),
                 ("first", plan.first),
                 ("budget", plan.budget),
+                ("seed", str(plan.seed)),
                 ("engine", plan.engine),
                 ("results", plan.directory),
                 ("storage", plan.storage),

@@ -15,7 +15,7 @@ import click
 from hpo import layout
 from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option
 from hpo.cli.output import echo, status_line
-from hpo.doctor.finding import NOT_LOOKED_AT
+from hpo.doctor.finding import NOT_LOOKED_AT, NOTES
 from hpo.errors import StudyNotFound
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def doctor(studies: tuple[str, ...], fix: bool, runs: Path, as_json: bool) -> in
     checked = examine(runs, names, fix, lambda name: _show_progress(examined, name, len(names or known)))
     _clear_progress()
     left = [one for one in checked if one.is_wrong]
-    notes = [one for one in checked if one.finding.check == NOT_LOOKED_AT]
+    notes = [one for one in checked if one.finding.check in NOTES]
     if as_json:
         emit(
             {
@@ -77,8 +77,9 @@ def doctor(studies: tuple[str, ...], fix: bool, runs: Path, as_json: bool) -> in
         )
     else:
         wrong = [one for one in checked if one not in notes]
+        unseen = any(one.finding.check == NOT_LOOKED_AT for one in notes)
         said = _summary(wrong, len(names or known), fix, studies, runs)
-        echo("\n".join([*_text(checked), said + (", as far as could be seen" if notes else "")]))
+        echo("\n".join([*_text(checked), said + (", as far as could be seen" if unseen else "")]))
     return 1 if left else 0
 
 
@@ -115,7 +116,7 @@ def _kind(kind: Sequence[CheckedFinding]) -> Iterator[str]:
             yield f"    not fixed: {one.why}"
         elif finding.fix is not None:
             yield f"    --fix would {finding.remedy}"
-        elif finding.check != NOT_LOOKED_AT:
+        elif finding.check not in NOTES:
             yield f"    to do: {finding.remedy}"
     if len(shown) < len(kind):
         yield f"  ... and {len(kind) - len(shown)} more of {kind[0].finding.check} (--json lists all)"

@@ -38,6 +38,7 @@ Examples:
   hpo run study.yaml --workers 4 --set engine.gpu=0.5
   hpo run study.yaml --set 'engine={name: ray, address: auto}'
   hpo run study.yaml --new-name second            the same search as a study of its own
+  hpo run study.yaml --retry-failed               when a bug is fixed: what failed, again
   hpo run study.yaml --json --quiet | jq .progress.best
 
 \b
@@ -54,6 +55,8 @@ interrupted while paused, 130 interrupted.
 @trials_option
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trials at a time (engine.workers).")
 @click.option("--new-name", metavar="NAME", help="Run it under another name, as a study of its own.")
+@click.option("--strict", is_flag=True, help="Refuse to go on if the objective's files have changed.")
+@click.option("--retry-failed", is_flag=True, help="Try the configurations of failed trials again, first of all.")
 @runs_option
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, on stderr.")
@@ -65,6 +68,8 @@ def run(
     trials: int | None,
     workers: int | None,
     new_name: str | None,
+    strict: bool,
+    retry_failed: bool,
     runs: Path,
     as_json: bool,
     quiet: bool,
@@ -76,22 +81,22 @@ def run(
     from hpo.cli.driver_log import DriverLog
     from hpo.control.requests import effective, read_steering
     from hpo.runner import run as drive
-    from hpo.spec.load import load_spec
+    from hpo.spec.load import load_with_hints
     from hpo.storage.study_folder import refuse_taken
 
-    spec = load_spec(study, [*overrides, *_shorthands(trials, workers, new_name)])
+    spec, hints = load_with_hints(study, [*overrides, *_shorthands(trials, workers, new_name)])
     refuse_taken(runs, spec.name)
     directory = layout.study_directory(runs, spec.name)
     spec = effective(spec, read_steering(directory))  # for what is shown; the runner does this for itself
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
     if not quiet:
-        _show_header(_header(spec, runs), out)
+        _show_header("\n".join([_header(spec, runs), *(f"warning: {hint}" for hint in hints)]), out)
     progress = None if quiet else _progress(spec, runs, out)
     shown: Tracker = progress or _Complaints()
     log = DriverLog(spec, directory, _command(context), lambda: _seconds_left(spec, runs))
     try:
-        result = drive(spec, runs, [shown, log])
+        result = drive(spec, runs, [shown, log], strict=strict, retry_failed=retry_failed)
     except HpoError as error:
         log.ends(redact(str(error)))
         raise
@@ -222,9 +227,8 @@ def _verdict(
         said = result.stopped or "no trial completed"
         lines = [f"{said}. {_first_error(runs, result)}".rstrip()]
         if result.stopped:
-            failures = spec.budget.failures + trials.failed
             lines.append(
-                f"when the cause is fixed: --set budget.failures={failures} goes on, --new-name NAME starts anew"
+                "when the cause is fixed, the same command goes on; with --retry-failed it tries what failed again"
             )
         return 1, "\n".join([summary, *lines])
     if not result.done:

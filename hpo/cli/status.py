@@ -55,6 +55,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     trials early (each red flag by itself), and where in the search space red flags are raised. STUDY is a name in the
     runs folder or a YAML; by default the study last driven.
     """
+    from hpo.analysis.notices import change_sentence, notices_of
     from hpo.analysis.records import records_of
     from hpo.cli.study_status import silent_flags, study_status
     from hpo.cluster.jobs import jobs_of, states_of
@@ -87,6 +88,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     where = region_sentences(record)
     silent = silent_flags(record, spec)
+    notices = [*map(change_sentence, record.changes), *map(str, notices_of(record))]
     jobs = jobs_of(record.directory)
     states = states_of(jobs)
     paused = read_steering(record.directory).paused
@@ -113,12 +115,14 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "warnings": now.warnings,
                 "red_flags_where": where,
                 "red_flags_silent": silent,
+                "notices": notices,
                 **spent,
             }
         )
     else:
         resume = f"{paused}; `{follow_up(f'resume {shlex.quote(name)}', runs)}` resumes it" if paused else ""
-        echo(_text(record, now, driver, _queue(jobs, states), resume, spent, where[:MOST_REGIONS], silent))
+        seen = {"where": where[:MOST_REGIONS], "silent": silent, "notices": notices}
+        echo(_text(record, now, driver, _queue(jobs, states), resume, spent, seen))
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:
@@ -137,8 +141,7 @@ def _text(
     queue: str,
     paused: str,
     spent: Mapping[str, float],
-    where: Sequence[str],
-    silent: Sequence[str],
+    seen: Mapping[str, Sequence[str]],
 ) -> str:
     from hpo.storage.driver_lock import driver_text
 
@@ -168,8 +171,8 @@ def _text(
         lines.append(("ended by", ", ".join(f"{cause} {n}" for cause, n in now.causes.items())))
     if now.warnings:
         lines.append(("warned of", ", ".join(f"{flag} {n}" for flag, n in now.warnings.items())))
-    lines += [("" if place else "where", sentence) for place, sentence in enumerate(where)]
-    lines += [("" if place else "silent", sentence) for place, sentence in enumerate(silent)]
+    for name, sentences in seen.items():
+        lines += [("" if place else name, sentence) for place, sentence in enumerate(sentences)]
     text = labelled(lines)
     if not now.running:
         return text

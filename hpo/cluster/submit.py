@@ -171,7 +171,8 @@ def _refuse_changes(spec: StudySpec, runs: Path) -> None:
         return  # a new study, or one whose storage is not seen from here
     recorded = stored.user_attrs.get(trial_attributes.IDENTITY)
     changes = identity.changes(recorded, spec.identity()) if recorded else []
-    if changes and stored.get_trials(deepcopy=False):
+    # One none of whose trials has completed begins anew.
+    if changes and any(trial.state.name == "COMPLETE" for trial in stored.get_trials(deepcopy=False)):
         raise StudyChanged(
             f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  "
             + "\n  ".join(changes)

@@ -12,8 +12,10 @@ Sure = Literal["certain", "likely", "possible"]
 Result = Literal["left", "fixed", "failed"]
 
 
-# The kind of a finding that nothing is wrong about: what this user may not look at.
+# Kinds of findings in which nothing is wrong: what this user may not look at, and what a user may well have done.
 NOT_LOOKED_AT = "not-looked-at"
+OBJECTIVE_CHANGED = "objective-changed"
+NOTES = frozenset({NOT_LOOKED_AT, OBJECTIVE_CHANGED})
 
 
 @dataclass(frozen=True)
@@ -57,4 +59,4 @@ class CheckedFinding:
     @property
     def is_wrong(self) -> bool:
         """True if something is wrong and was not fixed."""
-        return self.result != "fixed" and self.finding.check != NOT_LOOKED_AT
+        return self.result != "fixed" and self.finding.check not in NOTES

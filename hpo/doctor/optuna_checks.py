@@ -10,11 +10,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.analysis.notices import change_sentence
 from hpo.doctor.context import Check, StudyContext
-from hpo.doctor.finding import Finding
+from hpo.doctor.finding import OBJECTIVE_CHANGED, Finding
 from hpo.oracle.queue import Queue
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, requeue
 from hpo.storage.contradiction import contradiction
+from hpo.storage.source_versions import changes_of
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, requeued
 from hpo.trial import EXTERNAL_CAUSES, INTERRUPTED, Outcome
 from hpo.warm_start.trust import WarmStart
@@ -180,6 +182,14 @@ def _withdraw(context: StudyContext, trial: FrozenTrial, staying: int) -> None:
     finish_trial(context.study, optuna.Trial(context.study, trial._trial_id), note | {"withdrawn_for": staying}, names)
 
 
+def objective_changed(context: StudyContext) -> Iterator[Finding]:
+    """Find trials before which the objective's files were edited: they may not be comparable with those before."""
+    for change in changes_of(context.trials, context.study.user_attrs):
+        said = change_sentence(change).rstrip(".")
+        remedy = "run it under another name (--new-name) if that changed the results"
+        yield Finding(OBJECTIVE_CHANGED, context.name, change.number, said, "certain", remedy)
+
+
 CHECKS: tuple[Check, ...] = (
     left_running,
     not_tried_again,
@@ -188,4 +198,5 @@ CHECKS: tuple[Check, ...] = (
     contradictions,
     lost_ends,
     odd_times,
+    objective_changed,
 )

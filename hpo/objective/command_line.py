@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,14 @@ def fill_command(
 def placeholders(text: str) -> list[str]:
     """Return the names in braces, in their order."""
     return [found[1] for found in _PLACEHOLDER.finditer(text) if found[1] is not None]
+
+
+def not_placed(ref: ObjectiveRef, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the parameters of which no placeholder of a command is."""
+    parts = [entry for part in ref.command for entry in ((part,) if isinstance(part, str) else part)]
+    placed = {name for part in parts for name in placeholders(part)}
+    placed |= {name.partition(".")[0] for name in placed}
+    return tuple(name for name in names if name not in placed)
 
 
 def command_problems(

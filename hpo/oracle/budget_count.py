@@ -38,12 +38,14 @@ class BudgetCount:
         self._metric = control.spec.metrics[0]
         self._names = [metric.name for metric in control.spec.metrics]
         self._progress = Progress(None, 0, 0, 0, 0, 0, None, None)
-        self._killed = 0
+        self._killed = self._failed_before = 0
         self._any_healthy = self._any_faulty = False
         self._started: dict[int, float] = {}  # when each running trial started
         self._spans: list[Span] = []
         for trial in trials:
             self._add_earlier(trial)
+        # Who starts a study again has looked at them, and has mended what they failed of.
+        self._failed_before = self._progress.failed - self._killed
 
     @property
     def progress(self) -> Progress:
@@ -85,9 +87,10 @@ class BudgetCount:
         running = [Span(started, now, (now - started) * gpus, _THIS_RUN) for started in self._started.values()]
         self.done = exhausted(limits, progress.finished + len(running), [*self._spans, *running])
         # A trial that a person has killed says nothing about the others.
-        failed = progress.failed - self._killed
+        failed = progress.failed - self._killed - self._failed_before
         if failed >= limits.failures and progress.failed == progress.finished:
-            self.stopped = f"the first {failed} trials all failed (budget.failures = {limits.failures})"
+            of_run = " of this run" if self._failed_before else ""
+            self.stopped = f"the first {failed} trials{of_run} all failed (budget.failures = {limits.failures})"
         return bool(self.done or self.stopped)
 
     def _add_earlier(self, trial: FrozenTrial) -> None:

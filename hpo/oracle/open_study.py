@@ -1,24 +1,39 @@
-"""Opening of the Optuna study that a driver runs; refused if another search was made under its name."""
+"""Opening of the Optuna study that a driver runs; refused if another search or objective was tried under its name."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import optuna
 
+from hpo.analysis.notices import change_sentence
 from hpo.errors import StudyChanged
+from hpo.objective.sources import Sources, sources_of
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec import identity
 from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
 from hpo.storage.ownership import give_key
+from hpo.storage.source_versions import changes_of, places_of, record_version
 
 
-def open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna.Study:
+def open_study(
+    spec: StudySpec,
+    storage: optuna.storages.BaseStorage,
+    say: Callable[[str], None] = lambda _: None,
+    strict: bool = False,
+) -> optuna.Study:
     """Open or create the Optuna study of a spec, with its sampler and pruner.
 
+    Args:
+        spec: the study.
+        storage: where it is, or will be made.
+        say: gets sentences for the user.
+        strict: refuse a study whose objective's files have changed since its last trial.
+
     Raises:
-        StudyChanged: the study has trials, and what was searched has changed since.
+        StudyChanged: the study has trials, and what was searched or the objective has changed since.
         SpecError: the sampler or the pruner cannot be made.
     """
     study = optuna.create_study(
@@ -28,14 +43,18 @@ def open_study(spec: StudySpec, storage: optuna.storages.BaseStorage) -> optuna.
         load_if_exists=True,
     )
     trials = study.get_trials(deepcopy=False)
-    _check_identity(spec, study, bool(trials))
+    sources = sources_of(spec.objective_ref())
+    _check_identity(spec, study, sources, bool(trials))
+    for sentence in _source_changes(spec, study, sources, strict):
+        say(sentence)
     give_key(study)
+    record_version(study, sources)
     study.sampler = make_sampler(spec, len(trials))
     study.pruner = make_pruner(spec)
     return study
 
 
-def _check_identity(spec: StudySpec, study: optuna.Study, has_trials: bool) -> None:
+def _check_identity(spec: StudySpec, study: optuna.Study, sources: Sources, has_trials: bool) -> None:
     recorded = study.user_attrs.get(trial_attributes.IDENTITY)
     own = identity.to_json(spec.identity())
     if has_trials and recorded is None:
@@ -43,7 +62,7 @@ def _check_identity(spec: StudySpec, study: optuna.Study, has_trials: bool) -> N
             f"the storage already holds a study '{spec.name}' that hpo did not make; choose another name with "
             f"--new-name, for example --new-name {spec.name}-2"
         )
-    if has_trials and (changes := identity.changes(recorded, spec.identity())):
+    if has_trials and (changes := [*identity.changes(recorded, spec.identity()), *other_place(study, sources)]):
         raise StudyChanged(_changed(spec, changes))
     if repr(recorded) == repr(own):
         return
@@ -53,6 +72,42 @@ def _check_identity(spec: StudySpec, study: optuna.Study, has_trials: bool) -> N
         # Experimental in Optuna since 3.2; optuna-dashboard shows the names.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([metric.name for metric in spec.metrics])
+
+
+def other_place(study: optuna.Study, sources: Sources) -> list[str]:
+    """Return that the objective is another file than the one that was tried: elsewhere, and with other content."""
+    known = places_of(study.get_trials(deepcopy=False), study.user_attrs)
+    places = [place for version in known.values() for place in version]
+    if not places or not sources.mark or sources.mark in known or sources.place in places:
+        return []
+    return [
+        f"the objective was {places[-1]}, is {sources.place}, another file with other content (a project that was "
+        "moved goes on as long as its files are the same)"
+    ]
+
+
+def _source_changes(spec: StudySpec, study: optuna.Study, sources: Sources, strict: bool) -> list[str]:
+    """Return what to say of changes of the objective's files since the last trial.
+
+    Raises:
+        StudyChanged: they have changed, and `strict` is set.
+    """
+    said = []
+    known = places_of(study.get_trials(deepcopy=False), study.user_attrs)
+    places = [place for version in known.values() for place in version]
+    if places and sources.mark and sources.place not in places:
+        before = known.get(sources.mark) or places
+        said.append(f"the objective has moved from {before[-1]} to {sources.place}; its files are the same")
+    now = [one for one in changes_of(study.get_trials(deepcopy=False), study.user_attrs, sources) if one.number is None]
+    if now and strict:
+        raise StudyChanged(
+            f"{spec.source}: {change_sentence(now[0])} Undo the change, start a study of its own with --new-name "
+            f"{spec.name}-2, or leave out --strict"
+        )
+    said += [
+        f"{change_sentence(one)} New trials may not be comparable with those before (--strict refuses)" for one in now
+    ]
+    return said
 
 
 def _changed(spec: StudySpec, changes: list[str]) -> str:

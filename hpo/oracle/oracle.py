@@ -22,8 +22,10 @@ import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from hpo import layout
+from hpo.objective.sources import Sources, sources_of
 from hpo.oracle.budget_count import BudgetCount
 from hpo.oracle.checkpoint_retention import CheckpointRetention, inherit
+from hpo.oracle.notices import Notices, TrialWatch
 from hpo.oracle.queue import Queue
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, seed_of
 from hpo.oracle.run_control import RunControl
@@ -38,6 +40,7 @@ from hpo.storage.histories import Histories
 from hpo.storage.history import Step, mark_of
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.ownership import key_of
+from hpo.storage.source_versions import record_version
 from hpo.storage.trial_attributes import (
     ENDED_OUTSIDE,
     ENQUEUE,
@@ -75,6 +78,7 @@ class Oracle:
     Attributes:
         control: what people ask of the run.
         budget: what the study has spent.
+        notices: what the trials of this run show.
 
     Args:
         spec: the study.
@@ -106,7 +110,9 @@ class Oracle:
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
         self._warned: set[str] = set()  # the red flags that this run has warned of
-        self._said_ignored_stop = self._said_large_step = False
+        self._said_large_step = self._said_edited = False
+        self.notices = Notices(spec, lambda text: self._tracker.message(text))
+        self._sources = sources_of(spec.objective_ref()).mark
         self._queue = Queue(spec, study, warm or WarmStart((), 0, spec.metrics[0].direction == "maximize"))
         recover(spec, study, directory, self._queue, clock, self._tracker.message)
         # From here on, trials are counted in memory.
@@ -153,6 +159,14 @@ class Oracle:
             return None
         return self._start(self._study.ask())
 
+    def retry_failed(self) -> int:
+        """Queue the configurations of failed trials once more, and make room for them. Return their number."""
+        count = self._queue.retry_failed(self._study.get_trials(deepcopy=False))
+        budget, needed = self.spec.budget, self.budget.progress.finished + self._queue.waiting
+        if count and budget.trials is not None and budget.trials < needed:
+            self.control.extend(budget.model_copy(update={"trials": needed}))
+        return count
+
     def report(self, number: int, step: int, metrics: Mapping[str, float], usage: Usage | None = None) -> Stop | None:
         """Keep the metrics of a step. Return None to go on, or the Stop that ends the trial."""
         running = self._running.get(number)
@@ -162,6 +176,7 @@ class Oracle:
             row = Step(step, self._clock(), running.job.attempt, metrics)
             self._say(running.keep("history", lambda: running.history.append(row)))
             self._tracker.reported(number, step, metrics)
+            running.watch.add(step, metrics)
             # Asked again, a pruner might change its mind about a trial that goes on all the same.
             stop = running.stop or self._answer(running, step, metrics, usage or Usage())
         except Exception as error:
@@ -188,8 +203,6 @@ class Oracle:
             return
         self._say(running.keep("history", running.history.close))
         outcome = self._counted_as(outcome, running)
-        if running.stop is not None and outcome.state == "COMPLETE":
-            self._note_ignored_stop(outcome.number, running.stop)
         flag = running.monitor.stopping if outcome.cause == PRUNER else None
         if flag is not None:  # a worker only knows that it was told to stop
             outcome = replace(outcome, cause=RED_FLAG, reason=flag.reason)
@@ -202,6 +215,7 @@ class Oracle:
         note = outcome_note(outcome, finished, again, gpu)
         if flag is not None:
             note["flag"] = flag.name
+        note |= self._observed(outcome, running)
         try:
             finish_trial(self._study, running.trial, note, self._names)
         except UpdateFinishedTrialError:
@@ -239,11 +253,12 @@ class Oracle:
         job = self._job(trial.number, params, origin)
         started = self._clock()
         # Before its folder is made, which is its own from here on.
-        trial.set_user_attr(JOB, _job_note(job, origin, started, self._run))
+        trial.set_user_attr(JOB, _job_note(job, origin, started, self._run, self._sources))
         self._clear(job)
         earlier, lost = self._take_over(origin, job.directory)
         writer = self._open_history(job.directory / layout.HISTORY, mark_of(job.number, started))
-        running = RunningTrial(trial, job, origin, writer, monitor_of(self.spec, job, started, earlier, lost))
+        monitor = monitor_of(self.spec, job, started, earlier, lost)
+        running = RunningTrial(trial, job, origin, writer, monitor, TrialWatch(self.spec, job))
         self._running[job.number] = running
         for step in history.merge(earlier):
             self._observe(running, step.step, step.metrics)
@@ -400,14 +415,26 @@ class Oracle:
             return _failed(outcome, KILLED, ENDED_OUTSIDE) if stored.state.is_finished() else outcome
         return outcome
 
-    def _note_ignored_stop(self, number: int, stop: Stop) -> None:
-        if not self._said_ignored_stop:
-            self._said_ignored_stop = True
-            self._tracker.message(
-                f"trial {number} was told to stop ({stop.reason}) and went on to its end: its objective catches "
-                "hpo.Pruned, perhaps with `except Exception`. Nothing can be pruned so; put `except hpo.Pruned: raise` "
-                "before it (said of the first such trial)"
-            )
+    def _observed(self, outcome: Outcome, running: RunningTrial) -> dict[str, Any]:
+        """Return what is noted of a trial beside its outcome, and say what of it is new."""
+        found = running.watch.ended(outcome, running.stop)
+        self.notices.trial_ended(outcome.number, found)
+        note: dict[str, Any] = {"notices": found} if found else {}
+        seen = outcome.observed
+        if outcome.state == "COMPLETE" and "unread" in seen:
+            self.notices.parameters_read(running.job, seen["unread"])
+            note |= {"unread": list(seen["unread"])} if seen["unread"] else {}
+        sources = Sources(**seen["sources"]) if "sources" in seen else Sources("", {})
+        if sources.mark and sources.mark != self._sources:
+            record_version(self._study, sources)
+            note["sources"] = sources.mark
+            if not self._said_edited:
+                self._said_edited = True
+                self._tracker.message(
+                    f"trial {outcome.number} ran with files of the objective that differ from those at the start of "
+                    "this run: they were edited meanwhile (said of the first such trial; the report names the files)"
+                )
+        return note
 
     def _say(self, sentence: str) -> None:
         if sentence:
@@ -428,7 +455,7 @@ def _failed(outcome: Outcome, cause: str, reason: str) -> Outcome:
     return replace(outcome, state="FAIL", metrics={}, cause=cause, reason=reason)
 
 
-def _job_note(job: Job, origin: Mapping[str, Any], started: float, run: str) -> dict[str, Any]:
+def _job_note(job: Job, origin: Mapping[str, Any], started: float, run: str, sources: str) -> dict[str, Any]:
     """Return what is kept of a job in the trial's attributes."""
     return {
         "seed": job.seed,
@@ -438,4 +465,5 @@ def _job_note(job: Job, origin: Mapping[str, Any], started: float, run: str) -> 
         "started": started,
         "run": run,
         "params": job.params,
+        **({"sources": sources} if sources else {}),
     }

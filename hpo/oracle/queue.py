@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.space.search_space import Cell
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
-from hpo.storage.trial_attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START, requeued
+from hpo.storage.trial_attributes import ENQUEUE, FALLBACK, GRID, ORIGIN, RETRY, WARM_START, outcome_of, requeued
+from hpo.trial import KILLED
 from hpo.warm_start.trust import FINAL, WarmStart, from_earlier_study, inherited_origin
 
 
@@ -84,6 +85,25 @@ class Queue:
         attempt = origin.get("attempt", 1) + 1
         again = {"source": RETRY, "retry_of": number, "attempt": attempt, "seed": seed, "spent": dict(retries)}
         self.enqueue(params, again | inherited_origin(origin))
+
+    def retry_failed(self, trials: Sequence[FrozenTrial]) -> int:
+        """Queue the configurations of failed trials once more, each once, from their start. Return their number.
+
+        Left out are those that have since ended otherwise, or wait, and trials that somebody killed.
+        """
+        states: dict[str, set[TrialState]] = {}
+        failed: dict[str, FrozenTrial] = {}
+        for trial in trials:
+            key = _key(_configuration(trial))
+            if not requeued(trial.user_attrs):
+                states.setdefault(key, set()).add(trial.state)
+                if trial.state == TrialState.FAIL and outcome_of(trial).get("cause") != KILLED and key != _key({}):
+                    failed.setdefault(key, trial)
+        again = [trial for key, trial in failed.items() if states[key] == {TrialState.FAIL}]
+        for trial in again:
+            origin = {"source": RETRY, "failed": trial.number}
+            self.enqueue(_configuration(trial), origin | inherited_origin(trial.user_attrs.get(ORIGIN, {})))
+        return len(again)
 
     def on_trial_started(self) -> None:
         """Note that one of the waiting configurations was started."""
@@ -159,6 +179,11 @@ class Queue:
 
 def _key(params: Mapping[str, Any] | None) -> str:
     return json.dumps(dict(params or {}), sort_keys=True)
+
+
+def _configuration(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the values of a trial by Optuna's names; of one that never started those that were fixed."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def _source(trial: FrozenTrial) -> str | None:

@@ -10,6 +10,7 @@ import optuna
 
 from hpo import layout
 from hpo.machine.files import write_atomically
+from hpo.oracle.notices import TrialWatch
 from hpo.red_flags.monitor import RedFlagMonitor, raised_from
 from hpo.spec.models import StudySpec
 from hpo.storage import history
@@ -37,6 +38,7 @@ class RunningTrial:
     origin: Mapping[str, Any]
     history: history.Writer
     monitor: RedFlagMonitor
+    watch: TrialWatch
     steps: set[int] = field(default_factory=set)
     stop: Stop | None = None
     fault: str = ""

@@ -17,6 +17,7 @@ from hpo.analysis.failures import Cause, causes_of
 from hpo.analysis.groups import best_per_group
 from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.importance import importance
+from hpo.analysis.notices import notices_of
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.red_flag_regions import enrichments
@@ -51,6 +52,8 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "by_metric": {metric.name: _by_metric(study, metric) for metric in study.metrics},
         "stability": stabilities(study, study.metrics[0]),
         "failures": [_cause(cause) for cause in causes_of(study)],
+        "notices": notices_of(study),
+        "source_changes": study.changes,
         "red_flags": [_flag(count) for count in flag_counts(study)],
         "diseases": enrichments(study),
         "warm_start": warm_trials(study),

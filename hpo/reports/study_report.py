@@ -20,6 +20,7 @@ from hpo.reports.sections.ghm import ghm_section
 from hpo.reports.sections.heatmaps import heatmap_section
 from hpo.reports.sections.history import history_section
 from hpo.reports.sections.importance import importance_section
+from hpo.reports.sections.notices import notices_section
 from hpo.reports.sections.pareto import pareto_section
 from hpo.reports.sections.red_flags import red_flags_section
 from hpo.reports.sections.significance import significance_section
@@ -45,6 +46,7 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     history_section,
     warm_start_section,
     red_flags_section,
+    notices_section,
     failures_section,
     files_section,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,14 +13,47 @@ from hpo.text import listing, quote, show
 # Any value may stand here. Elsewhere each key has a few, and another one is refused.
 _OPEN = ("constants", "search_space")
 
+_NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|(?<!\.)\.\d+)(?:[eE][-+]?\d+)?"
+# Text that means a distribution elsewhere: `loguniform(1e-4, 1e-1)`; and in a search space also a range: `1..8`.
+_CALL = re.compile(r"(?:\w+\.)*\w*(?:uniform|randint|suggest_\w+)\w*\s*\(.*\)", re.IGNORECASE)
+_RANGE = re.compile(
+    rf"(?:\w+\.)*(?:\w*normal|range|linspace|logspace|choice|int|float)\s*\(.*\)"
+    rf"|[\[(]?\s*{_NUMBER}\s*(?:,|\.\.+|-|~|:|\bto\b)\s*{_NUMBER}\s*[\])]?",
+    re.IGNORECASE,
+)
+
 
 def hints(document: Document) -> list[str]:
-    """Return a sentence for each value, list, or mapping of choices that YAML 1.1 reads otherwise than YAML 1.2."""
-    return [
-        _sentence(document, path, entries)
-        for key in _OPEN
-        for path, entries in _misread(document, (key,), document.data.get(key))
-    ]
+    """Return a sentence for each value that YAML 1.1 reads otherwise, and each text that looks like a distribution."""
+    found = []
+    for key in _OPEN:
+        data = document.data.get(key)
+        found += [_of_distribution(document, path, text) for path, text in _distributions((key,), data)]
+        found += [_sentence(document, path, entries) for path, entries in _misread(document, (key,), data)]
+    return found
+
+
+def _distributions(path: KeyPath, data: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the places of texts that look like distributions, with the texts."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _distributions((*path, key), value)
+    elif isinstance(data, str):
+        text = data.strip()
+        if _CALL.fullmatch(text) or (path[0] == "search_space" and _RANGE.fullmatch(text)):
+            yield path, data
+
+
+def _of_distribution(document: Document, path: KeyPath, text: str) -> str:
+    """Return that a text is no distribution, and how one is written."""
+    numbers = re.findall(_NUMBER, text[text.find("(") + 1 :])
+    low, high = numbers[:2] if len(numbers) > 1 else ("1e-4", "1e-1")
+    log = ", log: true" if "log" in text.lower() or "e-" in low.lower() else ""
+    below = "" if path[0] == "search_space" else " below search_space"
+    written = f"{{low: {low}, high: {high}{log}}}{below}"
+    return str(
+        document.problem(path, f"is the text {quote(text)}, the same in every trial; to search it, write {written}")
+    )
 
 
 def _misread(document: Document, path: KeyPath, data: Any) -> Iterator[tuple[KeyPath, list[tuple[KeyPath, Any]]]]:

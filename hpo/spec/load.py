@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hpo.errors import KeyPath, ObjectiveError, Problem, SpecError
+from hpo.errors import KeyPath, ObjectiveError, Problem, SpecError, dotted
 from hpo.objective import command_line, locate
 from hpo.space.parameter import Parameter
 from hpo.space.search_space import SearchSpace
@@ -28,7 +28,7 @@ from hpo.spec.normalize import rewrite
 from hpo.spec.sampler_limits import refused_ranges
 from hpo.spec.study_name import name_problem
 from hpo.spec.yaml_document import Document, read_yaml
-from hpo.text import listing, nearest, show
+from hpo.text import label, listing, nearest, show
 from hpo.validation import problems_in
 
 __all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "load_spec", "load_with_hints"]
@@ -74,7 +74,7 @@ def load_with_hints(path: str | os.PathLike[str], overrides: Sequence[str] = ())
         SpecError: as `load_spec`.
     """
     reader = _Reader(find_study_file(path), True)
-    return reader.read(overrides), tuple(hints(reader.document))
+    return reader.read(overrides), (*hints(reader.document), *reader.document.notes)
 
 
 def find_study_file(path: str | os.PathLike[str]) -> Path:
@@ -273,6 +273,7 @@ class _Reader:
             for parameter, message in spec.space.not_enumerable():
                 self.say(_path(parameter), message)
         if self.locate:  # a study that ran before these were refused can be read
+            self.check_constants(spec)
             self.check_size(spec.space)
             self.check_names(spec.space)
             if valid("sampler", "metrics"):
@@ -282,6 +283,20 @@ class _Reader:
             for index, params in enumerate(getattr(spec, key) if valid(key) else ()):
                 for name, message in spec.space.translate(params)[1]:
                     self.say((key, index, name), message)
+
+    def check_constants(self, spec: StudySpec) -> None:
+        """Refuse a name that is searched and constant: the objective gets both, and reports would state both."""
+        for parameter in spec.space.walk():
+            constant = next((key for key in spec.constants if label(key) == parameter.name), None)
+            if constant is None:
+                continue
+            place = self.document.place(_path(parameter))
+            where = f"{place.file}:{place.line}" if place.line else place.file
+            self.say(
+                ("constants", constant),
+                f"is searched too ({where}); keep one of them. To hold it at one value: "
+                f"--set {dotted(_path(parameter))}={show(spec.constants[constant])}",
+            )
 
     def check_size(self, space: SearchSpace) -> None:
         """Refuse spaces with which every trial would take minutes to store and to report."""

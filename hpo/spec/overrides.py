@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.errors import KeyPath, Problem, SpecError, dotted
 from hpo.spec.yaml_document import Document, Place, load_text
-from hpo.text import label, listing, nearest, quote
+from hpo.text import label, listing, nearest, nearest_name, quote
 
 SPACE: KeyPath = ("search_space",)
 _NAMED = ("sampler", "pruner", "engine")
@@ -49,9 +49,12 @@ def apply(document: Document, override: Override) -> None:
         last = depth == len(keys) - 1
         if isinstance(target, dict):
             here: Any = next((known for known in target if label(known) == key), key)
-            if here not in target and (message := _refused(target, path, key, last)):
-                _say(document, keys, message)
-                return
+            if here not in target:
+                if message := _refused(document.data, target, path, key, last):
+                    _say(document, keys, message)
+                    return
+                if last and path[:1] == ("constants",):
+                    document.notes.append(f"--set {dotted(keys)}: there was no constant '{key}', this is a new one")
             if not last and target.get(here) is None:
                 target[here] = {}
             if not last and (*path, here) in [(name,) for name in _NAMED] and isinstance(target[here], str):
@@ -73,7 +76,7 @@ def apply(document: Document, override: Override) -> None:
     document.places |= {(*path, *below): Place(option, None, place.yaml_1_1) for below, place in value.places.items()}
 
 
-def _refused(target: Mapping[Any, Any], path: KeyPath, key: str, last: bool) -> str:
+def _refused(data: Mapping[Any, Any], target: Mapping[Any, Any], path: KeyPath, key: str, last: bool) -> str:
     """Return why a key that is not there yet may not be made; empty if it may."""
     names = [label(name) for name in target]
     if path == SPACE or (path[:1] == SPACE and not last):
@@ -81,6 +84,10 @@ def _refused(target: Mapping[Any, Any], path: KeyPath, key: str, last: bool) -> 
     # A new constant may well be meant, one spelled almost like another is not.
     if path[:1] == ("constants",) and nearest(key, names):
         return f"'{dotted(path)}' has no '{key}'.{nearest(key, names)}"
+    space = data.get(SPACE[0])
+    searched = list(space) if isinstance(space, Mapping) else []
+    if path == ("constants",) and key not in searched and (name := nearest_name(key, searched)):
+        return f"'constants' has no '{key}', search_space has '{name}'. Did you mean --set {SPACE[0]}.{name}=...?"
     return ""
 
 

@@ -99,11 +99,13 @@ class Document:
         data: the data.
         places: the Place of every key and list entry, by its path from the root.
         problems: mistakes found so far.
+        notes: sentences about what is valid, but may not be meant.
     """
 
     data: Any
     places: dict[KeyPath, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def place(self, path: KeyPath) -> Place:
         """Return the place of `path`; of a path that is not there, the place of its nearest parent."""

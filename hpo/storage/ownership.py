@@ -173,14 +173,17 @@ def set_foreign_aside(directory: Path, name: str, storage: optuna.storages.BaseS
         yield from move_aside(directory)
 
 
-def move_aside(directory: Path) -> Iterator[str]:
+def move_aside(directory: Path, key: str = "") -> Iterator[str]:
     """Move the trials, the report, and the state of the study that a folder holds to `lost+found`.
+
+    Args:
+        directory: the folder.
+        key: the study's; empty: that which the folder carries.
 
     Yields:
         A sentence for the user, if there were trials.
     """
-    there = read_key(directory)
-    below = f"study-{there[:8]}" if there else "study-before"
+    below = place_aside(key or read_key(directory))
     folders = _trial_folders(directory)
     for path in folders:
         set_aside(directory, path, f"{below}/trials/{path.name}")
@@ -193,6 +196,11 @@ def move_aside(directory: Path) -> Iterator[str]:
             f"(it was deleted in its storage, or `storage` was changed); they are in "
             f"{layout.trials_place(directory) / layout.LOST_AND_FOUND / below} now, and count nowhere"
         )
+
+
+def place_aside(key: str) -> str:
+    """Return the name in `lost+found` of what a study of this key has left."""
+    return f"study-{key[:8]}" if key else "study-before"
 
 
 def _trial_folders(directory: Path) -> list[Path]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpo import layout
 from hpo.errors import StudyFolderTaken
@@ -12,6 +14,9 @@ from hpo.storage.ownership import original_of
 from hpo.storage.saved_study import unfinished_deletions
 from hpo.storage.shared_trials import original_of_trials
 from hpo.text import redact
+
+if TYPE_CHECKING:
+    from hpo.spec.models import StudySpec
 
 # What a study's folder has before its study.yaml is written.
 _FIRST = {layout.LOCK, layout.DRIVER_LOG, layout.OWNER, layout.REQUESTS, layout.LOST_AND_FOUND, layout.STEERING}
@@ -83,3 +88,20 @@ def refuse_deleted(runs: Path, name: str) -> None:
         raise StudyFolderTaken(
             f"the deletion of study '{name}' was cut short: `{delete}` finishes it, `{restore}` brings the study back"
         )
+
+
+def beside_the_yaml(spec: StudySpec, runs: Path) -> list[str]:
+    """Return the sentence about a study that is new in `runs`, while the runs folder beside its YAML has one.
+
+    It is about the default folder, ./runs, alone: one that was named is meant.
+    """
+    other = spec.source.absolute().parent / "runs"
+    chosen = runs != Path("runs").absolute() or "HPO_RUNS" in os.environ
+    if chosen or other == runs or layout.study_directory(runs, spec.name).exists():
+        return []
+    if not (layout.study_directory(other, spec.name) / layout.SPEC).is_file():
+        return []
+    return [
+        f"a study '{spec.name}' is in {other} already, and this one is new, in {runs}; to go on with that one, "
+        f"--runs {shlex.quote(str(other))}"
+    ]

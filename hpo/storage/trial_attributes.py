@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from hpo.space.search_space import SearchSpace
 
 ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent
-JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), run, params
-OUTCOME = "hpo:outcome"  # state, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued
+JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), run, params, sources (a mark)
+# State, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued, and if there are any:
+# sources (others than JOB's), unread (names of parameters), notices (hpo.analysis.notices).
+OUTCOME = "hpo:outcome"
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity(), by hpo.spec.identity.to_json
+SOURCES = "hpo:sources:"  # of a study, and a mark: places, files (hpo.storage.source_versions)
 KEY = "hpo:key"  # of a study: random text, which its folder carries too (hpo.storage.ownership)
 DRIVER = "hpo:driver"  # of a study: who drives it now (hpo.storage.driver_pulse); null: nobody
 PULSE = "hpo:pulse"  # of a study: the token of its driver, and a count that grows while that lives

@@ -27,7 +27,8 @@ from hpo import layout
 from hpo.errors import ObjectiveError
 from hpo.machine.files import open_plain, plain_opener
 from hpo.machine.resources import kernel_kills
-from hpo.objective.command_line import fill_command
+from hpo.objective.command_line import fill_command, not_placed
+from hpo.objective.sources import sources_of
 from hpo.text import listing
 from hpo.trial import LARGEST_STEP, Interrupted, Job, Pruned, Stop, Trial
 from hpo.worker import report_socket
@@ -42,6 +43,8 @@ GRACE_SECONDS = 10.0
 _ERROR_LINES = 30
 # Bytes at the end of what a program printed in which the error is looked for that ended it.
 _ERROR_BYTES = 2**16
+# Names by which other tools call the step.
+_OTHER_STEPS = ("global_step", "iteration", "iter", "steps", "epochs")
 # Characters of a line that is repeated in a message.
 _EXCERPT = 120
 
@@ -60,19 +63,25 @@ class CommandFailed(Exception):
         self.out_of_memory = out_of_memory
 
 
-def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[str, Any]:
+def run_command(
+    job: Job, trial: Trial, started: Callable[[int], None], observed: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Run the command to its end and return its final metrics, unchecked.
 
     Args:
         job: The job.
         trial: Receives the reports.
         started: Called with the process group to end if this worker dies.
+        observed: Takes what is seen of the program (`Outcome.observed`).
 
     Raises:
         Pruned: The trial was stopped at a report.
         CommandFailed: The program ended with an error.
         ObjectiveError: The program cannot be started.
     """
+    sources = sources_of(job.objective)
+    observed = {} if observed is None else observed
+    observed |= {"sources": sources.data(), "unread": () if sources.may_read else not_placed(job.objective, job.params)}
     arguments = fill_command(job.objective, job.params, job.constants, job.seed, job.directory, job.number)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(job.directory / layout.OUTPUT, "ab", buffering=0, opener=plain_opener))
@@ -104,6 +113,7 @@ def run_command(job: Job, trial: Trial, started: Callable[[int], None]) -> dict[
             contextlib.closing(_CommandSession(process, process.stdout, listener, job, trial, log))
         )
         metrics = session.run()
+        observed["stepless"] = session.stepless
         if (code := process.wait()) != 0:
             raise _failure(code, job.directory / layout.OUTPUT, began_at, kills_before)
         return metrics
@@ -168,6 +178,13 @@ class _CommandSession:
         self._last: dict[str, float] = {}
         self._last_step = -1
         self._final: dict[str, float] | None = None
+        self._without_step = 0
+        self._other_step = ""
+
+    @property
+    def stepless(self) -> dict[str, Any]:
+        """Number of JSON lines with a metric of the study and no step, if none had one, and their name for the step."""
+        return {"lines": self._without_step, "name": self._other_step} if self._last_step < 0 else {}
 
     def close(self) -> None:
         self._selector.close()
@@ -272,6 +289,8 @@ class _CommandSession:
         if row.wrong_step:
             return _PassedOver(f"a step that is no whole number from 0 to {LARGEST_STEP}", row.wrong_step)
         if row.step is None:
+            self._without_step += any(name in row.metrics for name in self._names)
+            self._other_step = next((name for name in _OTHER_STEPS if name in row.metrics), self._other_step)
             if missing := [name for name in self._names if name not in row.metrics]:
                 return _PassedOver("a JSON line without a step that lacks a metric of the study", listing(missing))
             self._final = row.metrics

@@ -6,6 +6,7 @@ A worker holds no database handle and decides nothing: it trains, reports, and o
 from __future__ import annotations
 
 import math
+import os
 import random
 import sys
 import time
@@ -23,6 +24,7 @@ from hpo.errors import ObjectiveError
 from hpo.machine import memory
 from hpo.objective.load import load
 from hpo.objective.locate import file_of
+from hpo.objective.sources import sources_of
 from hpo.text import LONGEST_REASON, brief, cut, listing, nearest, one_line, redact
 from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_metrics
 from hpo.worker import current_trial, torch_runtime
@@ -54,7 +56,21 @@ class ReturnedWrong(Exception):
     """Error of an objective that returned something other than its metrics as finite numbers."""
 
 
-_objective, _file = cache(load), cache(file_of)
+# An objective's files as they were when this process imported it: it knows no later ones.
+_objective, _file, _sources = cache(load), cache(file_of), cache(sources_of)
+
+
+class _Forks:
+    """Count of the processes that this one has forked: what they read of a trial is not seen here."""
+
+    count = 0
+
+    @classmethod
+    def add(cls) -> None:
+        cls.count += 1
+
+
+os.register_at_fork(after_in_parent=_Forks.add)
 
 
 def execute(job: Job, host: Host, state: ProcessState, share: Share | None = None) -> Outcome:
@@ -73,12 +89,14 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
     reports = Reports(job.number, host.report)
     handle = Trial(job, reports.send)
     memory.reset_peak()
-    began = time.monotonic()
+    began, forks = time.monotonic(), _Forks.count
+    observed: dict[str, Any] = {}
     try:
         layout.make_trial_directory(job.directory)
         if job.objective.command:
-            returned: object = run_command(job, handle, lambda group: host.command_started(job.number, group))
+            returned: object = run_command(job, handle, lambda group: host.command_started(job.number, group), observed)
         else:
+            observed["sources"] = _sources(job.objective).data()
             current_trial.set_none()
             # Code that reads a command line finds nothing but its own name, at its import too.
             sys.argv = [_file(job.objective)]
@@ -88,6 +106,7 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
             state.save()
             current_trial.set_current(handle)
             returned = function(handle)
+            observed["unread"] = handle.params.unread if _Forks.count == forks else ()
         result: dict[str, Any] = {"state": "COMPLETE", "metrics": check_returned(returned, job.metrics)}
     except BaseException as error:
         try:
@@ -97,9 +116,8 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
     finally:
         reports.end()
         current_trial.set_none()
-    return Outcome(
-        job.number, **result, seconds=time.monotonic() - began, peak_gpu_bytes=torch_runtime.peak_gpu_bytes()
-    )
+    seconds, peak = time.monotonic() - began, torch_runtime.peak_gpu_bytes()
+    return Outcome(job.number, **result, seconds=seconds, peak_gpu_bytes=peak, observed=observed)
 
 
 def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]:

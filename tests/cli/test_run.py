@@ -50,7 +50,9 @@ def _parts(out: str) -> tuple[list[str], str, str]:
 
 def test_the_shell_overrides_the_yaml(hpo: Hpo, study_yaml, runs: Path):
     said = hpo("run", study_yaml("slow"), "--set", "constants.steps=2", "--trials", 2, "--new-name", "2024", "-q")
-    assert (said.code, said.out, said.err) == (0, "", "")
+    assert (said.code, said.out) == (0, "")
+    # Two steps of it end far from what it returns.
+    assert all("returned score = " in line for line in said.err.splitlines())
     study = read_study(runs, "2024")
     assert [len(trial.history) for trial in study.trials] == [2, 2]
 
@@ -101,9 +103,115 @@ def test_when_all_trials_fail_the_first_error_is_named(hpo: Hpo, study_yaml, run
     (line,) = [line for line in said.out.splitlines() if line.startswith("[1/9]")]
     assert line.startswith("[1/9] trial 0 FAIL ValueError: the labels are all zero")
     assert f"({error}) (none complete yet)" in line
-    assert "--set budget.failures=4 goes on" in said.err
-    assert hpo("run", path, "--set", "budget.failures=4", "-q").code == 1
+    assert (
+        "when the cause is fixed, the same command goes on; with --retry-failed it tries what failed again" in said.err
+    )
+    again = hpo("run", path, "-q")
+    assert again.code == 1
+    assert "the first 2 trials of this run all failed (budget.failures = 2)" in again.err
     assert len(read_study(runs, "toy").trials) == 4
+
+
+OBJECTIVE = """
+def train(trial):
+    for epoch in range(1, 4):
+        trial.report(epoch, {name}=trial.params["x"] * epoch)
+    {bug}
+    return {{"score": {sign}trial.params["x"]}}
+"""
+
+
+def _objective(folder: Path, bug: str = "", name: str = "score", sign: str = "") -> str:
+    (folder / "train.py").write_text(OBJECTIVE.format(bug=bug, name=name, sign=sign))
+    return "train.py:train"
+
+
+def test_after_a_bug_is_fixed_what_failed_is_tried_again(hpo: Hpo, study_yaml, tmp_path: Path, runs: Path):
+    keys = {"enqueue": [{"x": 0.25}, {"x": 0.5}], "budget": {"trials": 3, "failures": 3}}
+    path = _write(study_yaml(**keys), objective=_objective(tmp_path, "raise KeyError(1)"))
+    assert hpo("run", path).code == 1
+    _objective(tmp_path)
+    said = hpo("run", path, "--retry-failed")
+    assert said.code == 0
+    assert "train.py has changed since trial 2." in said.out
+    assert "tries 3 configurations of failed trials again" in said.out
+    trials = read_study(runs, "toy").trials
+    assert [trial.state for trial in trials] == ["FAIL"] * 3 + ["COMPLETE"] * 3
+    assert [trial.params for trial in trials[3:]] == [trial.params for trial in trials[:3]]
+    assert [trial.params["x"] for trial in trials[3:5]] == [0.25, 0.5]
+    assert "no failed trial is left to try again" in hpo("run", path, "--retry-failed").out
+    assert len(read_study(runs, "toy").trials) == 6
+
+
+def _write(path: Path, **keys: object) -> Path:
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys))
+    return path
+
+
+def test_a_study_of_which_nothing_completed_goes_on_with_a_corrected_path(hpo: Hpo, study_yaml, tmp_path, runs: Path):
+    bug = "__import__('pathlib').Path(trial.constants['data']).read_text()"
+    keys = {"constants": {"data": "gone.csv"}, "engine": {"name": "inline"}}
+    path = _write(study_yaml(**keys), objective=_objective(tmp_path, bug))
+    assert hpo("run", path).code == 1
+    (tmp_path / "there.csv").write_text("1")
+    said = hpo("run", path, "--set", f"constants.data={tmp_path / 'there.csv'}")
+    assert said.code == 0
+    assert "study 'toy' has changed (constants.data was gone.csv, is " in said.out
+    assert "none of its 4 trials has completed: it begins anew" in said.out
+    study = read_study(runs, "toy")
+    assert [trial.state for trial in study.trials] == ["COMPLETE"] * 4
+    [kept] = (runs / "toy" / "lost+found").glob("study-*/trials")
+    assert sorted(path.name for path in kept.iterdir()) == ["0", "1", "2", "3"]
+    assert hpo("run", path, "--set", "constants.data=other.csv").code == 2
+    assert hpo("doctor").code == 0
+
+
+def test_warnings_are_said_at_the_first_trial_at_the_end_in_the_report_and_by_status(
+    hpo: Hpo, study_yaml, tmp_path: Path, runs: Path
+):
+    space = {"x": {"low": 0.1, "high": 1.0}, "dropout": {"low": 0.0, "high": 0.5}}
+    keys = {"search_space": space, "pruner": {"name": "median"}, "engine": {"name": "inline"}}
+    path = _write(study_yaml(**keys), objective=_objective(tmp_path, name="scores"))
+    said = hpo("run", path)
+    first = "Trial 0 reported scores and never score, by which the pruner goes: it cannot stop such a trial."
+    unread = "No trial has read the searched parameter dropout: what is shown of its effect is chance."
+    near = "Did you mean 'scores'?"
+    assert f"\n{first} {near} (said of the first such trial)\n" in said.out
+    assert f"\nwarning: {first} {near} (4 trials)\n" in said.out
+    assert said.out.count(unread) == 2
+    status, report = hpo("status").out, (runs / "toy/report.md").read_text()
+    for text in (first, unread):
+        assert text in status
+        assert text in report.replace("\n", " ")
+    assert len(json.loads((runs / "toy/report.json").read_text())["notices"]) == 2
+    quiet = hpo("run", path, "--new-name", "quiet", "-q")
+    assert first in quiet.err
+
+
+def test_a_study_beside_the_yaml_is_named_where_a_new_one_begins(hpo: Hpo, study_yaml, tmp_path: Path, monkeypatch):
+    path = study_yaml()
+    hpo("run", path, "--trials", 1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    there = f"a study 'toy' is in {tmp_path}/runs already, and this one is new, in {tmp_path}/elsewhere/runs"
+    plan = hpo("check", path).out
+    assert there in plan
+    assert re.search(r"^seed +1$", plan, re.M)
+    assert there in hpo("run", path, "--trials", 1).out
+    assert there not in hpo("run", path, "--trials", 2).out
+    assert there not in hpo("run", path, "--trials", 1, "--runs", tmp_path / "third").out
+
+
+def test_programs_tell_of_lines_without_steps_and_of_parameters_that_they_cannot_read(hpo: Hpo, study_yaml, tmp_path):
+    (tmp_path / "program.py").write_text(
+        "import json, sys\nfor n in range(3):\n    print(json.dumps({'global_step': n, 'score': float(sys.argv[1])}))\n"
+    )
+    space = {"x": {"low": 0.1, "high": 1.0}, "dropout": {"low": 0.0, "high": 0.5}}
+    said = hpo("run", study_yaml(command=["python", "program.py", "{x}"], search_space=space))
+    assert said.code == 0
+    assert "printed 3 JSON lines with score and none with a step" in said.out
+    assert "They have 'global_step', which is not read as the step." in said.out
+    assert "No trial has read the searched parameter dropout" in said.out
 
 
 def test_quiet_says_only_what_went_wrong(hpo: Hpo, study_yaml):

@@ -130,11 +130,13 @@ def test_a_step_beyond_the_column_of_a_storage_is_said_and_ends_nothing(make_spe
         steps = [step.step for step in history.read(job.directory / layout.HISTORY)]
         assert steps == [1, 2, *large]
         if kind == "postgresql":
-            (sentence,) = said
+            (sentence,) = [text for text in said if "beyond" in text]
             assert sentence.startswith(f"step {2**31} of trial 0 is beyond {2**31 - 1}, the largest that this storage")
             assert set(oracle._study.trials[0].intermediate_values) == {1, 2}
         else:
-            assert said == []
+            assert [text.partition(" after ")[0] for text in said if " after " in text] == [
+                "Trial 0 reported score at step 2"
+            ]
         oracle.close()
 
 
@@ -731,7 +733,7 @@ def test_an_objective_that_ignores_the_stop_is_said_once(make_oracle):
         assert oracle.report(job.number, 1, {"score": 0.1}) == oracle.report(job.number, 2, {"score": 0.2})
         complete(oracle, job)
     assert len([text for text in said if "catches hpo.Pruned" in text]) == 1
-    assert "trial 0 was told to stop (first) and went on to its end" in said[0]
+    assert "Trial 0 was told to stop (first) and went on to its end" in said[0]
     steps = history.read(oracle._directory / "trials" / "0" / layout.HISTORY)
     assert [step.metrics["score"] for step in steps] == [0.1, 0.2]
 

@@ -91,9 +91,44 @@ def test_families_merges_and_the_options_of_the_shell_count(tmp_path: Path) -> N
         "search_space: {include: family.yaml, other: {choices: [a, b]}}\n"
     )
     _, found = load_with_hints(tmp_path / "study.yaml", ["constants.text=yes", "constants.more=[off]"])
+    *found, new = found
+    assert new == "--set constants.more: there was no constant 'more', this is a new one"
     assert [hint.partition(": is")[0].removeprefix(f"{tmp_path}/") for hint in found] == [
         "study.yaml:4: constants.augment",
         "--set constants.text: constants.text",
         "--set constants.more: constants.more",
         "family.yaml:1: search_space.flag.choices",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("loguniform(1e-4, 1e-1)", "{low: 1e-4, high: 1e-1, log: true}"),
+        ("uniform(0, 0.5)", "{low: 0, high: 0.5}"),
+        ("tune.loguniform(1e-5,1e-2)", "{low: 1e-5, high: 1e-2, log: true}"),
+        ("log_uniform_values(0.1, 1)", "{low: 0.1, high: 1, log: true}"),
+        ("randint(1, 10)", "{low: 1, high: 10}"),
+        ("'[1e-4, 1e-1]'", "{low: 1e-4, high: 1e-1, log: true}"),
+        ("0.1..0.9", "{low: 0.1, high: 0.9}"),
+        ("1 to 8", "{low: 1, high: 8}"),
+        ("(0.5, 1.0)", "{low: 0.5, high: 1.0}"),
+    ],
+)
+def test_text_that_means_a_distribution_is_told(text: str, written: str) -> None:
+    quoted = text if text[0] == "'" else f"'{text}'"
+    [hint] = said(f"search_space:\n  a: {{choices: {{sgd: {{lr: {quoted}}}}}}}\n")
+    assert hint.startswith("s.yaml:2: search_space.a.choices.sgd.lr: is the text ")
+    assert hint.endswith(f", the same in every trial; to search it, write {written}")
+
+
+@pytest.mark.parametrize(
+    "text", ["adam", "resnet50", "2020-01-01", "relu(x)", "1.5.2", "he_normal", "a, b", "s3://x/1,2"]
+)
+def test_other_text_is_no_distribution(text: str) -> None:
+    assert said(f"search_space:\n  a: '{text}'\nconstants:\n  b: '{text}'\n  init: normal(0, 0.02)\n") == []
+
+
+def test_a_constant_may_be_meant_as_a_distribution_too() -> None:
+    [hint] = said("constants:\n  lr: loguniform(1e-4, 1e-1)\n")
+    assert hint.endswith("write {low: 1e-4, high: 1e-1, log: true} below search_space")

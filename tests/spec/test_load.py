@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from hpo.actions.plan import plan
 from hpo.cli.main import main
 from hpo.errors import SpecError
-from hpo.spec.load import load_spec
+from hpo.spec.load import load_spec, load_with_hints
 from hpo.spec.models import StudySpec
 from hpo.spec.yaml_document import dump, load_text
 
@@ -577,3 +578,50 @@ def test_of_very_many_problems_the_first_are_said(tmp_path):
         load_spec(_space(tmp_path, [f"p{n}: {{lw: 0, high: 1}}" for n in range(5_000)]))
     assert len(caught.value.problems) == 5_000
     assert str(caught.value).endswith("\nand 4900 more")
+
+
+BOTH = """name: both
+objective: train.py:train
+metrics: [{name: loss, direction: minimize}]
+search_space:
+  epochs: {low: 1, high: 9}
+  opt: {choices: {sgd: {momentum: {low: 0.0, high: 1.0}}, adam: {}}}
+  weights: {simplex: [a, b]}
+constants: {data: x}
+budget: {trials: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "line", "value"),
+    [
+        ("epochs", "search_space.epochs", 5, 6),
+        ("momentum", "search_space.opt.choices.sgd.momentum", 6, 0.5),
+        ("weights", "search_space.weights", 7, 3),
+    ],
+)
+def test_a_name_is_searched_or_constant(tmp_path: Path, name: str, key: str, line: int, value: object) -> None:
+    (tmp_path / "train.py").write_text("def train(trial): pass")
+    load(tmp_path, BOTH)
+    expected = (
+        f"is searched too ({tmp_path}/study.yaml:{line}); keep one of them. To hold it at one value: --set {key}="
+    )
+    with pytest.raises(SpecError) as error:
+        load(tmp_path, BOTH, f"constants.{name}={value}")
+    assert [str(one) for one in error.value.problems] == [
+        f"--set constants.{name}: constants.{name}: {expected}{value}"
+    ]
+    with pytest.raises(SpecError, match=re.escape(f"study.yaml:8: constants.{name}: {expected}{value}")):
+        load(tmp_path, BOTH.replace("{data: x}", f"{{data: x, {name}: {value}}}"))
+    held = load(tmp_path, BOTH, f"search_space.epochs={value}", locate=False)
+    assert held.space.find("epochs")[0].kind == "fixed"
+    # A study that ran before this was refused can be read.
+    assert load(tmp_path, BOTH, f"constants.{name}={value}", locate=False).constants[name] == value
+
+
+def test_a_constant_spelled_like_a_parameter_is_refused_and_a_new_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def train(trial): pass")
+    with pytest.raises(SpecError, match=r"search_space has 'epochs'\. Did you mean --set search_space\.epochs="):
+        load(tmp_path, BOTH, "constants.epoch=6")
+    said = load_with_hints(tmp_path / "study.yaml", ["constants.decay=0.1", "constants.data=other"])[1]
+    assert said == ("--set constants.decay: there was no constant 'decay', this is a new one",)

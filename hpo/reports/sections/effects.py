@@ -8,6 +8,7 @@ from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
 from hpo.reports.charts import EffectChart
+from hpo.reports.sections.notices import unread_texts
 from hpo.reports.sections.shared import capped, for_each, values_beyond_axis
 from hpo.translation.catalogue import sentences, tr, trn
 
@@ -32,7 +33,7 @@ def effects_section(study: StudyRecord) -> Section:
             blocks.append(Text(text))
     if any(isinstance(block, Row) for block in blocks):
         blocks.insert(0, Text(_how_to_read(study)))
-    return Section(title, "effects", blocks)
+    return Section(title, "effects", [*unread_texts(study), *blocks])
 
 
 def _how_to_read(study: StudyRecord) -> str:

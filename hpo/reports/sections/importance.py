@@ -5,6 +5,7 @@ from __future__ import annotations
 from hpo.analysis.importance import METHOD, STEADY, Importance, importance
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Chart, Section, Table, Text
+from hpo.reports.sections.notices import unread_texts
 from hpo.translation.catalogue import sentences, tr
 
 
@@ -20,7 +21,7 @@ def importance_section(study: StudyRecord) -> Section:
         table = Table((tr("parameter"), tr("share")), rows, frozenset({1}), folded=tr("The numbers as a table"))
         title = tr("Importance for {metric}", metric=metric.name)
         blocks.append(Chart(title, data, table, _importance_caption(data)))
-    return Section(tr("Parameter importance"), "importance", blocks)
+    return Section(tr("Parameter importance"), "importance", [*unread_texts(study), *blocks])
 
 
 def _why_not(data: Importance, several: bool) -> str:
