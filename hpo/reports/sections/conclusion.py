@@ -1,4 +1,4 @@
-"""What the numbers of a study show, in a few sentences: the first thing that a reader sees."""
+"""Sentences that say what the numbers of a study show: the first thing that a reader sees."""
 
 from __future__ import annotations
 
