@@ -65,7 +65,7 @@ def advise(
         late = predicates.improving(curve)
         if late is not None and late.of_gain >= SLOW:
             advice.append(Advice("rate_low", {"share": 100 * late.of_gain, "epochs": late.epochs, **_rate(log)}))
-        elif found.verdict == "healthy" and len(log.history) < FEW:
+        elif found.verdict == "healthy" and len(log.history) < FEW and found.evidence is None:
             advice.append(Advice("few", {"epochs": len(log.history)}))
     advice += _for_loss_apart(series, found, metric, direction)
     if found.verdict != "diverged":
