@@ -156,7 +156,7 @@ TABLE: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
     "a bare list": (LR, "  lr: [1, 2]", "lr:", "search_space.lr", ("Did you mean {choices: [1, 2]}?",)),
     "no choices": ("[unet, resunet]", "[]", "arch:", "search_space.arch.choices", ("offers no choice",)),
     "choice twice": ("[unet, resunet]", "[a, b, a]", "arch:", "search_space.arch.choices.2", ("a is given twice",)),
-    "choice is a list": ("[unet, resunet]", "[[1], 2]", "arch:", "search_space.arch.choices.0", ("is a list",)),
+    "choice is mapping": ("[unet, resunet]", "[{a: 1}, 2]", "arch:", "search_space.arch.choices.0", ("is a mapping",)),
     "unknown child key": (
         *("{low: 0.0, high: 5.0}", "{low: 0.0, hgh: 5.0}", "focal:"),
         *("search_space.loss.choices.focal.gamma.hgh", ("Did you mean 'high'?",)),

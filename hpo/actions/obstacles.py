@@ -1,4 +1,4 @@
-"""What would keep `hpo run` from starting a study, found without changing anything."""
+"""Obstacles that would keep `hpo run` from starting a study, found without changing anything."""
 
 from __future__ import annotations
 
