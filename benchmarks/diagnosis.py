@@ -407,6 +407,8 @@ def contradicted(log: TrainingLog) -> bool:
             return True
         if advice.code not in ("stop_at", "stands", "keep_either") or found.best_epoch in numbers.values():
             continue
+        if found.best_epoch is not None and found.best_epoch <= int(numbers["epoch"]):
+            continue
         then = [sign * value for epoch, value in points if abs(epoch - int(numbers["epoch"])) <= 1]
         after = [sign * value for epoch, value in points if epoch > int(numbers["epoch"])]
         best = min((float(np.mean(after[k : k + 3])) for k in range(len(after) - 2)), default=np.inf)

@@ -52,14 +52,13 @@ def test_of_200_generated_trainings_19_in_20_are_judged_right(generator: ModuleT
 
 @pytest.mark.slow
 def test_of_each_kind_19_in_20_are_judged_right_and_no_advice_contradicts_the_metric(generator: ModuleType) -> None:
-    seeds = range(6000, 6007)
+    seeds = range(6000, 6005)
     table = generator.confusion(seeds)
-    assert table.total() == 1400
+    assert table.total() == 1000
     for kind in generator.KINDS:
         right = sum(n for (own, verdict), n in table.items() if own == kind and generator.is_right(kind, verdict))
-        assert right >= 0.93 * sum(n for (own, _), n in table.items() if own == kind), (
-            kind
-        )  # 95 % of about 100, less 2 %
+        # 95 % of about 70, less what chance may do.
+        assert right >= 0.93 * sum(n for (own, _), n in table.items() if own == kind), kind
     well = sum(n for (kind, _), n in table.items() if kind in generator.WELL)
     assert sum(n for (kind, one), n in table.items() if kind in generator.WELL and one in generator.SICK) <= 0.01 * well
     assert generator.contradictions(seeds) == []
