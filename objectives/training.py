@@ -238,8 +238,8 @@ def fit(trial: Trial, model: nn.Module, settings: Settings, problem: Problem) ->
         problem: What to train on, and how to measure it.
 
     Returns:
-        The metrics of the best epoch with `best_epoch`, `epochs` (trained) and `training_seconds` (of training and
-        validation).
+        The metrics of the best epoch with `best_epoch`, `epochs` (trained), `training_seconds` (of training and
+        validation) and `n_parameters` (of the network, trained or frozen).
 
     Raises:
         Pruned: The loss is no longer finite.
@@ -265,6 +265,7 @@ def fit(trial: Trial, model: nn.Module, settings: Settings, problem: Problem) ->
             save(trial, training, progress)
         trial.report(progress.epoch, **progress.reported)
     counts = {"best_epoch": progress.best_epoch, "epochs": progress.epoch, "training_seconds": progress.elapsed}
+    counts["n_parameters"] = sum(parameter.numel() for parameter in model.parameters())
     return {**progress.best["metrics"], **counts}
 
 
