@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hpo.analysis.evaluation.bootstrap import FEW_UNITS, FEWEST_UNITS, REPLICATES
-from hpo.analysis.evaluation.record import COUNTS_ALONE, MANY_RANKS, SAME_DATA, Evaluation, Score
+from hpo.analysis.evaluation_records import COUNTS_ALONE, MANY_RANKS, SAME_DATA, Evaluation, Score
 from hpo.analysis.formatting import number
+from hpo.analysis.statistics.bootstrap import FEW_UNITS, FEWEST_UNITS, REPLICATES
 from hpo.translation.catalogue import mark, sentences, tr, whole
 
 PLACES = 3  # significant digits of an interval
