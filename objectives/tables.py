@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas
 
-from objectives.wording import first_line, meant
+from objectives.wording import first_line, listed, meant
 
 
 def read_table(
@@ -47,11 +47,7 @@ def read_table(
         raise ValueError(f"{path} cannot be read as a CSV ({first_line(error)}); {expected}") from error
     read.index = range(2, len(read) + 2)
     read.columns = [str(name).strip() for name in read.columns]
-    names = {
-        column: found
-        for column in columns
-        if (found := _called(path, column, columns[column], list(read.columns), column in required, aliases or {}))
-    }
+    names = _names(path, columns, list(read.columns), required, aliases or {})
     table = pandas.DataFrame({column: read[name].str.strip() for column, name in names.items()}, index=read.index)
     table = table[(table != "").any(axis=1)]  # a blank line is nothing, an empty cell in a row is a mistake
     if table.empty:
@@ -72,28 +68,51 @@ def read_table(
     return table
 
 
-def _called(
+def _names(
     path: Path,
-    column: str,
-    given: str | None,
+    columns: Mapping[str, str | None],
     there: Sequence[str],
-    required: bool,
+    required: Sequence[str],
     aliases: Mapping[str, Sequence[str]],
-) -> str | None:
-    """Return the name of a column among those that are there."""
-    if given is not None:
-        if given in there:
-            return given
-        raise ValueError(
-            f"{path} has no column {given}, which data.columns names for {column}; it has {', '.join(there)}."
-            f"{meant(given, there)}"
-        )
-    for name in (column, *aliases.get(column, ())):
-        if name in there:
-            return name
-    if required:
-        raise ValueError(
-            f"{path} has no column {' or '.join((column, *aliases.get(column, ())))}; it has {', '.join(there)}. "
-            f"Expected data.columns.{column} to name the one that is meant"
-        )
-    return None
+) -> dict[str, str]:
+    """Return the name in the file of each column that it has.
+
+    Raises:
+        ValueError: Columns are missing; all of them are named.
+    """
+    names: dict[str, str] = {}
+    lacking: dict[str, str] = {}
+    for column, given in columns.items():
+        possible = (given,) if given is not None else (column, *aliases.get(column, ()))
+        found = next((name for name in possible if name in there), None)
+        if found is not None:
+            names[column] = found
+        elif given is not None:
+            lacking[column] = f"{given}, which data.columns names for {column}"
+        elif column in required:
+            lacking[column] = " or ".join(possible)
+    if lacking:
+        raise ValueError(missing_columns(path, lacking, columns, there))
+    return names
+
+
+def missing_columns(
+    path: Path,
+    lacking: Mapping[str, str],
+    columns: Mapping[str, str | None],
+    there: Sequence[str],
+    what: str = "column",
+) -> str:
+    """Return the sentence on all columns that a file lacks.
+
+    Args:
+        path: The file.
+        lacking: What to call each of them, by column.
+        columns: What each column is called in the file, as far as data.columns says it.
+        there: The names that the file has.
+        what: What they are: "column" or "array".
+    """
+    unnamed = [f"data.columns.{column}" for column in lacking if columns.get(column) is None]
+    expected = f" Expected {' and '.join(unnamed)} to name what is meant." if unnamed else ""
+    hints = "".join(dict.fromkeys(meant(columns.get(column) or column, there) for column in lacking))
+    return f"{path} has no {what} {' and no '.join(lacking.values())}; it has {listed(there)}.{expected}{hints}"

@@ -39,7 +39,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What scores a network on held-out samples.
+    """Functions and batches that score a network on held-out samples.
 
     Attributes:
         batches: The samples.
@@ -112,7 +112,7 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
 
     @cached_property
     def inputs(self) -> Mapping[str, Any]:
-        """What the training data say about how inputs are scaled; kept with the weights."""
+        """Scaling of inputs, by the training data; kept with the weights."""
         return self.inputs_of(self.dataset)
 
     def train(self) -> dict[str, float]:

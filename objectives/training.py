@@ -239,7 +239,7 @@ def fit(trial: Trial, model: nn.Module, settings: Settings, problem: Problem) ->
 
     Returns:
         The metrics of the best epoch with `best_epoch`, `epochs` (trained), `training_seconds` (of training and
-        validation) and `n_parameters` (of the network).
+        validation) and `n_parameters` (of the network, trained or frozen).
 
     Raises:
         Pruned: The loss is no longer finite.
@@ -265,7 +265,7 @@ def fit(trial: Trial, model: nn.Module, settings: Settings, problem: Problem) ->
             save(trial, training, progress)
         trial.report(progress.epoch, **progress.reported)
     counts = {"best_epoch": progress.best_epoch, "epochs": progress.epoch, "training_seconds": progress.elapsed}
-    counts["n_parameters"] = sum(weights.numel() for weights in model.parameters())
+    counts["n_parameters"] = sum(parameter.numel() for parameter in model.parameters())
     return {**progress.best["metrics"], **counts}
 
 

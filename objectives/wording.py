@@ -25,8 +25,13 @@ def holds(names: Sequence[str], limit: int = 8) -> str:
     """Return what a folder does that has files of these names: it "is empty", or "holds a, b, ... (12 in all)"."""
     if not names:
         return "is empty"
+    return f"holds {listed(names, limit)}"
+
+
+def listed(names: Sequence[str], limit: int = 12) -> str:
+    """Return names one after the other, those beyond `limit` as their number."""
     more = f", ... ({len(names)} in all)" if len(names) > limit else ""
-    return f"holds {', '.join(names[:limit])}{more}"
+    return f"{', '.join(names[:limit])}{more}"
 
 
 def first_line(error: Exception) -> str:

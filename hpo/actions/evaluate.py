@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from hpo import layout
 from hpo.actions.best import choose
-from hpo.analysis.evaluation.assess import assess, binary_of
-from hpo.analysis.evaluation.record import Evaluation, to_json
-from hpo.analysis.evaluation.returned import Returned, read_returned
+from hpo.analysis.assessment import assess, binary_of
+from hpo.analysis.evaluation_records import Evaluation, to_json
+from hpo.analysis.predictions import Returned, read_returned
 from hpo.analysis.records import StudyRecord, TrialRecord, records_of
 from hpo.errors import HpoError, ObjectiveError
 from hpo.layout import follow_up

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Examples:
   hpo check study.yaml
   hpo check study.yaml --import                   import the objective too
+  hpo check study.yaml --data                     load its data too, and say what they are
   hpo check study.yaml --trials 3 --set constants.epochs=2
                                                   with the overrides of a run
   hpo check study.yaml --set sampler=grid         how many cells would it have?
@@ -49,10 +50,22 @@ Exit code: 0 all is right (warnings are no errors), 2 the study is wrong.
     is_flag=True,
     help="Also import the objective, and classes of samplers and pruners; this runs their code.",
 )
+@click.option(
+    "--data",
+    "with_data",
+    is_flag=True,
+    help="Also load the data, in a process of its own, if the objective has a function check_data.",
+)
 @runs_option
 @json_option
 def check(
-    study: str, overrides: tuple[str, ...], trials: int | None, import_objective: bool, runs: Path, as_json: bool
+    study: str,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    import_objective: bool,
+    with_data: bool,
+    runs: Path,
+    as_json: bool,
 ) -> int:
     """Validate a study and print its plan; nothing is run.
 
@@ -60,6 +73,7 @@ def check(
     `hpo run` would refuse is refused here too: a study of that name with another search, a storage that cannot be
     opened, a folder that cannot be written.
     """
+    from hpo.actions.check_data import check_data
     from hpo.actions.obstacles import lacking_here, refuse_unstartable
     from hpo.actions.plan import plan
     from hpo.spec.load import load_with_hints
@@ -68,10 +82,12 @@ def check(
     spec, hints = load_with_hints(study, settings)
     found = plan(spec, import_objective, runs, (*hints, *lacking_here(spec)))
     refuse_unstartable(spec, runs)
+    data = check_data(spec) if with_data else ()
     if as_json:
-        emit(found.data())
+        emit(found.data() | ({"data": data} if with_data else {}))
     else:
-        echo(_text(found))
+        lines = [("" if index else "data", line) for index, line in enumerate(data)]
+        echo("\n\n".join([_text(found), *([labelled(lines)] if lines else [])]))
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.analysis.evaluation.wording import (
+from hpo.analysis.evaluation_wording import (
     calibration_sentence,
     interval_sentence,
     interval_text,
@@ -25,7 +25,7 @@ from hpo.translation.catalogue import whole
 
 if TYPE_CHECKING:
     from hpo.actions.evaluate import Evaluated
-    from hpo.analysis.evaluation.record import Evaluation
+    from hpo.analysis.evaluation_records import Evaluation
 
 
 @click.command(

@@ -14,7 +14,7 @@ from typing import Any
 import hpo
 from hpo.analysis.comparison import comparison
 from hpo.analysis.effects import effects
-from hpo.analysis.evaluation.record import evaluations_of
+from hpo.analysis.evaluation_records import evaluations_of
 from hpo.analysis.failures import Cause, causes_of
 from hpo.analysis.goals import goal_states
 from hpo.analysis.groups import best_per_group

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from objectives.abr.generator import generate
 from objectives.abr.records import CLASSES, Records
 from objectives.fingerprint import Fingerprint, fingerprint
 from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
+from objectives.wording import meant
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def load(
     test_fraction: float = 0.0,
     seed: int = 0,
     records: int = 6000,
+    classes: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Return the splits of the user's files, or of made-up records.
 
@@ -98,11 +100,14 @@ def load(
         test_fraction: The part of the records for a test; of made-up records 0 means as many as validate.
         seed: Of the split and of made-up records.
         records: How many are made up to train and validate on.
+        classes: Records of other classes are left out; None: all that the files have are taken.
 
     Raises:
-        ValueError: An argument is out of its range, files are wrong in any way, a patient is in two splits, or a split
-            lacks a class or a wave V.
+        ValueError: An argument is out of its range, files are wrong in any way, a patient is in two splits, a split has
+            a class that is not trained, or a split has no wave V.
     """
+    if classes is not None:
+        _check_named(classes)
     if root is None:
         if not 0 <= test_fraction < 1:  # of files `assign` says so
             raise ValueError(f"test_fraction is {test_fraction!r}; expected a number from 0 to below 1")
@@ -110,32 +115,44 @@ def load(
     else:
         source, note = read(root, dict(columns))
         where = str(root)
+    source, left_out = _of_classes(source, classes, where)
     fraction = 0.0 if root is None else test_fraction
     splits = assign(
         len(source.label), val_fraction, fraction, seed, labels=source.label, groups=source.patient,
         given=source.split, where=where,
     )  # fmt: skip
-    check_classes(np.array(CLASSES)[source.label], splits, CLASSES, where)
+    there = np.unique(source.label)
+    if root is None:
+        check_classes(np.array(CLASSES)[source.label], splits, [CLASSES[code] for code in there], where)
+    else:
+        _check_trained(source.label, splits, where)
     parts = {split: source.of(splits == split) for split in SPLITS if (splits == split).any()}
     if root is None:
         count = round(records * test_fraction) if test_fraction else len(parts["val"].label)
-        parts["test"] = generate(max(count, 100), seed + TEST_SEED_OFFSET)
+        parts["test"], _ = _of_classes(generate(max(count, 100), seed + TEST_SEED_OFFSET), classes, where)
     for split, part in parts.items():
         _check_peaks(part, f"{where}, {split}")
-    mean, std = parts["train"].statics.astype(np.float64).mean(0), parts["train"].statics.astype(np.float64).std(0)
-    std = np.where(std > 0, std, 1.0)  # a static that is the same for all says nothing, and becomes 0
+    statics = parts["train"].statics.astype(np.float64)
+    unknown = np.isnan(statics).any(axis=0)
+    mean, std = np.where(unknown, 0.0, statics.mean(0)), statics.std(0)
+    # A static that is the same for all says nothing, and becomes 0. So does one that was not known in training.
+    std = np.where(unknown, np.inf, np.where(std > 0, std, 1.0))
     tensors = {split: as_tensors(part, mean, std) for split, part in parts.items()}
     described = "; ".join(_described(split, part) for split, part in parts.items())
     denoising = "" if source.clean is not None else "; no clean, so that the recorded waveform is reconstructed"
     return Dataset(
         tensors["train"], tensors["val"], tensors.get("test"), mean, std,
-        f"{where}: {described}{denoising}{'; ' if note else ''}{note}",
+        f"{where}: {described}{left_out}{denoising}{'; ' if note else ''}{note}",
         {split: _fingerprint(parts[split]) for split in ("train", "val")},
     )  # fmt: skip
 
 
 def load_held_out(
-    root: Path, columns: tuple[tuple[str, str | None], ...], mean: NDArray[np.float64], std: NDArray[np.float64]
+    root: Path,
+    columns: tuple[tuple[str, str | None], ...],
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+    classes: Sequence[str] | None = None,
 ) -> Tensors:
     """Return held-out records, standardised by `mean` and `std`: of the split test, or all if there are no splits.
 
@@ -151,6 +168,8 @@ def load_held_out(
                 "or records of no split: what was trained on is not held out"
             )
         source = source.of(chosen)
+    if classes is not None:
+        source = source.of(np.isin(np.array(CLASSES)[source.label], list(classes)))
     _check_peaks(source, str(root))
     return as_tensors(source, mean, std)
 
@@ -175,7 +194,7 @@ def as_tensors(records: Records, mean: NDArray[np.float64], std: NDArray[np.floa
 
     return Tensors(
         signal=tensor(signal)[:, None],
-        statics=tensor((records.statics - mean) / std),
+        statics=tensor(np.nan_to_num((records.statics - mean) / std)),  # what is not known is the mean
         target=tensor(target)[:, None],
         label=torch.from_numpy(records.label),
         exists=torch.from_numpy(records.exists),
@@ -209,8 +228,47 @@ def _check_peaks(records: Records, where: str) -> None:
         )
 
 
+def _check_named(classes: Sequence[str]) -> None:
+    for name in classes:
+        if name not in CLASSES:
+            expected = f"expected some of {', '.join(CLASSES)}.{meant(str(name).upper(), CLASSES)}"
+            raise ValueError(f"data.classes has {name!r}; {expected}")
+    if len(set(classes)) < 2:
+        raise ValueError(f"data.classes is {list(classes)}; expected at least two of {', '.join(CLASSES)}")
+
+
+def _of_classes(source: Records, classes: Sequence[str] | None, where: str) -> tuple[Records, str]:
+    """Return the records of some classes, and a note on those left out."""
+    if classes is None:
+        return source, ""
+    named = np.array(CLASSES)[source.label]
+    chosen = np.isin(named, list(classes))
+    if lacking := [name for name in classes if not (named == name).any()]:
+        held = ", ".join(np.unique(named))
+        raise ValueError(f"{where} has no record of {', '.join(lacking)}, which data.classes names; it has {held}")
+    others = int((~chosen).sum())
+    return source.of(chosen), f"; {others:,} records of other classes left out" if others else ""
+
+
+def _check_trained(label: NDArray[np.int64], splits: NDArray[np.str_], where: str) -> None:
+    """Raise ValueError for a class that is measured and not trained, and for splits of one class."""
+    trained = set(label[splits == "train"].tolist())
+    for split in SPLITS:
+        inside = set(label[splits == split].tolist())
+        if unknown := sorted(inside - trained):
+            names = ", ".join(CLASSES[code] for code in unknown)
+            raise ValueError(
+                f"{where}: the {split} records have class {names}, and those that train none of it; expected some "
+                "there too, or data.classes without it"
+            )
+        if len(inside) == 1 and split != "test":
+            raise ValueError(
+                f"{where}: all {split} records are of class {CLASSES[inside.pop()]}; expected two classes at least"
+            )
+
+
 def _described(split: str, part: Records) -> str:
     counts = np.bincount(part.label, minlength=len(CLASSES))
-    classes = ", ".join(f"{name} {count:,}" for name, count in zip(CLASSES, counts, strict=True))
+    classes = ", ".join(f"{name} {count:,}" for name, count in zip(CLASSES, counts, strict=True) if count)
     counted = f"{len(part.label):,} records of {len(np.unique(part.patient)):,} patients"
     return f"{split} {counted} ({classes}), {part.exists.mean():.0%} with a wave V"

@@ -8,7 +8,7 @@
 Arrays of the npz, columns of the CSV (n records):
 
     waveforms      (n, 200): 10 ms at 20 kHz, in any unit; of a CSV the columns s000 to s199
-    age, intensity, rate, noise                 years, dB 0 to 100, clicks a second, residual noise in any unit
+    age, intensity, rate, noise                 optional: years, dB 0 to 100, clicks a second, residual noise
     patient, label                              who, and one of CLASSES
     peak_exists, latency_ms, amplitude_uv       of wave V; the last two mean nothing where it does not exist
     threshold_db                                of hearing
@@ -36,14 +36,15 @@ from objectives.abr.records import (
     REQUIRED,
     SAMPLES,
     SIGNALS,
+    STATICS,
     Records,
     Table,
     check_samples,
     checked,
 )
 from objectives.layouts import Layout, names_beside
-from objectives.tables import read_table
-from objectives.wording import first_line, meant
+from objectives.tables import missing_columns, read_table
+from objectives.wording import first_line, listed, meant
 
 SUFFIXES = (".npz", ".csv")
 LAYOUT = Layout(
@@ -71,7 +72,10 @@ def read(root: Path, columns: Mapping[str, str | None]) -> tuple[Records, str]:
         for path in sources.values()
     ]
     parts = [checked(table) for table in tables]
-    notes = [f"{table.at.name}: {', '.join(table.unused)} not used" for table in tables if table.unused]
+    notes = [f"{table.at.name}: {listed(table.unused)} not used" for table in tables if table.unused]
+    for table in tables:
+        if lacking := [name for name in STATICS if name not in table.arrays]:
+            notes.append(f"{table.at.name} has no {' and no '.join(lacking)}, which the network is not told")
     return _joined(parts, list(sources), list(sources.values())), "; ".join(notes)
 
 
@@ -136,24 +140,26 @@ def _read_csv(path: Path, columns: Mapping[str, str | None]) -> Table:
     prefixes = {name: columns.get(name) or prefix for name, prefix in SIGNALS.items()}
     samples = {name: [one for one in there if re.fullmatch(re.escape(prefix) + r"\d+", one)]
                for name, prefix in prefixes.items()}  # fmt: skip
+    others = [name for name in there if name not in {*samples["waveforms"], *samples["clean"]}]
     if there and not samples["waveforms"]:
         start = prefixes["waveforms"]
         raise ValueError(
-            f"{path} has no columns {start}000 to {start}{SAMPLES - 1}; it has {', '.join(there[:12])}. Expected the "
-            "samples, or data.columns.waveforms to name what comes before their digits"
+            f"{path} has no columns {start}000 to {start}{SAMPLES - 1}; it has {listed(there)}. Expected the samples, "
+            "or data.columns.waveforms to name what comes before their digits"
         )
     scalars = [name for name in NAMES if name not in SIGNALS]
     # A cell may be empty where there is no wave V: read under their own names, these two are not required to be full.
     own = {columns.get(name) or name: name for name in PEAK}
     wanted: dict[str, str | None] = {name: columns.get(name) for name in scalars if name not in PEAK}
     wanted |= dict.fromkeys([*own, *samples["waveforms"], *samples["clean"]])
-    required = [name for name in REQUIRED if name not in (*SIGNALS, *PEAK)]
-    table = read_table(path, wanted, required)
-    if lacking := [name for name in own if name not in table]:
-        raise ValueError(
-            f"{path} has no column {lacking[0]}; expected it, or data.columns.{own[lacking[0]]} to name the one meant."
-            f"{meant(lacking[0], there)}"
-        )
+    asked = [name for name in NAMES if name not in SIGNALS and (name in REQUIRED or columns.get(name))]
+    if there and (missing := [name for name in asked if (columns.get(name) or name) not in there]):
+        lacking = {
+            name: f"{given}, which data.columns names for {name}" if (given := columns.get(name)) else name
+            for name in missing
+        }
+        raise ValueError(missing_columns(path, lacking, columns, others))
+    table = read_table(path, wanted, [name for name in REQUIRED if name not in (*SIGNALS, *PEAK)])
     table = table.rename(columns=own)
     arrays: dict[str, NDArray[Any]] = {name: table[name].to_numpy(str) for name in scalars if name in table}
     for name in PEAK:
@@ -180,14 +186,16 @@ def _header(path: Path) -> list[str]:
 def _called(path: Path, columns: Mapping[str, str | None], there: Sequence[str]) -> dict[str, str]:
     """Return the name in the file of each array that it has."""
     called: dict[str, str] = {}
+    lacking: dict[str, str] = {}
     for name in NAMES:
         given = columns.get(name)
         key = given or name
         if key in there:
             called[name] = key
         elif given or name in REQUIRED:
-            why = f", which data.columns names for {name}" if given else f"; data.columns.{name} may name the one meant"
-            raise ValueError(f"{path} has no array {key}{why}; it has {', '.join(there)}.{meant(key, there)}")
+            lacking[name] = f"{given}, which data.columns names for {name}" if given else name
+    if lacking:
+        raise ValueError(missing_columns(path, lacking, columns, there, "array"))
     return called
 
 

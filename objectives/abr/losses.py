@@ -82,7 +82,7 @@ def class_weights_of(name: str, labels: Tensor, classes: int) -> Tensor:
     Args:
         name: "none": 1. "balanced": inverse to how many there are, so that all classes weigh the same. "root": inverse
             to the square root of that, half-way (on a logarithmic scale) between the two.
-        labels: (n,), with each class at least once.
+        labels: (n,); a class that is not among them has the weight 0.
         classes: Number of classes.
 
     Raises:
@@ -92,7 +92,7 @@ def class_weights_of(name: str, labels: Tensor, classes: int) -> Tensor:
         expected = f"expected one of {', '.join(CLASS_WEIGHTS)}.{meant(name, CLASS_WEIGHTS)}"
         raise ValueError(f"class_weights is {name!r}; {expected}")
     counts = torch.bincount(labels, minlength=classes).float()
-    weights = counts ** -{"none": 0.0, "balanced": 1.0, "root": 0.5}[name]
+    weights = counts.clamp(min=1) ** -{"none": 0.0, "balanced": 1.0, "root": 0.5}[name] * (counts > 0)
     return weights * counts.sum() / (weights * counts).sum()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "data": {
         "root": None,
         "columns": dict.fromkeys(NAMES),
+        "classes": None,
         "val_fraction": 0.25,
         "test_fraction": 0.0,
         "seed": 0,
@@ -101,7 +102,14 @@ class Abr(Task[Dataset, Tensors, nn.Module]):
     def load(self, root: Path | None) -> Dataset:
         """Load the records of each split."""
         options = self.options["data"]
-        return data.load(**{**options, "root": root, "columns": hashable(options["columns"])})
+        columns, classes = hashable(options["columns"]), self._classes()
+        return data.load(**{**options, "root": root, "columns": columns, "classes": classes})
+
+    def _classes(self) -> tuple[str, ...] | None:
+        classes = self.options["data"].get("classes")  # weights of earlier versions have no such option
+        if classes is not None and (isinstance(classes, str) or not isinstance(classes, Sequence)):
+            raise ValueError(f"data.classes is {classes!r}; expected a list of classes, or none for all")
+        return None if classes is None else tuple(map(str, classes))
 
     def inputs_of(self, dataset: Dataset) -> dict[str, Any]:
         """Return mean and standard deviation of the training statics, and the weights of the classes."""
@@ -119,7 +127,7 @@ class Abr(Task[Dataset, Tensors, nn.Module]):
     def load_held_out(self, folder: Path) -> Tensors:
         """Load held-out records as `data.load_held_out` takes them."""
         columns = hashable(self.options["data"]["columns"])
-        return data.load_held_out(folder, columns, *self._standardisation())
+        return data.load_held_out(folder, columns, *self._standardisation(), self._classes())
 
     def scaled(self, *raw: Tensor) -> tuple[Tensor, Tensor]:
         """Scale each waveform to mean 0 and standard deviation 1, and statics by those of the training records."""

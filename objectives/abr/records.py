@@ -19,8 +19,8 @@ STATICS = ("age", "intensity", "rate", "noise")
 
 SIGNALS = {"waveforms": "s", "clean": "clean"}  # what the columns of a CSV begin with
 PEAK = ("latency_ms", "amplitude_uv")
-REQUIRED = ("waveforms", *STATICS, "patient", "label", "peak_exists", *PEAK, "threshold_db")
-OPTIONAL = ("clean", "split", "sampling_rate")
+REQUIRED = ("waveforms", "patient", "label", "peak_exists", *PEAK, "threshold_db")
+OPTIONAL = (*STATICS, "clean", "split", "sampling_rate")
 NAMES = (*REQUIRED, *OPTIONAL)
 # What a number may be, and its unit.
 RANGES = {
@@ -42,7 +42,7 @@ class Records:
     Attributes:
         waveforms: (n, 200).
         clean: (n, 200), of the same unit; None where there is none.
-        statics: (n, 4), in the order of STATICS.
+        statics: (n, 4), in the order of STATICS; NaN in one that a file does not have.
         patient: (n,) names.
         label: (n,), index into CLASSES.
         exists: (n,), True where there is a wave V.
@@ -108,7 +108,8 @@ def checked(table: Table) -> Records:
         )
     exists = _flags(table, "peak_exists")
     peak = [np.where(exists, _numbers(table, name, where=exists), 0).astype(np.float32) for name in PEAK]
-    statics = np.stack([_numbers(table, name) for name in STATICS], axis=1)
+    unknown = np.full(len(waveforms), np.nan)
+    statics = np.stack([_numbers(table, name) if name in table.arrays else unknown for name in STATICS], axis=1)
     return Records(
         waveforms=waveforms,
         clean=_signal(table, "clean") if "clean" in table.arrays else None,

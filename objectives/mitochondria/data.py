@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from objectives.fingerprint import Fingerprint, fingerprint
-from objectives.mitochondria.files import Slices, read_split, splits_in
+from objectives.mitochondria.files import SPLIT_LIST, Slices, listed_splits, read_split, splits_in
 from objectives.mitochondria.generator import generate
-from objectives.splits import TEST_SEED_OFFSET
+from objectives.splits import SPLITS, TEST_SEED_OFFSET
 
 POOLING = 16  # the networks halve a patch four times
 
@@ -75,9 +75,10 @@ def load(
 ) -> Segmentation:
     """Return the splits of the user's folder, or of a made-up volume.
 
-    Files of a split of their own (train_images, val_images, test_images) are that split. What they leave open is cut
-    from the training slices: first a block to train on, then one of `val_fraction` to validate on, then one of
-    `test_fraction` to test on. Without `root`, a test volume is made up from another seed.
+    Files of a split of their own (train_images, val_images, test_images) are that split, and so are slices that
+    split.csv lists. What they leave open is cut from the training slices: first a block to train on, then one of
+    `val_fraction` to validate on, then one of `test_fraction` to test on. Without `root`, a test volume is made up from
+    another seed.
 
     Args:
         root: The folder (its layouts: `objectives.mitochondria.files`); None: slices are made up.
@@ -132,6 +133,11 @@ def load_folder(root: Path, patch_size: int, mask_threshold: float | None = None
     _check_patch_size(patch_size)
     for split in ("test", ""):
         if (held_out := read_split(root, split, mask_threshold)) is not None:
+            listed = listed_splits(root, held_out.names) if not split else None
+            if listed is not None:
+                held_out = held_out.of(listed == "test")
+                if not held_out.names:
+                    break
             return cut(held_out, patch_size, f"{root}, {split or 'no split'}")
     raise ValueError(
         f"{root} has train or val images only; expected test_images with test_masks, or images with masks: what was "
@@ -206,6 +212,14 @@ def _from_files(
     source = "train" if "train" in there else ""
     blocks = {"train": _split_of(root, source, mask_threshold)}
     blocks |= {split: _split_of(root, split, mask_threshold) for split in ("val", "test") if split in there}
+    if (listed := listed_splits(root, blocks["train"].names)) is not None:
+        if len(there) > 1 or source:
+            raise ValueError(f"{root} has {SPLIT_LIST} and files of splits; expected one of them")
+        whole = blocks["train"]
+        blocks = {split: whole.of(listed == split) for split in SPLITS if (listed == split).any()}
+        there = tuple(blocks)
+        if "train" not in blocks:
+            raise ValueError(f"{root / SPLIT_LIST} has no slice of split train; expected some to train on")
     if "val" not in there and not val_fraction:
         raise ValueError(f"val_fraction is 0 and {root} has no val_images; expected one of them, to compare trials by")
 
@@ -229,7 +243,7 @@ def _split_of(root: Path, split: str, mask_threshold: float | None) -> Slices:
 
 
 def _block(slices: Slices, first: int, end: int) -> Slices:
-    return Slices(slices.images[first:end], slices.masks[first:end], slices.names[first:end])
+    return slices.of(np.arange(len(slices.names))[first:end])
 
 
 def _grey_levels(images: Tensor) -> tuple[float, float]:

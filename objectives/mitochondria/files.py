@@ -6,6 +6,9 @@ In the folder, for a split "" (none), "train", "val" or "test":
     images/     + masks/            a PNG or TIF a slice; a mask is named like its image, or with _mask after it
     train_images.tif + train_masks.tif, train_images/ + train_masks/     the same, of a split
     train/images.tif + train/masks.tif, train/images/ + train/masks/     the same, of a split
+
+With images of no split, split.csv may say the split of each slice: columns `file` (the image's name, or the number
+of the page in a stack, from 1) and `split`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from PIL import Image
 from tifffile import TiffFile
 
 from objectives.layouts import Layout, names_in, natural
+from objectives.splits import SPELLINGS
+from objectives.tables import read_table
 from objectives.wording import first_line, holds, meant
 
 STACKS = (".tif", ".tiff")
@@ -35,6 +40,7 @@ LAYOUT = Layout(
         "(train_images.tif, train_images or train/images)"
     ),
 )
+SPLIT_LIST = "split.csv"
 MASK_SUFFIXES = ("", "_mask", "-mask")
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -53,6 +59,11 @@ class Slices:
     masks: NDArray[np.bool_]
     names: tuple[str, ...]
 
+    def of(self, chosen: NDArray[Any]) -> Slices:
+        """Return the slices that an index or a mask chooses."""
+        places = np.arange(len(self.names))[chosen]
+        return Slices(self.images[places], self.masks[places], tuple(self.names[place] for place in places))
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -67,6 +78,48 @@ class Raw:
     at: Path
     pixels: NDArray[Any]
     names: tuple[str, ...]
+
+
+def listed_splits(root: Path, names: Sequence[str]) -> NDArray[np.str_] | None:
+    """Return the split of each slice as split.csv says it, or None without that file.
+
+    Args:
+        root: The folder.
+        names: The names of the slices, as `Slices` has them.
+
+    Raises:
+        ValueError: The file is wrong, names a slice that is not there, or lacks one.
+    """
+    path = root / SPLIT_LIST
+    if not path.is_file():
+        return None
+    columns = ("file", "split")
+    table = read_table(path, dict.fromkeys(columns), columns, {"file": ("image", "slice", "page")})
+    places = {name: place for place, name in enumerate(names)}
+    places |= {Path(name).stem: place for name, place in places.items()}
+    # The pages of a stack go by their numbers.
+    places |= {name.rpartition(" page ")[2]: place for place, name in enumerate(names) if " page " in name}
+    found = np.full(len(names), "", dtype="<U5")
+    for line, name, split in zip(table.index, table["file"], table["split"], strict=True):
+        place = places.get(name, places.get(Path(name).name))
+        if place is None:
+            raise ValueError(
+                f"{path}, line {line}: there is no slice {name}; expected one of {holds(names).removeprefix('holds ')}."
+                f"{meant(name, places)}"
+            )
+        if split.lower() not in SPELLINGS:
+            raise ValueError(
+                f"{path}, line {line}: split {split!r} is not known; expected train, val or test."
+                f"{meant(split, SPELLINGS)}"
+            )
+        found[place] = SPELLINGS[split.lower()]
+    if lacking := [name for name, split in zip(names, found, strict=True) if not split]:
+        raise ValueError(f"{path} has no row for {lacking[0]}{_more(lacking)}; expected the split of every slice")
+    return found
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def splits_in(root: Path) -> tuple[str, ...]:

@@ -11,13 +11,13 @@ from scipy.stats import kendalltau
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
-from hpo.analysis.evaluation import bootstrap
-from hpo.analysis.evaluation.assess import assess
-from hpo.analysis.evaluation.binary import Binary
-from hpo.analysis.evaluation.classes import Classes
-from hpo.analysis.evaluation.ranking import Ranking
-from hpo.analysis.evaluation.record import COUNTS_ALONE, SAME_DATA, VALIDATION
-from hpo.analysis.evaluation.returned import read_returned
+from hpo.analysis.assessment import assess
+from hpo.analysis.evaluation_records import COUNTS_ALONE, SAME_DATA, VALIDATION
+from hpo.analysis.predictions import read_returned
+from hpo.analysis.statistics import bootstrap
+from hpo.analysis.statistics.binary_scores import Binary
+from hpo.analysis.statistics.class_scores import Classes
+from hpo.analysis.statistics.ranking_scores import Ranking
 from hpo.errors import ObjectiveError
 
 

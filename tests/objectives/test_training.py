@@ -105,6 +105,7 @@ def test_epochs_are_reported_and_the_best_is_returned(tmp_path: Path) -> None:
         assert metrics["samples_per_second"] > 0
         assert (metrics["train_samples"], metrics["val_samples"]) == (40, 10)
         assert "peak_gpu_mib" not in metrics or torch.cuda.is_available()
+    assert result["n_parameters"] == (4 * 16 + 16) + (16 + 1)
     assert result["training_seconds"] == pytest.approx(sum(m["epoch_seconds"] for _, m in listener.reports))
 
 

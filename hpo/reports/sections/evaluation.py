@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from hpo.analysis.evaluation.record import Confusion, Evaluation, evaluations_of
-from hpo.analysis.evaluation.wording import (
+from hpo.analysis.evaluation_records import Confusion, Evaluation, evaluations_of
+from hpo.analysis.evaluation_wording import (
     calibration_sentence,
     interval_sentence,
     interval_text,

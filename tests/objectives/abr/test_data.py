@@ -129,12 +129,46 @@ def test_a_patient_in_files_of_two_splits(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_class_absent_from_a_split(tmp_path: Path) -> None:
+def test_a_class_may_be_absent_from_validation_but_not_from_training(tmp_path: Path) -> None:
     arrays = given()
-    arrays["label"][(arrays["split"] == "validation") & (arrays["label"] == "TOTAL")] = "NORMAL"
-    write(tmp_path / "records.npz", arrays)
-    with pytest.raises(ValueError, match=r": none of the \d+ val samples is of class TOTAL; expected some of each"):
-        load(tmp_path)
+    held_out = arrays["split"] != "train"
+    absent = held_out & (arrays["label"] == "TOTAL")
+    write(tmp_path / "val" / "records.npz", arrays | {"label": np.where(absent, "NORMAL", arrays["label"])})
+    assert "TOTAL" not in load(tmp_path / "val").summary.split("; ")[1]
+    absent = ~held_out & (arrays["label"] == "TOTAL")
+    write(tmp_path / "train" / "records.npz", arrays | {"label": np.where(absent, "NORMAL", arrays["label"])})
+    with pytest.raises(ValueError, match=r"val records have class TOTAL, and those that train none of it; expected"):
+        load(tmp_path / "train")
+
+
+def test_some_of_the_classes(tmp_path: Path) -> None:
+    write(tmp_path / "records.npz", some(400))
+    found = load(tmp_path, classes=("NORMAL", "SNIK"))
+    assert set(found.train.label.tolist()) == {0, 2}
+    assert "records of other classes left out" in found.summary
+    with pytest.raises(ValueError, match=r"data.classes has 'NORMEL'; expected some of .* Did you mean 'NORMAL'\?"):
+        load(tmp_path, classes=("NORMEL", "SNIK"))
+    with pytest.raises(ValueError, match=r"expected at least two of"):
+        load(tmp_path, classes=("SNIK",))
+    two = some(400)
+    two["label"] = np.where(two["label"] == "NORMAL", "NORMAL", "SNIK")
+    write(tmp_path / "two" / "records.npz", two)
+    assert set(load(tmp_path / "two").train.label.tolist()) == {0, 2}
+    with pytest.raises(ValueError, match=r"has no record of TOTAL, which data.classes names; it has NORMAL, SNIK"):
+        load(tmp_path / "two", classes=("NORMAL", "TOTAL"))
+
+
+def test_statics_that_a_file_does_not_have_are_zero(tmp_path: Path) -> None:
+    arrays = some(400)
+    write(tmp_path / "less" / "records.npz", {name: one for name, one in arrays.items() if name != "noise"})
+    write(tmp_path / "all" / "records.npz", arrays)
+    less, whole = load(tmp_path / "less"), load(tmp_path / "all")
+    assert not less.train.statics[:, 3].any()
+    assert less.train.statics[:, :3].std() > 0.5
+    assert "records.npz has no noise, which the network is not told" in less.summary
+    # What one of the two knows, the other does not disturb.
+    assert not load_held_out(tmp_path / "all", (), less.mean, less.std).statics[:, 3].any()
+    assert not load_held_out(tmp_path / "less", (), whole.mean, whole.std).statics[:, 3].any()
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "numbers for patients": ({"patient": np.where(np.arange(120) < 2, np.nan, 7.0)},
                              r", record 1: patient is nan \(and 1 more\); expected a value"),
     "type": ({"age": np.array(["young"] * 120)}, r"(record 1|line 2): age is 'young'; expected a number"),
-    "missing": ({"noise": None}, r"has no (array|column) noise"),
+    "missing": ({"patient": None}, r"has no (array|column) patient"),
     "missing latency": ({"latency_ms": None, "latency": MADE.latency},
                         r"has no (array|column) latency_ms; .*data.columns.latency_ms .* Did you mean 'latency'\?"),
 }  # fmt: skip
@@ -281,7 +281,9 @@ def test_a_path_that_is_not_there_and_one_of_another_kind(tmp_path: Path) -> Non
     [
         (".npz", {"label": "labels"}, r"has no array labels, which data.columns names for label; .* mean 'label'\?"),
         (".csv", {"label": "labels"}, r"has no column labels, which data.columns names for label; .* mean 'label'\?"),
-        (".csv", {"latency_ms": "latencies"}, r"has no column latencies; .*data.columns.latency_ms"),
+        (".csv", {"latency_ms": "latencies"}, r"has no column latencies, which .* for latency_ms; it has"),
+        (".csv", {"age": "years", "rate": "clicks"}, r"has no column years, .* and no clicks, .* for rate; it has"),
+        (".npz", {"age": "years", "rate": "clicks"}, r"has no array years, .* and no clicks, .* for rate; it has"),
         (".csv", {"waveforms": "x"}, r"has no columns x000 to x199; it has s000"),
     ],
 )

@@ -13,8 +13,8 @@ from scipy.stats import kendalltau
 from torch.nn import functional as F
 
 from hpo.actions.evaluate import evaluate as score
-from hpo.analysis.evaluation.assess import assess
-from hpo.analysis.evaluation.returned import read_returned
+from hpo.analysis.assessment import assess
+from hpo.analysis.predictions import read_returned
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.trial import Interrupted, Job, ObjectiveRef, Trial

@@ -284,3 +284,28 @@ def test_the_drosophila_ventral_nerve_cord() -> None:
     assert (len(dataset.train.images), len(dataset.val.images)) == (11 * 12, 3 * 12)
     assert dataset.test is not None
     assert len(dataset.test.images) == 72
+
+
+def test_split_csv_says_the_split_of_each_slice(tmp_path: Path, volume: Slices) -> None:
+    """Slices that it lists as test never train."""
+    write(tmp_path, "", volume)
+    splits = ["test", "train", "training", "train", "val", "train", "train", "Val", "test", "train"]
+    rows = [f"{page},{split}" for page, split in enumerate(splits, start=1)]
+    (tmp_path / "split.csv").write_text("\n".join(["page,split", *rows]))
+    found = load(tmp_path, 32)
+    assert slices_from(found.train, volume) == [1, 2, 3, 5, 6, 9]
+    assert slices_from(found.val, volume) == [4, 7]
+    assert found.test is not None
+    assert slices_from(found.test, volume) == [0, 8]
+    assert slices_from(load_folder(tmp_path, 32), volume) == [0, 8]
+    for text, message in (
+        ("page,split\n11,test\n", r"line 2: there is no slice 11; expected one of images.tif page 1"),
+        ("page,split\n1,tset\n", r"line 2: split 'tset' is not known; .* Did you mean 'test'\?"),
+        ("page,split\n1,test\n", r"has no row for images.tif page 2 and 8 more; expected the split of every slice"),
+        ("name,fold\n1,test\n", r"has no column file or image or slice or page and no split; it has name, fold"),
+        ("\n".join(["page,split", *(f"{page},test" for page in range(1, 11))]), "has no slice of split train"),
+    ):
+        (tmp_path / "split.csv").write_text(text)
+        load.cache_clear()
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path, 32)

@@ -12,8 +12,8 @@ from sklearn.metrics import jaccard_score
 from torch.nn import functional as F
 
 from hpo.actions.evaluate import evaluate as score
-from hpo.analysis.evaluation.assess import assess, binary_of
-from hpo.analysis.evaluation.returned import read_returned
+from hpo.analysis.assessment import assess, binary_of
+from hpo.analysis.predictions import read_returned
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.trial import Interrupted, Job, ObjectiveRef, Trial

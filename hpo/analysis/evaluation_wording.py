@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from hpo.analysis.evaluation.bootstrap import FEW_UNITS, FEWEST_UNITS, REPLICATES
-from hpo.analysis.evaluation.record import COUNTS_ALONE, MANY_RANKS, SAME_DATA, Evaluation, Score
+from hpo.analysis.evaluation_records import COUNTS_ALONE, MANY_RANKS, SAME_DATA, Evaluation, Score
 from hpo.analysis.formatting import number
-from hpo.translation.catalogue import sentences, tr, whole
+from hpo.analysis.statistics.bootstrap import FEW_UNITS, FEWEST_UNITS, REPLICATES
+from hpo.translation.catalogue import mark, sentences, tr, whole
 
 PLACES = 3  # significant digits of an interval
+# Words of the built-in tasks for their items and groups; those of other objectives stay as they are.
+KNOWN = (
+    *(mark("items"), mark("groups"), mark("patients"), mark("photographs")),
+    *(mark("slices"), mark("pixels"), mark("clips"), mark("records")),
+)
 
 
 def value_text(score: Score) -> str:
@@ -31,10 +36,15 @@ def with_interval(score: Score) -> str:
 def sample_text(evaluation: Evaluation) -> str:
     """Return `1,200 photographs of 310 patients`."""
     n = whole(round(evaluation.n or 0))
+    items = _word(evaluation.items)
     if evaluation.groups is None:
-        return f"{n} {evaluation.items}"
+        return tr("{n} {items}", n=n, items=items)
     groups = whole(evaluation.groups)
-    return tr("{n} {items} of {m} {groups}", n=n, items=evaluation.items, m=groups, groups=evaluation.grouped_by)
+    return tr("{n} {items} of {m} {groups}", n=n, items=items, m=groups, groups=_word(evaluation.grouped_by))
+
+
+def _word(word: str) -> str:
+    return tr(word) if word in KNOWN else word
 
 
 def has_intervals(evaluation: Evaluation) -> bool:
@@ -46,7 +56,7 @@ def interval_sentence(evaluation: Evaluation) -> str:
     """Return what was drawn for the intervals; empty without any."""
     if not has_intervals(evaluation):
         return ""
-    what = evaluation.grouped_by or evaluation.items
+    what = _word(evaluation.grouped_by or evaluation.items)
     return tr("Intervals: bootstrap of {what}, {replicates} times, 95 %.", what=what, replicates=whole(REPLICATES))
 
 
@@ -103,7 +113,7 @@ def notes_of(evaluation: Evaluation) -> list[str]:
     """Return sentences on what the numbers do not show."""
     if evaluation.n is None:
         return [tr("The objective gave no predictions, so there are no intervals.")]
-    what, units = evaluation.grouped_by or evaluation.items, round(evaluation.units or 0)
+    what, units = _word(evaluation.grouped_by or evaluation.items), round(evaluation.units or 0)
     notes = []
     if COUNTS_ALONE in evaluation.notes:
         notes.append(tr("There are no intervals: counts without groups cannot be drawn one by one."))
@@ -112,5 +122,5 @@ def notes_of(evaluation: Evaluation) -> list[str]:
     elif units < FEW_UNITS and has_intervals(evaluation):
         notes.append(tr("Only {n} {what}: the intervals are rough, and too narrow.", n=units, what=what))
     if MANY_RANKS in evaluation.notes:
-        notes.append(tr("An order of so many {what} gets no intervals.", what=evaluation.items))
+        notes.append(tr("An order of so many {what} gets no intervals.", what=_word(evaluation.items)))
     return notes

@@ -1,4 +1,4 @@
-"""What an objective's `evaluate` returns: numbers alone, or numbers with the predictions that they are of."""
+"""Results of an objective's `evaluate`: numbers alone, or numbers with the predictions that they are of."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Returned:
 
     @property
     def counts(self) -> NDArray[np.float64]:
-        """How many items each row stands for, (rows,)."""
+        """Number of items that each row stands for, (rows,)."""
         return np.asarray(self.columns[COUNT], np.float64) if COUNT in self.columns else np.ones(self.rows)
 
     @property

@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.analysis.evaluation.binary import Binary
-from hpo.analysis.evaluation.bootstrap import intervals
-from hpo.analysis.evaluation.classes import Classes
-from hpo.analysis.evaluation.pictures import examples_of
-from hpo.analysis.evaluation.ranking import MOST_ITEMS, Ranking
-from hpo.analysis.evaluation.record import (
+from hpo.analysis.evaluation_pictures import examples_of
+from hpo.analysis.evaluation_records import (
     COUNTS_ALONE,
     MANY_RANKS,
     SAME_DATA,
@@ -27,7 +23,7 @@ from hpo.analysis.evaluation.record import (
     Score,
     Threshold,
 )
-from hpo.analysis.evaluation.returned import (
+from hpo.analysis.predictions import (
     COUNT,
     GROUP,
     PREDICTED,
@@ -36,6 +32,10 @@ from hpo.analysis.evaluation.returned import (
     TARGET,
     Returned,
 )
+from hpo.analysis.statistics.binary_scores import Binary
+from hpo.analysis.statistics.bootstrap import intervals
+from hpo.analysis.statistics.class_scores import Classes
+from hpo.analysis.statistics.ranking_scores import MOST_ITEMS, Ranking
 from hpo.errors import ObjectiveError
 
 # Of what is computed here, what is shown though the objective does not name it.
@@ -49,7 +49,7 @@ Measures = Callable[[NDArray[np.float64]], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Assessment:
-    """What predictions say; fields as those of `record.Evaluation`."""
+    """Content of an evaluation that follows from predictions; fields as those of `evaluation_records.Evaluation`."""
 
     n: float | None
     items: str

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo.analysis.evaluation.record import Example
+from hpo.analysis.evaluation_records import Example
 from hpo.errors import ObjectiveError
 
 MOST = 12  # that are kept of an evaluation
