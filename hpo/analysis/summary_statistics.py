@@ -66,6 +66,11 @@ class Range:
         return sum(not self.low <= value <= self.high for value in values)
 
 
+def has_outlier(values: Sequence[float]) -> bool:
+    """Return True if a value lies beyond Tukey's far fence on either side."""
+    return any(usual_range(values, direction).beyond(values) for direction in ("maximize", "minimize"))
+
+
 def usual_range(values: Sequence[float], direction: str) -> Range:
     """Return the range of some values, without extreme bad ones.
 

@@ -12,6 +12,7 @@ from reading import LOSS, SCORE, epochs, study, trial
 from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.records import TrialRecord
 from hpo.reports.blocks import Chart, Facts, Link, Row, Section, Table, Text
+from hpo.reports.sections.comparison import comparison_section
 from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
 from hpo.reports.sections.shared import MOST_ROWS
 from hpo.reports.study_report import study_report
@@ -119,7 +120,20 @@ def test_failures_and_prunings_have_their_reasons(tmp_path: Path) -> None:
 def test_importance_says_why_it_is_not_shown() -> None:
     text = first(sections()["importance"], Text)
     assert isinstance(text, Text)
-    assert text.text == "PED-ANOVA: not shown (n = 3, at least 10 complete trials needed)."
+    assert text.text == (
+        "PED-ANOVA: not shown (n = 3; below 50 complete trials it changes from one draw of trials to the next)."
+    )
+
+
+@pytest.mark.parametrize(("sampler", "adaptive"), [("qmc", False), ("random", False), ("tpe", True)])
+def test_only_an_adaptive_sampler_returned_to_what_was_good(
+    make_spec: Callable[..., StudySpec], sampler: str, adaptive: bool
+) -> None:
+    spec = make_spec(sampler={"name": sampler})
+    section = comparison_section(replace(study(TRIALS), spec=spec))
+    assert section is not None
+    said = " ".join(block.text for block in section.blocks if isinstance(block, Text))
+    assert ("returned to what was good" in said) == adaptive
 
 
 def test_long_tables_end_and_say_so() -> None:
