@@ -284,6 +284,23 @@ def test_with_two_modes_ranks_hold_and_the_modes_are_named() -> None:
     assert (held.modes.low, held.modes.high) == (pytest.approx(0.05, abs=0.02), pytest.approx(0.95, abs=0.02))
 
 
+def test_two_modes_that_the_learning_rate_explains_are_none() -> None:
+    space = {name: GRID[name] for name in ("architecture", "learning_rate")}
+    rng = random.Random(5)
+    cells = itertools.product(space["architecture"]["choices"], space["learning_rate"]["choices"], range(3))
+    trials = [
+        trial(k, {"architecture": a, "learning_rate": rate}, 0.05 + 0.9 * (rate < 5e-3) + rng.gauss(0, 0.01))
+        for k, (a, rate, _) in enumerate(cells)
+    ]
+    held = anova(study(trials, space=space), SCORE).group_test
+    assert held is not None
+    assert held.modes is None
+    chance = [trial(t.number, t.params, 0.05 + 0.9 * (rng.random() < 0.5) + rng.gauss(0, 0.01)) for t in trials]
+    held = anova(study(chance, space=space), SCORE).group_test
+    assert held is not None
+    assert held.reason == TWO_MODES
+
+
 def test_with_nothing_against_it_the_f_test_holds() -> None:
     found = anova(study(drawn(60, seed=4)), SCORE)
     assert found.group_test is not None

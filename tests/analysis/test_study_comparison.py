@@ -23,6 +23,8 @@ from hpo.analysis.study_comparison import (
     common_metrics,
     compare_sides,
 )
+from hpo.reports.blocks import Table
+from hpo.reports.sections.study_comparison import overview_section
 from hpo.spec.load import load_spec
 
 YAML = """
@@ -286,6 +288,20 @@ def test_samples_are_those_that_an_epoch_reported_where_nothing_else_is_known() 
     record = study([at(0, "unet", 0.5, history=epochs(1, train_samples=[80.0, 80.0], val_samples=[20.0, 20.0]))])
     train, val = beside(record, record).data
     assert (train.samples, val.samples) == ((80, 80), (20, 20))
+
+
+def test_samples_have_the_unit_that_was_recorded(tmp_path: Path) -> None:
+    record = finals(("unet", [0.1]), directory=tmp_path)
+    (tmp_path / "trials/0").mkdir(parents=True)
+    content = {"train": {"samples": 32, "unit": "patches"}, "val": {"samples": 6}}
+    (tmp_path / "trials/0/data.json").write_text(json.dumps(content))
+    assert [one.unit for one in beside(record, record).data] == ["patches", ""]
+    (table,) = [
+        block
+        for block in overview_section(beside(record, record)).blocks
+        if isinstance(block, Table) and not block.columns[0]
+    ]
+    assert table.columns == ("", "train: patches", "val_samples")
 
 
 value = st.floats(allow_nan=False, allow_infinity=False)

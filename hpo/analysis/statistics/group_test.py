@@ -2,7 +2,8 @@
 
 The rules, in this order:
 
-1. Two modes within the groups: ranks, since a mean lies between the modes where no training ends.
+1. Two modes within the groups that the other factors do not explain: ranks, since a mean lies between the modes, where
+   no training ends.
 2. A value far outside of its group (Tukey's far fence): ranks, since the mean is that value's.
 3. Unequal variances by Levene's test about the median, at SUSPECT: Welch's test, and Games and Howell's of the pairs.
 4. Residuals that are not normal by the test of Shapiro and Wilk: ranks.
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.analysis.statistics.modes import Modes, two_modes
+from hpo.analysis.statistics.modes import CLEAR, Modes, two_modes
 from hpo.analysis.statistics.pairwise import Levene
 from hpo.analysis.statistics.power import ALPHA
 from hpo.analysis.summary_statistics import has_outlier
@@ -92,7 +93,7 @@ def group_test(
         levene: Test of equal variances of `beside_others`.
         f_p: p value of the F test of the groups in the model.
     """
-    modes = two_modes(beside_others)
+    modes = _unexplained_modes(values, residuals)
     normal_p = _shapiro(residuals)
     welch, ranks = _welch(values), _kruskal(values)
     if modes is not None:
@@ -106,6 +107,12 @@ def group_test(
     else:
         holds, reason, p = F, SOUND, f_p
     return GroupTest(holds, reason, p, f_p, welch, ranks, normal_p, modes)
+
+
+def _unexplained_modes(values: Samples, residuals: NDArray[np.float64]) -> Modes | None:
+    """Return the two modes of the values, unless the other factors explain them."""
+    within = sum(float(((sample - sample.mean()) ** 2).sum()) for sample in values)
+    return None if float((residuals**2).sum()) < (1 - CLEAR) * within else two_modes(values)
 
 
 def _shapiro(residuals: NDArray[np.float64]) -> float | None:

@@ -1,4 +1,4 @@
-"""Section that compares the groups by their means and standard deviations."""
+"""Section that compares the groups by their final values."""
 
 from __future__ import annotations
 
@@ -45,11 +45,8 @@ def _caption(data: Comparison) -> str:
         dot = tr("A dot is a complete trial (higher is better).")
     else:
         dot = tr("A dot is a complete trial (lower is better).")
-    mean = tr(
-        "The diamond is the mean of a group's complete trials; its bar is one sample standard deviation to either "
-        "side, drawn from two trials on."
-    )
-    return sentences([dot, mean, values_beyond_axis(data.beyond)])
+    median = tr("The diamond is the group's median, its bar spans the quartiles (from three trials on).")
+    return sentences([dot, median, values_beyond_axis(data.beyond)])
 
 
 def _table(study: StudyRecord, data: Comparison) -> Table:

@@ -109,9 +109,7 @@ def _writer(one: MetricComparison) -> Callable[[float], str]:
 
 
 def _ranges_chart(one: MetricComparison) -> Chart:
-    text = tr(
-        "A dot is a complete trial, the diamond the mean; its bar is one sample standard deviation to either side."
-    )
+    text = tr("A dot is a complete trial, the diamond the median; its bar spans the quartiles.")
     caption = sentences([text, values_beyond_axis(one.comparison.beyond)])
     return Chart(tr("Final {metric}", metric=one.metric.name), one.comparison, None, caption)
 
@@ -122,7 +120,10 @@ def _samples_table(data: StudyComparison) -> Table:
         counts = (split.samples[k] for split in data.data)
         rows.append((side, *("—" if n is None else whole(n) for n in counts)))
     note = tr("As recorded for the best trials; a dash: not recorded, or not the same in all of them.")
-    return Table(("", tr("training samples"), tr("validation samples")), tuple(rows), frozenset({1, 2}), note)
+    # Without a unit a number of samples is what the objective calls so: patches, slices or pairs.
+    names = (tr("{split}: {unit}", split=one.split, unit=one.unit) if one.unit else f"{one.split}_samples"
+             for one in data.data)  # fmt: skip
+    return Table(("", *names), tuple(rows), frozenset({1, 2}), note)
 
 
 # --- configuration
