@@ -113,7 +113,8 @@ def heatmaps(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) ->
     means = [cell.mean for heatmap in maps for row in heatmap.cells for cell in row if cell.mean is not None]
     noise = _noise(study, metric, maps)
     usual = usual_range(means, metric.direction)
-    scale = _at_least(usual, LEAST_SPAN * (noise or 0.0))
+    finals = [trial.values[metric.name] for trial in study.complete(metric)]
+    scale = _at_least(usual, LEAST_SPAN * (noise or 0.0), finals)
     shown = {axes.rows.name, axes.columns.name, study.group_by}
     averaged = tuple(name for name in searched(study.space) if name not in shown)
     return Heatmaps(
@@ -146,12 +147,13 @@ def _noise(study: StudyRecord, metric: Metric, maps: Sequence[Heatmap]) -> float
     return largest * math.sqrt(sum(df * (own / largest) ** 2 for df, own in deviations) / free)
 
 
-def _at_least(shown: Range, span: float) -> Range:
-    """Return the range, widened about its middle to `span`, so that chance does not fill the scale."""
+def _at_least(shown: Range, span: float, finals: Sequence[float]) -> Range:
+    """Return the range, widened about its middle to `span` within the final values: chance does not fill the scale."""
     if shown.low is None or shown.high is None or shown.high - shown.low >= span or not math.isfinite(span):
         return shown
     margin = (span - (shown.high - shown.low)) / 2
-    return Range(shown.low - margin, shown.high + margin)
+    low, high = max(shown.low - margin, min(finals)), min(shown.high + margin, max(finals))
+    return Range(min(shown.low, low), max(shown.high, high))
 
 
 def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:

@@ -34,8 +34,8 @@ def two_modes(samples: Sequence[NDArray[np.float64]]) -> Modes | None:
     """Return the modes if one cut through all values explains nearly all scatter within the samples.
 
     This is Otsu's criterion (IEEE Transactions on Systems, Man, and Cybernetics 9, 1979), within samples: differences
-    between samples are none of modes. In one sample FEWEST_BESIDE values or more lie on either
-    side.
+    between samples are none of modes. In the sample that it takes most of, FEWEST_BESIDE values
+    or more lie on either side.
     """
     values = np.concatenate([np.asarray(sample, dtype=np.float64) for sample in samples])
     of = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
@@ -47,7 +47,7 @@ def two_modes(samples: Sequence[NDArray[np.float64]]) -> Modes | None:
     cuts = cuts[values[cuts - 1] < values[np.minimum(cuts, n - 1)]]
     if total <= 0 or not len(cuts) or n - len(samples) < LEAST_DF:
         return None
-    between, most = np.zeros(len(cuts)), np.zeros(len(cuts))
+    between, largest, beside = np.zeros(len(cuts)), np.zeros(len(cuts)), np.zeros(len(cuts))
     for index in range(len(samples)):
         # The scatter between two parts of m and k values about their means: m k / (m + k) of the squared difference.
         inside = of == index
@@ -56,9 +56,11 @@ def two_modes(samples: Sequence[NDArray[np.float64]]) -> Modes | None:
         with np.errstate(invalid="ignore"):
             difference = sums[cuts - 1] / below - (sums[-1] - sums[cuts - 1]) / above
         cut_through = (below > 0) & (above > 0)
-        between += np.where(cut_through, below * above / (below + above) * difference**2, 0.0)
-        most = np.maximum(most, np.minimum(below, above))
-    between[most < FEWEST_BESIDE] = 0.0  # one value apart is no mode
+        taken = np.where(cut_through, below * above / (below + above) * difference**2, 0.0)
+        beside = np.where(taken > largest, np.minimum(below, above), beside)
+        largest = np.maximum(largest, taken)
+        between += taken
+    between[beside < FEWEST_BESIDE] = 0.0  # one value apart is no mode
     best = int(np.argmax(between))
     share = float(between[best] / total)
     if share < CLEAR:
