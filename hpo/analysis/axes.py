@@ -1,7 +1,7 @@
 """Divide a parameter into the cells of a heatmap, and choose the two parameters that one shows.
 
-Categorical parameters and those with few values have one cell a value. Continuous ones are binned, in equal steps of
-the logarithm if they are searched so. A bin holds its lower edge, the last bin both.
+Categorical parameters and those with few values have one cell a value. Continuous ones are binned, in steps of the
+logarithm at powers of ten if they are searched so. A bin holds its lower edge, the last bin both.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ BATCH_SIZE = ("batch_size",)
 # More values than this are binned.
 MOST_VALUES = 8
 LINEAR_BINS = 5
+FEWEST_BINS, MOST_BINS = 3, 6  # on a logarithmic axis
+SLIM = 1 / 3  # of a usual bin: a first or last one that is narrower is joined to its neighbour
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,8 @@ def _binned(name: str, parameters: Sequence[Parameter]) -> Axis:
         pairs = itertools.pairwise(firsts)
         labels = tuple(str(a) if b - a == 1 else _span(str(a), str(b - 1)) for a, b in pairs)
         return Axis(name, labels, edges=tuple(firsts), log=log, whole=True)
-    edges = tuple(sorted(set(_spaced(low, high, log))))  # few doubles lie between the ends of a narrow range
+    # Few doubles lie between the ends of a narrow range.
+    edges = tuple(sorted(set(_nice(low, high) if log else _spaced(low, high, log))))
     labels = tuple(_span(a, b) for a, b in itertools.pairwise(edge_texts(edges)))
     return Axis(name, labels, edges=edges, log=log)
 
@@ -185,10 +188,29 @@ def _span(low: str, high: str) -> str:
 
 def _spaced(low: float, high: float, log: bool) -> tuple[float, ...]:
     if log:  # about two bins a decade
-        bins = min(6, max(3, round(2 * log_ratio(high, low) / math.log(10))))
+        bins = min(MOST_BINS, max(FEWEST_BINS, round(2 * log_ratio(high, low) / math.log(10))))
     else:
         bins = LINEAR_BINS
     return (low, *(at_part(k / bins, low, high, log) for k in range(1, bins)), high)
+
+
+def _nice(low: float, high: float) -> tuple[float, ...]:
+    """Return edges of bins that are read easily: powers of ten, with what lies between where that gives 3 to 6 bins.
+
+    Equal steps of the logarithm where no such edges do. A first or last bin is at least a third of the others.
+    """
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for parts in ((1.0, 10**0.5), (1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        step = math.log(10) / len(parts)
+        inner = sorted(float(f"{part:.12g}e{exponent}") for exponent in exponents for part in parts)
+        kept = [
+            edge
+            for edge in inner
+            if low < edge < high and min(log_ratio(edge, low), log_ratio(high, edge)) > SLIM * step
+        ]
+        if MOST_BINS > len(kept) >= FEWEST_BINS - 1:
+            return (low, *kept, high)
+    return _spaced(low, high, log=True)
 
 
 @dataclass(frozen=True)

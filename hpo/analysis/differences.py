@@ -80,11 +80,13 @@ class SplitData:
         split: `train` or `val`.
         samples: How many samples each side has; None where that is unknown.
         same: Whether all sides have the same fingerprint; None where a side recorded none.
+        unit: What a sample is, such as `patches`, where all sides recorded the same; empty otherwise.
     """
 
     split: str
     samples: tuple[int | None, ...]
     same: bool | None
+    unit: str = ""
 
 
 def split_data(sides: Sequence[tuple[StudyRecord, Sequence[TrialRecord]]]) -> tuple[SplitData, ...]:
@@ -96,7 +98,8 @@ def split_data(sides: Sequence[tuple[StudyRecord, Sequence[TrialRecord]]]) -> tu
         known = all(own and "" not in own for own in fingerprints)
         same = len(set().union(*fingerprints)) == 1 if known else None
         samples = tuple(_samples(split, own, trials) for own, (_, trials) in zip(recorded, sides, strict=True))
-        splits.append(SplitData(split, samples, same))
+        units = {str(one.get(split, {}).get("unit") or "") for own in recorded for one in own}
+        splits.append(SplitData(split, samples, same, units.pop() if len(units) == 1 else ""))
     return tuple(splits)
 
 

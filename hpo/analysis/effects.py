@@ -1,7 +1,7 @@
 """Show the marginal effect of a parameter within each group: final values against the parameter's value.
 
-Nothing here averages over groups. Within a level the other parameters vary as the search chose them, so that a mean is
-of the trials there were and no more.
+Nothing here averages over groups. Within a level the other parameters vary as the search chose them, so that a median
+is of the trials there were and no more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hpo.analysis.axes import Axis, axis_of, in_order, searched
 from hpo.analysis.groups import Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.analysis.summary_statistics import Range, deviation, mean, usual_range
+from hpo.analysis.summary_statistics import Range, spread, usual_range
 from hpo.spec.models import Metric
 
 MOST_PARAMETERS = 6
@@ -36,6 +36,8 @@ class Level:
         n: Number of COMPLETE trials.
         mean: Of their final values; None without any.
         deviation: Their sample standard deviation; None for n < 2.
+        median: Their median; None without any.
+        quartiles: Their lower and upper quartile; None for n < 3.
         best: (trial number, final value) of the best of them.
         pruned: Number of pruned trials.
         failed: Number of failed trials.
@@ -47,6 +49,8 @@ class Level:
     best: tuple[int, float] | None = None
     pruned: int = 0
     failed: int = 0
+    median: float | None = None
+    quartiles: tuple[float, float] | None = None
 
     @property
     def empty(self) -> bool:
@@ -147,11 +151,14 @@ def _level(trials: Sequence[TrialRecord], metric: Metric) -> Level:
     done = tuple(trial for trial in trials if trial.completed(metric))
     finals = [trial.values[metric.name] for trial in done]
     best = best_of(done, metric)
+    found = spread(finals)
     return Level(
         n=len(finals),
-        mean=mean(finals) if finals else None,
-        deviation=deviation(finals),
+        mean=None if found is None else found.mean,
+        deviation=None if found is None else found.deviation,
         best=None if best is None else (best.number, best.values[metric.name]),
         pruned=sum(trial.state == "PRUNED" for trial in trials),
         failed=sum(trial.state == "FAIL" for trial in trials),
+        median=None if found is None else found.median,
+        quartiles=None if found is None else found.quartiles,
     )

@@ -5,14 +5,18 @@ Nothing here averages over groups. An average names a cell that may be no group'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.analysis.axes import Axes, Axis, choose_axes, searched
 from hpo.analysis.groups import Group, groups_of
-from hpo.analysis.records import StudyRecord, TrialRecord, better
-from hpo.analysis.summary_statistics import mean, usual_range
+from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
+from hpo.analysis.summary_statistics import Range, deviation, mean, usual_range
 from hpo.spec.models import Metric
+
+# The colour scale spans at least so many standard deviations of trials within a cell.
+LEAST_SPAN = 4.0
 
 # --- heatmaps
 
@@ -48,13 +52,15 @@ class Heatmap:
     Attributes:
         group: Label of the group.
         cells: `cells[row][column]`.
-        best: (row, column) of the best mean; None without any.
+        best: (row, column) of the best trial; None without any.
+        best_mean: (row, column) of the best mean; None without any.
         unplaced: Number of trials that lack one of the two parameters, or have it out of range.
     """
 
     group: str
     cells: tuple[tuple[Cell, ...], ...]
     best: tuple[int, int] | None
+    best_mean: tuple[int, int] | None
     unplaced: int = 0
 
 
@@ -69,6 +75,7 @@ class Heatmaps:
         columns: Axis of the columns.
         chosen: A sentence on how the axes were chosen; empty where they are the usual ones.
         maps: One a group.
+        noise: Standard deviation of trials within a cell, pooled over all cells; None where no cell has two.
         low: Lower end of the scale; None without COMPLETE trials.
         high: Upper end of the scale; None without COMPLETE trials.
         clipped: Whether some bad cells lie beyond the bad end of the scale.
@@ -81,6 +88,7 @@ class Heatmaps:
     columns: Axis
     chosen: str
     maps: tuple[Heatmap, ...]
+    noise: float | None
     low: float | None
     high: float | None
     clipped: bool
@@ -103,7 +111,10 @@ def heatmaps(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) ->
         return None
     maps = tuple(_heatmap(group, metric, axes) for group in groups_of(study))
     means = [cell.mean for heatmap in maps for row in heatmap.cells for cell in row if cell.mean is not None]
-    scale = usual_range(means, metric.direction)
+    noise = _noise(study, metric, maps)
+    usual = usual_range(means, metric.direction)
+    finals = [trial.values[metric.name] for trial in study.complete(metric)]
+    scale = _at_least(usual, LEAST_SPAN * (noise or 0.0), finals)
     shown = {axes.rows.name, axes.columns.name, study.group_by}
     averaged = tuple(name for name in searched(study.space) if name not in shown)
     return Heatmaps(
@@ -113,11 +124,36 @@ def heatmaps(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) ->
         axes.columns,
         axes.chosen,
         maps,
+        noise,
         scale.low,
         scale.high,
-        scale.beyond(means) > 0,
+        usual.beyond(means) > 0 and scale.beyond(means) > 0,
         averaged,
     )
+
+
+def _noise(study: StudyRecord, metric: Metric, maps: Sequence[Heatmap]) -> float | None:
+    """Return the pooled standard deviation of the final values within cells."""
+    finals = {trial.number: trial.values[metric.name] for trial in study.complete(metric)}
+    cells = (cell for own in maps for row in own.cells for cell in row if cell.n > 1)
+    samples = [[finals[number] for number in cell.trials if number in finals] for cell in cells]
+    free = sum(len(sample) - 1 for sample in samples)
+    if not free:
+        return None
+    deviations = [(len(sample) - 1, deviation(sample) or 0.0) for sample in samples]
+    largest = max(own for _, own in deviations)
+    if largest == 0 or not math.isfinite(largest):
+        return None
+    return largest * math.sqrt(sum(df * (own / largest) ** 2 for df, own in deviations) / free)
+
+
+def _at_least(shown: Range, span: float, finals: Sequence[float]) -> Range:
+    """Return the range, widened about its middle to `span` within the final values: chance does not fill the scale."""
+    if shown.low is None or shown.high is None or shown.high - shown.low >= span or not math.isfinite(span):
+        return shown
+    margin = (span - (shown.high - shown.low)) / 2
+    low, high = max(shown.low - margin, min(finals)), min(shown.high + margin, max(finals))
+    return Range(min(shown.low, low), max(shown.high, high))
 
 
 def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:
@@ -133,13 +169,15 @@ def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:
         tuple(_cell(by_cell.get((row, column), ()), metric) for column in range(len(axes.columns.labels)))
         for row in range(len(axes.rows.labels))
     )
-    best: tuple[int, int] | None = None
-    best_mean = 0.0
-    for i, row_of_cells in enumerate(cells):
-        for j, cell in enumerate(row_of_cells):
-            if cell.mean is not None and (best is None or better(metric, cell.mean, best_mean)):
-                best, best_mean = (i, j), cell.mean
-    return Heatmap(group.label, cells, best, unplaced)
+    means = [(cell.mean, (i, j)) for i, row in enumerate(cells) for j, cell in enumerate(row) if cell.mean is not None]
+    best_mean: tuple[float, tuple[int, int]] | None = None
+    for mean_and_place in means:
+        if best_mean is None or better(metric, mean_and_place[0], best_mean[0]):
+            best_mean = mean_and_place
+    placed = tuple(t for own in by_cell.values() for t in own if t.completed(metric))
+    best = best_of(tuple(sorted(placed, key=lambda t: t.number)), metric)
+    star = next((place for place, own in by_cell.items() if best in own), None)
+    return Heatmap(group.label, cells, star, None if best_mean is None else best_mean[1], unplaced)
 
 
 def _cell_index(axis: Axis, trial: TrialRecord) -> int | None:

@@ -5,6 +5,7 @@ The first side is what the others are compared with: before and after.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,10 +14,12 @@ from hpo.analysis.differences import Difference, SplitData, configuration_of, di
 from hpo.analysis.groups import ALL_TRIALS, Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.analysis.stability import Stability, loss_series, stability_of
-from hpo.analysis.statistics.two_sample import TwoSampleTest, holm_corrected, two_sample_test
+from hpo.analysis.statistics.power import ALPHA
+from hpo.analysis.statistics.two_sample import SURVIVORS, TwoSampleTest, holm_corrected, two_sample_test
 from hpo.analysis.summary_statistics import Spread, spread, usual_range
 from hpo.analysis.training.curves import Trainings, epochs_to_best, trainings_of
 from hpo.spec.models import Metric
+from hpo.translation.catalogue import tr
 
 UNKNOWN_STABILITY = Stability(None, 0)
 
@@ -60,6 +63,7 @@ class SideBest:
         best: The best trial; None where none completed.
         finals: (trial number, final value) of COMPLETE trials.
         finished: Number of finished trials.
+        pruned: Number of pruned trials.
         stability: Stability of the best trial.
         epochs: Epochs to the best value of the best trial, and all its epochs (see
             `hpo.analysis.training.curves.epochs_to_best`).
@@ -69,6 +73,7 @@ class SideBest:
     best: TrialRecord | None = None
     finals: tuple[tuple[int, float], ...] = ()
     finished: int = 0
+    pruned: int = 0
     stability: Stability = UNKNOWN_STABILITY
     epochs: tuple[int, int] | None = None
 
@@ -82,12 +87,41 @@ class GroupComparison:
 
 
 @dataclass(frozen=True)
+class EqualBudget:
+    """The best values of one group that all sides have tried, after as much as each side has spent on it.
+
+    Attributes:
+        group: Label of the group, or that of all trials.
+        trials: Number of finished trials that every side has.
+        after_trials: The best final value among that many first trials of each side; None where none completed.
+        epochs: Number of epochs that every side has trained; 0 where one reported none.
+        after_epochs: The best final value of the trials that ended within that many epochs.
+    """
+
+    group: str
+    trials: int
+    after_trials: tuple[float | None, ...]
+    epochs: int
+    after_epochs: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
 class MetricComparison:
-    """One metric on all sides. `comparison`: final values of every group, a row a side."""
+    """One metric on all sides.
+
+    Attributes:
+        metric: The metric.
+        finals: Final values of each side.
+        groups: The groups on every side.
+        budgets: The best within equal budgets, of all trials first where there are several groups.
+        tests: Tests of the groups that several sides have.
+        comparison: Final values of every group, a row a side.
+    """
 
     metric: Metric
     finals: tuple[SideFinals, ...]
     groups: tuple[GroupComparison, ...]
+    budgets: tuple[EqualBudget, ...]
     tests: tuple[TwoSampleTest, ...]
     comparison: Comparison
 
@@ -164,8 +198,38 @@ def _metric_comparison(sides: Sequence[Side], metric: Metric, group_by: str | No
         )
         for group in labels
     )
-    tests = _tests(groups) if sides[0].trial is None else ()
-    return MetricComparison(metric, tuple(finals), groups, tests, _comparison(metric, group_by, groups))
+    whole = sides[0].trial is None
+    budgets, tests = (_budgets(sides, metric), _tests(groups)) if whole else ((), ())
+    return MetricComparison(metric, tuple(finals), groups, budgets, tests, _comparison(metric, group_by, groups))
+
+
+def _budgets(sides: Sequence[Side], metric: Metric) -> tuple[EqualBudget, ...]:
+    by_side = [{group.label: group.trials for group in groups_of(side.study)} for side in sides]
+    shared = [label for label in by_side[0] if all(own.get(label) for own in by_side)]
+    rows = [(label, [own[label] for own in by_side]) for label in shared]
+    if len(rows) != 1 and all(side.trials for side in sides):
+        rows.insert(0, (tr(ALL_TRIALS), [side.trials for side in sides]))
+    return tuple(_equal_budget(label, tried, metric) for label, tried in rows)
+
+
+def _equal_budget(group: str, sides: Sequence[Sequence[TrialRecord]], metric: Metric) -> EqualBudget:
+    trials = min(map(len, sides))
+    epochs = min(sum(trial.steps for trial in side) for side in sides)
+    first = [side[:trials] for side in sides]
+    within = [_within(side, epochs) for side in sides] if epochs else []
+    after_trials, after_epochs = (tuple(_best_value(own, metric) for own in spent) for spent in (first, within))
+    return EqualBudget(group, trials, after_trials, epochs, after_epochs)
+
+
+def _within(trials: Sequence[TrialRecord], epochs: int) -> list[TrialRecord]:
+    """Return the first trials that took no more than so many epochs together."""
+    spent = itertools.accumulate(trial.steps for trial in trials)
+    return [trial for trial, sum_of_epochs in zip(trials, spent, strict=True) if sum_of_epochs <= epochs]
+
+
+def _best_value(trials: Sequence[TrialRecord], metric: Metric) -> float | None:
+    best = best_of(tuple(trial for trial in trials if trial.completed(metric)), metric)
+    return None if best is None else best.values[metric.name]
 
 
 def _groups(side: Side, metric: Metric, loss: str) -> dict[str, SideBest]:
@@ -180,7 +244,8 @@ def _groups(side: Side, metric: Metric, loss: str) -> dict[str, SideBest]:
         stability = UNKNOWN_STABILITY if best is None or not loss else stability_of(side.study, best)
         epochs = None if best is None else epochs_to_best(side.study, best, metric)
         finals = tuple((trial.number, trial.values[metric.name]) for trial in done)
-        found[group.label] = SideBest(side.name, best, finals, len(group.trials), stability, epochs)
+        pruned = sum(trial.state == "PRUNED" for trial in group.trials)
+        found[group.label] = SideBest(side.name, best, finals, len(group.trials), pruned, stability, epochs)
     return found
 
 
@@ -201,15 +266,31 @@ def _comparison(metric: Metric, group_by: str | None, groups: Sequence[GroupComp
 
 
 def _tests(groups: Sequence[GroupComparison]) -> tuple[TwoSampleTest, ...]:
-    """Test the first side against each other one, in every group that both have tried."""
+    """Test the first side against each other one, in every group that both have tried.
+
+    Complete trials are what pruning left: where it left a larger share of one side than of the other, there is no test.
+    """
     tests = []
     for group in groups:
         before = group.sides[0]
         for after in group.sides[1:]:
-            if before.finals and after.finals:
+            if not (before.finals and after.finals):
+                continue
+            if _unlike_pruned(before, after):
+                sizes = len(before.finals), len(after.finals)
+                tests.append(TwoSampleTest(group.group, before.side, after.side, *sizes, why_not=SURVIVORS))
+            else:
                 values = ([value for _, value in side.finals] for side in (before, after))
                 tests.append(two_sample_test(group.group, before.side, after.side, *values))
     return holm_corrected(tests)
+
+
+def _unlike_pruned(one: SideBest, other: SideBest) -> bool:
+    """Return True if the shares of pruned trials differ by Fisher's exact test."""
+    from scipy.stats import fisher_exact
+
+    table = [[side.pruned, side.finished - side.pruned] for side in (one, other)]
+    return float(fisher_exact(table).pvalue) < ALPHA
 
 
 def _best_trainings(found: MetricComparison) -> list[tuple[str, TrialRecord]]:

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spread:
-    """Summary of n >= 1 numbers; `deviation` is the sample standard deviation (N - 1), None for n < 2."""
+    """Summary of n >= 1 numbers.
+
+    Attributes:
+        n: How many there are.
+        mean: Their mean.
+        deviation: Their sample standard deviation (N - 1); None for n < 2.
+        median: Their median.
+        low: The least of them.
+        high: The largest of them.
+        quartiles: Their lower and upper quartile; None for n < 3.
+    """
 
     n: int
     mean: float
@@ -21,13 +31,23 @@ class Spread:
     median: float
     low: float
     high: float
+    quartiles: tuple[float, float] | None = None
 
 
 def spread(values: Sequence[float]) -> Spread | None:
     """Return the summary of some numbers; None without any."""
     if not values:
         return None
-    return Spread(len(values), mean(values), deviation(values), statistics.median(values), min(values), max(values))
+    middle = statistics.median(values)
+    return Spread(len(values), mean(values), deviation(values), middle, min(values), max(values), quartiles(values))
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the lower and the upper quartile, which lie within the values; None for fewer than 3."""
+    if len(values) < 3:
+        return None
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return min(max(lower, min(values)), max(values)), max(min(upper, max(values)), min(values))
 
 
 def mean(values: Sequence[float]) -> float:
@@ -64,6 +84,11 @@ class Range:
         if self.low is None or self.high is None:
             return 0
         return sum(not self.low <= value <= self.high for value in values)
+
+
+def has_outlier(values: Sequence[float]) -> bool:
+    """Return True if a value lies beyond Tukey's far fence on either side."""
+    return any(usual_range(values, direction).beyond(values) for direction in ("maximize", "minimize"))
 
 
 def usual_range(values: Sequence[float], direction: str) -> Range:

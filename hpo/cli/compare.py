@@ -90,7 +90,7 @@ def _meant(runs: Path, given: str) -> tuple[str, int | None]:
 def _summary(found: StudyComparison) -> str:
     """Return what a terminal has room for: the ranges, the tests, and if the data are the same."""
     from hpo.reports.p_values import p_text
-    from hpo.reports.sections.study_comparison import data_warnings
+    from hpo.reports.sections.study_comparison import change_text, data_warnings, why_no_test
 
     lines: list[str] = []
     for one in found.metrics:
@@ -105,15 +105,22 @@ def _summary(found: StudyComparison) -> str:
             if spread is None:
                 rows.append((own.side, "0", success, "-", "-", "-", "-"))
                 continue
-            ends = (spread.high, spread.low) if best == "max" else (spread.low, spread.high)
-            numbers = (ends[0], spread.mean, spread.deviation, ends[1])
+            extremes = (spread.high, spread.low) if best == "max" else (spread.low, spread.high)
+            numbers = (extremes[0], spread.mean, spread.deviation, extremes[1])
             rows.append((own.side, str(spread.n), success, *("-" if v is None else number(v) for v in numbers)))
         lines += [*aligned(rows, right=range(1, 7)), ""]
+        for budget in one.budgets:
+            compared = budget.after_epochs or budget.after_trials
+            spent = count(budget.epochs, "epoch") if budget.epochs else count(budget.trials, "trial")
+            for side, value in zip(found.sides[1:], compared[1:], strict=True):
+                ends = " to ".join("-" if one is None else number(one) for one in (compared[0], value))
+                change = change_text(one.metric, compared[0], value)
+                lines.append(f"{budget.group}: best after {spent} each, {found.sides[0]} to {side}  {ends} ({change})")
+        lines += [""] if one.budgets else []
         for test in one.tests:
             place = f"{test.group}: {test.after} less {test.before}"
-            if test.needed:
-                n = min(test.n_before, test.n_after)
-                lines.append(f"{place}  not shown (n = {n}, about {test.needed} needed)")
+            if test.why_not:
+                lines.append(f"{place}  not shown ({why_no_test(test)})")
             else:
                 effects = [f"{name} {size:.2f}" for name, size in (("g", test.g), ("A", test.a)) if size is not None]
                 result = ", ".join([number(test.difference, 3), f"p {p_text(test.p)}", *effects])

@@ -9,6 +9,7 @@ from hpo.analysis.study_comparison import StudyComparison
 from hpo.reports.blocks import Report
 from hpo.reports.sections.study_comparison import (
     best_section,
+    budget_section,
     curves_section,
     differences_section,
     overview_section,
@@ -25,6 +26,7 @@ def comparison_report(data: StudyComparison) -> Report:
         overview_section(data),
         differences_section(data),
         best_section(data),
+        budget_section(data),
         tests_section(data),
         curves_section(data),
         stability_section(data),

@@ -18,6 +18,8 @@ from statsmodels.stats.anova import anova_lm
 from hpo.analysis.axes import axis_of, searched
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.statistics.anova import Anova, Cells, anova
+from hpo.analysis.statistics.group_test import KRUSKAL_WALLIS, OUTLIER, SOUND, TWO_MODES, UNEQUAL, WELCH, F
+from hpo.analysis.statistics.pairwise import pairwise
 
 GRID = {
     "architecture": {"choices": ["unet", "resnet", "dense"]},
@@ -105,34 +107,66 @@ def said(found: Anova) -> dict[tuple[str, ...], str]:
 
 
 def test_too_few_trials_say_how_many_are_needed() -> None:
-    found = anova(study(drawn(4)), SCORE)
-    assert found.tested == ()
-    assert said(found)["architecture",] == "n = 4, about 11 needed"
-    assert found.untested[0].need is not None
-    assert (found.untested[0].need.df, found.untested[0].need.parameters) == (1, 2)
+    space = {"architecture": SPACE["architecture"]}
+    trials = [trial(k, {"architecture": "unet" if k % 2 else "resnet"}, k**2) for k in range(6)]
+    assert said(anova(study(trials[:5], space=space), SCORE))["architecture",] == (
+        "fewer than two of its values have 3 complete trials"
+    )
+    assert anova(study(trials, space=space), SCORE).tested
+    space["batch_size"] = SPACE["batch_size"]
+    both = [trial(t.number, t.params | {"batch_size": 8 if k < 3 else 16}, k**2) for k, t in enumerate(trials)]
+    found = anova(study(both, space=space), SCORE)
+    assert [one.names for one in found.tested] == [("architecture",)]
+    assert said(found)["batch_size",] == "n = 6, at least 7 needed"
 
 
-def test_the_group_is_in_the_model_even_where_it_cannot_be_tested() -> None:
-    """12 trials are too few for 3 groups, and enough for a factor of 2 levels: within the groups."""
+def test_an_effect_that_12_trials_show_is_shown() -> None:
+    """A power computation asked for 14 trials, and hid an effect of F = 14.2, p = 0.003, eta squared 0.80.
+
+    3 groups of 4: their means are 0.9, 0.9 and 0.5; every value is its mean and 0.1 to either side.
+    """
+    space = {name: GRID[name] for name in ("architecture", "batch_size")}
+    means = {"unet": 0.9, "resnet": 0.9, "dense": 0.5}
+    cells = itertools.product(means, [(8, 0.1), (8, -0.1), (16, 0.1), (16, -0.1)])
+    trials = [trial(k, {"architecture": a, "batch_size": size}, means[a] + d) for k, (a, (size, d)) in enumerate(cells)]
+    found = anova(study(trials, space=space), SCORE)
+    architecture, batch_size = found.tested[:2]
+    # Sums of squares: 4 x (2 x 0.1333^2 + 0.2667^2) = 0.42667 of 2 degrees; the residual 12 x 0.01 of 12 - 6 = 6.
+    assert architecture.sum_of_squares == pytest.approx(0.42667, abs=1e-5)
+    assert architecture.f == pytest.approx(0.21333 / 0.02, abs=1e-3)
+    assert architecture.found
+    assert not batch_size.found
+    assert not found.held
+    (row,) = [row for row in pairwise(study(trials, space=space), SCORE).pairs if (row.a, row.b) == ("unet", "dense")]
+    assert row.p < 0.05
+
+
+def test_a_group_that_cannot_be_tested_is_in_the_model() -> None:
+    """One group of 12 and one of 2: no test of the groups, and the batch size is tested within them."""
     space = {name: GRID[name] for name in ("architecture", "batch_size")}
     rng = random.Random(8)
-    cells = itertools.product(GRID["architecture"]["choices"], GRID["batch_size"]["choices"], range(2))
     trials = [
-        trial(k, {"architecture": a, "batch_size": b}, 10.0 * (a == "unet") + 0.1 * b + rng.gauss(0, 0.3))
-        for k, (a, b, _) in enumerate(cells)
+        trial(k, {"architecture": a, "batch_size": 8 * (1 + k % 2)}, 10.0 * (a == "unet") + 0.1 * k + rng.random())
+        for k, a in enumerate(["unet"] * 12 + ["resnet"] * 2)
     ]
     found = anova(study(trials, space=space), SCORE)
     assert found.held
-    assert said(found)["architecture",] == "n = 12, about 14 needed"
+    assert found.group_test is None
+    assert said(found)["architecture",] == "fewer than two of its values have 3 complete trials"
     (tested,) = found.tested
     theirs = anova_lm(ols("y ~ architecture + batch_size", table_of(study(trials, space=space))).fit(), typ=2)
     assert (tested.names, tested.f) == (("batch_size",), pytest.approx(theirs.loc["batch_size", "F"]))
 
 
-def test_a_factor_that_would_cost_the_others_their_power_stays_out() -> None:
-    found = anova(study(drawn(12)), SCORE)
-    assert [one.names for one in found.tested][:2] == [("architecture",), ("batch_size",)]
-    assert said(found)["learning_rate",].startswith("n = 12, about 1")
+def test_a_factor_that_leaves_no_residual_stays_out() -> None:
+    space = {"architecture": SPACE["architecture"], "fold": {"choices": [1, 2, 3, 4]}}
+    rng = random.Random(2)
+    every = [dict(zip(space, cell, strict=True)) for cell in itertools.product(["unet", "resnet"], [1, 2, 3, 4])]
+    every += [every[0], every[1], every[4], every[5]]
+    trials = [trial(k, params, rng.random()) for k, params in enumerate(every)]
+    assert [one.names for one in anova(study(trials, space=space), SCORE).tested] == [("architecture",), ("fold",)]
+    fewer = anova(study(trials[:8], space=space), SCORE)
+    assert said(fewer)["fold",] == "fewer than two of its values have 3 complete trials"
 
 
 def test_a_grid_of_one_trial_a_cell_has_no_interaction_of_all_its_factors() -> None:
@@ -210,26 +244,68 @@ def test_only_complete_trials_count() -> None:
     assert with_others.tested == alone.tested
 
 
-def test_a_diverged_trial_is_named_and_ranks_are_compared() -> None:
+def test_a_diverged_trial_is_named_and_ranks_hold() -> None:
     trials = drawn(40)
     trials[7] = trial(7, trials[7].params, -1e300)
     found = anova(study(trials), SCORE)
     assert 7 in found.outliers
-    assert found.kruskal is not None
+    held = found.group_test
+    assert held is not None
+    assert (held.holds, held.reason) == (KRUSKAL_WALLIS, OUTLIER)
     groups = [[t.values["score"] for t in trials if t.params["architecture"] == a] for a in ("unet", "resnet")]
     theirs = stats.kruskal(*groups)
-    assert (found.kruskal.h, found.kruskal.p, found.kruskal.df) == pytest.approx((theirs.statistic, theirs.pvalue, 1))
+    assert (held.kruskal.h, held.p, held.kruskal.df) == pytest.approx((theirs.statistic, theirs.pvalue, 1))
 
 
-def test_unequal_variances_are_said() -> None:
+def test_with_unequal_variances_welchs_test_holds() -> None:
     rng = random.Random(1)
     trials = [
         trial(t.number, t.params, rng.gauss(0, 1.0 if t.params["architecture"] == "unet" else 0.01)) for t in drawn(60)
     ]
-    found = anova(study(trials), SCORE)
-    assert found.levene is not None
-    assert found.levene.unequal
-    assert found.kruskal is not None
+    held = anova(study(trials), SCORE).group_test
+    assert held is not None
+    assert (held.holds, held.reason) == (WELCH, UNEQUAL)
+    groups = [[t.values["score"] for t in trials if t.params["architecture"] == a] for a in ("unet", "resnet")]
+    assert held.p == pytest.approx(stats.ttest_ind(*groups, equal_var=False).pvalue)
+
+
+def test_with_two_modes_ranks_hold_and_the_modes_are_named() -> None:
+    """The mean of 0.05 and 0.95 is where no training ends; the one lucky group of four is no better architecture."""
+    finals = {"unet": [0.94, 0.95, 0.96, 0.93], "resnet": [0.05, 0.95, 0.04, 0.06], "dense": [0.05, 0.06, 0.94, 0.95]}
+    trials = [
+        trial(k, {"architecture": a}, value)
+        for k, (a, value) in enumerate((a, value) for a, values in finals.items() for value in values)
+    ]
+    held = anova(study(trials, space={"architecture": GRID["architecture"]}), SCORE).group_test
+    assert held is not None
+    assert (held.holds, held.reason) == (KRUSKAL_WALLIS, TWO_MODES)
+    assert held.p == pytest.approx(stats.kruskal(*finals.values()).pvalue)
+    assert held.modes is not None
+    assert (held.modes.low, held.modes.high) == (pytest.approx(0.05, abs=0.02), pytest.approx(0.95, abs=0.02))
+
+
+def test_two_modes_that_the_learning_rate_explains_are_none() -> None:
+    space = {name: GRID[name] for name in ("architecture", "learning_rate")}
+    rng = random.Random(5)
+    cells = itertools.product(space["architecture"]["choices"], space["learning_rate"]["choices"], range(3))
+    trials = [
+        trial(k, {"architecture": a, "learning_rate": rate}, 0.05 + 0.9 * (rate < 5e-3) + rng.gauss(0, 0.01))
+        for k, (a, rate, _) in enumerate(cells)
+    ]
+    held = anova(study(trials, space=space), SCORE).group_test
+    assert held is not None
+    assert held.modes is None
+    chance = [trial(t.number, t.params, 0.05 + 0.9 * (rng.random() < 0.5) + rng.gauss(0, 0.01)) for t in trials]
+    held = anova(study(chance, space=space), SCORE).group_test
+    assert held is not None
+    assert held.reason == TWO_MODES
+
+
+def test_with_nothing_against_it_the_f_test_holds() -> None:
+    found = anova(study(drawn(60, seed=4)), SCORE)
+    assert found.group_test is not None
+    assert (found.group_test.holds, found.group_test.reason) == (F, SOUND)
+    assert found.group_test.p == found.tested[0].p
 
 
 @pytest.mark.parametrize(("sampler", "adaptive"), [("tpe", "tpe"), ("grid", ""), ("random", "")])
@@ -249,7 +325,7 @@ def test_equal_and_exactly_explained_values_have_no_test() -> None:
 def test_without_groups_the_first_factor_is_checked_and_nothing_interacts() -> None:
     found = anova(study(drawn(30), space=SPACE, group_by=None), SCORE)
     assert [one.names for one in found.tested] == [("learning_rate",), ("batch_size",), ("architecture",)]
-    assert found.kruskal is None
+    assert found.group_test is None
 
 
 def test_minimizing_changes_nothing_but_the_bad_side() -> None:

@@ -156,3 +156,17 @@ def test_the_usual_parameters_come_first_then_the_ranking_then_the_others() -> N
     weights = ("weights.a", "weights.b")
     assert in_order(space, "model", ["model", "dropout", "depth"]) == ("lr", "batch_size", "dropout", "depth", *weights)
     assert in_order(space, None) == ("lr", "batch_size", "model", "depth", *weights, "dropout")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "inner"),
+    [
+        (9.79e-5, 0.0959, (10**-3.5, 1e-3, 10**-2.5, 1e-2, 10**-1.5)),
+        (1e-5, 1e-1, (1e-4, 1e-3, 1e-2)),
+        (1e-3, 5e-3, (1.5e-3, 2e-3, 3e-3)),
+        (1e-300, 1e300, (1e-200, 1e-100, 1.0, 1e100, 1e200)),
+    ],
+)
+def test_edges_of_a_logarithm_are_read_easily(low: float, high: float, inner: tuple[float, ...]) -> None:
+    """Edges of equal steps were 9.79e-4 and 0.00959."""
+    assert axis("rate", {"rate": {"low": low, "high": high, "log": True}}).edges == pytest.approx((low, *inner, high))

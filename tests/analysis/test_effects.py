@@ -82,7 +82,7 @@ def test_groups_are_never_averaged_together() -> None:
     rates = effects(study(trials, space=SPACE), SCORE).shown[0]
     means = {own.group: [level.mean for level in own.levels] for own in rates.groups}
     assert means == {"unet": [0.9, None, None, 0.1], "resnet": [0.1, None, None, 0.9]}
-    assert rates.groups[0].levels[0] == Level(1, 0.9, None, (0, 0.9))
+    assert rates.groups[0].levels[0] == Level(1, 0.9, None, (0, 0.9), median=0.9)
     assert rates.groups[0].levels[1].empty
 
 

@@ -86,18 +86,18 @@ def test_levene_is_scipys_about_the_median() -> None:
     assert levene([np.array([1.0, 2.0]), np.array([1.0, 2.0, 4.0])]) is None
 
 
-def test_a_group_of_one_trial_is_named_and_in_no_pair() -> None:
-    found = pairwise(compared([0.1, 0.2], [0.3], [0.4, 0.6]), SCORE)
+def test_a_group_of_two_trials_is_named_and_in_no_pair() -> None:
+    found = pairwise(compared([0.1, 0.2, 0.2], [0.3, 0.4], [0.4, 0.5, 0.6]), SCORE)
     assert [(pair.a, pair.b) for pair in found.pairs] == [("net0", "net2")]
-    assert found.left_out == (("net1", 1), ("never", 0))
+    assert found.left_out == (("net1", 2), ("never", 0))
 
 
 @pytest.mark.parametrize(
     ("groups", "why_not"),
     [
-        ([[0.1, 0.2], [0.3]], "fewer than two groups have the 2 complete trials that are needed"),
-        ([[0.1, 0.1], [0.3, 0.3]], "no group has two complete trials with different values"),
-        ([[0.1, 0.2]] * (MOST_GROUPS + 1), "13 groups, at most 12 are compared pair by pair"),
+        ([[0.1, 0.2, 0.3], [0.3, 0.4]], "fewer than two groups have the 3 complete trials that are needed"),
+        ([[0.1] * 3, [0.3] * 3], "no group has two complete trials with different values"),
+        ([[0.1, 0.2, 0.3]] * (MOST_GROUPS + 1), "13 groups, at most 12 are compared pair by pair"),
     ],
 )
 def test_what_cannot_be_compared_says_why(groups: list[list[float]], why_not: str) -> None:

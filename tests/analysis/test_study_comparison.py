@@ -16,13 +16,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.statistics.two_sample import MANN_WHITNEY, WELCH, g_interval
+from hpo.analysis.statistics.two_sample import ALL_EQUAL, MANN_WHITNEY, SURVIVORS, TOO_FEW, WELCH
 from hpo.analysis.study_comparison import (
     Side,
     StudyComparison,
     common_metrics,
     compare_sides,
 )
+from hpo.reports.blocks import Table
+from hpo.reports.sections.study_comparison import overview_section
 from hpo.spec.load import load_spec
 
 YAML = """
@@ -84,15 +86,36 @@ def test_the_test_of_each_group_is_welchs_and_corrected() -> None:
         assert test.method == WELCH
         assert test.p == pytest.approx(p)
         assert test.difference == pytest.approx(np.mean(b) - np.mean(a))
-        assert (test.low, test.high) == pytest.approx(tuple(one.confidence_interval(0.95)))
+        # The interval has the level of the corrected p, so that the two agree.
+        level = 1 - 0.05 * one.pvalue / p
+        assert (test.low, test.high) == pytest.approx(tuple(one.confidence_interval(level)))
         assert test.g is not None
         assert math.copysign(1, test.g) == math.copysign(1, test.difference)
 
 
-def test_the_interval_of_g_by_hand() -> None:
-    # n = m = 10: J = 1 - 3 / (4 x 18 - 1) to three digits; the variance at g = 0 is J^2 x 20 / 100.
-    reach = 1.959964 * 0.9577 * math.sqrt(0.2)
-    assert g_interval(0.0, 10, 10) == pytest.approx((-reach, reach), abs=1e-3)
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 40), min_size=6, max_size=9), min_size=4, max_size=4))
+def test_p_and_both_intervals_never_contradict_each_other(groups: list[list[int]]) -> None:
+    """An interval of g by its own formula left out 0 beside one of the difference that held it."""
+    a, b, c, d = ([k / 40 for k in values] for values in groups)
+    tests = beside(finals(("unet", a), ("resnet", b)), finals(("unet", c), ("resnet", d))).metrics[0].tests
+    for test in tests:
+        if test.method != WELCH:
+            continue
+        found = test.p < 0.05
+        assert (test.low > 0 or test.high < 0) == found
+        if test.g_low is not None and test.g_high is not None:
+            assert (test.g_low > 0 or test.g_high < 0) == found
+        assert (test.missed is None) == found
+
+
+def test_the_interval_of_g_is_that_of_the_difference_by_hand() -> None:
+    # Means 2 and 4, variances 1: the standard error is sqrt(1/3 + 1/3), t(0.975, 4) = 2.776445.
+    (test,) = beside(finals(("unet", [1.0, 2.0, 3.0])), finals(("unet", [3.0, 4.0, 5.0]))).metrics[0].tests
+    reach = 2.776445 * math.sqrt(2 / 3)
+    assert (test.low, test.high) == pytest.approx((2 - reach, 2 + reach), abs=1e-5)
+    assert test.g == pytest.approx(2 * 0.797885, abs=1e-5)
+    assert (test.g_low, test.g_high) == pytest.approx((0.797885 * (2 - reach), 0.797885 * (2 + reach)), abs=1e-4)
 
 
 def test_values_far_outside_are_compared_by_rank() -> None:
@@ -111,9 +134,54 @@ def test_a_small_side_that_is_better_is_no_outlier() -> None:
     assert test.p < 1e-3
 
 
-def test_too_few_values_have_no_test_but_a_number() -> None:
-    (test,) = beside(finals(("unet", drawn(5, 0.5, 1))), finals(("unet", drawn(20, 0.6, 2)))).metrics[0].tests
-    assert (test.n_before, test.n_after, test.needed, test.method) == (5, 20, 6, "")
+def test_three_values_a_side_are_tested_and_fewer_are_not() -> None:
+    few = finals(("unet", [0.1, 0.2]))
+    (test,) = beside(few, finals(("unet", drawn(20, 0.6, 2)))).metrics[0].tests
+    assert (test.n_before, test.n_after, test.why_not, test.method) == (2, 20, TOO_FEW, "")
+    (test,) = beside(finals(("unet", [0.1, 0.11, 0.12])), finals(("unet", [0.9, 0.91, 0.92]))).metrics[0].tests
+    assert test.p < 0.001
+    assert test.missed is None
+    (test,) = beside(finals(("unet", [0.3] * 4)), finals(("unet", [0.3] * 4))).metrics[0].tests
+    assert test.why_not == ALL_EQUAL
+
+
+def mixed(complete: int, pruned: int, value: float, epochs_each: int = 5) -> StudyRecord:
+    """Pruned trials end after their first epoch; complete ones are the later, the better."""
+    early = [at(k, "unet", None, state="PRUNED", cause="pruner", history=epochs(1, score=[0.1])) for k in range(pruned)]
+    history = epochs(1, score=[0.1] * epochs_each)
+    late = [at(pruned + k, "unet", value + 0.01 * k, history=history) for k in range(complete)]
+    return study([*early, *late])
+
+
+def test_survivors_are_not_tested_against_everybody() -> None:
+    """25 % of one study and 98 % of the other were complete: p was that of survivors against all."""
+    data = beside(mixed(49, 1, 0.5), mixed(10, 30, 0.8)).metrics[0]
+    (test,) = data.tests
+    assert (test.method, test.why_not) == ("", SURVIVORS)
+    assert [side.pruned for side in data.groups[0].sides] == [1, 30]
+    alike = beside(mixed(10, 28, 0.5), mixed(10, 30, 0.8)).metrics[0]
+    assert alike.tests[0].method == WELCH
+
+
+def test_the_best_is_compared_within_equal_budgets() -> None:
+    before, after = mixed(49, 1, 0.5), mixed(10, 30, 0.8)
+    (budget,) = beside(before, after).metrics[0].budgets
+    # 40 trials each: of the first study one pruned and 39 complete. 80 epochs each: one, then 15 trials of 5.
+    assert (budget.trials, budget.epochs) == (40, 80)
+    assert budget.after_trials == (pytest.approx(0.5 + 0.38), pytest.approx(0.89))
+    assert budget.after_epochs == (pytest.approx(0.5 + 0.14), pytest.approx(0.89))
+
+
+def test_budgets_of_several_groups_begin_with_all_trials() -> None:
+    a = study([at(0, "unet", 0.5), at(1, "resnet", 0.7), at(2, "unet", 0.9)])
+    b = study([at(0, "unet", 0.6), at(1, "resnet", None, state="FAIL", cause="exception")])
+    budgets = beside(a, b).metrics[0].budgets
+    assert [(one.group, one.trials, one.after_trials) for one in budgets] == [
+        ("all trials", 2, (0.7, 0.6)),
+        ("unet", 1, (0.5, 0.6)),
+        ("resnet", 1, (0.7, None)),
+    ]
+    assert all((one.epochs, one.after_epochs) == (0, ()) for one in budgets)
 
 
 def test_a_group_that_one_side_lacks_is_shown_and_not_tested() -> None:
@@ -222,6 +290,20 @@ def test_samples_are_those_that_an_epoch_reported_where_nothing_else_is_known() 
     assert (train.samples, val.samples) == ((80, 80), (20, 20))
 
 
+def test_samples_have_the_unit_that_was_recorded(tmp_path: Path) -> None:
+    record = finals(("unet", [0.1]), directory=tmp_path)
+    (tmp_path / "trials/0").mkdir(parents=True)
+    content = {"train": {"samples": 32, "unit": "patches"}, "val": {"samples": 6}}
+    (tmp_path / "trials/0/data.json").write_text(json.dumps(content))
+    assert [one.unit for one in beside(record, record).data] == ["patches", ""]
+    (table,) = [
+        block
+        for block in overview_section(beside(record, record)).blocks
+        if isinstance(block, Table) and not block.columns[0]
+    ]
+    assert table.columns == ("", "train: patches", "val_samples")
+
+
 value = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -229,4 +311,4 @@ value = st.floats(allow_nan=False, allow_infinity=False)
 @given(st.lists(value, min_size=6, max_size=9), st.lists(value, min_size=6, max_size=9))
 def test_any_values_are_compared(before: list[float], after: list[float]) -> None:
     (test,) = beside(finals(("unet", before)), finals(("unet", after))).metrics[0].tests
-    assert test.needed or 0 <= test.p <= 1
+    assert test.why_not or 0 <= test.p <= 1

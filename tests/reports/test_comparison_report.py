@@ -13,8 +13,9 @@ from hpo.analysis.records import StudyRecord
 from hpo.analysis.study_comparison import Side, StudyComparison, compare_sides
 from hpo.reports import html, markdown
 from hpo.reports.comparison_report import comparison_data, comparison_report
-from hpo.reports.sections.study_comparison import data_warnings
+from hpo.reports.sections.study_comparison import change_text, data_warnings
 from hpo.reports.to_json import to_plain_data
+from hpo.spec.models import Metric
 
 CURVE = {"train_loss": [0.9, 0.5, 0.4], "val_loss": [1.0, 0.6, 0.7], "score": [0.2, 0.7, 0.6]}
 
@@ -44,6 +45,7 @@ def test_a_comparison_has_all_its_sections() -> None:
         "Overview",
         "Differences of configuration",
         "Best configuration of each architecture",
+        "Best within equal budgets",
         "Is the difference more than scatter?",
         "Training curves",
         "Training stability",
@@ -64,9 +66,33 @@ def test_a_comparison_has_all_its_sections() -> None:
 
 
 def test_too_few_trials_are_not_tested() -> None:
-    tests = sections(beside(searched(1, 4), searched(2, 9)))["Is the difference more than scatter?"]
-    assert "not shown (n = 4, about 6 needed)" in tests
-    assert "Needed on each side: 6 values, with which a difference of 2 standard deviations" in tests
+    tests = sections(beside(searched(1, 2), searched(2, 9)))["Is the difference more than scatter?"]
+    assert "not shown (n = 2, at least 3 needed)" in tests
+
+
+def test_what_may_have_been_missed_is_said_of_what_was_not_found() -> None:
+    tests = sections(beside(searched(1, 6), searched(1, 6)))["Is the difference more than scatter?"]
+    assert "Welch; may have missed d below 1.8" in tests
+    assert "may have missed" not in sections(beside(searched(1, 8), searched(2, 9, better=0.2)))[
+        "Is the difference more than scatter?"
+    ].replace("a smaller one may have been missed", "")
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after", "said"),
+    [
+        (LOSS, 1.2, 0.1, "12 times less"),
+        (LOSS, 0.1, 1.2, "12 times more"),
+        (LOSS, 100.0, 92.0, "8 % less"),
+        (LOSS, -0.5, -1.5, "-1"),
+        (LOSS, 0.5, 0.0, "-0.5"),
+        (LOSS, 0.5, 0.5, "the same"),
+        (SCORE, 0.6, 0.9, "+0.3"),
+        (SCORE, 0.6, None, "—"),
+    ],
+)
+def test_a_loss_is_so_many_times_less(metric: Metric, before: float, after: float | None, said: str) -> None:
+    assert change_text(metric, before, after) == said
 
 
 def test_before_and_after_stand_beside_each_other() -> None:

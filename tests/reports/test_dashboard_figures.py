@@ -79,10 +79,10 @@ def test_a_group_keeps_its_id_and_has_no_figure_before_it_has_a_trial() -> None:
     assert dashboard_figures(study([trial(3, RESNET, state="PRUNED")])) == {}
 
 
-def test_importance_comes_with_ten_trials() -> None:
-    assert IMPORTANCE not in dashboard_figures(searched(9))
-    figure = dashboard_figures(searched(30))[IMPORTANCE]
-    assert json.loads(figure.to_json())["layout"]["title"]["text"] == "Importance for score: PED-ANOVA, n = 30"
+def test_importance_comes_with_fifty_trials() -> None:
+    assert IMPORTANCE not in dashboard_figures(searched(49))
+    figure = dashboard_figures(searched(50))[IMPORTANCE]
+    assert json.loads(figure.to_json())["layout"]["title"]["text"] == "Importance for score: PED-ANOVA, n = 50"
 
 
 def test_the_largest_figures_take_few_writes() -> None:
@@ -112,7 +112,7 @@ def test_figures_are_replaced_and_texts_follow_the_language() -> None:
     assert len(shown(stored)["hpo-heatmap-2"]["data"][1]["text"]) == 1
     assert pieces(stored) == before  # what is not needed any more is blank
     with language("zh-TW"):
-        title = dashboard_figures(searched(30))[IMPORTANCE].layout.title.text
+        title = dashboard_figures(searched(50))[IMPORTANCE].layout.title.text
     assert "PED-ANOVA" in title
 
 

@@ -31,7 +31,7 @@ def effect_of(trials: list[TrialRecord], name: str) -> Effect:
     return next(found for found in effects(study(trials), SCORE).shown if found.axis.name == name)
 
 
-def test_an_effect_has_dots_means_and_a_bar_from_two_trials_on() -> None:
+def test_an_effect_has_dots_and_medians_from_two_trials_on() -> None:
     trials = [
         trial(0, UNET, 0.8),
         trial(1, UNET, 0.9),
@@ -40,11 +40,11 @@ def test_an_effect_has_dots_means_and_a_bar_from_two_trials_on() -> None:
         trial(4, RESNET, 0.1),
     ]
     effect = effect_of(trials, "batch_size")
-    (dots, means), layout = drawn(EffectChart(effect, effect.groups[0]))
+    (dots, medians), layout = drawn(EffectChart(effect, effect.groups[0]))
     assert dots["y"] == [0.8, 0.9, 0.7]  # neither the pruned one nor another group's
     assert [round(x) for x in dots["x"]] == [0, 0, 1]
-    assert means["y"] == pytest.approx([0.85, 0.7])
-    assert means["error_y"]["array"] == [pytest.approx(0.1 / math.sqrt(2)), None]
+    assert medians["y"] == [pytest.approx(0.85), None]  # one trial is its own dot
+    assert medians["error_y"]["array"] == [None, None]  # two have no quartiles
     assert [note["text"] for note in layout["annotations"]] == ["n 2", "n 1"]
     assert layout["xaxis"]["ticktext"] == ["8", "16"]
     # The axis is that of all groups.
@@ -52,13 +52,25 @@ def test_an_effect_has_dots_means_and_a_bar_from_two_trials_on() -> None:
     assert layout["yaxis"]["range"][1] > 0.9
 
 
+def test_bars_never_leave_the_values_of_a_group_of_two_modes() -> None:
+    """Mean and standard deviation of 0.05 and 0.95 reached 1.15 for a score of at most 1."""
+    finals = [0.05, 0.95, 0.94, 0.96, 0.06]
+    trials = [trial(k, UNET, value) for k, value in enumerate(finals)]
+    (_, median), _ = drawn(comparison(study(trials, space={"architecture": {"choices": ["unet"]}}), SCORE))
+    (middle,), bars = median["x"], median["error_x"]
+    assert (middle - bars["arrayminus"][0], middle, middle + bars["array"][0]) == pytest.approx((0.06, 0.94, 0.95))
+    effect = effect_of(trials, "batch_size")
+    (_, medians), _ = drawn(EffectChart(effect, effect.groups[0]))
+    assert medians["y"][0] + medians["error_y"]["array"][0] <= max(finals)
+
+
 def test_a_continuous_parameter_is_drawn_where_it_is() -> None:
     trials = [trial(k, {**UNET, "learning_rate": rate}, 0.5) for k, rate in enumerate([1e-4, 1e-3])]
     effect = effect_of(trials, "learning_rate")
-    (dots, means), layout = drawn(EffectChart(effect, effect.groups[0]))
+    (dots, medians), layout = drawn(EffectChart(effect, effect.groups[0]))
     # Four bins of half a decade, from -0.5 to 3.5; a bin holds its lower edge.
     assert dots["x"] == pytest.approx([-0.5, 1.5])
-    assert means["y"] == [0.5, None, 0.5, None]
+    assert medians["y"] == [None] * 4  # two single trials, and no line between them
     assert layout["xaxis"]["tickvals"][0] == -0.5
     assert layout["xaxis"]["ticktext"][0] == "1e-4"
 
@@ -66,10 +78,10 @@ def test_a_continuous_parameter_is_drawn_where_it_is() -> None:
 def test_the_comparison_has_a_row_for_each_group() -> None:
     trials = [trial(0, UNET, 0.8), trial(1, UNET, 0.9), trial(2, RESNET, 0.7)]
     traces, layout = drawn(comparison(study(trials), SCORE))
-    unet, mean, resnet, single = traces
+    unet, median, resnet = traces
     assert (unet["x"], resnet["x"]) == ([0.8, 0.9], [0.7])
-    assert mean["error_x"]["array"] == [pytest.approx(0.1 / math.sqrt(2))]
-    assert "array" not in single.get("error_x", {})
+    assert median["x"] == [pytest.approx(0.85)]
+    assert median["error_x"]["array"] == [None]
     assert layout["yaxis"]["ticktext"] == ["unet", "resnet"]
     assert layout["yaxis"]["range"] == [1.5, -0.5]  # the first on top
 
@@ -124,11 +136,3 @@ def test_lines_are_parted_end_with_a_mark_and_the_best_is_thick() -> None:
     assert cross["customdata"] == ["trial 3, pruned: 0.25 at epoch 1"]
     assert (best["name"], best["y"]) == ("best: trial 0", [0.1, 0.5])
     assert best["line"]["width"] > thin["line"]["width"]
-
-
-def test_an_effects_axis_has_room_for_its_bars() -> None:
-    # By learning rate: 0.1 and 0.9 (mean 0.5, sd 0.566) reach beyond every dot.
-    trials = [trial(0, UNET, 0.1), trial(1, UNET, 0.9), trial(2, {**UNET, "learning_rate": 5e-3}, 0.5)]
-    effect = effects(study(trials), SCORE).shown[0]
-    low, high = drawn(EffectChart(effect, effect.groups[0]))[1]["yaxis"]["range"]
-    assert low < 0.5 - 0.566 < 0.5 + 0.566 < high

@@ -34,7 +34,7 @@ NASTY = "<script>alert(1)</script>&|`*_x_*$y$</script><!--\n# head"
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 
 
-def searched(n: int = 24) -> StudyRecord:
+def searched(n: int = 72) -> StudyRecord:
     """Every state, both architectures, enough trials for importance."""
     trials = []
     for k in range(n):

@@ -15,6 +15,8 @@ from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.reports import markdown
 from hpo.reports.blocks import Chart, Facts, Link, Row, Section, Table, Text
+from hpo.reports.charts import ColourScale
+from hpo.reports.sections.comparison import comparison_section
 from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
 from hpo.reports.sections.shared import MOST_FOLDED, MOST_SHOWN
 from hpo.reports.study_json import study_data
@@ -263,11 +265,32 @@ def test_cells_say_the_number_n_and_what_was_pruned() -> None:
     assert cell_lines(data, data.maps[0], 1, 1) == ()
 
 
+def test_the_star_is_the_best_trial_and_another_best_mean_is_named() -> None:
+    other = {**UNET, "batch_size": 16}
+    trials = [trial(0, UNET, 0.95), trial(1, UNET, 0.55), trial(2, other, 0.80), trial(3, other, 0.82)]
+    data = heatmaps(study(trials), SCORE)
+    assert data is not None
+    assert (data.maps[0].best, data.maps[0].best_mean) == ((0, 0), (0, 1))
+    assert cell_lines(data, data.maps[0], 0, 0)[0].endswith(" ★")
+    # Two cells of two trials: sqrt((0.08 + 0.0002) / 2) of noise.
+    assert data.noise == pytest.approx(0.2003, abs=1e-4)
+    assert data.low is not None
+    assert data.high is not None
+    # Means differ by 0.06, which is chance: the scale spans four times the noise, or all final values.
+    assert (data.low, data.high) == (0.55, 0.95)
+    section = sections(trials)["heatmaps"]
+    said = [chart.caption for block in section.blocks if isinstance(block, Row) for chart in block.charts]
+    assert "The best mean is in another cell: learning_rate 1e-4 to 3.16e-4 and batch_size 16 (n = 2)." in said
+    scale = first(section, Row)
+    assert isinstance(scale, Row)
+    assert "The scale spans 0.4; trials of one cell have a standard deviation of 0.2." in scale.caption
+
+
 def test_there_is_a_heatmap_for_each_architecture() -> None:
     section = sections()["heatmaps"]
     assert section.title == "Learning rate by batch size for each architecture"
-    row = first(section, Row)
-    assert isinstance(row, Row)
+    scale, row = (block for block in section.blocks if isinstance(block, Row))
+    assert isinstance(scale.charts[0].data, ColourScale)  # in a row, so that it is as wide as one map
     assert [chart.title for chart in row.charts] == ["architecture: unet", "architecture: resnet"]
     assert all(isinstance(chart.data, HeatmapChart) for chart in row.charts)
     assert row.charts[0].table is not None
@@ -287,7 +310,20 @@ def test_failures_and_prunings_have_their_reasons(tmp_path: Path) -> None:
 def test_importance_says_why_it_is_not_shown() -> None:
     text = first(sections()["importance"], Text)
     assert isinstance(text, Text)
-    assert text.text == "PED-ANOVA: not shown (n = 3, at least 10 complete trials needed)."
+    assert text.text == (
+        "PED-ANOVA: not shown (n = 3; below 50 complete trials it changes from one draw of trials to the next)."
+    )
+
+
+@pytest.mark.parametrize(("sampler", "adaptive"), [("qmc", False), ("random", False), ("tpe", True)])
+def test_only_an_adaptive_sampler_returned_to_what_was_good(
+    make_spec: Callable[..., StudySpec], sampler: str, adaptive: bool
+) -> None:
+    spec = make_spec(sampler={"name": sampler})
+    section = comparison_section(replace(study(TRIALS), spec=spec))
+    assert section is not None
+    said = " ".join(block.text for block in section.blocks if isinstance(block, Text))
+    assert ("returned to what was good" in said) == adaptive
 
 
 def test_long_tables_end_and_say_so() -> None:
@@ -351,16 +387,18 @@ def test_effects_have_a_panel_and_rows_for_each_group() -> None:
     assert [chart.title for chart in rows[1].charts] == ["unet", "resnet"]
     assert rows[1].table is not None
     assert rows[1].table.rows == (
-        ("unet", "8", "2", "0.850", "0.071", "0.900 (trial 1)", "1", "0"),
-        ("resnet", "16", "1", "0.700", "—", "0.700 (trial 3)", "0", "1"),
+        ("unet", "8", "2", "0.850", "0.850", "0.071", "0.900 (trial 1)", "1", "0"),
+        ("resnet", "16", "1", "0.700", "0.700", "—", "0.700 (trial 3)", "0", "1"),
     )
 
 
-def test_a_group_without_a_trial_is_named_and_has_no_panel() -> None:
-    row = first(sections([trial(0, UNET, 0.5)])["effects"], Row)
-    assert isinstance(row, Row)
-    assert [chart.title for chart in row.charts] == ["unet"]
-    assert row.caption == "No trial to show: resnet."
+def test_a_group_without_a_complete_trial_has_one_sentence_and_no_panel() -> None:
+    for others in ([], [trial(1, RESNET, state="PRUNED", cause="pruner")]):
+        section = sections([trial(0, UNET, 0.5), *others])["effects"]
+        rows = [block for block in section.blocks if isinstance(block, Row)]
+        assert [[chart.title for chart in row.charts] for row in rows] == [["unet"], ["unet"]]
+        said = [block.text for block in section.blocks if isinstance(block, Text)]
+        assert said.count("Without a complete trial, and so without a panel: resnet.") == 1
 
 
 def test_training_curves_have_first_best_and_last() -> None:

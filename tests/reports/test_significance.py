@@ -66,12 +66,17 @@ def test_effects_are_a_table_with_the_residual_last() -> None:
     assert "The design is balanced: each of the 6 cells has 4 trials." in texts(section)
 
 
-def test_what_is_not_shown_has_its_computation() -> None:
-    section = section_of(planted(repeats=1)[:4])
+def test_what_is_not_shown_says_why() -> None:
+    section = section_of(planted(repeats=2)[:8])
     table = next(block for block in section.blocks if isinstance(block, Table))
-    assert table.rows[0] == ("architecture", "not shown (n = 4, about 11 needed)")
-    assert "a test of 1 degrees of freedom in a model of 2 coefficients" in texts(section)
-    assert "a probability of 84% at n = 11" in texts(section)
+    assert ("architecture", "not shown (fewer than two of its values have 3 complete trials)") in table.rows
+
+
+def test_power_is_said_of_what_was_not_found_only() -> None:
+    table = next(block for block in section_of(planted()).blocks if isinstance(block, Table))
+    by_factor = {row[0]: (row[5], row[8]) for row in table.rows}
+    assert by_factor["architecture by learning_rate"] == ("< 0.001", "—")
+    assert float(str(by_factor["architecture"][1])) > 0
 
 
 def test_pruned_trials_and_an_adaptive_sampler_are_warned_of() -> None:
@@ -88,7 +93,8 @@ def test_unsound_assumptions_are_said() -> None:
     trials[3] = trial(3, trials[3].params, -1e12)
     said = texts(section_of(trials))
     assert "1 trial lies far outside of the others (trial 3)" in said
-    assert "Kruskal-Wallis test of the values of architecture: H = " in said
+    assert "For architecture the test by ranks holds (Kruskal-Wallis, H(1) = " in said
+    assert "a mean follows a value that lies far outside of its group" in said
 
 
 def test_pairs_have_a_figure_with_the_line_of_no_difference() -> None:
@@ -122,8 +128,8 @@ def test_huge_values_are_drawn() -> None:
 def test_groups_of_one_trial_are_named() -> None:
     trials = planted()
     said = texts(section_of([t for t in trials if t.params["architecture"] == "unet" or t.number == 12]))
-    assert "Pairs of architecture: not shown (fewer than two groups have the 2 complete trials" in said
-    assert "Not shown in any pair: resnet (n = 1); at least 2 complete trials each are needed." in said
+    assert "Pairs of architecture: not shown (fewer than two groups have the 3 complete trials" in said
+    assert "Not shown in any pair: resnet (n = 1); at least 3 complete trials each are needed." in said
 
 
 def test_each_metric_has_its_own() -> None:

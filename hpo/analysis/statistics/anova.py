@@ -2,8 +2,9 @@
 
 Factors are `group_by`, learning rate, batch size, and every other categorical parameter that all trials have. A
 continuous learning rate or batch size enters by the bins of the heatmaps. Only COMPLETE trials count. A factor is
-tested where there are enough trials to find a large effect, and is not in the model otherwise (`statistics.power`).
-Only `group_by` always is in the model, so that no other effect is ever that of other groups.
+tested where the test is valid: two of its values have FEWEST trials, and the model leaves LEAST_RESIDUAL_DF degrees of
+freedom. Power hides no effect: it says what may have been missed where none was found. `group_by` always is in the
+model, so that no other effect is ever that of other groups.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ from numpy.typing import NDArray
 from hpo.analysis.axes import BATCH_SIZE, LEARNING_RATE, Axis, axis_of, in_order, searched
 from hpo.analysis.cache import cached_per_study
 from hpo.analysis.formatting import listed
-from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.analysis.statistics.pairwise import Levene, levene, scaled
-from hpo.analysis.statistics.power import Need, needed, smallest_found
+from hpo.analysis.statistics.group_test import GroupTest, group_test
+from hpo.analysis.statistics.pairwise import FEWEST, Levene, levene, scaled
+from hpo.analysis.statistics.power import ALPHA, smallest_found
 from hpo.analysis.summary_statistics import usual_range
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import tr
@@ -31,6 +32,7 @@ from hpo.translation.catalogue import tr
 # Trials of these samplers do not depend on what earlier ones gave.
 NOT_ADAPTIVE = ("random", "grid", "qmc")
 MOST_COEFFICIENTS = 200  # a fit of more takes long
+LEAST_RESIDUAL_DF = 4  # with fewer the scatter, which all effects are held against, is hardly known
 FAR = 3.0  # interquartile ranges beyond the quartile: Tukey's far fence
 
 Codes = NDArray[np.intp]
@@ -60,14 +62,18 @@ class TestedTerm:
     eta: float
     least: float
 
+    @property
+    def found(self) -> bool:
+        """Return True if the effect is found at ALPHA."""
+        return self.p < ALPHA
+
 
 @dataclass(frozen=True)
 class UntestedTerm:
-    """A factor or interaction that is not tested, and `why_not`; `need` where there are too few trials."""
+    """A factor or interaction that is not tested, and `why_not`."""
 
     names: tuple[str, ...]
     why_not: str
-    need: Need | None = None
 
 
 @dataclass(frozen=True)
@@ -91,18 +97,6 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Kruskal:
-    """Test of Kruskal and Wallis of the groups, by ranks.
-
-    Values far outside have no more weight than others. Groups that differ in scatter alone may differ by it too.
-    """
-
-    h: float
-    df: int
-    p: float
-
-
-@dataclass(frozen=True)
 class Anova:
     """Analysis of variance of one metric.
 
@@ -120,10 +114,10 @@ class Anova:
         cells: Cells of the model.
         residual_df: Residual degrees of freedom.
         residual: Residual sum of squares: what no factor explains.
-        levene: Test of equal variances over the levels of the first factor.
+        levene: Test of equal variances over the levels of the first factor, beside the others.
         outliers: Numbers of trials whose value lies beyond Tukey's far fence on the bad side. If none does, of those
             whose residual lies beyond either fence.
-        kruskal: Test of the groups by ranks, where the assumptions fail.
+        group_test: Which test of the groups holds; None where they are not tested.
         sampler: Name of the sampler if it is adaptive.
         why_not: Why there is no test; empty if there is one, if each factor says its own reason, or if there is no
             factor.
@@ -144,7 +138,7 @@ class Anova:
     residual: float = 0.0
     levene: Levene | None = None
     outliers: tuple[int, ...] = field(default=(), metadata={"json_key": "odd"})
-    kruskal: Kruskal | None = None
+    group_test: GroupTest | None = None
     sampler: str = ""
     why_not: str = ""
 
@@ -187,21 +181,42 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
         why_not = tr("the factors explain every value exactly, which leaves no scatter to hold their effects against")
         return Anova(**said, untested=tuple(untested), why_not=why_not)
     first = codes[model.terms[0][0]]
-    spread = levene([y[first == level] for level in np.unique(first)])
-    outliers = _outliers(trials, values, metric, fitted.residuals)
-    unsound = bool(outliers) or (spread is not None and spread.unequal)
+    beside_others = _beside_others(y, fitted.residuals, first)
+    spread = levene(_samples(beside_others, first))
+    tested = tuple(one for one in fitted.tested if one.names in model.shown)
+    holding = None
+    if tested[0].names == (study.group_by,):
+        samples = _samples(y, first), _samples(beside_others, first)
+        holding = group_test(*samples, fitted.residuals, spread, tested[0].p)
+    if holding is not None and holding.modes is not None:
+        middle = float(np.median(values))  # of the unit that `scaled` left
+        low, high = (mode * scale + middle for mode in (holding.modes.low, holding.modes.high))
+        holding = replace(holding, modes=replace(holding.modes, low=low, high=high))
     return Anova(
         **said,
-        tested=tuple(one for one in fitted.tested if one.names in model.shown),
+        tested=tested,
         untested=tuple(untested),
         held=bool(model.held_only()),
         cells=model.cells(),
         residual_df=len(y) - model.parameters,
         residual=fitted.residual,
         levene=spread,
-        outliers=outliers,
-        kruskal=_kruskal(study, metric) if unsound else None,
+        outliers=_outliers(trials, values, metric, fitted.residuals),
+        group_test=holding,
     )
+
+
+def _beside_others(values: NDArray[np.float64], residuals: NDArray[np.float64], codes: Codes) -> NDArray[np.float64]:
+    """Return the values without the effects of other factors: the mean of the level and what the model leaves."""
+    means = np.bincount(codes, values) / np.bincount(codes)
+    adjusted: NDArray[np.float64] = means[codes] + residuals
+    return adjusted
+
+
+def _samples(values: NDArray[np.float64], codes: Codes) -> list[NDArray[np.float64]]:
+    """Return the values of each level that has FEWEST or more."""
+    samples = (values[codes == level] for level in np.unique(codes))
+    return [sample for sample in samples if len(sample) >= FEWEST]
 
 
 def adaptive_sampler(study: StudyRecord) -> str:
@@ -249,7 +264,7 @@ def _interacting(study: StudyRecord, model: _Model) -> list[str]:
 
 
 class _Model:
-    """Grows by one term after the other, as long as every effect can be told apart from the others and found."""
+    """Grows by one term after the other, as long as every effect can be told apart from the others and tested."""
 
     def __init__(self, n: int, codes: Mapping[str, Codes]) -> None:
         self.n = n
@@ -270,21 +285,26 @@ class _Model:
 
     @property
     def shown(self) -> list[tuple[str, ...]]:
-        """Terms that there are enough trials for: all, but perhaps the held one."""
-        return [term for term in self.terms if term != self._held or self.n >= self._need(term).n]
+        """Terms that are tested: all, but perhaps the held one."""
+        return [term for term in self.terms if term != self._held]
 
     def held_only(self) -> list[UntestedTerm]:
-        """Return the held factor, if there are too few trials to test it."""
-        if self._held is None or self._held in self.shown:
-            return []
-        return [self._too_few(self._held, self._need(self._held))]
+        """Return the held factor: one that is in the model and cannot be tested."""
+        return [] if self._held is None else [UntestedTerm(self._held, self._too_few_levels)]
+
+    @property
+    def _too_few_levels(self) -> str:
+        return tr("fewer than two of its values have {n} complete trials", n=FEWEST)
 
     def try_factor(self, name: str, held: bool) -> list[UntestedTerm]:
-        """Take a factor into the model, or say why not. `held`: take it even if there are too few trials to test it."""
+        """Take a factor into the model, or say why not. `held`: take it even if it cannot be tested."""
         if self.levels(name) < 2:
             return [UntestedTerm((name,), tr("all complete trials have the same value of it"))]
-        if held:
+        if int((np.bincount(self.codes[name]) >= FEWEST).sum()) < 2:
+            if not held or self._try((name,)):
+                return [UntestedTerm((name,), self._too_few_levels)]
             self._held = (name,)
+            return []
         return self._try((name,))
 
     def try_interaction(self, names: tuple[str, str]) -> list[UntestedTerm]:
@@ -318,19 +338,12 @@ class _Model:
         if np.linalg.matrix_rank(larger.T @ larger, hermitian=True) < larger.shape[1]:
             others = listed(name for one in self.terms if len(one) == 1 for name in one)
             return [UntestedTerm(term, tr("it cannot be told apart from {others} in these trials", others=others))]
-        # What needs most decides for all: a term that cost the others their power would explain nothing.
-        need = max((needed(self.df(one), larger.shape[1]) for one in (*self.shown, term)), key=lambda need: need.n)
-        if self.n < need.n and term != self._held:
-            return [self._too_few(term, need)]
+        needed = coefficients + LEAST_RESIDUAL_DF
+        if self.n < needed:
+            return [UntestedTerm(term, tr("n = {n}, at least {needed} needed", n=self.n, needed=needed))]
         self.terms.append(term)
         self.design = larger
         return []
-
-    def _need(self, term: tuple[str, ...]) -> Need:
-        return needed(self.df(term), self.parameters)
-
-    def _too_few(self, term: tuple[str, ...], need: Need) -> UntestedTerm:
-        return UntestedTerm(term, tr("n = {n}, about {needed} needed", n=self.n, needed=need.n), need)
 
     def cells(self) -> Cells:
         names = [term[0] for term in self.terms if len(term) == 1]
@@ -393,15 +406,3 @@ def _outliers(
     reach = FAR * (upper - lower)
     far = (residuals < lower - reach) | (residuals > upper + reach)
     return tuple(trial.number for trial, beyond in zip(trials, far.tolist(), strict=True) if beyond and reach > 0)
-
-
-def _kruskal(study: StudyRecord, metric: Metric) -> Kruskal | None:
-    """Test the groups by ranks; None without two groups of two COMPLETE trials."""
-    from scipy.stats import kruskal
-
-    finals = [[t.values[metric.name] for t in group.trials if t.completed(metric)] for group in groups_of(study)]
-    samples = [values for values in finals if len(values) > 1]
-    if len(samples) < 2 or len({value for values in samples for value in values}) < 2:
-        return None
-    found = kruskal(*samples)
-    return Kruskal(float(found.statistic), len(samples) - 1, float(found.pvalue))

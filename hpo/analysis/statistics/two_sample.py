@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpo.analysis.statistics.multiple_testing import holm
-from hpo.analysis.statistics.pairwise import hedges_g, scaled, small_sample
-from hpo.analysis.statistics.power import ALPHA, needed_per_side
-from hpo.analysis.summary_statistics import usual_range
+from hpo.analysis.statistics.pairwise import FEWEST, hedges_g, scaled
+from hpo.analysis.statistics.power import ALPHA, smallest_difference_found
+from hpo.analysis.summary_statistics import has_outlier
 
-# The difference that must not be missed before a test is shown: Cohen's d of 2, which is a partial eta squared of 0.5
-# between two groups of one size (see hpo.analysis.statistics.power).
-LARGE_DIFFERENCE = 2.0
 WELCH, MANN_WHITNEY = "Welch", "Mann-Whitney"
+TOO_FEW, ALL_EQUAL, SURVIVORS = "too few", "all equal", "survivors"
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,19 @@ class TwoSampleTest:
         n_after: Number of values after.
         method: WELCH, or MANN_WHITNEY where a value lies far outside; empty if there was no test.
         difference: Mean of `after` less mean of `before`, in the unit of the metric.
-        low: Lower end of the 95 % interval of the difference.
+        error: Standard error of the difference; NaN by ranks.
+        df: Degrees of freedom of the standard error; NaN by ranks.
+        low: Lower end of the interval of the difference, which leaves out 0 exactly where p is below 0.05.
         high: Upper end of that interval.
         p: Two-sided, corrected for the number of tests by Holm once `holm_corrected` has been called.
         g: Hedges' g; None without any scatter, or by ranks.
-        g_low: Lower end of the 95 % interval of g.
+        g_low: Lower end of the interval of g: that of the difference in standard deviations.
         g_high: Upper end of that interval.
         a: The probability that a value of `after` is above one of `before`, where equals count half; by ranks only.
             Source: Vargha and Delaney, Journal of Educational and Behavioral Statistics 25, 2000.
-        needed: How many values each side needs, where there are too few for a test; 0 otherwise.
+        missed: The smallest Cohen's d that so many values would have found with a probability of 80 %, where none was
+            found; None otherwise.
+        why_not: TOO_FEW, ALL_EQUAL or SURVIVORS where there was no test.
     """
 
     group: str
@@ -49,6 +51,8 @@ class TwoSampleTest:
     n_after: int
     method: str = ""
     difference: float = math.nan
+    error: float = math.nan
+    df: float = math.nan
     low: float = math.nan
     high: float = math.nan
     p: float = math.nan
@@ -56,13 +60,14 @@ class TwoSampleTest:
     g_low: float | None = None
     g_high: float | None = None
     a: float | None = None
-    needed: int = 0
+    missed: float | None = None
+    why_not: str = ""
 
 
 def two_sample_test(
     group: str, before: str, after: str, values_before: Sequence[float], values_after: Sequence[float]
 ) -> TwoSampleTest:
-    """Test one sample against another one, or say how many values are needed.
+    """Test one sample against another one, or say why there is no test.
 
     Welch's t test, since two searches have no reason to scatter alike. By ranks (Mann and Whitney) where a value lies
     beyond Tukey's far fences of its side, as that of a diverged training does: a mean then says nothing of the others.
@@ -77,58 +82,58 @@ def two_sample_test(
     sizes = len(values_before), len(values_after)
     untested = TwoSampleTest(group, before, after, *sizes)
     values = [*values_before, *values_after]
-    enough = needed_per_side(LARGE_DIFFERENCE)
-    if min(sizes) < enough or min(values) == max(values):
-        return replace(untested, needed=enough)
+    if min(sizes) < FEWEST:
+        return replace(untested, why_not=TOO_FEW)
+    if min(values) == max(values):
+        return replace(untested, why_not=ALL_EQUAL)
 
-    from scipy.stats import mannwhitneyu, ttest_ind
+    from scipy.stats import mannwhitneyu, t
 
     y, scale = scaled(values)
     x, y = np.split(y, sizes[:1])
     difference = float(y.mean() - x.mean())
-    if _has_outlier(x.tolist()) or _has_outlier(y.tolist()) or x.var() + y.var() == 0:
+    if has_outlier(x.tolist()) or has_outlier(y.tolist()) or x.var() + y.var() < 1e-24:
         ranks = mannwhitneyu(y, x)
         above = float(ranks.statistic) / (len(x) * len(y))
         return replace(untested, method=MANN_WHITNEY, difference=difference * scale, p=float(ranks.pvalue), a=above)
-    welch = ttest_ind(y, x, equal_var=False)
-    interval = welch.confidence_interval(1 - ALPHA)
-    g = hedges_g(y, x)
-    g_low, g_high = (None, None) if g is None else g_interval(g, len(y), len(x))
+    # By the formulas of Welch and Satterthwaite: SciPy's `ttest_ind` warns of a side whose values are all equal.
+    parts = [float(side.var(ddof=1)) / len(side) for side in (x, y)]
+    error = math.sqrt(sum(parts))
+    df = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (x, y), strict=True))
     return replace(
         untested,
         method=WELCH,
         difference=difference * scale,
-        low=float(interval.low) * scale,
-        high=float(interval.high) * scale,
-        p=float(welch.pvalue),
-        g=g,
-        g_low=g_low,
-        g_high=g_high,
+        error=error * scale,
+        df=df,
+        p=2 * float(t.sf(abs(difference) / error, df)),
+        g=hedges_g(y, x),
     )
 
 
-def _has_outlier(values: Sequence[float]) -> bool:
-    return any(usual_range(values, direction).beyond(values) for direction in ("maximize", "minimize"))
-
-
-def g_interval(g: float, n: int, m: int) -> tuple[float, float]:
-    """Return the 95 % interval of Hedges' g between samples of n and m values.
-
-    By its variance in large samples, J² ((n + m) / (n m) + d² / (2 (n + m - 2))) with d = g / J. Source: Hedges and
-    Olkin, "Statistical Methods for Meta-Analysis", 1985, chapter 5.
-    """
-    from scipy.stats import norm
-
-    j = small_sample(n + m - 2)
-    error = j * math.sqrt((n + m) / (n * m) + (g / j) ** 2 / (2 * (n + m - 2)))
-    reach = float(norm.isf(ALPHA / 2)) * error
-    return g - reach, g + reach
-
-
 def holm_corrected(tests: Sequence[TwoSampleTest]) -> tuple[TwoSampleTest, ...]:
-    """Return the tests with every p corrected for the number of tests that were made."""
+    """Return the tests with every p corrected for the number of tests that were made, and intervals that agree with it.
+
+    The interval of a test has the level 1 - ALPHA x p / corrected p: it leaves out 0 exactly where the corrected p is
+    below ALPHA.
+    """
     made = [k for k, test in enumerate(tests) if test.method]
     corrected = list(tests)
     for k, p in zip(made, holm([tests[k].p for k in made]), strict=True):
-        corrected[k] = replace(tests[k], p=p)
+        level = ALPHA * (tests[k].p / p if p > 0 else 1 / len(made))
+        missed = smallest_difference_found(tests[k].n_before, tests[k].n_after) if p >= ALPHA else None
+        corrected[k] = replace(_with_intervals(tests[k], level), p=p, missed=missed)
     return tuple(corrected)
+
+
+def _with_intervals(test: TwoSampleTest, level: float) -> TwoSampleTest:
+    from scipy.stats import t
+
+    if test.method != WELCH:
+        return test
+    reach = float(t.isf(level / 2, test.df)) * test.error
+    low, high = test.difference - reach, test.difference + reach
+    g_low = g_high = None
+    if test.g is not None and test.difference:
+        g_low, g_high = (test.g * (end / test.difference) for end in (low, high))
+    return replace(test, low=low, high=high, g_low=g_low, g_high=g_high)

@@ -1,4 +1,4 @@
-"""Final values of each group: a row for each group, a dot for each trial, a diamond for the mean with its deviation."""
+"""Final values of each group: a row of dots for each, a diamond for the median with the quartiles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from hpo.reports.figures.shared import (
     jitter,
     layout,
     literal,
+    median_text,
     padded,
+    quartile_bars,
     short,
 )
 from hpo.translation.catalogue import tr
@@ -27,8 +29,8 @@ def comparison_figure(data: Comparison) -> go.Figure:
     traces: list[go.Scatter] = []
     for row, group in enumerate(data.groups):
         traces.append(_dots(row, group))
-        if group.spread is not None:
-            traces.append(_mean(row, group.group, group.spread))
+        if group.spread is not None and group.spread.n > 1:
+            traces.append(_median(row, group.group, group.spread))
     look = layout(
         STRIP_HEIGHT * len(data.groups) + 60,
         showlegend=False,
@@ -51,19 +53,15 @@ def _dots(row: int, group: GroupFinals) -> go.Scatter:
     )
 
 
-def _mean(row: int, name: str, found: Spread) -> go.Scatter:
-    """Draw the mean below the dots, with a bar of one standard deviation to either side if there is one."""
-    bar = {"array": [found.deviation], "thickness": 2, "width": 4}
-    mean = number(found.mean, 5)
-    text = tr("mean {mean}, n = {n}", mean=mean, n=found.n)
-    if found.deviation is not None:
-        text = tr("mean {mean}, sd {sd}, n = {n}", mean=mean, sd=number(found.deviation, 3), n=found.n)
+def _median(row: int, name: str, found: Spread) -> go.Scatter:
+    """Draw the median below the dots, with a bar over the quartiles if there are any."""
+    text = median_text(found.median, found.quartiles, found.n)
     return go.Scatter(
-        x=[found.mean],
+        x=[found.median],
         y=[row + 0.28],
         mode="markers",
         marker={"color": color_of(row), "symbol": "diamond", "size": 10},
-        error_x=None if found.deviation is None else bar,
+        error_x=quartile_bars([found.median], [found.quartiles]),
         hovertemplate=f"{short(name)}<br>{literal(text)}<extra></extra>",
     )
 

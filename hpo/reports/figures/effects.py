@@ -1,4 +1,4 @@
-"""Effect of one parameter in one group: a dot for each trial, mean and standard deviation of each value or bin."""
+"""Effect of one parameter in one group: a dot for each trial, median and quartiles of each value or bin."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo.analysis.axes import Axis
-from hpo.analysis.effects import Effect, Level
+from hpo.analysis.effects import Level
 from hpo.analysis.formatting import label, number
-from hpo.analysis.summary_statistics import Range
 from hpo.reports.blocks import Rows
 from hpo.reports.charts import EffectChart
-from hpo.reports.figures.shared import axis, color_of, jitter, layout, literal, padded, ticks
-from hpo.translation.catalogue import tr, trn
+from hpo.reports.figures.shared import (
+    axis,
+    color_of,
+    jitter,
+    layout,
+    literal,
+    median_text,
+    padded,
+    quartile_bars,
+    ticks,
+)
+from hpo.translation.catalogue import tr
 
 HEIGHT = 250
 ASIDE = 0.16  # how far dots of one value are put aside, in cells
@@ -32,28 +41,16 @@ def effect_figure(data: EffectChart) -> go.Figure:
         if not level.empty
     ]
     return go.Figure(
-        [_dots(data, color), _means(data, color)],
+        [_dots(data, color), _medians(data, color)],
         layout(
             HEIGHT,
             showlegend=False,
             margin={"l": 8, "r": 20, "t": 24, "b": 8},
             xaxis=across | {"showgrid": shared.axis.binned},
-            yaxis=axis("", range=padded(_with_bars(shared), 0.1), fixedrange=True),
+            yaxis=axis("", range=padded(shared.shown, 0.1), fixedrange=True),
             annotations=counts,
         ),
     )
-
-
-def _with_bars(shared: Effect) -> Range:
-    """Return the range of the dots, and of the bars about the means that lie in it."""
-    shown = shared.shown
-    if shown.low is None or shown.high is None:
-        return shown
-    ends = [shown.low, shown.high]
-    for level in (level for group in shared.groups for level in group.levels):
-        if level.mean is not None and level.deviation is not None and not shown.beyond([level.mean]):
-            ends += [level.mean - level.deviation, level.mean + level.deviation]
-    return Range(min(ends), max(ends))
 
 
 def _dots(data: EffectChart, color: str) -> go.Scatter:
@@ -80,35 +77,33 @@ def _dots(data: EffectChart, color: str) -> go.Scatter:
     )
 
 
-def _means(data: EffectChart, color: str) -> go.Scatter:
+def _medians(data: EffectChart, color: str) -> go.Scatter:
+    """Draw medians from two trials on: one trial is its own dot, where it is, and no line goes through it."""
     of, levels = data.shared.axis, data.own.levels
+    medians = [level.median if level.n > 1 else None for level in levels]
     return go.Scatter(
         x=list(range(len(levels))),
-        y=[level.mean for level in levels],
+        y=medians,
         mode="lines+markers" if _ordered(of) else "markers",
         line={"color": color, "width": 1.5, "dash": "dot"},
         marker={"color": color, "symbol": "diamond", "size": 11},
-        error_y={"array": [level.deviation for level in levels], "thickness": 2, "width": 4},
+        error_y=quartile_bars(medians, [level.quartiles for level in levels]),
         customdata=[_hover(of, text, level) for text, level in zip(of.labels, levels, strict=True)],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
 
 def _ordered(of: Axis) -> bool:
-    """Return True if the values have an order, so that a line between their means has a meaning."""
+    """Return True if the values have an order, so that a line between their medians has a meaning."""
     return of.binned or all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in of.values)
 
 
 def _hover(of: Axis, text: str, level: Level) -> str:
-    if level.mean is None:
+    if level.median is None:
         return ""
     others = tr("{pruned} pruned, {failed} failed", pruned=level.pruned, failed=level.failed)
-    values = {"mean": number(level.mean, 5), "sd": "" if level.deviation is None else number(level.deviation, 3)}
-    if level.deviation is None:
-        mean = trn("mean {mean} of {n} trial", "mean {mean} of {n} trials", level.n, **values)
-    else:
-        mean = trn("mean {mean}, sd {sd} of {n} trial", "mean {mean}, sd {sd} of {n} trials", level.n, **values)
-    return "<br>".join(literal(line) for line in (f"{of.name} {text}", mean, others))
+    middle = median_text(level.median, level.quartiles, level.n)
+    return "<br>".join(literal(line) for line in (f"{of.name} {text}", middle, others))
 
 
 def _few_ticks(of: Axis) -> dict[str, Any]:
@@ -119,7 +114,7 @@ def _few_ticks(of: Axis) -> dict[str, Any]:
 
 
 def effect_rows(data: EffectChart) -> Rows:
-    """Return a row for each complete trial; the diamonds are the means of its `level`."""
+    """Return a row for each complete trial; the diamonds are the medians of its `level`."""
     shared, own = data.shared, data.own
     levels = (shared.axis.labels[shared.axis.cell_of(dot.parameter) or 0] for dot in own.dots)
     dots = tuple(

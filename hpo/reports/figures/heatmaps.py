@@ -20,7 +20,7 @@ CELL_WIDTH, CELL_HEIGHT, LINE_HEIGHT = 64, 56, 15  # pixels that a cell and a li
 
 
 def heatmap_figure(data: HeatmapChart) -> go.Figure:
-    """Draw one group's heatmap, with the numbers in its cells and its best cell outlined."""
+    """Draw one group's heatmap, with the numbers in its cells and the best trial's cell outlined."""
     shared, own = data.shared, data.own
     rows, columns = len(shared.rows.labels), len(shared.columns.labels)
     trace = go.Heatmap(
@@ -34,7 +34,6 @@ def heatmap_figure(data: HeatmapChart) -> go.Figure:
         showscale=False,
         **colours(data),
     )
-    width = max(CELL_WIDTH, *(8 + 7 * min(LONGEST_TICK, len(text)) for text in shared.columns.labels))
     rule = {"type": "line", "line": {"color": FAINT, "width": 1}, "layer": "below"}
     across = [{**rule, "xref": "paper", "x0": 0, "x1": 1, "y0": k - 0.5, "y1": k - 0.5} for k in range(1, rows)]
     down = [{**rule, "yref": "paper", "y0": 0, "y1": 1, "x0": k - 0.5, "x1": k - 0.5} for k in range(1, columns)]
@@ -42,13 +41,19 @@ def heatmap_figure(data: HeatmapChart) -> go.Figure:
         trace,
         layout(
             rows * _cell_height(shared) + 58,
-            meta={"least_width": columns * width + 110},
+            meta={"least_width": _least_width(shared)},
             xaxis=frame_of(shared.columns),
             yaxis=frame_of(shared.rows),
             shapes=[*across, *down, *_outline(own)],
             annotations=_numbers(data),
         ),
     )
+
+
+def _least_width(shared: Heatmaps) -> int:
+    """Return the pixels below which a map could not be read."""
+    labels = shared.columns.labels
+    return len(labels) * max(CELL_WIDTH, *(8 + 7 * min(LONGEST_TICK, len(text)) for text in labels)) + 110
 
 
 def _cell_height(shared: Heatmaps) -> int:
@@ -154,7 +159,8 @@ def scale_figure(data: ColourScale) -> go.Figure:
     steps = 200
     values = [low + (high - low) * k / (steps - 1) for k in range(steps)]
     trace = go.Heatmap(z=[values], x=values, y=[0], showscale=False, hoverinfo="skip", **colours(data))
-    result = go.Figure(trace, layout(60, margin={"l": 28, "r": 28, "t": 4, "b": 26}))
+    look = layout(60, margin={"l": 28, "r": 28, "t": 4, "b": 26}, meta={"least_width": _least_width(data.shared)})
+    result = go.Figure(trace, look)
     values_shown = [low + (high - low) * k / 4 for k in range(5)]
     texts = [score(tick, cell_places(data.shared)) for tick in values_shown]
     frame = {"showgrid": False, "ticks": "outside", "fixedrange": True}

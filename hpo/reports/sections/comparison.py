@@ -1,10 +1,11 @@
-"""Section that compares the groups by their means and standard deviations."""
+"""Section that compares the groups by their final values."""
 
 from __future__ import annotations
 
 from hpo.analysis.comparison import Comparison, comparison
 from hpo.analysis.formatting import decimals, rounded_percent, score
 from hpo.analysis.records import StudyRecord
+from hpo.analysis.statistics.anova import adaptive_sampler
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
 from hpo.reports.sections.shared import values_beyond_axis
 from hpo.translation.catalogue import sentences, tr
@@ -24,17 +25,19 @@ def comparison_section(study: StudyRecord) -> Section | None:
             text = tr("No trial has completed yet, so there is no final {metric} to compare.", metric=metric.name)
             blocks.append(Text(text))
     if any(isinstance(block, Chart) for block in blocks):
-        blocks.append(
-            Text(
-                tr(
-                    "The trials of a search are no random sample: a sampler returns to what was good, and each "
-                    "{group} was tried with other configurations. Compare the best configurations, trained with "
-                    "several seeds, before you conclude that one is better.",
-                    group=study.group_by,
-                )
-            )
-        )
+        blocks.append(Text(_caution(study)))
     return Section(tr("Comparison by {parameter}", parameter=study.group_by), "comparison", blocks)
+
+
+def _caution(study: StudyRecord) -> str:
+    """Return what a difference of groups says: less where the trials were drawn by what earlier ones gave."""
+    compare = tr("Before you conclude that one {group} is better, train the best configurations several times.",
+                 group=study.group_by)  # fmt: skip
+    if not adaptive_sampler(study):
+        return compare
+    drawn = tr("The sampler, {sampler}, returned to what was good, so each {group} was tried with other "
+               "configurations.", sampler=adaptive_sampler(study), group=study.group_by)  # fmt: skip
+    return sentences([drawn, compare])
 
 
 def _caption(data: Comparison) -> str:
@@ -42,11 +45,8 @@ def _caption(data: Comparison) -> str:
         dot = tr("A dot is a complete trial (higher is better).")
     else:
         dot = tr("A dot is a complete trial (lower is better).")
-    mean = tr(
-        "The diamond is the mean of a group's complete trials; its bar is one sample standard deviation to either "
-        "side, drawn from two trials on."
-    )
-    return sentences([dot, mean, values_beyond_axis(data.beyond)])
+    median = tr("The diamond is the group's median, its bar spans the quartiles (from three trials on).")
+    return sentences([dot, median, values_beyond_axis(data.beyond)])
 
 
 def _table(study: StudyRecord, data: Comparison) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpo.analysis.effects import Effect, effects
 from hpo.analysis.formatting import decimals, listed, score
+from hpo.analysis.groups import groups_of
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
@@ -26,6 +27,8 @@ def effects_section(study: StudyRecord) -> Section:
             text = tr("No trial has completed yet, so there is no final {metric} to show.", metric=metric.name)
             blocks.append(Text(text))
             continue
+        if empty := [group.label for group in groups_of(study) if not any(t.completed(metric) for t in group.trials)]:
+            blocks.append(Text(tr("Without a complete trial, and so without a panel: {groups}.", groups=listed(empty))))
         blocks += [_row(study, effect) for effect in found.shown]
         if found.left_out:
             names = listed(found.left_out)
@@ -38,10 +41,10 @@ def effects_section(study: StudyRecord) -> Section:
 
 def _how_to_read(study: StudyRecord) -> str:
     text = tr(
-        "A dot is the final value of a complete trial. A diamond is the mean of the n complete trials with that value "
-        "of the parameter (or in that bin), with a bar of one sample standard deviation to either side from n = 2 on. "
-        "The other parameters vary within a value as the search chose them, so two means may differ because of those. "
-        "Pruned and failed trials are counted in the tables and never averaged in."
+        "A dot is the final value of a complete trial. A diamond is the median of two or more of them with that value "
+        "of the parameter (or in that bin); from three on its bar spans the quartiles. The other parameters vary "
+        "within a value as the search chose them, so two medians may differ because of those. Pruned and failed trials "
+        "are only counted, in the tables."
     )
     if not study.group_by:
         return text
@@ -52,16 +55,13 @@ def _how_to_read(study: StudyRecord) -> str:
 
 
 def _row(study: StudyRecord, effect: Effect) -> Row:
-    charts = tuple(Chart(own.group, EffectChart(effect, own)) for own in effect.groups if own.has_trials)
+    charts = tuple(Chart(own.group, EffectChart(effect, own)) for own in effect.groups if own.dots)
     title = tr("Final {metric} by {parameter}", metric=effect.metric.name, parameter=effect.axis.name)
     return Row(charts, for_each(study, title), _table(study, effect), _caption(effect))
 
 
 def _caption(effect: Effect) -> str:
     parts = [values_beyond_axis(effect.beyond)]
-    without = [own.group for own in effect.groups if not own.has_trials]
-    if without:
-        parts.append(tr("No trial to show: {groups}.", groups=listed(without)))
     unplaced = sum(own.unplaced for own in effect.groups)
     if unplaced:
         missing = trn(
@@ -84,9 +84,9 @@ def _table(study: StudyRecord, effect: Effect) -> Table:
             best = "—"
             if level.best is not None:
                 best = tr("{value} (trial {n})", value=score(level.best[1], places), n=level.best[0])
-            mean, deviation = ("—" if v is None else score(v, places) for v in (level.mean, level.deviation))
+            numbers = ("—" if v is None else score(v, places) for v in (level.median, level.mean, level.deviation))
             others = (str(level.pruned), str(level.failed))
-            rows.append((own.group, label, str(level.n), mean, deviation, best, *others))
-    shown = "n", tr("mean"), tr("sd"), tr("best"), tr("pruned"), tr("failed")
+            rows.append((own.group, label, str(level.n), *numbers, best, *others))
+    shown = "n", tr("median"), tr("mean"), tr("sd"), tr("best"), tr("pruned"), tr("failed")
     columns = (study.group_by or tr("trials"), effect.axis.name, *shown)
-    return capped(columns, tuple(rows), frozenset(range(2, 8)), folded=tr("The numbers as a table"))
+    return capped(columns, tuple(rows), frozenset(range(2, 9)), folded=tr("The numbers as a table"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hpo.analysis.formatting import rounded_percent
-from hpo.analysis.importance import METHOD, STEADY, Importance, importance
+from hpo.analysis.formatting import listed, rounded_percent
+from hpo.analysis.importance import FEWEST, METHOD, Importance, importance
 from hpo.analysis.records import StudyRecord
+from hpo.analysis.statistics.anova import anova
 from hpo.reports.blocks import Block, Chart, Section, Table, Text
 from hpo.reports.sections.notices import unread_texts
 from hpo.translation.catalogue import sentences, tr
@@ -16,7 +17,8 @@ def importance_section(study: StudyRecord) -> Section:
     for metric in study.metrics:
         data = importance(study, metric)
         if not data.shares:
-            blocks.append(Text(_why_not(data, len(study.metrics) > 1)))
+            instead = tr("Effect sizes are in the analysis of variance.") if anova(study, metric).tested else ""
+            blocks.append(Text(sentences([_why_not(data, len(study.metrics) > 1), instead])))
             continue
         rows = tuple((name, rounded_percent(share, 1)) for name, share in data.shares)
         table = Table((tr("parameter"), tr("share")), rows, frozenset({1}), folded=tr("The numbers as a table"))
@@ -40,5 +42,7 @@ def _importance_caption(data: Importance) -> str:
         top=data.top,
         n=data.n,
     )
-    rough = tr("With fewer than {n} complete trials the shares are rough.", n=STEADY) if data.rough else ""
-    return sentences([text, rough])
+    if not data.rare:
+        return text
+    rare = tr("Not shown, since fewer than {n} of them have it: {names}.", n=FEWEST, names=listed(data.rare))
+    return sentences([text, rare])

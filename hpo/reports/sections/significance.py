@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hpo.analysis.formatting import listed, number, numbers, rounded_percent
+from hpo.analysis.formatting import listed, number, numbers
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.statistics.anova import Anova, TestedTerm, UntestedTerm, anova
+from hpo.analysis.statistics.group_test import KRUSKAL_WALLIS, OUTLIER, TWO_MODES, UNEQUAL, WELCH, F, GroupTest
 from hpo.analysis.statistics.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
-from hpo.analysis.statistics.power import ALPHA
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
 from hpo.reports.p_values import p_relation, p_text
 from hpo.reports.sections.shared import capped
@@ -42,8 +42,6 @@ def _anova_blocks(found: Anova) -> list[Block]:
         blocks.append(_untested_table(found.untested))
         if found.held:
             blocks.append(Text(_held(str(found.group_by))))
-        if computation := _computation(found.untested):
-            blocks.append(Text(computation))
     if found.continuous or found.conditional:
         blocks.append(Text(_no_factors(found)))
     return blocks
@@ -104,8 +102,8 @@ def _how_to_read(found: Anova) -> str:
     meaning = tr(
         "An effect is that of a factor beside all others, averaged over their levels: whether it matters, not which "
         "value is best for one group. Partial eta squared is the share that the factor explains of what the others "
-        "leave; the last column is the smallest share that these trials would have found with a probability of 80 %. "
-        "p is not corrected for the number of factors."
+        "leave. Where no effect was found, the last column is the smallest share that these trials would have found "
+        "with a probability of 80 %: a smaller one may have been missed. p is not corrected for the number of factors."
     )
     return sentences([design, meaning])
 
@@ -123,14 +121,14 @@ def _tested_table(found: Anova) -> Table:
         "p",
         tr("partial eta²"),
         "n",
-        tr("smallest eta² found"),
+        tr("may have missed eta² below"),
     )
     return Table(columns, tuple(rows), frozenset(range(1, 9)))
 
 
 def _tested_row(one: TestedTerm, n: int) -> tuple[Cell, ...]:
     cells = (str(one.levels), str(one.df), number(one.sum_of_squares, 3), number(one.f, 3), p_text(one.p))
-    return (_name(one.names), *cells, f"{one.eta:.3f}", str(n), f"{one.least:.3f}")
+    return (_name(one.names), *cells, f"{one.eta:.3f}", str(n), "—" if one.found else f"{one.least:.3f}")
 
 
 def _name(names: tuple[str, ...]) -> str:
@@ -143,7 +141,7 @@ def _interactions(found: Anova) -> list[str]:
         if len(one.names) < 2:
             continue
         group, name = one.names
-        if one.p < ALPHA:
+        if one.found:
             text = tr(
                 "The effect of {name} differs between the values of {group} (interaction, p {p}): read it for each of "
                 "them in the heatmaps.",
@@ -164,18 +162,7 @@ def _interactions(found: Anova) -> list[str]:
 
 
 def _checks(found: Anova) -> list[str]:
-    name = found.tested[0].names[0]
-    if found.levene is None:
-        texts = [tr("Whether the variances are equal could not be checked: that takes two levels of {name} with three "
-                    "different values each.", name=name)]  # fmt: skip
-    else:
-        values = {"name": name, "w": number(found.levene.w, 3), "p": p_relation(found.levene.p)}
-        if found.levene.unequal:
-            texts = [tr("The variances differ between the levels of {name} (Levene's test about the median: W = {w}, "
-                        "p {p}), against what the analysis assumes.", **values)]  # fmt: skip
-        else:
-            texts = [tr("No sign that the variances differ between the levels of {name} (Levene's test about the "
-                        "median: W = {w}, p {p}).", **values)]  # fmt: skip
+    texts = [_equal_variances(found) if found.group_test is None else _which_holds(found, found.group_test)]
     if found.outliers:
         texts.append(
             trn(
@@ -187,18 +174,62 @@ def _checks(found: Anova) -> list[str]:
                 trials=numbers(found.outliers),
             )
         )
-    if found.kruskal is not None:
-        texts.append(
-            tr(
-                "Kruskal-Wallis test of the values of {group}: H = {h}, df = {df}, p {p}. It compares ranks, so "
-                "outliers have little influence, and it ignores the other factors.",
-                group=found.group_by,
-                h=number(found.kruskal.h, 3),
-                df=found.kruskal.df,
-                p=p_relation(found.kruskal.p),
-            )
-        )
     return texts
+
+
+def _equal_variances(found: Anova) -> str:
+    name = found.tested[0].names[0]
+    if found.levene is None:
+        return tr("Whether the variances are equal could not be checked: that takes two levels of {name} with three "
+                  "different values each.", name=name)  # fmt: skip
+    values = {"name": name, "w": number(found.levene.w, 3), "p": p_relation(found.levene.p)}
+    if found.levene.unequal:
+        return tr("The variances seem to differ between the levels of {name} (Levene's test about the median: W = {w}, "
+                  "p {p}), against what the analysis assumes.", **values)  # fmt: skip
+    return tr("No sign that the variances differ between the levels of {name} (Levene's test about the median: "
+              "W = {w}, p {p}).", **values)  # fmt: skip
+
+
+def _which_holds(found: Anova, test: GroupTest) -> str:
+    """Return the sentence on which test of the groups holds and why, and the p of the others."""
+    said = {
+        "group": found.group_by,
+        "test": _statistic(test),
+        "p": p_relation(test.p),
+        "others": _others(test),
+    }
+    if test.holds == F:
+        return tr("For {group} the F test holds (p {p}): no sign of two modes, unequal variances or residuals that are "
+                  "not normal. Beside it: {others}.", **said)  # fmt: skip
+    if test.reason == TWO_MODES and test.modes is not None:
+        low, high = (number(mode, 3) for mode in (test.modes.low, test.modes.high))
+        return tr("For {group} the test by ranks holds ({test}, p {p}): the values have two modes, near {low} and "
+                  "{high}, and no training ends where the means are. Beside it: {others}.",
+                  **said, low=low, high=high)  # fmt: skip
+    if test.reason == OUTLIER:
+        return tr("For {group} the test by ranks holds ({test}, p {p}): a mean follows a value that lies far outside "
+                  "of its group. Beside it: {others}.", **said)  # fmt: skip
+    if test.reason == UNEQUAL:
+        levene = "" if found.levene is None else p_relation(found.levene.p)
+        return tr("For {group} {test} holds (p {p}), not the F test: the variances of its values seem to differ "
+                  "(Levene's test about the median, p {levene}). Beside it: {others}.",
+                  **said, levene=levene)  # fmt: skip
+    normal = "" if test.normal_p is None else p_relation(test.normal_p)
+    return tr("For {group} the test by ranks holds ({test}, p {p}): the residuals are not normal (Shapiro-Wilk, p "
+              "{normal}). Beside it: {others}.", **said, normal=normal)  # fmt: skip
+
+
+def _statistic(test: GroupTest) -> str:
+    """Return `Kruskal-Wallis, H(2) = 5.1` or `Welch's test, F(2, 6.3) = 4.2`."""
+    if test.holds == WELCH and test.welch is not None:
+        df, rest = (number(one, 3) for one in test.welch.df)
+        return tr("Welch's test, F({df}, {rest}) = {f}", df=df, rest=rest, f=number(test.welch.f, 3))
+    return tr("Kruskal-Wallis, H({df}) = {h}", df=test.kruskal.df, h=number(test.kruskal.h, 3))
+
+
+def _others(test: GroupTest) -> str:
+    ps = {F: test.f_p, WELCH: None if test.welch is None else test.welch.p, KRUSKAL_WALLIS: test.kruskal.p}
+    return listed(f"{name} p {p_relation(p)}" for name, p in ps.items() if p is not None and name != test.holds)
 
 
 def _untested_table(untested: tuple[UntestedTerm, ...]) -> Table:
@@ -210,22 +241,6 @@ def _untested_table(untested: tuple[UntestedTerm, ...]) -> Table:
 
 def _held(group_by: str) -> str:
     return tr("{group} is in the model all the same: the effects above are within its values.", group=group_by)
-
-
-def _computation(untested: tuple[UntestedTerm, ...]) -> str:
-    first = next((one.need for one in untested if one.need is not None), None)
-    if first is None:
-        return ""
-    return tr(
-        "Needed: enough trials to find an effect that explains half of what the other factors leave (partial eta "
-        "squared 0.5, Cohen's f = 1) at p = 0.05 with a probability of 80 %. For the first of these a test of {df} "
-        "degrees of freedom in a model of {parameters} coefficients has, by the noncentral F distribution with "
-        "noncentrality n, a probability of {power} at n = {n}.",
-        df=first.df,
-        parameters=first.parameters,
-        power=rounded_percent(first.power),
-        n=first.n,
-    )
 
 
 def _no_factors(found: Anova) -> str:
@@ -257,7 +272,7 @@ def _pairwise_blocks(group_by: str, data: Pairwise) -> list[Block]:
 
 def _method(data: Pairwise) -> str:
     if data.method == GAMES_HOWELL:
-        method = tr("Games-Howell's test, because the variances of the groups differ by Levene's test.")
+        method = tr("Games-Howell's test, because the variances of the groups seem to differ by Levene's test.")
     elif data.levene is None:
         method = tr("Tukey-Kramer's test; whether the groups' variances are equal could not be checked.")
     else:

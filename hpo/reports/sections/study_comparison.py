@@ -17,10 +17,11 @@ from hpo.analysis.formatting import (
     rounded_percent,
     score,
 )
+from hpo.analysis.records import TrialRecord
 from hpo.analysis.stability import WINDOW
 from hpo.analysis.statistics.anova import NOT_ADAPTIVE
-from hpo.analysis.statistics.power import ALPHA
-from hpo.analysis.statistics.two_sample import LARGE_DIFFERENCE, MANN_WHITNEY, TwoSampleTest
+from hpo.analysis.statistics.pairwise import FEWEST
+from hpo.analysis.statistics.two_sample import ALL_EQUAL, MANN_WHITNEY, SURVIVORS, TwoSampleTest
 from hpo.analysis.study_comparison import (
     GroupComparison,
     MetricComparison,
@@ -32,7 +33,10 @@ from hpo.reports.p_values import p_text
 from hpo.reports.sections.curves import training_table
 from hpo.reports.sections.shared import capped, points_beyond_axis, values_beyond_axis
 from hpo.reports.sections.stability import stability_text
+from hpo.spec.models import Metric
 from hpo.translation.catalogue import sentences, tr, whole
+
+CLEAR_FACTOR = 1.5  # from here on a factor says more than a share
 
 
 def overview_section(data: StudyComparison) -> Section:
@@ -98,7 +102,10 @@ def _ranges_table(one: MetricComparison, whole_studies: bool) -> Table:
         rows.append((own.side, *counts, write(best), write(found.mean), deviation, write(worst)))
     columns = (one.metric.name, tr("finished"), "n", tr("success"), tr("best"), tr("mean"), tr("sd"), tr("worst"))
     if not whole_studies:
-        return Table((one.metric.name, tr("final value")), tuple((row[0], row[4]) for row in rows), frozenset({1}))
+        finals = [None if own.spread is None else own.spread.mean for own in one.finals]
+        changes = ["—", *(change_text(one.metric, finals[0], value) for value in finals[1:])]
+        cells = tuple((row[0], row[4], change) for row, change in zip(rows, changes, strict=True))
+        return Table((one.metric.name, tr("final value"), tr("change")), cells, frozenset({1, 2}))
     note = tr(
         "n: complete trials, which all other numbers are of. success: their share of the finished ones. sd: sample "
         "standard deviation (N - 1)."
@@ -112,9 +119,7 @@ def _writer(one: MetricComparison) -> Callable[[float], str]:
 
 
 def _ranges_chart(one: MetricComparison) -> Chart:
-    text = tr(
-        "A dot is a complete trial, the diamond the mean; its bar is one sample standard deviation to either side."
-    )
+    text = tr("A dot is a complete trial, the diamond the median; its bar spans the quartiles.")
     caption = sentences([text, values_beyond_axis(one.comparison.beyond)])
     return Chart(tr("Final {metric}", metric=one.metric.name), one.comparison, None, caption)
 
@@ -125,7 +130,10 @@ def _samples_table(data: StudyComparison) -> Table:
         counts = (split.samples[k] for split in data.data)
         rows.append((side, *("—" if n is None else whole(n) for n in counts)))
     note = tr("As recorded for the best trials; a dash: not recorded, or not the same in all of them.")
-    return Table(("", tr("training samples"), tr("validation samples")), tuple(rows), frozenset({1, 2}), note)
+    # Without a unit a number of samples is what the objective calls so: patches, slices or pairs.
+    names = (tr("{split}: {unit}", split=one.split, unit=one.unit) if one.unit else f"{one.split}_samples"
+             for one in data.data)  # fmt: skip
+    return Table(("", *names), tuple(rows), frozenset({1, 2}), note)
 
 
 # --- configuration
@@ -184,7 +192,7 @@ def _best_table(data: StudyComparison, one: MetricComparison) -> Table:
             epochs = "—"
             if own.epochs is not None:
                 epochs = tr("{epoch} of {epochs}", epoch=own.epochs[0], epochs=own.epochs[1])
-            times = (duration(best.seconds), epochs)
+            times = (_time(best.seconds, group.sides[0].best), epochs)
             rows.append((group.group, own.side, shown, str(best.number), *won, settings, *times))
     others = tr("other parameters") if factors else tr("configuration")
     head = (data.group_by or tr("trials"), tr("study"), one.metric.name, tr("trial"), *factors, others)
@@ -198,10 +206,88 @@ def _best_table(data: StudyComparison, one: MetricComparison) -> Table:
     return capped(head, tuple(rows), frozenset(range(len(head))) - left)
 
 
+def _time(seconds: float | None, first: TrialRecord | None) -> str:
+    """Return a duration, with its factor to that of the first side where they differ clearly."""
+    text = duration(seconds)
+    if not seconds or first is None or not first.seconds:
+        return text
+    larger, smaller = max(seconds, first.seconds), min(seconds, first.seconds)
+    return text if larger < CLEAR_FACTOR * smaller else tr("{value} ({word})", value=text,
+                                                           word=times_text(first.seconds, seconds))  # fmt: skip
+
+
 def _factors(one: MetricComparison) -> tuple[str, ...]:
     """Return learning rate and batch size, as far as a best trial has them."""
     params = [own.best.params for group in one.groups for own in group.sides if own.best is not None]
     return tuple(name for name in (*LEARNING_RATE, *BATCH_SIZE) if any(name in own for own in params))
+
+
+# --- equal budgets
+
+
+def budget_section(data: StudyComparison) -> Section | None:
+    """Return the best after as many trials, and as many epochs, on all sides; None for single trials."""
+    if not data.whole:
+        return None
+    title = tr("Best within equal budgets")
+    blocks: list[Block] = []
+    for one in data.metrics:
+        if one.budgets:
+            blocks.append(_budget_table(data, one))
+    if not blocks:
+        return Section(title, "budgets", [Text(tr("Not shown: no group was tried by all studies."))])
+    text = tr(
+        "The best final value after as many trials, and as many epochs, as every study has spent on the group, in the "
+        "order tried. Pruned trials count with what they cost. The last column compares equal epochs where they are "
+        "known, else equal trials, with {first}.",
+        first=data.sides[0],
+    )
+    return Section(title, "budgets", [Text(text), *blocks])
+
+
+def _budget_table(data: StudyComparison, one: MetricComparison) -> Table:
+    write = _writer(one)
+    rows: list[tuple[Cell, ...]] = []
+    for budget in one.budgets:
+        tried = {group.group: group for group in one.groups}.get(budget.group)
+        compared = budget.after_epochs or budget.after_trials
+        for k, side in enumerate(data.sides):
+            sides = [group.sides[k] for group in one.groups] if tried is None else [tried.sides[k]]
+            finished, pruned = sum(own.finished for own in sides), sum(own.pruned for own in sides)
+            complete = sum(len(own.finals) for own in sides)
+            found = [budget.after_trials[k], budget.after_epochs[k] if budget.epochs else None]
+            values = ("—" if value is None else write(value) for value in found)
+            change = "—" if k == 0 else change_text(one.metric, compared[0], compared[k])
+            counts = (str(complete), str(pruned), str(finished - complete - pruned))
+            spent = whole(budget.epochs) if budget.epochs else "—"
+            by_trials, by_epochs = values
+            rows.append((budget.group, side, *counts, str(budget.trials), by_trials, spent, by_epochs, change))
+    names = (data.group_by or tr("trials"), tr("study"), tr("complete"), tr("pruned"), tr("failed"))
+    best = tr("best {metric}", metric=one.metric.name)
+    columns = (*names, tr("after trials"), best, tr("after epochs"), best, tr("change"))
+    if len(one.budgets) == 1:
+        return capped(columns[1:], tuple(row[1:] for row in rows), frozenset(range(1, 9)))
+    return capped(columns, tuple(rows), frozenset(range(2, 10)))
+
+
+def change_text(metric: Metric, before: float | None, after: float | None) -> str:
+    """Return how a value has changed: `12 times less` of a loss, an error or a time, `+0.03` of a score."""
+    if before is None or after is None:
+        return "—"
+    if metric.direction == "minimize" and before > 0 and after > 0:
+        return times_text(before, after)
+    return "0" if after == before else f"{'+' if after > before else ''}{number(after - before, 3)}"
+
+
+def times_text(before: float, after: float) -> str:
+    """Return `12 times less`, or `8 % more` where a factor would say little."""
+    if before == after:
+        return tr("the same")
+    larger, smaller = max(before, after), min(before, after)
+    factor, share = number(larger / smaller, 2), number(100 * abs(after - before) / before, 2)
+    if larger >= CLEAR_FACTOR * smaller:
+        return tr("{n} times less", n=factor) if after < before else tr("{n} times more", n=factor)
+    return tr("{n} % less", n=share) if after < before else tr("{n} % more", n=share)
 
 
 # --- tests
@@ -228,8 +314,9 @@ def _how_to_read(data: StudyComparison) -> str:
     texts = [
         tr(
             "The final values of all complete trials of a group, {first} against the others. Welch's t test, since two "
-            "searches have no reason to scatter alike; the difference and Hedges' g, in standard deviations, with "
-            "their 95 % intervals; p is corrected for the number of tests (Holm).",
+            "searches have no reason to scatter alike; g is the difference in standard deviations (Hedges). p is "
+            "corrected for the number of tests (Holm), and so are the intervals: one leaves out 0 where p is below "
+            "0.05.",
             first=data.sides[0],
         )
     ]
@@ -240,15 +327,11 @@ def _how_to_read(data: StudyComparison) -> str:
                 "instead (Mann-Whitney); A is then the probability that the one is above the other (Vargha-Delaney)."
             )
         )
-    need = next((test.needed for test in every if test.needed), 0)
-    if need:
+    if any(test.missed is not None for test in every):
         texts.append(
             tr(
-                "Needed on each side: {n} values, with which a difference of {d} standard deviations is found at p = "
-                "{alpha} with a probability of 80 % (noncentral t distribution).",
-                n=need,
-                d=number(LARGE_DIFFERENCE),
-                alpha=number(ALPHA),
+                "Where no difference is found, the smallest one that so many trials would have found with a "
+                "probability of 80 % is given, in standard deviations: a smaller one may have been missed."
             )
         )
     adaptive = [name for name in dict.fromkeys(data.samplers) if name and name not in NOT_ADAPTIVE]
@@ -261,31 +344,42 @@ def _how_to_read(data: StudyComparison) -> str:
             )
         )
     texts.append(tr("It compares what the searches tried, not their best configurations: for that train the two best "
-                    "with several seeds."))  # fmt: skip
+                    "several times."))  # fmt: skip
     return sentences(texts)
 
 
 def _tests_table(one: MetricComparison) -> Table:
     rows = tuple((t.group, tr("{a} less {b}", a=t.after, b=t.before), *_test_cells(t)) for t in one.tests)
-    columns = (tr("difference"), tr("95 % interval"), tr("corrected p"), tr("effect size (95 % interval)"), tr("test"))
+    columns = (tr("difference"), tr("interval"), tr("corrected p"), tr("effect size (interval)"), tr("test"))
     return capped((tr("group"), tr("compared"), "n₁", "n₂", *columns), rows, frozenset({2, 3, 4, 5, 6, 7}))
 
 
 def _test_cells(test: TwoSampleTest) -> tuple[str, ...]:
     sizes = (str(test.n_after), str(test.n_before))
-    if test.needed:
-        n = min(test.n_before, test.n_after)
-        why = tr("not shown (n = {n}, about {needed} needed)", n=n, needed=test.needed)
-        return (*sizes, "—", "—", "—", "—", why)
+    if test.why_not:
+        return (*sizes, "—", "—", "—", "—", tr("not shown ({why})", why=why_no_test(test)))
+    method = test.method
+    if test.missed is not None:
+        method = tr("{test}; may have missed d below {d}", test=method, d=number(test.missed, 2))
     if test.method == MANN_WHITNEY:
         above = "—" if test.a is None else f"A = {test.a:.2f}"
-        return (*sizes, number(test.difference, 3), "—", p_text(test.p), above, test.method)
+        return (*sizes, number(test.difference, 3), "—", p_text(test.p), above, method)
     g = "—"
     if test.g is not None and test.g_low is not None and test.g_high is not None:
         interval = tr("{low} to {high}", low=f"{test.g_low:.2f}", high=f"{test.g_high:.2f}")
         g = tr("{value} ({word})", value=f"g = {test.g:.2f}", word=interval)
     span = tr("{low} to {high}", low=number(test.low, 3), high=number(test.high, 3))
-    return (*sizes, number(test.difference, 3), span, p_text(test.p), g, test.method)
+    return (*sizes, number(test.difference, 3), span, p_text(test.p), g, method)
+
+
+def why_no_test(test: TwoSampleTest) -> str:
+    """Return why there is no test of a group."""
+    if test.why_not == SURVIVORS:
+        return tr("pruning left a larger share of one study than of the other, so this would hold survivors against "
+                  "all; see the best within equal budgets")  # fmt: skip
+    if test.why_not == ALL_EQUAL:
+        return tr("all values are equal")
+    return tr("n = {n}, at least {needed} needed", n=min(test.n_before, test.n_after), needed=FEWEST)
 
 
 # --- training
