@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hpo.analysis.axes import BATCH_SIZE, LEARNING_RATE, Axis, axis_of, in_order, searched
 from hpo.analysis.cache import cached_per_study
-from hpo.analysis.formatting import listed
+from hpo.analysis.formatting import label, listed
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.statistics.group_test import GroupTest, group_test
 from hpo.analysis.statistics.pairwise import FEWEST, Levene, levene, scaled
@@ -188,6 +188,8 @@ def anova(study: StudyRecord, metric: Metric) -> Anova:
     if tested[0].names == (study.group_by,):
         samples = _samples(y, first), _samples(beside_others, first)
         holding = group_test(*samples, fitted.residuals, spread, tested[0].p)
+        counts = Counter(label(trial.params[str(study.group_by)]) for trial in trials)
+        holding = replace(holding, left_out=tuple(name for name, n in counts.items() if n < FEWEST))
     if holding is not None and holding.modes is not None:
         middle = float(np.median(values))  # of the unit that `scaled` left
         low, high = (mode * scale + middle for mode in (holding.modes.low, holding.modes.high))

@@ -69,6 +69,7 @@ class GroupTest:
         kruskal: Test of the values by ranks.
         normal_p: p value of the test of Shapiro and Wilk of the residuals; None where it is not defined.
         modes: The two modes, in the unit of the metric; None if there is one.
+        left_out: Groups with too few values for Welch's test and that by ranks; the F test has them.
     """
 
     holds: str
@@ -79,6 +80,12 @@ class GroupTest:
     kruskal: Kruskal
     normal_p: float | None
     modes: Modes | None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        """True if the test that holds has found a difference."""
+        return self.p < ALPHA
 
 
 def group_test(

@@ -9,6 +9,7 @@ from hpo.analysis.goals import GoalState, goal_states
 from hpo.analysis.groups import GroupBest, best_per_group
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
+from hpo.analysis.statistics.anova import anova
 from hpo.analysis.statistics.pairwise import pairwise
 from hpo.analysis.statistics.power import ALPHA
 from hpo.analysis.training.curves import best_in_last_epoch
@@ -69,6 +70,15 @@ def _differences(study: StudyRecord) -> str:
         return tr("Whether {group} matters beyond noise is not tested: {why}.", group=study.group_by, why=why)
     clear = sorted((pair for pair in found.pairs if pair.p < ALPHA), key=lambda pair: pair.p)
     values = {"metric": metric.name, "method": found.method, "group": study.group_by}
+    together = anova(study, metric).group_test
+    if together is not None and together.found != bool(clear):
+        # The section on significance says which test holds, and this must not say otherwise.
+        test = {"test": together.holds, "p": p_relation(together.p)}
+        if together.found:
+            return tr("The values of {group} differ in {metric} beyond noise ({test}, p {p}), though no two of them "
+                      "do by their means ({method}).", **values, **test)  # fmt: skip
+        return tr("The values of {group} do not differ in {metric} beyond noise ({test}, p {p}).",
+                  **values, **test)  # fmt: skip
     if not clear:
         p = p_relation(min(pair.p for pair in found.pairs))
         if len(found.pairs) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.analysis.formatting import listed, number, percent
+from hpo.analysis.formatting import listed, number, percent, rounded_percent
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.stability import BANDS, SETTLED, WINDOW, WORDS, WORST, Stabilities, Stability, stabilities
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
@@ -77,12 +77,10 @@ def stability_cells(found: Stability) -> tuple[str, str, str, str]:
 
 
 def stability_text(found: Stability) -> str:
-    """Return the deviation with its word, for a cell of another table."""
-    if found.deviation is None:
-        return "—"
-    if not found.word:
-        return number(found.deviation, 2)
-    return tr("{value} ({word})", value=number(found.deviation, 2), word=tr(found.word))
+    """Return the word with the spread it is of, else the deviation alone, for a cell of another table."""
+    if found.spread is not None and found.word:
+        return tr("{word}: {spread} of gain", word=tr(found.word), spread=rounded_percent(found.spread))
+    return "—" if found.deviation is None else tr("sd {value}", value=number(found.deviation, 2))
 
 
 def _spread_table(study: StudyRecord, data: Stabilities) -> Table:
