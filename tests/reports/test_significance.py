@@ -12,7 +12,7 @@ from reading import LOSS, SCORE, study, trial
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.statistics.pairwise import pairwise
 from hpo.reports import figures, markdown
-from hpo.reports.blocks import Chart, Section, Table, Text
+from hpo.reports.blocks import Chart, Explanation, Section, Table, Text
 from hpo.reports.p_values import p_text
 from hpo.reports.sections.significance import significance_section
 from hpo.reports.study_report import study_report
@@ -37,7 +37,7 @@ def section_of(trials: Sequence[TrialRecord], **more: Any) -> Section:
 
 
 def texts(section: Section) -> str:
-    return "\n".join(block.text for block in section.blocks if isinstance(block, Text))
+    return "\n".join(block.text for block in section.blocks if isinstance(block, (Text, Explanation)))
 
 
 def test_the_report_names_the_best_of_each_architecture_where_the_average_names_neither() -> None:

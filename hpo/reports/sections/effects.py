@@ -7,7 +7,7 @@ from hpo.analysis.formatting import decimals, listed, score
 from hpo.analysis.groups import groups_of
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
-from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Chart, Explanation, Row, Section, Table, Text
 from hpo.reports.charts import EffectChart
 from hpo.reports.sections.notices import unread_texts
 from hpo.reports.sections.shared import capped, for_each, values_beyond_axis
@@ -35,7 +35,7 @@ def effects_section(study: StudyRecord) -> Section:
             text = tr("Also searched, and not shown for {metric}: {names}.", metric=metric.name, names=names)
             blocks.append(Text(text))
     if any(isinstance(block, Row) for block in blocks):
-        blocks.insert(0, Text(_how_to_read(study)))
+        blocks.append(Explanation(_how_to_read(study)))
     return Section(title, "effects", [*unread_texts(study), *blocks])
 
 

@@ -10,7 +10,7 @@ from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.focal import EASY, HARD, FocalEpoch, FocalTraining, Shares, focal_of, weight
 from hpo.analysis.training.training_log import TrainingLog
-from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Chart, Explanation, Row, Section, Table, Text
 from hpo.reports.charts import CROSS_ENTROPY, FOCAL, SAMPLES, LinePanel, LinePanels, NamedLine, StackedShares
 from hpo.reports.sections.recorded import best_recorded, titled, trial_name
 from hpo.translation.catalogue import mark, sentences, tr
@@ -33,16 +33,16 @@ def focal_section(study: StudyRecord) -> Section | None:
     found = focal_trainings(study)
     if not found:
         return None
-    blocks: list[Block] = [Text(_how_to_read())]
+    blocks: list[Block] = []
     for group, trial, data in found:
         blocks += _blocks(data, trial_name(study, group, trial))
-    return Section(tr("Focal loss"), "focal", blocks)
+    return Section(tr("Focal loss"), "focal", [*blocks, Explanation(_how_to_read())])
 
 
 def focal_blocks(log: TrainingLog) -> list[Block]:
     """Return what one training recorded of its focal loss; empty if it recorded nothing."""
     data = focal_of(log)
-    return [] if data is None else [Text(_how_to_read()), *_blocks(data, "")]
+    return [] if data is None else [*_blocks(data, ""), Explanation(_how_to_read())]
 
 
 def _how_to_read() -> str:

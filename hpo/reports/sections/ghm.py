@@ -14,7 +14,7 @@ from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.curves import Curve
 from hpo.analysis.training.ghm import INERT_SHARE, STATISTICS, Array, GhmTraining, Spread, ghm_of
 from hpo.analysis.training.training_log import TrainingLog
-from hpo.reports.blocks import Block, Cell, Chart, Facts, Row, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Chart, Explanation, Facts, Row, Section, Table, Text
 from hpo.reports.charts import (
     CHANGED,
     PLAIN,
@@ -49,13 +49,13 @@ def ghm_section(study: StudyRecord) -> Section | None:
     counted = _inert_trials(study)
     if not found and counted is None:
         return None
-    blocks: list[Block] = [Text(_how_to_read())]
+    blocks: list[Block] = []
     if counted is not None:
         blocks.append(counted)
     for group, trial, data in found:
         owner = trial_name(study, group, trial)
         blocks += [Text(titled(owner, ghm_verdict(data))), *_blocks(data, trial.params, owner)]
-    return Section(tr("Gradient harmonizing (GHM)"), "ghm", blocks)
+    return Section(tr("Gradient harmonizing (GHM)"), "ghm", [*blocks, Explanation(_how_to_read())])
 
 
 def ghm_blocks(log: TrainingLog) -> list[Block]:
@@ -63,7 +63,7 @@ def ghm_blocks(log: TrainingLog) -> list[Block]:
     data = ghm_of(log)
     if data is None:
         return []
-    return [Text(_how_to_read()), Text(ghm_verdict(data)), *_blocks(data, log.params, "")]
+    return [Text(ghm_verdict(data)), *_blocks(data, log.params, ""), Explanation(_how_to_read())]
 
 
 def _how_to_read() -> str:

@@ -9,7 +9,7 @@ from hpo.analysis.formatting import listed, number, with_direction
 from hpo.analysis.heatmaps import Heatmap, Heatmaps, heatmaps
 from hpo.analysis.importance import importance
 from hpo.analysis.records import StudyRecord
-from hpo.reports.blocks import Block, Chart, Row, Section, Table, Text
+from hpo.reports.blocks import Block, Chart, Explanation, Row, Section, Table, Text
 from hpo.reports.charts import ColourScale, HeatmapChart, cell_lines
 from hpo.reports.sections.shared import for_each
 from hpo.translation.catalogue import mark, sentences, tr, trn
@@ -26,7 +26,7 @@ def heatmap_section(study: StudyRecord) -> Section:
         return Section(tr("Heatmaps"), "heatmaps", [Text(tr("No trial has finished yet."))])
     first = known[0]
     several = len(known) > 1
-    blocks: list[Block] = [Text(_how_to_read(first, several))]
+    blocks: list[Block] = []
     for data in known:
         if several:
             same = (data.rows.name, data.columns.name) == (first.rows.name, first.columns.name)
@@ -40,6 +40,7 @@ def heatmap_section(study: StudyRecord) -> Section:
             parameters=listed(first.averaged),
         )
         blocks.append(Text(text))
+    blocks.append(Explanation(_how_to_read(first, several)))
     return Section(for_each(study, _title(first)), "heatmaps", blocks)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from hpo.analysis.formatting import listed, rounded_percent
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.red_flag_regions import (
-    FEWEST,
     GroupEnrichment,
     RedFlagEnrichment,
     Region,
@@ -17,7 +16,7 @@ from hpo.analysis.red_flag_regions import (
     region_label,
 )
 from hpo.analysis.statistics.anova import adaptive_sampler
-from hpo.reports.blocks import Block, Chart, Row, Table, Text
+from hpo.reports.blocks import Block, Chart, Explanation, Row, Table, Text
 from hpo.reports.charts import EnrichmentChart
 from hpo.reports.p_values import p_relation
 from hpo.reports.sections.shared import capped
@@ -32,12 +31,12 @@ def region_blocks(study: StudyRecord) -> Iterator[Block]:
     found = enrichments(study)
     if not found:
         return
-    yield Text(_how_to_read(study, found))
     for enrichment in found:
         yield Text(sentences(enrichment_sentences(enrichment)))
         drawn = tuple(_charts(enrichment))
         if drawn:
             yield Row(drawn, tr("{flag}: the share of trials that raised it", flag=enrichment.flag))
+    yield Explanation(_how_to_read(study, found))
 
 
 def region_sentences(study: StudyRecord, most: int = MOST_SENTENCES) -> list[str]:
@@ -53,7 +52,6 @@ def region_sentences(study: StudyRecord, most: int = MOST_SENTENCES) -> list[str
 def enrichment_sentences(enrichment: RedFlagEnrichment) -> list[str]:
     """Return the regions that stand out, or that none does, and the groups with too few trials."""
     texts = [_region(enrichment, group, one) for group, one in enrichment.regions[:MOST_SENTENCES]]
-    tested = [group for group in enrichment.groups if group.needed is None]
     if not texts and enrichment.tests:
         texts.append(
             trn(
@@ -63,8 +61,8 @@ def enrichment_sentences(enrichment: RedFlagEnrichment) -> list[str]:
                 flag=enrichment.flag,
             )
         )
-    texts += [_too_few(enrichment, group) for group in enrichment.groups if group not in tested]
-    return texts
+    untested = [group for group in enrichment.groups if group.needed is not None]
+    return [*texts, _too_few(enrichment, untested)] if untested else texts
 
 
 def _region(enrichment: RedFlagEnrichment, group: GroupEnrichment, region: Region) -> str:
@@ -87,18 +85,16 @@ def _region(enrichment: RedFlagEnrichment, group: GroupEnrichment, region: Regio
     return tr("{flag}: {flagged} of {n} trials with {region}, against {others} of {m} elsewhere (p {p}).", **values)
 
 
-def _too_few(enrichment: RedFlagEnrichment, group: GroupEnrichment) -> str:
-    if not group.share.n:
-        return tr("{flag}, in {group}: no trial reached that epoch.", flag=enrichment.flag, group=group.group)
+def _too_few(enrichment: RedFlagEnrichment, groups: Sequence[GroupEnrichment]) -> str:
+    """Return the groups with too few trials for a test."""
+    counts = (
+        tr("{group} ({flagged} of {n})", group=group.group, flagged=group.share.flagged, n=group.share.n)
+        for group in groups
+    )
     return tr(
-        "{flag}, in {group}: not tested ({flagged} of {n} trials raised it; a test needs about {needed} trials, of "
-        "which at least {fewest} raised it and {fewest} did not).",
+        "{flag}: too few trials that raised it, or that did not, for a test in {groups}.",
         flag=enrichment.flag,
-        group=group.group,
-        flagged=group.share.flagged,
-        n=group.share.n,
-        needed=group.needed,
-        fewest=FEWEST,
+        groups=listed(counts),
     )
 
 

@@ -7,7 +7,7 @@ from hpo.analysis.records import StudyRecord
 from hpo.analysis.statistics.anova import Anova, TestedTerm, UntestedTerm, anova
 from hpo.analysis.statistics.group_test import KRUSKAL_WALLIS, OUTLIER, TWO_MODES, UNEQUAL, WELCH, F, GroupTest
 from hpo.analysis.statistics.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
-from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Chart, Explanation, Section, Table, Text
 from hpo.reports.p_values import p_relation, p_text
 from hpo.reports.sections.shared import capped
 from hpo.translation.catalogue import sentences, tr, trn
@@ -32,11 +32,11 @@ def significance_section(study: StudyRecord) -> Section | None:
 
 
 def _anova_blocks(found: Anova) -> list[Block]:
-    blocks: list[Block] = [Text(_which_trials(found))]
+    blocks: list[Block] = []
     if found.why_not:
         blocks.append(Text(tr("Not shown: {why}.", why=found.why_not)))
     if found.tested:
-        blocks += [Text(_how_to_read(found)), _tested_table(found)]
+        blocks.append(_tested_table(found))
         blocks += [Text(text) for text in (*_interactions(found), *_checks(found)) if text]
     if found.untested:
         blocks.append(_untested_table(found.untested))
@@ -44,6 +44,7 @@ def _anova_blocks(found: Anova) -> list[Block]:
             blocks.append(Text(_held(str(found.group_by))))
     if found.continuous or found.conditional:
         blocks.append(Text(_no_factors(found)))
+    blocks.append(Explanation(sentences([_which_trials(found), *([_how_to_read(found)] if found.tested else [])])))
     return blocks
 
 

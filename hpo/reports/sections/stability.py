@@ -5,7 +5,7 @@ from __future__ import annotations
 from hpo.analysis.formatting import listed, number, percent, rounded_percent
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.stability import BANDS, SETTLED, WINDOW, WORDS, WORST, Stabilities, Stability, stabilities
-from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Chart, Explanation, Section, Table, Text
 from hpo.translation.catalogue import sentences, tr, trn
 
 
@@ -18,15 +18,22 @@ def stability_section(study: StudyRecord) -> Section:
         return Section(title, "stability", [Text(tr("No trial has completed yet, so there is no training to judge."))])
     if not data.series.name:
         return Section(title, "stability", [Text(tr("Not shown: {why}.", why=data.series.why_not))])
-    blocks: list[Block] = [Text(_how_to_read(study, data)), _best_table(study, data)]
+    blocks: list[Block] = [Text(_which(study)), _best_table(study, data)]
     if any(group.dots for group in data.groups):
         table = _spread_table(study, data)
         name = tr("Spread of {metric} once it has settled", metric=data.series.name)
         blocks.append(Chart(name, data, table, _caption(data)) if data.spreads else table)
+    blocks.append(Explanation(_how_to_read(data)))
     return Section(title, "stability", blocks)
 
 
-def _how_to_read(study: StudyRecord, data: Stabilities) -> str:
+def _which(study: StudyRecord) -> str:
+    if len(study.metrics) > 1:
+        return tr("The best trial by {metric} of each group:", metric=study.metrics[0].name)
+    return tr("The best trial of each group:")
+
+
+def _how_to_read(data: Stabilities) -> str:
     up_to = [tr("{word} up to {limit} %", word=tr(word), limit=percent(100 * limit)) for word, limit in BANDS]
     above = tr("{word} above", word=tr(WORST))
     words = tr(
@@ -42,10 +49,7 @@ def _how_to_read(study: StudyRecord, data: Stabilities) -> str:
         "in the unit of the loss.",
         n=WINDOW,
     )
-    best = tr("The best trial of each group:")
-    if len(study.metrics) > 1:
-        best = tr("The best trial by {metric} of each group:", metric=study.metrics[0].name)
-    return sentences([words, deviation, best])
+    return sentences([words, deviation])
 
 
 def _best_table(study: StudyRecord, data: Stabilities) -> Table:

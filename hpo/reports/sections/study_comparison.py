@@ -27,7 +27,7 @@ from hpo.analysis.study_comparison import (
     MetricComparison,
     StudyComparison,
 )
-from hpo.reports.blocks import Block, Cell, Chart, Row, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Chart, Explanation, Row, Section, Table, Text
 from hpo.reports.charts import TrainingChart
 from hpo.reports.p_values import p_text
 from hpo.reports.sections.curves import training_table
@@ -306,7 +306,7 @@ def tests_section(data: StudyComparison) -> Section | None:
     if not blocks:
         blocks.append(Text(tr("Not shown: no group has complete trials on both sides.")))
         return Section(tr("Is the difference more than scatter?"), "tests", blocks)
-    return Section(tr("Is the difference more than scatter?"), "tests", [Text(_how_to_read(data)), *blocks])
+    return Section(tr("Is the difference more than scatter?"), "tests", [*blocks, Explanation(_how_to_read(data))])
 
 
 def _how_to_read(data: StudyComparison) -> str:
