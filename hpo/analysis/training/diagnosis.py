@@ -292,8 +292,8 @@ def _risk(series: Mapping[str, Points], found: Judgement, loss: str, metric: str
     if val is None or val.n < 2:
         return None
     rise = max(val.end - val.low, 0.0)
-    # What the noise alone would do is no risk.
-    rise = rise if rise > 2 * val.error else 0.0
+    # What the noise alone would do is no risk, nor is a training that ends at its best.
+    rise = rise if rise > 2 * val.error and val.values[-1] > min(val.values) else 0.0
     share = 0.0 if rise == 0 else (rise / val.gain if val.gain > 0 else math.inf)
     if train is None or train.n != val.n:
         return Risk(name, share, None, None)

@@ -14,7 +14,7 @@ from hpo.analysis.statistics.pairwise import pairwise
 from hpo.analysis.statistics.power import ALPHA
 from hpo.analysis.training.curves import best_in_last_epoch
 from hpo.reports.p_values import p_relation
-from hpo.reports.sections.shared import scores, spans_of
+from hpo.reports.sections.shared import compared, scores, spans_of
 from hpo.spec.models import Metric
 from hpo.storage.budget import wall_seconds
 from hpo.translation.catalogue import mark, tr, trn
@@ -74,6 +74,7 @@ def _differences(study: StudyRecord) -> str:
     if together is not None and together.found != bool(clear):
         # The section on significance says which test holds, and this must not say otherwise.
         test = {"test": together.holds, "p": p_relation(together.p)}
+        values["group"] = compared(study.group_by, together)
         if together.found:
             return tr("The values of {group} differ in {metric} beyond noise ({test}, p {p}), though no two of them "
                       "do by their means ({method}).", **values, **test)  # fmt: skip

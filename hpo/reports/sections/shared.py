@@ -6,8 +6,10 @@ import shlex
 from collections.abc import Callable
 
 from hpo import layout
-from hpo.analysis.formatting import decimals, score
+from hpo.analysis.formatting import decimals, listed, score
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.statistics.group_test import F, GroupTest
+from hpo.analysis.statistics.pairwise import FEWEST
 from hpo.reports.blocks import Block, Cell, Link, Table
 from hpo.spec.models import Metric
 from hpo.storage.budget import Span
@@ -101,3 +103,11 @@ def values_beyond_axis(n: int) -> str:
     if not n:
         return ""
     return trn("{n} extreme value lies beyond the axis.", "{n} extreme values lie beyond the axis.", n)
+
+
+def compared(group_by: str, test: GroupTest) -> str:
+    """Return the name of the groups, with those that Welch's test and that by ranks leave out."""
+    if test.holds == F or not test.left_out:
+        return group_by
+    return tr("{group} (without {names}: fewer than {n} complete trials)", group=group_by, names=listed(test.left_out),
+              n=FEWEST)  # fmt: skip

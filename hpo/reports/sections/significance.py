@@ -9,7 +9,7 @@ from hpo.analysis.statistics.group_test import KRUSKAL_WALLIS, OUTLIER, TWO_MODE
 from hpo.analysis.statistics.pairwise import FEWEST, GAMES_HOWELL, Pairwise, pairwise
 from hpo.reports.blocks import Block, Cell, Chart, Explanation, Section, Table, Text
 from hpo.reports.p_values import p_relation, p_text
-from hpo.reports.sections.shared import capped
+from hpo.reports.sections.shared import capped, compared
 from hpo.translation.catalogue import sentences, tr, trn
 
 
@@ -194,7 +194,7 @@ def _equal_variances(found: Anova) -> str:
 def _which_holds(found: Anova, test: GroupTest) -> str:
     """Return the sentence on which test of the groups holds and why, and the p of the others."""
     said = {
-        "group": _compared(found, test),
+        "group": compared(str(found.group_by), test),
         "test": _statistic(test),
         "p": p_relation(test.p),
         "others": _others(test),
@@ -218,14 +218,6 @@ def _which_holds(found: Anova, test: GroupTest) -> str:
     normal = "" if test.normal_p is None else p_relation(test.normal_p)
     return tr("For {group} the test by ranks holds ({test}, p {p}): the residuals are not normal (Shapiro-Wilk, p "
               "{normal}). Beside it: {others}.", **said, normal=normal)  # fmt: skip
-
-
-def _compared(found: Anova, test: GroupTest) -> str:
-    """Return the name of the groups, with those that Welch's test and that by ranks leave out."""
-    if test.holds == F or not test.left_out:
-        return str(found.group_by)
-    return tr("{group} (without {names}: fewer than {n} complete trials)", group=found.group_by,
-              names=listed(test.left_out), n=FEWEST)  # fmt: skip
 
 
 def _statistic(test: GroupTest) -> str:

@@ -354,7 +354,7 @@ _ADVICE = {
         "(steps that stand out there: {steps}). If it comes back, clip gradients or look at the batch."
     ),
     "spike_of": mark(
-        "{series} has a spike, and it is {component}: {value} in step {step} of epoch {epoch}, {times} times the "
+        "{series} has a spike, made by {component}: {value} in step {step} of epoch {epoch}, {times} times the "
         "median of that epoch (steps that stand out there: {steps}). If it comes back, clip gradients or bound "
         "{component}."
     ),
