@@ -20,6 +20,14 @@ from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
 from hpo.text import listing, nearest, redact
 from hpo.trackers.mlflow.place import ENVIRONMENT, is_server
+from hpo.translation.catalogue import mark, tr
+
+_KINDS = {
+    "COMPLETE": mark("a complete trial"),
+    "PRUNED": mark("a pruned trial"),
+    "FAIL": mark("a failed trial"),
+    "RUNNING": mark("a running trial"),
+}
 
 RUN = "mlflow:"
 # Files that a folder of a training may have; the first one that is there is read.
@@ -81,8 +89,7 @@ def trial_log(runs: Path, name: str, number: int | None) -> Training:
     trials = stored.get_trials(deepcopy=False)
     history = Histories(directory, trials).read(trials[chosen.number])
     trial = replace(chosen, history=tuple(history))
-    state = trial.state.lower()
-    which = f"a {state} trial" if number is not None else f"the study's best trial, {trial.number}"
+    which = tr(_KINDS[trial.state]) if number is not None else tr("the study's best trial, {n}", n=trial.number)
     return Training(ReadLog(log_of(record, trial), which), folder)
 
 

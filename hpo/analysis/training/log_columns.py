@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 
 from hpo.errors import LogError
 from hpo.text import cut, listing
+from hpo.translation.catalogue import mark
 
 EPOCH = ("epoch", "epochs", "ep")
 INDEX = ("epoch", "step")
@@ -17,9 +18,9 @@ _SPLITS = {
     "val": "val_", "valid": "val_", "validation": "val_", "dev": "val_", "eval": "val_",
 }  # fmt: skip
 
-LIGHTNING = "a log of Lightning's CSVLogger: the rows of an epoch are put together"
-KERAS = "a log of Keras's CSVLogger"
-TABLE = "a table with a row an epoch"
+LIGHTNING = mark("a log of Lightning's CSVLogger: the rows of an epoch are put together")
+KERAS = mark("a log of Keras's CSVLogger")
+TABLE = mark("a table with a row an epoch")
 
 
 def recognise(there: Sequence[str], present: Sequence[str], source: str) -> tuple[dict[str, str], str]:

@@ -29,6 +29,7 @@ from hpo.machine.files import parse_json, read_plain
 from hpo.storage import history
 from hpo.storage.history import Step
 from hpo.text import listing, nearest, printable
+from hpo.translation.catalogue import mark, tr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ class ReadLog:
 
     Attributes:
         log: The training.
-        recognised: What the source was taken for, in English.
+        recognised: What the source was taken for, in the current language.
         remarks: What was left out or changed, a sentence each.
     """
 
@@ -117,7 +118,7 @@ def _own_history(path: Path) -> ReadLog:
         steps=read_arrays(path.parent / layout.STEPS, "epoch"),
         epochs=read_arrays(path.parent / layout.EPOCHS, "epoch"),
     )
-    return ReadLog(log, "a history of hpo")
+    return ReadLog(log, tr("a history of hpo"))
 
 
 # --- rows
@@ -227,7 +228,7 @@ def read_table(rows: Sequence[Row], source: str, name: str, columns: Mapping[str
     valued = set(cells["column"])
     present = [column for column in read if column in valued]
     if columns:
-        names, kind = {column: target for target, column in columns.items()}, "a table, with its columns as given"
+        names, kind = {column: target for target, column in columns.items()}, mark("a table, with its columns as given")
     else:
         names, kind = recognise(there, present, source)
     metrics = [names[column] for column in present]
@@ -238,7 +239,7 @@ def read_table(rows: Sequence[Row], source: str, name: str, columns: Mapping[str
     log, more = (_by_steps if set(INDEX) <= set(metrics) else _by_rows)(name, cells, len(rows))
     if not log.history:
         raise LogError(f"{source} has no row with an epoch that can be one; expected whole numbers")
-    return ReadLog(log, kind, (*remarks, *more))
+    return ReadLog(log, tr(kind), (*remarks, *more))
 
 
 def _numbers(
@@ -419,8 +420,9 @@ def log_of_run(
     found = read_table(rows, source, name, columns)
     states = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL", "RUNNING": "RUNNING"}
     log = replace(found.log, params={key: _value(text) for key, text in params.items()}, state=states.get(status, ""))
-    how = "its steps put together by its metric epoch" if by_epoch else "each step an epoch"
-    return ReadLog(log, f"a run of MLflow, {how}", found.remarks)
+    if by_epoch:
+        return ReadLog(log, tr("a run of MLflow, its steps put together by its metric epoch"), found.remarks)
+    return ReadLog(log, tr("a run of MLflow, each step an epoch"), found.remarks)
 
 
 def _value(text: str) -> Any:
