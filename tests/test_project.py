@@ -108,7 +108,7 @@ def test_the_parameters_shown_in_the_reference_are_valid(tmp_path: Path) -> None
     reference = (ROOT / "docs" / "study-yaml.md").read_text()
     table = reference.split("## search_space")[1].split("\n## ")[0]
     written = re.findall(r"^\| `(\w+: .*?)` \|", table, re.MULTILINE)
-    assert len(written) == 9
+    assert len(written) == 10
     metrics = "[{name: m, direction: minimize}]"
     study = f"{{name: s, command: [python], metrics: {metrics}, budget: {{trials: 1}}, search_space: {{%s}}}}"
     for parameter in written:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.errors import ResourceError
-from hpo.machine.access import require_write
+from hpo.machine.access import may_write, why_denied
 from hpo.machine.resources import visible_gpus
 from hpo.spec.models import StudySpec
 from hpo.storage.open import storage_file, storage_url
@@ -20,12 +20,10 @@ def refuse_unstartable(spec: StudySpec, runs: Path) -> None:
 
     Raises:
         StudyFolderTaken: The folder is another study's.
-        AccessDenied: This user may not write there.
         StorageError: The storage cannot be opened.
         StudyChanged: The study has trials, and what was searched has changed since.
     """
     refuse_taken(runs, spec.name)
-    require_write(layout.study_directory(runs, spec.name), f"study '{spec.name}' cannot be run in {runs}")
     url = storage_url(spec, runs)
     file = storage_file(url)
     if file is None or file.exists():
@@ -48,16 +46,18 @@ def _refuse_changed(spec: StudySpec, url: str) -> None:
         close_storage(storage)
 
 
-def lacking_here(spec: StudySpec) -> list[str]:
-    """Return what this machine lacks for the study, which may well be meant for another machine."""
+def lacking_here(spec: StudySpec, runs: Path) -> list[str]:
+    """Return what this machine or this user lacks for the study, which another may well have."""
     from hpo.engines.factory import places_here
 
+    directory = layout.study_directory(runs, spec.name)
+    found = [] if may_write(directory) else [f"`hpo run` cannot run it in {runs}: {why_denied(directory)}"]
     if spec.engine.address:
-        return []
+        return found
     try:
         places_here(spec.engine)
     except ResourceError as error:
         gpus = visible_gpus()
         where = f"with {listing(gpus)}" if gpus else "without a GPU"
-        return [f"`hpo run` would refuse it on this machine, {where}: {error}"]
-    return []
+        found.append(f"`hpo run` would refuse it on this machine, {where}: {error}")
+    return found

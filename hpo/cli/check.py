@@ -80,7 +80,7 @@ def check(
 
     settings = overrides if trials is None else (*overrides, f"budget.trials={trials}")
     spec, hints = load_with_hints(study, settings)
-    found = plan(spec, import_objective, runs, (*hints, *lacking_here(spec)))
+    found = plan(spec, import_objective, runs, (*hints, *lacking_here(spec, runs)))
     refuse_unstartable(spec, runs)
     data = check_data(spec) if with_data else ()
     if as_json:

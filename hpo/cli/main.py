@@ -167,6 +167,13 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _without_lists(error: click.UsageError) -> str:
+    """Return what is wrong with a command line; of several options that are spelled alike, the nearest."""
+    if isinstance(error, click.NoSuchOption):
+        return f"{error.message}{nearest(error.option_name, error.possibilities or ())}"
+    return error.format_message()
+
+
 def _invoke(args: list[str]) -> int:
     try:
         # The command line itself is kept for messages that tell how to repeat it.
@@ -181,7 +188,7 @@ def _invoke(args: list[str]) -> int:
     except click.UsageError as error:
         place = error.ctx.command_path if error.ctx else "hpo"
         behind = isinstance(error, click.NoSuchOption) and error.ctx is not None and error.ctx.parent is None
-        said = f"{error.format_message()}{' Options of a command stand behind it.' if behind else ''}"
+        said = f"{_without_lists(error)}{' Options of a command stand behind it.' if behind else ''}"
         complain(f"{said}\n`{place} --help` shows how it is called.")
         return error.exit_code
     except click.ClickException as error:

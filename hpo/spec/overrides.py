@@ -112,7 +112,7 @@ def _refused(data: Mapping[Any, Any], target: Mapping[Any, Any], path: KeyPath, 
         return f"'{dotted(path)}' has no '{key}'.{meant}"
     space = data.get(SPACE[0])
     searched = list(space) if isinstance(space, Mapping) else []
-    if path == ("constants",) and key not in searched and (name := nearest_name(key, searched)):
+    if path == ("constants",) and key not in searched and (name := nearest_name(key, searched, _MISSPELT)):
         return f"'constants' has no '{key}', search_space has '{name}'. Did you mean --set {SPACE[0]}.{name}=...?"
     return ""
 

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from hpo.spec.models import StudySpec
 
 # What a study's folder has before its study.yaml is written.
-_FIRST = {layout.LOCK, layout.DRIVER_LOG, layout.OWNER, layout.REQUESTS, layout.LOST_AND_FOUND, layout.STEERING}
+_FIRST = {
+    layout.LOCK,
+    layout.DRIVER_LOG,
+    layout.OWNER,
+    layout.REQUESTS,
+    layout.LOST_AND_FOUND,
+    layout.STEERING,
+    layout.JOBS,
+}
 
 
 def refuse_taken(runs: Path, name: str) -> None:

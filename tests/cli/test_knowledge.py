@@ -147,7 +147,7 @@ def test_knowledge_goes_from_one_folder_to_another(hpo: Hpo, finished, runs: Pat
 
 def test_parameters_whose_values_are_paths_stay_here(hpo: Hpo, study_yaml, tmp_path: Path):
     choices = {"root": {"choices": ["/data/a", "/data/b"]}, "net": {"choices": ["a/b", "c"]}}
-    constants = {"root": str(tmp_path), "token": "secret"}
+    constants = {"data_root": str(tmp_path), "token": "secret"}
     path = study_yaml(search_space={"x": {"low": 0.0, "high": 1.0}, **choices}, constants=constants)
     assert hpo("run", path, "--quiet").code == 0
     said = hpo("export-knowledge")

@@ -164,7 +164,8 @@ def test_reading_changes_nothing_and_needs_no_rights(
         assert theirs.code == 0, theirs.err
         assert snapshot(runs) == before
         if not command.startswith(("doctor", "diagnose")):  # what may not be seen is named; it has a time
-            assert theirs.out == said.out
+            lines = theirs.out.splitlines(keepends=True)  # `check` warns that this user cannot run it there
+            assert "".join(line for line in lines if "`hpo run` cannot run it in" not in line) == said.out
 
 
 @pytest.mark.parametrize("state", ["open", "killed", "copied", "rollback"])

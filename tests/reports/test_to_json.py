@@ -24,7 +24,7 @@ def test_everything_becomes_what_json_can_hold() -> None:
         "path": Path("a/b"),
     }
     assert to_plain_data(given) == {
-        "spread": {"n": 2, "mean": 0.5, "deviation": None, "median": 0.5, "low": None, "high": None},
+        "spread": {"n": 2, "mean": 0.5, "deviation": None, "median": 0.5, "low": None, "high": None, "quartiles": None},
         "1": [0.25, [0, 1, 2], True],
         "trial": 7,
         "metric": {"name": "score", "direction": "maximize", "goal": None},

@@ -145,7 +145,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "intensity below": (changed_at("intensity", 0, -5), r"intensity is -5; expected dB from 0 to 100"),
     "age": (changed_at("age", 0, 1969), r"age is 1969; expected years from 0 to 130"),
     "rate": (changed_at("rate", 0, np.nan), 
-             r"(line 2: the cell of column rate is empty|rate is nan; expected clicks a second from 0 to 1000)"),
+             r"(line 2: rate is empty; expected a number|rate is nan; expected clicks a second from 0 to 1000)"),
     "noise": (changed_at("noise", 119, np.inf), r"(record 120|line 121): noise is inf; expected a number"),
     "threshold": (changed_at("threshold_db", 0, 999), r"threshold_db is 999; expected dB from -20 to 130"),
     "latency in seconds or samples": (changed_at("latency_ms", int(MADE.exists.argmax()), 110),
