@@ -80,7 +80,7 @@ def test_the_spike_of_one_step_is_said() -> None:
     assert isinstance(weight, float)
     assert 0.01 <= weight <= 0.05
     assert "as much as signal_loss" in said["reweigh"]
-    assert said["spike_of"].startswith("train_loss has a spike, and it is peak_amp: 537119 in step 1 of epoch 0, ")
+    assert said["spike_of"].startswith("train_loss has a spike, made by peak_amp: 537119 in step 1 of epoch 0, ")
     assert "(steps that stand out there: 1)" in said["spike_of"]
     assert found.judgement.verdict == "healthy"
 
