@@ -212,8 +212,9 @@ def _which_holds(found: Anova, test: GroupTest) -> str:
                   "of its group. Beside it: {others}.", **said)  # fmt: skip
     if test.reason == UNEQUAL:
         levene = "" if found.levene is None else p_relation(found.levene.p)
-        return tr("For {group} {test} holds (p {p}), not the F test: the variances of its values seem to differ "
-                  "(Levene's test about the median, p {levene}). Beside it: {others}.",
+        return tr("For {group} {test} holds (p {p}), not the F test: without the effects of the other factors, the "
+                  "variances of its values seem to differ (Levene's test about the median, p {levene}). Beside it: "
+                  "{others}.",
                   **said, levene=levene)  # fmt: skip
     normal = "" if test.normal_p is None else p_relation(test.normal_p)
     return tr("For {group} the test by ranks holds ({test}, p {p}): the residuals are not normal (Shapiro-Wilk, p "
@@ -273,11 +274,13 @@ def _pairwise_blocks(group_by: str, data: Pairwise) -> list[Block]:
 
 def _method(data: Pairwise) -> str:
     if data.method == GAMES_HOWELL:
-        method = tr("Games-Howell's test, because the variances of the groups seem to differ by Levene's test.")
+        method = tr(
+            "Games-Howell's test, because the variances of the values as they are seem to differ by Levene's test."
+        )
     elif data.levene is None:
         method = tr("Tukey-Kramer's test; whether the groups' variances are equal could not be checked.")
     else:
-        method = tr("Tukey-Kramer's test; no sign of unequal variances by Levene's test.")
+        method = tr("Tukey-Kramer's test; no sign of unequal variances of the values as they are, by Levene's test.")
     interval = trn(
         "The bar is the 95 % interval of the difference of means.",
         "The bar is the simultaneous 95 % interval of the difference of means: p and intervals are corrected for all "
