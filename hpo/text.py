@@ -7,6 +7,7 @@ import math
 import re
 import reprlib
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
@@ -194,8 +195,7 @@ def exact(value: float) -> str:
     """Return a float with all its digits, in the form in which reports round it: 0.001, 5e-4, 1e20."""
     if not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e16:
         return repr(value)
-    mantissa, exponent = next(text for n in range(18) if float(text := f"{value:.{n}e}") == value).split("e")
-    return f"{mantissa}e{int(exponent)}"
+    return f"{Decimal(repr(value)):e}".replace("e+", "e")
 
 
 def _written(value: Any) -> str:

@@ -23,7 +23,6 @@ from typing import IO, Protocol
 from optuna.trial import FrozenTrial
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.errors import HpoError, NotRestored, StorageError
 from hpo.machine.files import NotPlainError, open_plain
 from hpo.spec.load import load_spec
@@ -32,7 +31,7 @@ from hpo.storage.open import close_storage, open_storage, storage_file, storage_
 from hpo.storage.ownership import read_key
 from hpo.storage.saved_study import SavedStudy
 from hpo.storage.study_copy import export_study
-from hpo.text import redact
+from hpo.text import count, redact
 
 # Of a driver, or of a process: nobody needs them in another place.
 _LEFT_OUT = {layout.LOCK, layout.REQUESTS, layout.MLFLOW_LOCK}

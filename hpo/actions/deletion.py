@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.errors import HpoError, NotDeleted, NotRestored
 from hpo.machine.access import name_of, why_denied
 from hpo.machine.removal import Content, content_of, mounts_in, remove
@@ -33,7 +32,7 @@ from hpo.storage.ownership import original_of, read_key, study_in, write_key
 from hpo.storage.saved_study import SavedStudy, read_saved, trash_entries, write_saved
 from hpo.storage.shared_trials import link_target, own_shared
 from hpo.storage.study_copy import export_study, remove_study
-from hpo.text import redact
+from hpo.text import count, redact
 from hpo.trackers.mlflow.place import copied_runs, read_place, written_uri
 
 if TYPE_CHECKING:

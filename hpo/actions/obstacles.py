@@ -33,7 +33,8 @@ def refuse_unstartable(spec: StudySpec, runs: Path) -> None:
 def _refuse_changed(spec: StudySpec, url: str) -> None:
     import optuna
 
-    from hpo.oracle.open_study import open_study
+    from hpo.objective.sources import sources_of
+    from hpo.oracle.open_study import changes_without_result, open_study
     from hpo.storage.open import close_storage, open_storage
 
     storage = open_storage(url, readonly=True)
@@ -41,7 +42,9 @@ def _refuse_changed(spec: StudySpec, url: str) -> None:
         here = optuna.storages.InMemoryStorage()
         with contextlib.suppress(KeyError):  # a new study
             optuna.copy_study(from_study_name=spec.name, from_storage=storage, to_storage=here)
-            open_study(spec, here)
+            study = optuna.load_study(study_name=spec.name, storage=here)
+            if not changes_without_result(spec, study, sources_of(spec.objective_ref())):
+                open_study(spec, here)
     finally:
         close_storage(storage)
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.objective import load, locate
 from hpo.search.samplers import make_pruner, make_sampler, warnings_for
 from hpo.spec.wording import algorithm_text, budget_text, metric_text
 from hpo.storage.open import storage_url
 from hpo.storage.study_folder import beside_the_yaml
-from hpo.text import redact
+from hpo.text import count, redact
 from hpo.trackers.mlflow.place import experiment_name, tracking_uri
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import numpy as np
 import optuna
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine, ShuffledSampler
 from hpo.errors import ReplayError
@@ -23,6 +22,7 @@ from hpo.spec.load import load_spec
 from hpo.spec.models import Budget, Checkpoints, Component, EngineSpec, StudySpec
 from hpo.spec.wording import algorithm_text
 from hpo.storage.history import Step
+from hpo.text import count
 from hpo.trackers.base import Tracker
 from hpo.trial import EXCEPTION, OBJECTIVE, Job, Outcome
 

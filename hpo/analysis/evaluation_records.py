@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from hpo import layout
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.storage.evaluations import stored_evaluations
 
@@ -152,6 +153,7 @@ def to_json(evaluation: Evaluation) -> bytes:
     return _ADAPTER.dump_json(evaluation, indent=1)
 
 
+@cached_per_study
 def evaluations_of(study: StudyRecord) -> list[tuple[TrialRecord, tuple[Evaluation, ...]]]:
     """Return the trials that were evaluated, each with its evaluations, the oldest first.
 

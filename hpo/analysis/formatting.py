@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hpo.text import count as count
 from hpo.translation.catalogue import mark, tr, trn
 
 if TYPE_CHECKING:

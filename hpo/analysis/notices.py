@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hpo.analysis.axes import varies
 from hpo.analysis.formatting import number
 from hpo.space.search_space import SearchSpace
 from hpo.storage.source_versions import Change
@@ -19,7 +20,6 @@ from hpo.translation.catalogue import mark, sentences, tr, trn
 
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord
-    from hpo.space.parameter import Parameter
 
 STEP_CONSTANT = "step_constant"
 STEP_BACK = "step_back"
@@ -137,14 +137,8 @@ def unread_of(space: SearchSpace, trials: Iterable[Reading]) -> dict[str, tuple[
             had.setdefault(name, []).append(trial.number)
             if name not in trial.unread:
                 read.add(name)
-    searched = {parameter.name for parameter in space.walk() if _varies(parameter)}
+    searched = {parameter.name for parameter in space.walk() if varies(parameter)}
     return {name: tuple(numbers) for name, numbers in had.items() if name in searched - read}
-
-
-def _varies(parameter: Parameter) -> bool:
-    if parameter.kind in ("float", "int"):
-        return parameter.low < parameter.high
-    return len(parameter.choices) > 1
 
 
 def unread_sentence(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.formatting import count, number
+from hpo.analysis.formatting import number
 from hpo.cli.common import (
     aligned,
     emit,
@@ -20,7 +20,7 @@ from hpo.cli.common import (
     trials_option,
 )
 from hpo.cli.output import echo
-from hpo.text import show
+from hpo.text import count, show
 
 if TYPE_CHECKING:
     from hpo.actions.plan import Plan

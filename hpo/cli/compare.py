@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import count, number, rounded_percent
+from hpo.analysis.formatting import number, rounded_percent
 from hpo.cli.common import (
     aligned,
     emit,
@@ -23,6 +23,7 @@ from hpo.cli.common import (
     write_where_allowed,
 )
 from hpo.cli.output import say, say_document
+from hpo.text import count
 
 if TYPE_CHECKING:
     from hpo.analysis.study_comparison import StudyComparison

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, follow_up, runs_option, study_names
 from hpo.cli.output import echo, say
 from hpo.errors import HpoError, NotDeleted, StudyNotFound
+from hpo.text import count
 
 if TYPE_CHECKING:
     from hpo.actions.deletion import Deletion, TrashEntry

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.cli.common import find_study, runs_option, study_names
 from hpo.cli.output import echo, echo_document
 from hpo.errors import HpoError, StudyNotFound
 from hpo.machine.access import reason
+from hpo.text import count
 
 
 @click.command(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from hpo.analysis.formatting import count
 from hpo.cli.common import runs_option
 from hpo.cli.output import say
+from hpo.text import count
 
 
 @click.command(

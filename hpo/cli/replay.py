@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.formatting import count, duration, number, rounded_percent
+from hpo.analysis.formatting import duration, number, rounded_percent
 from hpo.cli.common import (
     aligned,
     emit,
@@ -23,6 +23,7 @@ from hpo.cli.common import (
     study_argument,
 )
 from hpo.cli.output import echo
+from hpo.text import count
 
 if TYPE_CHECKING:
     from hpo.actions.replay import Policy, Recorded, Replayed

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.cli.common import runs_option, study_names
 from hpo.cli.output import echo, say
 from hpo.errors import HpoError
+from hpo.text import count
 
 
 @click.command(

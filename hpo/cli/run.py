@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import configuration, count, duration, number
+from hpo.analysis.formatting import configuration, duration, number
 from hpo.cli.common import (
     aligned,
     emit,
@@ -28,7 +28,7 @@ from hpo.cli.common import (
 )
 from hpo.cli.output import echo, say, say_document
 from hpo.errors import HpoError
-from hpo.text import redact
+from hpo.text import count, redact
 from hpo.trackers.base import Tracker
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.formatting import configuration, count, duration, numbers
+from hpo.analysis.formatting import configuration, duration, numbers
 from hpo.cli.common import (
     aligned,
     emit,
@@ -25,6 +25,7 @@ from hpo.cli.common import (
 )
 from hpo.cli.output import echo
 from hpo.errors import StudyNotFound
+from hpo.text import count
 
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord, TrialRecord

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option, study_names
 from hpo.cli.output import say
 from hpo.errors import HpoError, StudyNotFound
+from hpo.text import count
 
 _LOOK_SECONDS = 0.25
 

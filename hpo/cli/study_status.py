@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hpo.analysis.failures import warnings_of
-from hpo.analysis.formatting import count
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.red_flags.monitor import unreported_names
 from hpo.spec.models import StudySpec
+from hpo.text import count
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.analysis.formatting import columns_of, configuration, count, duration, number
+from hpo.analysis.formatting import columns_of, configuration, duration, number
 from hpo.cli.common import aligned, emit, find_study, json_option, runs_option, study_argument
 from hpo.cli.output import echo, echo_document
-from hpo.text import listing, nearest
+from hpo.text import count, listing, nearest
 
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord, TrialRecord

@@ -10,7 +10,6 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.errors import CheckpointRefused
@@ -18,6 +17,7 @@ from hpo.machine.checkpoint import check_checkpoint
 from hpo.oracle.checkpoint_retention import CheckpointRetention
 from hpo.storage.lost_and_found import free_name
 from hpo.storage.trial_attributes import ORIGIN, lost_attempts
+from hpo.text import count
 
 
 def broken_checkpoints(context: StudyContext) -> Iterator[Finding]:

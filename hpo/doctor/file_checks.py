@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.control.requests import read_steering
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
@@ -18,6 +17,7 @@ from hpo.errors import ControlError
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.ownership import is_foreign, key_of, move_aside, read_key, write_key
 from hpo.storage.shared_trials import original_of_trials
+from hpo.text import count
 
 # Seconds after which nobody waits for an answer any more.
 _UNANSWERED = 60.0

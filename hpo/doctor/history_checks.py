@@ -11,7 +11,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from hpo import layout
-from hpo.analysis.formatting import count, numbers
+from hpo.analysis.formatting import numbers
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding, Sure
 from hpo.machine.files import MOST_BYTES, NotPlainError, open_plain, read_plain, write_atomically
@@ -20,7 +20,7 @@ from hpo.storage.histories import mark_in_storage
 from hpo.storage.history import Step
 from hpo.storage.lost_and_found import keep_damaged, set_aside
 from hpo.storage.trial_attributes import JOB, OUTCOME, requeued
-from hpo.text import listing
+from hpo.text import count, listing
 
 
 def garbled(context: StudyContext) -> Iterator[Finding]:

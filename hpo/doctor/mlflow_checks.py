@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.errors import HpoError
+from hpo.text import count
 from hpo.trackers.mlflow import place, sync
 
 

@@ -121,7 +121,7 @@ def _closure(files: list[Path], folders: list[str], root: str, package: str = ""
     """
     hashes: dict[str, str] = {}
     may_read = False
-    waiting = list(files)
+    waiting = list(dict.fromkeys(files))
     seen = {os.path.realpath(file) for file in files}
     while waiting and len(hashes) < MOST_FILES:
         file = waiting.pop(0)

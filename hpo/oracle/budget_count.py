@@ -39,7 +39,7 @@ class BudgetCount:
         self._metric = control.spec.metrics[0]
         self._names = [metric.name for metric in control.spec.metrics]
         self._progress = Progress(None, 0, 0, 0, 0, 0, None, None)
-        self._killed = self._failed_before = 0
+        self._killed = 0
         self._any_healthy = self._any_faulty = False
         self._started: dict[int, float] = {}  # when each running trial started
         self._at_once = 1  # the most trials that ran at a time

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -36,8 +36,7 @@ class MinComplete:
         self._name = spec.group_by or ""
         self._least = spec.min_complete
         self._budget = budget
-        found = spec.space.find(self._name)
-        self._groups = found[0].choices if found else ()
+        self._groups = spec.groups
         # Cells that a grid has in each group; None: the sampler never runs out of configurations.
         self._cells: dict[Any, int] | None = None
         if spec.sampler.name == "grid":
@@ -48,12 +47,10 @@ class MinComplete:
         self._finished = 0
         self._running: dict[int, Any] = {}
         for trial in trials:
-            self.on_trial_started(trial.number, trial.params, trial.user_attrs.get(ORIGIN, {}))
             if trial.state.is_finished():
+                self.on_trial_started(trial.number, trial.params, trial.user_attrs.get(ORIGIN, {}))
                 cause = outcome_of(trial).get("cause", "")
                 self._end(trial.number, trial.state.name, cause, requeued(trial.user_attrs))
-            else:  # it waits
-                self._running.pop(trial.number, None)
 
     def on_trial_started(self, number: int, params: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
         """Note a trial that starts.
@@ -79,16 +76,18 @@ class MinComplete:
             self._left() + 1 <= self._kept(self._groups) or self._cells_left(group) + 1 <= self._kept([group])
         )
 
-    def wanted(self) -> Iterator[Any]:
-        """Yield the groups that the next trial may be of, the neediest first; none while no group is due."""
-        if self._left() <= self._kept(self._groups):
-            running = Counter(self._running.values())
+    def wanted(self) -> list[Any]:
+        """Return the groups that the next trial may be of, the neediest first; none while no group is due."""
+        short = [group for group in self._groups if self._missing(group)]
+        if not short or self._left() > self._kept(short):
+            return []
+        running = Counter(self._running.values())
 
-            def need(group: Any) -> tuple[bool, int]:
-                may_have = self._complete[group] + running[group]
-                return may_have >= self._least, may_have + self._lost[group]
+        def need(group: Any) -> tuple[bool, int]:
+            may_have = self._complete[group] + running[group]
+            return may_have >= self._least, may_have + self._lost[group]
 
-            yield from sorted(filter(self._missing, self._groups), key=need)
+        return sorted(short, key=need)
 
     def _missing(self, group: Any) -> int:
         """Return how many complete trials a group still lacks."""

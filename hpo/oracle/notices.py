@@ -27,7 +27,7 @@ from hpo.trial import Job, Outcome, Stop
 # A returned value is another one than those reported if it lies beyond them by this part of their range, and by this
 # part of their size: the last epoch, the best one and weights averaged over epochs lie nearer.
 _BEYOND_RANGE, _BEYOND_SIZE = 0.25, 0.01
-# The names of metrics of which a trial's reports are watched.
+# The most names of metrics of a trial whose reports are watched.
 _MOST_NAMES = 50
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import optuna
+from optuna.trial import TrialState
 
 from hpo.analysis.notices import change_sentence
 from hpo.errors import StudyChanged
@@ -15,7 +16,7 @@ from hpo.spec import identity
 from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
 from hpo.storage.ownership import give_key
-from hpo.storage.source_versions import changes_of, places_of, record_version
+from hpo.storage.source_versions import changes_of, places_of
 
 
 def open_study(
@@ -48,7 +49,6 @@ def open_study(
     for sentence in _source_changes(spec, study, sources, strict):
         say(sentence)
     give_key(study)
-    record_version(study, sources)
     study.sampler = make_sampler(spec, len(trials))
     study.pruner = make_pruner(spec)
     return study
@@ -62,7 +62,7 @@ def _check_identity(spec: StudySpec, study: optuna.Study, sources: Sources, has_
             f"the storage already holds a study '{spec.name}' that hpo did not make; choose another name with "
             f"--new-name, for example --new-name {spec.name}-2"
         )
-    if has_trials and (changes := [*identity.changes(recorded, spec.identity()), *other_place(study, sources)]):
+    if has_trials and (changes := _changes(spec, study, sources)):
         raise StudyChanged(_changed(spec, changes))
     if repr(recorded) == repr(own):
         return
@@ -74,7 +74,20 @@ def _check_identity(spec: StudySpec, study: optuna.Study, sources: Sources, has_
         study.set_metric_names([metric.name for metric in spec.metrics])
 
 
-def other_place(study: optuna.Study, sources: Sources) -> list[str]:
+def changes_without_result(spec: StudySpec, study: optuna.Study, sources: Sources) -> list[str]:
+    """Return what has changed of a study none of whose trials has completed, which then begins anew."""
+    recorded = study.user_attrs.get(trial_attributes.IDENTITY)
+    if recorded is None or any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
+        return []
+    return _changes(spec, study, sources)
+
+
+def _changes(spec: StudySpec, study: optuna.Study, sources: Sources) -> list[str]:
+    recorded = study.user_attrs.get(trial_attributes.IDENTITY)
+    return [*identity.changes(recorded, spec.identity()), *_other_place(study, sources)]
+
+
+def _other_place(study: optuna.Study, sources: Sources) -> list[str]:
     """Return that the objective is another file than the one that was tried: elsewhere, and with other content."""
     known = places_of(study.get_trials(deepcopy=False), study.user_attrs)
     places = [place for version in known.values() for place in version]

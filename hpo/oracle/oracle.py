@@ -110,10 +110,11 @@ class Oracle:
         self._key = key_of(study)
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
-        self._warned: set[str] = set()  # the red flags that this run has warned of
-        self._said_large_step = self._said_edited = self._said_short = False
+        self._said: set[object] = set()  # what this run says only once
         self.notices = Notices(spec, lambda text: self._tracker.message(text))
-        self._sources = sources_of(spec.objective_ref()).mark
+        sources = sources_of(spec.objective_ref())
+        record_version(study, sources)
+        self._sources = sources.mark
         self._queue = Queue(spec, study, warm or WarmStart((), 0, spec.metrics[0].direction == "maximize"))
         recover(spec, study, directory, self._queue, clock, self._tracker.message)
         # From here on, trials are counted in memory.
@@ -244,13 +245,13 @@ class Oracle:
 
     def _short_groups(self) -> list[Any]:
         """Return the groups that the next trial may be of, for they are short of complete ones; empty: all."""
-        groups = list(self._min_complete.wanted())
-        if groups and not self._said_short:
-            self._said_short = True
+        groups = self._min_complete.wanted()
+        if groups:
             which = f"{self.spec.group_by} {listing(sorted(map(show, groups)))}"
-            self._tracker.message(
+            self._say_once(
+                MinComplete,
                 f"fewer than {self.spec.min_complete} trials of {which} have completed: from here on trials go there, "
-                "and the pruner lets them run to their end (min_complete)"
+                "and the pruner lets them run to their end (min_complete)",
             )
         return groups
 
@@ -388,12 +389,11 @@ class Oracle:
         return True
 
     def _note_large_step(self, number: int, step: int) -> None:
-        if not self._said_large_step:
-            self._said_large_step = True
-            self._tracker.message(
-                f"step {step} of trial {number} is beyond {LARGEST_KEPT_STEP}, the largest that this storage keeps: "
-                "the history has its metrics, and the pruner is not asked about such steps (said of the first one)"
-            )
+        self._say_once(
+            LARGEST_KEPT_STEP,
+            f"step {step} of trial {number} is beyond {LARGEST_KEPT_STEP}, the largest that this storage keeps: "
+            "the history has its metrics, and the pruner is not asked about such steps (said of the first one)",
+        )
 
     def _judge_warm_start(self, running: RunningTrial, step: int, value: float) -> None:
         why = self._queue.warm.observe(running.job.number, running.origin, step, value)
@@ -406,10 +406,9 @@ class Oracle:
             return
         running.trial.set_user_attr(FLAGS, [flag.data() for flag in running.monitor.raised])
         for flag in raised:
-            if not flag.stops and flag.name not in self._warned:
-                self._warned.add(flag.name)
+            if not flag.stops:
                 warning = f"trial {running.job.number} goes on with a warning: {flag.reason}"
-                self._tracker.message(f"{warning} (said of the first such trial; `hpo status` counts them)")
+                self._say_once(flag.name, f"{warning} (said of the first such trial; `hpo status` counts them)")
 
     # --- the end of a trial
 
@@ -446,13 +445,17 @@ class Oracle:
         if sources.mark and sources.mark != self._sources:
             record_version(self._study, sources)
             note["sources"] = sources.mark
-            if not self._said_edited:
-                self._said_edited = True
-                self._tracker.message(
-                    f"trial {outcome.number} ran with files of the objective that differ from those at the start of "
-                    "this run: they were edited meanwhile (said of the first such trial; the report names the files)"
-                )
+            self._say_once(
+                Sources,
+                f"trial {outcome.number} ran with files of the objective that differ from those at the start of "
+                "this run: they were edited meanwhile (said of the first such trial; the report names the files)",
+            )
         return note
+
+    def _say_once(self, what: object, sentence: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self._tracker.message(sentence)
 
     def _say(self, sentence: str) -> None:
         if sentence:

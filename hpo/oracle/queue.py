@@ -26,6 +26,7 @@ from hpo.storage.trial_attributes import (
     RETRY,
     SAMPLER,
     WARM_START,
+    configuration_of,
     outcome_of,
     requeued,
 )
@@ -61,7 +62,7 @@ class Queue:
         self.waiting = sum(trial.state == TrialState.WAITING for trial in trials)
         if self._spec.sampler.name == "grid":
             space = self._spec.space
-            self._tried = {space.cell_of({**t.system_attrs.get("fixed_params", {}), **t.params}) for t in trials}
+            self._tried = {space.cell_of(configuration_of(trial)) for trial in trials}
             self._cells = self._cells_left({})
         self._fallbacks = self._fallbacks_left(trials)
         self._enqueue_from_spec(trials)
@@ -104,7 +105,7 @@ class Queue:
         states: dict[str, set[TrialState]] = {}
         failed: dict[str, FrozenTrial] = {}
         for trial in trials:
-            key = _key(_configuration(trial))
+            key = _key(configuration_of(trial))
             if not requeued(trial.user_attrs):
                 states.setdefault(key, set()).add(trial.state)
                 if trial.state == TrialState.FAIL and outcome_of(trial).get("cause") != KILLED and key != _key({}):
@@ -112,7 +113,7 @@ class Queue:
         again = [trial for key, trial in failed.items() if states[key] == {TrialState.FAIL}]
         for trial in again:
             origin = {"source": RETRY, "failed": trial.number}
-            self.enqueue(_configuration(trial), origin | inherited_origin(trial.user_attrs.get(ORIGIN, {})))
+            self.enqueue(configuration_of(trial), origin | inherited_origin(trial.user_attrs.get(ORIGIN, {})))
         return len(again)
 
     def on_trial_started(self) -> None:
@@ -198,11 +199,6 @@ class Queue:
 
 def _key(params: Mapping[str, Any] | None) -> str:
     return json.dumps(dict(params or {}), sort_keys=True)
-
-
-def _configuration(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the values of a trial by Optuna's names; of one that never started those that were fixed."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def _source(trial: FrozenTrial) -> str | None:

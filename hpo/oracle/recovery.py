@@ -17,7 +17,7 @@ from hpo.oracle.queue import Queue
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
 from hpo.storage.history import Step
-from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME
+from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, configuration_of
 from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, RED_FLAG, Outcome
 
 
@@ -62,7 +62,7 @@ def requeue(spec: StudySpec, queue: Queue, frozen: FrozenTrial) -> None:
     job = frozen.user_attrs.get(JOB, {})
     seed = job.get("seed", origin.get("seed", seed_of(spec, frozen.number)))
     # Killed while it was being asked: what was fixed is kept, the rest will be sampled.
-    params = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
+    params = configuration_of(frozen)
     queue.requeue(frozen.number, seed, origin, origin.get("spent", {}), params)
 
 
@@ -121,7 +121,8 @@ def count_attempt(origin: Mapping[str, Any], cause: str) -> dict[str, int]:
 def seed_of(spec: StudySpec, number: int) -> int:
     """Return a trial's own seed: one of `trial_seeds`, else one below 2^31 made of the study's seed and the number.
 
-    Every attempt at a trial has the same seed, and no two trials share one: NumPy's SeedSequence mixes the two numbers.
+    Every attempt at a trial has the same seed. Of the seeds that are made no two are equal: NumPy's SeedSequence mixes
+    the two numbers.
     """
     if number < len(spec.trial_seeds):
         return spec.trial_seeds[number]

@@ -6,19 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
 
 from hpo import layout
 from hpo.machine.files import write_atomically
 from hpo.objective.sources import sources_of
-from hpo.oracle.open_study import other_place
-from hpo.spec import identity
+from hpo.oracle.open_study import changes_without_result
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_pulse import driver_elsewhere
 from hpo.storage.lost_and_found import free_name
 from hpo.storage.ownership import move_aside, place_aside, study_in
 from hpo.storage.study_copy import export_study, remove_study
-from hpo.storage.trial_attributes import IDENTITY
 from hpo.text import listing
 
 
@@ -44,10 +41,7 @@ def supersede(spec: StudySpec, storage: optuna.storages.BaseStorage, directory: 
         return
     study = optuna.load_study(study_name=spec.name, storage=storage)
     trials = study.get_trials(deepcopy=False)
-    recorded = study.user_attrs.get(IDENTITY)
-    if recorded is None or any(trial.state == TrialState.COMPLETE for trial in trials):
-        return
-    changes = [*identity.changes(recorded, spec.identity()), *other_place(study, sources_of(spec.objective_ref()))]
+    changes = changes_without_result(spec, study, sources_of(spec.objective_ref()))
     if not changes or driver_elsewhere(study, directory) is not None:
         return
     # Whatever moment a kill comes at: what is in the folder of a study that the storage has not is moved aside later.

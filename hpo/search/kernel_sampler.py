@@ -31,6 +31,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.space.encoding import Points, UnitCubeEncoder
 from hpo.space.search_space import Cell, SearchSpace
+from hpo.storage.trial_attributes import configuration_of
 
 # The part of the trials that are parents, and their least number: or as many as there are groups.
 PARENTS, FEWEST_PARENTS = 0.05, 4
@@ -179,7 +180,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
             if trial.number == number:
                 continue
             if trial.number not in self._cells:
-                cell = self._space.cell_of({**trial.system_attrs.get("fixed_params", {}), **trial.params})
+                cell = self._space.cell_of(configuration_of(trial))
                 if not trial.state.is_finished():
                     tried.add(cell)
                     continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import Problem, SpecError
@@ -90,7 +89,7 @@ def warnings_for(spec: StudySpec) -> list[str]:
             )
         if pruner in ("median", "percentile") and spec.budget.trials is not None:
             startup = _option(spec.pruner, "n_startup_trials", 5)
-            groups = len(_group_values(spec)) or 1
+            groups = len(spec.groups) or 1
             if startup * groups >= spec.budget.trials:
                 each = f" of each of the {groups} values of {spec.group_by}" if groups > 1 else ""
                 never = "hardly ever" if startup < spec.budget.trials else "never"
@@ -151,17 +150,12 @@ def _sampler_and_budget(spec: StudySpec) -> list[str]:
     return found
 
 
-def _group_values(spec: StudySpec) -> Sequence[Any]:
-    found = spec.space.find(spec.group_by) if spec.group_by else []
-    return found[0].choices if found else ()
-
-
 def _groups_and_budget(spec: StudySpec) -> list[str]:
     if spec.group_by is None:
         if "min_complete" in spec.model_fields_set:
             return ["min_complete counts the complete trials of each value of group_by, which is not set"]
         return []
-    groups, trials = len(_group_values(spec)), spec.planned_trials()
+    groups, trials = len(spec.groups), spec.planned_trials()
     needed = groups * spec.min_complete
     if trials is None or needed <= trials:
         return []

@@ -23,7 +23,7 @@ def packaged(folder: str, name: str) -> list[Path]:
 
 def built_in_studies() -> dict[str, Path]:
     """Return the studies that come with hpo, by the names under which commands find them."""
-    folders = [path.parent for path in packaged("studies", "study.yaml") if path.parent.name == "studies"]
+    folders = [root / "studies" for root in (_PACKAGE.parent, _PACKAGE)]
     return {f"studies/{file.name}": file for folder in folders for file in sorted(folder.glob("*.yaml"))}
 
 

@@ -15,7 +15,7 @@ from hpo.red_flags.definitions import RedFlag
 from hpo.space.search_space import SearchSpace
 from hpo.spec.plain_data import plain_data
 from hpo.spec.yaml_document import dump
-from hpo.text import redact
+from hpo.text import Scalar, redact
 from hpo.trial import ObjectiveRef
 
 __all__ = ["Budget", "Checkpoints", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "WarmStartSpec"]
@@ -288,6 +288,12 @@ class StudySpec(_Model):
         if place.endswith(".py"):
             target = f"{self.root / place}{colon}{function}"
         return ObjectiveRef(target=target, command=self.command or (), root=str(self.root))
+
+    @property
+    def groups(self) -> tuple[Scalar, ...]:
+        """Values of `group_by`; none without one."""
+        found = self.space.find(self.group_by) if self.group_by else []
+        return found[0].choices if found else ()
 
     def planned_trials(self) -> int | None:
         """Return the number of trials if it is known; a grid without a budget has as many as it has cells."""

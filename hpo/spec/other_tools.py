@@ -125,7 +125,7 @@ def _budget(written: Any, wrong: Wrong) -> None:
     if _whole(written):
         wrong(("budget",), f"{written} has no unit; expected a mapping, {{trials: {written}}} or {{hours: {written}}}")
     for key in written if isinstance(written, Mapping) else ():
-        if key in ("trials", "hours", "failures") or key not in (*_TRIALS, *_TIME):
+        if key in ("trials", "hours") or key not in (*_TRIALS, *_TIME):
             continue
         name, value = ("trials", written[key]) if key in _TRIALS else ("hours", _hours(key, written[key]))
         wrong(

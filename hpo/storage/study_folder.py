@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,12 +103,12 @@ def beside_the_yaml(spec: StudySpec, runs: Path) -> list[str]:
     It is about the default folder, ./runs, alone: one that was named is meant.
     """
     other = spec.source.absolute().parent / "runs"
-    chosen = runs != Path("runs").absolute() or "HPO_RUNS" in os.environ
+    chosen = runs != Path("runs").absolute() or bool(os.environ.get("HPO_RUNS"))
     if chosen or other == runs or layout.study_directory(runs, spec.name).exists():
         return []
     if not (layout.study_directory(other, spec.name) / layout.SPEC).is_file():
         return []
     return [
         f"a study '{spec.name}' is in {other} already, and this one is new, in {runs}; to go on with that one, "
-        f"--runs {shlex.quote(str(other))}"
+        f"{layout.runs_argument(other).strip()}"
     ]

@@ -94,3 +94,8 @@ def lost_attempts(origin: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> I
     while isinstance(number, int) and 0 <= number < last:
         yield number
         last, number = number, trials[number].user_attrs.get(ORIGIN, {}).get("retry_of")
+
+
+def configuration_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the values of a trial by Optuna's names; of one that never started those that were fixed."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

@@ -68,9 +68,7 @@ class NoMetric(Exception):
     """Error of a program that ended well without a metric of the study."""
 
 
-def run_command(
-    job: Job, trial: Trial, started: Callable[[int], None], observed: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def run_command(job: Job, trial: Trial, started: Callable[[int], None], observed: dict[str, Any]) -> dict[str, Any]:
     """Run the command to its end and return its final metrics, which need not be finite.
 
     Args:
@@ -86,7 +84,6 @@ def run_command(
         ObjectiveError: The program cannot be started.
     """
     sources = sources_of(job.objective)
-    observed = {} if observed is None else observed
     observed |= {"sources": sources.data(), "unread": () if sources.may_read else not_placed(job.objective, job.params)}
     arguments = fill_command(job.objective, job.params, job.constants, job.seed, job.directory, job.number)
     with contextlib.ExitStack() as stack:

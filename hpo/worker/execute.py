@@ -161,9 +161,7 @@ def _failure(error: BaseException, told_to_stop: bool) -> dict[str, Any]:
         return {"state": "PRUNED", "cause": cause, "reason": reason}
     if _is_pruned_of_optuna(error):
         return {"state": "PRUNED", "cause": trial.OBJECTIVE, "reason": Pruned(error).reason}
-    if isinstance(error, ReturnedWrong) and not reason_of(error):
-        return _failed(trial.INVALID, str(error))
-    if isinstance(error, NoMetric):
+    if isinstance(error, NoMetric) or (isinstance(error, ReturnedWrong) and not reason_of(error)):
         return _failed(trial.INVALID, str(error))
     if isinstance(error, CommandFailed):
         if error.out_of_memory:

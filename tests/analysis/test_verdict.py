@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -28,18 +26,6 @@ FALLING = [math.exp(-k / 8) for k in range(24)]
 
 def log(metric: Metric | None = None, **values: Sequence[float]) -> TrainingLog:
     return TrainingLog("x", epochs(1, **values), metric=metric)
-
-
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "diagnosis.py"
-    spec = importlib.util.spec_from_file_location("benchmark_of_diagnosis", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_of_200_generated_trainings_19_in_20_are_judged_right(generator: ModuleType) -> None:

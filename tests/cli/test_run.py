@@ -370,6 +370,13 @@ def test_check_says_what_run_would_say(hpo: Hpo, finished, tmp_path):
     assert taken[0] == taken[1]
 
 
+def test_check_knows_that_a_study_without_a_result_takes_any_change(hpo: Hpo, study_yaml):
+    assert hpo("run", study_yaml("gives_up"), "-q").code != 0
+    changed = ("--set", "search_space.x.high=2.0")
+    assert hpo("check", study_yaml("gives_up"), *changed).code == 0
+    assert "it begins anew" in hpo("run", study_yaml("gives_up"), *changed).out
+
+
 def test_check_says_what_this_machine_lacks(hpo: Hpo, study_yaml, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     said = hpo("check", study_yaml(), "--set", "engine.gpu=1")

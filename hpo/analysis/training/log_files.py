@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.analysis.formatting import count
 from hpo.analysis.training.log_columns import EPOCH, INDEX, expected_columns, recognise, without_step_or_epoch
 from hpo.analysis.training.training_log import TrainingLog, read_arrays
 from hpo.errors import LogError
@@ -28,7 +27,7 @@ from hpo.machine.access import reason
 from hpo.machine.files import parse_json, read_plain
 from hpo.storage import history
 from hpo.storage.history import Step
-from hpo.text import listing, nearest, printable
+from hpo.text import count, listing, nearest, printable
 from hpo.translation.catalogue import mark, tr
 
 if TYPE_CHECKING:

@@ -437,9 +437,7 @@ def _points_of(
     """
     if _lacks_steps(trial, spec, rows):
         return None
-    reported = {records.name_of(name) for row in rows for name in row.metrics}
-    points = records.points_of(rows) + records.final_points(trial, spec, reported)
-    points += records.evaluated_points(folder, trial, reported)
+    points = records.ended_points(trial, spec, rows, folder)
     replaced = (point for row in rows for point in records.points_of([row]))
     return _values(points), _values(replaced)
 

@@ -276,11 +276,10 @@ class Mirror:
         if size == child.size and not over:
             return
         rows = self._histories.rows(trial)
-        reported = {records.name_of(name) for row in rows for name in row.metrics}
-        points = records.points_of(rows if over else _settled(rows, trial))
         if over:
-            points += records.final_points(trial, self._spec, reported)
-            points += records.evaluated_points(folder, trial, reported)
+            points = records.ended_points(trial, self._spec, rows, folder)
+        else:
+            points = records.points_of(_settled(rows, trial))
         new = [point for point in points if (point.name, point.step, point.time) not in child.points]
         if child.gaps is not None:
             new = [point for point in new if (point.name, point.step) in child.gaps.points]

@@ -218,6 +218,19 @@ def _warm(origin: Mapping[str, Any]) -> str | None:
     return str(origin["from"]) if number is None else f"{origin['from']}/{number}"
 
 
+def ended_points(trial: FrozenTrial, spec: StudySpec, rows: Sequence[Step], folder: Path) -> list[Point]:
+    """Return all points that the run of a finished trial has.
+
+    Args:
+        trial: The trial.
+        spec: The study.
+        rows: Rows of its history.
+        folder: Its folder.
+    """
+    reported = {name_of(name) for row in rows for name in row.metrics}
+    return points_of(rows) + final_points(trial, spec, reported) + evaluated_points(folder, trial, reported)
+
+
 def final_points(trial: FrozenTrial, spec: StudySpec, reported: Iterable[str]) -> list[Point]:
     """Return the results of a trial as points.
 
