@@ -1,7 +1,8 @@
 """Divide a parameter into the cells of a heatmap, and choose the two parameters that one shows.
 
-Categorical parameters and those with few values have one cell a value. Continuous ones are binned, in steps of the
-logarithm at powers of ten if they are searched so. A bin holds its lower edge, the last bin both.
+Categorical parameters and those with few values have one cell a value. Continuous ones are binned in equal steps, of
+the logarithm if they are searched so. There the edges are powers of ten where these give 3 to 6 bins, but for whole
+numbers. A bin holds its lower edge, the last bin both.
 """
 
 from __future__ import annotations
@@ -65,12 +66,15 @@ class Axis:
 
     def value_in(self, params: Mapping[str, Any]) -> Any:
         """Return the value that a configuration has on the axis, a weight of several too; None if it has none."""
-        return flat_params(params).get(self.name)
+        name, _, weight = self.name.partition(".")  # no name of a parameter has a dot
+        value = params.get(name)
+        if not weight:
+            return value
+        return value.get(weight) if isinstance(value, Mapping) else None
 
     def cell_in(self, params: Mapping[str, Any]) -> int | None:
         """Return the cell of a configuration; None if it is in none, or has no such parameter."""
-        flat = flat_params(params)
-        return self.cell_of(flat[self.name]) if self.name in flat else None
+        return self.cell_of(self.value_in(params)) if self.name.partition(".")[0] in params else None
 
     def position(self, value: Any) -> float:
         """Return where a value is drawn.

@@ -154,7 +154,7 @@ def to_json(evaluation: Evaluation) -> bytes:
 
 
 @cached_per_study
-def evaluations_of(study: StudyRecord) -> list[tuple[TrialRecord, tuple[Evaluation, ...]]]:
+def evaluations_of(study: StudyRecord) -> tuple[tuple[TrialRecord, tuple[Evaluation, ...]], ...]:
     """Return the trials that were evaluated, each with its evaluations, the oldest first.
 
     Files of another trial, of another format and damaged ones are passed over.
@@ -162,10 +162,10 @@ def evaluations_of(study: StudyRecord) -> list[tuple[TrialRecord, tuple[Evaluati
     found = []
     for trial in study.trials:
         read = stored_evaluations(layout.trial_directory(study.directory, trial.number))
-        own = [one for one in map(_parsed, read) if one is not None and _is_of(one, study, trial)]
+        own = [one for one in map(_parsed, read) if one is not None and _is_of(one, trial)]
         if own:
             found.append((trial, tuple(own)))
-    return found
+    return tuple(found)
 
 
 def _parsed(data: dict[str, Any]) -> Evaluation | None:
@@ -175,5 +175,5 @@ def _parsed(data: dict[str, Any]) -> Evaluation | None:
         return None
 
 
-def _is_of(evaluation: Evaluation, study: StudyRecord, trial: TrialRecord) -> bool:
-    return evaluation.trial == trial.number and _ADAPTER.dump_python(evaluation)["params"] == dict(trial.params)
+def _is_of(evaluation: Evaluation, trial: TrialRecord) -> bool:
+    return evaluation.trial == trial.number and evaluation.params == dict(trial.params)

@@ -114,9 +114,8 @@ def notices_of(study: StudyRecord) -> tuple[Notice, ...]:
     trials: dict[str, list[int]] = {}
     for trial in study.trials:
         for kind, values in trial.notices.items():
-            with contextlib.suppress(
-                KeyError, TypeError, AttributeError
-            ):  # a record of another version of hpo, or a damaged one
+            # A record of another version of hpo, or a damaged one, says nothing.
+            with contextlib.suppress(KeyError, TypeError, AttributeError):
                 first.setdefault(kind, sentence(kind, trial.number, values))
                 trials.setdefault(kind, []).append(trial.number)
     found = [Notice(said, tuple(trials[kind])) for kind, said in first.items()]

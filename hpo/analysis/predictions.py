@@ -105,8 +105,8 @@ def _columns(given: object) -> dict[str, Column]:
         raise ObjectiveError(f"the columns of '{PREDICTIONS}' are of different lengths ({told}); expected equal ones")
     if columns and not next(iter(lengths.values())):
         return {}
-    for first, second in ((RANK, SCORE), (SCORE, None), (PREDICTED, TARGET)):
-        if first in columns and second is not None and second not in columns:
+    for first, second in ((RANK, SCORE), (PREDICTED, TARGET)):
+        if first in columns and second not in columns:
             raise ObjectiveError(f"'{PREDICTIONS}' has a column {first} and no {second}; expected both")
     if SCORE in columns and not {TARGET, RANK} & columns.keys():
         raise ObjectiveError(f"'{PREDICTIONS}' has a column {SCORE}, and neither {TARGET} (0 or 1) nor {RANK}")

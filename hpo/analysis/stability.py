@@ -20,9 +20,10 @@ from hpo.analysis.formatting import listed
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.analysis.summary_statistics import Spread, deviation, spread
-from hpo.analysis.training.ghm import ORIGINALS
+from hpo.analysis.training.series import judged_loss
 from hpo.analysis.training.verdict import verdicts
 from hpo.curves import predicates, shape
+from hpo.curves.metric_names import without_split
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import mark, tr, trn
 
@@ -127,8 +128,9 @@ def word_series(study: StudyRecord, trial: TrialRecord, loss: str) -> list[float
     """
     names = {name for step in trial.history for name in step.metrics}
     metric = study.metrics[0]
-    original = next((f"val_{name}" for name in ORIGINALS if f"val_{name}" in names), None)
-    if original is not None:
+    # The same loss as the diagnosis judges by, or the two could contradict each other.
+    original = f"val_{judged_loss(names, without_split(loss))}"
+    if original != loss and original in names:
         return [value for _, value in trial.series(original)]
     if metric.name in names and any(name.startswith("train_ghm_") for name in names):
         sign = -1 if metric.direction == "maximize" else 1
@@ -144,10 +146,12 @@ def with_word(found: Stability, values: Sequence[float], verdict: str) -> Stabil
         values: The series that the word is of, lower is better.
         verdict: The verdict of the diagnosis on the training.
     """
-    why = _why_no_word(values, verdict)
-    if why:
+    known = bool(values) and all(math.isfinite(value) for value in values)
+    curve = shape.shape_of(values) if known else None
+    why = _why_no_word(curve, verdict)
+    if curve is None or why:
         return Stability(found.deviation, found.n, no_word=why)
-    share = _spread_of_gain(values[-WINDOW:], shape.shape_of(values).gain)
+    share = _spread_of_gain(values[-WINDOW:], curve.gain)
     word = next((name for name, limit in BANDS if share <= limit), WORST)
     # Two estimates of one noise may fall on either side of a limit.
     if verdict == "noisy":
@@ -157,14 +161,13 @@ def with_word(found: Stability, values: Sequence[float], verdict: str) -> Stabil
     return Stability(found.deviation, found.n, spread=share, word=word)
 
 
-def _why_no_word(values: Sequence[float], verdict: str) -> str:
+def _why_no_word(curve: shape.Shape | None, verdict: str) -> str:
     if verdict == "diverged":
         return tr("it diverged")
     if verdict == "collapsed":
         return tr("it collapsed")
-    if not values or not all(math.isfinite(value) for value in values):
+    if curve is None:
         return tr("not all values are finite")
-    curve = shape.shape_of(values)
     if not curve.moved or not math.isfinite(curve.gain):
         return tr("no gain beyond its noise")
     after = curve.n - 1 - min(curve.low_at, predicates.last_improvement(curve))
@@ -260,7 +263,7 @@ def stabilities(study: StudyRecord, metric: Metric) -> Stabilities:
             GroupStability(
                 group.label,
                 best,
-                None if best is None else stability_of(study, best),
+                next((dot.stability for dot in all_of_them if best is not None and dot.number == best.number), None),
                 dots,
                 spread(known),
                 len(all_of_them) - len(dots),

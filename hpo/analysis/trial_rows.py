@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.analysis.axes import flat_params
 from hpo.analysis.groups import group_labels
 from hpo.analysis.records import StudyRecord, TrialRecord
+
+Row = tuple[TrialRecord, dict[str, Any]]
 
 
 def trial_row(trial: TrialRecord) -> dict[str, Any]:
@@ -31,32 +33,38 @@ def trial_row(trial: TrialRecord) -> dict[str, Any]:
     }
 
 
-def row_columns(study: StudyRecord) -> list[str]:
-    """Return the columns of all trials: what every trial has, the metrics, what else was returned, the parameters."""
+def row_columns(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the columns of rows: what every trial has, the metrics, what else was returned, the parameters."""
     fixed = list(trial_row(TrialRecord(0, "", {})))
-    found = list(dict.fromkeys(column for trial in study.trials for column in trial_row(trial)))
+    found = list(dict.fromkeys(column for row in rows for column in row))
     metrics = [f"values_{metric.name}" for metric in study.metrics]
-    values = [column for column in found if column.startswith("values_") and column not in fixed]
-    params = [column for column in found if column.startswith("params_") and column not in fixed]
+    values = [column for column in found if column.startswith("values_")]
+    params = [column for column in found if column.startswith("params_")]
     return list(dict.fromkeys([*fixed, *metrics, *values, *params]))
 
 
-def sort_keys(study: StudyRecord) -> list[str]:
-    """Return what trials can be sorted by: metrics, parameters, `trial`, `group` and columns of `trial_row`."""
-    found = [column.removeprefix("values_").removeprefix("params_") for column in row_columns(study)]
+def sort_keys(study: StudyRecord, columns: Iterable[str]) -> list[str]:
+    """Return what trials can be sorted by: metrics, parameters, `trial`, `group` and other columns of `trial_row`."""
+    found = [column.removeprefix("values_").removeprefix("params_") for column in columns]
     return list(dict.fromkeys([*(metric.name for metric in study.metrics), "trial", "group", *found]))
 
 
-def sorted_by(study: StudyRecord, key: str, trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+def sorted_by(study: StudyRecord, key: str, rows: Iterable[Row]) -> list[Row]:
     """Return trials sorted by one of `sort_keys`; those that lack it come last, and equals in the order tried.
 
     A metric of the study begins with its best value, numbers with the smallest, texts with the first by letter.
+
+    Args:
+        study: The study.
+        key: The key.
+        rows: Trials, each with its `trial_row`.
     """
     metric = next((one for one in study.metrics if one.name == key), None)
     group_of = group_labels(study)
 
-    def place(trial: TrialRecord) -> tuple[Any, ...]:
-        row = {"trial": trial.number, "group": group_of.get(trial.number)} | trial_row(trial)
+    def place(one: Row) -> tuple[Any, ...]:
+        trial, own = one
+        row = {"trial": trial.number, "group": group_of.get(trial.number), **own}
         value = next((row[name] for name in (f"values_{key}", f"params_{key}", key) if name in row), None)
         if value is None:
             return (2, 0, trial.number)
@@ -64,4 +72,4 @@ def sorted_by(study: StudyRecord, key: str, trials: Iterable[TrialRecord]) -> tu
             return (0, value if metric is None else metric.cost(value), trial.number)
         return (1, str(value), trial.number)
 
-    return tuple(sorted(trials, key=place))
+    return sorted(rows, key=place)

@@ -55,7 +55,9 @@ def trials(study: str | None, sort: str | None, everything: bool, as_csv: bool, 
     from hpo.reports.csv import to_csv
 
     record = read_study(runs, find_study(runs, study))
-    keys = sort_keys(record)
+    rows = [(trial, trial_row(trial)) for trial in record.trials]
+    columns = row_columns(record, (row for _, row in rows))
+    keys = sort_keys(record, columns)
     key = record.metrics[0].name if sort is None else sort
     if key not in keys:  # as the table or the CSV calls it
         key = _HEADS.get(key, key.removeprefix("values_").removeprefix("params_"))
@@ -63,19 +65,17 @@ def trials(study: str | None, sort: str | None, everything: bool, as_csv: bool, 
         hint = nearest(key, [*keys, *_HEADS]) or f" Expected {listing(keys, len(keys))}."
         raise click.UsageError(f"--sort: trials of '{record.name}' have no '{key}'.{hint}")
     whole = as_csv or as_json or everything
-    chosen = record.trials if whole else record.in_state("COMPLETE")
-    found = sorted_by(record, key, chosen)
+    found = [one for one in sorted_by(record, key, rows) if whole or one[0].state == "COMPLETE"]
     if as_json:
-        emit([{"trial": trial.number} | trial_row(trial) for trial in found])
+        emit([{"trial": trial.number} | row for trial, row in found])
     elif as_csv:
-        columns = row_columns(record)
-        rows = [(trial.number, *(trial_row(trial).get(column) for column in columns)) for trial in found]
-        echo_document(to_csv(Rows(("trial", *columns), rows)).replace("\r\n", "\n"), nl=False)
+        lines = [(trial.number, *(row.get(column) for column in columns)) for trial, row in found]
+        echo_document(to_csv(Rows(("trial", *columns), lines)).replace("\r\n", "\n"), nl=False)
     elif not record.trials:
         echo(f"study '{record.name}' has no trial yet", err=True)
     else:
         shown = found if everything else found[:MOST_SHOWN]
-        echo("\n".join(_table(record, shown)))
+        echo("\n".join(_table(record, [trial for trial, _ in shown])))
         if left := len(record.trials) - len(shown):
             echo(f"{count(left, 'more trial')}; --all shows all", err=True)
 

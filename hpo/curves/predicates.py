@@ -39,6 +39,7 @@ LATE_GAIN = 0.1
 # A curve starts late if it has not made FOUND of its gain before this share of its epochs, STUCK_EPOCHS at least.
 LATE_START = 0.25
 FOUND = 0.05
+# Fewer epochs than these say neither that a metric stands still nor that it starts late.
 STUCK_EPOCHS = 4
 # A component of a loss dominates above this share, and this multiple of an even share.
 DOMINANT = 0.5
@@ -319,10 +320,10 @@ def _below(curve: Shape, first: int, last: int, level: float) -> bool:
     return all(value < level for value in curve.values[first : last + 1])
 
 
-def gained_after(curve: Shape, epoch: int) -> float:
-    """Return how far a curve still fell after an epoch, from its level then; 0 where its noise explains that."""
+def gained_after(curve: Shape, epoch: int) -> bool:
+    """Return True if a curve still fell after an epoch, from its level then, by more than its noise explains."""
     gained = curve.smooth[epoch] - min(curve.smooth[epoch:])
-    return gained if gained > CLEAR * curve.error and gained > FLAT_GAIN * curve.gain else 0.0
+    return gained > CLEAR * curve.error and gained > FLAT_GAIN * curve.gain
 
 
 def falls_from(curve: Shape, epoch: int) -> bool:

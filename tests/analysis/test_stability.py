@@ -135,6 +135,14 @@ def test_under_ghm_the_word_is_of_the_original_loss_or_of_the_metric() -> None:
     assert stability_of(study([by_metric]), by_metric).word == "good"
     plain = reporting(0, 0.5, val_loss=ghm, score=score)
     assert stability_of(study([plain]), plain).no_word == "no gain beyond its noise"
+    # A component is no original loss, also if it is called bce; the diagnosis judges by the same ones.
+    noisy, flat = settled(0.5), [0.3] * 40
+    part = reporting(0, 0.5, val_loss=original, val_bce=flat)
+    assert stability_of(study([part]), part).word == "good"
+    beside = reporting(0, 0.5, val_loss=noisy, val_data_loss=noisy, val_bce=original)
+    assert stability_of(study([beside]), beside).word == "good"
+    unweighted = reporting(0, 0.5, val_loss=ghm, val_unweighted_loss=original)
+    assert stability_of(study([unweighted]), unweighted).word == "good"
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30))

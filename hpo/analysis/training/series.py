@@ -39,7 +39,7 @@ def total_of(series: Iterable[str]) -> str:
     return "loss" if "loss" in stems else max(stems, key=stems.__getitem__, default="")
 
 
-def judged_loss(series: Mapping[str, Points], loss: str) -> str:
+def judged_loss(series: Iterable[str], loss: str) -> str:
     """Return the loss to judge by, without split: the original one where the loss was reweighted, else the loss."""
     stems = {without_split(name) for name in series}
     if _BCE in stems and not stems.isdisjoint(_BESIDE_BCE):

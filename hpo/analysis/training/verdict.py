@@ -193,7 +193,7 @@ def _gained_after(found: Judgement, by_metric: Judgement, curve: shape.Shape) ->
         return next((k for k, epoch in enumerate(by_metric.epochs) if epoch >= found.epoch(at)), curve.n - 1)
 
     if isinstance(of, predicates.Overfitting):
-        return predicates.gained_after(curve, place(of.since)) > 0
+        return predicates.gained_after(curve, place(of.since))
     part = place(len(found.epochs) - of.tested)
     return predicates.falls_from(curve, part) or predicates.stands_above(curve, place(of.since), part)
 
