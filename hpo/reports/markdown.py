@@ -41,7 +41,8 @@ def escape(text: str) -> str:
     flat = re.sub(r"([\\`*\[\]|~$])", r"\\\1", flat)
     flat = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", flat)
     flat = re.sub(r"^>", r"\\>", flat)
-    return re.sub(r"^(#+|[-+]|\d+[.)])(?=\s|$)", r"\\\1", flat)
+    # A backslash escapes punctuation only, so that of "1." stands before the point and not before the digit.
+    return re.sub(r"^(\d*)(#+|-+|[+.)])(?=\s|$)", r"\1\\\2", flat)
 
 
 def _block(block: Block, images: Iterator[str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from browser import measure
-from hypothesis import given
+from hypothesis import example, given
 from markdown_it import MarkdownIt
 from reading import LOSS, SCORE, ended_by, epochs, study, trial, with_distributions
 
@@ -294,12 +294,16 @@ def test_markdown_tables_are_aligned_and_keep_their_columns() -> None:
 
 def test_markdown_keeps_plain_names_plain() -> None:
     assert markdown.escape("val_jaccard of loss.focal.gamma") == "val_jaccard of loss.focal.gamma"
-    assert markdown.escape("1. first") == "\\1. first"
+    assert markdown.escape("1. first") == "1\\. first"
+    assert markdown.escape("12) twelfth") == "12\\) twelfth"
     assert markdown.escape("- x\ny") == "\\- x y"
     assert markdown.escape("p < 0.001, 3 > 2, R & D") == "p < 0.001, 3 > 2, R & D"
 
 
 @given(st.text(st.sampled_from("<>&#;!?/a1 _*|`$\\[]()-+.\n"), max_size=12))
+@example("1.")
+@example("1) a")
+@example("---")
 def test_markdown_shows_a_text_as_it_is(text: str) -> None:
     shown = MarkdownIt("commonmark").render(markdown.escape(text))
     tags, texts = [tag for tag, _ in Elements(shown).found], _texts_and_attributes(shown)[0]
