@@ -1,0 +1,197 @@
+"""Simulator of a search on recorded trainings, in simulated time, with the samplers and pruners that a study has.
+
+It does what the replay of hpo's Oracle does, event by event, without a storage, a queue and notes: a study in memory is
+all that sampler and pruner see. `tests/benchmarks/test_simulator.py` compares the two trial by trial.
+"""
+
+from __future__ import annotations
+
+import copy
+import heapq
+import itertools
+import math
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from problems import WORKERS, Problem
+
+from hpo.engines.replay import Recording, Recordings, RecordedSampler
+from hpo.trial import Outcome
+
+_STARTED = datetime(2026, 1, 1)
+
+
+class Study:
+    """A study in memory with one objective, lower is better; as much of optuna.Study as samplers and pruners read."""
+
+    study_name = "simulated"
+    _study_id = 0
+    direction = StudyDirection.MINIMIZE
+    directions = (StudyDirection.MINIMIZE,)
+
+    def __init__(self, pruner: optuna.pruners.BasePruner) -> None:
+        self.pruner = pruner
+        self.trials: list[FrozenTrial] = []
+        self.user_attrs: dict[str, Any] = {}
+        self.system_attrs: dict[str, Any] = {}
+        self._storage = self
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        """Return the trials; they are never copied."""
+        if states is None:
+            return list(self.trials)
+        return [trial for trial in self.trials if trial.state in states]
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return self.get_trials(states=states)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials, as a storage does."""
+        return self.get_trials(states=states)
+
+    def get_n_trials(self, study_id: int, state: Any = None) -> int:
+        """Return how many trials there are, as a storage does."""
+        return len(self.trials)
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        """The best complete trial."""
+        complete = self.get_trials(states=(TrialState.COMPLETE,))
+        if not complete:
+            raise ValueError("no complete trial")
+        return min(complete, key=lambda trial: trial.values[0])
+
+    def _is_multi_objective(self) -> bool:
+        return False
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Note something of a trial, as a storage does: who holds the trial of before does not see it."""
+        changed = copy.copy(self.trials[trial_id])
+        changed.system_attrs = {**changed.system_attrs, key: value}
+        self.trials[trial_id] = changed
+
+    def add(self) -> FrozenTrial:
+        """Return a new running trial without parameters."""
+        number = len(self.trials)
+        trial = FrozenTrial(number, TrialState.RUNNING, None, _STARTED, None, {}, {}, {}, {}, {}, number)
+        self.trials.append(trial)
+        return trial
+
+
+@dataclass
+class Trace:
+    """What a search found: the time of each report, its value, and how many trials it started."""
+
+    times: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    trials: int = 0
+
+    def add(self, time: float, value: float) -> None:
+        """Note a report. What has no value, for another repeat of its configuration diverged, counts for nothing."""
+        if math.isfinite(value):
+            self.times.append(time)
+            self.values.append(value)
+
+    def best(self, until: float, otherwise: float) -> float:
+        """Return the best value until a moment."""
+        count = int(np.searchsorted(self.times, until, side="right"))
+        return min(self.values[:count], default=otherwise)
+
+
+class Table(Recordings):
+    """The configurations of a problem that are left to try."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(
+            problem.space,
+            [Recording(one, (), Outcome(index, "COMPLETE", {"loss": 0.0})) for index, one in enumerate(problem.configurations)],
+        )
+        self._problem = problem
+        self._times = [0] * len(problem.configurations)
+        self._repeats: dict[int, int] = {}
+
+    def _give(self, number: int, index: int) -> None:
+        super()._give(number, index)
+        self._left[index] = self._problem.again
+        self._repeats[number] = self._times[index] % self._problem.curves.shape[1]
+        self._times[index] += 1
+
+    def curve(self, number: int) -> tuple[int, NDArray[np.float64]]:
+        """Return a trial's configuration, and what it reports."""
+        index = self.taken(number).outcome.number
+        return index, self._problem.curves[index, self._repeats[number]]
+
+
+def simulate(
+    problem: Problem,
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner,
+    workers: int = WORKERS,
+    until: float | None = None,
+) -> tuple[Trace, Study]:
+    """Search a problem for its budget.
+
+    Args:
+        problem: what is searched.
+        sampler: its proposals are moved to the nearest recorded configuration that is left.
+        pruner: is asked after each report.
+        workers: trials at a time.
+        until: the end in simulated seconds; None: the problem's budget.
+    """
+    end = problem.budget if until is None else until
+    table, study, trace = Table(problem), Study(pruner), Trace()
+    recorded = RecordedSampler(sampler, table)
+    order = itertools.count()  # of two events at one time, the one that was planned first comes first
+    events: list[tuple[float, int, int, float, int]] = []
+    epochs = problem.curves.shape[2]
+    now = 0.0
+    while True:
+        while len(events) < workers and len(table):
+            trial = study.add()
+            recorded.before_trial(study, trial)  # type: ignore[arg-type]
+            params = recorded.sample_relative(study, trial, table.distributions)  # type: ignore[arg-type]
+            trial = study.trials[-1]  # the sampler may have noted something of it
+            trial.params = params
+            trial.distributions = {name: table.distributions[name] for name in params}
+            trace.trials += 1
+            index, _ = table.curve(trial.number)
+            heapq.heappush(events, (now + float(problem.seconds[index]), next(order), trial.number, now, 0))
+        if not events:
+            return trace, study
+        now, _, number, began, epoch = heapq.heappop(events)
+        if now > end:
+            return trace, study
+        trial, (index, curve) = study.trials[number], table.curve(number)
+        if epoch == epochs:
+            trial.values = [min(trial.intermediate_values.values())]
+            _end(study, recorded, trial, TrialState.COMPLETE)
+            continue
+        value = float(curve[epoch])
+        if math.isfinite(value):
+            trial.intermediate_values[epoch + 1] = value
+            trace.add(now, float(problem.means[index, epoch]))
+            if not pruner.prune(study, copy.copy(trial)):  # type: ignore[arg-type]
+                # The end of the training comes at the time of its last report.
+                ahead = min(epoch + 2, epochs) * float(problem.seconds[index])
+                heapq.heappush(events, (max(now, began + ahead), next(order), number, began, epoch + 1))
+                continue
+        else:  # the default red flag
+            trial.set_constraint("red_flag_non_finite", 1.0)
+        _end(study, recorded, study.trials[number], TrialState.PRUNED)
+
+
+def _end(study: Study, sampler: optuna.samplers.BaseSampler, trial: FrozenTrial, state: TrialState) -> None:
+    values = trial.values
+    trial.state = state
+    sampler.after_trial(study, trial, state, values)  # type: ignore[arg-type]
