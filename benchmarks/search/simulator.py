@@ -1,7 +1,7 @@
 """Simulator of a search on recorded trainings, in simulated time, with the samplers and pruners that a study has.
 
 It does what the replay of hpo's Oracle does, event by event, without a storage, a queue and notes: a study in memory is
-all that sampler and pruner see. `tests/benchmarks/test_simulator.py` compares the two trial by trial.
+all that sampler and pruner see. `tests/search/test_simulator.py` compares the two trial by trial.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 import heapq
 import itertools
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from problems import WORKERS, Problem
 
-from hpo.engines.replay import Recording, Recordings, RecordedSampler
+from hpo.engines.replay import RecordedSampler, Recording, Recordings
 from hpo.trial import Outcome
 
 _STARTED = datetime(2026, 1, 1)
@@ -115,7 +115,10 @@ class Table(Recordings):
     def __init__(self, problem: Problem) -> None:
         super().__init__(
             problem.space,
-            [Recording(one, (), Outcome(index, "COMPLETE", {"loss": 0.0})) for index, one in enumerate(problem.configurations)],
+            [
+                Recording(one, (), Outcome(index, "COMPLETE", {"loss": 0.0}))
+                for index, one in enumerate(problem.configurations)
+            ],
         )
         self._problem = problem
         self._times = [0] * len(problem.configurations)

@@ -36,6 +36,7 @@ SAMPLERS = {
 }
 PRUNERS = {
     "none": "optuna.pruners:NopPruner",
+    "halving": "hpo.search.halving:HalvingPruner",
     "median": "optuna.pruners:MedianPruner",
     "percentile": "optuna.pruners:PercentilePruner",
     "successive_halving": "optuna.pruners:SuccessiveHalvingPruner",
@@ -44,13 +45,13 @@ PRUNERS = {
     "patient": "optuna.pruners:PatientPruner",
     "wilcoxon": "optuna.pruners:WilcoxonPruner",
 }
-# These are set explicitly, for Optuna's own defaults differ between its versions. On recorded training curves this
-# pruner is clearly better than Optuna's default.
+# These are set explicitly, for Optuna's own defaults differ between its versions.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "tpe": {"multivariate": True, "group": True, "constant_liar": True},
     "qmc": {"scramble": True, "warn_independent_sampling": False},
     "gp": {"warn_independent_sampling": False},
     "cmaes": {"warn_independent_sampling": False},
+    "halving": {"min_resource": 1, "reduction_factor": 4},
     "successive_halving": {"min_resource": 1, "reduction_factor": 4},
 }
 # What other tools, and Optuna's classes, call them.
@@ -64,7 +65,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("hyperopt", "hyperoptsearch", "optunasearch", "bohb", "tunebohb"), "tpe"),
     **dict.fromkeys(("sobol", "halton", "quasi_random"), "qmc"),
     **dict.fromkeys(("nsga", "nsgaii", "nsga-ii", "nsgaiiisampler", "evolutionary", "genetic"), "nsga2"),
-    **dict.fromkeys(("asha", "sha", "halving", "asynchyperband"), "successive_halving"),
+    **dict.fromkeys(("asha", "sha", "asynchyperband"), "successive_halving"),
     **dict.fromkeys(("ashascheduler", "asynchyperbandscheduler"), "successive_halving"),
     **dict.fromkeys(("hyperbandscheduler", "hyperbandforbohb", "hb"), "hyperband"),
     **dict.fromkeys(("medianstoppingrule", "median_stopping", "median_stop"), "median"),

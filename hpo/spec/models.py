@@ -222,7 +222,9 @@ class WarmStartSpec(_Model):
 
 
 KERNEL = Component(name="kernel", options={"n_startup_trials": 16, "random_fraction": 0.2})
-HALVING = Component(name="successive_halving", options={"min_resource": 1, "reduction_factor": 4})
+HALVING = Component(
+    name="halving", options={"min_resource": 1, "reduction_factor": 4, "first_reduction_factor": 2, "window": 32}
+)
 
 
 class StudySpec(_Model):

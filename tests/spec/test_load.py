@@ -86,7 +86,8 @@ def test_a_full_study(folder: Path) -> None:
 def test_the_defaults(folder: Path) -> None:
     spec = load(folder, MINIMAL)
     assert spec.sampler.data() == {"name": "kernel", "n_startup_trials": 16, "random_fraction": 0.2}
-    assert spec.pruner.data() == {"name": "successive_halving", "min_resource": 1, "reduction_factor": 4}
+    rungs = {"min_resource": 1, "reduction_factor": 4, "first_reduction_factor": 2, "window": 32}
+    assert spec.pruner.data() == {"name": "halving", **rungs}
     assert (spec.engine.name, spec.engine.workers, spec.engine.retries.lost) == ("local", None, 1)
     assert (spec.seed, spec.storage, spec.budget.failures, spec.constants) == (42, None, 5, {})
 

@@ -1,0 +1,64 @@
+"""Policies that `run.py` compares: hpo's defaults, and what one would take in their place.
+
+A policy makes the sampler and the pruner of a problem, with a seed. A peer whose package is not installed is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import optuna
+from problems import Problem
+
+from hpo.search.halving import HalvingPruner
+from hpo.search.kernel_sampler import KernelSampler
+
+Policy = Callable[[Problem, int], tuple[optuna.samplers.BaseSampler, optuna.pruners.BasePruner]]
+
+
+def _epochs(problem: Problem) -> int:
+    return int(problem.curves.shape[2])
+
+
+def _default(problem: Problem, seed: int) -> tuple[optuna.samplers.BaseSampler, optuna.pruners.BasePruner]:
+    return KernelSampler(problem.space, seed=seed), HalvingPruner()
+
+
+def _before(problem: Problem, seed: int) -> tuple[optuna.samplers.BaseSampler, optuna.pruners.BasePruner]:
+    """hpo's default until November 2026."""
+    return KernelSampler(problem.space, seed=seed), _quarters()
+
+
+def _quarters() -> optuna.pruners.BasePruner:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=4)
+
+
+def _random(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _tpe(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed)  # as Optuna has it
+
+
+def _cmaes(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.CmaEsSampler(seed=seed, consider_pruned_trials=True, warn_independent_sampling=False)
+
+
+def _hyperband(epochs: int) -> optuna.pruners.BasePruner:
+    return optuna.pruners.HyperbandPruner(1, epochs, 3)
+
+
+POLICIES: dict[str, Policy] = {
+    "default": _default,
+    "default before": _before,
+    "random": lambda problem, seed: (_random(problem, seed), optuna.pruners.NopPruner()),
+    "Optuna's default": lambda problem, seed: (_tpe(problem, seed), optuna.pruners.MedianPruner()),
+    "Hyperband": lambda problem, seed: (_tpe(problem, seed), _hyperband(_epochs(problem))),
+    "TPE + halving": lambda problem, seed: (_tpe(problem, seed), _quarters()),
+    "random + halving": lambda problem, seed: (_random(problem, seed), _quarters()),
+    "random + the default's pruner": lambda problem, seed: (_random(problem, seed), HalvingPruner()),
+}
+if find_spec("cmaes"):
+    POLICIES["CMA-ES + halving"] = lambda problem, seed: (_cmaes(problem, seed), _quarters())

@@ -1,0 +1,156 @@
+"""Search policies on recorded trainings, by families of problems.
+
+    python benchmarks/search/run.py DATA --out rows.jsonl                  # all policies on the development families
+    python benchmarks/search/run.py DATA --out rows.jsonl --only 'default,TPE + halving' --families taskset --seeds 5
+    python benchmarks/search/run.py DATA --out rows.jsonl --validation            # once for each candidate of a release
+
+DATA is a folder with taskset.npz and lcbench.npz; the tables are in this folder. Rows are appended, and what is there
+already is not run again. 8 workers search for the time of 20 full trainings. Regret: the best value so far minus the
+best of the table, in percent of what separates the table's median configuration from its best. A difference is of
+pairs with the same task and seed; its 95 % interval is of 4,000 bootstrap samples that draw tasks and seeds, for the
+tasks of a family have the configurations and the seeds in common.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from families import DEVELOPMENT, FAMILIES, VALIDATION
+from numpy.typing import NDArray
+from peers import POLICIES
+from problems import Problem
+from simulator import simulate
+
+MOMENTS = (0.25, 0.5, 1.0)
+SAMPLES = 4000
+
+
+@cache
+def problems(data: Path, family: str) -> list[Problem]:
+    """Return the problems of a family."""
+    return FAMILIES[family](data)
+
+
+def _row(data: Path, job: tuple[str, str, int, int]) -> dict[str, Any]:
+    name, family, index, seed = job
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    problem = problems(data, family)[index]
+    sampler, pruner = POLICIES[name](problem, seed)
+    began = time.process_time()
+    trace, _ = simulate(problem, sampler, pruner)
+    worst = problem.scale[2]
+    regret = [problem.regret(trace.best(part * problem.budget, worst)) for part in MOMENTS]
+    took = time.process_time() - began
+    row = {"policy": name, "family": problem.family, "task": problem.name, "seed": seed}
+    return row | {"regret": regret, "trials": trace.trials, "ask_ms": 1000 * took / max(1, trace.trials)}
+
+
+def regrets(rows: Sequence[Mapping[str, Any]], policy: str, family: str) -> dict[tuple[str, int], list[float]]:
+    """Return the regrets of a policy in a family by task and seed."""
+    return {
+        (row["task"], row["seed"]): row["regret"] for row in rows if (row["policy"], row["family"]) == (policy, family)
+    }
+
+
+def difference(
+    ours: Mapping[tuple[str, int], Sequence[float]], theirs: Mapping[tuple[str, int], Sequence[float]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of the paired differences at each moment, and its 95 % interval of shape (2, moments).
+
+    Of each bootstrap sample tasks and seeds are drawn, and each pair of them counts.
+    """
+    names = sorted({task for task, _ in ours})
+    seeds = sorted({seed for _, seed in ours} & {seed for _, seed in theirs})
+    apart = np.array(
+        [[np.subtract(ours[task, seed], theirs[task, seed]) for seed in seeds] for task in names]
+    )  # (tasks, seeds, moments)
+    rng = np.random.default_rng(0)
+    means = np.empty((SAMPLES, apart.shape[2]))
+    for sample in range(SAMPLES):
+        drawn = rng.integers(len(names), size=len(names)), rng.integers(len(seeds), size=len(seeds))
+        means[sample] = apart[np.ix_(*drawn)].mean(axis=(0, 1))
+    return apart.mean(axis=(0, 1)), np.percentile(means, [2.5, 97.5], axis=0)
+
+
+def table(rows: Sequence[Mapping[str, Any]], reference: str = "default") -> str:
+    """Return a table of each family in Markdown."""
+    lines = []
+    for family in dict.fromkeys(row["family"] for row in rows):
+        ours = regrets(rows, reference, family)
+        count = len({task for task, _ in ours})
+        lines += [
+            f"| {family} ({count} tasks) | seeds | 25 % | 50 % | 100 % | worst task at 100 % "
+            f"| {reference} minus policy at 25 % | at 50 % | at 100 % | ms an ask |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        for name in POLICIES:
+            own = regrets(rows, name, family)
+            if not own or {task for task, _ in own} != {task for task, _ in ours}:
+                continue
+            seeds = {seed for _, seed in own}
+            by_task = {
+                task: np.mean([values for (of, _), values in own.items() if of == task], axis=0)
+                for task in dict.fromkeys(task for task, _ in own)
+            }
+            means = np.mean(list(by_task.values()), axis=0)
+            cells = [f"{value:.1f}" for value in means] + [f"{max(value[-1] for value in by_task.values()):.1f}"]
+            if name == reference:
+                cells += ["", "", ""]
+            else:
+                apart, (low, high) = difference(ours, own)
+                cells += [f"{a:+.1f} ({b:+.1f} to {c:+.1f})" for a, b, c in zip(apart, low, high, strict=True)]
+            took = [row["ask_ms"] for row in rows if (row["policy"], row["family"]) == (name, family)]
+            lines.append(f"| {name} | {len(seeds)} | {' | '.join(cells)} | {np.median(took):.1f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--only", default=",".join(POLICIES), help="policies, with commas between")
+    parser.add_argument("--families", default="", help="families, with commas between; left out: all of development")
+    parser.add_argument("--validation", action="store_true", help="the validation families")
+    parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--table", action="store_true", help="run nothing, print what is there")
+    given = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes started below
+    families = given.families.split(",") if given.families else list(VALIDATION if given.validation else DEVELOPMENT)
+    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    if not given.table:
+        known = {(row["policy"], row["family"], row["task"], row["seed"]) for row in rows}
+        jobs = [
+            (name, family, index, seed)
+            for seed in range(given.seeds)
+            for family in families
+            for index, problem in enumerate(problems(given.data, family))
+            for name in given.only.split(",")
+            if (name, problem.family, problem.name, seed) not in known
+        ]
+        with multiprocessing.get_context("spawn").Pool(given.jobs) as pool, given.out.open("a") as file:
+            for done, row in enumerate(pool.imap_unordered(partial(_row, given.data), jobs, chunksize=4), start=1):
+                rows.append(row)
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                print(f"\r{done} of {len(jobs)}", end="", flush=True)
+        print()
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

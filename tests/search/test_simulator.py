@@ -1,0 +1,124 @@
+"""The simulator of the search benchmark does what the replay through the Oracle does, trial by trial."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recordings, ReplayEngine
+from hpo.oracle.oracle import Oracle
+from hpo.search.halving import HalvingPruner
+from hpo.search.kernel_sampler import KernelSampler
+from hpo.space.search_space import SearchSpace
+from hpo.spec.models import Budget, StudySpec
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "search"
+SPACE = SearchSpace.parse(
+    {
+        "rate": {"low": 1e-4, "high": 1.0, "log": True},
+        "kind": {"choices": {"plain": {}, "deep": {"depth": {"low": 2, "high": 6}}}},
+    }
+)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+    if not FOLDER.exists():
+        pytest.skip("the benchmarks are not installed")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import problems
+    import simulator
+
+    yield problems, simulator
+    for name in ("problems", "simulator"):
+        sys.modules.pop(name, None)
+
+
+def problem_of(problems: Any, count: int = 120, epochs: int = 16) -> Any:
+    """Trainings whose loss falls at a pace of their own; every eighth diverges."""
+    rng = np.random.default_rng(3)
+    sampler = optuna.samplers.RandomSampler(seed=3)
+    study = optuna.create_study(sampler=sampler)
+    configurations = []
+    for _ in range(count):
+        trial = study.ask()
+        SPACE.suggest(trial)
+        configurations.append(trial.params)
+    ends = np.array([abs(np.log10(one["rate"]) + 2) + 0.1 * one.get("kind.deep.depth", 1) for one in configurations])
+    paces = rng.uniform(0.05, 1.0, count)
+    curves = (
+        ends[:, None] + 3 * np.exp(-paces[:, None] * np.arange(1, epochs + 1)) + rng.normal(0, 0.05, (count, epochs))
+    )
+    curves[::8, 5:] = np.nan
+    seconds = rng.uniform(0.5, 2.0, count)
+    return problems.Problem("made", "made", SPACE, tuple(configurations), curves[:, None], seconds, full_trainings=15)
+
+
+def random(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def tpe(seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def kernel(seed: int) -> optuna.samplers.BaseSampler:
+    return KernelSampler(SPACE, seed=seed)
+
+
+@pytest.mark.parametrize("sampler", [random, tpe, kernel])
+@pytest.mark.parametrize(
+    "pruner",
+    [HalvingPruner, optuna.pruners.SuccessiveHalvingPruner, optuna.pruners.MedianPruner, optuna.pruners.NopPruner],
+)
+def test_it_agrees_with_the_replay(
+    bench: Any,
+    tmp_path: Path,
+    sampler: Callable[[int], optuna.samplers.BaseSampler],
+    pruner: Callable[[], optuna.pruners.BasePruner],
+) -> None:
+    problems, simulator = bench
+    problem = problem_of(problems)
+    options = {"min_resource": 1} if pruner is optuna.pruners.SuccessiveHalvingPruner else {}
+    trace, simulated = simulator.simulate(problem, sampler(7), pruner(**options))
+
+    recordings, clock = Recordings(SPACE, problem.recordings()), Clock()
+    spec = StudySpec(
+        name="replay",
+        objective="recorded:train",
+        root=Path(),
+        metrics=({"name": "loss", "direction": "minimize"},),
+        space=SPACE,
+        budget=Budget(failures=10**9),
+        mlflow=None,
+        source=Path(),
+    )
+    replayed = optuna.create_study(sampler=RecordedSampler(sampler(7), recordings), pruner=pruner(**options))
+    oracle = Oracle(spec, replayed, tmp_path, None, clock, NoHistory)
+    ReplayEngine(recordings, clock, problems.WORKERS, problem.budget).run(oracle)
+
+    def shown(trials: list[optuna.trial.FrozenTrial]) -> list[Any]:
+        return [(trial.state, trial.params, trial.intermediate_values) for trial in trials]
+
+    assert trace.trials == len(simulated.trials) > 10
+    assert shown(simulated.trials) == shown(replayed.get_trials(deepcopy=False))
+
+
+def test_a_finite_problem_can_be_tried_again_and_is_judged_by_means(bench: Any) -> None:
+    problems, simulator = bench
+    space = SearchSpace.parse({"x": {"choices": [1, 2]}})
+    # The second repeat of the first configuration is lucky; by its mean, 3, it is worse than the second one's 2.
+    curves = np.array([[[5.0], [1.0]], [[2.0], [2.0]]])
+    problem = problems.Problem(
+        "made", "finite", space, ({"x": 1}, {"x": 2}), curves, np.ones(2), True, full_trainings=40
+    )
+    trace, study = simulator.simulate(problem, random(0), optuna.pruners.NopPruner())
+    reported = {(trial.params["x"], *trial.intermediate_values.values()) for trial in study.trials if trial.values}
+    assert reported == {(1, 5.0), (1, 1.0), (2, 2.0)}
+    assert (set(trace.values), problem.scale, problem.regret(3.0)) == ({3.0, 2.0}, (2.0, 2.5, 3.0), 200.0)
