@@ -24,14 +24,13 @@ from benchmarks.search.tables import DEVELOPMENT, VALIDATION
 from benchmarks.search.trainings.training import Training, training
 from hpo.space.search_space import SearchSpace
 
-CONFIGURATIONS = 400
 Row = tuple[int, int, list[list[float]]]
 
 
-def configurations_of(space: SearchSpace, finite: bool) -> list[dict[str, Any]]:
+def configurations_of(found: Training) -> list[dict[str, Any]]:
     """Return every cell of a finite space, or uniform draws, as the objective sees them."""
-    rng = random.Random(0)
-    drawn = space.grid() if finite else (space.sample(rng) for _ in range(CONFIGURATIONS))
+    space, rng = SearchSpace.parse(found.space), random.Random(0)
+    drawn = space.grid() if found.repeats > 1 else (space.sample(rng) for _ in range(found.configurations))
     return [space.resolve(each) for each in drawn]
 
 
@@ -56,7 +55,7 @@ def kept_rows(path: Path) -> dict[tuple[int, int], list[list[float]]]:
 
 def record(name: str, folder: Path, jobs: int) -> None:
     found = training(name)
-    configurations = configurations_of(SearchSpace.parse(found.space), found.repeats > 1)
+    configurations = configurations_of(found)
     kept_path = folder / f"{name}.jsonl"
     rows = kept_rows(kept_path)
     places = [(i, r) for i in range(len(configurations)) for r in range(found.repeats) if (i, r) not in rows]

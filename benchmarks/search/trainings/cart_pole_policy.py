@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from benchmarks.search.trainings.training import Curve, Params, Training, Work
 
 Array = NDArray[np.float64]
-EPOCHS, EPISODES, LIMIT = 40, 8, 100
+EPOCHS, EPISODES, LIMIT = 40, 8, 200
 
 
 def physics(state: Array, push: Array) -> Array:
@@ -95,7 +95,7 @@ def run(params: Params, seed: int) -> Curve:
 
 
 TRAINING = Training(
-    data="simulated: a pole on a cart, episodes of at most 100 steps",
+    data="simulated: a pole on a cart, episodes of at most 200 steps",
     model="policy gradient (REINFORCE or PPO) with a network of one hidden layer",
     space={
         "algorithm": {
@@ -121,6 +121,7 @@ TRAINING = Training(
     epochs=EPOCHS,
     metric="mean_episode_length",
     direction="maximize",
+    configurations=320,
     run=run,
     # As if half of the steps were lived.
     work=lambda p: Work(EPISODES / p["episodes"] * (50 + p.get("passes", 1)), EPISODES * 50 * p["width"] * 20),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +28,14 @@ SCHEDULES = {
 
 def mlp(widths: Sequence[int], activation: type[nn.Module] = nn.ReLU, dropout: float = 0.0) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-2], widths[1:-1], strict=True):
+    for inputs, outputs in pairwise(widths[:-1]):
         layers += [nn.Linear(inputs, outputs), activation()] + ([nn.Dropout(dropout)] if dropout else [])
     return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
 
 
 def mlp_operations(widths: Sequence[int]) -> int:
     """Return the multiplications of one sample's forward pass."""
-    return sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return sum(a * b for a, b in pairwise(widths))
 
 
 def training_work(samples: int, batch_size: int, operations: float) -> Work:

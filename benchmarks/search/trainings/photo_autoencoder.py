@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ def run(params: Params, seed: int) -> Curve:
     x, val_x = data()
     sizes = widths(params)
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for inputs, outputs in pairwise(sizes[:-1]):
         layers += [nn.Linear(inputs, outputs), ACTIVATIONS[params["activation"]]()]
     model = nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
     optimizer = optimizer_of(model, params)

@@ -82,6 +82,7 @@ TRAINING = Training(
     direction="maximize",
     second_metric="val_brier",
     second_direction="minimize",
+    configurations=320,
     run=run,
     work=lambda p: training_work(SAMPLES, p["batch_size"], mlp_operations([COLUMNS, p["width"], 1])),
 )

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
-from benchmarks.search.trainings.networks import batches, optimizer_of, schedule_epochs, step, training_work
+from benchmarks.search.trainings.networks import SCHEDULES, batches, optimizer_of, schedule_epochs, step, training_work
 from benchmarks.search.trainings.training import Curve, Params, Training
 
-EPOCHS, SAMPLES, PAIRS, KEYS, VALUES = 40, 640, 4, 6, 4
+EPOCHS, SAMPLES, PAIRS, KEYS, VALUES = 40, 480, 6, 10, 6
 
 
 @cache
@@ -62,7 +62,7 @@ def run(params: Params, seed: int) -> Curve:
 
 
 TRAINING = Training(
-    data="generated: 4 pairs of key and value and a question; 640 for training, 100 for validation",
+    data="generated: 6 pairs of key and value and a question; 480 for training, 100 for validation",
     model="one layer of attention",
     space={
         "learning_rate": {"low": 3e-4, "high": 1.0, "log": True},
@@ -72,23 +72,18 @@ TRAINING = Training(
                 "sgd": {"momentum": {"low": 0.0, "high": 0.99}},
             }
         },
-        "schedule": {
-            "choices": {
-                "constant": {},
-                "cosine": {},
-                "step": {"drop_at": {"low": 0.3, "high": 0.9}, "drop_factor": {"low": 0.01, "high": 0.5, "log": True}},
-            }
-        },
+        "schedule": SCHEDULES,
         "warmup": {"low": 0.0, "high": 0.5},
         "width": {"low": 4, "high": 32, "log": True},
         "init_scale": {"low": 0.03, "high": 3.0, "log": True},
         "layer_norm": {"choices": [True, False]},
         "dropout": {"low": 0.0, "high": 0.5},
-        "batch_size": {"choices": [32, 64, 160]},
+        "batch_size": {"choices": [40, 80, 160]},
     },
     epochs=EPOCHS,
     metric="val_error",
     direction="minimize",
+    configurations=320,
     run=run,
     work=lambda p: training_work(SAMPLES, p["batch_size"], 9 * p["width"] ** 2),
 )

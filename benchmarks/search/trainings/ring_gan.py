@@ -6,13 +6,13 @@ import math
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from benchmarks.search.trainings.networks import mlp, mlp_operations, step
 from benchmarks.search.trainings.training import Curve, Params, Training, Work
 
-EPOCHS, STEPS, NOISE = 40, 10, 4
+EPOCHS, STEPS, NOISE = 30, 8, 4
 
 
 def ring(count: int) -> Tensor:
@@ -100,6 +100,7 @@ TRAINING = Training(
     epochs=EPOCHS,
     metric="sliced_wasserstein",
     direction="minimize",
+    configurations=320,
     run=run,
     work=work,
 )

@@ -49,7 +49,7 @@ def run(params: Params, seed: int) -> Curve:
 
 
 TRAINING = Training(
-    data="generated: counts of 300 words in texts of two topics; 400 for training with 20 % wrong labels, 150 for validation",
+    data="generated: texts of two topics, 300 words; 400 for training with 20 % wrong labels, 150 for validation",
     model="linear model",
     space={
         "loss": {"choices": ["hinge", "squared_hinge", "logistic", "squared"]},

@@ -35,6 +35,7 @@ class Training:
     """A module `trainings.NAME` holds one, named TRAINING.
 
     run: trains with a configuration and a seed; a training that ends early has diverged.
+    configurations: how many are drawn, unless the space is finite.
     repeats: training seeds of each configuration; more than one makes every cell of a finite space be recorded.
     """
 
@@ -48,6 +49,7 @@ class Training:
     work: Callable[[Params], Work]
     second_metric: str = ""
     second_direction: str = ""
+    configurations: int = 400
     repeats: int = 1
 
     def record(self, params: Params, seed: int) -> NDArray[np.float32]:

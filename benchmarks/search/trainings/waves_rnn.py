@@ -14,7 +14,6 @@ from benchmarks.search.trainings.networks import (
     batches,
     optimizer_of,
     schedule_epochs,
-    step,
     training_work,
 )
 from benchmarks.search.trainings.training import Curve, Params, Training
@@ -95,6 +94,7 @@ TRAINING = Training(
     direction="minimize",
     second_metric="step_operations",
     second_direction="minimize",
+    configurations=320,
     run=run,
     work=lambda params: training_work(SAMPLES, params["batch_size"], (LENGTH + FORECAST - 1) * operations(params)),
 )
