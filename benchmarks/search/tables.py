@@ -1,0 +1,106 @@
+"""Recorded trainings by which search policies are judged offline: what a file holds, and which are for what.
+
+`record_tables.py` makes the files. The split was declared before any search policy was tried on a table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.space.search_space import SearchSpace
+
+FOLDER = Path(__file__).parent / "tables"
+
+# Choices may be made on these.
+DEVELOPMENT = (
+    "cart_pole_policy",
+    "diabetes_boosting",
+    "digits_cnn",
+    "digits_mlp",
+    "rare_focal",
+    "spirals_mlp",
+    "waves_rnn",
+    "wine_softmax",
+)
+# Run once per candidate release, never tuned on.
+VALIDATION = (
+    "cancer_ranking",
+    "iris_prototypes",
+    "maze_q_learning",
+    "photo_autoencoder",
+    "ratings_factorisation",
+    "recall_attention",
+    "ring_gan",
+    "shapes_unet",
+    "text_svm",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One recorded search space.
+
+    space: as study.yaml writes it, parsed.
+    configurations: the active parameters by the objective's names; `space.to_optuna` gives Optuna's.
+    finite: every cell of the space was recorded, each with the same number of repeats.
+    metric, direction: of `curves`; the direction is minimize or maximize.
+    curves: (configurations, repeats, epochs), float32. NaN from the epoch at which a training diverged. Repeats differ
+        only in their training seed, and there is one unless the space is finite.
+    second_metric, second_direction, second: the same of a second metric, NaN where `curves` is. Empty texts and None
+        if there is none.
+    epoch_seconds: (configurations,). Counted work, not a measurement: the same on every machine.
+    seeds: (configurations, repeats), the training seeds.
+    """
+
+    name: str
+    space: SearchSpace
+    configurations: tuple[dict[str, Any], ...]
+    finite: bool
+    metric: str
+    direction: str
+    curves: NDArray[np.float32]
+    second_metric: str
+    second_direction: str
+    second: NDArray[np.float32] | None
+    epoch_seconds: NDArray[np.float32]
+    seeds: NDArray[np.int32]
+
+    @property
+    def epochs(self) -> int:
+        return self.curves.shape[2]
+
+
+def load(path: str | Path) -> Table:
+    """Return the table of a file, or of a name of DEVELOPMENT or VALIDATION."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        path = FOLDER / f"{path}.npz"
+    with np.load(path) as file:
+        texts = {key: str(file[key]) for key in file.files if file[key].dtype.kind == "U"}
+        arrays = {key: file[key] for key in file.files if key not in texts}
+    curves, second = (_with_repeats(arrays.get(key)) for key in ("curves", "second"))
+    assert curves is not None
+    return Table(
+        name=path.stem,
+        space=SearchSpace.parse(json.loads(texts["space"])),
+        configurations=tuple(json.loads(texts["configurations"])),
+        finite=arrays["curves"].ndim == 3,
+        metric=texts["metric"],
+        direction=texts["direction"],
+        curves=curves,
+        second_metric=texts["second_metric"],
+        second_direction=texts["second_direction"],
+        second=second,
+        epoch_seconds=arrays["epoch_seconds"],
+        seeds=arrays["seeds"],
+    )
+
+
+def _with_repeats(values: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """A file keeps (configurations, epochs) where there is one repeat."""
+    return values[:, None] if values is not None and values.ndim == 2 else values
