@@ -157,9 +157,12 @@ def _first(spec: StudySpec, warm_start: bool) -> str:
         parts.append(f"the {count(spec.space.grid_size() or 0, 'cell')} of the grid{among}")
     if spec.fallbacks:
         parts.append(f"{count(len(spec.fallbacks), 'fallback')} while no trial has passed the red flags")
-    if spec.warm_start is not None and warm_start:
-        most = count(spec.warm_start.trials, "configuration")
-        parts.append(f"up to {most} of earlier studies, alternating with the sampler's own")
+    if warm_start:
+        from hpo.warm_start.candidates import most
+
+        parts.append(
+            f"up to {count(most(spec), 'configuration')} of earlier studies, alternating with the sampler's own"
+        )
     return ", then ".join(parts) or "nothing enqueued"
 
 

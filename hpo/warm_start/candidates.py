@@ -81,20 +81,31 @@ def unasked(spec: StudySpec) -> bool:
     return spec.warm_start is not None and spec.warm_start.sources is None
 
 
+def most(spec: StudySpec) -> int:
+    """Return how many configurations may be taken.
+
+    It is `warm_start.trials`. Where study.yaml does not ask for a warm start, it is at most a tenth of the trials, so
+    that history that misleads costs little.
+    """
+    given = (spec.warm_start or WarmStartSpec()).trials
+    planned = spec.planned_trials()
+    return given if planned is None or not unasked(spec) else min(given, max(1, planned // 10))
+
+
 def candidates_of(spec: StudySpec, sources: Sequence[Source]) -> list[Candidate]:
     """Return the candidates of `choose`."""
     return list(choose(spec, sources).candidates)
 
 
 def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
-    """Choose at most `warm_start.trials` configurations.
+    """Choose at most `most(spec)` configurations.
 
     The best of each source are taken in turn, and of each value of `group_by` in turn, without near-duplicates of each
     other and of `enqueue`. Sources with today's constants come before the others. With several metrics those that a
     source shares decide: its Pareto front comes first, spread from end to end. Where study.yaml does not ask for a warm
     start, no more than a quarter of a source is taken.
     """
-    limit = (spec.warm_start or WarmStartSpec()).trials
+    limit = most(spec)
     taken: Counter[int] = Counter()
     scales = _scales(spec.space)
     kept = [spec.space.translate(params)[0] for params in spec.enqueue]
