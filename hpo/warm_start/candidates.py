@@ -84,12 +84,12 @@ def unasked(spec: StudySpec) -> bool:
 def most(spec: StudySpec) -> int:
     """Return how many configurations may be taken.
 
-    It is `warm_start.trials`. Where study.yaml does not ask for a warm start, it is at most a tenth of the trials, so
-    that history that misleads costs little.
+    It is `warm_start.trials`. Where study.yaml does not ask for a warm start, it is at most a twentieth of the trials,
+    so that history that misleads costs little even where every trial runs to its end.
     """
     given = (spec.warm_start or WarmStartSpec()).trials
     planned = spec.planned_trials()
-    return given if planned is None or not unasked(spec) else min(given, max(1, planned // 10))
+    return given if planned is None or not unasked(spec) else min(given, max(1, planned // 20))
 
 
 def candidates_of(spec: StudySpec, sources: Sequence[Source]) -> list[Candidate]:
