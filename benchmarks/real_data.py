@@ -25,9 +25,8 @@ STUDIES = {path.stem: path for path in sorted((Path(__file__).parent / "real").g
 def searched(path: Path, seed: int, data: Path, runs: Path) -> dict[str, float]:
     """The winner's metrics on the test split, and `seconds` of the search."""
     folder = load_spec(path, locate=False).constants["data"]["root"]
-    spec = load_spec(
-        path, [f"name={path.stem}_seed_{seed}", f"seed={seed}", f"constants.data.root={data.resolve() / folder}"]
-    )
+    own = [f"name={path.stem}_seed_{seed}", f"seed={seed}", "warm_start=false"]  # seeds are independent searches
+    spec = load_spec(path, [*own, f"constants.data.root={data.resolve() / folder}"])
     began = time.perf_counter()
     if run(spec, runs).interrupted:
         raise SystemExit(130)

@@ -64,7 +64,7 @@ class Result:
 def study(seed: int, trials: int, on: bool, folder: Path) -> Result:
     name = f"seed-{seed}-{'on' if on else 'off'}"
     stopping = {flag.name for flag in load_spec(STUDY).red_flags if flag.action == "stop"}
-    settings = [*SMALL, f"name={name}", f"seed={seed}", f"budget.trials={trials}"]
+    settings = [*SMALL, f"name={name}", f"seed={seed}", f"budget.trials={trials}", "warm_start=false"]
     if not on:
         written = [flag.data() for flag in load_spec(STUDY).red_flags]
         mappings = [{"name": entry} if isinstance(entry, str) else entry for entry in written]

@@ -96,6 +96,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         make_pruner(spec)
     rng = random.Random(spec.seed)
     runs = layout.runs_folder(runs)
+    warm_start = _warm_start(spec, runs)
     return Plan(
         name=spec.name,
         source=str(spec.source),
@@ -114,8 +115,8 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         pruner=algorithm_text(spec.pruner),
         red_flags=tuple(f"{flag.name}: {flag.words}" for flag in spec.red_flags),
         warnings=(*hints, *warnings_for(spec), *beside_the_yaml(spec, runs)),
-        first=_first(spec),
-        warm_start=_warm_start(spec, runs),
+        first=_first(spec, bool(warm_start)),
+        warm_start=warm_start,
         budget=_budget(spec),
         seed=spec.seed,
         engine=_engine(spec),
@@ -137,8 +138,6 @@ def _groups(spec: StudySpec) -> str:
 
 
 def _warm_start(spec: StudySpec, runs: Path) -> tuple[str, ...]:
-    if spec.warm_start is None:
-        return ()
     from hpo.warm_start.sources import look  # optuna, which other plans need not wait for
 
     return tuple(look(spec, runs, storage_url(spec, runs)))
@@ -150,7 +149,7 @@ def _mlflow(spec: StudySpec, runs: Path) -> str:
     return f"{redact(tracking_uri(spec, runs))}, experiment {experiment_name(spec)}"
 
 
-def _first(spec: StudySpec) -> str:
+def _first(spec: StudySpec, warm_start: bool) -> str:
     """Return what is tried before the sampler chooses."""
     parts = [f"{len(spec.enqueue)} enqueued"] if spec.enqueue else []
     if spec.sampler.name == "grid":
@@ -158,9 +157,12 @@ def _first(spec: StudySpec) -> str:
         parts.append(f"the {count(spec.space.grid_size() or 0, 'cell')} of the grid{among}")
     if spec.fallbacks:
         parts.append(f"{count(len(spec.fallbacks), 'fallback')} while no trial has passed the red flags")
-    if spec.warm_start is not None:
-        most = count(spec.warm_start.trials, "configuration")
-        parts.append(f"up to {most} of earlier studies, alternating with the sampler's own")
+    if warm_start:
+        from hpo.warm_start.candidates import most
+
+        parts.append(
+            f"up to {count(most(spec), 'configuration')} of earlier studies, alternating with the sampler's own"
+        )
     return ", then ".join(parts) or "nothing enqueued"
 
 

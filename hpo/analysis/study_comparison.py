@@ -141,6 +141,7 @@ class StudyComparison:
         series: The loss whose stability is compared; empty where the sides differ in it.
         trainings: Curves of the best trials.
         samplers: Name of the sampler of each side; empty where it is unknown.
+        begun_from: Earlier studies from which each side took configurations that it has tried.
     """
 
     sides: tuple[str, ...]
@@ -153,6 +154,7 @@ class StudyComparison:
     series: str
     trainings: Trainings | None
     samplers: tuple[str, ...]
+    begun_from: tuple[tuple[str, ...], ...]
 
 
 def common_metrics(sides: Sequence[Side]) -> tuple[Metric, ...]:
@@ -181,7 +183,12 @@ def compare_sides(sides: Sequence[Side]) -> StudyComparison:
         series=loss,
         trainings=trainings_of(_best_trainings(first), first.metric, metrics, group_by),
         samplers=tuple(side.study.spec.sampler.name if side.study.spec is not None else "" for side in sides),
+        begun_from=tuple(_begun_from(side) for side in sides),
     )
+
+
+def _begun_from(side: Side) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(trial.warm.study for trial in side.trials if trial.warm is not None))
 
 
 def _metric_comparison(sides: Sequence[Side], metric: Metric, group_by: str | None, loss: str) -> MetricComparison:

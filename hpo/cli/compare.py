@@ -91,7 +91,12 @@ def _meant(runs: Path, given: str) -> tuple[str, int | None]:
 def _summary(found: StudyComparison) -> str:
     """Return what a terminal has room for: the ranges, the tests, and if the data are the same."""
     from hpo.reports.p_values import p_text
-    from hpo.reports.sections.study_comparison import change_text, data_warnings, why_no_test
+    from hpo.reports.sections.study_comparison import (
+        change_text,
+        data_warnings,
+        warm_start_warnings,
+        why_no_test,
+    )
 
     lines: list[str] = []
     for one in found.metrics:
@@ -129,6 +134,7 @@ def _summary(found: StudyComparison) -> str:
         lines += [""] if one.tests else []
     lines += [
         *data_warnings(found),
+        *warm_start_warnings(found),
         f"{count(len(found.differences), 'difference')} of configuration; the whole comparison:",
     ]
     return "\n".join(lines)

@@ -34,6 +34,8 @@ SAMPLERS = {
     "cmaes": "optuna.samplers:CmaEsSampler",
     "nsga2": "optuna.samplers:NSGAIISampler",
 }
+# Trials of these samplers do not depend on what earlier ones gave.
+NOT_ADAPTIVE = ("random", "grid", "qmc")
 PRUNERS = {
     "none": "optuna.pruners:NopPruner",
     "halving": "hpo.search.halving:HalvingPruner",

@@ -209,7 +209,8 @@ class _Reader:
             and not any((spec.budget.trials, spec.budget.hours, spec.budget.gpu_hours))
         ):
             self.say(("budget",), "says no end; expected trials, hours or gpu_hours, such as {trials: 50}")
-        if valid("warm_start", "sampler") and spec.warm_start is not None and spec.sampler.name == "grid":
+        warm = spec.warm_start
+        if valid("warm_start", "sampler") and warm and warm.sources is not None and spec.sampler.name == "grid":
             self.say(("warm_start",), "has nothing to add to the sampler grid, which tries every cell; leave it out")
         if valid("engine"):
             self.check_engine(spec.engine)

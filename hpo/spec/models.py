@@ -211,13 +211,14 @@ class WarmStartSpec(_Model):
     """Earlier studies to begin from.
 
     Attributes:
-        sources: `from` in YAML: auto, or names of studies and knowledge files.
+        sources: `from` in YAML: auto, or names of studies and knowledge files. None: study.yaml has no `warm_start`.
+            Then it is as auto, but for samplers that do not choose by results, and decided at the first start.
         trials: number of their configurations to try.
         guard: number of reports for which the pruner does not end these; None: see `hpo.warm_start.trust.guard_of`.
     """
 
-    sources: Literal["auto"] | tuple[Text, ...] = Field(default="auto", alias="from")
-    trials: Count = 5
+    sources: Literal["auto"] | tuple[Text, ...] | None = Field(default=None, alias="from")
+    trials: Count = 3
     guard: Number | None = None
 
 
@@ -263,7 +264,7 @@ class StudySpec(_Model):
     red_flags: tuple[RedFlag, ...] = NON_FINITE
     enqueue: tuple[Plain, ...] = ()
     fallbacks: tuple[Plain, ...] = ()
-    warm_start: WarmStartSpec | None = None
+    warm_start: WarmStartSpec | None = WarmStartSpec()
     budget: Annotated[Budget, Field(description="a mapping that says when to stop, such as {trials: 50} or {hours: 8}")]
     engine: EngineSpec = EngineSpec()
     storage: Text | None = None
@@ -334,7 +335,9 @@ class StudySpec(_Model):
             "engine": self.engine.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
             | {"name": self.engine.name},
         }
-        if self.warm_start is not None:
+        if self.warm_start is None:
+            written["warm_start"] = False
+        elif self.warm_start.sources is not None:
             written["warm_start"] = self.warm_start.model_dump(mode="json", by_alias=True, exclude_none=True)
         if self.storage is not None:
             written["storage"] = redact(self.storage)

@@ -187,20 +187,20 @@ def _checkpoints(written: Any, wrong: Wrong) -> Any:
 
 
 def _warm_start(written: Any, folder: Path, wrong: Wrong) -> Any:
-    """Return `auto`, a study, a list of them or a mapping as the mapping, and `false` as None.
+    """Return `auto`, `true`, a study, a list of them or a mapping as the mapping, and `false`, `off`, `none` as None.
 
     Paths are made absolute.
     """
-    if written is False:
+    if written is False or written in ("off", "none"):
         return None
-    values = dict(written) if isinstance(written, dict) else {"from": written}
+    values = {"from": "auto"} | (written if isinstance(written, dict) else {"from": written})
     path: KeyPath = ("warm_start", "from") if isinstance(written, dict) else ("warm_start",)
-    sources = values.get("from", "auto")
+    sources = "auto" if values["from"] is True else values["from"]
     sources = [sources] if isinstance(sources, str) and sources != "auto" else sources
     if sources == "auto":
-        return values
+        return values | {"from": "auto"}
     if not isinstance(sources, list) or not sources or not all(isinstance(one, str) and one for one in sources):
-        expected = "expected auto, the name or folder of a study, a knowledge file, or a list of them"
+        expected = "expected auto, the name or folder of a study, a knowledge file, a list of them, or false"
         wrong(path, f"{quote(sources)} does not name earlier studies; {expected}")
         return None
     return values | {"from": [str(folder / one) if "/" in one or one.endswith(".json") else one for one in sources]}

@@ -15,6 +15,7 @@ from typing import Any
 from hpo.space.parameter import Parameter, finite
 from hpo.space.scale import part_of_range
 from hpo.space.search_space import SearchSpace
+from hpo.spec.identity import differences, from_json, to_json
 from hpo.spec.models import Metric, StudySpec, WarmStartSpec, dominates
 from hpo.text import show
 
@@ -29,14 +30,21 @@ class Source:
     """An earlier study.
 
     Attributes:
-        name: Name of the study. space: Its search space. metrics: Its metrics. trials: Of each COMPLETE trial the
-        number, the parameters as the objective saw them, and the values of `metrics`.
+        name: Name of the study.
+        space: Its search space.
+        metrics: Its metrics.
+        trials: Of each COMPLETE trial the number, the parameters as the objective saw them, and the values of
+            `metrics`.
+        constants: What it held constant; None if that is unknown.
+        complete: Number of COMPLETE trials if `trials` are only the best of them.
     """
 
     name: str
     space: SearchSpace
     metrics: Sequence[Metric]
     trials: Sequence[Tried]
+    constants: Mapping[str, Any] | None = None
+    complete: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Candidate:
         number: Number of the trial in it.
         value: Value of the first metric of that trial.
         changes: What was altered to fit, in words.
+        other_constants: Whether the earlier study had other constants.
     """
 
     params: Mapping[str, Any]
@@ -56,6 +65,7 @@ class Candidate:
     number: int
     value: float
     changes: tuple[str, ...] = ()
+    other_constants: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,19 +76,37 @@ class Choice:
     left_out: Mapping[str, int]
 
 
+def unasked(spec: StudySpec) -> bool:
+    """Return True if study.yaml does not say whether to begin from earlier studies."""
+    return spec.warm_start is not None and spec.warm_start.sources is None
+
+
+def most(spec: StudySpec) -> int:
+    """Return how many configurations may be taken.
+
+    It is `warm_start.trials`. Where study.yaml does not ask for a warm start, it is at most a twentieth of the trials,
+    so that history that misleads costs little even where every trial runs to its end.
+    """
+    given = (spec.warm_start or WarmStartSpec()).trials
+    planned = spec.planned_trials()
+    return given if planned is None or not unasked(spec) else min(given, max(1, planned // 20))
+
+
 def candidates_of(spec: StudySpec, sources: Sequence[Source]) -> list[Candidate]:
     """Return the candidates of `choose`."""
     return list(choose(spec, sources).candidates)
 
 
 def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
-    """Choose at most `warm_start.trials` configurations.
+    """Choose at most `most(spec)` configurations.
 
     The best of each source are taken in turn, and of each value of `group_by` in turn, without near-duplicates of each
-    other and of `enqueue`. With several metrics those that a source shares decide: its Pareto front comes first, spread
-    from end to end.
+    other and of `enqueue`. Sources with today's constants come before the others. With several metrics those that a
+    source shares decide: its Pareto front comes first, spread from end to end. Where study.yaml does not ask for a warm
+    start, no more than a quarter of a source is taken.
     """
-    limit = (spec.warm_start or WarmStartSpec()).trials
+    limit = most(spec)
+    taken: Counter[int] = Counter()
     scales = _scales(spec.space)
     kept = [spec.space.translate(params)[0] for params in spec.enqueue]
     candidates: list[Candidate] = []
@@ -86,6 +114,8 @@ def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
     for source, (number, params, values) in round_robin(spec, sources):
         if len(candidates) == limit:
             break
+        if unasked(spec) and taken[id(source)] == (source.complete or len(source.trials)) // 4:
+            continue
         try:
             fitted, changes = fit(spec.space, params)
         except ValueError as error:
@@ -95,8 +125,10 @@ def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
             left_out["nearly the same as a better one"] += 1
             continue
         kept.append(fitted)
+        taken[id(source)] += 1
         value = values[list(source.metrics).index(spec.metrics[0])]
-        candidates.append(Candidate(fitted, source.name, number, value, changes))
+        other = source.constants is not None and not _same_constants(spec, source)
+        candidates.append(Candidate(fitted, source.name, number, value, changes, other))
     return Choice(tuple(candidates), dict(left_out))
 
 
@@ -106,17 +138,19 @@ def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
 def round_robin(spec: StudySpec, sources: Sequence[Source]) -> Iterator[tuple[Source, Tried]]:
     """Yield all trials of the sources that have today's first metric.
 
-    The values of `group_by` take turns, the one with the best trial first, and within each value the sources do.
+    The values of `group_by` take turns, the one with the best trial first, and within each value the sources do, those
+    with today's constants before the others.
     """
     usable = [source for source in sources if spec.metrics[0] in source.metrics]
-    lanes: dict[str, list[tuple[int, int, Source, Tried]]] = {}
+    lanes: dict[str, list[tuple[tuple[bool, int], int, Source, Tried]]] = {}
     first: dict[str, int] = {}
     for index, source in enumerate(usable):
         ranks: Counter[str] = Counter()
+        other = not _same_constants(spec, source)
         for place, trial in enumerate(_best_first(spec, source)):
             group = json.dumps(trial[1].get(spec.group_by), default=str) if spec.group_by else ""
             first[group] = min(place, first.get(group, place))
-            lanes.setdefault(group, []).append((ranks[group], index, source, trial))
+            lanes.setdefault(group, []).append(((other, ranks[group]), index, source, trial))
             ranks[group] += 1
     groups = sorted(lanes, key=lambda group: first[group])
     turns = []
@@ -126,6 +160,13 @@ def round_robin(spec: StudySpec, sources: Sequence[Source]) -> Iterator[tuple[So
         turns += [(place, turn, source, trial) for place, (_, _, source, trial) in enumerate(lane)]
     for _, _, source, trial in sorted(turns, key=lambda entry: entry[:2]):
         yield source, trial
+
+
+def _same_constants(spec: StudySpec, source: Source) -> bool:
+    """Return True if a source is known to have today's constants, which mostly say what the data are."""
+    if source.constants is None:
+        return False
+    return not differences(source.constants, from_json(to_json(spec.constants)))
 
 
 def _best_first(spec: StudySpec, source: Source) -> list[Tried]:

@@ -44,11 +44,12 @@ def entry_of(runs: Path, name: str, trials: int) -> tuple[Entry, tuple[str, ...]
     known = {parameter.name for parameter in space.walk()}
     kept = tuple((number, {k: v for k, v in params.items() if k in known}, values) for number, params, values in best)
     directory = layout.study_directory(runs, name)
+    counts = {key: sum(t.state == state for t in everything) for key, state in _STATES.items()}
     entry = Entry(
-        source=Source(name, space, spec.metrics, kept),
+        source=Source(name, space, spec.metrics, kept, complete=counts["complete"]),
         objective=objective_mark(spec.identity()["objective"]),
         group_by=spec.group_by if spec.group_by in known else None,
-        counts={key: sum(t.state == state for t in everything) for key, state in _STATES.items()},
+        counts=counts,
         began=began_of(study.get_trials(deepcopy=False)),
         ended=_ended(everything),
         data=_fingerprints(directory, [number for number, _, _ in kept]),

@@ -342,6 +342,6 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
                 problems.add((*here, "params", name), f"{quote(value)} is not a finite number, nor one of its choices")
     metrics = tuple(Metric(name=metric.name, direction=metric.direction) for metric in study.metrics)
     trials = tuple((trial.number, trial.params, tuple(trial.values)) for trial in study.best)
-    source = Source(study.name, space, metrics, trials)
     counts = study.trials.model_dump()
+    source = Source(study.name, space, metrics, trials, complete=counts["complete"])
     return Entry(source, study.objective, study.group_by, counts, study.began, study.ended, study.data)

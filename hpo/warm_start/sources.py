@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from optuna.trial import TrialState
 from hpo import layout
 from hpo.errors import HpoError, Problem, SpecError
 from hpo.space.search_space import SearchSpace
-from hpo.spec.identity import from_json
+from hpo.spec.algorithms import NOT_ADAPTIVE
+from hpo.spec.identity import from_json, to_json
 from hpo.spec.models import Metric, StudySpec
 from hpo.storage import trial_attributes
 from hpo.storage.contradiction import contradiction
@@ -20,7 +22,7 @@ from hpo.storage.load_study import load_study
 from hpo.storage.open import close_storage, open_storage, storage_file
 from hpo.text import listing, nearest
 from hpo.warm_start import knowledge_file
-from hpo.warm_start.candidates import Choice, Source, choose
+from hpo.warm_start.candidates import Choice, Source, choose, unasked
 from hpo.warm_start.knowledge_file import objective_mark
 from hpo.warm_start.trust import WarmStart, guard_of
 
@@ -31,34 +33,62 @@ SHARED = 0.5
 def warm_start_of(
     spec: StudySpec, study: optuna.Study, storage: optuna.storages.BaseStorage, runs: Path, say: Callable[[str], None]
 ) -> WarmStart | None:
-    """Return the warm start that `spec.warm_start` asks for; say at the first run what was taken from where.
+    """Return the warm start of a study; say at the first run what was taken from where.
 
     Raises:
-        SpecError: A study or file that it names does not exist, or had another metric.
+        SpecError: A study or file that `spec.warm_start` names does not exist, or had another metric.
     """
     first = trial_attributes.WARM_START not in study.user_attrs
-    if spec.warm_start is None:
-        if first and not study.get_trials(deepcopy=False) and (hint := _hint(spec, storage, runs)):
+    fresh = not study.get_trials(deepcopy=False)
+    if not begins_warm(spec, not first, fresh):
+        if first and fresh and spec.warm_start is not None and (hint := _hint(spec, storage, runs)):
             say(hint)
         return None
     choice = choose(spec, sources_of(spec, storage, runs, say))
     if first:
-        for line in described(choice):
+        for line in described(spec, choice):
             say(line)
     return WarmStart(choice.candidates, guard_of(spec), spec.metrics[0].direction == "maximize")
 
 
-def described(choice: Choice) -> list[str]:
-    """Return sentences about what was taken from where, what was altered to fit, and what was left out."""
+def begins_warm(spec: StudySpec, began_warm: bool = False, fresh: bool = True) -> bool:
+    """Return whether a study takes configurations of earlier ones.
+
+    Where study.yaml does not say it, it does if its sampler chooses by results, and never from the middle on.
+
+    Args:
+        spec: The study.
+        began_warm: Whether it did in an earlier run.
+        fresh: Whether it has no trial yet.
+    """
+    if not unasked(spec):
+        return spec.warm_start is not None
+    return spec.sampler.name not in NOT_ADAPTIVE and (fresh or began_warm)
+
+
+def described(spec: StudySpec, choice: Choice) -> list[str]:
+    """Return sentences about what was taken from where, what was altered to fit, and what was left out.
+
+    Where study.yaml does not ask for it, it is one sentence, or none if nothing was taken.
+    """
+    if not choice.candidates and unasked(spec):
+        return []
     if not choice.candidates:
         out = "; ".join(f"{count} left out: {reason}" for reason, count in choice.left_out.items())
         return [f"warm start: no earlier study has a configuration for this one{f' ({out})' if out else ''}"]
-    taken: dict[str, list[str]] = {}
+    taken: dict[tuple[str, bool], list[str]] = {}
     for one in choice.candidates:
-        taken.setdefault(one.study, []).append(str(one.number))
-    parts = [f"'{study}' (trial{'s' * (len(numbers) > 1)} {', '.join(numbers)})" for study, numbers in taken.items()]
+        taken.setdefault((one.study, one.other_constants), []).append(str(one.number))
+    parts = [
+        f"'{study}' (trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}{'; other constants' * other})"
+        for (study, other), numbers in taken.items()
+    ]
     count = len(choice.candidates)
     lines = [f"warm start: {count} configuration{'s' * (count > 1)} of {listing(parts)}"]
+    if unasked(spec):
+        altered = sum(bool(one.changes) for one in choice.candidates)
+        to_fit = f", {altered} of them altered to fit" if altered else ""
+        return [f"{lines[0]}{to_fit}; to begin from nothing: --set warm_start=false"]
     lines += [
         f"warm start: trial {one.number} of '{one.study}': {listing(one.changes)}"
         for one in choice.candidates
@@ -70,10 +100,10 @@ def described(choice: Choice) -> list[str]:
 def sources_of(
     spec: StudySpec, storage: optuna.storages.BaseStorage, runs: Path, say: Callable[[str], None]
 ) -> list[Source]:
-    """Return the earlier studies that `spec.warm_start` names; the youngest first if it says auto."""
+    """Return the earlier studies that `spec.warm_start` names; the youngest first if it names none."""
     if spec.warm_start is None:
         return []
-    if spec.warm_start.sources == "auto":
+    if spec.warm_start.sources in (None, "auto"):
         return _fitting(spec, storage, runs, say)
     found = [_named(spec, index, name, storage, runs) for index, name in enumerate(spec.warm_start.sources)]
     return [source for group in found for source in group]
@@ -104,7 +134,7 @@ def _fitting(
         if frozen.study_name == spec.name:
             continue
         known = _identity(frozen.user_attrs)
-        if known is not None and fits(spec, *known):
+        if known is not None and fits(spec, known.objective, known.metrics, known.space):
             found.append(_source(frozen, known, storage))
     entries, complaints = knowledge_file.kept(runs)
     for complaint in complaints:
@@ -208,12 +238,14 @@ def _by_name(name: str, storage: optuna.storages.BaseStorage, runs: Path) -> lis
 def source_of(spec: StudySpec, study: optuna.Study) -> Source:
     """Return a study as a Source."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return Source(spec.name, spec.space, spec.metrics, _tried(trials, spec.space, spec.metrics))
+    constants = from_json(to_json(spec.constants))
+    return Source(spec.name, spec.space, spec.metrics, _tried(trials, spec.space, spec.metrics), constants)
 
 
-def _source(frozen: Any, known: tuple[str, tuple[Metric, ...], SearchSpace], storage: Any) -> Source:
+def _source(frozen: Any, known: _Identity, storage: Any) -> Source:
     trials = storage.get_all_trials(frozen._study_id, deepcopy=False, states=(TrialState.COMPLETE,))
-    return Source(frozen.study_name, known[2], known[1], _tried(trials, known[2], known[1]))
+    tried = _tried(trials, known.space, known.metrics)
+    return Source(frozen.study_name, known.space, known.metrics, tried, known.constants)
 
 
 def _tried(trials: Iterable[optuna.trial.FrozenTrial], space: SearchSpace, metrics: Iterable[Metric]) -> list[Any]:
@@ -230,19 +262,30 @@ def _studies(storage: optuna.storages.BaseStorage) -> dict[str, Any]:
     return {frozen.study_name: frozen for frozen in storage.get_all_studies()}
 
 
-def _identity(attrs: Mapping[str, Any]) -> tuple[str, tuple[Metric, ...], SearchSpace] | None:
-    """Return objective, metrics and space of a study that hpo made; None for another one."""
+@dataclass(frozen=True)
+class _Identity:
+    """Identity of a study that hpo made, as the storage holds it; `objective` is its mark."""
+
+    objective: str
+    metrics: tuple[Metric, ...]
+    space: SearchSpace
+    constants: Mapping[str, Any]
+
+
+def _identity(attrs: Mapping[str, Any]) -> _Identity | None:
+    """Return the identity of a study that hpo made; None for another one."""
     try:
         noted = from_json(attrs[trial_attributes.IDENTITY])
         metrics = tuple(Metric(**metric) for metric in noted["metrics"])
-        return objective_mark(noted["objective"]), metrics, SearchSpace.parse(noted["search_space"])
+        space = SearchSpace.parse(noted["search_space"])
+        return _Identity(objective_mark(noted["objective"]), metrics, space, noted.get("constants", {}))
     except (KeyError, TypeError, ValueError, HpoError):
         return None
 
 
 def look(spec: StudySpec, runs: Path, url: str) -> list[str]:
     """Return sentences about what a run would take from earlier studies, without making a storage (`hpo check`)."""
-    if spec.warm_start is None:
+    if not begins_warm(spec):
         return []
     file = storage_file(url)
     if file is not None and not file.exists():
@@ -251,6 +294,11 @@ def look(spec: StudySpec, runs: Path, url: str) -> list[str]:
         storage = open_storage(url, readonly=True)
     complaints: list[str] = []
     try:
-        return described(choose(spec, sources_of(spec, storage, runs, complaints.append))) + complaints
+        own = _studies(storage).get(spec.name)
+        if own is not None:
+            began_warm = trial_attributes.WARM_START in own.user_attrs
+            if not begins_warm(spec, began_warm, not storage.get_all_trials(own._study_id, deepcopy=False)):
+                return []
+        return described(spec, choose(spec, sources_of(spec, storage, runs, complaints.append))) + complaints
     finally:
         close_storage(storage)

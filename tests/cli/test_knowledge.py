@@ -63,9 +63,81 @@ def test_an_earlier_study_is_pointed_at_once(hpo: Hpo, finished):
     assert "searched this space" not in hpo("run", finished, "--new-name", "third", "--trials", "1", *other).out
 
 
+FROM_NOTHING = "to begin from nothing: --set warm_start=false"
+
+
+def test_without_the_key_a_study_begins_from_earlier_ones_and_says_so_in_one_line(hpo: Hpo, finished, runs: Path):
+    best = best_of(runs).number
+    line = f"warm start: 1 configuration of 'toy' (trial {best}); {FROM_NOTHING}"
+    keys = ("--set", "name=second", "--set", "sampler=kernel")
+    checked = hpo("check", finished, *keys)
+    assert line in checked.out
+    assert "up to 1 configuration of earlier studies" in checked.out  # a twentieth of the trials, at least one
+    said = hpo("run", finished, *keys, "--trials", "3")
+    assert [text for text in said.out.splitlines() if "warm start" in text] == [line]
+    assert [one.get("from") for one in origins(runs)] == ["toy", None, None]
+    narrow = ("--set", "name=third", "--set", "sampler=kernel", "--set", "search_space.x={low: 2, high: 4}")
+    assert f"(trial {best}), 1 of them altered to fit; " in hpo("check", finished, *narrow).out
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "qmc"])
+def test_a_sampler_that_does_not_choose_by_results_begins_from_nothing(hpo: Hpo, finished, runs: Path, sampler):
+    keys = ("--set", "name=second", "--set", f"sampler={sampler}", "--set", "search_space.x={choices: [0.5, 1.0]}")
+    said = hpo("run", finished, *keys, "--trials", "2")
+    assert (said.code, "warm start" in said.out) == (0, False)
+    assert [one.get("from") for one in origins(runs)] == [None, None]
+
+
+@pytest.mark.parametrize("written", ["false", "off", "none"])
+def test_written_off_it_is_off_and_said_no_more(hpo: Hpo, finished, runs: Path, written):
+    keys = ("--set", "name=second", "--set", "sampler=kernel", "--set", f"warm_start={written}")
+    said = hpo("run", finished, *keys, "--trials", "2")
+    assert "'toy'" not in said.out
+    assert [one.get("from") for one in origins(runs)] == [None, None]
+    stored, _ = load_study(runs, "second")
+    assert stored.warm_start is None
+
+
+def test_a_study_that_began_from_nothing_takes_nothing_later(hpo: Hpo, finished, study_yaml, runs: Path):
+    """As one of an older hpo, which took nothing without the key."""
+    keys = ("--new-name", "second", "--set", "sampler=kernel")
+    hpo("run", finished, *keys, "--trials", "1", "--set", "warm_start=false")
+    for command in (("check", finished, "--set", "name=second", "--set", "sampler=kernel"), ("run", finished, *keys)):
+        assert "warm start" not in hpo(*command).out
+    assert [one.get("from") for one in origins(runs)] == [None] * 4
+    # What was begun goes on.
+    hpo("run", finished, "--new-name", "third", "--set", "sampler=kernel", "--trials", "1")
+    assert "warm start" in hpo("check", finished, "--set", "name=third", "--set", "sampler=kernel").out
+
+
+def test_the_same_constants_come_first_and_few_trials_have_no_best(hpo: Hpo, finished, runs: Path):
+    other = ("--set", "constants={data: other}", "--set", "warm_start=false")
+    hpo("run", finished, "--new-name", "elsewhere", "--trials", "8", *other)
+    hpo("run", finished, "--new-name", "tiny", "--trials", "3", "--set", "warm_start=false", "--set", "seed=9")
+    said = hpo("check", finished, "--set", "name=second", "--set", "sampler=kernel", "--trials", "60").out
+    line = next(text for text in said.splitlines() if text.startswith("warm start: "))
+    assert line.startswith(
+        f"warm start: 3 configurations of 'toy' (trial {best_of(runs).number}), 'elsewhere' (trials "
+    )
+    assert "; other constants); to begin" in line
+    assert "tiny" not in line
+
+
+def test_compare_says_that_one_began_with_the_best_of_the_other(hpo: Hpo, finished, runs: Path):
+    hpo("run", finished, "--new-name", "second", "--set", "sampler=kernel", "--set", "seed=3")
+    warning = "Warning: second began with the best configurations of toy: they are not two independent searches"
+    said = hpo("compare", "toy", "second")
+    assert warning in said.out
+    assert (runs / "toy" / "comparison-with-second.md").read_text().count(warning) == 2
+    hpo("run", finished, "--new-name", "third", "--set", "sampler=kernel", "--set", "warm_start=false")
+    assert "third began" not in hpo("compare", "toy", "third").out
+    assert "second began with the best configurations of toy, which cost it nothing" in hpo(
+        "compare", "third", "second").out  # fmt: skip
+
+
 def test_check_says_what_would_be_taken_and_makes_nothing(hpo: Hpo, finished, study_yaml, tmp_path: Path):
     said = hpo("check", finished, "--set", "name=second", "--set", "warm_start=auto")
-    assert "first      up to 5 configurations of earlier studies, alternating with the sampler's own" in said.out
+    assert "first      up to 3 configurations of earlier studies, alternating with the sampler's own" in said.out
     assert "warm start: " in said.out
     said = hpo("check", finished, "--set", "warm_start=auto", "--runs", tmp_path / "empty")
     assert "warm start: no earlier study has a configuration for this one" in said.out

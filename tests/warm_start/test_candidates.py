@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -125,6 +126,32 @@ def test_the_best_come_first_and_near_duplicates_not_at_all(make_spec):
     assert taken(found.candidates) == [("old", 1), ("old", 3), ("old", 4)]
     assert [one.value for one in found.candidates] == [0.9, 0.5, 0.3]
     assert found.left_out == {"nearly the same as a better one": 1}
+
+
+@pytest.mark.parametrize(
+    ("trials", "complete", "found"),
+    [(60, 20, 3), (59, 20, 2), (9, 20, 1), (60, 11, 2), (60, 4, 1), (60, 3, 0)],
+)
+def test_unasked_at_most_three_a_twentieth_of_the_trials_and_a_quarter_of_a_study(make_spec, trials, complete, found):
+    spec = make_spec(budget={"trials": trials}, sampler="kernel")
+    old = source("old", [({"x": n / 20}, n / 20) for n in range(complete)])
+    assert len(candidates_of(spec, [old])) == found
+    # Of knowledge only the best are there: the quarter is that of all.
+    carried = replace(old, trials=old.trials[-1:], complete=complete)
+    assert len(candidates_of(spec, [carried])) == min(1, found)
+
+
+def test_studies_with_the_same_constants_come_first(make_spec):
+    spec = make_spec(constants={"data": "a", "n": [1, 2]}, warm_start="auto")
+    rows = [({"x": 0.1 * n}, 0.1 * n) for n in range(9)]
+    old = [
+        replace(source(name, rows[first::4]), constants=constants)
+        for first, (name, constants) in enumerate(
+            [("other", {"data": "b", "n": [1, 2]}), ("unknown", None), ("same", {"data": "a", "n": [1, 2]})]
+        )
+    ]
+    found = candidates_of(spec, old)
+    assert [(one.study, one.other_constants) for one in found] == [("same", False), ("same", False), ("other", True)]
 
 
 def test_nearness_on_a_logarithmic_range_is_that_of_the_logarithm(make_spec):

@@ -26,11 +26,10 @@ from hpo.analysis.statistics.group_test import GroupTest, group_test
 from hpo.analysis.statistics.pairwise import FEWEST, Levene, levene, scaled
 from hpo.analysis.statistics.power import ALPHA, smallest_found
 from hpo.analysis.summary_statistics import usual_range
+from hpo.spec.algorithms import NOT_ADAPTIVE
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import tr
 
-# Trials of these samplers do not depend on what earlier ones gave.
-NOT_ADAPTIVE = ("random", "grid", "qmc")
 MOST_COEFFICIENTS = 200  # a fit of more takes long
 LEAST_RESIDUAL_DF = 4  # with fewer the scatter, which all effects are held against, is hardly known
 FAR = 3.0  # interquartile ranges beyond the quartile: Tukey's far fence

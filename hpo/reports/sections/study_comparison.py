@@ -19,7 +19,6 @@ from hpo.analysis.formatting import (
 )
 from hpo.analysis.records import TrialRecord
 from hpo.analysis.stability import WINDOW
-from hpo.analysis.statistics.anova import NOT_ADAPTIVE
 from hpo.analysis.statistics.pairwise import FEWEST
 from hpo.analysis.statistics.two_sample import ALL_EQUAL, MANN_WHITNEY, SURVIVORS, TwoSampleTest
 from hpo.analysis.study_comparison import (
@@ -33,6 +32,7 @@ from hpo.reports.p_values import p_text
 from hpo.reports.sections.curves import training_table
 from hpo.reports.sections.shared import capped, points_beyond_axis, values_beyond_axis
 from hpo.reports.sections.stability import stability_text
+from hpo.spec.algorithms import NOT_ADAPTIVE
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import sentences, tr, whole
 
@@ -42,7 +42,7 @@ CLEAR_FACTOR = 1.5  # from here on a factor says more than a share
 def overview_section(data: StudyComparison) -> Section:
     """Return the final values of each side, and what is known of their data."""
     blocks: list[Block] = [Text(text) for text in data_warnings(data)]
-    blocks += [Text(text) for text in _metric_warnings(data)]
+    blocks += [Text(text) for text in (*warm_start_warnings(data), *_metric_warnings(data))]
     for one in data.metrics:
         blocks.append(_ranges_table(one, data.whole))
     if data.whole and any(row.finals for row in data.metrics[0].comparison.groups):
@@ -74,6 +74,39 @@ def _data_warning(split: SplitData, validated: bool) -> str:
     if split.same is None:
         return tr("Whether all were trained on the same data was not recorded.")
     return tr("Trained on the same data (equal fingerprints).") if split.same else tr("Trained on other data.")
+
+
+def warm_start_warnings(data: StudyComparison) -> list[str]:
+    """Say which sides began from other studies, first whether from one of those compared."""
+    texts = []
+    for side, studies in zip(data.sides, data.begun_from, strict=True):
+        compared = [study for study in studies if study in data.sides]
+        if compared:
+            texts.append(
+                tr(
+                    "Warning: {side} began with the best configurations of {studies}: they are not two independent "
+                    "searches, and a better {side} is no sign of a better method.",
+                    side=side,
+                    studies=listed(compared),
+                )
+            )
+        elif studies and data.whole:
+            texts.append(
+                tr(
+                    "{side} began with the best configurations of {studies}, which cost it nothing.",
+                    side=side,
+                    studies=listed(studies),
+                )
+            )
+        elif studies:
+            texts.append(
+                tr(
+                    "The configuration of {side} came from an earlier study ({studies}).",
+                    side=side,
+                    studies=listed(studies),
+                )
+            )
+    return texts
 
 
 def _metric_warnings(data: StudyComparison) -> list[str]:
@@ -306,7 +339,9 @@ def tests_section(data: StudyComparison) -> Section | None:
     if not blocks:
         blocks.append(Text(tr("Not shown: no group has complete trials on both sides.")))
         return Section(tr("Is the difference more than scatter?"), "tests", blocks)
-    return Section(tr("Is the difference more than scatter?"), "tests", [*blocks, Explanation(_how_to_read(data))])
+    warnings = [Text(text) for text in warm_start_warnings(data)]
+    blocks = [*warnings, *blocks, Explanation(_how_to_read(data))]
+    return Section(tr("Is the difference more than scatter?"), "tests", blocks)
 
 
 def _how_to_read(data: StudyComparison) -> str:
