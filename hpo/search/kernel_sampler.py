@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import random
 import warnings
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -92,9 +93,12 @@ class KernelSampler(optuna.samplers.BaseSampler):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._joint = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
         self._size = self._space.grid_size()
-        self._cells: dict[int, Cell | None] = {}  # of finished trials
+        # Of finished trials. An ask reads those only that have finished since the last one.
+        self._finished: set[int] = set()
+        self._first_open = 0  # all trials before this number are finished
+        self._cells: set[Cell | None] = set()
+        self._costs: list[tuple[float, int, FrozenTrial]] = []  # ascending
         self._points: dict[int, Points] = {}
-        self._costs: dict[int, float] = {}  # of finished trials
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the distributions of all parameters."""
@@ -112,15 +116,17 @@ class KernelSampler(optuna.samplers.BaseSampler):
             proposed = self._joint.sample_relative(study, trial, search_space)
             if self._size is None:
                 return proposed
-            return self._untried(study, trial, fixed, [self._candidate({**proposed, **fixed})])[0]
-        known, ranks, groups = self._known(study)
+            running = self._take_in(study)
+            return self._untried(running, trial, fixed, [self._candidate({**proposed, **fixed})])[0]
+        running = self._take_in(study)
+        known, ranks, groups = self._known(study, running)
         if len(known) < self._startup or self._rng.random() < self._random_fraction:
-            return self._untried(study, trial, fixed, [self._candidate(fixed)])[0]
+            return self._untried(running, trial, fixed, [self._candidate(fixed)])[0]
         parents = known[: max(FEWEST_PARENTS, groups, int(PARENTS * len(known)))]
         half = self._candidates // 2
         candidates = [self._candidate(fixed) for _ in range(self._candidates - half)]
         candidates += [self._candidate(fixed, self._rng.choice(parents).params) for _ in range(half)]
-        candidates = self._untried(study, trial, fixed, candidates)
+        candidates = self._untried(running, trial, fixed, candidates)
         return candidates[self._most_promising(candidates, known, ranks)]
 
     def sample_independent(
@@ -153,7 +159,11 @@ class KernelSampler(optuna.samplers.BaseSampler):
         return self._space.assemble(value_of, self._rng)
 
     def _untried(
-        self, study: optuna.Study, trial: FrozenTrial, fixed: Mapping[str, Any], candidates: list[dict[str, Any]]
+        self,
+        running: Sequence[FrozenTrial],
+        trial: FrozenTrial,
+        fixed: Mapping[str, Any],
+        candidates: list[dict[str, Any]],
     ) -> list[dict[str, Any]]:
         """Return the candidates that no other trial has; if it has them all, others; if there are none, the candidates.
 
@@ -161,7 +171,8 @@ class KernelSampler(optuna.samplers.BaseSampler):
         """
         if self._space.cell_of(fixed) is not None:
             return candidates
-        tried = self._tried(study, trial.number)
+        others = {self._space.cell_of(configuration_of(one)) for one in running if one.number != trial.number}
+        tried = (self._cells | others) - {None}
         untried = [one for one in candidates if self._space.cell_of(one) not in tried]
         if untried or (self._size is not None and len(tried) >= self._size):
             return untried or candidates
@@ -173,20 +184,21 @@ class KernelSampler(optuna.samplers.BaseSampler):
             self._rng.shuffle(untried)
         return untried or candidates
 
-    def _tried(self, study: optuna.Study, number: int) -> set[Cell | None]:
-        """Return what other trials have tried, try now, or wait to try."""
-        tried = set()
-        for trial in study.get_trials(deepcopy=False):
-            if trial.number == number:
-                continue
-            if trial.number not in self._cells:
-                cell = self._space.cell_of(configuration_of(trial))
-                if not trial.state.is_finished():
-                    tried.add(cell)
-                    continue
-                self._cells[trial.number] = cell
-            tried.add(self._cells[trial.number])
-        return tried - {None}
+    def _take_in(self, study: optuna.Study) -> list[FrozenTrial]:
+        """Note the trials that have finished since, and return the others: they run, or wait to be tried."""
+        sign, ranked = _sign(study), len(study.directions) == 1
+        trials, running = study.get_trials(deepcopy=False), []
+        for trial in islice(trials, self._first_open, None):
+            if not trial.state.is_finished():
+                running.append(trial)
+            elif trial.number not in self._finished:
+                self._finished.add(trial.number)
+                self._cells.add(self._space.cell_of(configuration_of(trial)))
+                if ranked and trial.state != TrialState.FAIL:
+                    insort(self._costs, (_cost(trial, sign), trial.number, trial))
+        while self._first_open in self._finished:
+            self._first_open += 1
+        return running
 
     def _most_promising(
         self, candidates: list[dict[str, Any]], known: list[FrozenTrial], ranks: Sequence[float]
@@ -198,31 +210,30 @@ class KernelSampler(optuna.samplers.BaseSampler):
         # The square root of ranks from 0 (best) to 1: between the best ones it differs most.
         return int(np.argmin(weights @ np.sqrt(ranks) / weights.sum(axis=1)))
 
-    def _known(self, study: optuna.Study) -> tuple[list[FrozenTrial], list[float], int]:
+    def _known(self, study: optuna.Study, running: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[float], int]:
         """Return the trials that have a cost, best first; their ranks from 0 to 1; and the number of their groups."""
-        sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
-        found: list[tuple[float, int, FrozenTrial]] = []
-        for trial in study.get_trials(deepcopy=False):
-            cost = self._costs.get(trial.number)
-            if cost is None:
-                if trial.state == TrialState.FAIL or not (trial.intermediate_values or trial.state.is_finished()):
-                    continue
-                cost = _cost(trial, sign)
-                self._points.setdefault(trial.number, self._cube.point(trial.params))
-                if trial.state.is_finished():
-                    self._costs[trial.number] = cost
-            found.append((cost, trial.number, trial))
-        found.sort(key=lambda one: one[:2])
-        groups = [trial.params.get(self._group_by or "") for _, _, trial in found]
+        sign = _sign(study)
+        found = [(_cost(trial, sign), trial.number, trial) for trial in running if trial.intermediate_values]
+        found = sorted(self._costs + found)
+        for _, number, trial in found:
+            if number not in self._points:
+                self._points[number] = self._cube.point(trial.params)
+        by = self._group_by
+        groups = [None if by is None else trial.params.get(by) for _, _, trial in found]  # `params` makes a copy
         sizes, better = Counter(groups), Counter[Any]()
-        ranked: list[tuple[float, FrozenTrial]] = []
-        for position, ((cost, _, trial), group) in enumerate(zip(found, groups, strict=True)):
+        ranked: list[tuple[float, int, FrozenTrial]] = []
+        for position, ((cost, number, trial), group) in enumerate(zip(found, groups, strict=True)):
             # One that broke a constraint is among the last of all, also where its whole group did.
             last = math.isinf(cost)
-            ranked.append((position / len(found) if last else better[group] / sizes[group], trial))
+            ranked.append((position / len(found) if last else better[group] / sizes[group], number, trial))
             better[group] += 1
-        ranked.sort(key=lambda one: (one[0], one[1].number))
-        return [trial for _, trial in ranked], [rank for rank, _ in ranked], len(sizes)
+        ranked.sort()
+        return [trial for _, _, trial in ranked], [rank for rank, _, _ in ranked], len(sizes)
+
+
+def _sign(study: optuna.Study) -> float:
+    """Return what makes a cost of a value of the study's first objective."""
+    return -1.0 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1.0
 
 
 def _cost(trial: FrozenTrial, sign: float) -> float:

@@ -62,10 +62,14 @@ class UnitCubeEncoder:
         Returns:
             Of shape (n, m).
         """
-        apart = points[:, None] - others[None]
-        known = ~np.isnan(points)[:, None], ~np.isnan(others)[None]
-        apart[..., self._categorical] = apart[..., self._categorical] != 0
-        squares: Points = np.where(known[0] & known[1], apart**2, known[0] != known[1]).sum(axis=2)
+        squares: Points = np.zeros((len(points), len(others)))
+        for column, categorical in enumerate(self._categorical):  # one by one, which needs the least memory
+            one, other = points[:, column, None], others[None, :, column]
+            apart = (one != other).astype(float) if categorical else (one - other) ** 2
+            unknown = np.isnan(one), np.isnan(other)
+            if unknown[0].any() or unknown[1].any():
+                apart = np.where(unknown[0] | unknown[1], unknown[0] != unknown[1], apart)
+            squares += apart
         return squares
 
     def value(self, name: str, at: float) -> Any:
