@@ -44,8 +44,9 @@ class AutoSampler(optuna.samplers.BaseSampler):
         self._space, self._gp, self._kernel, self._note = space, gp, kernel, note
         self._noted: set[str] = set()
         self._rng = random.Random(0)
+        self._finite = space.grid_size() is not None
         self._distributions = space.distributions()
-        self._searched = {name: one for name, one in self._distributions.items() if not one.single()}
+        self._searched = {name: one for name, one in sorted(self._distributions.items()) if not one.single()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the distributions of all parameters."""
@@ -59,20 +60,23 @@ class AutoSampler(optuna.samplers.BaseSampler):
         # Nothing is to be chosen of a retry, or of an enqueued configuration.
         chosen = self._space.cell_of(configuration_of(trial)) is not None
         why = _why_not_gp(trials)
-        if not why and not chosen and (proposed := self._new(study, trial, trials)):
-            self._note_once(study, "gp", "at least nine trials of ten complete")
-            return proposed
+        if not why and not chosen:
+            proposed = self._gp.sample_relative(study, trial, self._searched)
+            if proposed and self._is_new(proposed, trial, trials):
+                self._note_once(study, "gp", "at least nine trials of ten complete")
+                return proposed
+            if not proposed and not self._finite:
+                return {}  # the process has too few trials, and draws at random
         if why:
             self._note_once(study, "kernel", why)
         return self._kernel.sample_relative(study, trial, self._kernel.infer_relative_search_space(study, trial))
 
-    def _new(self, study: optuna.Study, trial: FrozenTrial, trials: list[FrozenTrial]) -> dict[str, Any]:
-        """Return what the process proposes; nothing while it has too few trials, and of what another trial has."""
-        proposed = self._gp.sample_relative(study, trial, self._searched)
+    def _is_new(self, proposed: dict[str, Any], trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+        """Return True if no other trial has what the process proposes."""
         # What the process leaves out has one value.
         whole = self._space.assemble(lambda key, draw: proposed[key] if key in proposed else draw(), self._rng)
         others = (self._space.cell_of(configuration_of(one)) for one in trials if one.number != trial.number)
-        return {} if self._space.cell_of(whole) in others else proposed
+        return self._space.cell_of(whole) not in others
 
     def _note_once(self, study: optuna.Study, name: str, why: str) -> None:
         if name not in self._noted:
@@ -83,7 +87,7 @@ class AutoSampler(optuna.samplers.BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Return a single parameter."""
-        return self._kernel.sample_independent(study, trial, param_name, param_distribution)
+        return self._gp.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
         """Take new seeds."""

@@ -13,7 +13,7 @@ import pytest
 from hpo.oracle.open_study import open_study
 from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_sampler
-from hpo.spec.models import StudySpec
+from hpo.spec.models import Budget, StudySpec
 from hpo.trackers.base import Tracker
 from hpo.trial import Outcome
 
@@ -71,6 +71,18 @@ def test_a_budget_that_grows_changes_the_sampler_and_loses_nothing(auto: Make, t
     assert study.user_attrs["hpo:samplers"] == ["kernel", "grid"]
     assert len(said) == 1
     assert said[0].startswith("sampler auto: from here on grid, kernel before: the space has 36 configurations")
+
+
+def test_a_budget_that_is_extended_while_it_runs_ends_with_the_last_configuration(auto: Make, tmp_path: Path) -> None:
+    spec = auto(budget={"trials": 20})
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(spec, 0))
+    with contextlib.closing(Oracle(spec, study, tmp_path)) as oracle:
+        while (job := oracle.ask()) is not None:
+            oracle.tell(Outcome(job.number, "COMPLETE", {"score": job.params["x"]}))
+            if job.number == 10:
+                oracle.control.extend(Budget(trials=60))
+        assert oracle.budget.progress.budget == 36
+    assert sorted(tried(study)) == CELLS
 
 
 @pytest.mark.parametrize("keys", [{}, {"group_by": "b"}, {"group_by": "b", "min_complete": 9}])

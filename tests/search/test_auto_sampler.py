@@ -38,7 +38,7 @@ class Fixed(optuna.samplers.BaseSampler):
         return {name: self.proposal[name] for name in search_space} if len(study.trials) > 2 else {}
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        raise AssertionError("kernel draws single parameters")
+        return random.choice([param_distribution.low, param_distribution.high])
 
 
 def tried(spec: StudySpec, sampler: optuna.samplers.BaseSampler, states: str) -> list[dict[str, Any]]:
@@ -101,6 +101,19 @@ def test_the_sampler_of_a_study_is_the_process_over_all_numbers(spec: StudySpec)
         study.tell(trial, (params["x"] - 0.2) ** 2 + (params["y"] - 0.7) ** 2 + params["z"])
     assert study.best_value < 3.001
     assert study.user_attrs["hpo:samplers"] == ["gp"]
+
+
+def test_where_all_trials_complete_it_proposes_what_gp_does_trial_for_trial(make_spec: Make) -> None:
+    found = []
+    for name in ("auto", "gp"):
+        spec = make_spec(search_space={**NUMBERS, "w": {"simplex": ["a", "b", "c"]}}, sampler=name)
+        study = optuna.create_study(sampler=make_sampler(spec, 0))
+        for _ in range(14):
+            trial = study.ask()
+            params = spec.space.suggest(trial)
+            study.tell(trial, (params["x"] - 0.2) ** 2 + params["y"] + params["z"] - params["w"]["b"])
+        found.append([trial.params for trial in study.trials])
+    assert found[0] == found[1]
 
 
 def test_several_metrics(spec: StudySpec, make_spec: Make) -> None:
