@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.objective import load, locate
 from hpo.search.samplers import make_pruner, make_sampler, warnings_for
-from hpo.spec.wording import algorithm_text, budget_text, metric_text
+from hpo.spec.wording import algorithm_text, budget_text, metric_text, sampler_text
 from hpo.storage.open import storage_url
 from hpo.storage.study_folder import beside_the_yaml
 from hpo.text import count, redact
@@ -111,7 +111,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         samples=tuple(spec.space.resolve(spec.space.sample(rng)) for _ in range(SAMPLES)),
         grid=spec.space.grid_size(),
         endless=tuple(parameter.full_name for parameter, _ in spec.space.not_enumerable()),
-        sampler=algorithm_text(spec.sampler),
+        sampler=sampler_text(spec, reason=True),
         pruner=algorithm_text(spec.pruner),
         red_flags=tuple(f"{flag.name}: {flag.words}" for flag in spec.red_flags),
         warnings=(*hints, *warnings_for(spec), *beside_the_yaml(spec, runs)),
@@ -152,7 +152,7 @@ def _mlflow(spec: StudySpec, runs: Path) -> str:
 def _first(spec: StudySpec, warm_start: bool) -> str:
     """Return what is tried before the sampler chooses."""
     parts = [f"{len(spec.enqueue)} enqueued"] if spec.enqueue else []
-    if spec.sampler.name == "grid":
+    if spec.samplers[0].name == "grid":
         among = " that are not among them" if spec.enqueue else ""
         parts.append(f"the {count(spec.space.grid_size() or 0, 'cell')} of the grid{among}")
     if spec.fallbacks:

@@ -98,7 +98,7 @@ def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, ov
     """
     given = [f"{role}={text}" for role, text in (("sampler", sampler), ("pruner", pruner)) if text is not None]
     spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, [*overrides, *given], locate=False)
-    parts = [spec.sampler.name] if sampler is not None else []
+    parts = [" or ".join(one.name for one in spec.samplers)] if sampler is not None else []
     parts += ["no pruner"] if spec.pruner.name == "none" else [algorithm_text(spec.pruner)]
     return Policy(" + ".join(parts), spec, sampler is None)
 

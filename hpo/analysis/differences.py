@@ -48,7 +48,7 @@ def configuration_of(study: StudyRecord, trial: TrialRecord | None = None) -> di
     if trial is None:
         found |= _search_space(spec)
     found |= _labels(spec.constants)
-    found["sampler"] = algorithm_text(spec.sampler)
+    found["sampler"] = " or ".join(map(algorithm_text, spec.samplers))
     found["pruner"] = algorithm_text(spec.pruner)
     rest = {key: value for key, value in spec.data().items() if key not in (*NOT_COMPARED, "sampler", "pruner")}
     return found | _labels(rest)

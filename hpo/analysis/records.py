@@ -24,6 +24,7 @@ from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
     ORIGIN,
+    SAMPLERS,
     WARM_START,
     outcome_of,
     params_of,
@@ -173,6 +174,7 @@ class StudyRecord:
         storage: URL of its storage, without a password.
         warm_start: Its attribute of that name (see `hpo.storage.trial_attributes`); empty if it began from nothing.
         changes: Changes of the objective's files between its trials.
+        noted_samplers: Its attribute `samplers`: which have proposed its trials, in that order; empty if not noted.
     """
 
     name: str
@@ -185,6 +187,14 @@ class StudyRecord:
     storage: str = ""
     warm_start: Mapping[str, Any] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    noted_samplers: tuple[str, ...] = ()
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """Names of the samplers that have proposed its trials; of one that did not note them the spec's."""
+        if self.noted_samplers or self.spec is None:
+            return self.noted_samplers
+        return tuple(sampler.name for sampler in self.spec.samplers)
 
     @property
     def finished(self) -> tuple[TrialRecord, ...]:
@@ -243,8 +253,9 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
     storage = redact(storage_url(spec, directory.parent))
     warm = study.user_attrs.get(WARM_START) or {}
     changes = tuple(changes_of(stored, study.user_attrs))
+    samplers = tuple(map(str, _of(list, study.user_attrs.get(SAMPLERS))))
     return StudyRecord(
-        spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage, warm, changes
+        spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage, warm, changes, samplers
     )
 
 

@@ -140,7 +140,7 @@ class StudyComparison:
         differences: Keys of the configuration in which the sides differ.
         series: The loss whose stability is compared; empty where the sides differ in it.
         trainings: Curves of the best trials.
-        samplers: Name of the sampler of each side; empty where it is unknown.
+        samplers: Names of the samplers of all sides.
         begun_from: Earlier studies from which each side took configurations that it has tried.
     """
 
@@ -182,7 +182,7 @@ def compare_sides(sides: Sequence[Side]) -> StudyComparison:
         differences=differences([configuration_of(side.study, side.trial) for side in sides]),
         series=loss,
         trainings=trainings_of(_best_trainings(first), first.metric, metrics, group_by),
-        samplers=tuple(side.study.spec.sampler.name if side.study.spec is not None else "" for side in sides),
+        samplers=tuple(dict.fromkeys(name for side in sides for name in side.study.samplers)),
         begun_from=tuple(_begun_from(side) for side in sides),
     )
 

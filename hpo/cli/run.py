@@ -188,7 +188,7 @@ def _command(context: click.Context) -> str:
 
 
 def _header(spec: StudySpec, runs: Path) -> str:
-    from hpo.spec.wording import algorithm_text, budget_text, metric_text
+    from hpo.spec.wording import algorithm_text, budget_text, metric_text, sampler_text
 
     engine = spec.engine
     workers = "as many as fit" if engine.workers is None else str(engine.workers)
@@ -199,7 +199,7 @@ def _header(spec: StudySpec, runs: Path) -> str:
             ("study", f"{spec.name} ({spec.source})"),
             ("objective", spec.objective_ref().label),
             ("metrics", ", ".join(map(metric_text, spec.metrics))),
-            ("sampler", algorithm_text(spec.sampler)),
+            ("sampler", sampler_text(spec, reason=True)),
             ("pruner", algorithm_text(spec.pruner)),
             ("budget", budget_text(spec.budget)),
             ("workers", f"{workers} ({engine.name} engine{where}{gpu})"),
@@ -246,7 +246,8 @@ def _verdict(
     if not result.done:
         return 1, f"{summary}\nstopped before its budget was spent: {result.stopped or 'no reason was given'}"
     if progress is not None and progress.started_trials == 0:
-        more = "" if spec.budget.trials is None else f"; `--trials {2 * spec.budget.trials}` would go on"
+        all_tried = spec.tries_each_once and trials.finished >= (spec.space.grid_size() or 0)
+        more = "" if all_tried or spec.budget.trials is None else f"; `--trials {2 * spec.budget.trials}` would go on"
         return 0, f"{summary}\nnothing was left to run{more}"
     return 0, summary if progress is None else f"{summary}, in {duration(progress.elapsed)}"
 

@@ -37,11 +37,11 @@ class MinComplete:
         self._least = spec.min_complete
         self._budget = budget
         self._groups = spec.groups
-        # Cells that a grid has in each group; None: the sampler never runs out of configurations.
+        # Configurations that each group has; None: the study tries some again.
         self._cells: dict[Any, int] | None = None
-        if spec.sampler.name == "grid":
+        if spec.tries_each_once:
             self._cells = {group: spec.space.grid_size({self._name: group}) or 0 for group in self._groups}
-        self._started: Counter[Any] = Counter()  # cells of a grid
+        self._started: Counter[Any] = Counter()
         self._complete: Counter[Any] = Counter()
         self._lost: Counter[Any] = Counter()  # ended by something other than the pruner
         self._finished = 0

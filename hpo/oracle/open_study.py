@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from hpo.analysis.notices import change_sentence
 from hpo.errors import StudyChanged
 from hpo.objective.sources import Sources, sources_of
-from hpo.search.samplers import make_pruner, make_sampler
+from hpo.search.samplers import make_pruner, make_sampler, note_sampler
 from hpo.spec import identity
 from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
@@ -49,7 +49,9 @@ def open_study(
     for sentence in _source_changes(spec, study, sources, strict):
         say(sentence)
     give_key(study)
-    study.sampler = make_sampler(spec, len(trials))
+    study.sampler = make_sampler(spec, len(trials), say)
+    if len(spec.samplers) == 1:  # else it notes that itself
+        note_sampler(study, spec.samplers[0].name, choice.reason if (choice := spec.auto_choice) else "", say)
     study.pruner = make_pruner(spec)
     return study
 

@@ -158,7 +158,7 @@ class Oracle:
         if fixed is not None:
             self._queue.enqueue(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
         elif not self._queue.waiting and not self._queue.refill(self._fallback_due(), self._short_groups()):
-            self.budget.done = "every cell of the grid was tried"
+            self._end_with_the_space()
             return None
         return self._start(self._study.ask())
 
@@ -242,6 +242,13 @@ class Oracle:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")
 
     # --- the start of a trial
+
+    def _end_with_the_space(self) -> None:
+        """Note and say that no configuration is left."""
+        self.budget.done = f"each of the {self.spec.space.grid_size()} configurations was tried once"
+        failed = self.budget.progress.failed
+        again = f"; {failed} failed, which `hpo run --retry-failed` tries again" if failed else ""
+        self._say_once(Queue, f"{self.budget.done}: the study ends{again}")
 
     def _short_groups(self) -> list[Any]:
         """Return the groups that the next trial may be of, for they are short of complete ones; empty: all."""

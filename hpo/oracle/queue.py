@@ -60,7 +60,7 @@ class Queue:
         """
         self._resume_warm_start(trials, directory)
         self.waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-        if self._spec.sampler.name == "grid":
+        if self._spec.samplers[0].name == "grid":
             space = self._spec.space
             self._tried = {space.cell_of(configuration_of(trial)) for trial in trials}
             self._cells = self._cells_left({})
@@ -128,7 +128,7 @@ class Queue:
             groups: values of `group_by`; the configuration is to be of the first of them that has one left.
 
         Returns:
-            False if a grid has no cell left.
+            False if each configuration was tried, and none is tried twice.
         """
         if fallback and self._fallbacks:
             index, params = self._fallbacks.pop(0)
@@ -140,14 +140,14 @@ class Queue:
             return True
         for group in groups:
             params = {str(self._spec.group_by): group}
-            if self._cells is None:
+            if self._cells is None and not self._all_tried(params):
                 self.enqueue(params, {"source": SAMPLER})
                 return True
-            if (cell := next(self._cells_left(params), None)) is not None:
+            if self._cells is not None and (cell := next(self._cells_left(params), None)) is not None:
                 self.enqueue(cell, {"source": GRID})
                 return True
         if self._cells is None:
-            return True
+            return not self._all_tried({})
         cell = next(self._cells, None)
         if cell is not None:
             self.enqueue(cell, {"source": GRID})
@@ -195,6 +195,17 @@ class Queue:
         """The grid's cells with the `fixed` values that no trial has tried, and that do not wait."""
         space = self._spec.space
         return (cell for cell in space.grid(fixed) if space.cell_of(cell) not in self._tried)
+
+    def _all_tried(self, fixed: Mapping[str, Any]) -> bool:
+        """Return True if no configuration is to be tried twice, and all with the `fixed` values were tried."""
+        space = self._spec.space
+        if not self._spec.tries_each_once:
+            return False
+        trials = self._study.get_trials(deepcopy=False)
+        if len(trials) < (space.grid_size(fixed) or 0):
+            return False
+        tried = {space.cell_of(configuration_of(trial)) for trial in trials}
+        return all(space.cell_of(cell) in tried for cell in space.grid(fixed))
 
 
 def _key(params: Mapping[str, Any] | None) -> str:

@@ -33,7 +33,7 @@ from hpo.analysis.training.verdict import verdicts
 from hpo.analysis.warm_start import warm_trials
 from hpo.reports.sections.focal import focal_trainings
 from hpo.reports.sections.ghm import ghm_trainings
-from hpo.spec.models import Metric, StudySpec
+from hpo.spec.models import Metric
 
 FORMAT = 1
 
@@ -49,7 +49,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "study": study.name,
         "metrics": study.metrics,
         "group_by": study.group_by,
-        "setup": _setup(study.spec),
+        "setup": _setup(study),
         "counts": {state.lower(): len(study.in_state(state)) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
         "goals": goal_states(study),
         "pareto_front": [trial.number for trial in pareto_front(study)],
@@ -68,13 +68,14 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
     }
 
 
-def _setup(spec: StudySpec | None) -> dict[str, Any]:
+def _setup(study: StudyRecord) -> dict[str, Any]:
     """Return what was decided about the study, without its search space."""
+    spec = study.spec
     if spec is None:
         return {}
     return {
         "objective": spec.objective_ref().label,
-        "sampler": {"name": spec.sampler.name, "options": spec.sampler.options},
+        "sampler": {"name": spec.sampler.name, "options": spec.sampler.options, "proposed": study.samplers},
         "pruner": {"name": spec.pruner.name, "options": spec.pruner.options},
         "budget": spec.budget.model_dump(),
         "constants": spec.constants,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import Problem, SpecError
 from hpo.spec import algorithms
 from hpo.spec.algorithms import PRUNERS, SAMPLERS
+from hpo.spec.auto_sampler import AUTO
 from hpo.spec.sampler_limits import refused_ranges
+from hpo.storage import trial_attributes
 from hpo.text import count, listing
 
 if TYPE_CHECKING:
@@ -34,32 +40,65 @@ def mixed_seed(seed: int, finished: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{finished}".encode(), digest_size=4).digest(), "big")
 
 
-def make_sampler(spec: StudySpec, finished: int) -> optuna.samplers.BaseSampler:
+def make_sampler(
+    spec: StudySpec, finished: int, say: Callable[[str], None] = lambda sentence: None
+) -> optuna.samplers.BaseSampler:
     """Return the sampler of a study.
 
     Args:
         spec: the study.
         finished: number of its trials in the storage.
+        say: gets a sentence when `sampler: auto` goes on with another sampler.
 
     Raises:
         SpecError: the sampler cannot be built, or would fail on a range of the space.
     """
-    import optuna
-
-    refused = refused_ranges(spec.sampler.name, len(spec.metrics), spec.space)
+    names = [component.name for component in spec.samplers]
+    refused = (found for name in names for found in refused_ranges(name, len(spec.metrics), spec.space))
     problems = [Problem(str(spec.source), None, "search_space", message) for _, message in refused]
     if problems:  # of a study.yaml they were said when it was read
         raise SpecError(problems)
-    name, options = spec.sampler.name, dict(spec.sampler.options)
+    samplers = [_sampler(component, spec, finished) for component in spec.samplers]
+    if len(samplers) == 1:
+        return samplers[0]
+    from hpo.search.auto_sampler import AutoSampler
+
+    gp, kernel = samplers
+    return AutoSampler(spec.space, gp, kernel, partial(note_sampler, say=say))
+
+
+def note_sampler(study: optuna.Study, name: str, why: str, say: Callable[[str], None]) -> None:
+    """Note in the study which sampler proposes from now on.
+
+    Args:
+        study: the study.
+        name: the sampler's.
+        why: the reason; empty if the user names the sampler.
+        say: gets a sentence if there is a reason, and others have proposed before, but not this one.
+    """
+    before = study.user_attrs.get(trial_attributes.SAMPLERS) or []
+    if name not in before:
+        study.set_user_attr(trial_attributes.SAMPLERS, [*before, name])
+        if before and why:
+            say(f"sampler auto: from here on {name}, {before[-1]} before: {why}")
+
+
+def _sampler(component: Component, spec: StudySpec, finished: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    name, options = component.name, dict(component.options)
     seed = mixed_seed(spec.seed, finished)
     if name == "qmc":
         # The seed decides the sequence, and the position in it is kept in the storage: so the seed must stay.
         options |= {"seed": spec.seed, "independent_sampler": optuna.samplers.RandomSampler(seed=seed)}
-    elif name in SAMPLERS or _takes_seed(spec):
+    elif name in SAMPLERS or _takes_seed(name, spec.root):
         options["seed"] = seed
+    if name == "gp":
+        # It warns at its import of a package that makes no difference to be noticed here.
+        logging.getLogger("optuna._gp.batched_lbfgsb").setLevel(logging.ERROR)
     if name == "kernel":
         options |= {"space": spec.space, "group_by": spec.group_by}
-    sampler: optuna.samplers.BaseSampler = _build("sampler", spec, options)
+    sampler: optuna.samplers.BaseSampler = _build("sampler", spec, name, options)
     return sampler
 
 
@@ -69,14 +108,14 @@ def make_pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
     Raises:
         SpecError: the pruner cannot be built.
     """
-    pruner: optuna.pruners.BasePruner = _build("pruner", spec, dict(spec.pruner.options))
+    pruner: optuna.pruners.BasePruner = _build("pruner", spec, spec.pruner.name, dict(spec.pruner.options))
     return pruner
 
 
 def warnings_for(spec: StudySpec) -> list[str]:
     """Return sentences about sampler, pruner, space and budget that run, but do not fit together."""
     found = [*_sampler_and_space(spec), *_sampler_and_budget(spec), *_groups_and_budget(spec), *unwatched(spec)]
-    sampler, pruner = spec.sampler.name, spec.pruner.name
+    sampler, pruner = spec.samplers[-1].name, spec.pruner.name
     if pruner != "none":
         if sampler in _COMPLETE_ONLY or (sampler == "cmaes" and not spec.sampler.options.get("consider_pruned_trials")):
             found.append(
@@ -101,7 +140,7 @@ def warnings_for(spec: StudySpec) -> list[str]:
 
 
 def _sampler_and_space(spec: StudySpec) -> list[str]:
-    sampler, found = spec.sampler.name, []
+    sampler, found = spec.samplers[-1].name, []
     searched = [parameter for parameter in spec.space.walk() if parameter.kind != "fixed"]
     conditional = [parameter.full_name for parameter in searched if parameter.condition]
     categorical = [parameter.name for parameter in searched if parameter.kind == "categorical"]
@@ -124,7 +163,7 @@ def _sampler_and_space(spec: StudySpec) -> list[str]:
 
 
 def _sampler_and_budget(spec: StudySpec) -> list[str]:
-    sampler, trials, found = spec.sampler.name, spec.budget.trials, []
+    sampler, trials, found = spec.samplers[0].name, spec.budget.trials, []
     if sampler == "grid":
         cells = spec.space.grid_size()
         if cells is not None and trials is not None and trials < cells:
@@ -132,7 +171,7 @@ def _sampler_and_budget(spec: StudySpec) -> list[str]:
     if trials is None:
         return found
     size = spec.space.grid_size()
-    if sampler != "grid" and size is not None and size < trials:
+    if spec.sampler.name not in (AUTO, "grid") and size is not None and size < trials:
         each = "tries each once, then again" if sampler == "kernel" else "repeats some before it has tried all,"
         sizes = f"the space has {count(size, 'configuration')}, the budget {count(trials, 'trial')}"
         found.append(f"{sizes}: sampler {sampler} {each} with other seeds; sampler grid tries each once and ends")
@@ -177,22 +216,21 @@ def _option(component: Component, name: str, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _takes_seed(spec: StudySpec) -> bool:
+def _takes_seed(name: str, root: Path) -> bool:
     try:
-        cls = algorithms.find_class("sampler", spec.sampler.name, spec.root)
+        cls = algorithms.find_class("sampler", name, root)
     except ValueError:
         return False
     return "seed" in inspect.signature(cls).parameters
 
 
-def _build(role: algorithms.Role, spec: StudySpec, options: dict[str, Any]) -> Any:
-    component = spec.sampler if role == "sampler" else spec.pruner
+def _build(role: algorithms.Role, spec: StudySpec, name: str, options: dict[str, Any]) -> Any:
     # Of a class in a module of the user's, nothing but its place was checked before.
-    own = ":" in component.name or ":" in str(component.options.get("wrapped_pruner"))
-    check = algorithms.option_problems
-    if own and (found := check(role, component.name, component.options, spec.root, importing=True)):
+    own = ":" in name or ":" in str(options.get("wrapped_pruner"))
+    written = (spec.sampler if role == "sampler" else spec.pruner).options
+    if own and (found := algorithms.option_problems(role, name, written, spec.root, importing=True)):
         raise SpecError([Problem(str(spec.source), None, f"{role}.{key}", message) for key, message in found])
     try:
-        return algorithms.build(role, component.name, options, spec.root)
+        return algorithms.build(role, name, options, spec.root)
     except (ValueError, TypeError, ImportError) as error:
-        raise SpecError([Problem(str(spec.source), None, role, f"'{component.name}': {error}")]) from error
+        raise SpecError([Problem(str(spec.source), None, role, f"'{name}': {error}")]) from error

@@ -23,8 +23,10 @@ from hpo.validation import problems_in
 
 Role = Literal["sampler", "pruner"]
 
-# For a grid the Oracle enqueues the cells itself. Its class draws only what no cell sets.
+# For a grid the Oracle enqueues the cells itself. Its class draws only what no cell sets. `hpo.spec.auto_sampler` says
+# what `auto` stands for; its class is for spaces in which one sampler takes over from another.
 SAMPLERS = {
+    "auto": "hpo.search.auto_sampler:AutoSampler",
     "grid": "optuna.samplers:RandomSampler",
     "random": "optuna.samplers:RandomSampler",
     "qmc": "optuna.samplers:QMCSampler",
@@ -61,7 +63,7 @@ _OTHER_NAMES = {
     **{place.rpartition(":")[2].lower(): name for name, place in {**SAMPLERS, **PRUNERS}.items() if name != "grid"},
     **dict.fromkeys(("gridsampler", "bruteforcesampler", "grid_search", "gridsearch"), "grid"),
     **dict.fromkeys(("random_search", "randomsearch", "uniform"), "random"),
-    **dict.fromkeys(("bayes", "bayesian", "bo", "optuna", "default", "auto"), "kernel"),
+    **dict.fromkeys(("bayes", "bayesian", "bo", "optuna", "default"), "auto"),
     **dict.fromkeys(("gaussian_process", "botorch", "botorchsampler", "skopt", "bayesopt"), "gp"),
     **dict.fromkeys(("cma", "cma-es", "cma_es"), "cmaes"),
     **dict.fromkeys(("hyperopt", "hyperoptsearch", "optunasearch", "bohb", "tunebohb"), "tpe"),
@@ -75,7 +77,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("early_stopping", "patience"), "patient"),
 }
 # Optuna imports these packages only when the sampler is used.
-_NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
+NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
 # An instance of these imports torch, which takes seconds.
 _HEAVY = {"gp"}
 # The one option that is a pruner itself.
@@ -159,6 +161,8 @@ def option_problems(
         importing: import the module of a class, which runs its code; else it is only looked for, unless it is
             Optuna's, and its options are not checked.
     """
+    if name == "auto":
+        return [(key, _of_another(role, key)) for key in options]
     try:
         if ":" in name and not importing:
             module_name, _, attribute = name.partition(":")
@@ -173,10 +177,20 @@ def option_problems(
         if problems := _wrapped_problems(options, root, importing):
             return problems
         return [] if ":" in inner and not importing else _own_problems(role, cls, name, options, root)
-    missing = [package for package in _NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]
+    missing = [package for package in NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]
     if missing:
         return [("name", f"the {role} '{name}' needs the package {listing(missing)}: pip install {' '.join(missing)}")]
     return _own_problems(role, cls, name, options, root)
+
+
+def _of_another(role: Role, option: str) -> str:
+    """Return that `auto` has no options, and which sampler has this one."""
+    others = {name: _parameters(find_class(role, name)) for name in names(role) if name not in ("auto", "grid")}
+    having = [name for name, known in others.items() if option in known and _writable(name, known[option])]
+    if option == "seed":
+        return "is set by study.yaml's own key 'seed'; leave it out here"
+    hint = f"it is one of {listing(having)}: write that in place of auto" if having else "write the name of a sampler"
+    return f"is an option, and the sampler auto has none; {hint}"
 
 
 def _is_optunas(module_name: str, root: str) -> bool:

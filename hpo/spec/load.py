@@ -292,8 +292,9 @@ class _Reader:
             self.check_size(spec.space)
             self.check_names(spec.space)
             if valid("sampler", "metrics"):
-                for parameter, message in refused_ranges(spec.sampler.name, len(spec.metrics), spec.space):
-                    self.say(_path(parameter), message)
+                for sampler in spec.samplers:
+                    for parameter, message in refused_ranges(sampler.name, len(spec.metrics), spec.space):
+                        self.say(_path(parameter), message)
         for key in ("enqueue", "fallbacks"):
             for index, params in enumerate(getattr(spec, key) if valid(key) else ()):
                 for name, message in spec.space.translate(params)[1]:

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from hpo.red_flags.definitions import DEFAULT as NON_FINITE
 from hpo.red_flags.definitions import RedFlag
 from hpo.space.search_space import SearchSpace
+from hpo.spec.auto_sampler import AUTO, Choice, choose
 from hpo.spec.plain_data import plain_data
 from hpo.spec.yaml_document import dump
 from hpo.text import Scalar, redact
@@ -259,7 +260,7 @@ class StudySpec(_Model):
     min_complete: Number = 3
     space: SearchSpace
     constants: Plain = {}
-    sampler: Component = KERNEL
+    sampler: Component = Component(name=AUTO)
     pruner: Component = HALVING
     red_flags: tuple[RedFlag, ...] = NON_FINITE
     enqueue: tuple[Plain, ...] = ()
@@ -298,11 +299,31 @@ class StudySpec(_Model):
         found = self.space.find(self.group_by) if self.group_by else []
         return found[0].choices if found else ()
 
+    @property
+    def auto_choice(self) -> Choice | None:
+        """Choice that `sampler: auto` stands for; None of a study that names its sampler."""
+        if self.sampler.name != AUTO:
+            return None
+        return choose(self.space, len(self.metrics), self.budget.trials)
+
+    @property
+    def samplers(self) -> tuple[Component, ...]:
+        """The samplers that propose: the one that is named, or what `auto` stands for, the first one first."""
+        if (choice := self.auto_choice) is None:
+            return (self.sampler,)
+        return tuple(KERNEL if name == KERNEL.name else Component(name=name) for name in choice.names)
+
+    @property
+    def tries_each_once(self) -> bool:
+        """True if the study ends when every configuration was tried once: a grid, or `auto` in a finite space."""
+        if self.sampler.name != AUTO:
+            return self.sampler.name == "grid"
+        return (self.space.grid_size() or 1) > 1
+
     def planned_trials(self) -> int | None:
-        """Return the number of trials if it is known; a grid without a budget has as many as it has cells."""
-        if self.budget.trials is None and self.sampler.name == "grid":
-            return self.space.grid_size()
-        return self.budget.trials
+        """Return the number of trials if it is known: the budget's, or as many configurations as are tried once."""
+        known = [self.budget.trials, self.space.grid_size() if self.tries_each_once else None]
+        return min((number for number in known if number is not None), default=None)
 
     def identity(self) -> dict[str, Any]:
         """Return what may not change once the study has trials, as plain data (see `hpo.spec.identity`)."""

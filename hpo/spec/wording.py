@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpo.spec.models import Budget, Component, Metric
+from hpo.spec.models import Budget, Component, Metric, StudySpec
 from hpo.text import show
 
 
@@ -13,6 +13,21 @@ def algorithm_text(component: Component) -> str:
     """Return a sampler or a pruner with its options: `tpe (multivariate true, n_startup_trials 20)`."""
     options = ", ".join(f"{name} {_option(value)}" for name, value in component.options.items())
     return f"{component.name} ({options})" if options else component.name
+
+
+def sampler_text(spec: StudySpec, used: Sequence[str] = (), *, reason: bool = False) -> str:
+    """Return the sampler of a study with its options, and what `auto` stands for: `auto: grid`.
+
+    Args:
+        spec: the study.
+        used: names of samplers that have proposed trials, if that is known.
+        reason: also why `auto` stands for that.
+    """
+    if (choice := spec.auto_choice) is None:
+        return algorithm_text(spec.sampler)
+    if reason:
+        return f"auto: {choice.names[0]}, for {choice.reason}"
+    return f"auto: {', '.join(used) or ' or '.join(choice.names)}"
 
 
 def budget_text(budget: Budget) -> str:

@@ -27,6 +27,7 @@ SOURCES = "hpo:sources:"  # of a study, and a mark: places, files (hpo.storage.s
 KEY = "hpo:key"  # of a study: random text, which its folder carries too (hpo.storage.ownership)
 DRIVER = "hpo:driver"  # of a study: who drives it now (hpo.storage.driver_pulse); null: nobody
 PULSE = "hpo:pulse"  # of a study: the token of its driver, and a count that grows while that lives
+SAMPLERS = "hpo:samplers"  # of a study: names of the samplers that have proposed trials, in that order
 WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted, why (hpo.warm_start.candidates)
 
 ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"

@@ -155,7 +155,7 @@ def began_of(trials: Iterable[optuna.trial.FrozenTrial]) -> float:
 
 
 def _hint(spec: StudySpec, storage: optuna.storages.BaseStorage, runs: Path) -> str:
-    if spec.sampler.name == "grid":
+    if spec.samplers[0].name == "grid":
         return ""
     found = _fitting(spec, storage, runs, lambda complaint: None)
     if not found:

@@ -101,7 +101,7 @@ SCRIPT = "def train(trial):\n    return {'score': trial.params['x']}\n"
 def project(folder: Path, text: str = SCRIPT, **keys: Any) -> StudySpec:
     folder.mkdir(exist_ok=True)
     (folder / "train.py").write_text(text)
-    keys = {"search_space": {"x": {"low": 0, "high": 1}}, "constants": {}} | keys
+    keys = {"search_space": {"x": {"low": 0, "high": 99}}, "constants": {}} | keys
     study = {
         "name": "same",
         "objective": "train.py:train",

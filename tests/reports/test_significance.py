@@ -81,7 +81,7 @@ def test_power_is_said_of_what_was_not_found_only() -> None:
 
 def test_pruned_trials_and_an_adaptive_sampler_are_warned_of() -> None:
     trials = [*planted(), trial(24, planted()[0].params, state="PRUNED", cause="pruner")]
-    spec: Any = SimpleNamespace(sampler=SimpleNamespace(name="tpe"))
+    spec: Any = SimpleNamespace(samplers=(SimpleNamespace(name="tpe"),))
     found = significance_section(StudyRecord(**{**vars(study(trials)), "spec": spec}))
     assert found is not None
     assert "1 pruned and 0 failed trials have no final value and are not in it." in texts(found)

@@ -85,7 +85,7 @@ def test_a_full_study(folder: Path) -> None:
 
 def test_the_defaults(folder: Path) -> None:
     spec = load(folder, MINIMAL)
-    assert spec.sampler.data() == {"name": "kernel", "n_startup_trials": 16, "random_fraction": 0.2}
+    assert spec.sampler.data() == {"name": "auto"}
     rungs = {"min_resource": 1, "reduction_factor": 4, "first_reduction_factor": 2, "window": 32}
     assert spec.pruner.data() == {"name": "halving", **rungs}
     assert (spec.engine.name, spec.engine.workers, spec.engine.retries.lost) == ("local", None, 1)
@@ -293,7 +293,7 @@ def test_dumped_data_is_read_back(data: Any) -> None:
     address=st.sampled_from([None, "auto", "head:6379"]),
     choices=st.lists(_texts | st.integers(), min_size=1, max_size=4, unique_by=str),
     low=st.floats(-1e300, 1e300),
-    sampler=st.sampled_from(["kernel", "tpe", "random", "qmc", "nsga2"]),
+    sampler=st.sampled_from(["auto", "kernel", "tpe", "random", "qmc", "nsga2"]),
 )
 def test_a_spec_is_read_back_equal(tmp_path_factory: pytest.TempPathFactory, **given_: Any) -> None:
     folder = tmp_path_factory.mktemp("spec")

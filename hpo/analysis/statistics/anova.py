@@ -221,9 +221,8 @@ def _samples(values: NDArray[np.float64], codes: Codes) -> list[NDArray[np.float
 
 
 def adaptive_sampler(study: StudyRecord) -> str:
-    """Return the name of a sampler that chooses trials by what earlier ones gave; empty of another one."""
-    name = study.spec.sampler.name if study.spec is not None else ""
-    return "" if name in NOT_ADAPTIVE else name
+    """Return the names of samplers that chose trials by what earlier ones gave; empty if none did."""
+    return listed(dict.fromkeys(name for name in study.samplers if name not in NOT_ADAPTIVE))
 
 
 def _factors(study: StudyRecord) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:

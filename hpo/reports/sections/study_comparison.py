@@ -369,7 +369,7 @@ def _how_to_read(data: StudyComparison) -> str:
                 "probability of 80 % is given, in standard deviations: a smaller one may have been missed."
             )
         )
-    adaptive = [name for name in dict.fromkeys(data.samplers) if name and name not in NOT_ADAPTIVE]
+    adaptive = [name for name in data.samplers if name not in NOT_ADAPTIVE]
     if adaptive:
         texts.append(
             tr(

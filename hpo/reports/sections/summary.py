@@ -14,8 +14,8 @@ from hpo.machine.files import read_json
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
 from hpo.reports.sections.conclusion import conclusion
 from hpo.reports.sections.shared import scores, spans_of
-from hpo.spec.models import Budget, Metric, StudySpec
-from hpo.spec.wording import algorithm_text
+from hpo.spec.models import Budget, Metric
+from hpo.spec.wording import algorithm_text, sampler_text
 from hpo.storage.budget import Span, wall_seconds
 from hpo.text import LONGEST_REASON, cut, printable_line
 from hpo.translation.catalogue import moment, sentences, tr, trn, whole
@@ -56,7 +56,7 @@ def setup_section(study: StudyRecord) -> Section:
     )
     if all(not row[2] for row in space.rows):
         space = Table(space.columns[:2], tuple(row[:2] for row in space.rows))
-    blocks: list[Block] = [Facts((*facts, *_setup(study.spec)))]
+    blocks: list[Block] = [Facts((*facts, *_setup(study)))]
     if space.rows:
         blocks += [Text(tr("What was searched:")), space]
     return Section(tr("Setup"), "setup", blocks)
@@ -129,13 +129,14 @@ def _about_data(study: StudyRecord) -> str:
     return cut(printable_line(said), LONGEST_REASON) if isinstance(said, str) else ""
 
 
-def _setup(spec: StudySpec | None) -> list[tuple[str, Cell]]:
+def _setup(study: StudyRecord) -> list[tuple[str, Cell]]:
     """Return what else was decided about the study."""
+    spec = study.spec
     if spec is None:
         return []
     facts = (
         (tr("Objective"), spec.objective_ref().label),
-        (tr("Sampler"), algorithm_text(spec.sampler)),
+        (tr("Sampler"), sampler_text(spec, study.noted_samplers)),
         (tr("Pruner"), algorithm_text(spec.pruner)),
         (tr("Budget"), _budget(spec.budget)),
         (tr("Constants"), configuration(spec.constants) if spec.constants else ""),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
-from hpo.spec.wording import algorithm_text, budget_text
+from hpo.spec.wording import algorithm_text, budget_text, sampler_text
 from hpo.storage.budget import exhausted, span_of
 from hpo.storage.contradiction import contradiction
 from hpo.storage.evaluations import stored_evaluations
@@ -298,7 +298,7 @@ def study_tags(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, str]
         {
             KIND: STUDY_KIND,
             STUDY: spec.name,
-            "hpo.sampler": algorithm_text(spec.sampler),
+            "hpo.sampler": sampler_text(spec),
             "hpo.pruner": algorithm_text(spec.pruner),
             "hpo.budget": budget_text(spec.budget),
             "hpo.engine": spec.engine.name,
