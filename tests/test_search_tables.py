@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.search import describe_tables as describe
-from benchmarks.search.record_tables import kept_rows
+from benchmarks.search.record_tables import configurations_of, kept_rows
 from benchmarks.search.tables import DEVELOPMENT, FOLDER, VALIDATION, load
 from benchmarks.search.trainings.training import training
 
@@ -20,6 +20,7 @@ NAMES = DEVELOPMENT + VALIDATION
 @pytest.mark.parametrize("name", NAMES)
 def test_a_table_is_what_its_space_says(name: str) -> None:
     table = load(name)
+    assert list(table.configurations) == configurations_of(training(name))
     points = [table.space.to_optuna(each) for each in table.configurations]
     # Every active parameter is there, and no other.
     assert [table.space.resolve(point) for point in points] == list(table.configurations)

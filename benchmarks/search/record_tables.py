@@ -4,7 +4,8 @@
     python benchmarks/search/record_tables.py OUT_DIR --only digits_mlp --jobs 2
 
 Each table is OUT_DIR/NAME.npz; `tables.load` reads it. Trainings that are done are kept in OUT_DIR/NAME.jsonl until all
-are, and a second call goes on from there. One thread a process; the same seeds give the same curves."""
+are, and a second call goes on from there; delete that file after a change of the training. One thread a process; the
+same seeds give the same curves."""
 
 from __future__ import annotations
 
@@ -100,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="OUT_DIR")
     parser.add_argument("--only", choices=DEVELOPMENT + VALIDATION, metavar="NAME", help="record this table alone")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument("--jobs", type=int, choices=range(1, 129), default=1, metavar="N", help="processes (1)")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in [arguments.only] if arguments.only else DEVELOPMENT + VALIDATION:

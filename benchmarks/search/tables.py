@@ -35,7 +35,6 @@ VALIDATION = (
     "photo_autoencoder",
     "ratings_factorisation",
     "recall_attention",
-    "ring_gan",
     "shapes_unet",
     "text_svm",
 )

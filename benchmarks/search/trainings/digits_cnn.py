@@ -71,7 +71,7 @@ def run(params: Params, seed: int) -> Curve:
 
 
 TRAINING = Training(
-    data="the same digits",
+    data="the digits of `digits_mlp`",
     model="convolutional network, one of three",
     space={
         "architecture": {"choices": ["plain", "strided", "residual"], "structural": True},

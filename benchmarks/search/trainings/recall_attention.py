@@ -83,7 +83,7 @@ TRAINING = Training(
     epochs=EPOCHS,
     metric="val_error",
     direction="minimize",
-    configurations=320,
+    configurations=300,
     run=run,
     work=lambda p: training_work(SAMPLES, p["batch_size"], 9 * p["width"] ** 2),
 )

@@ -94,7 +94,7 @@ TRAINING = Training(
     direction="minimize",
     second_metric="step_operations",
     second_direction="minimize",
-    configurations=320,
+    configurations=300,
     run=run,
     work=lambda params: training_work(SAMPLES, params["batch_size"], (LENGTH + FORECAST - 1) * operations(params)),
 )
