@@ -63,7 +63,7 @@ def begins_warm(spec: StudySpec, began_warm: bool = False, fresh: bool = True) -
     """
     if not unasked(spec):
         return spec.warm_start is not None
-    return spec.sampler.name not in NOT_ADAPTIVE and (fresh or began_warm)
+    return spec.samplers[0].name not in NOT_ADAPTIVE and (fresh or began_warm)
 
 
 def described(spec: StudySpec, choice: Choice) -> list[str]:
