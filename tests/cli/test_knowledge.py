@@ -116,9 +116,7 @@ def test_the_same_constants_come_first_and_few_trials_have_no_best(hpo: Hpo, fin
     hpo("run", finished, "--new-name", "tiny", "--trials", "3", "--set", "warm_start=false", "--set", "seed=9")
     said = hpo("check", finished, "--set", "name=second", "--set", "sampler=kernel", "--trials", "60").out
     line = next(text for text in said.splitlines() if text.startswith("warm start: "))
-    assert line.startswith(
-        f"warm start: 2 configurations of 'toy' (trial {best_of(runs).number}), 'elsewhere' (trial "
-    )
+    assert line.startswith(f"warm start: 2 configurations of 'toy' (trial {best_of(runs).number}), 'elsewhere' (trial ")
     assert "; other constants); to begin" in line
     assert "tiny" not in line
 
