@@ -23,8 +23,8 @@ Examples:
   hpo export-knowledge glaucoma --trials 5 | ssh gpu 'cat > knowledge.json'
 
 \b
-There, `hpo import-knowledge knowledge.json`, and `warm_start: auto` in a
-study begins from it.
+There, `hpo import-knowledge knowledge.json`: studies that it fits begin
+from it.
 """,
 )
 @click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=study_names)

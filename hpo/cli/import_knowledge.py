@@ -17,7 +17,7 @@ from hpo.text import count
 Examples:
   hpo import-knowledge knowledge.json
   hpo import-knowledge knowledge.json --runs /data/runs
-  hpo run study.yaml --set warm_start=auto         begins from it, where it fits
+  hpo run study.yaml                               begins from it, where it fits
   hpo run study.yaml --set warm_start=knowledge.json
                                                    the same, without importing it
 """,

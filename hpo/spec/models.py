@@ -219,7 +219,7 @@ class WarmStartSpec(_Model):
     """
 
     sources: Literal["auto"] | tuple[Text, ...] | None = Field(default=None, alias="from")
-    trials: Count = 3
+    trials: Count = 2
     guard: Number | None = None
 
 

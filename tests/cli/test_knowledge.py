@@ -116,9 +116,7 @@ def test_the_same_constants_come_first_and_few_trials_have_no_best(hpo: Hpo, fin
     hpo("run", finished, "--new-name", "tiny", "--trials", "3", "--set", "warm_start=false", "--set", "seed=9")
     said = hpo("check", finished, "--set", "name=second", "--set", "sampler=kernel", "--trials", "60").out
     line = next(text for text in said.splitlines() if text.startswith("warm start: "))
-    assert line.startswith(
-        f"warm start: 3 configurations of 'toy' (trial {best_of(runs).number}), 'elsewhere' (trials "
-    )
+    assert line.startswith(f"warm start: 2 configurations of 'toy' (trial {best_of(runs).number}), 'elsewhere' (trial ")
     assert "; other constants); to begin" in line
     assert "tiny" not in line
 
@@ -137,7 +135,7 @@ def test_compare_says_that_one_began_with_the_best_of_the_other(hpo: Hpo, finish
 
 def test_check_says_what_would_be_taken_and_makes_nothing(hpo: Hpo, finished, study_yaml, tmp_path: Path):
     said = hpo("check", finished, "--set", "name=second", "--set", "warm_start=auto")
-    assert "first      up to 3 configurations of earlier studies, alternating with the sampler's own" in said.out
+    assert "first      up to 2 configurations of earlier studies, alternating with the sampler's own" in said.out
     assert "warm start: " in said.out
     said = hpo("check", finished, "--set", "warm_start=auto", "--runs", tmp_path / "empty")
     assert "warm start: no earlier study has a configuration for this one" in said.out
