@@ -25,6 +25,7 @@ from hpo.spec.models import (
     StudySpec,
 )
 from hpo.spec.normalize import rewrite
+from hpo.spec.population import is_population, population_problems
 from hpo.spec.sampler_limits import refused_ranges
 from hpo.spec.study_name import name_problem
 from hpo.spec.yaml_document import Document, read_yaml
@@ -219,6 +220,11 @@ class _Reader:
         if valid("sampler", "metrics") and spec.sampler.name == "cmaes" and len(names) > 1:
             message = f"'cmaes' takes one metric, there are {len(names)}; expected kernel, tpe, gp or nsga2"
             self.say(("sampler", "name"), message)
+        of_sampler = [problem for problem in self.problems if problem.key.partition(".")[0] == "sampler"]
+        concerned = ("sampler", "pruner", "metrics", "search_space", "budget", "constants", "group_by")
+        if is_population(spec) and valid(*concerned) and not of_sampler:
+            for path, message in population_problems(spec):
+                self.say(path, message)
         if valid("objective", "command"):
             self.check_objective(spec, valid("search_space", "constants"))
         if valid("search_space"):
