@@ -6,16 +6,9 @@ from pathlib import Path
 
 from hpo import layout
 from hpo.machine.checkpoint import read_checkpoint
-from hpo.search.pbt import Segment, segments_of
 from hpo.storage import history
 from hpo.storage.load_study import load_study
 from hpo.storage.trial_attributes import JOB, ORIGIN, SEGMENT, requeued
-
-
-def segments(runs: Path, name: str = "toy") -> dict[tuple[int, int], Segment]:
-    """By member and generation."""
-    spec, study = load_study(runs, name)
-    return {(one.member, one.generation): one for one in segments_of(spec, study.trials)}
 
 
 def check_lineages(runs: Path, members: int, generations: int, interval: int, name: str = "toy") -> None:

@@ -8,9 +8,18 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lineages import check_lineages, segments
+from lineages import check_lineages
+from optuna.storages import InMemoryStorage
 
+from hpo import layout
+from hpo.actions.best import as_yaml, choose
+from hpo.analysis.lineages import population
+from hpo.analysis.records import records_of
+from hpo.engines.inline import InlineEngine
 from hpo.errors import SpecError
+from hpo.machine.checkpoint import read_checkpoint
+from hpo.oracle.open_study import open_study
+from hpo.oracle.oracle import Oracle
 from hpo.runner import run
 from hpo.search.pbt import Segment, checkpoints_needed, explored, parent_of, propose, segments_of
 from hpo.space.encoding import UnitCubeEncoder
@@ -18,6 +27,8 @@ from hpo.spec.load import load_spec
 from hpo.spec.population import population_of, population_words
 from hpo.storage.load_study import load_study
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, SEGMENT
+from hpo.trackers.mlflow.records import trial_tags
+from hpo.trial import Outcome
 
 PBT = {
     "search_space": {"rate": {"low": 0.01, "high": 1.0}, "kind": {"choices": ["a", "b"]}},
@@ -168,14 +179,17 @@ def _written(folder):
 # --- runs
 
 
-@pytest.mark.parametrize("engine", ["inline", "local"])
-def test_checkpoints_hold_exactly_what_the_lineages_say(study_yaml, runs, engine):
-    workers = {} if engine == "inline" else {"workers": 2}
-    path = study_yaml(
-        "segmented", **{**PBT, "engine": {"name": engine, **workers}, "checkpoints": {"keep_best": "all"}}
-    )
+def test_checkpoints_hold_exactly_what_the_lineages_say(study_yaml, runs):
+    keys = {"engine": {"name": "local", "workers": 2}, "checkpoints": {"keep_best": "all"}}
+    path = study_yaml("segmented", **{**PBT, **keys})
     run(path, runs=runs)
     check_lineages(runs, members=4, generations=4, interval=2)
+    report = (runs / "toy" / "report.md").read_text()
+    assert "\n## Population\n" in report
+    for title in ("Analysis of variance", "Effect of each parameter", "Parameter importance", "Training stability"):
+        assert f"## {title}" not in report
+    assert "so train longer" not in report
+    assert "with other seeds" not in report
 
 
 def test_surplus_checkpoints_go_when_no_member_can_go_on_from_them(study_yaml, runs):
@@ -188,20 +202,28 @@ def test_surplus_checkpoints_go_when_no_member_can_go_on_from_them(study_yaml, r
     assert not checkpoints_needed(spec, study.trials)
 
 
-def test_members_of_one_group_stay_in_it(study_yaml, runs):
-    path = study_yaml("segmented", **{**PBT, "engine": {"name": "inline"}, "group_by": "kind"})
-    run(path, runs=runs)
-    spec, study = load_study(runs, "toy")
+def drive(spec, folder):
+    """Run a study without its report. Return its Optuna study, and why it stopped."""
+    study = open_study(spec, InMemoryStorage())
+    oracle = Oracle(spec, study, folder)
+    InlineEngine().run(oracle)
+    oracle.close()
+    return study, oracle.budget.stopped
+
+
+def test_members_of_one_group_stay_in_it(study_yaml, tmp_path):
+    spec = spec_of(study_yaml, group_by="kind", engine="inline")
+    study, _ = drive(spec, tmp_path / "toy")
     groups = {}
     for one in segments_of(spec, study.trials):
         groups.setdefault(one.member, set()).add(one.group)
     assert groups == {0: {"a"}, 1: {"b"}, 2: {"a"}, 3: {"b"}}
 
 
-def test_the_first_members_have_the_enqueued_parameters(study_yaml, runs):
-    path = study_yaml("segmented", **{**PBT, "engine": {"name": "inline"}, "enqueue": [{"rate": 0.25}, {"kind": "b"}]})
-    run(path, runs=runs)
-    found = segments(runs)
+def test_the_first_members_have_the_enqueued_parameters(study_yaml, tmp_path):
+    spec = spec_of(study_yaml, enqueue=[{"rate": 0.25}, {"kind": "b"}], engine="inline")
+    study, _ = drive(spec, tmp_path / "toy")
+    found = {(one.member, one.generation): one for one in segments_of(spec, study.trials)}
     assert found[0, 1].params["rate"] == 0.25
     assert found[1, 1].params["kind"] == "b"
     assert len(found) == 16
@@ -214,11 +236,59 @@ def test_the_first_members_have_the_enqueued_parameters(study_yaml, runs):
         ("segmented_without_save", "its segment ended at step 2, and it had saved no checkpoint"),
     ],
 )
-def test_an_objective_that_cannot_go_on_stops_the_study_with_a_sentence(study_yaml, runs, objective, said):
-    result = run(study_yaml(objective, **{**PBT, "engine": {"name": "inline"}}), runs=runs)
-    assert said in result.stopped
-    assert "sampler pbt needs an objective that" in result.stopped
-    assert len(load_study(runs, "toy")[1].trials) <= 5
+def test_an_objective_that_cannot_go_on_stops_the_study_with_a_sentence(study_yaml, tmp_path, objective, said):
+    study, stopped = drive(load_spec(study_yaml(objective, **{**PBT, "engine": "inline"})), tmp_path / "toy")
+    assert said in stopped
+    assert "sampler pbt needs an objective that" in stopped
+    assert len(study.trials) <= 5
+
+
+def test_a_segment_whose_checkpoint_is_gone_fails_and_its_member_is_replaced(study_yaml, tmp_path):
+    spec = spec_of(study_yaml, engine="inline", checkpoints={"keep_best": "all"})
+    study = open_study(spec, InMemoryStorage())
+    oracle = Oracle(spec, study, tmp_path / "toy")
+    job = oracle.ask()
+    (job.directory / layout.CHECKPOINT).write_bytes(b"x")
+    oracle.report(job.number, 2, {"score": -1.0})
+    oracle.tell(Outcome(job.number, "PRUNED", cause="pruner", reason="its segment ends"))
+    others = [oracle.ask() for _ in range(3)]
+    (job.directory / layout.CHECKPOINT).unlink()
+    again = oracle.ask()
+    assert study.trials[again.number].user_attrs[ORIGIN][SEGMENT]["parent"] == job.number
+    assert "reports step 1" in oracle.report(again.number, 1, {"score": -1.0}).reason
+    oracle.tell(Outcome(again.number, "PRUNED", cause="pruner", reason="it was told so"))
+    assert [study.trials[n].state.name for n in (job.number, again.number)] == ["COMPLETE", "FAIL"]
+    assert not oracle.budget.stopped  # the objective is not to blame
+    assert len(others) == 3
+    oracle.close()
+
+
+def test_mlflow_tags_name_the_lineage(study_yaml, tmp_path):
+    spec = spec_of(study_yaml, engine="inline")
+    study, _ = drive(spec, tmp_path / "toy")
+    for trial in study.trials:
+        place, tags = trial.user_attrs[ORIGIN][SEGMENT], trial_tags(trial, spec)
+        assert tags["hpo.member"] == str(place["member"])
+        assert tags["hpo.generation"] == str(place["generation"])
+        assert tags.get("hpo.parent") == (None if place["parent"] is None else str(place["parent"]))
+
+
+def test_the_schedule_of_the_best_trial_is_what_its_checkpoint_was_trained_with(study_yaml, tmp_path):
+    # The score is lower for every step trained, so the best trial is a first segment: take the last ones too.
+    spec = spec_of(study_yaml, engine="inline", checkpoints={"keep_best": "all"})
+    study, _ = drive(spec, tmp_path / "toy")
+    records = records_of(study, spec, tmp_path / "toy")
+    found = population(records)
+    assert found.parameters == ("rate",)
+    assert [lineage.member for lineage in found.survivors] == [0, 1, 2, 3]
+    for lineage in found.survivors:
+        rates = [(step, one.params["rate"]) for one in lineage.stages for step in range(one.first, one.last + 1)]
+        state = read_checkpoint(layout.trial_directory(tmp_path / "toy", lineage.last.number) / layout.CHECKPOINT, "")
+        assert state == rates
+        text = as_yaml(spec, choose(records, lineage.last.number))
+        for one in lineage.stages:
+            assert f"#   steps {one.first} to {one.last} (trial {one.trial.number}): " in text
+    assert any(lineage.forks for lineage in found.survivors)
 
 
 # --- study.yaml
