@@ -365,12 +365,19 @@ def save(trial: Trial, training: Training, progress: Progress) -> None:
 
 
 def restore(trial: Trial, training: Training) -> Progress:
-    """Load the state that an earlier attempt saved last, and report its epoch again; without one, begin anew."""
+    """Load the state that was saved last, and report its epoch again; without one, begin anew.
+
+    The settings stay those of this training: as a member of a population it may go on with others.
+    """
     if (saved := trial.restore()) is None:
         return Progress(lowered_at=training.settings.warmup_epochs)
     state = _loaded(saved)
+    decays = [group["weight_decay"] for group in training.optimizer.param_groups]
     for name in ("model", "criterion", "optimizer", "scaler"):
         getattr(training, name).load_state_dict(state[name])
+    # The optimizer's state holds the earlier settings; the rate is set in each epoch (`set_rate`).
+    for group, decay in zip(training.optimizer.param_groups, decays, strict=True):
+        group["weight_decay"] = decay
     # States of earlier versions have no limits.
     training.fitting.limit, training.val_fitting.limit = state.get("micro_batches", (None, None))
     set_random_state(state["random"])

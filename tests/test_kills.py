@@ -9,6 +9,7 @@ import time
 
 import pytest
 from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
+from lineages import check_lineages
 from mlflow_reading import check_all_is_there, in_file, parent_of
 from waiting import leftover
 
@@ -106,4 +107,46 @@ def test_after_kills_mlflow_has_every_trial_once_and_all_of_it(study_yaml, runs,
     found = in_file(runs / "mlflow.db")
     check_all_is_there(runs, "toy", found)
     assert parent_of(found).status == "FINISHED"
+    assert not leftover(processes_of(runs))
+
+
+POPULATION = {
+    "search_space": {"rate": {"low": 0.01, "high": 1.0}},
+    "sampler": {"name": "pbt", "population_size": 4, "interval": 2},
+    "pruner": None,
+    "constants": {"epochs": 8, "seconds": 0.03},
+    "budget": {"trials": 16},
+    "checkpoints": {"keep_best": "all"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(8))
+def test_a_population_keeps_its_exact_lineages_through_kills_of_its_driver(study_yaml, runs, moment):
+    chance = random.Random(6000 + moment)
+    path = study_yaml("segmented", **POPULATION, engine={"workers": 2}, storage=STORAGES[moment % 2])
+    for _ in range(1 + moment % 3):
+        driver = start(path, runs)
+        time.sleep(chance.uniform(0.8, 3.0))
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+    finish(path, runs)
+    check_lineages(runs, members=4, generations=4, interval=2)
+    assert not leftover(processes_of(runs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(8))
+def test_a_population_keeps_its_exact_lineages_through_kills_of_workers(study_yaml, runs, moment):
+    chance = random.Random(7000 + moment)
+    path = study_yaml("segmented", **POPULATION, engine={"workers": 2, "retries": 3})
+    driver = start(path, runs)
+    for _ in range(2):
+        time.sleep(chance.uniform(0.5, 1.5))
+        workers = [process for process in processes_of(runs) if process.pid != driver.pid]
+        if workers:
+            chance.choice(workers).kill()
+    output = driver.communicate(timeout=300)[0]
+    assert driver.returncode == 0, output
+    check_lineages(runs, members=4, generations=4, interval=2)
     assert not leftover(processes_of(runs))

@@ -11,7 +11,9 @@ import time
 import psutil
 import pytest
 from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
+from lineages import check_lineages
 from ray_cluster import RayCluster
+from test_kills import POPULATION
 from waiting import leftover, wait_until
 
 MOMENTS = 20
@@ -129,3 +131,26 @@ def test_the_next_run_ends_what_is_left_of_the_ray_of_a_killed_driver(study_yaml
     assert left
     finish(path, runs)
     assert not [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(2))
+def test_a_population_on_ray_keeps_its_exact_lineages_through_kills(study_yaml, runs, moment):
+    chance = random.Random(8000 + moment)
+    engine = {"name": "ray", "workers": 2, "cpu": 1, "retries": 3}
+    path = study_yaml("segmented", **{**POPULATION, "constants": {"epochs": 8, "seconds": 0.1}}, engine=engine)
+    driver = start(path, runs)
+    wait_until(lambda: (runs / "toy/trials/1/history.jsonl").exists())
+    if moment == 0:
+        time.sleep(chance.uniform(0.0, 2.0))
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+        finish(path, runs)
+    else:
+        time.sleep(chance.uniform(0.0, 1.0))
+        workers = [one for one in processes_of(runs) if "hpo.worker.main" in " ".join(one.cmdline())]
+        if workers:
+            chance.choice(workers).kill()
+        output = driver.communicate(timeout=300)[0]
+        assert driver.returncode == 0, output
+    check_lineages(runs, members=4, generations=4, interval=2)

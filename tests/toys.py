@@ -306,3 +306,33 @@ def meddling(trial: Trial) -> dict[str, float]:
         elif is_socket:
             Connection(os.dup(int(name))).send(("unknown", "message"))
     return {"score": trial.params["x"]}
+
+
+def segmented(trial: Trial) -> dict[str, float]:
+    """Its state is the list of what it was trained with: a step and the value of `rate`. The nearer `rate` was to 0.5,
+    the higher the score. Saves and restores, and writes the state down where a test can read it."""
+    state = trial.restore() or []
+    score = -sum((rate - 0.5) ** 2 for _, rate in state)
+    if state:
+        trial.report(len(state), score=score)
+    for step in range(len(state) + 1, trial.constants.get("epochs", 8) + 1):
+        time.sleep(trial.constants.get("seconds", 0.0))
+        state.append((step, trial.params["rate"]))
+        score = -sum((rate - 0.5) ** 2 for _, rate in state)
+        trial.save(state)
+        trial.report(step, score=score)
+    return {"score": score}
+
+
+def segmented_without_restore(trial: Trial) -> dict[str, float]:
+    """Saves after each step, and begins anew all the same."""
+    for step in range(1, 9):
+        trial.save(step)
+        trial.report(step, score=trial.params["rate"])
+    return {"score": trial.params["rate"]}
+
+
+def segmented_without_save(trial: Trial) -> dict[str, float]:
+    for step in range(1, 9):
+        trial.report(step, score=trial.params["rate"])
+    return {"score": trial.params["rate"]}

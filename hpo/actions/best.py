@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.analysis.formatting import listed, number, numbers
+from hpo.analysis.formatting import configuration, listed, number, numbers
+from hpo.analysis.lineages import Lineage, lineage_of
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import WARN, StudyRecord, TrialRecord, best_of
 from hpo.errors import HpoError, ResourceError, StudyNotFound
@@ -20,10 +21,17 @@ from hpo.trial import with_lists
 
 @dataclass(frozen=True)
 class Choice:
-    """The trial to train again; with several metrics also the numbers of the Pareto front."""
+    """The trial to train again.
+
+    Attributes:
+        trial: The trial.
+        front: With several metrics the numbers of the Pareto front.
+        lineage: The segments that led to it, if it is one of a population.
+    """
 
     trial: TrialRecord
     front: tuple[int, ...] = ()
+    lineage: Lineage | None = None
 
 
 def choose(study: StudyRecord, trial: int | None = None) -> Choice:
@@ -45,14 +53,18 @@ def choose(study: StudyRecord, trial: int | None = None) -> Choice:
             raise StudyNotFound(f"study '{study.name}' has no trial {trial}; {there}")
         if found.state == "WAITING":
             raise HpoError(f"trial {trial} of study '{study.name}' still waits: not all its parameters are chosen")
-        return Choice(found, numbers_of_front)
+        return Choice(found, numbers_of_front, _lineage(study, found))
     best = front[0] if front else best_of(study.complete(study.metrics[0]), study.metrics[0])
     if best is None:
         raise HpoError(
             f"no trial of study '{study.name}' has completed, so there is no best one; `hpo status {study.name}` says "
             "why trials ended, --trial N takes one nevertheless"
         )
-    return Choice(best, numbers_of_front)
+    return Choice(best, numbers_of_front, _lineage(study, best))
+
+
+def _lineage(study: StudyRecord, trial: TrialRecord) -> Lineage | None:
+    return None if trial.segment is None else lineage_of(study, trial)
 
 
 def alone(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
@@ -119,16 +131,33 @@ def _command(spec: StudySpec, trial: TrialRecord) -> list[str | list[str]]:
     return [part if isinstance(part, str) else list(part) for part in kept]
 
 
+def _schedule(lineage: Lineage) -> list[str]:
+    """Return comments that say with which parameters the lineage of a segment was trained before."""
+    lines = [
+        "# It is the last segment of a lineage: below are the parameters of that segment, and above them those that",
+        "# its training had before. Trained alone from its start, the last ones need not do as well.",
+    ]
+    kept: dict[str, Any] = {}
+    for stage in lineage.stages:
+        changed = {name: value for name, value in stage.params.items() if kept.get(name) != value}
+        said = configuration(changed) or "nothing changed"
+        lines.append(f"#   steps {stage.first} to {stage.last} (trial {stage.trial.number}): {said}")
+        kept = dict(stage.params)
+    return lines
+
+
 def as_yaml(spec: StudySpec, choice: Choice) -> str:
     """Return the study as YAML, with a comment on top that says where it comes from."""
     trial = choice.trial
     values = listed(f"{name} {number(value)}" for name, value in trial.values.items())
     head = [f"# Trial {trial.number} of study '{spec.name}', {trial.state}{': ' + values if values else ''}."]
-    if trial.seed is not None:
+    if trial.seed is not None and choice.lineage is None:
         head += [
             "# trial_seeds is that trial's own seed: on the same machine it gives the same numbers again.",
             "# --trials 5 trains it with four other seeds too, to see how much of the score is luck.",
         ]
+    if choice.lineage is not None:
+        head += _schedule(choice.lineage)
     if choice.front:
         head.append(f"# Trials that none beats in every metric: {numbers(choice.front)}.")
     return "\n".join(head) + "\n" + yaml_document.dump(alone(spec, trial))

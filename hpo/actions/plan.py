@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.objective import load, locate
 from hpo.search.samplers import make_pruner, make_sampler, warnings_for
+from hpo.spec.population import is_population, population_words
 from hpo.spec.wording import algorithm_text, budget_text, metric_text, sampler_text
 from hpo.storage.open import storage_url
 from hpo.storage.study_folder import beside_the_yaml
@@ -42,6 +43,7 @@ class Plan:
     Attributes:
         groups: How the values of `group_by` share the budget.
         samples: Configurations drawn from the space, as the objective would be given them.
+        population: What a population will do, in sentences; empty with another sampler.
         grid: Number of cells, or None if the parameters `endless` cannot be enumerated.
     """
 
@@ -62,6 +64,7 @@ class Plan:
     warnings: tuple[str, ...]
     first: str
     warm_start: tuple[str, ...]
+    population: tuple[str, ...]
     budget: str
     seed: int
     engine: str
@@ -117,6 +120,7 @@ def plan(spec: StudySpec, import_objective: bool = False, runs: Path | None = No
         warnings=(*hints, *warnings_for(spec), *beside_the_yaml(spec, runs)),
         first=_first(spec, bool(warm_start)),
         warm_start=warm_start,
+        population=population_words(spec) if is_population(spec) else (),
         budget=_budget(spec),
         seed=spec.seed,
         engine=_engine(spec),

@@ -25,6 +25,7 @@ from hpo.storage.trial_attributes import (
     JOB,
     ORIGIN,
     SAMPLERS,
+    SEGMENT,
     WARM_START,
     outcome_of,
     params_of,
@@ -78,6 +79,23 @@ class WarmOrigin:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """The place of a trial that is one segment of a member's training.
+
+    Attributes:
+        member: The member, counted from 0.
+        generation: The number of segments in its lineage, this one included.
+        parent: The trial whose checkpoint it went on from; None of a first segment.
+        start: The step at which that had ended; 0 of a first segment.
+    """
+
+    member: int
+    generation: int
+    parent: int | None
+    start: int
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One attempt at one configuration.
 
@@ -106,6 +124,7 @@ class TrialRecord:
         seed: Its own seed, from which it trained; None if nobody noted it.
         notices: What it showed that is hardly meant, by kind (`hpo.analysis.notices`).
         unread: Names of parameters that its objective has not read, of COMPLETE trials only.
+        segment: Its place in a population; None without one.
     """
 
     number: int
@@ -130,6 +149,7 @@ class TrialRecord:
     seed: int | None = None
     notices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    segment: Segment | None = None
 
     @property
     def finished(self) -> bool:
@@ -297,6 +317,7 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histori
         seed=job.get("seed"),
         notices=_of(dict, outcome.get("notices")),
         unread=tuple(map(str, _of(list, outcome.get("unread")))),
+        segment=_segment(trial.user_attrs.get(ORIGIN) or {}),
     )
 
 
@@ -315,6 +336,15 @@ def _raised_flags(noted: Sequence[Mapping[str, Any]]) -> tuple[RaisedFlag, ...]:
         flag = RaisedFlag(one["name"], one["action"], one["step"], one.get("reason", ""), metrics, since, evidence)
         found.append(flag)
     return tuple(found)
+
+
+def _segment(origin: Mapping[str, Any]) -> Segment | None:
+    """Read the place in a population from the trial attribute `hpo:origin`; None without one, or of a damaged one."""
+    place = _of(dict, origin.get(SEGMENT))
+    member, generation, start, parent = (place.get(key) for key in ("member", "generation", "start", "parent"))
+    if not all(type(value) is int for value in (member, generation, start)) or type(parent) not in (int, type(None)):
+        return None
+    return Segment(member, generation, parent, start)
 
 
 def _warm_origin(origin: Mapping[str, Any]) -> WarmOrigin | None:

@@ -111,6 +111,7 @@ def _text(plan: Plan) -> str:
             [
                 ("grid", cells),
                 ("sampler", plan.sampler),
+                *(("" if index else "population", words) for index, words in enumerate(plan.population)),
                 ("pruner", plan.pruner),
                 *(("" if index else "red flags", words) for index, words in enumerate(plan.red_flags or ("none",))),
                 ("first", plan.first),

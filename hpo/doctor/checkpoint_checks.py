@@ -15,6 +15,7 @@ from hpo.doctor.finding import Finding
 from hpo.errors import CheckpointRefused
 from hpo.machine.checkpoint import check_checkpoint
 from hpo.oracle.checkpoint_retention import CheckpointRetention
+from hpo.search.pbt import checkpoints_needed
 from hpo.storage.lost_and_found import free_name
 from hpo.storage.trial_attributes import ORIGIN, lost_attempts
 from hpo.text import count
@@ -75,7 +76,8 @@ def surplus_bytes(context: StudyContext) -> int:
 
 
 def _surplus(context: StudyContext) -> list[Path]:
-    return CheckpointRetention(context.spec, context.directory, context.trials).surplus()
+    needed = checkpoints_needed(context.spec, context.trials)
+    return CheckpointRetention(context.spec, context.directory, context.trials, needed=lambda: needed).surplus()
 
 
 def _states(context: StudyContext, trial: FrozenTrial, trials: list[FrozenTrial]) -> Iterator[Path]:

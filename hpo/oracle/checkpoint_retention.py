@@ -13,13 +13,15 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
-from hpo.machine.files import open_plain
+from hpo.machine.files import open_plain, replacement
 from hpo.spec.models import StudySpec, dominates
 from hpo.storage import trial_attributes
 from hpo.trial import Job, Outcome
 
 # What tells how a lost attempt ended stays in its own folder.
 _NOT_INHERITED = {layout.HISTORY, layout.OUTPUT, layout.ERROR, layout.CRASH}
+# Nobody but the owner may write a checkpoint, as `hpo.machine.checkpoint` says.
+_MODE = 0o644
 
 
 def inherit(attempts: Iterable[Path], directory: Path) -> None:
@@ -51,6 +53,29 @@ def inherit(attempts: Iterable[Path], directory: Path) -> None:
     (holder / layout.CHECKPOINT).rename(directory / layout.CHECKPOINT)
 
 
+def fork(parent: Path, directory: Path) -> None:
+    """Copy the files of a trial into the folder of another one that goes on from its checkpoint, which comes last.
+
+    Args:
+        parent: folder of the trial, which keeps its own.
+        directory: folder of the other.
+
+    Raises:
+        OSError: there is no checkpoint, or a file cannot be copied.
+    """
+    with open_plain(parent / layout.CHECKPOINT) as checkpoint:
+        layout.make_trial_directory(directory)
+        for entry in sorted(parent.iterdir()):
+            if entry.name in _NOT_INHERITED | {layout.CHECKPOINT} or entry.is_symlink():
+                continue
+            if entry.is_dir():
+                shutil.copytree(entry, directory / entry.name, symlinks=True, dirs_exist_ok=True)
+            elif entry.is_file():
+                shutil.copy2(entry, directory / entry.name)
+        with replacement(directory / layout.CHECKPOINT, _MODE) as copy:
+            shutil.copyfileobj(checkpoint, copy)
+
+
 @dataclass(frozen=True)
 class _StoredTrial:
     """A finished trial that may have files.
@@ -79,22 +104,29 @@ class CheckpointRetention:
 
     If all files, those of running trials included, take more than `max_gb`, more of them are surplus: first those of
     trials that did not complete, then those of the worst of each group. The files that an unfinished trial will go on
-    from, and those of the best trial, always stay.
+    from, those that a member of a population may go on from, and those of the best trial, always stay.
 
     Args:
         spec: the study.
         directory: the study's folder.
         trials: those of earlier runs.
         say: gets sentences for the user.
+        needed: returns the numbers of trials whose files others may still go on from.
     """
 
     def __init__(
-        self, spec: StudySpec, directory: Path, trials: Iterable[FrozenTrial], say: Callable[[str], object] = str
+        self,
+        spec: StudySpec,
+        directory: Path,
+        trials: Iterable[FrozenTrial],
+        say: Callable[[str], object] = str,
+        needed: Callable[[], Set[int]] = frozenset,
     ) -> None:
         self._rule = spec.checkpoints
         self._group_by = spec.group_by or ""
         self._directory = directory
         self._say = say
+        self._needed = needed
         self._warned = False
         self._metrics = spec.metrics
         self._stored: dict[int, _StoredTrial] = {}
@@ -155,7 +187,8 @@ class CheckpointRetention:
         dropped = [] if self._rule.keep_best is None else self._beyond(self._rule.keep_best, ranks)
         if self._rule.max_gb is not None:
             dropped += self._over_limit(self._rule.max_gb, ranks, set(dropped), running)
-        return dropped
+        needed = self._needed()
+        return [number for number in dropped if number not in needed]
 
     def _beyond(self, keep_best: int, ranks: Mapping[int, int]) -> list[int]:
         return [

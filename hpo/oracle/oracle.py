@@ -24,7 +24,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from hpo import layout
 from hpo.objective.sources import Sources, sources_of
 from hpo.oracle.budget_count import BudgetCount
-from hpo.oracle.checkpoint_retention import CheckpointRetention, inherit
+from hpo.oracle.checkpoint_retention import CheckpointRetention, fork, inherit
 from hpo.oracle.min_complete import MinComplete
 from hpo.oracle.notices import Notices, TrialWatch
 from hpo.oracle.queue import Queue
@@ -32,8 +32,10 @@ from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recov
 from hpo.oracle.run_control import RunControl
 from hpo.oracle.running_trial import RunningTrial, monitor_of
 from hpo.red_flags.monitor import Raised
+from hpo.search.pbt import checkpoints_needed
 from hpo.search.pruning import pruning_for
 from hpo.spec.models import StudySpec
+from hpo.spec.population import is_population, population_of
 from hpo.storage import history
 from hpo.storage.budget import run_clock
 from hpo.storage.faults import LARGEST_KEPT_STEP, concerns_trial_alone, is_step_beyond_storage
@@ -50,6 +52,7 @@ from hpo.storage.trial_attributes import (
     JOB,
     ORIGIN,
     SAMPLER,
+    SEGMENT,
     lost_attempts,
 )
 from hpo.text import listing, one_line, show
@@ -123,7 +126,9 @@ class Oracle:
         self.budget = BudgetCount(self.control, trials, clock)
         self._pruning = pruning_for(spec, study, directory)
         self._min_complete = MinComplete(spec, self.budget, trials)
-        self._retention = CheckpointRetention(spec, directory, trials, self._tracker.message)
+        self._retention = CheckpointRetention(
+            spec, directory, trials, self._tracker.message, lambda: checkpoints_needed(spec, study.get_trials(False))
+        )
         self._retention.prune()
         self._queue.load(trials, directory)
 
@@ -157,8 +162,7 @@ class Oracle:
             return None
         if fixed is not None:
             self._queue.enqueue(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
-        elif not self._queue.waiting and not self._queue.refill(self._fallback_due(), self._short_groups()):
-            self._end_with_the_space()
+        elif not self._queue.waiting and not self._refill():
             return None
         return self._start(self._study.ask())
 
@@ -218,6 +222,8 @@ class Oracle:
         note = outcome_note(outcome, finished, again, gpu)
         if flag is not None:
             note["flag"] = flag.name
+        if outcome.state == "COMPLETE" and running.segment_end is not None:
+            note["segment_end"] = running.segment_end
         note |= self._observed(outcome, running)
         try:
             finish_trial(self._study, running.trial, note, self._names)
@@ -242,6 +248,20 @@ class Oracle:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")
 
     # --- the start of a trial
+
+    def _refill(self) -> bool:
+        """Queue the next configuration, if it is not for the sampler to choose. Return False if there is none."""
+        if is_population(self.spec):
+            # What runs may decide what comes next. If nothing runs, nothing comes any more.
+            if refilled := self._queue.refill_population():
+                return refilled
+            if not self._running:
+                self.budget.done = "every member of the population was trained to its end"
+            return False
+        if not self._queue.refill(self._fallback_due(), self._short_groups()):
+            self._end_with_the_space()
+            return False
+        return True
 
     def _end_with_the_space(self) -> None:
         """Note and say that no configuration is left."""
@@ -278,9 +298,12 @@ class Oracle:
         # Before its folder is made, which is its own from here on.
         trial.set_user_attr(JOB, _job_note(job, origin, started, self._run, self._sources))
         self._clear(job)
+        owner, start = mark_of(job.number, started), origin.get(SEGMENT, {}).get("start", 0)
         earlier, lost = self._take_over(origin, job.directory)
-        writer = self._open_history(job.directory / layout.HISTORY, mark_of(job.number, started))
-        monitor = monitor_of(self.spec, job, started, earlier, lost)
+        if not (job.directory / layout.CHECKPOINT).exists():
+            earlier, lost = self._fork(origin, job, owner) or (earlier, lost)
+        writer = self._open_history(job.directory / layout.HISTORY, owner)
+        monitor = monitor_of(self.spec, job, started, [row for row in earlier if row.step > start], lost)
         running = RunningTrial(trial, job, origin, writer, monitor, TrialWatch(self.spec, job))
         self._running[job.number] = running
         for step in history.merge(earlier):
@@ -344,6 +367,30 @@ class Oracle:
         earlier = history.rows(directory / layout.HISTORY)
         return earlier, trials[origin["retry_of"]].user_attrs if earlier else {}
 
+    def _fork(self, origin: Mapping[str, Any], job: Job, owner: str) -> tuple[list[Step], Mapping[str, Any]] | None:
+        """Copy the files and the history of the trial that a segment goes on from, if there is one.
+
+        Return the rows of the history, and the attributes of that trial.
+        """
+        place = origin.get(SEGMENT, {})
+        if place.get("parent") is None:
+            return None
+        trials = self._study.get_trials(deepcopy=False)
+        parent, histories = trials[place["parent"]], Histories(self._directory, trials)
+        try:
+            fork(histories.path(parent).parent, job.directory)
+        except OSError as error:
+            if not concerns_trial_alone(error, layout.trials_directory(self._directory)):
+                raise
+            self._tracker.message(
+                f"the checkpoint of trial {parent.number} cannot be copied, from which trial {job.number} is to go on: "
+                f"{one_line(error)}"
+            )
+            return None
+        rows = [row for row in histories.rows(parent) if row.step <= place["start"]]
+        history.write(job.directory / layout.HISTORY, [replace(row, owner=owner) for row in rows])
+        return rows, parent.user_attrs
+
     # --- a report
 
     def _answer(self, running: RunningTrial, step: int, metrics: Mapping[str, float], usage: Usage) -> Stop | None:
@@ -365,6 +412,8 @@ class Oracle:
             return reason
         if running.monitor.stopping is not None:
             return running.monitor.stopping.reason
+        if reason := self._segment_stop(running, step, metrics):
+            return reason
         if not new:
             return ""
         # The pruner is also asked about a guarded trial: successive halving writes down its rungs when it is asked.
@@ -375,6 +424,29 @@ class Oracle:
         if number in warm.disproved_trials:
             return f"the earlier study '{running.origin['from']}', whose configuration it tries, misleads"
         return ""
+
+    def _segment_stop(self, running: RunningTrial, step: int, metrics: Mapping[str, float]) -> str:
+        """Return why a segment of a member's training is to end with this report, or an empty string."""
+        place = running.segment
+        if step < place.get("start", 0):
+            parent, start = place["parent"], place["start"]
+            running.fault = (
+                f"it was to go on from step {start}, with the checkpoint of trial {parent}, and reports step {step}: "
+                "sampler pbt needs an objective that goes on from what it restores (trial.save before trial.report, "
+                f"at least every {population_of(self.spec).interval} steps, and trial.restore)"
+            )
+            if start in running.steps:  # the checkpoint was there
+                self._no_population(running, running.fault)
+            return running.fault
+        until = place.get("until")
+        if until is None or step < until or self._names[0] not in metrics:
+            return ""
+        running.segment_end = step
+        return f"its segment ends at step {step}"
+
+    def _no_population(self, running: RunningTrial, why: str) -> None:
+        """Stop the study: its objective cannot be trained in segments."""
+        self.budget.stopped = self.budget.stopped or f"trial {running.job.number} cannot be gone on from: {why}"
 
     def _observe(self, running: RunningTrial, step: int, metrics: Mapping[str, float]) -> bool:
         """Give Optuna and the warm start the first metric of a step. Return False if there is nothing to decide on.
@@ -424,6 +496,8 @@ class Oracle:
         kill_reason = self.control.take_kill(outcome.number)
         if running.fault:
             return _failed(outcome, INVALID, running.fault)
+        if running.segment_end is not None and outcome.cause == PRUNER:
+            return self._segment_outcome(outcome, running, running.segment_end)
         if outcome.state == "COMPLETE":
             missing = [name for name in self._names if name not in outcome.metrics]
             reason = f"the objective returned no metric '{missing[0]}'" if missing else ""
@@ -439,9 +513,27 @@ class Oracle:
             return _failed(outcome, KILLED, ENDED_OUTSIDE) if stored.state.is_finished() else outcome
         return outcome
 
+    def _segment_outcome(self, outcome: Outcome, running: RunningTrial, step: int) -> Outcome:
+        """Return a segment that was ended at `step` as COMPLETE, with the metrics of that step."""
+        if not (running.job.directory / layout.CHECKPOINT).exists():
+            reason = (
+                f"its segment ended at step {step}, and it had saved no checkpoint: sampler pbt needs an objective "
+                f"that saves (trial.save before trial.report, at least every {population_of(self.spec).interval} "
+                "steps) and restores (trial.restore)"
+            )
+            self._no_population(running, reason)
+            return _failed(outcome, INVALID, reason)
+        rows = history.read(running.job.directory / layout.HISTORY)
+        metrics = next((row.metrics for row in rows if row.step == step), {})
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        if self._names[0] not in finite:
+            value = metrics.get(self._names[0])
+            return _failed(outcome, INVALID, f"metric '{self._names[0]}' is {value} at step {step}, its segment's end")
+        return replace(outcome, state="COMPLETE", cause="", reason="", error="", metrics=finite)
+
     def _observed(self, outcome: Outcome, running: RunningTrial) -> dict[str, Any]:
         """Return what is noted of a trial beside its outcome, and say what of it is new."""
-        found = running.watch.ended(outcome, running.stop)
+        found = running.watch.ended(outcome, None if running.segment_end is not None else running.stop)
         self.notices.trial_ended(outcome.number, found)
         note: dict[str, Any] = {"notices": found} if found else {}
         seen = outcome.observed

@@ -15,16 +15,20 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.search.pbt import propose, segments_of
 from hpo.space.search_space import Cell
 from hpo.spec.models import StudySpec
+from hpo.spec.population import is_population
 from hpo.storage.histories import Histories
 from hpo.storage.trial_attributes import (
     ENQUEUE,
     FALLBACK,
     GRID,
     ORIGIN,
+    PBT,
     RETRY,
     SAMPLER,
+    SEGMENT,
     WARM_START,
     configuration_of,
     outcome_of,
@@ -95,12 +99,14 @@ class Queue:
         """
         attempt = origin.get("attempt", 1) + 1
         again = {"source": RETRY, "retry_of": number, "attempt": attempt, "seed": seed, "spent": dict(retries)}
-        self.enqueue(params, again | inherited_origin(origin))
+        place = {SEGMENT: origin[SEGMENT]} if SEGMENT in origin else {}
+        self.enqueue(params, again | inherited_origin(origin) | place)
 
     def retry_failed(self, trials: Sequence[FrozenTrial]) -> int:
         """Queue the configurations of failed trials once more, each once, from their start. Return their number.
 
-        Left out are those that have since ended otherwise, or wait, and trials that somebody killed.
+        Left out are those that have since ended otherwise, or wait, trials that somebody killed, and members of a
+        population, which others replace.
         """
         states: dict[str, set[TrialState]] = {}
         failed: dict[str, FrozenTrial] = {}
@@ -108,7 +114,8 @@ class Queue:
             key = _key(configuration_of(trial))
             if not requeued(trial.user_attrs):
                 states.setdefault(key, set()).add(trial.state)
-                if trial.state == TrialState.FAIL and outcome_of(trial).get("cause") != KILLED and key != _key({}):
+                own = outcome_of(trial).get("cause") != KILLED and SEGMENT not in trial.user_attrs.get(ORIGIN, {})
+                if trial.state == TrialState.FAIL and own and key != _key({}):
                     failed.setdefault(key, trial)
         again = [trial for key, trial in failed.items() if states[key] == {TrialState.FAIL}]
         for trial in again:
@@ -153,6 +160,21 @@ class Queue:
             self.enqueue(cell, {"source": GRID})
         return cell is not None
 
+    def refill_population(self) -> bool:
+        """Queue the next segment of a population. Return False if there is none now, or none any more."""
+        proposed = propose(self._spec, segments_of(self._spec, self._study.get_trials(deepcopy=False)))
+        if proposed is None:
+            return False
+        params: Mapping[str, Any] = proposed.params
+        origin: dict[str, Any] = {"source": PBT, SEGMENT: dict(proposed.place)}
+        if proposed.seed is not None:
+            origin["seed"] = proposed.seed  # that of the checkpoint
+        elif proposed.place["member"] >= len(self._spec.enqueue) and (offer := self.warm.next()) is not None:
+            params, origin = offer[0], origin | dict(offer[1])
+        self.enqueue(params, origin)
+        self.save_warm_start()
+        return True
+
     def save_warm_start(self) -> None:
         """Write the state of the warm start into the study's attributes."""
         self._study.set_user_attr(WARM_START, self.warm.facts())
@@ -180,6 +202,8 @@ class Queue:
     def _enqueue_from_spec(self, trials: list[FrozenTrial]) -> None:
         """Queue the YAML's `enqueue` entries that no earlier run queued, and that the grid has not tried."""
         known = {_key(t.system_attrs.get("fixed_params")) for t in trials if _source(t) == ENQUEUE}
+        if is_population(self._spec):
+            return  # its first members have these
         for params in self._spec.enqueue:
             fixed = self._spec.space.to_optuna(params)
             done = _key(fixed) in known if self._cells is None else next(self._cells_left(fixed), None) is None

@@ -16,7 +16,7 @@ from hpo.spec.models import StudySpec
 from hpo.storage import history
 from hpo.storage.faults import concerns_trial_alone
 from hpo.storage.history import Step
-from hpo.storage.trial_attributes import FLAGS
+from hpo.storage.trial_attributes import FLAGS, SEGMENT
 from hpo.text import one_line
 from hpo.trial import Job, Stop
 
@@ -31,6 +31,7 @@ class RunningTrial:
         stop: the answer to a report that was to be the last, but for an interruption.
         fault: why what the trial says cannot be kept, so that it fails; or empty.
         lost: files of its folder that could not be written.
+        segment_end: the step at which it is ended as a segment of a member's training; None: it is not.
     """
 
     trial: optuna.Trial
@@ -43,6 +44,13 @@ class RunningTrial:
     stop: Stop | None = None
     fault: str = ""
     lost: set[str] = field(default_factory=set)
+    segment_end: int | None = None
+
+    @property
+    def segment(self) -> Mapping[str, Any]:
+        """Its place in a population (`trial_attributes.SEGMENT`); empty without one."""
+        place: Mapping[str, Any] = self.origin.get(SEGMENT, {})
+        return place
 
     def keep(self, what: str, write: Callable[[], object]) -> str:
         """Write a file of the trial's folder.

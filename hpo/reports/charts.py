@@ -37,6 +37,24 @@ class LinesChart:
 
 
 @dataclass(frozen=True)
+class ScheduleLine:
+    """The value of a parameter by step in the lineage of a member; `best`: it ends in the best trial."""
+
+    member: int
+    best: bool
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class ScheduleChart:
+    """One parameter of a population, with a line for each lineage; `log`: it is searched in its logarithm."""
+
+    parameter: str
+    log: bool
+    lines: tuple[ScheduleLine, ...]
+
+
+@dataclass(frozen=True)
 class EffectChart:
     """One group's panel, with what all panels of the parameter have in common."""
 

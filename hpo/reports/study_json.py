@@ -20,6 +20,7 @@ from hpo.analysis.goals import goal_states
 from hpo.analysis.groups import best_per_group
 from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.importance import importance
+from hpo.analysis.lineages import Lineage, is_population, population
 from hpo.analysis.notices import notices_of
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord
@@ -61,6 +62,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "red_flags": [_flag(count) for count in flag_counts(study)],
         "diseases": enrichments(study),
         "warm_start": warm_trials(study),
+        "population": _population(study),
         "ghm": _recorded(ghm_trainings(study)),
         "focal": _recorded(focal_trainings(study)),
         "evaluations": [replace(one, examples=()) for _, evaluations in evaluations_of(study) for one in evaluations],
@@ -84,6 +86,8 @@ def _setup(study: StudyRecord) -> dict[str, Any]:
 
 
 def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
+    if is_population(study):  # the rest compares trials that were trained alone
+        return {"best": best_per_group(study, metric)}
     found = importance(study, metric)
     ranking = [name for name, _ in found.shares]
     return {
@@ -100,6 +104,22 @@ def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
         "pairwise": pairwise(study, metric) if study.group_by is not None else None,
         "importance": found,
     }
+
+
+def _population(study: StudyRecord) -> dict[str, Any] | None:
+    """Return the lineages of a population by the numbers of their trials; None without one."""
+    if not is_population(study):
+        return None
+    found = population(study)
+    return {
+        "winner": None if found.winner is None else _numbers(found.winner),
+        "members": {lineage.member: _numbers(lineage) for lineage in found.survivors},
+        "changed": found.parameters,
+    }
+
+
+def _numbers(lineage: Lineage) -> list[int]:
+    return [stage.trial.number for stage in lineage.stages]
 
 
 def _recorded(found: Sequence[tuple[str, TrialRecord, Any]]) -> list[dict[str, Any]]:
@@ -134,6 +154,7 @@ def _trial(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
         "flag": trial.flag,
         "flags": trial.flags,
         "warm": trial.warm,
+        "segment": trial.segment,
         "started": trial.started,
         "seconds": trial.seconds,
         "epochs": trial.steps,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from hpo.analysis.axes import varies
 from hpo.analysis.formatting import goal, listed
+from hpo.analysis.lineages import is_population
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Report, Section
 from hpo.reports.sections.best import best_section
@@ -23,6 +24,7 @@ from hpo.reports.sections.history import history_section
 from hpo.reports.sections.importance import importance_section
 from hpo.reports.sections.notices import notices_section
 from hpo.reports.sections.pareto import pareto_section
+from hpo.reports.sections.population import population_section
 from hpo.reports.sections.red_flags import red_flags_section
 from hpo.reports.sections.significance import significance_section
 from hpo.reports.sections.stability import stability_section
@@ -34,6 +36,7 @@ from hpo.translation.catalogue import tr
 SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     summary_section,
     best_section,
+    population_section,
     pareto_section,
     evaluation_section,
     setup_section,
@@ -55,6 +58,16 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     failures_section,
     files_section,
 )
+# These compare trials as if each were trained alone, from its start. Segments of a population were not.
+OF_SEPARATE_TRIALS = (
+    comparison_section,
+    heatmap_section,
+    effects_section,
+    significance_section,
+    importance_section,
+    diagnosis_section,
+    stability_section,
+)
 
 
 def study_report(study: StudyRecord) -> Report:
@@ -62,7 +75,8 @@ def study_report(study: StudyRecord) -> Report:
 
     A section that has nothing to show says why; one that does not apply to the study is left out.
     """
-    sections = (make(study) for make in SECTIONS)
+    left_out = OF_SEPARATE_TRIALS if is_population(study) else ()
+    sections = (make(study) for make in SECTIONS if make not in left_out)
     return Report(study.name, _subtitle(study), tuple(section for section in sections if section is not None))
 
 

@@ -35,6 +35,7 @@ SAMPLERS = {
     "gp": "optuna.samplers:GPSampler",
     "cmaes": "optuna.samplers:CmaEsSampler",
     "nsga2": "optuna.samplers:NSGAIISampler",
+    "pbt": "hpo.search.pbt:PopulationSampler",
 }
 # Trials of these samplers do not depend on what earlier ones gave.
 NOT_ADAPTIVE = ("random", "grid", "qmc")
@@ -69,6 +70,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("hyperopt", "hyperoptsearch", "optunasearch", "bohb", "tunebohb"), "tpe"),
     **dict.fromkeys(("sobol", "halton", "quasi_random"), "qmc"),
     **dict.fromkeys(("nsga", "nsgaii", "nsga-ii", "nsgaiiisampler", "evolutionary", "genetic"), "nsga2"),
+    **dict.fromkeys(("populationbasedtraining", "population_based_training", "pb2"), "pbt"),
     **dict.fromkeys(("asha", "sha", "asynchyperband"), "successive_halving"),
     **dict.fromkeys(("ashascheduler", "asynchyperbandscheduler"), "successive_halving"),
     **dict.fromkeys(("hyperbandscheduler", "hyperbandforbohb", "hb"), "hyperband"),

@@ -25,6 +25,7 @@ from hpo.spec.models import (
     StudySpec,
 )
 from hpo.spec.normalize import rewrite
+from hpo.spec.population import PBT, is_population, population_problems
 from hpo.spec.sampler_limits import refused_ranges
 from hpo.spec.study_name import name_problem
 from hpo.spec.yaml_document import Document, read_yaml
@@ -210,8 +211,15 @@ class _Reader:
         ):
             self.say(("budget",), "says no end; expected trials, hours or gpu_hours, such as {trials: 50}")
         warm = spec.warm_start
-        if valid("warm_start", "sampler") and warm and warm.sources is not None and spec.sampler.name == "grid":
-            self.say(("warm_start",), "has nothing to add to the sampler grid, which tries every cell; leave it out")
+        if valid("warm_start", "sampler") and warm and warm.sources is not None:
+            if spec.sampler.name == "grid":
+                self.say(
+                    ("warm_start",), "has nothing to add to the sampler grid, which tries every cell; leave it out"
+                )
+            if spec.sampler.name == PBT:
+                self.say(
+                    ("warm_start",), "does not go with the sampler pbt, whose members begin at random; leave it out"
+                )
         if valid("engine"):
             self.check_engine(spec.engine)
         for role in ("sampler", "pruner"):
@@ -220,6 +228,11 @@ class _Reader:
         if valid("sampler", "metrics") and spec.sampler.name == "cmaes" and len(names) > 1:
             message = f"'cmaes' takes one metric, there are {len(names)}; expected kernel, tpe, gp or nsga2"
             self.say(("sampler", "name"), message)
+        of_sampler = [problem for problem in self.problems if problem.key.partition(".")[0] == "sampler"]
+        concerned = ("sampler", "pruner", "metrics", "search_space", "budget", "constants", "group_by")
+        if is_population(spec) and valid(*concerned) and not of_sampler:
+            for path, message in population_problems(spec):
+                self.say(path, message)
         if valid("objective", "command"):
             self.check_objective(spec, valid("search_space", "constants"))
         if valid("search_space"):

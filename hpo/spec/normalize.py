@@ -48,6 +48,8 @@ def rewrite(values: dict[str, Any], source: Path, locate: bool, wrong: Wrong) ->
     sampler = values.get("sampler")
     if "budget" not in values and isinstance(sampler, dict) and sampler.get("name") == "grid":
         values["budget"] = {}  # the grid itself is the budget
+    if isinstance(sampler, dict) and sampler.get("name") == "pbt":
+        values.setdefault("pruner", {"name": "none"})  # members that fall behind are replaced
     if "command" in values:
         values["command"] = _command(values["command"], wrong)
     if isinstance(values.get("storage"), str):

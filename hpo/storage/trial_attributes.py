@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpo.space.search_space import SearchSpace
 
-ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent
+ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent, segment
 JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), run, params, sources (a mark)
 # State, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued, and if there are any:
 # sources (others than JOB's), unread (names of parameters), notices (hpo.analysis.notices).
@@ -30,10 +30,15 @@ PULSE = "hpo:pulse"  # of a study: the token of its driver, and a count that gro
 SAMPLERS = "hpo:samplers"  # of a study: names of the samplers that have proposed trials, in that order
 WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted, why (hpo.warm_start.candidates)
 
+# Within ORIGIN, of a segment of a population: member, generation, parent (a trial), start and until (steps). Its
+# OUTCOME has segment_end, the step at which it was ended for its successor to go on from; none at a training's end.
+SEGMENT = "segment"
+
 ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"
 
 # Where a configuration came from.
 SAMPLER, ENQUEUE, GRID, FALLBACK, RETRY = "sampler", "enqueue", "grid", "fallback", "retry"
+PBT = "pbt"
 WARM = "warm_start"  # with from (a study), number and value of the trial there, index
 
 

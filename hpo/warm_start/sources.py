@@ -16,6 +16,7 @@ from hpo.space.search_space import SearchSpace
 from hpo.spec.algorithms import NOT_ADAPTIVE
 from hpo.spec.identity import from_json, to_json
 from hpo.spec.models import Metric, StudySpec
+from hpo.spec.population import PBT
 from hpo.storage import trial_attributes
 from hpo.storage.contradiction import contradiction
 from hpo.storage.load_study import load_study
@@ -63,7 +64,7 @@ def begins_warm(spec: StudySpec, began_warm: bool = False, fresh: bool = True) -
     """
     if not unasked(spec):
         return spec.warm_start is not None
-    return spec.samplers[0].name not in NOT_ADAPTIVE and (fresh or began_warm)
+    return spec.samplers[0].name not in (*NOT_ADAPTIVE, PBT) and (fresh or began_warm)
 
 
 def described(spec: StudySpec, choice: Choice) -> list[str]:

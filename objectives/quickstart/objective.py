@@ -41,14 +41,14 @@ def train(trial: Trial) -> dict[str, float]:
 
     torch.manual_seed(trial.seed)
     model = models.build(params["architecture"])
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=params["learning_rate"], weight_decay=constants.get("weight_decay", 0.01)
-    )
+    settings = {"lr": params["learning_rate"], "weight_decay": constants.get("weight_decay", 0.01)}
+    optimizer = torch.optim.AdamW(model.parameters(), **settings)
     first, metrics = 1, {}
     if (state := trial.restore()) is not None:
         first, metrics = state["epoch"] + 1, state["metrics"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        optimizer.param_groups[0].update(settings)  # those saved are of another trial under sampler pbt
         torch.set_rng_state(state["rng"])
         # The earlier attempt may have died between its save and its report.
         trial.report(state["epoch"], **metrics)

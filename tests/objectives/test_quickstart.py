@@ -127,6 +127,15 @@ def test_a_trial_lost_after_its_last_epoch_reports_it_and_returns(tmp_path: Path
     assert second.curve == first.curve[-1:]
 
 
+def test_changed_parameters_count_from_the_restored_epoch_on(tmp_path: Path) -> None:
+    with pytest.raises(Pruned):
+        train(trial(tmp_path, Driver(stop_at=1), epochs=2))
+    stands = Driver()
+    train(trial(tmp_path, stands, {**PARAMS, "learning_rate": 0.0}, epochs=2))
+    (_, before), (_, after) = stands.curve  # without a learning rate nothing moves
+    assert after["val_loss"] == before["val_loss"]
+
+
 def test_seed_decides_the_curve(tmp_path: Path) -> None:
     curves = []
     for name, seed in (("a", 7), ("b", 7), ("c", 8), ("d", 2**63 - 1)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hpo.layout import CHECKPOINT
+from hpo.machine.checkpoint import read_checkpoint
 from hpo.trial import Interrupted, Job, ObjectiveRef, Pruned, Stop, Trial
 from objectives import training
 from objectives.recording import EPOCHS, STEPS, WEIGHTS, load_weights
@@ -261,6 +264,18 @@ def test_an_interrupted_training_has_the_bits_of_an_uninterrupted_one(tmp_path: 
     with np.load(tmp_path / "whole" / STEPS) as a, np.load(tmp_path / "cut" / STEPS) as b:
         assert sorted(a) == sorted(b)
         assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_changed_settings_count_from_the_restored_epoch_on(tmp_path: Path) -> None:
+    norms = {}
+    for name, decay in (("kept", 0.01), ("changed", 40.0)):
+        with pytest.raises(Interrupted):
+            train(tmp_path / name, Listener(5))
+        train(tmp_path / name, listener := Listener(), replace(SETTINGS, learning_rate=0.01, weight_decay=decay))
+        assert listener.curve("learning_rate")[6] == (0.01,)
+        weights = torch.load(BytesIO(read_checkpoint(tmp_path / name / CHECKPOINT, "")), weights_only=True)["model"]
+        norms[name] = float(weights["0.weight"].norm())
+    assert norms["changed"] < 0.5 * norms["kept"]  # 3 steps, each times 1 - 0.01 * 40
 
 
 @pytest.mark.parametrize("form", ["bytes", "objects of an earlier version"])

@@ -28,6 +28,7 @@ from hpo.reports.charts import (
     LinePanels,
     LinesChart,
     Pictures,
+    ScheduleChart,
     StackedShares,
     TrainingChart,
 )
@@ -44,6 +45,7 @@ from hpo.reports.figures.importance import importance_figure, importance_rows
 from hpo.reports.figures.line_panels import line_panels_figure, line_panels_rows
 from hpo.reports.figures.pairwise import pairwise_figure, pairwise_rows
 from hpo.reports.figures.pareto import front_figure, front_rows
+from hpo.reports.figures.population import schedule_figure, schedule_rows
 from hpo.reports.figures.red_flag_regions import enrichment_figure, enrichment_rows
 from hpo.reports.figures.stability import stability_figure, stability_rows
 
@@ -73,6 +75,7 @@ _DRAWINGS: dict[type, Drawing] = {
     LinesChart: Drawing(lines_figure, lines_rows),
     Pairwise: Drawing(pairwise_figure, pairwise_rows),
     Pictures: Drawing(pictures_figure, None),
+    ScheduleChart: Drawing(schedule_figure, schedule_rows),
     StackedShares: Drawing(stacked_figure, stacked_rows),
     Stabilities: Drawing(stability_figure, stability_rows),
     TrainingChart: Drawing(training_figure, training_rows),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from hpo.analysis.formatting import configuration, decimals, duration, number, score
 from hpo.analysis.groups import best_per_group
+from hpo.analysis.lineages import is_population
 from hpo.analysis.ranking import repeats
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.stability import loss_series, stability_of
@@ -93,7 +94,9 @@ def _best_table(study: StudyRecord, metric: Metric) -> Table:
         tr("epochs to best: the epoch with the best reported {metric}, of all epochs of the trial.", metric=metric.name)
     ]
     why_not = loss_series(study).why_not
-    if why_not:
+    if is_population(study):
+        note.append(tr("epochs and stability are those of the whole lineage."))
+    elif why_not:
         note.append(tr("stability: see Training stability; not shown: {why}.", why=why_not))
     else:
         note.append(tr("stability: see Training stability."))
@@ -102,6 +105,8 @@ def _best_table(study: StudyRecord, metric: Metric) -> Table:
 
 def _noise(study: StudyRecord) -> str:
     """Return how much scores of one configuration differ by their seed, as far as any was trained again."""
+    if is_population(study):
+        return tr("These are the parameters of the last segment; those before it are in the section Population.")
     metric = study.metrics[0]
     places = decimals(trial.values[metric.name] for trial in study.complete(metric))
     texts = []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hpo.analysis.formatting import configuration, duration, listed, number, trials
 from hpo.analysis.goals import GoalState, goal_states
 from hpo.analysis.groups import GroupBest, best_per_group
+from hpo.analysis.lineages import is_population
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.statistics.anova import anova
@@ -28,7 +29,9 @@ def conclusion(study: StudyRecord) -> tuple[str, ...]:
     if not any(study.complete(metric) for metric in study.metrics):
         found = [tr("No trial has completed yet.")] if study.finished else [tr("No trial has finished yet.")]
     else:
-        found = [_best(study), _differences(study), _last_epochs(study), *map(goal_sentence, goal_states(study))]
+        # Segments of a population share their past, and are ended before they are trained to their end.
+        alone = [] if is_population(study) else [_differences(study), _last_epochs(study)]
+        found = [_best(study), *alone, *map(goal_sentence, goal_states(study))]
     return tuple(text for text in (*found, _used(study)) if text)
 
 
@@ -49,7 +52,10 @@ def _best(study: StudyRecord) -> str:
         if best is None:
             return ""
         values = {"metric": metric.name, "value": write(best), "n": best.number}
-        return tr("Best {metric}: {value}, trial {n} ({params}).", **values, params=configuration(best.params))
+        params = configuration(best.params)
+        if best.segment is not None:
+            return tr("Best {metric}: {value}, trial {n} ({params} in its last segment).", **values, params=params)
+        return tr("Best {metric}: {value}, trial {n} ({params}).", **values, params=params)
     groups.sort(key=lambda group: metric.cost(group.best.values[metric.name]) if group.best else 0.0)
     named = [f"{group.group} {write(group.best)}" for group in groups[:MOST_NAMED] if group.best]
     if left := len(groups) - len(named):

@@ -24,6 +24,7 @@ from hpo.storage.trial_attributes import (
     JOB,
     ORIGIN,
     OUTCOME,
+    SEGMENT,
     outcome_of,
     params_of,
     requeued,
@@ -181,6 +182,7 @@ def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
     """Return tags that say what a trial is and, once it ended, how."""
     job = trial.user_attrs.get(JOB) or {}
     origin = trial.user_attrs.get(ORIGIN) or {}
+    place = origin.get(SEGMENT) or {}
     ended = trial.state.is_finished()
     outcome = outcome_of(trial) if ended else {}
     return tags_of(
@@ -199,6 +201,7 @@ def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
             "hpo.reason": outcome.get("reason"),
             "hpo.warnings": ", ".join(_warned(trial)),
             "hpo.warm_start": _warm(origin),
+            **{f"hpo.{key}": place.get(key) for key in ("member", "generation", "parent") if place},
             "hpo.requeued": "true" if outcome.get("requeued") else None,
         }
     )
