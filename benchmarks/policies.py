@@ -41,7 +41,7 @@ from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Rec
 from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.space.search_space import SearchSpace
-from hpo.spec.models import Budget, Checkpoints, Metric, StudySpec, WarmStartSpec
+from hpo.spec.models import KERNEL, Budget, Checkpoints, Metric, StudySpec, WarmStartSpec
 from hpo.storage.history import Step
 from hpo.trackers.base import Tracker
 from hpo.trial import OBJECTIVE, Job, Outcome
@@ -161,8 +161,11 @@ def _our_pruner(epochs: int) -> optuna.pruners.BasePruner:
 
 
 def _ours(spec: StudySpec, **options: Any) -> optuna.samplers.BaseSampler:
-    sampler = spec.sampler.model_copy(update={"options": spec.sampler.options | options})
-    return make_sampler(spec.model_copy(update={"sampler": sampler}), 0)
+    """The default, or the sampler `kernel` with other options."""
+    if not options:
+        return make_sampler(spec, 0)
+    kernel = KERNEL.model_copy(update={"options": KERNEL.options | options})
+    return make_sampler(spec.model_copy(update={"sampler": kernel}), 0)
 
 
 def _random(spec: StudySpec) -> optuna.samplers.BaseSampler:

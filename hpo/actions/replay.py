@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 
 from hpo import layout
+from hpo.analysis.lineages import is_population
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine, ShuffledSampler
 from hpo.errors import ReplayError
@@ -20,6 +21,7 @@ from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
 from hpo.spec.models import Budget, Checkpoints, Component, EngineSpec, StudySpec
+from hpo.spec.population import PBT
 from hpo.spec.wording import algorithm_text
 from hpo.storage.history import Step
 from hpo.text import count
@@ -95,9 +97,12 @@ def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, ov
     Raises:
         SpecError: If a sampler, a pruner or a key is wrong.
         StudyNotFound: If there is no such study.
+        ReplayError: If the sampler is pbt.
     """
     given = [f"{role}={text}" for role, text in (("sampler", sampler), ("pruner", pruner)) if text is not None]
     spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, [*overrides, *given], locate=False)
+    if spec.sampler.name == PBT:
+        raise ReplayError("sampler pbt trains on from checkpoints, of which a replay has none; take another sampler")
     parts = [" or ".join(one.name for one in spec.samplers)] if sampler is not None else []
     parts += ["no pruner"] if spec.pruner.name == "none" else [algorithm_text(spec.pruner)]
     return Policy(" + ".join(parts), spec, sampler is None)
@@ -107,8 +112,13 @@ def recorded_of(study: StudyRecord) -> Recorded:
     """Return the trainings of a study that can be replayed.
 
     Raises:
-        ReplayError: If there are fewer than two that ran to their end.
+        ReplayError: If there are fewer than two that ran to their end, or its trials are segments of a population.
     """
+    if is_population(study):
+        raise ReplayError(
+            f"study '{study.name}' trained a population: its trials go on from each other's checkpoints, so none can "
+            "be replayed by itself; expected a study with another sampler than pbt"
+        )
     metric = study.metrics[0]
     finished = [trial for trial in study.trials if trial.finished]
     usable = [trial for trial in finished if trial.history and trial.params]

@@ -77,9 +77,9 @@ def replay(
     from hpo.analysis.records import read_study
 
     name = find_study(runs, study)
-    policies = [policy_of(runs, name, s, p, overrides) for s in samplers or (None,) for p in pruners or (None,)]
     record = read_study(runs, name)
     recorded = recorded_of(record)
+    policies = [policy_of(runs, name, s, p, overrides) for s in samplers or (None,) for p in pruners or (None,)]
     at_once = workers or recorded.workers
     found: list[tuple[Policy, list[Replayed]]] = []
     began, shown = time.monotonic(), time.monotonic()

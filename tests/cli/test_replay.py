@@ -60,3 +60,13 @@ def test_a_study_with_too_little(hpo: Hpo, study_yaml: Callable[..., Path]) -> N
 
 def test_no_study(hpo: Hpo) -> None:
     assert hpo("replay", "nothing").code == 2
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_population_is_not_replayed(hpo: Hpo, study_yaml: Callable[..., Path]) -> None:
+    said = hpo("replay", "toy", "--sampler", "{name: pbt, steps: 10, interval: 2}", "--pruner", "none")
+    assert (said.code, "sampler pbt trains on from checkpoints, of which a replay has none" in said.err) == (2, True)
+    population = {"name": "pbt", "population_size": 4, "steps": 10, "interval": 5}
+    hpo("run", study_yaml("smooth", name="pop", sampler=population, budget={"trials": 8}, engine="inline"), "--quiet")
+    said = hpo("replay", "pop")
+    assert (said.code, "study 'pop' trained a population" in said.err) == (2, True)
