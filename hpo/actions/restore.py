@@ -6,6 +6,7 @@ command.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tarfile
@@ -335,10 +336,25 @@ class _TarArchive(_Archive):
         own = [member for member in self._members if member.name.startswith(f"{name}/")]
         try:
             for member in own:
-                member.name = member.name.removeprefix(f"{name}/")
-                self._tar.extract(member, entry, filter="data")
+                self._write(member, entry, member.name.removeprefix(f"{name}/"))
         except (OSError, tarfile.TarError) as error:
             raise NotRestored(f"study '{name}' cannot be read from {self._source}: {error}") from error
+
+    def _write(self, member: tarfile.TarInfo, folder: Path, name: str) -> None:
+        """Write a file or folder of the archive. A backup holds nothing else, and nothing outside of its folder.
+
+        `tarfile` has a filter for that, which Python has since 3.11.4 only.
+        """
+        path = folder / name
+        if not (member.isfile() or member.isdir()) or not path.resolve().is_relative_to(folder.resolve()):
+            raise tarfile.TarError(f"{member.name} is no file or folder of a backup")
+        if member.isdir():
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file, self._tar.extractfile(member) or io.BytesIO() as content:
+            shutil.copyfileobj(content, file)
+        os.utime(path, (member.mtime, member.mtime))
 
     def copy_knowledge(self, folder: Path) -> None:
         for member in self._members:

@@ -310,7 +310,7 @@ def test_with_nothing_against_it_the_f_test_holds() -> None:
 
 @pytest.mark.parametrize(("sampler", "adaptive"), [("tpe", "tpe"), ("grid", ""), ("random", "")])
 def test_an_adaptive_sampler_is_named(sampler: str, adaptive: str) -> None:
-    spec: Any = SimpleNamespace(sampler=SimpleNamespace(name=sampler))
+    spec: Any = SimpleNamespace(samplers=(SimpleNamespace(name=sampler),))
     record = study(drawn(20))
     assert anova(StudyRecord(**{**vars(record), "spec": spec}), SCORE).sampler == adaptive
 

@@ -34,6 +34,8 @@ STUDY = {
     "metrics": [{"name": "score", "direction": "maximize"}],
     "search_space": {"x": {"low": 0.0, "high": 1.0}},
     "budget": {"trials": 3},
+    "sampler": "kernel",
+    "pruner": "none",
     "engine": {"name": "inline"},
     "mlflow": False,
 }
