@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ _FIRST = {
     layout.STEERING,
     layout.JOBS,
 }
+# See `hpo.machine.files.replacement`.
+_UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.\d+\.partial$")
 
 
 def refuse_taken(runs: Path, name: str) -> None:
@@ -54,7 +57,9 @@ def refuse_taken(runs: Path, name: str) -> None:
     if (directory / layout.SPEC).exists() or (directory / layout.OWNER).exists():
         return
     trials = layout.trials_directory(directory)
-    foreign = sorted({path.name for path in directory.iterdir()} - _FIRST - {trials.name})
+    # A driver that starts in this moment, or was killed while it did, has left a part of a file.
+    names = {_UNFINISHED.sub("", path.name) for path in directory.iterdir()}
+    foreign = sorted(names - _FIRST - {layout.SPEC, trials.name})
     foreign = [file for file in foreign if not file.startswith((".clock-", f"{layout.LOCK}."))]
     if foreign and not trials.exists():
         raise StudyFolderTaken(

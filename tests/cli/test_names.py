@@ -58,6 +58,17 @@ def test_two_names_of_one_folder_are_refused(hpo: Hpo, finished, runs: Path):
         assert "does not tell upper from lower case" in said.err
 
 
+def test_a_study_begins_where_another_start_was_killed_in_the_middle_of_a_file(hpo: Hpo, study_yaml, runs: Path):
+    (runs / "toy").mkdir(parents=True)
+    left = runs / "toy" / "identity.json.e9730a8e.13380.partial"
+    left.write_text("{")
+    assert hpo("run", study_yaml(engine="inline", budget={"trials": 1}), "--quiet").code == 0
+    (runs / "other").mkdir()
+    left.rename(runs / "other" / "thesis.tex.e9730a8e.13380.partial")
+    said = hpo("run", study_yaml(), "--new-name", "other")
+    assert (said.code, "it has thesis.tex and no study.yaml" in said.err) == (2, True)
+
+
 def test_a_folder_that_is_somebodys_does_not_become_a_studys(hpo: Hpo, study_yaml, runs: Path):
     (runs / "toy").mkdir(parents=True)
     (runs / "toy/thesis.tex").write_text("years of work")
