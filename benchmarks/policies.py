@@ -21,10 +21,10 @@ best of an earlier study, `deceived` those that are good for four epochs and bad
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import multiprocessing
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,20 +42,18 @@ from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.space.search_space import SearchSpace
 from hpo.spec.models import KERNEL, Budget, Checkpoints, Metric, StudySpec, WarmStartSpec
-from hpo.storage.history import Step
 from hpo.trackers.base import Tracker
-from hpo.trial import OBJECTIVE, Job, Outcome
+from hpo.trial import Job
 from hpo.warm_start.candidates import Source, candidates_of
 from hpo.warm_start.trust import WarmStart, guard_of
 
-WORKERS = 8
-FULL_TRAININGS = 20
+sys.path.insert(0, str(Path(__file__).parent / "search"))
+from problems import FULL_TRAININGS as FULL_TRAININGS  # for group_policies.py
+from problems import WORKERS, Problem
+from recorded import FAMILIES, recorded
+
 MOMENTS = (0.25, 0.5, 0.9, 1.0)
 LOSS = Metric(name="loss", direction="minimize")
-INTEGERS = {"batch_size", "num_layers", "max_units"}
-# As they were drawn for LCBench; TaskSet's file says it of its own.
-LOG = {"batch_size", "learning_rate", "max_units"}
-FAMILIES = {"taskset": "valid", "lcbench": "valid_error"}
 
 
 @dataclass(frozen=True)
@@ -79,53 +77,15 @@ class Task:
 
 @cache
 def tasks(data: Path, family: str) -> tuple[Task, ...]:
-    with np.load(data / f"{family}.npz") as file:
-        configurations, names = file["X"].astype(float), [str(name) for name in file["names"]]
-        log = dict(zip(names, file["log"].tolist(), strict=True)) if "log" in file else {n: n in LOG for n in names}
-        curves = file[FAMILIES[family]].astype(float)
-        shape = curves.shape[:2]
-        seconds = file["epoch_seconds"].astype(float) if "epoch_seconds" in file else np.ones(shape)
-        titles = [str(title) for title in file["tasks"]]
-    params = [
-        {n: int(v) if n in INTEGERS else float(v) for n, v in zip(names, row, strict=True)} for row in configurations
-    ]
-    declared: dict[str, Any] = {}
-    for name in names:
-        values = [one[name] for one in params]
-        declared[name] = {"low": min(values), "high": max(values), **({"log": True} if log[name] else {})}
-    space = SearchSpace.parse(declared)
-    return tuple(_task(family, title, space, params, curves[t], seconds[t]) for t, title in enumerate(titles))
+    return tuple(map(task_of, recorded(data, family)))
 
 
-def _task(
-    family: str,
-    name: str,
-    space: SearchSpace,
-    params: Sequence[Mapping[str, Any]],
-    curves: np.ndarray[Any, Any],
-    seconds: np.ndarray[Any, Any],
-) -> Task:
-    recordings = []
-    for number, (values, curve, epoch) in enumerate(zip(params, curves, seconds, strict=True)):
-        finite = list(itertools.takewhile(math.isfinite, curve.tolist()))
-        shown = finite if len(finite) == len(curve) else [*finite, math.nan]
-        steps = tuple(Step(k, k * float(epoch), 1, {"loss": value}) for k, value in enumerate(shown, start=1))
-        metrics = {"loss": min(finite)} if shown is finite else {}
-        took = len(shown) * float(epoch)
-        ended = Outcome(number, "COMPLETE", metrics, seconds=took) if metrics else _diverged(number, took)
-        recordings.append(Recording(values, steps, ended))
-    best = [recording.outcome.metrics["loss"] for recording in recordings if recording.outcome.metrics]
-    reached = (step.metrics["loss"] for recording in recordings for step in recording.steps)
-    low = min(value for value in reached if math.isfinite(value))
-    budget = FULL_TRAININGS * curves.shape[1] * float(seconds.mean()) / WORKERS
+def task_of(problem: Problem) -> Task:
+    low, middle, high = problem.scale
+    seconds = tuple(problem.seconds.tolist())
     return Task(
-        family, name, space, tuple(recordings), tuple(seconds.tolist()), budget, low, float(np.median(best)), max(best)
+        problem.family, problem.name, problem.space, problem.recordings(), seconds, problem.budget, low, middle, high
     )
-
-
-def _diverged(number: int, seconds: float) -> Outcome:
-    """For form's sake: the default red flag ends the training at its NaN, under every policy."""
-    return Outcome(number, "PRUNED", cause=OBJECTIVE, reason="it diverged", seconds=seconds)
 
 
 # --- the policies

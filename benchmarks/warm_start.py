@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from policies import FAMILIES, LOSS, MOMENTS, OURS, Task, _regrets, _study_of, _task, _warm_share, tasks
+from policies import FAMILIES, LOSS, MOMENTS, OURS, Task, _regrets, _study_of, _warm_share, task_of, tasks
 
 from hpo.warm_start.candidates import Source
 
@@ -47,16 +47,16 @@ def tasks_of(data: Path, family: str) -> tuple[Task, ...]:
     """The tasks of a family; a table is a family of its own."""
     if family in FAMILIES:
         return tasks(data, family)
-    from search.tables import load
+    from problems import Problem
+    from tables import load
 
     table = load(data / f"{family}.npz")
     sign = 1.0 if table.direction == "minimize" else -1.0
     params = [table.space.to_optuna(one) for one in table.configurations]
     curves = sign * table.curves[:, 0].astype(float)
     seconds = table.epoch_seconds.astype(float)
-    return (
-        _task(family, family, table.space, params, curves, np.where(seconds > 0, seconds, seconds[seconds > 0].min())),
-    )
+    seconds = np.where(seconds > 0, seconds, seconds[seconds > 0].min())
+    return (task_of(Problem(family, family, table.space, tuple(params), curves[:, None], seconds)),)
 
 
 # --- histories

@@ -165,14 +165,10 @@ class Queue:
         proposed = propose(self._spec, segments_of(self._spec, self._study.get_trials(deepcopy=False)))
         if proposed is None:
             return False
-        params: Mapping[str, Any] = proposed.params
         origin: dict[str, Any] = {"source": PBT, SEGMENT: dict(proposed.place)}
         if proposed.seed is not None:
             origin["seed"] = proposed.seed  # that of the checkpoint
-        elif proposed.place["member"] >= len(self._spec.enqueue) and (offer := self.warm.next()) is not None:
-            params, origin = offer[0], origin | dict(offer[1])
-        self.enqueue(params, origin)
-        self.save_warm_start()
+        self.enqueue(proposed.params, origin)
         return True
 
     def save_warm_start(self) -> None:

@@ -25,7 +25,7 @@ from hpo.spec.models import (
     StudySpec,
 )
 from hpo.spec.normalize import rewrite
-from hpo.spec.population import PBT, is_population, population_problems
+from hpo.spec.population import is_population, population_problems
 from hpo.spec.sampler_limits import refused_ranges
 from hpo.spec.study_name import name_problem
 from hpo.spec.yaml_document import Document, read_yaml
@@ -216,7 +216,7 @@ class _Reader:
                 self.say(
                     ("warm_start",), "has nothing to add to the sampler grid, which tries every cell; leave it out"
                 )
-            if spec.sampler.name == PBT:
+            if is_population(spec):
                 self.say(
                     ("warm_start",), "does not go with the sampler pbt, whose members begin at random; leave it out"
                 )

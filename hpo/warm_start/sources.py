@@ -16,7 +16,7 @@ from hpo.space.search_space import SearchSpace
 from hpo.spec.algorithms import NOT_ADAPTIVE
 from hpo.spec.identity import from_json, to_json
 from hpo.spec.models import Metric, StudySpec
-from hpo.spec.population import PBT
+from hpo.spec.population import is_population
 from hpo.storage import trial_attributes
 from hpo.storage.contradiction import contradiction
 from hpo.storage.load_study import load_study
@@ -64,7 +64,9 @@ def begins_warm(spec: StudySpec, began_warm: bool = False, fresh: bool = True) -
     """
     if not unasked(spec):
         return spec.warm_start is not None
-    return spec.samplers[0].name not in (*NOT_ADAPTIVE, PBT) and (fresh or began_warm)
+    if is_population(spec):
+        return False
+    return spec.samplers[0].name not in NOT_ADAPTIVE and (fresh or began_warm)
 
 
 def described(spec: StudySpec, choice: Choice) -> list[str]:
@@ -156,7 +158,7 @@ def began_of(trials: Iterable[optuna.trial.FrozenTrial]) -> float:
 
 
 def _hint(spec: StudySpec, storage: optuna.storages.BaseStorage, runs: Path) -> str:
-    if spec.samplers[0].name == "grid":
+    if spec.samplers[0].name == "grid" or is_population(spec):
         return ""
     found = _fitting(spec, storage, runs, lambda complaint: None)
     if not found:
