@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from policies import FULL_TRAININGS, LOSS, WORKERS, Task, _spec, _Trace, tasks
+from policies import FULL_TRAININGS, LOSS, WORKERS, Task, Trace, spec_of, tasks
 
 from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recordings, ReplayEngine
 from hpo.oracle.oracle import Oracle
@@ -46,10 +46,10 @@ def row_of(task: Task, name: str, seed: int, times: float) -> dict[str, Any]:
     group_by, least = POLICIES[name]
     seconds = times * task.budget
     budget = Budget(hours=seconds / 3600, failures=10**9)
-    spec = _spec(task.space, seed).model_copy(update={"group_by": group_by, "min_complete": least, "budget": budget})
+    spec = spec_of(task.space, seed).model_copy(update={"group_by": group_by, "min_complete": least, "budget": budget})
     recordings, clock = Recordings(task.space, task.recordings), Clock()
     study = optuna.create_study(sampler=RecordedSampler(make_sampler(spec, 0), recordings), pruner=make_pruner(spec))
-    trace = _Trace(clock)
+    trace = Trace(clock)
     # What runs when the budget is spent goes on, as it does in a run.
     ReplayEngine(recordings, clock, WORKERS).run(Oracle(spec, study, Path(), trace, clock, NoHistory))
     regrets = [

@@ -21,7 +21,6 @@ best of an earlier study, `deceived` those that are good for four epochs and bad
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import multiprocessing
 import sys
@@ -41,7 +40,7 @@ from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Rec
 from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.space.search_space import SearchSpace
-from hpo.spec.models import KERNEL, Budget, Checkpoints, Metric, StudySpec, WarmStartSpec
+from hpo.spec.models import KERNEL, StudySpec, WarmStartSpec
 from hpo.trackers.base import Tracker
 from hpo.trial import Job
 from hpo.warm_start.candidates import Source, candidates_of
@@ -49,11 +48,12 @@ from hpo.warm_start.trust import WarmStart, guard_of
 
 sys.path.insert(0, str(Path(__file__).parent / "search"))
 from problems import FULL_TRAININGS as FULL_TRAININGS  # for group_policies.py
-from problems import WORKERS, Problem
+from problems import LOSS, WORKERS, Problem, spec_of
+from ray_asha import RayAsha
 from recorded import FAMILIES, recorded
+from rows import fill, search_of
 
 MOMENTS = (0.25, 0.5, 0.9, 1.0)
-LOSS = Metric(name="loss", direction="minimize")
 
 
 @dataclass(frozen=True)
@@ -101,23 +101,8 @@ class Policy:
     history: Callable[[Path, str, int, int], list[Source]] | None = None
 
 
-def _spec(space: SearchSpace, seed: int) -> StudySpec:
-    return StudySpec(
-        name="replay",
-        objective="recorded:train",
-        root=Path(),
-        metrics=(LOSS,),
-        space=space,
-        budget=Budget(failures=10**9),
-        mlflow=None,
-        checkpoints=Checkpoints(keep_best=None),
-        seed=seed,
-        source=Path(),
-    )
-
-
 def _our_pruner(epochs: int) -> optuna.pruners.BasePruner:
-    return make_pruner(_spec(SearchSpace(()), 0))
+    return make_pruner(spec_of(SearchSpace(()), 0))
 
 
 def _ours(spec: StudySpec, **options: Any) -> optuna.samplers.BaseSampler:
@@ -152,7 +137,7 @@ def _by_three(epochs: int) -> optuna.pruners.BasePruner:
 def _complete(data: Path, family: str, index: int, seed: int) -> Source:
     """What the default finds on a task."""
     task = tasks(data, family)[index]
-    _, study = _study_of(task, POLICIES["default"], seed, ())
+    _, study = study_of(task, POLICIES["default"], seed, ())
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     return Source(task.name, task.space, (LOSS,), [(trial.number, trial.params, trial.values) for trial in complete])
 
@@ -185,7 +170,7 @@ PEERS = {
     "random": Policy(_random, _no_pruner),
     "Optuna's default": Policy(_tpe, lambda epochs: optuna.pruners.MedianPruner()),
     "Hyperband": Policy(_tpe, lambda epochs: optuna.pruners.HyperbandPruner(1, epochs, 3)),
-    "Ray's ASHA": Policy(_random, tried.RayRule),
+    "Ray's ASHA": Policy(_random, RayAsha),
     "TPE + halving": Policy(_tpe, _halving),
     "random + halving": Policy(_random, _halving),
 }
@@ -208,7 +193,7 @@ POLICIES = OURS | PEERS | TRIED
 NAMES = (*POLICIES, "promotion")
 
 
-class _Trace(Tracker):
+class Trace(Tracker):
     """Every value with its moment, and how many trials there were."""
 
     def __init__(self, clock: Clock) -> None:
@@ -224,14 +209,14 @@ class _Trace(Tracker):
             self.seen.append((self._clock.now, metrics["loss"]))
 
 
-def _study_of(task: Task, policy: Policy, seed: int, sources: Sequence[Source]) -> tuple[_Trace, optuna.Study]:
-    spec = _spec(task.space, seed)
+def study_of(task: Task, policy: Policy, seed: int, sources: Sequence[Source]) -> tuple[Trace, optuna.Study]:
+    spec = spec_of(task.space, seed)
     recordings, clock = Recordings(task.space, task.recordings), Clock()
     longest = max(len(recording.steps) for recording in task.recordings)
     study = optuna.create_study(
         sampler=RecordedSampler(policy.sampler(spec), recordings), pruner=policy.pruner(longest)
     )
-    trace = _Trace(clock)
+    trace = Trace(clock)
     warm = None
     if sources:
         spec = spec.model_copy(update={"warm_start": WarmStartSpec()})
@@ -251,21 +236,21 @@ def _row(data: Path, name: str, family: str, index: int, seed: int) -> dict[str,
             [step.metrics["loss"] for step in recording.steps if math.isfinite(step.metrics["loss"])]
             for recording in task.recordings
         ]
-        return row | _regrets(task, tried.promotion(curves, task.seconds, WORKERS, task.budget, seed))
+        return row | regrets_of(task, tried.promotion(curves, task.seconds, WORKERS, task.budget, seed))
     policy = POLICIES[name]
     sources = policy.history(data, family, index, seed) if policy.history else []
-    trace, study = _study_of(task, policy, seed, sources)
-    row |= _regrets(task, trace.seen) | {"trials": trace.trials}
-    return row | ({"warm_share": _warm_share(task, study)} if sources else {})
+    trace, study = study_of(task, policy, seed, sources)
+    row |= regrets_of(task, trace.seen) | {"trials": trace.trials}
+    return row | ({"warm_share": warm_share(task, study)} if sources else {})
 
 
-def _regrets(task: Task, seen: Iterable[tuple[float, float]]) -> dict[str, Any]:
+def regrets_of(task: Task, seen: Iterable[tuple[float, float]]) -> dict[str, Any]:
     seen = list(seen)
     best = [min((value for at, value in seen if at <= part * task.budget), default=task.high) for part in MOMENTS]
     return {"regret": [task.regret(value) for value in best]}
 
 
-def _warm_share(task: Task, study: optuna.Study) -> float:
+def warm_share(task: Task, study: optuna.Study) -> float:
     """Of the budget, what went into configurations of an earlier study."""
     spent = 0.0
     for trial in study.get_trials(deepcopy=False):
@@ -361,25 +346,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--table", action="store_true", help="run nothing")
     given = parser.parse_args()
-    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    if not given.table:
-        known = {(row["policy"], row["family"], row["task"], row["seed"]) for row in rows}
-        jobs = [
-            (name, family, index, seed)
-            for seed in range(given.first, given.first + given.seeds)
-            for name in given.only.split(",")
-            for family in FAMILIES
-            for index, task in enumerate(tasks(given.data, family))
-            if (name, family, task.name, seed) not in known
-        ]
-        with multiprocessing.Pool(given.jobs) as pool, given.out.open("a") as file:
-            for done, row in enumerate(pool.imap_unordered(partial(_compute, given.data), jobs), start=1):
-                rows.append(row)
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                print(f"\r{done} of {len(jobs)}", end="", flush=True)
-        print()
-    print(table(rows))
+    jobs = {
+        (name, family, task.name, seed): (name, family, index, seed)
+        for seed in range(given.first, given.first + (0 if given.table else given.seeds))
+        for name in given.only.split(",")
+        for family in FAMILIES
+        for index, task in enumerate(tasks(given.data, family))
+    }
+    print(table(fill(given.out, jobs, search_of, partial(_compute, given.data), given.jobs)))
 
 
 if __name__ == "__main__":

@@ -13,27 +13,8 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
-from ray.tune.schedulers.async_hyperband import _Bracket
-from ray.tune.schedulers.trial_scheduler import TrialScheduler
 
 from hpo.curves.shape import noise_of
-
-
-class RayRule(optuna.pruners.BasePruner):
-    """Ray's own ASHA rule (AsyncHyperBandScheduler, one bracket): its code decides, on the study's values."""
-
-    class _Trial:
-        def __init__(self, number: int) -> None:
-            self.trial_id = str(number)
-
-    def __init__(self, max_t: int, reduction_factor: int = 4) -> None:
-        self._bracket = _Bracket(1, max_t, reduction_factor, 0)
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        step = trial.last_step
-        assert step is not None
-        reward = -trial.intermediate_values[step]  # it maximizes
-        return bool(self._bracket.on_result(self._Trial(trial.number), step, reward) == TrialScheduler.STOP)
 
 
 class NoiseAware(optuna.pruners.BasePruner):

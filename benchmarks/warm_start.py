@@ -24,7 +24,6 @@ The share is the part of the budget that went into these configurations. Rows th
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,7 +33,8 @@ from typing import Any
 
 import numpy as np
 import optuna
-from policies import FAMILIES, LOSS, MOMENTS, OURS, Task, _regrets, _study_of, _warm_share, task_of, tasks
+from policies import FAMILIES, LOSS, MOMENTS, OURS, Task, regrets_of, study_of, task_of, tasks, warm_share
+from rows import fill  # policies.py has put its folder on the path
 
 from hpo.warm_start.candidates import Source
 
@@ -152,7 +152,7 @@ LIES: dict[str, Lie] = {
 def _found(data: Path, family: str, index: int, seed: int) -> Source:
     """What the default finds on a task."""
     task = tasks_of(data, family)[index]
-    _, study = _study_of(task, OURS["default"], seed, ())
+    _, study = study_of(task, OURS["default"], seed, ())
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     return Source(task.name, task.space, (LOSS,), [(trial.number, trial.params, trial.values) for trial in complete])
 
@@ -174,9 +174,9 @@ def row_of(data: Path, job: tuple[str, str, int, int]) -> dict[str, Any]:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     name, family, index, seed = job
     task = tasks_of(data, family)[index]
-    trace, study = _study_of(task, OURS["default"], seed, _history(data, name, family, index, seed))
-    row = {"history": name, "family": family, "task": task.name, "seed": seed, "share": _warm_share(task, study)}
-    return row | _regrets(task, trace.seen)
+    trace, study = study_of(task, OURS["default"], seed, _history(data, name, family, index, seed))
+    row = {"history": name, "family": family, "task": task.name, "seed": seed, "share": warm_share(task, study)}
+    return row | regrets_of(task, trace.seen)
 
 
 # --- the table
@@ -226,6 +226,10 @@ def _mean_and_interval(pairs: Mapping[str, Mapping[int, float]]) -> str:
     return f"{grid.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
 
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str, int]:
+    return row["history"], row["family"], row["task"], row["seed"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -237,24 +241,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--table", action="store_true", help="run nothing")
     given = parser.parse_args()
-    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    known = {(row["history"], row["family"], row["task"], row["seed"]) for row in rows}
-    jobs = [
-        (name, family, index, seed)
-        for seed in range(given.first, given.first + given.seeds if not given.table else given.first)
+    jobs = {
+        (name, family, task.name, seed): (name, family, index, seed)
+        for seed in range(given.first, given.first + (0 if given.table else given.seeds))
         for family in (given.names.split(",") if given.names else FAMILIES)
         for index, task in enumerate(tasks_of(given.data, family))
         for name in given.only.split(",")
-        if (name, family, task.name, seed) not in known
-    ]
-    with multiprocessing.Pool(given.jobs) as pool, given.out.open("a") as file:
-        for done, row in enumerate(pool.imap_unordered(partial(row_of, given.data), jobs), start=1):
-            rows.append(row)
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            print(f"\r{done} of {len(jobs)}", end="", flush=True)
-    print()
-    print(table(rows))
+    }
+    print(table(fill(given.out, jobs, _key, partial(row_of, given.data), given.jobs)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import random
 import time
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from rows import fill, key_of, read
 
 from hpo.search.samplers import make_sampler
 from hpo.space.search_space import SearchSpace
@@ -163,24 +163,25 @@ def search(function: Function, name: str, seed: int, trials: int) -> Iterator[tu
 
 
 def run(options: argparse.Namespace) -> None:
-    """Append a line of JSON for each search that the file does not hold yet."""
-    known = {tuple(row["key"]) for row in _rows(options.out)} if options.out.exists() else set()
-    with options.out.open("a") as out:
-        for seed in range(options.seeds):
-            for name in options.samplers:
-                for title in options.functions:
-                    key = (title, name, seed, options.trials)
-                    if key not in known:
-                        found = list(search(FUNCTIONS[title], name, seed, options.trials))
-                        regrets = {number: regret for number, regret, _ in found if number in BUDGETS}
-                        seconds = sum(one for _, _, one in found)
-                        print(json.dumps({"key": key, "regrets": regrets, "seconds": seconds}), file=out, flush=True)
+    """Run the searches that the file does not hold yet."""
+    found = itertools.product(range(options.seeds), options.samplers, options.functions)
+    keys = [(title, name, seed, options.trials) for seed, name, title in found]
+    fill(options.out, dict(zip(keys, keys, strict=True)), key_of, _searched, options.jobs)
+
+
+def _searched(key: tuple[str, str, int, int]) -> dict[str, Any]:
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    title, name, seed, trials = key
+    found = list(search(FUNCTIONS[title], name, seed, trials))
+    regrets = {number: regret for number, regret, _ in found if number in BUDGETS}
+    return {"key": key, "regrets": regrets, "seconds": sum(one for _, _, one in found)}
 
 
 def table(options: argparse.Namespace) -> None:
     """Print the median regrets, and those of `auto` as multiples of GPSampler's."""
     found: dict[tuple[str, str, int], dict[int, float]] = {}
-    for row in _rows(options.out):
+    for row in read(options.out):
         title, name, seed, _ = row["key"]
         for budget, regret in row["regrets"].items():
             found.setdefault((title, name, int(budget)), {})[seed] = regret
@@ -217,10 +218,6 @@ def timing(options: argparse.Namespace) -> None:
                 print(f"{title}: {budget} trials, {last:.3f} s an ask, regret {found[budget - 1][1]:.3g}", flush=True)
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
 def main() -> None:
     """Run the command line."""
     warnings.simplefilter("ignore")
@@ -236,6 +233,7 @@ def main() -> None:
             command.add_argument("--out", type=Path, required=True)
             command.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
             command.add_argument("--seeds", type=int, default=20)
+            command.add_argument("--jobs", type=int, help="processes; left out: one a core")
     tables = commands.add_parser("table")
     tables.add_argument("out", type=Path)
     tables.set_defaults(do=table)

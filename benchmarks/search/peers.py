@@ -5,27 +5,33 @@ A policy makes the sampler and the pruner of a problem, with a seed. A peer whos
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 
 import optuna
-from problems import Problem
+from problems import Problem, spec_of
 
 from hpo.search.halving import HalvingPruner
 from hpo.search.kernel_sampler import KernelSampler
+from hpo.search.samplers import make_pruner, make_sampler
 
-Policy = Callable[[Problem, int], tuple[optuna.samplers.BaseSampler, optuna.pruners.BasePruner]]
+_Sampler, _Pruner = optuna.samplers.BaseSampler, optuna.pruners.BasePruner
+Policy = Callable[[Problem, int], tuple[_Sampler, _Pruner]]
 
 
 def _epochs(problem: Problem) -> int:
     return int(problem.curves.shape[2])
 
 
-def _default(problem: Problem, seed: int) -> tuple[optuna.samplers.BaseSampler, optuna.pruners.BasePruner]:
-    return KernelSampler(problem.space, seed=seed), HalvingPruner()
+def _default(problem: Problem, seed: int) -> tuple[_Sampler, _Pruner]:
+    """What a study gets that names neither sampler nor pruner."""
+    spec = spec_of(problem.space, seed)
+    return make_sampler(spec, 0), make_pruner(spec)
 
 
-def _before(problem: Problem, seed: int) -> tuple[optuna.samplers.BaseSampler, optuna.pruners.BasePruner]:
+def _before(problem: Problem, seed: int) -> tuple[_Sampler, _Pruner]:
     """hpo's default until November 2026."""
     return KernelSampler(problem.space, seed=seed), _quarters()
 
@@ -60,5 +66,19 @@ POLICIES: dict[str, Policy] = {
     "random + halving": lambda problem, seed: (_random(problem, seed), _quarters()),
     "random + the default's pruner": lambda problem, seed: (_random(problem, seed), HalvingPruner()),
 }
+if find_spec("ray"):
+    from ray_asha import RayAsha
+
+    POLICIES["Ray's ASHA"] = lambda problem, seed: (_random(problem, seed), RayAsha(_epochs(problem)))
 if find_spec("cmaes"):
     POLICIES["CMA-ES + halving"] = lambda problem, seed: (_cmaes(problem, seed), _quarters())
+if find_spec("syne_tune"):
+    from syne_tune_scheduler import SCHEDULERS, SyneTune
+
+    logging.getLogger("syne_tune").setLevel(logging.ERROR)
+
+    def _syne_tune(name: str, problem: Problem, seed: int) -> tuple[_Sampler, _Pruner]:
+        scheduler = SyneTune(name, problem.space, _epochs(problem), seed)
+        return scheduler.sampler, scheduler.pruner
+
+    POLICIES |= {f"Syne Tune's {name}": partial(_syne_tune, name) for name in SCHEDULERS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from hpo.engines.replay import Recording
 from hpo.space.search_space import SearchSpace
+from hpo.spec.models import Budget, Checkpoints, Metric, StudySpec
 from hpo.storage.history import Step
 from hpo.trial import OBJECTIVE, Outcome
 
 # As long as this number of full trainings takes on average, on this number of workers.
 FULL_TRAININGS, WORKERS = 20, 8
+LOSS = Metric(name="loss", direction="minimize")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,22 @@ class Problem:
             recording(params, self.curves[index, 0], float(self.seconds[index]))
             for index, params in enumerate(self.configurations)
         )
+
+
+def spec_of(space: SearchSpace, seed: int) -> StudySpec:
+    """Return a study of a space, with all defaults."""
+    return StudySpec(
+        name="replay",
+        objective="recorded:train",
+        root=Path(),
+        metrics=(LOSS,),
+        space=space,
+        budget=Budget(failures=10**9),
+        mlflow=None,
+        checkpoints=Checkpoints(keep_best=None),
+        seed=seed,
+        source=Path(),
+    )
 
 
 def recording(params: Mapping[str, Any], curve: NDArray[np.float64], seconds: float) -> Recording:

@@ -14,7 +14,6 @@ tasks of a family have the configurations and the seeds in common.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import time
@@ -30,6 +29,7 @@ from families import DEVELOPMENT, FAMILIES, VALIDATION
 from numpy.typing import NDArray
 from peers import POLICIES
 from problems import Problem
+from rows import fill, search_of
 from simulator import simulate
 
 MOMENTS = (0.25, 0.5, 1.0)
@@ -131,25 +131,14 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes started below
     families = given.families.split(",") if given.families else list(VALIDATION if given.validation else DEVELOPMENT)
-    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    if not given.table:
-        known = {(row["policy"], row["family"], row["task"], row["seed"]) for row in rows}
-        jobs = [
-            (name, family, index, seed)
-            for seed in range(given.seeds)
-            for family in families
-            for index, problem in enumerate(problems(given.data, family))
-            for name in given.only.split(",")
-            if (name, problem.family, problem.name, seed) not in known
-        ]
-        with multiprocessing.get_context("spawn").Pool(given.jobs) as pool, given.out.open("a") as file:
-            for done, row in enumerate(pool.imap_unordered(partial(_row, given.data), jobs, chunksize=4), start=1):
-                rows.append(row)
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                print(f"\r{done} of {len(jobs)}", end="", flush=True)
-        print()
-    print(table(rows))
+    jobs = {
+        (name, problem.family, problem.name, seed): (name, family, index, seed)
+        for seed in range(0 if given.table else given.seeds)
+        for family in families
+        for index, problem in enumerate(problems(given.data, family))
+        for name in given.only.split(",")
+    }
+    print(table(fill(given.out, jobs, search_of, partial(_row, given.data), given.jobs)))
 
 
 if __name__ == "__main__":

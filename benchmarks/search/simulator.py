@@ -81,6 +81,10 @@ class Study:
         changed.system_attrs = {**changed.system_attrs, key: value}
         self.trials[trial_id] = changed
 
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Note something of the study."""
+        self.user_attrs[key] = value
+
     def add(self) -> FrozenTrial:
         """Return a new running trial without parameters."""
         number = len(self.trials)

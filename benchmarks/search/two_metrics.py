@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
-import json
 import math
 import random
 import time
@@ -31,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from rows import fill, key_of, read
 
 from hpo.space.search_space import SearchSpace
 from hpo.spec import algorithms
@@ -286,26 +286,25 @@ def search(problem: Problem, name: str, seed: int, trials: int, workers: int) ->
 
 
 def run(options: argparse.Namespace) -> None:
-    """Append a line of JSON for each search that the file does not hold yet."""
-    known = {tuple(row["key"]) for row in _rows(options.out)} if options.out.exists() else set()
-    with options.out.open("a") as out:
-        for seed in range(options.seeds):
-            for workers in (1, 4):
-                for name in options.samplers:
-                    for problem in options.problems:
-                        key = [problem, name, workers, seed, options.trials]
-                        if tuple(key) in known:
-                            continue
-                        began = time.perf_counter()
-                        shares = dict(search(PROBLEMS[problem], name, seed, options.trials, workers))
-                        row = {"key": key, "shares": shares, "seconds": time.perf_counter() - began}
-                        print(json.dumps(row), file=out, flush=True)
+    """Run the searches that the file does not hold yet."""
+    found = itertools.product(range(options.seeds), (1, 4), options.samplers, options.problems)
+    keys = [(problem, name, workers, seed, options.trials) for seed, workers, name, problem in found]
+    fill(options.out, dict(zip(keys, keys, strict=True)), key_of, _searched, options.jobs)
+
+
+def _searched(key: tuple[str, str, int, int, int]) -> dict[str, Any]:
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    problem, name, workers, seed, trials = key
+    began = time.perf_counter()
+    shares = dict(search(PROBLEMS[problem], name, seed, trials, workers))
+    return {"key": key, "shares": shares, "seconds": time.perf_counter() - began}
 
 
 def table(options: argparse.Namespace) -> None:
     """Print the means, and the paired differences from TPE with their standard errors."""
     found: dict[tuple[str, str, int, int], dict[int, float]] = {}
-    for row in _rows(options.out):
+    for row in read(options.out):
         for budget, share in row["shares"].items():
             problem, name, workers, seed, _ = row["key"]
             found.setdefault((problem, name, workers, int(budget)), {})[seed] = share
@@ -330,10 +329,6 @@ def _cell(
     return f"{name} {mean:.1f} ({np.mean(paired):+.1f} ± {error:.1f}, n {len(paired)})"
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
 def main() -> None:
     """Run the command line."""
     warnings.simplefilter("ignore")
@@ -346,6 +341,7 @@ def main() -> None:
     runs.add_argument("--problems", nargs="+", choices=PROBLEMS, default=tuple(CHOSEN_ON))
     runs.add_argument("--seeds", type=int, default=20)
     runs.add_argument("--trials", type=int, default=200)
+    runs.add_argument("--jobs", type=int, help="processes; left out: one a core")
     runs.set_defaults(do=run)
     tables = commands.add_parser("table")
     tables.add_argument("out", type=Path)
