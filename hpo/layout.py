@@ -32,6 +32,7 @@ runs/<study>/trials/<N>/steps.npz     the losses of every step, if the objective
 runs/<study>/trials/<N>/epochs.npz    arrays of every epoch, such as histograms, if the objective keeps them
 runs/<study>/trials/<N>/data.json     samples and fingerprint of the data, if the objective keeps them
 runs/<study>/trials/<N>/evaluations/<time>.json  a result of `hpo evaluate` on the trial's weights
+runs/<study>.confirm/                 the study that confirms another one (hpo confirm)
 runs/<A>/comparison-with-<B>.html, .md, .json  report of `hpo compare A B`
 runs/<study>/trials/<N>/diagnosis.html, .md, .json  report of `hpo diagnose` on the trial
 """
@@ -76,6 +77,7 @@ TRASH = ".trash"
 SAVED = "saved.json"
 SAVED_STUDY = "optuna.log"
 SAVED_FOLDER = "folder"
+CONFIRM = ".confirm"
 
 
 def runs_folder(given: str | os.PathLike[str] | None = None) -> Path:
@@ -106,6 +108,11 @@ def trash_directory(runs: Path) -> Path:
 def study_directory(runs: Path, study: str) -> Path:
     """Return the folder of a study."""
     return runs / study
+
+
+def confirmation_name(study: str) -> str:
+    """Return the name of the study that confirms another one."""
+    return f"{study}{CONFIRM}"
 
 
 def trials_directory(study: Path) -> Path:

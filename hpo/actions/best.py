@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.analysis.confirmation import Confirmation, confirmation_of
 from hpo.analysis.formatting import configuration, listed, number, numbers
 from hpo.analysis.lineages import Lineage, lineage_of
 from hpo.analysis.pareto import pareto_front
@@ -14,6 +15,7 @@ from hpo.errors import HpoError, ResourceError, StudyNotFound
 from hpo.machine.resources import slots
 from hpo.objective.command_line import placeholders
 from hpo.red_flags.definitions import DEFAULT as NON_FINITE
+from hpo.reports.sections.confirmation import confirmation_sentences
 from hpo.spec import yaml_document
 from hpo.spec.models import EngineSpec, StudySpec
 from hpo.trial import with_lists
@@ -27,17 +29,20 @@ class Choice:
         trial: The trial.
         front: With several metrics the numbers of the Pareto front.
         lineage: The segments that led to it, if it is one of a population.
+        confirmation: How the study was confirmed, if it was; the trial is the winner's unless another was asked for.
     """
 
     trial: TrialRecord
     front: tuple[int, ...] = ()
     lineage: Lineage | None = None
+    confirmation: Confirmation | None = None
 
 
 def choose(study: StudyRecord, trial: int | None = None) -> Choice:
     """Return the best trial, or trial number `trial`, however it ended.
 
-    With several metrics the best one is the trial of the Pareto front that is best by the first metric.
+    Of a study that was confirmed (`hpo confirm`) it is the winner. With several metrics the best one is the trial of
+    the Pareto front that is best by the first metric.
 
     Raises:
         StudyNotFound: If the study has no such trial.
@@ -53,14 +58,19 @@ def choose(study: StudyRecord, trial: int | None = None) -> Choice:
             raise StudyNotFound(f"study '{study.name}' has no trial {trial}; {there}")
         if found.state == "WAITING":
             raise HpoError(f"trial {trial} of study '{study.name}' still waits: not all its parameters are chosen")
-        return Choice(found, numbers_of_front, _lineage(study, found))
+        return Choice(found, numbers_of_front, _lineage(study, found), confirmation_of(study))
+    confirmed = confirmation_of(study)
+    if confirmed is not None and confirmed.winner is not None:
+        won = next((one for one in study.trials if one.number == confirmed.winner.trial), None)
+        if won is not None and confirmed.study == study.name:
+            return Choice(won, numbers_of_front, None, confirmed)
     best = front[0] if front else best_of(study.complete(study.metrics[0]), study.metrics[0])
     if best is None:
         raise HpoError(
             f"no trial of study '{study.name}' has completed, so there is no best one; `hpo status {study.name}` says "
             "why trials ended, --trial N takes one nevertheless"
         )
-    return Choice(best, numbers_of_front, _lineage(study, best))
+    return Choice(best, numbers_of_front, _lineage(study, best), confirmed)
 
 
 def _lineage(study: StudyRecord, trial: TrialRecord) -> Lineage | None:
@@ -73,7 +83,7 @@ def alone(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
     Metrics, constants, objective and engine are those of `spec`. Nothing is left to sample, to prune or to stop early.
     """
     data: dict[str, Any] = dict(spec.data())
-    for key in ("fallbacks", "enqueue", "warm_start", "pruner", "sampler"):
+    for key in ("fallbacks", "enqueue", "warm_start", "pruner", "sampler", "confirm"):
         data.pop(key, None)
     data |= {
         "name": f"{spec.name}-best",
@@ -146,6 +156,19 @@ def _schedule(lineage: Lineage) -> list[str]:
     return lines
 
 
+def confirmed_words(choice: Choice) -> list[str]:
+    """Return whether a choice is confirmed, in sentences."""
+    found = choice.confirmation
+    if choice.lineage is not None:
+        return []
+    if found is None or found.winner is None:
+        begun = "" if found is None else f" ({found.trainings} of at most {found.plan.most} trainings have ended)"
+        return [f"Not confirmed{begun}: `hpo confirm` trains the best ones again with fresh seeds."]
+    if choice.trial.number == found.winner.trial:
+        return confirmation_sentences(found)
+    return [f"The confirmed winner is trial {found.winner.trial}."]
+
+
 def as_yaml(spec: StudySpec, choice: Choice) -> str:
     """Return the study as YAML, with a comment on top that says where it comes from."""
     trial = choice.trial
@@ -156,6 +179,7 @@ def as_yaml(spec: StudySpec, choice: Choice) -> str:
             "# trial_seeds is that trial's own seed: on the same machine it gives the same numbers again.",
             "# --trials 5 trains it with four other seeds too, to see how much of the score is luck.",
         ]
+    head += [f"# {sentence}" for sentence in confirmed_words(choice)]
     if choice.lineage is not None:
         head += _schedule(choice.lineage)
     if choice.front:

@@ -19,6 +19,7 @@ from hpo.layout import follow_up
 from hpo.machine.access import reason
 from hpo.objective.load import load
 from hpo.spec.models import StudySpec
+from hpo.spec.racing import constants_of
 from hpo.storage.evaluations import write_evaluation
 from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
@@ -79,7 +80,7 @@ def evaluate(
             f"{folder} holds files of another trial, so that its weights are not those of trial {chosen.number}; "
             f"`hpo doctor {name} --fix` sets them aside"
         )
-    function = load(_reference(spec))
+    function = load(reference_of(spec))
     weights = folder / layout.WEIGHTS
     if not weights.exists() and not (folder / layout.CHECKPOINT).exists():
         raise HpoError(_nothing_kept(study, spec, chosen))
@@ -123,7 +124,7 @@ def _called(compute: Callable[[], T], trial: TrialRecord) -> T:
 def _validation(spec: StudySpec, handle: Trial) -> tuple[Returned | None, str]:
     """Return predictions on the validation split, or why there are none."""
     try:
-        validate = load(_reference(spec, ON_VALIDATION))
+        validate = load(reference_of(spec, ON_VALIDATION))
     except ObjectiveError:
         return None, ""
     try:
@@ -156,7 +157,7 @@ def _tracked(runs: Path, name: str, spec: StudySpec) -> list[str]:
     return []
 
 
-def _reference(spec: StudySpec, function: str = FUNCTION) -> ObjectiveRef:
+def reference_of(spec: StudySpec, function: str = FUNCTION) -> ObjectiveRef:
     """Return a reference to a function in the module of the objective."""
     ref = spec.objective_ref()
     if ref.command:
@@ -174,7 +175,7 @@ def _job(spec: StudySpec, trial: TrialRecord, folder: Path) -> Job:
         params=with_lists(trial.params, spec.space.lists),
         seed=spec.seed,
         objective=spec.objective_ref(),
-        constants=spec.constants,
+        constants=constants_of(spec, trial.seed or 0),
         directory=folder,
         metrics=tuple(metric.name for metric in spec.metrics),
         attempt=trial.attempt,

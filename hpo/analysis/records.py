@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.machine.access import told_denials
 from hpo.spec.models import Metric, StudySpec
+from hpo.spec.racing import CHOOSE, ESTIMATE, Training
 from hpo.storage.contradiction import agreed_params, contradiction
 from hpo.storage.histories import Histories
 from hpo.storage.history import Step
@@ -24,6 +25,7 @@ from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
     ORIGIN,
+    RACE,
     SAMPLERS,
     SEGMENT,
     WARM_START,
@@ -125,6 +127,7 @@ class TrialRecord:
         notices: What it showed that is hardly meant, by kind (`hpo.analysis.notices`).
         unread: Names of parameters that its objective has not read, of COMPLETE trials only.
         segment: Its place in a population; None without one.
+        training: Its place in a race; None without one.
     """
 
     number: int
@@ -150,6 +153,7 @@ class TrialRecord:
     notices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     segment: Segment | None = None
+    training: Training | None = None
 
     @property
     def finished(self) -> bool:
@@ -318,6 +322,7 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histori
         notices=_of(dict, outcome.get("notices")),
         unread=tuple(map(str, _of(list, outcome.get("unread")))),
         segment=_segment(trial.user_attrs.get(ORIGIN) or {}),
+        training=_training(trial.user_attrs.get(ORIGIN) or {}),
     )
 
 
@@ -345,6 +350,15 @@ def _segment(origin: Mapping[str, Any]) -> Segment | None:
     if not all(type(value) is int for value in (member, generation, start)) or type(parent) not in (int, type(None)):
         return None
     return Segment(member, generation, parent, start)
+
+
+def _training(origin: Mapping[str, Any]) -> Training | None:
+    """Read the place in a race from the trial attribute `hpo:origin`; None without one, or of a damaged one."""
+    place = _of(dict, origin.get(RACE))
+    configuration, part, index = (place.get(key) for key in ("configuration", "part", "index"))
+    if type(configuration) is not int or type(index) is not int or part not in (CHOOSE, ESTIMATE):
+        return None
+    return Training(configuration, part, index)
 
 
 def _warm_origin(origin: Mapping[str, Any]) -> WarmOrigin | None:

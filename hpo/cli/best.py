@@ -8,6 +8,7 @@ import click
 
 from hpo.analysis.formatting import numbers
 from hpo.cli.common import emit, find_study, json_option, runs_option, study_argument
+from hpo.cli.confirm import searched_study
 from hpo.cli.output import echo, echo_document
 
 
@@ -27,18 +28,19 @@ def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> Non
     """Print the best configuration, as a study of its own.
 
     Every parameter is fixed, the paths are absolute, and the budget is one trial. With several metrics it is the
-    trial of the Pareto front that is best by the first metric. STUDY is a name in the runs folder or a YAML; by
+    trial of the Pareto front that is best by the first metric. Of a study that was confirmed (`hpo confirm`) it is the
+    winner. STUDY is a name in the runs folder or a YAML; by
     default the study last driven.
     """
-    from hpo.actions.best import alone, as_yaml, choose
+    from hpo.actions.best import alone, as_yaml, choose, confirmed_words
     from hpo.analysis.records import records_of
     from hpo.layout import study_directory
     from hpo.storage.load_study import load_study
 
-    name = find_study(runs, study)
+    name = searched_study(runs, find_study(runs, study))
     spec, stored = load_study(runs, name)
     choice = choose(records_of(stored, spec, study_directory(runs, name)), trial)
-    chosen = choice.trial
+    chosen, confirmed = choice.trial, choice.confirmation
     if as_json:
         emit(
             {
@@ -48,10 +50,16 @@ def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> Non
                 "values": chosen.values,
                 "params": chosen.params,
                 "pareto_front": choice.front or None,
+                "confirmed": confirmed is not None
+                and confirmed.winner is not None
+                and confirmed.winner.trial == chosen.number,
+                "confirmation": confirmed,
                 "spec": alone(spec, chosen),
             }
         )
         return
     echo_document(as_yaml(spec, choice), nl=False)
+    for sentence in confirmed_words(choice)[:1]:
+        echo(sentence, err=True)
     if trial is None and len(choice.front) > 1:
         echo(f"trial {chosen.number} of the Pareto front {numbers(choice.front)}; --trial N takes another", err=True)

@@ -35,6 +35,7 @@ COMMANDS = {
     "diagnose": ("hpo.cli.diagnose:diagnose", "Say what went well or wrong in one training."),
     "replay": ("hpo.cli.replay:replay", "Replay recorded trials under another pruner, sampler or red flag."),
     "best": ("hpo.cli.best:best", "Print the best configuration, as a study of its own."),
+    "confirm": ("hpo.cli.confirm:confirm", "Train the best configurations again with fresh seeds."),
     "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
     "export-knowledge": (
@@ -109,6 +110,7 @@ Examples:
   hpo status                               of the study last driven
   hpo logs --follow                        of a study that runs elsewhere
   hpo best > best.yaml && hpo run best.yaml
+  hpo confirm                              the best again, with fresh seeds
   hpo evaluate --data DIR                  the winner on data it has not seen
   hpo dashboard                            prints a link to open
   hpo mlflow                               http://127.0.0.1:5000

@@ -64,7 +64,7 @@ class StudyProgress(Tracker):
         self._began = clock()
         self._ask_seconds_left = seconds_left
         self._seconds_left: float | None = None
-        self._progress = Progress(spec.budget.trials, 0, 0, 0, 0, 0, None, None)
+        self._progress = Progress(spec.planned_trials(), 0, 0, 0, 0, 0, None, None)
         self._finished_before = 0
         self._running: dict[int, Running] = {}
         self._best_params: Mapping[str, Any] = {}

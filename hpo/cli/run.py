@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import click
 
-from hpo import layout
-from hpo.analysis.formatting import configuration, duration, number
-from hpo.cli.common import (
-    aligned,
-    emit,
-    follow_up,
-    json_option,
-    labelled,
-    metrics_text,
-    runs_option,
-    set_option,
-    study_file_argument,
-    trials_option,
-)
-from hpo.cli.output import echo, say, say_document
-from hpo.errors import HpoError
-from hpo.text import count, redact
-from hpo.trackers.base import Tracker
-
-if TYPE_CHECKING:
-    from hpo.cli.progress import StudyProgress
-    from hpo.runner import RunResult
-    from hpo.spec.models import StudySpec
-
-INTERRUPTED, STOPPED = 130, 4
+from hpo.cli.common import emit, json_option, runs_option, set_option, study_file_argument, trials_option
+from hpo.cli.confirm import confirm_at_end, confirmation
+from hpo.cli.drive import drive_study, show_ending
+from hpo.cli.output import say_document
 
 
 @click.command(
@@ -89,53 +65,20 @@ def run(
 
     Finished trials stay finished: the same command again goes on to the same total of trials.
     """
-    from hpo.cli.driver_log import DriverLog
-    from hpo.control.requests import effective, read_steering
-    from hpo.runner import run as drive
     from hpo.spec.load import load_with_hints
-    from hpo.storage.study_folder import refuse_taken
 
     spec, hints = load_with_hints(study, [*overrides, *_shorthands(trials, workers, new_name)])
-    refuse_taken(runs, spec.name)
-    directory = layout.study_directory(runs, spec.name)
-    spec = effective(spec, read_steering(directory))  # for what is shown; the runner does this for itself
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
+    driven = drive_study(
+        context, spec, runs, hints=hints, strict=strict, retry_failed=retry_failed, out=out, quiet=quiet
+    )
+    confirmed = confirm_at_end(context, driven, runs, out, quiet)
     if not quiet:
-        _show_header("\n".join([_header(spec, runs), *(f"warning: {hint}" for hint in hints)]), out)
-    progress = None if quiet else _progress(spec, runs, out)
-    shown: Tracker = progress or _Complaints()
-    log = DriverLog(spec, directory, _command(context), lambda: _seconds_left(spec, runs))
-    try:
-        result = drive(spec, runs, [shown, log], strict=strict, retry_failed=retry_failed)
-    except HpoError as error:
-        log.ends(redact(str(error)))
-        raise
-    finally:
-        # An error must not leave the terminal in the state of the live display.
-        shown.close()
-    code, verdict = _verdict(spec, runs, result, progress, context)
-    code = code or int(not result.reports)  # why it was not written has been said
-    log.ends(f"{verdict} (exit code {code})")
-    if verdict and (code or not quiet):
-        say(verdict, file=sys.stderr if code else out)
-    if not quiet:
-        for sentence in _silent_flags(spec, runs):
-            say(f"warning: {sentence}", file=out)
-        say(_ending(spec, runs, result), file=out)
+        show_ending(driven, runs, out)
     if as_json:
-        emit(_document(result, code), say_document)
-    return code
-
-
-def _show_header(header: str, out: IO[str]) -> None:
-    """Print what is about to be run. Nothing has been done: if nobody reads it, nothing is."""
-    try:
-        echo(header, file=out)
-    except BrokenPipeError:
-        raise
-    except OSError:
-        echo(header, err=True)
+        emit(driven.document() | ({"confirmation": confirmation(runs, spec.name)} if confirmed else {}), say_document)
+    return driven.code or (confirmed.code if confirmed else 0)
 
 
 def _shorthands(trials: int | None, workers: int | None, new_name: str | None) -> Iterator[str]:
@@ -146,207 +89,3 @@ def _shorthands(trials: int | None, workers: int | None, new_name: str | None) -
     if new_name is not None:
         # Quoted, so that a name such as 2024 or null stays text.
         yield "name='" + new_name.replace("'", "''") + "'"
-
-
-class _Complaints(Tracker):
-    """Tracker that shows messages alone, for --quiet."""
-
-    def message(self, text: str) -> None:
-        """Print a message on stderr."""
-        echo(text, err=True)
-
-
-def _progress(spec: StudySpec, runs: Path, out: IO[str]) -> StudyProgress:
-    from hpo.cli.progress import LiveProgress, PlainProgress
-
-    def left() -> float | None:
-        return _seconds_left(spec, runs)
-
-    if out.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        from rich.console import Console
-
-        return LiveProgress(spec, Console(file=out), left)
-    return PlainProgress(spec, out, left)
-
-
-def _seconds_left(spec: StudySpec, runs: Path) -> float | None:
-    """Return the seconds that are left of budget.hours; None without such a limit."""
-    if spec.budget.hours is None:
-        return None
-    from hpo.storage.budget import span_of, wall_seconds
-    from hpo.storage.load_study import load_study
-
-    recorded, study = load_study(runs, spec.name)  # as it runs: the hours may have been extended
-    hours = recorded.budget.hours or spec.budget.hours
-    spans = [span for trial in study.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
-    return max(0.0, hours * 3600 - wall_seconds(spans))
-
-
-def _command(context: click.Context) -> str:
-    """Return the command line as it was given, for giving it again."""
-    return redact(shlex.join(context.obj or ("hpo", *sys.argv[1:])))
-
-
-def _header(spec: StudySpec, runs: Path) -> str:
-    from hpo.spec.wording import algorithm_text, budget_text, metric_text, sampler_text
-
-    engine = spec.engine
-    workers = "as many as fit" if engine.workers is None else str(engine.workers)
-    where = f" at {engine.address}" if engine.address else ""
-    gpu = f", {engine.gpu_text}" if engine.gpu else ""
-    return labelled(
-        [
-            ("study", f"{spec.name} ({spec.source})"),
-            ("objective", spec.objective_ref().label),
-            ("metrics", ", ".join(map(metric_text, spec.metrics))),
-            ("sampler", sampler_text(spec, reason=True)),
-            ("pruner", algorithm_text(spec.pruner)),
-            ("budget", budget_text(spec.budget)),
-            ("workers", f"{workers} ({engine.name} engine{where}{gpu})"),
-            ("where", str(layout.study_directory(runs, spec.name))),
-        ]
-    )
-
-
-def _verdict(
-    spec: StudySpec, runs: Path, result: RunResult, progress: StudyProgress | None, context: click.Context
-) -> tuple[int, str]:
-    """Return the exit code, and the sentences that say how the run ended."""
-    trials = result.progress
-    counts = [
-        f"{n} {word}"
-        for n, word in (
-            (trials.complete, "complete"),
-            (trials.pruned, "pruned"),
-            (trials.failed, "failed"),
-            (trials.requeued, "requeued"),
-        )
-        if n
-    ]
-    total = count(trials.finished, "trial") if trials.budget is None else f"{trials.finished} of {trials.budget} trials"
-    summary = f"\n{total} finished" + (f": {', '.join(counts)}" if counts else "")
-    if result.stopped_by:
-        said = f"stopped by {result.stopped_by} with `hpo stop`"
-        return STOPPED, f"{summary}\n{said}; to go on, give the same command again: {_command(context)}"
-    if result.paused:
-        resume = follow_up(f"resume {shlex.quote(spec.name)}", runs)
-        said = f"interrupted while it was paused; to go on, `{resume}`, and give the same command again"
-        return STOPPED, f"{summary}\n{said}: {_command(context)}"
-    if result.interrupted:
-        said = "interrupted; to go on, give the same command again"
-        return INTERRUPTED, f"{summary}\n{said}: {_command(context)}"
-    if trials.complete == 0:
-        said = result.stopped or "no trial completed"
-        lines = [f"{said}. {_first_error(runs, result)}".rstrip()]
-        if result.stopped:
-            lines.append(
-                "when the cause is fixed, the same command goes on; with --retry-failed it tries what failed again"
-            )
-        return 1, "\n".join([summary, *lines])
-    if not result.done:
-        return 1, f"{summary}\nstopped before its budget was spent: {result.stopped or 'no reason was given'}"
-    if progress is not None and progress.started_trials == 0:
-        all_tried = spec.tries_each_once and trials.finished >= (spec.space.grid_size() or 0)
-        more = "" if all_tried or spec.budget.trials is None else f"; `--trials {2 * spec.budget.trials}` would go on"
-        return 0, f"{summary}\nnothing was left to run{more}"
-    return 0, summary if progress is None else f"{summary}, in {duration(progress.elapsed)}"
-
-
-def _silent_flags(spec: StudySpec, runs: Path) -> list[str]:
-    from hpo.analysis.records import read_study
-    from hpo.cli.study_status import silent_flags
-    from hpo.red_flags.monitor import names_in_rule
-
-    if not any(names_in_rule(flag) for flag in spec.red_flags):
-        return []
-    return silent_flags(read_study(runs, spec.name), spec)
-
-
-def _first_error(runs: Path, result: RunResult) -> str:
-    """Return why the first failed trial failed, with the file of its traceback; if none failed, why one was pruned."""
-    from hpo.analysis.records import read_study
-
-    ended = [trial for trial in read_study(runs, result.study).finished if trial.state != "COMPLETE"]
-    failed = [trial for trial in ended if trial.state == "FAIL"]
-    if failed:
-        first = failed[0]
-        return f"The first error, trial {first.number}: {first.reason}\n{_evidence(result.directory, first.number)}"
-    if ended:
-        how_many = "The only trial was" if len(ended) == 1 else f"All {len(ended)} trials were"
-        whose = "" if len(ended) == 1 else ", the first one"
-        return f"{how_many} pruned{whose} because {ended[0].reason}"
-    return ""
-
-
-def _evidence(study: Path, number: int) -> str:
-    """Return the file that says most about why a trial failed."""
-    trial = layout.trial_directory(study, number)
-    for name, what in ((layout.ERROR, "traceback"), (layout.CRASH, "Python stacks"), (layout.OUTPUT, "output")):
-        path = trial / name
-        if path.exists() and path.stat().st_size > 0:
-            return f"its {what}: {path}"
-    return f"what its worker printed: {study / 'workers'}"
-
-
-def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
-    """Return the best trial, and where all files are."""
-    from hpo.storage.open import dashboard_argument
-
-    study, best = shlex.quote(result.study), result.progress.best
-    lines = []
-    if best is not None:
-        lines += _best(runs, result)
-        lines.append(("trials", follow_up(f"trials {study}", runs)))
-    lines += [("report" if index == 0 else "", str(path)) for index, path in enumerate(result.reports)]
-    lines += [
-        ("all files", str(result.directory)),
-        ("dashboard", follow_up(f"dashboard {study}", runs)),
-        ("", f"optuna-dashboard {shlex.quote(dashboard_argument(result.storage))}"),
-        *_mlflow(spec, runs),
-    ]
-    if best is not None:
-        file = f"{study}-best.yaml"
-        lines.append(("train it", f"{follow_up(f'best {study}', runs)} > {file} && {follow_up(f'run {file}', runs)}"))
-    return "\n" + labelled(lines)
-
-
-def _best(runs: Path, result: RunResult) -> list[tuple[str, str]]:
-    """Return the best trial with its parameters, that of each group, and who reached the goals."""
-    from hpo.analysis.goals import goal_states
-    from hpo.analysis.groups import best_per_group
-    from hpo.analysis.ranking import best_first
-    from hpo.analysis.records import read_study
-    from hpo.reports.sections.conclusion import goal_sentence
-
-    record = read_study(runs, result.study)
-    metric = record.metrics[0]
-    group_of = {group.best.number: group.group for group in best_per_group(record, metric) if group.best is not None}
-    bests = best_first((g.best for g in best_per_group(record, metric) if g.best is not None), metric)
-    if not bests:  # its record is damaged
-        return []
-    values = metrics_text({one.name: bests[0].values[one.name] for one in record.metrics})
-    said = f"{values}, trial {bests[0].number}"
-    if len(bests) == 1:
-        lines = [("best", f"{said}: {configuration(bests[0].params)}")]
-    else:
-        rows = []
-        for trial in bests:
-            params = configuration(trial.params, without=[record.group_by])
-            rows.append((group_of[trial.number], number(trial.values[metric.name]), f"trial {trial.number}", params))
-        lines = [("best", said), *(("", line) for line in aligned(rows, right=(1,)))]
-    return lines + [("" if place else "goal", goal_sentence(state)) for place, state in enumerate(goal_states(record))]
-
-
-def _mlflow(spec: StudySpec, runs: Path) -> Iterator[tuple[str, str]]:
-    from hpo.trackers.mlflow.place import is_server, read_place
-
-    known = read_place(layout.study_directory(runs, spec.name))
-    if spec.mlflow is not None and known is not None:
-        yield "mlflow", follow_up(f"mlflow {shlex.quote(spec.name)}", runs)
-        uri = known.tracking_uri
-        yield "", uri if is_server(uri) else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-
-
-def _document(result: RunResult, code: int) -> dict[str, object]:
-    progress = asdict(result.progress) | {"finished": result.progress.finished}
-    return asdict(result) | {"progress": progress, "exit_code": code}

@@ -85,7 +85,7 @@ class BudgetCount:
 
     def spent(self) -> bool:
         """Return True if no further trial may start, and set `done` or `stopped` to the reason."""
-        limits, progress = self._control.spec.budget, self._progress
+        limits, progress = self._control.spec.search_budget, self._progress
         self.done = exhausted(limits, progress.finished + len(self._started), self._all_spans())
         # A trial that a person has killed says nothing about the others.
         failed = progress.failed - self._killed - self._failed_before
@@ -97,7 +97,7 @@ class BudgetCount:
 
     def trials_left(self) -> float:
         """Return how many further trials the budget allows, if all take as long as the longest so far."""
-        limits, left = self._control.spec.budget, math.inf
+        limits, left = self._control.spec.search_budget, math.inf
         if limits.trials is not None:
             left = limits.trials - self._progress.finished - len(self._started)
         if limits.hours is None and limits.gpu_hours is None:

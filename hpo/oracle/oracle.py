@@ -36,6 +36,7 @@ from hpo.search.pbt import checkpoints_needed
 from hpo.search.pruning import pruning_for
 from hpo.spec.models import StudySpec
 from hpo.spec.population import is_population, population_of
+from hpo.spec.racing import constants_of, is_race
 from hpo.storage import history
 from hpo.storage.budget import run_clock
 from hpo.storage.faults import LARGEST_KEPT_STEP, concerns_trial_alone, is_step_beyond_storage
@@ -252,16 +253,20 @@ class Oracle:
     def _refill(self) -> bool:
         """Queue the next configuration, if it is not for the sampler to choose. Return False if there is none."""
         if is_population(self.spec):
-            # What runs may decide what comes next. If nothing runs, nothing comes any more.
-            if refilled := self._queue.refill_population():
-                return refilled
-            if not self._running:
-                self.budget.done = "every member of the population was trained to its end"
-            return False
+            end = "every member of the population was trained to its end"
+            return self._refilled(self._queue.refill_population(), end)
+        if is_race(self.spec):
+            return self._refilled(self._queue.refill_race(), "the race is decided")
         if not self._queue.refill(self._fallback_due(), self._short_groups()):
             self._end_with_the_space()
             return False
         return True
+
+    def _refilled(self, refilled: bool, end: str) -> bool:
+        """Return `refilled`, and note the end of a study in which what runs decides what comes next."""
+        if not refilled and not self._running:
+            self.budget.done = end
+        return refilled
 
     def _end_with_the_space(self) -> None:
         """Note and say that no configuration is left."""
@@ -321,7 +326,7 @@ class Oracle:
             params,
             seed,
             self.spec.objective_ref(),
-            self.spec.constants,
+            constants_of(self.spec, seed),
             layout.trial_directory(self._directory, number),
             self._names,
             origin["attempt"],

@@ -15,10 +15,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.oracle import racing
 from hpo.search.pbt import propose, segments_of
 from hpo.space.search_space import Cell
 from hpo.spec.models import StudySpec
 from hpo.spec.population import is_population
+from hpo.spec.racing import is_race
 from hpo.storage.histories import Histories
 from hpo.storage.trial_attributes import (
     ENQUEUE,
@@ -26,6 +28,8 @@ from hpo.storage.trial_attributes import (
     GRID,
     ORIGIN,
     PBT,
+    RACE,
+    RACING,
     RETRY,
     SAMPLER,
     SEGMENT,
@@ -99,8 +103,7 @@ class Queue:
         """
         attempt = origin.get("attempt", 1) + 1
         again = {"source": RETRY, "retry_of": number, "attempt": attempt, "seed": seed, "spent": dict(retries)}
-        place = {SEGMENT: origin[SEGMENT]} if SEGMENT in origin else {}
-        self.enqueue(params, again | inherited_origin(origin) | place)
+        self.enqueue(params, again | inherited_origin(origin) | _place(origin))
 
     def retry_failed(self, trials: Sequence[FrozenTrial]) -> int:
         """Queue the configurations of failed trials once more, each once, from their start. Return their number.
@@ -111,16 +114,18 @@ class Queue:
         states: dict[str, set[TrialState]] = {}
         failed: dict[str, FrozenTrial] = {}
         for trial in trials:
-            key = _key(configuration_of(trial))
+            key = _key(configuration_of(trial) | {RACE: trial.user_attrs.get(ORIGIN, {}).get(RACE)})
             if not requeued(trial.user_attrs):
                 states.setdefault(key, set()).add(trial.state)
                 own = outcome_of(trial).get("cause") != KILLED and SEGMENT not in trial.user_attrs.get(ORIGIN, {})
-                if trial.state == TrialState.FAIL and own and key != _key({}):
+                if trial.state == TrialState.FAIL and own and configuration_of(trial):
                     failed.setdefault(key, trial)
         again = [trial for key, trial in failed.items() if states[key] == {TrialState.FAIL}]
         for trial in again:
-            origin = {"source": RETRY, "failed": trial.number}
-            self.enqueue(configuration_of(trial), origin | inherited_origin(trial.user_attrs.get(ORIGIN, {})))
+            before = trial.user_attrs.get(ORIGIN, {})
+            seed = {"seed": before["seed"]} if RACE in before else {}  # with which the others of the race were trained
+            origin = {"source": RETRY, "failed": trial.number} | seed
+            self.enqueue(configuration_of(trial), origin | inherited_origin(before) | _place(before))
         return len(again)
 
     def on_trial_started(self) -> None:
@@ -171,6 +176,14 @@ class Queue:
         self.enqueue(proposed.params, origin)
         return True
 
+    def refill_race(self) -> bool:
+        """Queue the next training of a race. Return False if there is none now, or none any more."""
+        proposed = racing.propose(self._spec, self._study.get_trials(deepcopy=False))
+        if proposed is None:
+            return False
+        self.enqueue(proposed.params, {"source": RACING, "seed": proposed.seed, RACE: dict(proposed.place)})
+        return True
+
     def save_warm_start(self) -> None:
         """Write the state of the warm start into the study's attributes."""
         self._study.set_user_attr(WARM_START, self.warm.facts())
@@ -198,8 +211,8 @@ class Queue:
     def _enqueue_from_spec(self, trials: list[FrozenTrial]) -> None:
         """Queue the YAML's `enqueue` entries that no earlier run queued, and that the grid has not tried."""
         known = {_key(t.system_attrs.get("fixed_params")) for t in trials if _source(t) == ENQUEUE}
-        if is_population(self._spec):
-            return  # its first members have these
+        if is_population(self._spec) or is_race(self._spec):
+            return  # its first members have these, and a race trains each with many seeds
         for params in self._spec.enqueue:
             fixed = self._spec.space.to_optuna(params)
             done = _key(fixed) in known if self._cells is None else next(self._cells_left(fixed), None) is None
@@ -226,6 +239,11 @@ class Queue:
             return False
         tried = {space.cell_of(configuration_of(trial)) for trial in trials}
         return all(space.cell_of(cell) in tried for cell in space.grid(fixed))
+
+
+def _place(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the place of a trial in a population or a race, which its further attempts keep."""
+    return {key: origin[key] for key in (SEGMENT, RACE) if key in origin}
 
 
 def _key(params: Mapping[str, Any] | None) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import hpo
 from hpo.analysis.comparison import comparison
+from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.effects import effects
 from hpo.analysis.evaluation_records import evaluations_of
 from hpo.analysis.failures import Cause, causes_of
@@ -54,6 +55,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "counts": {state.lower(): len(study.in_state(state)) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
         "goals": goal_states(study),
         "pareto_front": [trial.number for trial in pareto_front(study)],
+        "confirmation": confirmation_of(study),
         "by_metric": {metric.name: _by_metric(study, metric) for metric in study.metrics},
         "stability": stabilities(study, study.metrics[0]),
         "failures": [_cause(cause) for cause in causes_of(study)],

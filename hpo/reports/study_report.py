@@ -11,6 +11,7 @@ from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Report, Section
 from hpo.reports.sections.best import best_section
 from hpo.reports.sections.comparison import comparison_section
+from hpo.reports.sections.confirmation import confirmation_section
 from hpo.reports.sections.curves import curves_section
 from hpo.reports.sections.diagnosis import diagnosis_section
 from hpo.reports.sections.effects import effects_section
@@ -31,10 +32,12 @@ from hpo.reports.sections.stability import stability_section
 from hpo.reports.sections.summary import setup_section, summary_section
 from hpo.reports.sections.trials import trials_section
 from hpo.reports.sections.warm_start import warm_start_section
+from hpo.spec.racing import is_race
 from hpo.translation.catalogue import tr
 
 SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     summary_section,
+    confirmation_section,
     best_section,
     population_section,
     pareto_section,
@@ -70,12 +73,18 @@ OF_SEPARATE_TRIALS = (
 )
 
 
+# And trainings of a race are a few configurations many times; what they show is in the section on it.
+NOT_OF_A_RACE = (*OF_SEPARATE_TRIALS, best_section, pareto_section)
+
+
 def study_report(study: StudyRecord) -> Report:
     """Return the whole report in the current language.
 
     A section that has nothing to show says why; one that does not apply to the study is left out.
     """
-    left_out = OF_SEPARATE_TRIALS if is_population(study) else ()
+    left_out: tuple[Callable[[StudyRecord], Section | None], ...] = OF_SEPARATE_TRIALS if is_population(study) else ()
+    if study.spec is not None and is_race(study.spec):
+        left_out = NOT_OF_A_RACE
     sections = (make(study) for make in SECTIONS if make not in left_out)
     return Report(study.name, _subtitle(study), tuple(section for section in sections if section is not None))
 

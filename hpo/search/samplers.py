@@ -163,7 +163,7 @@ def _sampler_and_space(spec: StudySpec) -> list[str]:
 
 
 def _sampler_and_budget(spec: StudySpec) -> list[str]:
-    sampler, trials, found = spec.samplers[0].name, spec.budget.trials, []
+    sampler, trials, found = spec.samplers[0].name, spec.search_budget.trials, []
     if sampler == "grid":
         cells = spec.space.grid_size()
         if cells is not None and trials is not None and trials < cells:

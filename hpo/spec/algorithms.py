@@ -36,9 +36,10 @@ SAMPLERS = {
     "cmaes": "optuna.samplers:CmaEsSampler",
     "nsga2": "optuna.samplers:NSGAIISampler",
     "pbt": "hpo.search.pbt:PopulationSampler",
+    "racing": "hpo.search.racing:RacingSampler",
 }
 # Trials of these samplers do not depend on what earlier ones gave.
-NOT_ADAPTIVE = ("random", "grid", "qmc")
+NOT_ADAPTIVE = ("random", "grid", "qmc", "racing")
 PRUNERS = {
     "none": "optuna.pruners:NopPruner",
     "halving": "hpo.search.halving:HalvingPruner",

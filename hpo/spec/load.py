@@ -15,6 +15,7 @@ from hpo.objective import command_line, locate
 from hpo.space.parameter import Parameter
 from hpo.space.search_space import SearchSpace
 from hpo.spec import algorithms, includes, other_tools, overrides
+from hpo.spec.confirming import confirm_problems
 from hpo.spec.hints import hints
 from hpo.spec.models import (
     Budget,
@@ -26,6 +27,7 @@ from hpo.spec.models import (
 )
 from hpo.spec.normalize import rewrite
 from hpo.spec.population import is_population, population_problems
+from hpo.spec.racing import is_race, race_problems
 from hpo.spec.sampler_limits import refused_ranges
 from hpo.spec.study_name import name_problem
 from hpo.spec.yaml_document import Document, read_yaml
@@ -37,7 +39,7 @@ __all__ = ["Budget", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySp
 KEYS = (
     *("name", "objective", "command", "root", "metrics", "group_by", "min_complete", "search_space", "constants"),
     *("sampler", "pruner", "red_flags", "enqueue", "fallbacks", "warm_start", "budget", "engine", "storage", "mlflow"),
-    *("checkpoints", "seed", "trial_seeds"),
+    *("checkpoints", "seed", "trial_seeds", "confirm"),
 )
 # Keys that begin so are passed over: they hold what other keys take up by aliases and merge keys.
 PARTS = "x-"
@@ -220,6 +222,9 @@ class _Reader:
                 self.say(
                     ("warm_start",), "does not go with the sampler pbt, whose members begin at random; leave it out"
                 )
+        if spec.confirms and valid("budget", "confirm", "search_space", "group_by", "sampler"):
+            for path, message in confirm_problems(spec):
+                self.say(path, message)
         if valid("engine"):
             self.check_engine(spec.engine)
         for role in ("sampler", "pruner"):
@@ -232,6 +237,9 @@ class _Reader:
         concerned = ("sampler", "pruner", "metrics", "search_space", "budget", "constants", "group_by")
         if is_population(spec) and valid(*concerned) and not of_sampler:
             for path, message in population_problems(spec):
+                self.say(path, message)
+        if is_race(spec) and valid(*concerned) and not of_sampler:
+            for path, message in race_problems(spec):
                 self.say(path, message)
         if valid("objective", "command"):
             self.check_objective(spec, valid("search_space", "constants"))

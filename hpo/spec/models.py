@@ -19,7 +19,17 @@ from hpo.spec.yaml_document import dump
 from hpo.text import Scalar, redact
 from hpo.trial import ObjectiveRef
 
-__all__ = ["Budget", "Checkpoints", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "WarmStartSpec"]
+__all__ = [
+    "Budget",
+    "Checkpoints",
+    "Component",
+    "ConfirmSpec",
+    "EngineSpec",
+    "Metric",
+    "MlflowSpec",
+    "StudySpec",
+    "WarmStartSpec",
+]
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -37,6 +47,22 @@ def _gpus(given: object) -> object:
 
 
 Gpus = Annotated[float | Literal["auto"], PlainValidator(_gpus)]
+
+
+def _share(given: object) -> object:
+    text = given[:-1].strip() if isinstance(given, str) and given.endswith("%") else None
+    try:
+        share = float(text) / 100 if text is not None else given
+    except ValueError:
+        share = given
+    if isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share < 1:
+        return float(share)
+    raise PydanticCustomError("share", "a share, such as 20% or 0.2")
+
+
+Share = Annotated[float, PlainValidator(_share)]
+# The part of the hours that a confirmation takes where study.yaml does not say.
+CONFIRMING = 0.2
 
 
 class _Model(BaseModel):
@@ -104,12 +130,14 @@ class Budget(_Model):
         hours: wall time.
         gpu_hours: the sum over trials of time x GPU share.
         failures: the study stops at once if its first trials, so many, all failed.
+        confirm: the share of all limits that confirms the best configurations at the end (`hpo confirm`).
     """
 
     trials: Count | None = None
     hours: Amount | None = None
     gpu_hours: Amount | None = None
     failures: Count = 5
+    confirm: Share | None = None
 
 
 class Retries(_Model):
@@ -223,6 +251,25 @@ class WarmStartSpec(_Model):
     guard: Number | None = None
 
 
+class ConfirmSpec(_Model):
+    """Confirmation of the best configurations at the end of `hpo run`, as `hpo confirm` does it.
+
+    Attributes:
+        top: number of them.
+        seeds: seeds at most that choose, and as many that estimate the winner.
+        per_group: `top` of each value of `group_by`.
+    """
+
+    top: Count = 5
+    seeds: Annotated[int, Field(strict=True, ge=2)] = 5
+    per_group: Annotated[bool, Field(strict=True)] = False
+
+    def most(self, groups: int) -> int:
+        """Return the trainings that it takes at most in a study with so many values of `group_by`."""
+        races = max(groups, 1) if self.per_group else 1
+        return (races * (self.top + 1) + 2) * self.seeds
+
+
 KERNEL = Component(name="kernel", options={"n_startup_trials": 16, "random_fraction": 0.2})
 HALVING = Component(
     name="halving", options={"min_resource": 1, "reduction_factor": 4, "first_reduction_factor": 2, "window": 32}
@@ -266,6 +313,7 @@ class StudySpec(_Model):
     enqueue: tuple[Plain, ...] = ()
     fallbacks: tuple[Plain, ...] = ()
     warm_start: WarmStartSpec | None = WarmStartSpec()
+    confirm: ConfirmSpec | None = None
     budget: Annotated[Budget, Field(description="a mapping that says when to stop, such as {trials: 50} or {hours: 8}")]
     engine: EngineSpec = EngineSpec()
     storage: Text | None = None
@@ -300,11 +348,43 @@ class StudySpec(_Model):
         return found[0].choices if found else ()
 
     @property
+    def confirms(self) -> bool:
+        """True if `hpo run` confirms the best configurations at its end."""
+        return self.confirm is not None or self.budget.confirm is not None
+
+    @property
+    def confirm_budget(self) -> Budget:
+        """The part of the budget that confirms: `budget.confirm` of each limit.
+
+        Without it, as many trials as `confirm` may take, and CONFIRMING of the hours.
+        """
+        given, share = self.budget, self.budget.confirm or CONFIRMING
+        trials = None
+        if given.trials is not None:
+            design = self.confirm.most(len(self.groups)) if self.confirm and given.confirm is None else None
+            trials = design or max(1, int(share * given.trials + 1e-9))
+        hours, gpu_hours = (None if limit is None else share * limit for limit in (given.hours, given.gpu_hours))
+        return Budget(trials=trials, hours=hours, gpu_hours=gpu_hours)
+
+    @property
+    def search_budget(self) -> Budget:
+        """The budget of the search: what a confirmation at its end does not take."""
+        if not self.confirms:
+            return self.budget
+        ours, theirs = self.budget, self.confirm_budget
+        left = {
+            name: max(getattr(ours, name) - getattr(theirs, name), 1 if name == "trials" else 0.0)
+            for name in ("trials", "hours", "gpu_hours")
+            if getattr(ours, name) is not None
+        }
+        return ours.model_copy(update=left)
+
+    @property
     def auto_choice(self) -> Choice | None:
         """Choice that `sampler: auto` stands for; None of a study that names its sampler."""
         if self.sampler.name != AUTO:
             return None
-        return choose(self.space, len(self.metrics), self.budget.trials)
+        return choose(self.space, len(self.metrics), self.search_budget.trials)
 
     @property
     def samplers(self) -> tuple[Component, ...]:
@@ -322,7 +402,7 @@ class StudySpec(_Model):
 
     def planned_trials(self) -> int | None:
         """Return the number of trials if it is known: the budget's, or as many configurations as are tried once."""
-        known = [self.budget.trials, self.space.grid_size() if self.tries_each_once else None]
+        known = [self.search_budget.trials, self.space.grid_size() if self.tries_each_once else None]
         return min((number for number in known if number is not None), default=None)
 
     def identity(self) -> dict[str, Any]:
@@ -352,6 +432,7 @@ class StudySpec(_Model):
             "red_flags": [flag.data() for flag in self.red_flags],
             "enqueue": list(self.enqueue),
             "fallbacks": list(self.fallbacks),
+            **({"confirm": self.confirm.model_dump()} if self.confirm is not None else {}),
             "budget": self.budget.model_dump(exclude_none=True),
             "engine": self.engine.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
             | {"name": self.engine.name},

@@ -62,6 +62,8 @@ def rewrite(values: dict[str, Any], source: Path, locate: bool, wrong: Wrong) ->
         values["red_flags"], problems = read_flags(values["red_flags"])
         for where, message in problems:
             wrong(("red_flags", *where), message)
+    if isinstance(values.get("confirm"), bool):
+        values["confirm"] = {} if values["confirm"] else None
     if "checkpoints" in values:
         values["checkpoints"] = _checkpoints(values["checkpoints"], wrong)
 

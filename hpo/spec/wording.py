@@ -33,8 +33,9 @@ def sampler_text(spec: StudySpec, used: Sequence[str] = (), *, reason: bool = Fa
 def budget_text(budget: Budget) -> str:
     """Return the limits of a budget: `30 trials or 2 hours`, or `every cell of the grid once` if there are none."""
     limits = ((budget.trials, "trial"), (budget.hours, "hour"), (budget.gpu_hours, "GPU hour"))
+    confirm = "" if budget.confirm is None else f", {100 * budget.confirm:.3g} % of it to confirm"
     given = [f"{limit:.12g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
-    return " or ".join(given) or "every cell of the grid once"
+    return (" or ".join(given) or "every cell of the grid once") + confirm
 
 
 def metric_text(metric: Metric) -> str:

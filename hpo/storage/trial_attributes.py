@@ -33,12 +33,15 @@ WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted,
 # Within ORIGIN, of a segment of a population: member, generation, parent (a trial), start and until (steps). Its
 # OUTCOME has segment_end, the step at which it was ended for its successor to go on from; none at a training's end.
 SEGMENT = "segment"
+# Within ORIGIN, of a training of a race (hpo.spec.racing): configuration (its index), part, index (of the seed).
+RACE = "race"
 
 ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"
 
 # Where a configuration came from.
 SAMPLER, ENQUEUE, GRID, FALLBACK, RETRY = "sampler", "enqueue", "grid", "fallback", "retry"
 PBT = "pbt"
+RACING = "racing"
 WARM = "warm_start"  # with from (a study), number and value of the trial there, index
 
 

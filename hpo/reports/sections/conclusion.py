@@ -150,7 +150,7 @@ def _used(study: StudyRecord) -> str:
     """Return how much of the budget is used."""
     if study.spec is None:
         return ""
-    budget = study.spec.budget
+    budget = study.spec.search_budget
     spans = spans_of(study)
     finished, gpu = str(len(study.finished)), duration(sum(span.gpu_seconds for span in spans))
     parts = [

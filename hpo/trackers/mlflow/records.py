@@ -371,5 +371,5 @@ def study_status(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
     trials = list(trials)
     ended, planned = len(counted(trials)), spec.planned_trials()
     spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
-    spent = (planned is not None and ended >= planned) or exhausted(spec.budget, ended, spans)
+    spent = (planned is not None and ended >= planned) or exhausted(spec.search_budget, ended, spans)
     return "FINISHED" if spent else "KILLED"
