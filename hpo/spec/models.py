@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from hpo.red_flags.definitions import DEFAULT as NON_FINITE
@@ -16,7 +18,7 @@ from hpo.space.search_space import SearchSpace
 from hpo.spec.auto_sampler import AUTO, Choice, choose
 from hpo.spec.plain_data import plain_data
 from hpo.spec.yaml_document import dump
-from hpo.text import Scalar, redact
+from hpo.text import Scalar, quote, redact
 from hpo.trial import ObjectiveRef
 
 __all__ = ["Budget", "Checkpoints", "Component", "EngineSpec", "Metric", "MlflowSpec", "StudySpec", "WarmStartSpec"]
@@ -37,6 +39,19 @@ def _gpus(given: object) -> object:
 
 
 Gpus = Annotated[float | Literal["auto"], PlainValidator(_gpus)]
+
+
+def _moment(given: object) -> datetime:
+    """Return a moment with its zone; one without is local."""
+    # A date alone could be its beginning or its end.
+    if isinstance(given, str) and ":" in given:
+        with contextlib.suppress(ValueError, OverflowError):
+            return datetime.fromisoformat(given.strip()).astimezone()
+    expected = 'a date and a time in quotes, "2026-12-01 09:00", or with its zone, "2026-12-01T09:00+08:00"'
+    raise ValueError(f"{quote(given)} is not right; expected {expected}")
+
+
+Moment = Annotated[datetime, PlainValidator(_moment), PlainSerializer(lambda at: at.isoformat(sep=" "))]
 
 
 class _Model(BaseModel):
@@ -103,13 +118,20 @@ class Budget(_Model):
         trials: finished ones (complete, pruned, failed).
         hours: wall time.
         gpu_hours: the sum over trials of time x GPU share.
+        by: no trial starts from this moment on.
         failures: the study stops at once if its first trials, so many, all failed.
     """
 
     trials: Count | None = None
     hours: Amount | None = None
     gpu_hours: Amount | None = None
+    by: Moment | None = None
     failures: Count = 5
+
+    @property
+    def says_end(self) -> bool:
+        """True if one of its limits is set."""
+        return any(limit is not None for limit in (self.trials, self.hours, self.gpu_hours, self.by))
 
 
 class Retries(_Model):
@@ -298,6 +320,12 @@ class StudySpec(_Model):
         """Values of `group_by`; none without one."""
         found = self.space.find(self.group_by) if self.group_by else []
         return found[0].choices if found else ()
+
+    @property
+    def structural(self) -> tuple[str, ...]:
+        """Names of the parameters that shape a trial, as the objective sees them: structural ones and `group_by`."""
+        names = [parameter.name for parameter in self.space.walk() if parameter.structural]
+        return tuple(dict.fromkeys([*names, *([self.group_by] if self.group_by else [])]))
 
     @property
     def auto_choice(self) -> Choice | None:
