@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 
 from hpo import layout
+from hpo.analysis.forecast import gaps
 from hpo.analysis.lineages import is_population
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine, ShuffledSampler
@@ -65,6 +66,7 @@ class Replayed:
         kept: True if the recorded winner ran to its end.
         best: The best final value of a trial that ran to its end; None if there was none.
         rank: Place of that trial among the recorded ones; 1 is the winner.
+        trained: Reports of each trial, by the number that it had.
     """
 
     steps: int
@@ -73,6 +75,7 @@ class Replayed:
     kept: bool
     best: float | None
     rank: int | None
+    trained: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -144,14 +147,10 @@ def recorded_of(study: StudyRecord) -> Recorded:
 
 def _recording(study: StudyRecord, trial: TrialRecord) -> Recording:
     seconds = trial.seconds or 0.0
-    times = [step.time for step in trial.history]
     # A resumed trial's steps were made on several days: what an epoch took is the time since the one before it, and
     # where that is not known, an even share.
-    gaps = [b - a for a, b in itertools.pairwise(times)]
-    usual = statistics.median(gaps) if gaps else seconds
-    usual = max(usual, 0.0)
-    lengths = [usual, *(gap if 0 <= gap <= 10 * usual else usual for gap in gaps)]
-    ends = np.cumsum(lengths)
+    lengths = gaps([step.time for step in trial.history])
+    ends = np.cumsum([max(0.0, statistics.median(lengths) if lengths else seconds), *lengths])
     steps = tuple(Step(step.step, float(end), 1, step.metrics) for step, end in zip(trial.history, ends, strict=True))
     ended = float(ends[-1])
     if trial.completed(study.metrics[0]):
@@ -179,11 +178,15 @@ def _at_once(trials: Sequence[TrialRecord]) -> int:
 
 class _Counter(Tracker):
     def __init__(self) -> None:
-        self.steps = 0
+        self.trained: Counter[int] = Counter()
         self.ended: dict[int, int] = {}
 
+    @property
+    def steps(self) -> int:
+        return self.trained.total()
+
     def reported(self, number: int, step: int, metrics: Any) -> None:
-        self.steps += 1
+        self.trained[number] += 1
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Any) -> None:
         if outcome.state == "COMPLETE":
@@ -217,11 +220,10 @@ def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Repla
     clock, counter = Clock(), _Counter()
     oracle = Oracle(spec, study, Path(), counter, clock, NoHistory)
     ReplayEngine(recordings, clock, workers).run(oracle)
-    taken = {recordings.taken(number).outcome.number: number for number in counter.ended}
-    return _result(recorded, spec, counter, clock.now, taken)
+    return _result(recorded, spec, counter, clock.now, recordings)
 
 
-def _result(recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: float, ended: dict[int, int]) -> Replayed:
+def _result(recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: float, recordings: Recordings) -> Replayed:
     metric = spec.metrics[0]
     sign = -1 if metric.direction == "maximize" else 1
     values = {
@@ -229,6 +231,8 @@ def _result(recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: flo
         for recording in recorded.recordings
         if recording.outcome.state == "COMPLETE"
     }
+    number_of = {number: recordings.taken(number).outcome.number for number in counter.trained | counter.ended}
+    ended = {number_of[number]: number for number in counter.ended}
     best = min(ended, key=lambda number: (values[number], number), default=None)
     return Replayed(
         steps=counter.steps,
@@ -237,4 +241,5 @@ def _result(recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: flo
         kept=recorded.winner in ended,
         best=None if best is None else sign * values[best],
         rank=None if best is None else 1 + sum(value < values[best] for value in values.values()),
+        trained={number_of[number]: steps for number, steps in counter.trained.items()},
     )

@@ -15,6 +15,7 @@ from hpo import layout
 from hpo.machine.access import told_denials
 from hpo.spec.models import Metric, StudySpec
 from hpo.spec.racing import CHOOSE, ESTIMATE, Training
+from hpo.storage.budget import Span
 from hpo.storage.contradiction import agreed_params, contradiction
 from hpo.storage.histories import Histories
 from hpo.storage.history import Step
@@ -224,6 +225,11 @@ class StudyRecord:
     def finished(self) -> tuple[TrialRecord, ...]:
         """Trials that have ended, without attempts that were tried again."""
         return tuple(trial for trial in self.trials if trial.finished)
+
+    @property
+    def spans(self) -> list[Span]:
+        """Times in which trials ran, of those of which it is known."""
+        return [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in self.trials if t.started and t.seconds]
 
     def in_state(self, state: str) -> tuple[TrialRecord, ...]:
         """Return the trials in a state, without lost and interrupted attempts."""

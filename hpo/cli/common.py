@@ -247,6 +247,12 @@ def rough_duration(seconds: float) -> str:
     return " ".join(filter(None, parts))
 
 
+def around(interval: tuple[float, float, float], text: Callable[[float], str]) -> str:
+    """Return an interval and its middle: `12 min (10 min to 15 min)`, or `12 min` where all are written alike."""
+    low, middle, high = map(text, interval)
+    return middle if low == middle == high else f"{middle} ({low} to {high})"
+
+
 def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Return rows of cells as lines with aligned columns; columns of `right` are aligned to the right."""
     rows = [tuple(row) for row in rows]

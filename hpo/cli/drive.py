@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,16 +125,15 @@ def _progress(spec: StudySpec, runs: Path, out: IO[str]) -> StudyProgress:
 
 
 def _seconds_left(spec: StudySpec, runs: Path) -> float | None:
-    """Return the seconds that are left of budget.hours; None without such a limit."""
-    if spec.search_budget.hours is None:
+    """Return the seconds that are left of the budget's hours, or until its end by the clock; None without either."""
+    if spec.search_budget.hours is None and spec.search_budget.by is None:
         return None
-    from hpo.storage.budget import span_of, wall_seconds
+    from hpo.storage.budget import seconds_left, span_of
     from hpo.storage.load_study import load_study
 
     recorded, study = load_study(runs, spec.name)  # as it runs: the hours may have been extended
-    hours = recorded.search_budget.hours or spec.search_budget.hours or 0.0
     spans = [span for trial in study.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
-    return max(0.0, hours * 3600 - wall_seconds(spans))
+    return seconds_left(recorded.search_budget, spans, time.time())
 
 
 def _command(context: click.Context) -> str:

@@ -21,6 +21,7 @@ from hpo.text import nearest
 COMMANDS = {
     "run": ("hpo.cli.run:run", "Run a study, or go on with it."),
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
+    "plan": ("hpo.cli.plan:plan", "Say what a study costs before it is spent."),
     "submit": ("hpo.cli.submit:submit", "Submit a study to SLURM or PBS."),
     "status": ("hpo.cli.status:status", "Show where a study stands."),
     "trials": ("hpo.cli.trials:trials", "List the trials of a study, the best first."),
@@ -105,6 +106,7 @@ class LazyGroup(click.Group):
     epilog="""\b
 Examples:
   hpo check study.yaml                     is it right, and what would it do?
+  hpo plan study.yaml --probe              when will it end?
   hpo run study.yaml                       search; the same command again goes on
   hpo run study.yaml --trials 3 --set constants.epochs=2
   hpo status                               of the study last driven

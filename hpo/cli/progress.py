@@ -1,6 +1,6 @@
 """Display of `hpo run` while it runs: live on a terminal, plain lines elsewhere.
 
-The estimated end assumes that trials go on finishing at the mean pace of this run.
+The estimated end is that of `hpo.analysis.forecast`, by the trials that have finished in this run.
 """
 
 from __future__ import annotations
@@ -12,9 +12,22 @@ from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from hpo import layout
+from hpo.analysis.forecast import (
+    DRIFT_IN_RUN,
+    Composition,
+    Interval,
+    Limits,
+    Model,
+    Timing,
+    composition_of,
+    epochs_of,
+    group_of,
+    shares_of,
+    timing,
+)
 from hpo.analysis.formatting import configuration, number
 from hpo.analysis.formatting import duration as exact
-from hpo.cli.common import metrics_text, rough_duration
+from hpo.cli.common import around, metrics_text, rough_duration
 from hpo.text import presentable
 from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
@@ -29,16 +42,28 @@ if TYPE_CHECKING:
 _REFRESH_PER_SECOND = 4
 # Lines of the live display besides those of running trials, and one for the shell's cursor.
 _FRAME = 9
+# Draws of an estimated end, and seconds for which it stands: trials may take less than estimating takes.
+_DRAWS, _STANDS_SECONDS = 200, 2.0
 
 
 @dataclass(frozen=True)
 class Running:
-    """Running trial, with its start by the display's clock, and the step of its last report with its metrics."""
+    """Running trial.
+
+    Attributes:
+        job: The trial.
+        since: Its start by the display's clock.
+        place: How many trials of this run had started before.
+        step: The step of its last report, with its metrics.
+        reports: Its steps, each with the time of the first report.
+    """
 
     job: Job
     since: float
+    place: int = 0
     step: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    reports: dict[int, float] = field(default_factory=dict)
 
 
 class StudyProgress(Tracker):
@@ -58,6 +83,7 @@ class StudyProgress(Tracker):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics = spec.metrics
+        self._spec = spec
         self.name = spec.name
         self.started_trials = 0
         self._clock = clock
@@ -67,36 +93,50 @@ class StudyProgress(Tracker):
         self._progress = Progress(spec.planned_trials(), 0, 0, 0, 0, 0, None, None)
         self._finished_before = 0
         self._running: dict[int, Running] = {}
+        self._timings: list[tuple[int, Timing]] = []
+        self._proposed: list[str] = []
+        self._composition: Composition | None = None
+        self._at_once = 1
+        self._end: Interval | None = None  # by the display's clock
+        self._estimated = -_STANDS_SECONDS
         self._best_params: Mapping[str, Any] = {}
 
     def study_started(self, progress: Progress) -> None:
         """Start the clock of this run."""
         self._began = self._clock()
         self._progress = progress
-        self._finished_before = progress.finished
         self._seconds_left = self._ask_seconds_left()
+        self._estimate()
 
     def study_extended(self, spec: StudySpec, progress: Progress) -> None:
         """Take in a budget that has grown."""
-        self._progress = progress
+        self._progress, self._spec = progress, spec
         left = self._ask_seconds_left()
         self._seconds_left = None if left is None else left + self.elapsed  # counted from the start of this run
+        self._estimate()
 
     def trial_started(self, job: Job) -> None:
         """Take in a trial that has started."""
+        self._running[job.number] = Running(job, self._clock(), self.started_trials)
         self.started_trials += 1
-        self._running[job.number] = Running(job, self._clock())
+        self._proposed.append(group_of(self._spec, job.params))
+        self._at_once = max(self._at_once, len(self._running))
 
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
         """Take in a report."""
         known = self._running[number]
         before = known.metrics if known.step == step else {}  # a step may be reported in pieces
+        known.reports.setdefault(step, self._clock())
         self._running[number] = replace(known, step=step, metrics={**before, **metrics})
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         """Take in the end of a trial."""
-        self._running.pop(job.number, None)
+        known, again = self._running.pop(job.number, None), progress.requeued > self._progress.requeued
         self._progress = progress
+        if known is not None and not again:
+            self._measure(known, outcome.state == "COMPLETE")
+        if self._clock() - self._estimated >= _STANDS_SECONDS:
+            self._estimate()
         if progress.best_number == job.number:
             self._best_params = job.params
 
@@ -106,13 +146,38 @@ class StudyProgress(Tracker):
         return self._clock() - self._began
 
     @property
-    def remaining(self) -> float | None:
-        """Seconds to the end of the budget at the pace of this run; None while that is unknown."""
-        ends = [] if self._seconds_left is None else [self._seconds_left - self.elapsed]
-        finished = self._progress.finished - self._finished_before
-        if self._progress.budget is not None and finished > 0:
-            ends.append((self._progress.budget - self._progress.finished) * self.elapsed / finished)
-        return max(0.0, min(ends)) if ends else None
+    def remaining(self) -> Interval | None:
+        """Seconds to the end of the last trial; None while that is unknown."""
+        if self._end is None or (self._progress.finished == self._progress.budget and not self._running):
+            return None
+        return Interval(*(max(0.0, end - self._clock()) for end in self._end))
+
+    def _measure(self, known: Running, whole: bool) -> None:
+        """Take in what a trial took, with the start of its worker."""
+        params, seconds = known.job.params, self._clock() - known.since
+        epochs, reports = epochs_of(self._spec, params), list(known.reports.items())
+        found = timing(group_of(self._spec, params), seconds, reports, epochs, whole=whole)
+        if found is not None:
+            self._timings.append((known.place, found))
+
+    def _estimate(self) -> None:
+        """Estimate the end by the trials of this run that have finished."""
+        self._estimated = now = self._clock()
+        limit, budget = self._seconds_left, self._progress.budget
+        left = None if budget is None else max(0, budget - self._progress.finished - len(self._running))
+        limits = Limits(left, None if limit is None else max(0.0, limit - self.elapsed))
+        # The first trial of a worker waits for its start.
+        timings = [one._replace(first=place < self._at_once) for place, one in self._timings]
+        if not timings or limits == Limits():
+            self._end = None if limits.seconds is None else Interval(*[now + limits.seconds] * 3)
+            return
+        if self._composition is None:
+            self._composition = composition_of(self._spec)
+        composition = self._composition.with_trials(self._proposed)
+        model = Model(timings, composition, shares_of(timings), DRIFT_IN_RUN)
+        running = [(group_of(self._spec, one.job.params), now - one.since) for one in self._running.values()]
+        found = model.forecast(limits, self._at_once, running, _DRAWS)
+        self._end = Interval(*(now + seconds for seconds in found.seconds))
 
     @property
     def count(self) -> str:
@@ -146,7 +211,8 @@ class LineProgress(StudyProgress):
         best = "none complete yet"
         if progress.best is not None:
             best = f"best {number(progress.best)}, trial {progress.best_number}"
-        left = "" if not self.remaining else f", about {rough_duration(self.remaining)} left"
+        remaining = self.remaining
+        left = "" if remaining is None else f", about {around(remaining, rough_duration)} left"
         self.say(f"[{self.count}] {self.ended(job, outcome)} ({best}) {exact(outcome.seconds)}{left}")
 
     def message(self, text: str) -> None:
@@ -248,10 +314,10 @@ class LiveProgress(StudyProgress):
             bar = ProgressBar(total=max(progress.budget, 1), completed=progress.finished)
         remaining = self.remaining
         end = ""
-        if remaining:
-            clock = "%H:%M" if remaining < 12 * 3600 else "%a %H:%M"
-            at = time.strftime(clock, time.localtime(time.time() + remaining))
-            end = f", about {rough_duration(remaining)} left (until {at})"
+        if remaining is not None:
+            form = "%H:%M" if remaining.high < 12 * 3600 else "%a %H:%M"
+            until = around(remaining, lambda left: time.strftime(form, time.localtime(time.time() + left)))
+            end = f", about {rough_duration(remaining.middle)} left, until {until}"
         line.add_row(finished, bar, f"{exact(self.elapsed)}{end}")
         return line
 

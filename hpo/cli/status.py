@@ -14,12 +14,14 @@ import click
 from hpo.analysis.formatting import configuration, duration, numbers
 from hpo.cli.common import (
     aligned,
+    around,
     emit,
     find_study,
     follow_up,
     json_option,
     labelled,
     metrics_text,
+    rough_duration,
     runs_option,
     study_argument,
 )
@@ -56,6 +58,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     trials early (each red flag by itself), and where in the search space red flags are raised. STUDY is a name in the
     runs folder or a YAML; by default the study last driven.
     """
+    from hpo.analysis.forecast import rest_of
     from hpo.analysis.goals import goal_states
     from hpo.analysis.notices import change_sentence, notices_of
     from hpo.analysis.records import records_of
@@ -94,6 +97,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     jobs = jobs_of(record.directory)
     states = states_of(jobs)
     paused = read_steering(record.directory).paused
+    rest = rest_of(record, spec, time.time()) if driver is not None and paused is None else None
     if as_json:
         emit(
             {
@@ -103,7 +107,12 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "driver": driver,
                 "jobs": _jobs(jobs, states),
                 "paused": paused and asdict(paused),
-                "budget": {"trials": now.budget, "hours": spec.budget.hours, "gpu_hours": spec.budget.gpu_hours},
+                "budget": {
+                    "trials": now.budget,
+                    "hours": spec.budget.hours,
+                    "gpu_hours": spec.budget.gpu_hours,
+                    "by": spec.budget.by and spec.budget.by.isoformat(sep=" "),
+                },
                 "finished": now.finished,
                 "complete": now.complete,
                 "pruned": now.pruned,
@@ -119,13 +128,15 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "red_flags_where": where,
                 "red_flags_silent": silent,
                 "notices": notices,
+                "seconds_left": rest and rest.seconds._asdict(),
                 **spent,
             }
         )
     else:
         resume = f"{paused}; `{follow_up(f'resume {shlex.quote(name)}', runs)}` resumes it" if paused else ""
         seen = {"where": where[:MOST_REGIONS], "silent": silent, "notices": notices}
-        echo(_text(record, now, driver, _queue(jobs, states), resume, spent, seen))
+        left = "" if rest is None else f"in about {around(rest.seconds, rough_duration)}"
+        echo(_text(record, now, driver, _queue(jobs, states), resume, spent, left, seen))
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:
@@ -144,6 +155,7 @@ def _text(
     queue: str,
     paused: str,
     spent: Mapping[str, float],
+    left: str,
     seen: Mapping[str, Sequence[str]],
 ) -> str:
     from hpo.analysis.goals import goal_states
@@ -173,6 +185,8 @@ def _text(
         lines.append(("front", f"no other trial beats these in every metric: {numbers(t.number for t in now.front)}"))
     gpu = f", {duration(spent['gpu_seconds'])} of GPU" if spent["gpu_seconds"] else ""
     lines.append(("time", f"{duration(spent['seconds'])}{gpu}"))
+    if left:
+        lines.append(("ends", left))
     if now.causes:
         lines.append(("ended by", ", ".join(f"{cause} {n}" for cause, n in now.causes.items())))
     if now.warnings:

@@ -26,6 +26,7 @@ from hpo.errors import ControlError, dotted
 from hpo.machine.access import reason, told_denials
 from hpo.machine.files import parse_json, read_json, read_plain, write_atomically
 from hpo.spec.models import Budget
+from hpo.spec.wording import moment_text
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.history import LARGEST_TIME
 from hpo.text import cut, first_line, listing, nearest, printable, quote
@@ -202,6 +203,8 @@ def extended_budget(name: str, budget: Budget, wanted: Mapping[str, Any]) -> Bud
         option = f"--{limit.replace('_', '-')}"
         if now[limit] is None:
             has = listing(f"{key} = {amount:g}" for key, amount in now.items() if key in LIMITS and amount is not None)
+            by = "" if budget.by is None else f"by = {moment_text(budget.by)}"
+            has = ", ".join(filter(None, [has, by]))
             ends = f"its budget is {has}" if has else "it ends when every cell of its grid was tried"
             raise ControlError(f"study '{name}' has no limit of {LIMITS[limit]} that {option} could extend; {ends}")
         more = str(given).startswith("+")

@@ -90,5 +90,4 @@ def places_here(engine: EngineSpec) -> list[Slot]:
 def _sharing(spec: StudySpec, say: Callable[[str], None]) -> Sharing:
     if spec.engine.gpu != "auto":
         return Sharing()
-    structural = [parameter.name for parameter in spec.space.walk() if parameter.structural]
-    return Measured(Packer([*structural, *([spec.group_by] if spec.group_by else [])]), say)
+    return Measured(Packer(spec.structural), say)

@@ -6,6 +6,7 @@ A worker lives over many trials, and the kernel keeps the peak over all of them.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,17 @@ def host_memory() -> int:
     Returns 0 where the system does not say.
     """
     return sum(map(_peak, _process_tree("self")))
+
+
+def machine_memory() -> int:
+    """Return the memory that the processes of this machine, or of this container, can hold, in bytes; 0 if unknown."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups, the second and the first version
+        with contextlib.suppress(OSError, ValueError):  # `max`: no limit
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+    return min(found, default=0)
 
 
 def children_of(pid: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.oracle.run_control import RunControl
-from hpo.storage.budget import Span, exhausted, span_of, wall_seconds
+from hpo.storage.budget import Span, exhausted, seconds_left, span_of
 from hpo.storage.contradiction import contradiction
 from hpo.storage.trial_attributes import outcome_of, requeued
 from hpo.trackers.base import Progress
@@ -86,7 +86,7 @@ class BudgetCount:
     def spent(self) -> bool:
         """Return True if no further trial may start, and set `done` or `stopped` to the reason."""
         limits, progress = self._control.spec.search_budget, self._progress
-        self.done = exhausted(limits, progress.finished + len(self._started), self._all_spans())
+        self.done = exhausted(limits, progress.finished + len(self._started), self._all_spans(), self._clock())
         # A trial that a person has killed says nothing about the others.
         failed = progress.failed - self._killed - self._failed_before
         if failed >= limits.failures and progress.failed == progress.finished:
@@ -100,13 +100,12 @@ class BudgetCount:
         limits, left = self._control.spec.search_budget, math.inf
         if limits.trials is not None:
             left = limits.trials - self._progress.finished - len(self._started)
-        if limits.hours is None and limits.gpu_hours is None:
+        if limits.hours is None and limits.gpu_hours is None and limits.by is None:
             return left
         spans = self._all_spans()
-        if limits.hours is not None:
+        if (seconds := seconds_left(limits, spans, self._clock())) is not None:
             longest = max((span.finished - span.started for span in spans), default=0.0)
-            seconds = (3600 * limits.hours - wall_seconds(spans)) * self._at_once
-            left = min(left, seconds / longest if longest else math.inf)
+            left = min(left, seconds * self._at_once / longest if longest else math.inf)
         if limits.gpu_hours is not None:
             longest = max((span.gpu_seconds for span in spans), default=0.0)
             seconds = 3600 * limits.gpu_hours - sum(span.gpu_seconds for span in spans)

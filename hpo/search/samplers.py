@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ from hpo.errors import Problem, SpecError
 from hpo.spec import algorithms
 from hpo.spec.algorithms import PRUNERS, SAMPLERS
 from hpo.spec.auto_sampler import AUTO
+from hpo.spec.epochs import most_epochs
 from hpo.spec.sampler_limits import refused_ranges
 from hpo.storage import trial_attributes
-from hpo.text import count, listing
+from hpo.text import count, listing, show
 
 if TYPE_CHECKING:
     import optuna
@@ -27,6 +29,8 @@ __all__ = ["PRUNERS", "SAMPLERS", "make_pruner", "make_sampler", "unwatched", "w
 
 # These read COMPLETE trials only (seen in Optuna 5.0), so a pruned trial teaches them nothing.
 _COMPLETE_ONLY = {"gp", "nsga2"}
+# A float over more powers of ten than these is meant to be drawn by its logarithm.
+MOST_DECADES = 2.0
 _IGNORE_CONSTRAINTS = {"random", "qmc", "cmaes"}
 
 
@@ -115,6 +119,7 @@ def make_pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
 def warnings_for(spec: StudySpec) -> list[str]:
     """Return sentences about sampler, pruner, space and budget that run, but do not fit together."""
     found = [*_sampler_and_space(spec), *_sampler_and_budget(spec), *_groups_and_budget(spec), *unwatched(spec)]
+    found += [*_ranges_without_log(spec), *_pruner_and_epochs(spec)]
     sampler, pruner = spec.samplers[-1].name, spec.pruner.name
     if pruner != "none":
         if sampler in _COMPLETE_ONLY or (sampler == "cmaes" and not spec.sampler.options.get("consider_pruned_trials")):
@@ -167,7 +172,9 @@ def _sampler_and_budget(spec: StudySpec) -> list[str]:
     if sampler == "grid":
         cells = spec.space.grid_size()
         if cells is not None and trials is not None and trials < cells:
-            found.append(f"the grid has {count(cells, 'cell')}, the budget ends after {trials}")
+            found.append(
+                f"the grid has {count(cells, 'cell')}, the budget ends after {trials} ({100 * trials / cells:.2g}%)"
+            )
     if trials is None:
         return found
     size = spec.space.grid_size()
@@ -202,6 +209,46 @@ def _groups_and_budget(spec: StudySpec) -> list[str]:
         f"min_complete {spec.min_complete} asks for {needed} complete trials of the {groups} values of "
         f"{spec.group_by}, the budget ends after {trials}: some will have fewer"
     ]
+
+
+def _ranges_without_log(spec: StudySpec) -> list[str]:
+    """Return the ranges of which nearly all draws are in the last of several decades."""
+    found = []
+    for one in spec.space.walk():
+        if one.kind != "float" or one.log or one.step is not None or one.low <= 0:
+            continue
+        decades, last = math.log10(one.high / one.low), one.high / 10
+        if decades > MOST_DECADES:
+            above = (one.high - last) / (one.high - one.low)
+            found.append(
+                f"{one.full_name} goes over {decades:.2g} decades, from {show(one.low)} to {show(one.high)}, without "
+                f"log: {above:.0%} of its values are above {last:.3g}; log: true gives each decade the same"
+            )
+    return found
+
+
+def _pruner_and_epochs(spec: StudySpec) -> list[str]:
+    """Return a sentence if the pruner first decides after the last epoch."""
+    first, epochs = first_decision(spec.pruner), most_epochs(spec)
+    if first is None or epochs is None or first <= epochs:
+        return []
+    return [
+        f"pruner {spec.pruner.name} first decides at step {first}, and a trial has {count(epochs, 'epoch')}: it never "
+        "prunes"
+    ]
+
+
+def first_decision(pruner: Component) -> int | None:
+    """Return the step at which a pruner first decides; None if that is not known beforehand."""
+    options = pruner.options
+    if pruner.name in ("halving", "hyperband"):
+        return _option(pruner, "min_resource", 1)
+    if pruner.name == "successive_halving" and options.get("min_resource", "auto") != "auto":
+        factor, rate = _option(pruner, "reduction_factor", 4), _option(pruner, "min_early_stopping_rate", 0)
+        return _option(pruner, "min_resource", 1) * int(factor**rate)
+    if pruner.name in ("median", "percentile", "threshold"):
+        return _option(pruner, "n_warmup_steps", 0)
+    return None
 
 
 def unwatched(spec: StudySpec) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from hpo.spec.population import is_population, population_problems
 from hpo.spec.racing import is_race, race_problems
 from hpo.spec.sampler_limits import refused_ranges
 from hpo.spec.study_name import name_problem
+from hpo.spec.wording import moment_text
 from hpo.spec.yaml_document import Document, read_yaml
 from hpo.text import label, listing, nearest, show
 from hpo.validation import problems_in
@@ -206,12 +208,14 @@ class _Reader:
         for index, name in enumerate(names):
             if name in names[:index]:
                 self.say(("metrics", index, "name"), f"the metric '{name}' is given twice; keep one of them")
-        if (
-            valid("budget")
-            and spec.sampler.name != "grid"
-            and not any((spec.budget.trials, spec.budget.hours, spec.budget.gpu_hours))
-        ):
-            self.say(("budget",), "says no end; expected trials, hours or gpu_hours, such as {trials: 50}")
+        if valid("budget") and spec.sampler.name != "grid" and not spec.budget.says_end:
+            self.say(("budget",), "says no end; expected trials, hours, gpu_hours or by, such as {trials: 50}")
+        now = datetime.now().astimezone()
+        if self.locate and valid("budget") and spec.budget.by is not None and spec.budget.by <= now:
+            self.say(
+                ("budget", "by"),
+                f"{moment_text(spec.budget.by)} has passed, it is {moment_text(now)} now; expected a later time",
+            )
         warm = spec.warm_start
         if valid("warm_start", "sampler") and warm and warm.sources is not None:
             if spec.sampler.name == "grid":

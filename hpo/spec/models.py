@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from hpo.red_flags.definitions import DEFAULT as NON_FINITE
@@ -16,7 +18,7 @@ from hpo.space.search_space import SearchSpace
 from hpo.spec.auto_sampler import AUTO, Choice, choose
 from hpo.spec.plain_data import plain_data
 from hpo.spec.yaml_document import dump
-from hpo.text import Scalar, redact
+from hpo.text import Scalar, quote, redact
 from hpo.trial import ObjectiveRef
 
 __all__ = [
@@ -63,6 +65,19 @@ def _share(given: object) -> object:
 Share = Annotated[float, PlainValidator(_share)]
 # The part of the hours that a confirmation takes where study.yaml does not say.
 CONFIRMING = 0.2
+
+
+def _moment(given: object) -> datetime:
+    """Return a moment with its zone; one without is local."""
+    # A date alone could be its beginning or its end.
+    if isinstance(given, str) and ":" in given:
+        with contextlib.suppress(ValueError, OverflowError):
+            return datetime.fromisoformat(given.strip()).astimezone()
+    expected = 'a date and a time in quotes, "2026-12-01 09:00", or with its zone, "2026-12-01T09:00+08:00"'
+    raise ValueError(f"{quote(given)} is not right; expected {expected}")
+
+
+Moment = Annotated[datetime, PlainValidator(_moment), PlainSerializer(lambda at: at.isoformat(sep=" "))]
 
 
 class _Model(BaseModel):
@@ -129,6 +144,7 @@ class Budget(_Model):
         trials: finished ones (complete, pruned, failed).
         hours: wall time.
         gpu_hours: the sum over trials of time x GPU share.
+        by: no trial starts from this moment on.
         failures: the study stops at once if its first trials, so many, all failed.
         confirm: the share of all limits that confirms the best configurations at the end (`hpo confirm`).
     """
@@ -136,8 +152,14 @@ class Budget(_Model):
     trials: Count | None = None
     hours: Amount | None = None
     gpu_hours: Amount | None = None
+    by: Moment | None = None
     failures: Count = 5
     confirm: Share | None = None
+
+    @property
+    def says_end(self) -> bool:
+        """True if one of its limits is set."""
+        return any(limit is not None for limit in (self.trials, self.hours, self.gpu_hours, self.by))
 
 
 class Retries(_Model):
@@ -364,7 +386,7 @@ class StudySpec(_Model):
             design = self.confirm.most(len(self.groups)) if self.confirm and given.confirm is None else None
             trials = design or max(1, int(share * given.trials + 1e-9))
         hours, gpu_hours = (None if limit is None else share * limit for limit in (given.hours, given.gpu_hours))
-        return Budget(trials=trials, hours=hours, gpu_hours=gpu_hours)
+        return Budget(trials=trials, hours=hours, gpu_hours=gpu_hours, by=given.by)
 
     @property
     def search_budget(self) -> Budget:
@@ -378,6 +400,12 @@ class StudySpec(_Model):
             if getattr(ours, name) is not None
         }
         return ours.model_copy(update=left)
+
+    @property
+    def structural(self) -> tuple[str, ...]:
+        """Names of the parameters that shape a trial, as the objective sees them: structural ones and `group_by`."""
+        names = [parameter.name for parameter in self.space.walk() if parameter.structural]
+        return tuple(dict.fromkeys([*names, *([self.group_by] if self.group_by else [])]))
 
     @property
     def auto_choice(self) -> Choice | None:

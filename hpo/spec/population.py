@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from hpo.errors import KeyPath
 from hpo.space.parameter import Parameter
+from hpo.spec.epochs import epochs_in
 from hpo.spec.models import StudySpec
 from hpo.text import count, listing, nearest, show
 
@@ -59,7 +59,7 @@ def is_population(spec: StudySpec) -> bool:
 def population_of(spec: StudySpec) -> Population:
     """Return the population of a study whose sampler is pbt."""
     options = spec.sampler.options
-    steps = options.get("steps") or _epochs(spec) or 1
+    steps = options.get("steps") or epochs_in(spec.constants) or 1
     return Population(
         size=options.get("population_size", SIZE),
         interval=options.get("interval") or math.ceil(steps / SEGMENTS),
@@ -104,7 +104,7 @@ def population_problems(spec: StudySpec) -> Iterator[tuple[KeyPath, str]]:
     if spec.fallbacks:
         yield ("fallbacks",), "are not tried with sampler pbt: a member that fails is replaced by a better one"
     options = spec.sampler.options
-    if "steps" not in options and not _epochs(spec):
+    if "steps" not in options and not epochs_in(spec.constants):
         yield (
             ("sampler", "steps"),
             "is missing; expected the number of steps (epochs) that a whole training reports, for there is no "
@@ -149,11 +149,6 @@ def _mutate_problems(spec: StudySpec, named: list[str]) -> Iterator[tuple[KeyPat
                 yield where, f"'{name}' {what if one.kind == 'categorical' else 'has one value'}; {expected}"
             elif one.structural:
                 yield where, f"'{name}' is structural: a checkpoint would not fit another value; {expected}"
-
-
-def _epochs(spec: StudySpec) -> int | None:
-    epochs: Any = spec.constants.get("epochs")
-    return epochs if isinstance(epochs, int) and not isinstance(epochs, bool) and epochs > 0 else None
 
 
 def population_words(spec: StudySpec) -> tuple[str, ...]:

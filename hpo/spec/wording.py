@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from hpo.spec.models import Budget, Component, Metric, StudySpec
@@ -35,7 +36,13 @@ def budget_text(budget: Budget) -> str:
     limits = ((budget.trials, "trial"), (budget.hours, "hour"), (budget.gpu_hours, "GPU hour"))
     confirm = "" if budget.confirm is None else f", {100 * budget.confirm:.3g} % of it to confirm"
     given = [f"{limit:.12g} {unit}{'' if limit == 1 else 's'}" for limit, unit in limits if limit is not None]
+    given += [] if budget.by is None else [f"until {moment_text(budget.by)}"]
     return (" or ".join(given) or "every cell of the grid once") + confirm
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a moment in local time: `2026-12-01 09:00`."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def metric_text(metric: Metric) -> str:

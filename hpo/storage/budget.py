@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from hpo.storage.trial_attributes import JOB, OUTCOME
@@ -27,6 +28,10 @@ class Limits(Protocol):
     @property
     def gpu_hours(self) -> float | None:
         """Hours of whole GPUs, over all trials."""
+
+    @property
+    def by(self) -> datetime | None:
+        """The moment from which on no trial starts."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +93,30 @@ def wall_seconds(spans: Iterable[Span]) -> float:
     return total
 
 
-def exhausted(limits: Limits, taken: int, spans: Iterable[Span]) -> str:
+def seconds_left(limits: Limits, spans: Iterable[Span], now: float) -> float | None:
+    """Return the seconds in which trials may still start, by the limits of hours and of the clock; None without such.
+
+    Args:
+        limits: the budget.
+        spans: those of finished and running attempts.
+        now: seconds since the epoch.
+    """
+    ends = [] if limits.hours is None else [3600 * limits.hours - wall_seconds(spans)]
+    ends += [] if limits.by is None else [limits.by.timestamp() - now]
+    return max(0.0, min(ends)) if ends else None
+
+
+def exhausted(limits: Limits, taken: int, spans: Iterable[Span], now: float) -> str:
     """Return why no further trial may start, or an empty string.
 
     Args:
         limits: the budget.
         taken: number of finished and running trials.
         spans: those of finished and running attempts; a running one ends now.
+        now: seconds since the epoch.
     """
+    if limits.by is not None and now >= limits.by.timestamp():
+        return f"the time of the budget has come: {limits.by.astimezone():%Y-%m-%d %H:%M}"
     if limits.trials is not None and taken >= limits.trials:
         return f"the budget of {_amount(limits.trials, 'trial')} is spent"
     if limits.hours is None and limits.gpu_hours is None:

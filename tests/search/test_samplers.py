@@ -243,7 +243,7 @@ FEW = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 8}\n"
         ("qmc", "none", SPACE, "", ["draws conditional parameters at random: loss.focal.gamma", "out of memory"]),
         ("{name: tpe, group: false}", "none", SPACE, "", ["without group draws conditional parameters one by one"]),
         ("{name: tpe, constant_liar: false}", "none", NUMBERS, "", ["nearly the same configuration"]),
-        ("grid", "none", "\n  n: {low: 1, high: 9}\n", FEW, ["the grid has 9 cells, the budget ends after 8"]),
+        ("grid", "none", "\n  n: {low: 1, high: 9}\n", FEW, ["the grid has 9 cells, the budget ends after 8 (89%)"]),
         ("tpe", "successive_halving", SPACE, "", []),
         (
             *("kernel", "none", "\n  n: {low: 1, high: 7}\n", FEW),
@@ -271,6 +271,32 @@ FEW = "metrics: [{name: a, direction: minimize}]\nbudget: {trials: 8}\n"
         ("tpe", "none", SPACE, f"red_flags: []\n{ONE}", ["red_flags leaves out non_finite"]),
         ("tpe", "none", SPACE, f"red_flags: [{{name: nan, rule: non_finite, action: warn}}]\n{ONE}", []),
         ("tpe", "none", SPACE, f"red_flags: [{{name: nan, when: not finite(loss)}}]\n{ONE}", []),
+        (
+            *("tpe", "none", "\n  lr: {low: 1e-5, high: 0.1}\n", ""),
+            ["lr goes over 4 decades, from 1e-5 to 0.1, without log: 90% of its values are above 0.01; log: true"],
+        ),
+        ("tpe", "none", "\n  lr: {low: 1e-5, high: 0.1, log: true}\n", "", []),
+        ("tpe", "none", "\n  lr: {low: 1e-3, high: 0.1}\n", "", []),  # two decades
+        ("tpe", "none", "\n  dropout: {low: 0.0, high: 0.9}\n", "", []),
+        ("tpe", "none", "\n  lr: {low: 0.001, high: 1.0, step: 0.001}\n", "", []),
+        (
+            *("tpe", "{name: successive_halving, min_resource: 10}", SPACE, f"constants: {{epochs: 6}}\n{ONE}"),
+            ["pruner successive_halving first decides at step 10, and a trial has 6 epochs: it never prunes"],
+        ),
+        (
+            "tpe",
+            "{name: successive_halving, min_resource: 4, min_early_stopping_rate: 1, reduction_factor: 2}",
+            SPACE,
+            f"constants: {{epochs: 6}}\n{ONE}",
+            ["first decides at step 8"],
+        ),
+        ("tpe", "{name: median, n_warmup_steps: 9}", SPACE, f"constants: {{epochs: 8}}\n{ONE}", ["decides at step 9"]),
+        (
+            *("tpe", "{name: halving, min_resource: 10}", "\n  epochs: {choices: [6, 9]}\n", ONE),
+            ["has 2 configurations", "first decides at step 10, and a trial has 9 epochs"],
+        ),
+        ("tpe", "{name: halving, min_resource: 9}", SPACE, f"constants: {{epochs: 9}}\n{ONE}", []),
+        ("tpe", "{name: halving, min_resource: 9}", SPACE, ONE, []),
     ],
 )
 def test_what_does_not_fit_together_is_warned_of(

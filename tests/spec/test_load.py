@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,38 @@ def test_a_grid_needs_no_budget(folder: Path) -> None:
     text = MINIMAL.replace("budget: {hours: 1}", "sampler: grid").replace("high: 1e-2", "high: 1e-3, step: 1e-4")
     assert load(folder, text).budget.trials is None
     assert load(folder, text).space.grid_size() == 10
+
+
+def test_a_budget_may_end_at_a_time(folder: Path) -> None:
+    for written, moment in (
+        ('"2099-12-01 09:00"', datetime(2099, 12, 1, 9).astimezone()),  # the time of this machine
+        ("2099-12-01 09:00", datetime(2099, 12, 1, 9).astimezone()),
+        ('"2099-12-01T09:00+08:00"', datetime(2099, 12, 1, 1, tzinfo=UTC)),
+        ("2099-12-01T01:00:00Z", datetime(2099, 12, 1, 1, tzinfo=UTC)),
+    ):
+        spec = load(folder, MINIMAL.replace("{hours: 1}", f"{{by: {written}}}"))
+        assert spec.budget.by == moment
+        assert load(folder, spec.to_yaml()) == spec
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('"2020-01-01 09:00"', "2020-01-01 09:00 has passed, it is 2"),
+        ("tomorrow", "'tomorrow' is not right; expected a date and a time in quotes, \"2026-12-01 09:00\", or with"),
+        ('"2099-12-01"', "expected a date and a time"),
+        ('"09:00"', "expected a date and a time"),
+        ('"2099-13-01 09:00"', "expected a date and a time"),
+        ("5", "5 is not right; expected a date and a time"),
+        ("true", "true is not right; expected a date and a time"),
+        ("[2099-12-01 09:00]", "expected a date and a time"),
+    ],
+)
+def test_what_is_wrong_with_a_time(folder: Path, written: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(folder, MINIMAL.replace("{hours: 1}", f"{{by: {written}}}"))
+    assert "budget.by" in str(caught.value)
+    assert said in str(caught.value)
 
 
 def test_a_study_is_frozen(folder: Path) -> None:

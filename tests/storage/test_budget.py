@@ -1,6 +1,7 @@
 """Budgets and shares of the machine, by hand."""
 
 import time
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -9,11 +10,11 @@ from hypothesis import strategies as st
 
 from hpo.errors import ResourceError
 from hpo.machine.resources import Slot, slots
-from hpo.storage.budget import Span, exhausted, run_clock, span_of, wall_seconds
+from hpo.storage.budget import Span, exhausted, run_clock, seconds_left, span_of, wall_seconds
 
 
-def limits(trials=None, hours=None, gpu_hours=None):
-    return SimpleNamespace(trials=trials, hours=hours, gpu_hours=gpu_hours)
+def limits(trials=None, hours=None, gpu_hours=None, by=None):
+    return SimpleNamespace(trials=trials, hours=hours, gpu_hours=gpu_hours, by=by)
 
 
 def test_wall_time_is_the_union_of_the_spans():
@@ -45,14 +46,14 @@ def test_wall_time_counts_each_second_once(pairs):
 
 def test_what_spends_a_budget():
     hour = [Span(0, 3600, 1800)]
-    assert exhausted(limits(trials=3), 2, hour) == ""
-    assert exhausted(limits(trials=3), 3, hour) == "the budget of 3 trials is spent"
-    assert exhausted(limits(trials=1), 1, hour) == "the budget of 1 trial is spent"
-    assert exhausted(limits(hours=1), 1, hour) == "the budget of 1 hour is spent"
-    assert exhausted(limits(hours=1.5), 1, hour) == ""
-    assert exhausted(limits(gpu_hours=0.5), 1, hour) == "the budget of 0.5 GPU hours is spent"
-    assert exhausted(limits(gpu_hours=0.6), 1, hour) == ""
-    assert exhausted(limits(), 10**6, hour) == ""
+    assert exhausted(limits(trials=3), 2, hour, now=0.0) == ""
+    assert exhausted(limits(trials=3), 3, hour, now=0.0) == "the budget of 3 trials is spent"
+    assert exhausted(limits(trials=1), 1, hour, now=0.0) == "the budget of 1 trial is spent"
+    assert exhausted(limits(hours=1), 1, hour, now=0.0) == "the budget of 1 hour is spent"
+    assert exhausted(limits(hours=1.5), 1, hour, now=0.0) == ""
+    assert exhausted(limits(gpu_hours=0.5), 1, hour, now=0.0) == "the budget of 0.5 GPU hours is spent"
+    assert exhausted(limits(gpu_hours=0.6), 1, hour, now=0.0) == ""
+    assert exhausted(limits(), 10**6, hour, now=0.0) == ""
 
 
 def test_a_span_is_read_from_a_trials_notes():
@@ -89,3 +90,14 @@ def test_too_few_gpus_is_a_sentence(workers, gpu, gpus, words):
 def test_cpu_workers_share_the_cores():
     assert slots(2, 3, 0) == [Slot(3), Slot(3)]
     assert len(slots(None, None, 0)) >= 1
+
+
+def test_a_moment_ends_a_budget_and_bounds_its_hours():
+    by = datetime.fromtimestamp(1000.0).astimezone()
+    hour = [Span(0, 3600, 0)]
+    assert exhausted(limits(by=by), 0, [], now=999.0) == ""
+    assert exhausted(limits(by=by), 0, [], now=1000.0).startswith("the time of the budget has come: 1970-01-01 ")
+    assert seconds_left(limits(by=by), [], now=400.0) == 600.0
+    assert seconds_left(limits(by=by, hours=1.1), hour, now=400.0) == pytest.approx(360.0)  # a tenth of an hour
+    assert seconds_left(limits(by=by), [], now=1001.0) == 0.0
+    assert seconds_left(limits(trials=3), hour, now=0.0) is None

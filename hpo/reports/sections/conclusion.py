@@ -15,7 +15,7 @@ from hpo.analysis.statistics.pairwise import pairwise
 from hpo.analysis.statistics.power import ALPHA
 from hpo.analysis.training.curves import best_in_last_epoch
 from hpo.reports.p_values import p_relation
-from hpo.reports.sections.shared import compared, scores, spans_of
+from hpo.reports.sections.shared import compared, scores
 from hpo.spec.models import Metric
 from hpo.storage.budget import wall_seconds
 from hpo.translation.catalogue import mark, tr, trn
@@ -151,7 +151,7 @@ def _used(study: StudyRecord) -> str:
     if study.spec is None:
         return ""
     budget = study.spec.search_budget
-    spans = spans_of(study)
+    spans = study.spans
     finished, gpu = str(len(study.finished)), duration(sum(span.gpu_seconds for span in spans))
     parts = [
         (study.spec.planned_trials(), finished, mark("{used} of {limit} trials")),

@@ -62,6 +62,8 @@ def _more_trials(study: StudyRecord) -> str:
     if study.spec is None or not least:
         return tr("With min_complete: 3 in study.yaml the last trials go there and are not pruned.")
     budget = study.spec.budget
+    if not (budget.trials or budget.hours or budget.gpu_hours) and budget.by:
+        return tr("To have more of its trials run to their end: a later budget.by in study.yaml, then hpo run.")
     more = f"--trials +{least}" if budget.trials else "--hours +1" if budget.hours else "--gpu-hours +1"
     return trn(
         "To have a trial of it run to its end: hpo extend {study} {more}, then hpo run.",

@@ -12,7 +12,6 @@ from hpo.analysis.statistics.group_test import F, GroupTest
 from hpo.analysis.statistics.pairwise import FEWEST
 from hpo.reports.blocks import Block, Cell, Link, Table
 from hpo.spec.models import Metric
-from hpo.storage.budget import Span
 from hpo.translation.catalogue import tr, trn
 
 # Longer tables end in a note of how many rows were left out.
@@ -26,11 +25,6 @@ def scores(study: StudyRecord, metric: Metric) -> Callable[[TrialRecord], str]:
     """Return a function that writes final values of `metric`, with the same decimals throughout the report."""
     places = decimals(trial.values[metric.name] for trial in study.complete(metric))
     return lambda trial: score(trial.values[metric.name], places) if metric.name in trial.values else "—"
-
-
-def spans_of(study: StudyRecord) -> list[Span]:
-    """Return when the trials ran, of those of which it is known."""
-    return [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in study.trials if t.started and t.seconds]
 
 
 def for_each(study: StudyRecord, title: str) -> str:

@@ -13,7 +13,7 @@ from hpo.analysis.summary_statistics import spread
 from hpo.machine.files import read_json
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
 from hpo.reports.sections.conclusion import conclusion
-from hpo.reports.sections.shared import scores, spans_of
+from hpo.reports.sections.shared import scores
 from hpo.spec.models import Budget, Metric
 from hpo.spec.wording import algorithm_text, sampler_text
 from hpo.storage.budget import Span, wall_seconds
@@ -33,7 +33,7 @@ def summary_section(study: StudyRecord) -> Section:
     else:
         headline.append((tr("on the Pareto front"), trials(len(pareto_front(study)))))
     headline.append((tr("finished"), trials(len(study.finished))))
-    if spans := spans_of(study):
+    if spans := study.spans:
         headline.append((tr("wall time"), duration(wall_seconds(spans))))
     return Section(
         tr("Summary"), "summary", [Facts(tuple(headline), headline=True), Text(sentences(conclusion(study)))]
@@ -47,7 +47,7 @@ def setup_section(study: StudyRecord) -> Section:
         if study.complete(metric):
             facts.append((tr("All final {metric}", metric=metric.name), _all_finals(study, metric)))
     facts += _samples(study)
-    if spans := spans_of(study):
+    if spans := study.spans:
         facts += [(tr("Time"), _times(spans)), (tr("Trained"), _dates(spans))]
     facts.append((tr("Report written"), moment(datetime.now().astimezone())))
     space = Table(
@@ -153,6 +153,8 @@ def _budget(budget: Budget) -> str:
         limits.append(tr("{hours} hours", hours=f"{budget.hours:g}"))
     if budget.gpu_hours is not None:
         limits.append(tr("{hours} GPU hours", hours=f"{budget.gpu_hours:g}"))
+    if budget.by is not None:
+        limits.append(tr("until {moment}", moment=moment(budget.by.astimezone())))
     return tr(", ").join(limits) or tr("every cell of the grid")
 
 

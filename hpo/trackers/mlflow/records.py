@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -371,5 +372,6 @@ def study_status(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
     trials = list(trials)
     ended, planned = len(counted(trials)), spec.planned_trials()
     spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
-    spent = (planned is not None and ended >= planned) or exhausted(spec.search_budget, ended, spans)
+    ended_by = exhausted(spec.search_budget, ended, spans, clock.time())
+    spent = (planned is not None and ended >= planned) or ended_by
     return "FINISHED" if spent else "KILLED"
