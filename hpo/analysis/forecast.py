@@ -217,6 +217,7 @@ def rest_of(record: StudyRecord, spec: StudySpec, now: float) -> Forecast | None
     workers = spec.engine.workers or len(running)
     timings = timings_of(record, spec, workers)
     trials = spec.planned_trials()
+    so_far = [Span(now - passed, now, 0.0) for _, passed in running]
     limits = Limits(
         None if trials is None else max(0, trials - len(record.finished) - len(running)),
         seconds_left(

@@ -51,6 +51,10 @@ def confirm_problems(spec: StudySpec) -> Iterator[tuple[KeyPath, str]]:
     if spec.confirm is not None and spec.confirm.per_group and spec.group_by is None:
         yield ("confirm", "per_group"), "is true, and the study has no group_by"
         return
+    if spec.budget.by is not None and not spec.budget.divides:
+        said = "takes a share of the budget, and a moment (budget.by) has none; expected trials, hours or gpu_hours too"
+        yield key, said
+        return
     trials, share = spec.budget.trials, spec.confirm_budget.trials
     if trials is None or share is None:
         return

@@ -157,9 +157,14 @@ class Budget(_Model):
     confirm: Share | None = None
 
     @property
+    def divides(self) -> bool:
+        """True if it has a limit of which a part can be taken."""
+        return any(limit is not None for limit in (self.trials, self.hours, self.gpu_hours))
+
+    @property
     def says_end(self) -> bool:
         """True if one of its limits is set."""
-        return any(limit is not None for limit in (self.trials, self.hours, self.gpu_hours, self.by))
+        return self.divides or self.by is not None
 
 
 class Retries(_Model):
