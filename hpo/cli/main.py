@@ -35,6 +35,10 @@ COMMANDS = {
     "diagnose": ("hpo.cli.diagnose:diagnose", "Say what went well or wrong in one training."),
     "replay": ("hpo.cli.replay:replay", "Replay recorded trials under another pruner, sampler or red flag."),
     "best": ("hpo.cli.best:best", "Print the best configuration, as a study of its own."),
+    "reproduce": (
+        "hpo.cli.reproduce:reproduce",
+        "Train a trial again, and say whether the numbers are the same.",
+    ),
     "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
     "export-knowledge": (
