@@ -21,6 +21,7 @@ HpoError                    shown as a message, never as a traceback
 ├── InvalidJobRequest       a resource or option of a cluster job is not valid
 ├── NotComparable           the two sides of a comparison have nothing in common
 ├── ReplayError             the study recorded too little to be replayed
+├── NotReproducible         a trial cannot be trained again from its start
 ├── EngineError             the engine that runs the trials fails again and again
 ├── LogError                a training log cannot be read
 ├── ReportError             the report cannot be written
@@ -126,6 +127,12 @@ class ResourceError(HpoError):
 
 class NotComparable(HpoError):
     """The two sides of a comparison have nothing in common."""
+
+    exit_code = 2
+
+
+class NotReproducible(HpoError):
+    """A trial cannot be trained again from its start."""
 
     exit_code = 2
 

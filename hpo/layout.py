@@ -7,6 +7,7 @@ runs/.trash/<study>-<time>/           a study that was deleted (hpo delete); hpo
 runs/.trash/<study>-<time>/saved.json      what the entry is, and how far the deletion came; as in a backup
 runs/.trash/<study>-<time>/optuna.log      its Optuna study, as a journal of its own
 runs/.trash/<study>-<time>/folder/         its folder
+runs/.reproduced/<study>-<N>-<time>/  a runs folder in which trial N was trained again (hpo reproduce)
 runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
 runs/<study>/identity.json            the random key of the study to which the folder belongs, and the folder's place
 runs/<study>/driver.lock              the process that drives it now
@@ -21,6 +22,7 @@ runs/<study>/mlflow.json              MLflow key, tracking URI and experiment of
 runs/<study>/mlflow.lock, mlflow.log  lock and log of the process that writes those runs
 runs/<study>/workers/<k>.log          output of a worker outside of trials
 runs/<study>/mps/                     logs of NVIDIA MPS
+runs/<study>/provenance/<mark>.json   packages, machine, git commit and data files that its trials have in common
 runs/<study>/trials/                  a link if engine.checkpoint_dir is set
 runs/<study>/trials/<N>/history.jsonl every metric of every step
 runs/<study>/trials/<N>/output.log    output of the trial
@@ -55,6 +57,7 @@ EPOCHS = "epochs.npz"
 DATA = "data.json"
 EVALUATIONS = "evaluations"
 MPS = "mps"
+PROVENANCE = "provenance"
 SPEC = "study.yaml"
 OWNER = "identity.json"
 LOCK = "driver.lock"
@@ -74,6 +77,7 @@ MLFLOW_LOG = "mlflow.log"
 MLFLOW_STORE = "mlflow.db"
 MLFLOW_ARTIFACTS = "mlartifacts"
 TRASH = ".trash"
+REPRODUCED = ".reproduced"
 SAVED = "saved.json"
 SAVED_STUDY = "optuna.log"
 SAVED_FOLDER = "folder"

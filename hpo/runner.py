@@ -36,6 +36,7 @@ from hpo.storage.driver_lock import driver_lock
 from hpo.storage.driver_pulse import Driving, driving
 from hpo.storage.open import close_storage, open_storage, stop_waiting, storage_url
 from hpo.storage.ownership import key_of, set_foreign_aside, write_key
+from hpo.storage.provenance import code_of, keep
 from hpo.storage.shared_trials import mark_shared, share_trials
 from hpo.storage.study_folder import beside_the_yaml, refuse_copy, refuse_deleted, refuse_taken
 from hpo.text import count, first_line, redact
@@ -183,7 +184,8 @@ def _open(
     with language(code):
         dashboard = DashboardTracker(study, directory, url, tracker.message)
     warm = warm_start_of(spec, study, storage, runs, tracker.message)
-    oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]), warm=warm)
+    noted = keep(directory, code_of(spec))
+    oracle = Oracle(spec, study, directory, Trackers([tracker, dashboard]), warm=warm, code=noted)
     own.on_lost = oracle.control.interrupt
     if steering.paused is not None:
         oracle.control.pause()

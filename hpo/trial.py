@@ -209,7 +209,8 @@ class Outcome:
         seconds: time that the attempt took.
         peak_gpu_bytes: the most GPU memory that torch's allocator held.
         observed: what the worker saw of the objective, if it saw it: sources (its files, `hpo.objective.sources`),
-            unread (names of parameters that it has not read), stepless (JSON lines with a metric and without a step).
+            environment (packages, processor, device, threads), unread (names of parameters that it has not read),
+            stepless (JSON lines with a metric and without a step).
 
     Raises:
         ValueError: these do not fit together.

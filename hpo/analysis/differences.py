@@ -91,7 +91,7 @@ class SplitData:
 
 def split_data(sides: Sequence[tuple[StudyRecord, Sequence[TrialRecord]]]) -> tuple[SplitData, ...]:
     """Compare the data of each split, of the given trials of each study."""
-    recorded = [[_recorded(study, trial) for trial in trials] for study, trials in sides]
+    recorded = [[data_of(study, trial) for trial in trials] for study, trials in sides]
     splits = []
     for split in ("train", "val"):
         fingerprints = [{str(one.get(split, {}).get("sha256", "")) for one in own} for own in recorded]
@@ -103,8 +103,8 @@ def split_data(sides: Sequence[tuple[StudyRecord, Sequence[TrialRecord]]]) -> tu
     return tuple(splits)
 
 
-def _recorded(study: StudyRecord, trial: TrialRecord) -> dict[str, dict[str, Any]]:
-    """Read data.json of a trial; nothing where it is not there or not of that form."""
+def data_of(study: StudyRecord, trial: TrialRecord) -> dict[str, dict[str, Any]]:
+    """Return what data.json of a trial says of each split; nothing where it is not there or not of that form."""
     try:
         data = read_json(layout.trial_directory(study.directory, trial.number) / layout.DATA)
     except (OSError, ValueError):

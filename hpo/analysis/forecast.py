@@ -220,9 +220,7 @@ def rest_of(record: StudyRecord, spec: StudySpec, now: float) -> Forecast | None
     so_far = [Span(now - passed, now, 0.0) for _, passed in running]
     limits = Limits(
         None if trials is None else max(0, trials - len(record.finished) - len(running)),
-        seconds_left(
-            spec.search_budget, [*record.spans, *(Span(now - passed, now, 0.0) for _, passed in running)], now
-        ),
+        seconds_left(spec.search_budget, [*record.spans, *so_far], now),
     )
     if not timings or not workers or limits == Limits():
         return None

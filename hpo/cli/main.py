@@ -37,6 +37,10 @@ COMMANDS = {
     "replay": ("hpo.cli.replay:replay", "Replay recorded trials under another pruner, sampler or red flag."),
     "best": ("hpo.cli.best:best", "Print the best configuration, as a study of its own."),
     "confirm": ("hpo.cli.confirm:confirm", "Train the best configurations again with fresh seeds."),
+    "reproduce": (
+        "hpo.cli.reproduce:reproduce",
+        "Train a trial again, and say whether the numbers are the same.",
+    ),
     "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
     "export-knowledge": (

@@ -57,6 +57,11 @@ class Sources:
         return {"place": self.place, "files": dict(self.files)}
 
 
+def digest_of(content: bytes) -> str:
+    """Return the hash of a file's content, as `Sources.files` has it."""
+    return hashlib.sha256(content).hexdigest()[:_MARK]
+
+
 def sources_of(ref: ObjectiveRef) -> Sources:
     """Return the source files of an objective as they are now; none of one that cannot be found."""
     try:
@@ -158,7 +163,7 @@ def _read(file: str, changed: int, size: int, inode: int) -> tuple[str, tuple[tu
     The file is read once, until it changes.
     """
     content = Path(file).read_bytes()
-    digest = hashlib.sha256(content).hexdigest()[:_MARK]
+    digest = digest_of(content)
     if not file.endswith(".py") or size > _MOST_BYTES:
         return digest, (), True
     try:

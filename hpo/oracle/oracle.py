@@ -44,6 +44,7 @@ from hpo.storage.histories import Histories
 from hpo.storage.history import Step, mark_of
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.ownership import key_of
+from hpo.storage.provenance import CODE, ENVIRONMENT, keep
 from hpo.storage.source_versions import record_version
 from hpo.storage.trial_attributes import (
     ENDED_OUTSIDE,
@@ -93,6 +94,7 @@ class Oracle:
         clock: seconds since the epoch; None: `run_clock`.
         open_history: opens the history file of a trial.
         warm: what earlier studies have to offer.
+        code: the mark of the record of git commit and data files (`hpo.storage.provenance`); empty without one.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Oracle:
         clock: Callable[[], float] | None = None,
         open_history: Callable[[Path, str], history.Writer] = history.HistoryWriter,
         warm: WarmStart | None = None,
+        code: str = "",
     ) -> None:
         self._study = study
         self._directory = directory
@@ -118,7 +121,7 @@ class Oracle:
         self.notices = Notices(spec, lambda text: self._tracker.message(text))
         sources = sources_of(spec.objective_ref())
         record_version(study, sources)
-        self._sources = sources.mark
+        self._marks = {name: mark for name, mark in (("sources", sources.mark), (CODE, code)) if mark}
         self._queue = Queue(spec, study, warm or WarmStart((), 0, spec.metrics[0].direction == "maximize"))
         recover(spec, study, directory, self._queue, clock, self._tracker.message)
         # From here on, trials are counted in memory.
@@ -301,7 +304,7 @@ class Oracle:
         job = self._job(trial.number, params, origin)
         started = self._clock()
         # Before its folder is made, which is its own from here on.
-        trial.set_user_attr(JOB, _job_note(job, origin, started, self._run, self._sources))
+        trial.set_user_attr(JOB, _job_note(job, origin, started, self._run, self._marks))
         self._clear(job)
         owner, start = mark_of(job.number, started), origin.get(SEGMENT, {}).get("start", 0)
         earlier, lost = self._take_over(origin, job.directory)
@@ -546,7 +549,7 @@ class Oracle:
             self.notices.parameters_read(running.job, seen["unread"])
             note |= {"unread": list(seen["unread"])} if seen["unread"] else {}
         sources = Sources(**seen["sources"]) if "sources" in seen else Sources("", {})
-        if sources.mark and sources.mark != self._sources:
+        if sources.mark and sources.mark != self._marks.get("sources"):
             record_version(self._study, sources)
             note["sources"] = sources.mark
             self._say_once(
@@ -554,6 +557,8 @@ class Oracle:
                 f"trial {outcome.number} ran with files of the objective that differ from those at the start of "
                 "this run: they were edited meanwhile (said of the first such trial; the report names the files)",
             )
+        if "environment" in seen and (mark := keep(self._directory, seen["environment"])):
+            note[ENVIRONMENT] = mark
         return note
 
     def _say_once(self, what: object, sentence: str) -> None:
@@ -580,7 +585,9 @@ def _failed(outcome: Outcome, cause: str, reason: str) -> Outcome:
     return replace(outcome, state="FAIL", metrics={}, cause=cause, reason=reason)
 
 
-def _job_note(job: Job, origin: Mapping[str, Any], started: float, run: str, sources: str) -> dict[str, Any]:
+def _job_note(
+    job: Job, origin: Mapping[str, Any], started: float, run: str, marks: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what is kept of a job in the trial's attributes."""
     return {
         "seed": job.seed,
@@ -590,5 +597,5 @@ def _job_note(job: Job, origin: Mapping[str, Any], started: float, run: str, sou
         "started": started,
         "run": run,
         "params": job.params,
-        **({"sources": sources} if sources else {}),
+        **marks,
     }

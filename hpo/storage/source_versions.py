@@ -70,11 +70,11 @@ def changes_of(
     for trial in trials:
         if mark := version_of(trial):
             if before is not None and before[1] != mark:
-                files = _differing(_files(attributes, before[1]), _files(attributes, mark))
+                files = _differing(files_of(attributes, before[1]), files_of(attributes, mark))
                 found.append(Change(trial.number, before[0], files))
             before = trial.number, mark
     if now is not None and now.mark and before is not None and before[1] != now.mark:
-        found.append(Change(None, before[0], _differing(_files(attributes, before[1]), now.files)))
+        found.append(Change(None, before[0], _differing(files_of(attributes, before[1]), now.files)))
     return found
 
 
@@ -86,7 +86,8 @@ def _version(attributes: Mapping[str, Any], mark: str) -> Mapping[str, Any]:
     return {"places": places if isinstance(places, list) else [], "files": files if isinstance(files, dict) else {}}
 
 
-def _files(attributes: Mapping[str, Any], mark: str) -> Mapping[str, str]:
+def files_of(attributes: Mapping[str, Any], mark: str) -> Mapping[str, str]:
+    """Return the hashes of a version's files by their paths; none if it is not known."""
     files: Mapping[str, str] = _version(attributes, mark)["files"]
     return files
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from hpo.space.search_space import SearchSpace
 
 ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent, segment
-JOB = "hpo:job"  # seed, attempt, retry_of, source, started (s since the epoch), run, params, sources (a mark)
+# Seed, attempt, retry_of, source, started (s since the epoch), run, params, sources and code (marks).
+JOB = "hpo:job"
 # State, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued, and if there are any:
-# sources (others than JOB's), unread (names of parameters), notices (hpo.analysis.notices).
+# sources (others than JOB's), environment (a mark), unread (names of parameters), notices (hpo.analysis.notices).
 OUTCOME = "hpo:outcome"
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity(), by hpo.spec.identity.to_json

@@ -29,6 +29,7 @@ from hpo.text import LONGEST_REASON, brief, cut, listing, nearest, one_line, red
 from hpo.trial import Interrupted, Job, Outcome, Pruned, Stop, Trial, check_metrics
 from hpo.worker import current_trial, torch_runtime
 from hpo.worker.command import CommandFailed, NoMetric, run_command
+from hpo.worker.environment import environment
 from hpo.worker.misuse import advice
 from hpo.worker.out_of_memory import reason_of
 from hpo.worker.process_state import ProcessState
@@ -95,6 +96,7 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
     try:
         layout.make_trial_directory(job.directory)
         if job.objective.command:
+            observed["environment"] = environment(job.objective, share.cpu, share.gpu)
             returned: object = run_command(job, handle, lambda group: host.command_started(job.number, group), observed)
         else:
             observed["sources"] = _sources(job.objective).data()
@@ -104,6 +106,7 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
             function = _objective(job.objective)
             # After the import, so that the first trial of a worker is seeded like all others.
             prepare(job.seed, share)
+            observed["environment"] = environment(job.objective, share.cpu, share.gpu)
             state.save()
             current_trial.set_current(handle)
             returned = function(handle)

@@ -39,6 +39,21 @@ def prepare(seed: int, threads: int | None, gpu_share: float) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
+def threads() -> int | None:
+    """Return the number of threads of an operation on the CPU; None if torch is not imported."""
+    torch = _torch()
+    return None if torch is None else int(torch.get_num_threads())
+
+
+def device() -> str:
+    """Return the name of the GPU that torch uses, with the versions of CUDA and cuDNN; empty if it uses none."""
+    torch = _torch()
+    if torch is None or not torch.cuda.is_available():
+        return ""
+    name = torch.cuda.get_device_name(torch.cuda.current_device())
+    return f"{name}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+
+
 def release() -> None:
     """Free the memory that torch's allocator keeps for later, which other processes on the GPU may need."""
     torch = _torch()

@@ -185,7 +185,7 @@ def test_other_options_stand_behind_the_command(capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("hpo re", {"resume", "report", "replay", "restore"}),
+        ("hpo re", {"resume", "report", "replay", "reproduce", "restore"}),
         ("hpo run studies/q", {"studies/quickstart.yaml"}),
         ("hpo run --wor", {"--workers"}),
         ("hpo status ", {"mine"}),

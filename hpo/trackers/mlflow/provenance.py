@@ -7,11 +7,10 @@ import getpass
 import importlib.metadata
 import platform
 import socket
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from hpo import __version__
+from hpo.machine.provenance import git_output
 from hpo.machine.resources import cores, nvidia_smi
 
 _PACKAGES = ("torch", "optuna")
@@ -43,17 +42,8 @@ def provenance(root: Path, source: Path) -> dict[str, str]:
         tags["mlflow.user"] = getpass.getuser()
     if gpus := nvidia_smi("name"):
         tags["hpo.gpus"] = ", ".join(gpus)
-    git = ["git", "-C", str(root)]
-    if commit := _output([*git, "rev-parse", "HEAD"]):
+    if commit := git_output(root, "rev-parse", "HEAD").strip():
         tags["mlflow.source.git.commit"] = commit
-        changed = _output([*git, "status", "--porcelain", "--untracked-files=no"])
+        changed = git_output(root, "status", "--porcelain", "--untracked-files=no").strip()
         tags["hpo.git_dirty"] = str(bool(changed)).lower()
     return tags
-
-
-def _output(command: Sequence[str]) -> str:
-    """Return what a program prints; empty if it is not there, fails or does not end."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
