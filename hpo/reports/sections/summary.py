@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from hpo import layout
+from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.formatting import configuration, decimals, duration, listed, number, rounded_percent, score, trials
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
@@ -13,6 +14,7 @@ from hpo.analysis.summary_statistics import spread
 from hpo.machine.files import read_json
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
 from hpo.reports.sections.conclusion import conclusion
+from hpo.reports.sections.confirmation import confirmed_value
 from hpo.reports.sections.shared import scores, spans_of
 from hpo.spec.models import Budget, Metric
 from hpo.spec.wording import algorithm_text, sampler_text
@@ -32,6 +34,9 @@ def summary_section(study: StudyRecord) -> Section:
             headline.append((tr("in trial"), str(best.number)))
     else:
         headline.append((tr("on the Pareto front"), trials(len(pareto_front(study)))))
+    confirmed = confirmation_of(study)
+    if confirmed is not None and (value := confirmed_value(confirmed)):
+        headline.append((tr("confirmed"), value))
     headline.append((tr("finished"), trials(len(study.finished))))
     if spans := spans_of(study):
         headline.append((tr("wall time"), duration(wall_seconds(spans))))
