@@ -106,7 +106,11 @@ def plan_confirmation(
         **({"resplit": True} if resplit else {}),
     }
     if begun is not None and dict(options) == made:
-        return begun
+        if limits is not None:
+            return begun
+        # What the budget of a run left undecided goes on without its limits.
+        unlimited = begun.budget.model_copy(update={"hours": None, "gpu_hours": None})
+        return begun.model_copy(update={"budget": unlimited})
     by_number = {trial.number: trial for trial in study.trials}
     confirmation = spec.model_copy(
         update={
@@ -312,8 +316,10 @@ def finish_confirmation(runs: Path, name: str, own: str) -> list[str]:
         score_held_out(runs, own, said.append)
         with language(chosen()):
             for study in (own, name):
-                write_report(runs, study)
-        _note_standings(runs, name)
+                if study in layout.studies_in(runs):  # the one that was confirmed may have been deleted since
+                    write_report(runs, study)
+        if name in layout.studies_in(runs):
+            _note_standings(runs, name)
     except HpoError as error:
         said.append(str(error))
     return said

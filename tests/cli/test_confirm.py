@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,34 @@ def test_a_study_without_a_complete_trial(hpo: Hpo, study_yaml: Write) -> None:
     said = hpo("confirm")
     assert said.code == 1
     assert "no trial of study 'toy' has completed, so there is nothing to confirm" in said.err
+
+
+def test_its_study_yaml_runs_it_as_a_queue_does(hpo: Hpo, searched: Path) -> None:
+    assert hpo("confirm", "--top", "1", "--seeds", "2", "--quiet").code == 0
+    written = Path("runs/toy/report.md").read_text()
+    Path("runs/toy/report.md").unlink()
+    said = hpo("run", "runs/toy.confirm/study.yaml")
+    assert said.code == 0, said.err
+    assert "Confirmed: trial" in said.out
+    assert "## Confirmation" in written
+    assert "## Confirmation" in Path("runs/toy/report.md").read_text()
+    assert json.loads(Path("runs/toy/confirmed.json").read_text()).keys() >= {"0"}
+    own = Path("runs/toy.confirm/report.md").read_text()
+    # What is best in it is the winner, not the training with the luckiest seed.
+    assert "best score" not in own.split("## Setup")[0]
+
+
+@pytest.mark.slow
+def test_the_tags_of_the_runs_in_mlflow(hpo: Hpo, study_yaml: Write, default_store: Path) -> None:
+    hpo("run", study_yaml("lucky", **KEYS, mlflow=True), "--quiet")
+    said = hpo("confirm", "--top", "1", "--seeds", "2", "--quiet")
+    assert said.code == 0, said.err
+    with closing(sqlite3.connect(default_store)) as store:
+        found = store.execute(
+            "select key, value from tags where key like 'hpo.confirm%' or key = 'hpo.part'"
+        ).fetchall()
+    kinds = {key: {value for name, value in found if name == key} for key, _ in found}
+    winner = json.loads(hpo("best", "toy", "--json").out)["trial"]
+    assert kinds["hpo.part"] == {"choose", "estimate"}
+    assert kinds["hpo.confirms"] == {"toy/0", f"toy/{winner}"}
+    assert "winner" in kinds["hpo.confirmed"]

@@ -17,6 +17,7 @@ from hpo.reports.sections.conclusion import conclusion
 from hpo.reports.sections.confirmation import confirmed_value
 from hpo.reports.sections.shared import scores, spans_of
 from hpo.spec.models import Budget, Metric
+from hpo.spec.racing import is_race
 from hpo.spec.wording import algorithm_text, sampler_text
 from hpo.storage.budget import Span, wall_seconds
 from hpo.text import LONGEST_REASON, cut, printable_line
@@ -26,13 +27,14 @@ from hpo.translation.catalogue import moment, sentences, tr, trn, whole
 def summary_section(study: StudyRecord) -> Section:
     """Return the few numbers that a reader looks for first, and what follows from the study."""
     headline: list[tuple[str, Cell]] = []
-    if len(study.metrics) == 1:
+    race = study.spec is not None and is_race(study.spec)  # whose best training is that with the luckiest seed
+    if len(study.metrics) == 1 and not race:
         metric = study.metrics[0]
         best = best_of(study.complete(metric), metric)
         if best is not None:
             headline.append((tr("best {metric}", metric=metric.name), scores(study, metric)(best)))
             headline.append((tr("in trial"), str(best.number)))
-    else:
+    elif not race:
         headline.append((tr("on the Pareto front"), trials(len(pareto_front(study)))))
     confirmed = confirmation_of(study)
     if confirmed is not None and (value := confirmed_value(confirmed)):
