@@ -14,6 +14,7 @@ runs/<study>/driver.lock              the process that drives it now
 runs/<study>/driver.log               messages of its drivers, run after run
 runs/<study>/requests/                requests of `hpo stop` and others to the driver, and its answers
 runs/<study>/steering.json            state that outlives the driver: paused or not, an extended budget
+runs/<study>/confirmed.json           standings of its trials in the confirmation of the study
 runs/<study>/jobs/                    scripts and logs of its cluster jobs; jobs.jsonl lists them
 runs/<study>/lost+found/              files of other studies, and what `hpo doctor --fix` set aside
 runs/<study>/report.html, .md, .json  the report; report.zh-TW.html and .md are in that language
@@ -81,6 +82,7 @@ REPRODUCED = ".reproduced"
 SAVED = "saved.json"
 SAVED_STUDY = "optuna.log"
 SAVED_FOLDER = "folder"
+CONFIRMED = "confirmed.json"
 CONFIRM = ".confirm"
 
 

@@ -336,3 +336,18 @@ def segmented_without_save(trial: Trial) -> dict[str, float]:
     for step in range(1, 9):
         trial.report(step, score=trial.params["rate"])
     return {"score": trial.params["rate"]}
+
+
+def lucky(trial: Trial) -> dict[str, float]:
+    """A score of x and of luck: what the seed does to all configurations alike, and what it does to each of them."""
+    import random
+
+    x, spread = trial.params["x"], trial.constants.get("spread", 0.01)
+    if x in trial.constants.get("failing", ()):
+        raise ValueError("this x cannot be trained")
+    time.sleep(trial.constants.get("seconds", 0))
+    split = trial.constants.get("data", {}).get("seed", 0)
+    score = x + random.Random(trial.seed).gauss(0, 0.1) + random.Random(f"{trial.seed} {x}").gauss(0, spread)
+    (trial.directory / "weights.pt").write_text(str(x))
+    trial.report(1, score=score)
+    return {"score": score, "split": split}

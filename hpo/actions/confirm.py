@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
+from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.groups import groups_of
 from hpo.analysis.lineages import is_population
 from hpo.analysis.ranking import best_first
-from hpo.analysis.records import WARN, StudyRecord, TrialRecord, records_of
+from hpo.analysis.records import WARN, StudyRecord, TrialRecord, read_study, records_of
 from hpo.errors import HpoError, ObjectiveError
+from hpo.machine.access import require_write
+from hpo.machine.files import write_atomically
 from hpo.oracle.recovery import seed_of
 from hpo.red_flags.definitions import DEFAULT as NON_FINITE
 from hpo.spec.confirming import fitted
@@ -102,7 +106,11 @@ def plan_confirmation(
         **({"resplit": True} if resplit else {}),
     }
     if begun is not None and dict(options) == made:
-        return begun
+        if limits is not None:
+            return begun
+        # What the budget of a run left undecided goes on without its limits.
+        unlimited = begun.budget.model_copy(update={"hours": None, "gpu_hours": None})
+        return begun.model_copy(update={"budget": unlimited})
     by_number = {trial.number: trial for trial in study.trials}
     confirmation = spec.model_copy(
         update={
@@ -301,15 +309,35 @@ def finish_confirmation(runs: Path, name: str, own: str) -> list[str]:
         own: name of the study that confirms it.
     """
     from hpo.reports.write import write_report
+    from hpo.translation.catalogue import chosen, language
 
     said: list[str] = []
     try:
         score_held_out(runs, own, said.append)
-        for study in (own, name):
-            write_report(runs, study)
+        with language(chosen()):
+            for study in (own, name):
+                if study in layout.studies_in(runs):  # the one that was confirmed may have been deleted since
+                    write_report(runs, study)
+        if name in layout.studies_in(runs):
+            _note_standings(runs, name)
     except HpoError as error:
         said.append(str(error))
     return said
+
+
+def _note_standings(runs: Path, name: str) -> None:
+    """Write the standings of a study's trials into its folder, and to its runs in MLflow, where it has any."""
+    study = read_study(runs, name)
+    found = confirmation_of(study)
+    if found is None or study.spec is None:
+        return
+    file, standings = study.directory / layout.CONFIRMED, {str(one.trial): one.standing for one in found.configurations}
+    require_write(study.directory, f"the confirmation of study '{name}' cannot be noted")
+    write_atomically(file, json.dumps(standings))
+    if study.spec.mlflow is not None and (study.directory / layout.MLFLOW).exists():
+        from hpo.trackers.mlflow.sync import sync
+
+        sync(runs, name, lambda sentence: None)
 
 
 def score_held_out(runs: Path, name: str, say: Callable[[str], None]) -> None:

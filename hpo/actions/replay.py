@@ -23,6 +23,7 @@ from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
 from hpo.spec.models import Budget, Checkpoints, Component, EngineSpec, StudySpec
 from hpo.spec.population import PBT
+from hpo.spec.racing import is_race, race_of
 from hpo.spec.wording import algorithm_text
 from hpo.storage.history import Step
 from hpo.text import count
@@ -106,6 +107,8 @@ def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, ov
     spec = load_spec(layout.study_directory(runs, name) / layout.SPEC, [*overrides, *given], locate=False)
     if spec.sampler.name == PBT:
         raise ReplayError("sampler pbt trains on from checkpoints, of which a replay has none; take another sampler")
+    if is_race(spec):
+        raise ReplayError("sampler racing trains given configurations again, and chooses none; take another sampler")
     parts = [" or ".join(one.name for one in spec.samplers)] if sampler is not None else []
     parts += ["no pruner"] if spec.pruner.name == "none" else [algorithm_text(spec.pruner)]
     return Policy(" + ".join(parts), spec, sampler is None)
@@ -121,6 +124,11 @@ def recorded_of(study: StudyRecord) -> Recorded:
         raise ReplayError(
             f"study '{study.name}' trained a population: its trials go on from each other's checkpoints, so none can "
             "be replayed by itself; expected a study with another sampler than pbt"
+        )
+    if study.spec is not None and is_race(study.spec):
+        raise ReplayError(
+            f"study '{study.name}' trains a few configurations with many seeds, which no sampler or pruner would do; "
+            f"expected the study that it confirms, {race_of(study.spec).study}"
         )
     metric = study.metrics[0]
     finished = [trial for trial in study.trials if trial.finished]

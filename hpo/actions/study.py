@@ -69,7 +69,7 @@ class Study:
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["trial", "step", "attempt", "time"])
 
     def best(self, group: object = None) -> TrialRecord:
-        """Return the COMPLETE trial with the best final value of the first metric.
+        """Return the COMPLETE trial with the best final value of the first metric, or the winner of `hpo confirm`.
 
         With several metrics it is the trial of the Pareto front that is best in the first metric.
 

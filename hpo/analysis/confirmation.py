@@ -115,8 +115,10 @@ class Confirmation:
 
     @property
     def tied(self) -> tuple[Confirmed, ...]:
-        """The configurations that cannot be told from the winner of their race."""
-        return tuple(one for one in self.configurations if one.standing == TIED)
+        """The configurations that cannot be told from the winner, of those that raced with it."""
+        heats = [{self.configurations[i].trial for i in heat} for heat in self.plan.heats]
+        own = next((heat for heat in heats if self.winner is not None and self.winner.trial in heat), set())
+        return tuple(one for one in self.configurations if one.standing == TIED and one.trial in own)
 
 
 @cached_per_study

@@ -59,7 +59,7 @@ def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> Non
         )
         return
     echo_document(as_yaml(spec, choice), nl=False)
-    for sentence in confirmed_words(choice)[:1]:
+    for sentence in confirmed_words(choice)[:1] if trial is None or confirmed is not None else ():
         echo(sentence, err=True)
     if trial is None and len(choice.front) > 1:
         echo(f"trial {chosen.number} of the Pareto front {numbers(choice.front)}; --trial N takes another", err=True)

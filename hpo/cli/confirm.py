@@ -94,20 +94,32 @@ def run_confirmation(
     context: click.Context, spec: StudySpec, runs: Path, name: str, out: IO[str], quiet: bool
 ) -> Driven:
     """Drive a confirmation, score the winner on held-out data, and write the reports of both studies again."""
-    from hpo.actions.confirm import finish_confirmation
-
     driven = drive_study(context, spec, runs, out=out, quiet=quiet)
-    for sentence in finish_confirmation(runs, name, spec.name):
-        echo(sentence, err=True)
-    found = confirmation(runs, name)
-    if found is not None and not quiet:
-        say("\n" + confirmation_text(found), file=out)
+    _finish(runs, name, spec.name, out, quiet)
     return driven
 
 
+def _finish(runs: Path, name: str, own: str, out: IO[str], quiet: bool) -> None:
+    from hpo.actions.confirm import finish_confirmation
+
+    for sentence in finish_confirmation(runs, name, own):
+        echo(sentence, err=True)
+    found = confirmation(runs, own)
+    if found is not None and not quiet:
+        say("\n" + confirmation_text(found), file=out)
+
+
 def confirm_at_end(context: click.Context, driven: Driven, runs: Path, out: IO[str], quiet: bool) -> Driven | None:
-    """Confirm the best configurations of a study whose search has ended, if its study.yaml says so."""
+    """Confirm the best configurations of a study whose search has ended, if its study.yaml says so.
+
+    A study that is a confirmation itself, as `hpo submit` runs it, is finished as `hpo confirm` does it.
+    """
+    from hpo.spec.racing import is_race, race_of
+
     spec = driven.spec
+    if is_race(spec):
+        _finish(runs, race_of(spec).study, spec.name, out, quiet)
+        return None
     if not spec.confirms or driven.code or not driven.result.done:
         return None
     from hpo.actions.confirm import plan_at_end

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 # What tells of a study's trials or steers it. The rest, such as logs and jobs, may stay.
-_OF_A_STUDY = (layout.MLFLOW, layout.STEERING, *layout.REPORTS)
+_OF_A_STUDY = (layout.MLFLOW, layout.STEERING, layout.CONFIRMED, *layout.REPORTS)
 
 
 def key_of(study: optuna.Study) -> str:

@@ -17,6 +17,7 @@ from hpo.spec.algorithms import NOT_ADAPTIVE
 from hpo.spec.identity import from_json, to_json
 from hpo.spec.models import Metric, StudySpec
 from hpo.spec.population import is_population
+from hpo.spec.racing import RACING
 from hpo.storage import trial_attributes
 from hpo.storage.contradiction import contradiction
 from hpo.storage.load_study import load_study
@@ -134,8 +135,8 @@ def _fitting(
     studies = _studies(storage)
     found = []
     for frozen in sorted(studies.values(), key=lambda one: one._study_id, reverse=True):
-        if frozen.study_name == spec.name:
-            continue
+        if frozen.study_name == spec.name or frozen.user_attrs.get(trial_attributes.SAMPLERS) == [RACING]:
+            continue  # a confirmation has configurations of a study that is here itself
         known = _identity(frozen.user_attrs)
         if known is not None and fits(spec, known.objective, known.metrics, known.space):
             found.append(_source(frozen, known, storage))

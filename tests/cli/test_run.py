@@ -331,7 +331,7 @@ def _read(leader: int, running: subprocess.Popen[bytes], chunks: list[bytes]) ->
 
 def test_the_best_study_runs(hpo: Hpo, finished, tmp_path: Path, runs: Path):
     said = hpo("best")
-    assert said.err == ""
+    assert said.err == "Not confirmed: `hpo confirm` trains the best ones again with fresh seeds.\n"
     tmp_path.joinpath("best.yaml").write_text(said.out)
     assert hpo("run", "best.yaml", "-q").code == 0
     (alone,) = read_study(runs, "toy-best").trials

@@ -183,3 +183,20 @@ def test_a_note_of_a_users_own_is_told_from_that_of_the_study(make_spec):
         written.replace("finished", "done"),
     ):
         assert not records.is_own_note(users)
+
+
+def test_a_trial_is_tagged_with_what_it_confirms_and_how_it_was_confirmed(make_spec, tmp_path):
+    racing = {"name": "racing", "study": "old", "trials": [4, 17]}
+    spec = make_spec(sampler=racing, enqueue=[{"x": 0.1}, {"x": 0.5}])
+    trial = ended(0, 0.5)
+    trial.set_user_attr("hpo:origin", {"source": "racing", "race": {"configuration": 1, "part": "choose", "index": 2}})
+    tags = records.trial_tags(trial, spec)
+    assert (tags["hpo.confirms"], tags["hpo.part"]) == ("old/17", "choose")
+
+    (tmp_path / "confirmed.json").write_text('{"1": "winner", "3": "worse"}')
+    standings = records.standings(tmp_path)
+    assert records.trial_tags(ended(1, 0.5), make_spec(), standings)["hpo.confirmed"] == "winner"
+    plain = records.trial_tags(ended(2, 0.5), make_spec(), standings)
+    assert {"hpo.confirmed", "hpo.confirms", "hpo.part"} & plain.keys() == set()
+    (tmp_path / "confirmed.json").write_text("[1")
+    assert records.standings(tmp_path) == {}

@@ -174,7 +174,7 @@ def difference(
     if n < 2:
         return None
     gaps = other - winner
-    gap, scatter, df = float(gaps.mean()), _scatter(table, gaps), _df(table)
+    gap, scatter, df = _gap(table, gaps), _scatter(table, gaps), _df(table)
     error = scatter / math.sqrt(n)
     reach = _critical(configurations, df, level) / math.sqrt(2) * error
     q = math.inf if error == 0 and gap else 0.0 if gap == 0 else math.sqrt(2) * abs(gap) / error
@@ -221,7 +221,7 @@ def _look(table: NDArray[np.float64], members: Sequence[int], configurations: in
 
 
 def _clearly_worse(table: NDArray[np.float64], gaps: NDArray[np.float64], configurations: int, level: float) -> bool:
-    gap, n = float(gaps.mean()), len(gaps)
+    gap, n = _gap(table, gaps), len(gaps)
     if gap <= 0 or n < 2 or len(table) < 2:
         return False
     return math.sqrt(2 * n) * gap > _critical(configurations, _df(table), level) * _scatter(table, gaps)
@@ -235,9 +235,16 @@ def _scatter(table: NDArray[np.float64], gaps: NDArray[np.float64]) -> float:
     residuals = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
     pooled = 2 * float((residuals**2).sum()) / _df(table)
     own = float(gaps.var(ddof=1))
-    found = math.sqrt(max(pooled, own))
-    # What is left of sums of equal numbers is no scatter.
-    return found if found > 1e-12 * float(np.abs(table).max()) else 0.0
+    return _without_rounding(math.sqrt(max(pooled, own)), table)
+
+
+def _gap(table: NDArray[np.float64], gaps: NDArray[np.float64]) -> float:
+    return _without_rounding(float(gaps.mean()), table)
+
+
+def _without_rounding(value: float, table: NDArray[np.float64]) -> float:
+    """Return a value made of the costs of a table, and 0 where it is what rounding leaves of equal numbers."""
+    return value if abs(value) > 1e-12 * float(np.abs(table).max()) else 0.0
 
 
 def _df(table: NDArray[np.float64]) -> int:

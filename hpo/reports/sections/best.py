@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.formatting import configuration, decimals, duration, number, score
 from hpo.analysis.groups import best_per_group
 from hpo.analysis.lineages import is_population
@@ -117,10 +119,15 @@ def _noise(study: StudyRecord) -> str:
             mean, deviation = score(found.mean, places), score(found.deviation, places + 1)
             values = {"group": group.group, "mean": mean, "deviation": deviation, "n": found.n}
             texts.append(tr("{group} {mean}, standard deviation {deviation} (n = {n})", **values))
+    if not texts and confirmation_of(study) is not None:
+        return tr(
+            "Each score is that of one run; what the best ones reach with other seeds is in the section Confirmation."
+        )
     if not texts:
         return tr(
             "Each score is that of one run. With another seed it would differ, and the best of many runs "
-            "looks better than it is: train the configurations you compare more than once."
+            "looks better than it is: hpo confirm {study} trains the best ones again.",
+            study=shlex.quote(study.name),
         )
     return tr("The same configuration with other seeds: {values}.", values=tr("; ").join(texts))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.formatting import configuration, duration, listed, number, trials
 from hpo.analysis.goals import GoalState, goal_states
 from hpo.analysis.groups import GroupBest, best_per_group
@@ -15,8 +16,10 @@ from hpo.analysis.statistics.pairwise import pairwise
 from hpo.analysis.statistics.power import ALPHA
 from hpo.analysis.training.curves import best_in_last_epoch
 from hpo.reports.p_values import p_relation
+from hpo.reports.sections.confirmation import confirmation_sentences
 from hpo.reports.sections.shared import compared, scores
 from hpo.spec.models import Metric
+from hpo.spec.racing import is_race
 from hpo.storage.budget import wall_seconds
 from hpo.translation.catalogue import mark, tr, trn
 
@@ -26,7 +29,10 @@ MOST_NAMED = 6
 
 def conclusion(study: StudyRecord) -> tuple[str, ...]:
     """Return one sentence or two each on the best, the differences, the last epochs, the goals and the budget."""
-    if not any(study.complete(metric) for metric in study.metrics):
+    confirmed = confirmation_of(study) if study.spec is not None and is_race(study.spec) else None
+    if confirmed is not None:
+        found = confirmation_sentences(confirmed)[:1]
+    elif not any(study.complete(metric) for metric in study.metrics):
         found = [tr("No trial has completed yet.")] if study.finished else [tr("No trial has finished yet.")]
     else:
         # Segments of a population share their past, and are ended before they are trained to their end.

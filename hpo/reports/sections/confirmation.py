@@ -41,10 +41,12 @@ def confirmation_section(study: StudyRecord) -> Section | None:
     found = confirmation_of(study)
     if found is None:
         return None
-    blocks: list[Block] = [Text(sentences(confirmation_sentences(found))), confirmation_table(found)]
-    columns = (tr("trial"), tr("configuration"))
-    blocks.append(Table(columns, tuple((_name(one), configuration(one.params)) for one in found.configurations)))
-    blocks.append(Explanation(_explanation(found)))
+    blocks: list[Block] = [
+        Text(sentences(confirmation_sentences(found))),
+        confirmation_table(found),
+        _differences(found),
+        Explanation(_explanation(found)),
+    ]
     return Section(tr("Confirmation"), "confirmation", blocks)
 
 
@@ -65,14 +67,20 @@ def confirmation_table(found: Confirmation) -> Table:
     group = (tr("group"),) if any(one.group for one in found.configurations) else ()
     tests = sorted({name for one in found.configurations for name in one.test})
     columns = (
-        tr("trial"), *group, tr("result"), metric.name, tr("SD"), tr("n"), tr("95 % interval"),
-        tr("with further seeds"), tr("n"), tr("95 % interval"), tr("in the search"), tr("too good by"),
-        tr("less the winner"), tr("its interval"), tr("p"), tr("effect"),
+        tr("trial"), *group, tr("result"), metric.name, tr("SD"), "n", tr("95 % interval"),
+        tr("with further seeds"), "n", tr("95 % interval"), tr("in the search"), tr("too good by"),
         *(tr("test {metric}", metric=name) for name in tests),
     )  # fmt: skip
     rows = tuple(_row(one, metric, write, bool(group), tests) for one in _ordered(found))
     first = 2 + len(group)
     return Table(columns, rows, frozenset(range(first, len(columns))))
+
+
+def confirmed_value(found: Confirmation) -> str:
+    """Return what the winner reaches: `0.875 (trial 2)`; empty while there is none."""
+    if found.winner is None:
+        return ""
+    return tr("{value} (trial {n})", value=_writer(found)(found.winner.now.mean), n=found.winner.trial)
 
 
 class _writer:
@@ -104,13 +112,6 @@ def _row(one: Confirmed, metric: Metric, write: _writer, group: bool, tests: Seq
     if one.estimating is not None:
         again = (write(one.estimating.mean), str(one.estimating.n), _interval(one.estimating, write))
     deviation = one.choosing.deviation
-    against = one.against
-    difference = ("—", "—", "—", "—")
-    if against is not None:
-        gap, low, high = in_metric(metric, against)
-        effect = "—" if against.effect is None else number(abs(against.effect), 2)
-        ends = tr("{low} to {high}", low=write.signed(low), high=write.signed(high))
-        difference = (write.signed(gap), ends, p_text(against.p), effect)
     return (
         _name(one),
         *([one.group] if group else []),
@@ -123,9 +124,28 @@ def _row(one: Confirmed, metric: Metric, write: _writer, group: bool, tests: Seq
         *again,
         write(one.selected),
         write.signed(_too_good(metric, one)),
-        *difference,
         *(number(one.test[name][0]) if name in one.test else "—" for name in tests),
     )
+
+
+def _differences(found: Confirmation) -> Table:
+    """Return a row for each configuration: what it is, and its difference to the winner of its race."""
+    write = _writer(found)
+    columns = (
+        tr("trial"), tr("configuration"), tr("less the winner"), tr("its interval"), "p", tr("effect"),
+        tr("seeds to tell apart"),
+    )  # fmt: skip
+    rows = []
+    for one in _ordered(found):
+        cells = ("—",) * 5
+        if one.against is not None:
+            gap, low, high = in_metric(found.metric, one.against)
+            effect = "—" if one.against.effect is None else number(abs(one.against.effect), 2)
+            ends = tr("{low} to {high}", low=write.signed(low), high=write.signed(high))
+            seeds = "—" if one.standing != TIED else "> 1000" if one.against.seeds is None else str(one.against.seeds)
+            cells = (write.signed(gap), ends, p_text(one.against.p), effect, seeds)
+        rows.append((_name(one), configuration(one.params), *cells))
+    return Table(columns, tuple(rows), frozenset(range(2, len(columns))))
 
 
 def _interval(trained: Trained, write: _writer) -> str:
@@ -160,7 +180,7 @@ def _open(found: Confirmation) -> str:
     if found.done:
         return tr("No configuration is confirmed: each failed in a training.")
     values = {"n": found.trainings, "most": found.plan.most, "study": shlex.quote(found.study)}
-    return tr("Not decided yet: {n} of at most {most} trainings have ended; `hpo confirm {study}` goes on.", **values)
+    return tr("Not decided yet: {n} of at most {most} trainings have ended; hpo confirm {study} goes on.", **values)
 
 
 def _winner(found: Confirmation, winner: Confirmed, write: _writer) -> str:
@@ -196,7 +216,7 @@ def _ties(found: Confirmation) -> str:
     n, first = min(known, key=lambda pair: pair[0])
     command = f"hpo confirm {shlex.quote(found.study)} --seeds {n}"
     values = {"names": names, "first": _called(first), "n": n, "command": command}
-    return tr("It is tied with {names}. About {n} seeds would tell {first} apart (`{command}`).", **values)
+    return tr("It is tied with {names}. About {n} seeds would tell {first} apart ({command}).", **values)
 
 
 def _verdict(found: Confirmation, write: _writer) -> str:
@@ -208,7 +228,7 @@ def _verdict(found: Confirmation, write: _writer) -> str:
     if reference.standing == FAILED:
         return tr("The reference, {trial}, failed in a training.", trial=_called(reference))
     if found.gain is None:
-        return tr("The reference, {trial}, is clearly worse.", trial=_called(reference))
+        return tr("The reference, {trial}, is clearly worse than the best of its group.", trial=_called(reference))
     gap, low, high = in_metric(found.metric, found.gain)
     values = {
         "trial": _called(reference), "gap": write.signed(-gap), "low": write.signed(-high), "high": write.signed(-low)

@@ -217,6 +217,7 @@ class _Comparison:
         self._driven = driven
         self._directory = directory
         self._spec = spec
+        self._standings = records.standings(directory)
         self._trials = {trial.number: trial for trial in trials}
         self._histories = Histories(directory, trials)
         self._store = store
@@ -326,7 +327,7 @@ class _Comparison:
         if points is None:
             self._replace(run, self._children[trial.number])
             return
-        due = records.trial_tags(trial, self._spec)
+        due = records.trial_tags(trial, self._spec, self._standings)
         extra = [tag for tag in records.TRIAL_TAGS - due.keys() if tag in run.data.tags]
         params = records.flat(params_of(trial, self._spec.space)).keys() - run.data.params.keys()
         kind = None

@@ -107,6 +107,7 @@ class Mirror:
     ) -> None:
         self._spec = spec
         self._directory = layout.study_directory(runs, spec.name)
+        self._standings = records.standings(self._directory)
         self._key = key
         self._began = began
         self._provenance = provenance
@@ -267,7 +268,7 @@ class Mirror:
         """Make or extend the run of a trial, and close it if the trial is over."""
         # Without an outcome it was ended from outside: its objective may still report once.
         over = trial.state.is_finished() and (OUTCOME in trial.user_attrs or last)
-        tags = records.trial_tags(trial, self._spec)
+        tags = records.trial_tags(trial, self._spec, self._standings)
         if child is None:
             child = self._children[trial.number] = self._create(trial, tags)
         folder = layout.trial_directory(self._directory, trial.number)

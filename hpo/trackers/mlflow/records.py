@@ -12,9 +12,12 @@ import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
+from hpo.machine.files import read_json
+from hpo.spec.racing import is_race, race_of
 from hpo.spec.wording import algorithm_text, budget_text, sampler_text
 from hpo.storage.budget import exhausted, span_of
 from hpo.storage.contradiction import contradiction
@@ -25,6 +28,7 @@ from hpo.storage.trial_attributes import (
     JOB,
     ORIGIN,
     OUTCOME,
+    RACE,
     SEGMENT,
     outcome_of,
     params_of,
@@ -49,6 +53,7 @@ NOTE = "mlflow.note.content"
 # Tags of a run that a trial may come to have, or to have no more.
 TRIAL_TAGS = frozenset(
     {"hpo.state", "hpo.group", "hpo.retry_of", "hpo.cause", "hpo.flag", "hpo.reason", "hpo.warnings", "hpo.requeued"}
+    | {"hpo.confirmed"}
 )
 ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS, layout.EPOCHS)
 STUDY_ARTIFACTS = (layout.SPEC, *layout.REPORTS)
@@ -179,8 +184,25 @@ def run_name(trial: FrozenTrial, spec: StudySpec) -> str:
     return f"trial {trial.number}" if group is None else cut(f"trial {trial.number} {group}", _MAX_NAME)
 
 
-def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
-    """Return tags that say what a trial is and, once it ended, how."""
+def standings(directory: Path) -> dict[str, str]:
+    """Return the standings of a study's trials in its confirmation, by their numbers; empty if there is none."""
+    try:
+        noted = read_json(directory / layout.CONFIRMED)
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in noted.items() if isinstance(value, str)} if isinstance(noted, dict) else {}
+
+
+def trial_tags(
+    trial: FrozenTrial, spec: StudySpec, confirmed: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return tags that say what a trial is and, once it ended, how.
+
+    Args:
+        trial: The trial.
+        spec: The study.
+        confirmed: See `standings`.
+    """
     job = trial.user_attrs.get(JOB) or {}
     origin = trial.user_attrs.get(ORIGIN) or {}
     place = origin.get(SEGMENT) or {}
@@ -203,9 +225,21 @@ def trial_tags(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
             "hpo.warnings": ", ".join(_warned(trial)),
             "hpo.warm_start": _warm(origin),
             **{f"hpo.{key}": place.get(key) for key in ("member", "generation", "parent") if place},
+            "hpo.confirms": _confirms(origin, spec),
+            "hpo.part": (origin.get(RACE) or {}).get("part"),
+            "hpo.confirmed": confirmed.get(str(trial.number)),
             "hpo.requeued": "true" if outcome.get("requeued") else None,
         }
     )
+
+
+def _confirms(origin: Mapping[str, Any], spec: StudySpec) -> str | None:
+    """Return the earlier trial whose configuration is trained again, as `study/number`."""
+    index = (origin.get(RACE) or {}).get("configuration")
+    if index is None or not is_race(spec):
+        return None
+    plan = race_of(spec)
+    return f"{plan.study}/{plan.trials[index]}" if index < len(plan.trials) else None
 
 
 def _warned(trial: FrozenTrial) -> list[str]:
