@@ -276,7 +276,7 @@ def _groups(model: Model, forecast: Forecast | None, probed: Probe | None) -> tu
         found.append(
             GroupCost(
                 group,
-                sum(one.group == group for one in model.timings),
+                model.measured(group),
                 model.epoch_of(group),
                 model.setup_of(group),
                 weights.get(group, 0) / total,

@@ -48,6 +48,7 @@ PRIOR_TRIALS = 8.0
 MOST_DRAWN = 500
 # Cells of a grid that are counted one by one; of a larger one, and of any other space, so many are sampled.
 MOST_CELLS, SAMPLES = 2000, 1000
+_EPOCHS = 64  # configurations of a group whose epochs are kept
 # A gap between two reports that is so many times the median is an interruption.
 INTERRUPTION = 10
 
@@ -92,7 +93,7 @@ class Composition:
     cells: Mapping[str, int] | None
     epochs: Mapping[str, tuple[int, ...]]
 
-    def with_trials(self, groups: Iterable[str]) -> Composition:
+    def with_trials(self, groups: Iterable[str] | Counter[str]) -> Composition:
         """Return the composition once trials of these groups were proposed."""
         done = Counter(groups)
         weights = {group: weight + done[group] for group, weight in self.weights.items()}
@@ -271,9 +272,13 @@ class Model:
     def __init__(
         self, timings: Sequence[Timing], composition: Composition, shares: Sequence[float], drift: float
     ) -> None:
-        self.timings, self.composition = tuple(timings), composition
+        self.composition = composition
         self.groups = tuple(dict.fromkeys([*composition.weights, *(one.group for one in timings)]))
         self.spread = _spread(timings)
+        self._own: dict[str, list[Timing]] = {group: [] for group in self.groups}
+        for one in timings:
+            self._own[one.group].append(one)
+        self._epochs = np.array([np.resize(composition.epochs.get(group, (1,)), _EPOCHS) for group in self.groups])
         self._shares = np.array(shares or [1.0])
         self._drift = drift
         later = [one.setup for one in timings if not one.first] or [one.setup for one in timings]
@@ -284,12 +289,16 @@ class Model:
         self._only_first = all(one.first for one in timings)
 
     def _median_setup(self, group: str, later: Sequence[float]) -> float:
-        own = [one.setup for one in self.timings if one.group == group and not one.first]
+        own = [one.setup for one in self._own[group] if not one.first]
         return statistics.median(own or later)
+
+    def measured(self, group: str) -> int:
+        """Return the number of trainings of a group that were measured."""
+        return len(self._own[group])
 
     def epoch_of(self, group: str) -> float | None:
         """Return the typical seconds an epoch of a group; None if it was not measured."""
-        own = [one.epoch for one in self.timings if one.group == group]
+        own = [one.epoch for one in self._own[group]]
         return statistics.median(own) if own else None
 
     def setup_of(self, group: str) -> float:
@@ -301,10 +310,7 @@ class Model:
         groups = self._groups_of(rng, draws, n)
         means = self._means(rng, draws)
         logs = np.take_along_axis(means, groups, axis=1) + rng.normal(0.0, self.spread, groups.shape)
-        epochs = np.empty(groups.shape)
-        for index, group in enumerate(self.groups):
-            here = groups == index
-            epochs[here] = rng.choice(self.composition.epochs.get(group, (1,)), here.sum())
+        epochs = self._epochs[groups, rng.integers(0, _EPOCHS, groups.shape)]
         # A part of its own in each draw: few shares say little about those to come.
         resampled = rng.choice(self._shares, (draws, len(self._shares)))
         shares = np.take_along_axis(resampled, rng.integers(0, len(self._shares), groups.shape), axis=1)
@@ -329,7 +335,7 @@ class Model:
 
     def _means(self, rng: np.random.Generator, draws: int) -> Array:
         """Return the mean logarithm of the seconds an epoch, of each draw and group."""
-        logs = {group: [_log(one.epoch) for one in self.timings if one.group == group] for group in self.groups}
+        logs = {group: [_log(one.epoch) for one in own] for group, own in self._own.items()}
         known = [statistics.fmean(own) for own in logs.values() if own]
         between = math.hypot(self.spread, statistics.pstdev(known))
         columns = [

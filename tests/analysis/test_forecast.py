@@ -122,7 +122,7 @@ def test_the_start_of_the_only_trials_may_be_the_workers(monkeypatch):
     # 20 s of start and 10 of training, seen once. Each of ten trials pays it, or the worker once: 120 to 300 s.
     found = model([Timing("a", 20.0, 1.0, first=True)]).forecast(Limits(trials=10), 1)
     assert 120 < found.seconds.low < 125
-    assert 225 < found.seconds.high < 260  # 251 at the nine tenths of a uniform number, cubed
+    assert 215 < found.seconds.high < 280  # 251 at the nine tenths of a uniform number, cubed
 
 
 def test_more_measurements_make_a_narrower_interval():
