@@ -4,7 +4,11 @@ Each study is planned from a probe and run; then it is planned from that run, an
 says the interval of the finish time, what the run took from its first trial's start to its last trial's end, and the
 load of the machine, which the interval cannot know.
 
-    python benchmarks/plan.py [STUDY ...] [--runs DIR] [--rounds 1]
+    python benchmarks/plan.py [STUDY ...] [--runs DIR] [--rounds 1] [--seed 0]
+    python benchmarks/plan.py --recorded RUNS ...
+
+The second form judges the end that is said during a run: each recorded study is cut when a quarter, half and three
+quarters of its trials had finished, and the rest is estimated from what was known then.
 """
 
 from __future__ import annotations
@@ -12,14 +16,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpo.analysis.records import read_study
+from hpo import layout
+from hpo.analysis.forecast import Interval, rest_of
+from hpo.analysis.records import StudyRecord, read_study
+from hpo.spec.models import Budget
 
 STUDIES = Path(__file__).parents[1] / "studies"
 # Settings with which a run takes a minute or two on two cores.
@@ -75,17 +84,63 @@ def rows(study: str, runs: Path, seed: int) -> Iterator[tuple[Any, ...]]:
         )
 
 
+def cut(study: StudyRecord, now: float) -> StudyRecord:
+    """Return a study as it stood at a moment."""
+    trials = []
+    for trial in study.finished:
+        if (trial.started or now) >= now:
+            continue
+        if trial.started + trial.seconds > now:
+            history = tuple(step for step in trial.history if step.time <= now)
+            trial = replace(trial, state="RUNNING", seconds=None, values={}, history=history)
+        trials.append(trial)
+    return replace(study, trials=tuple(trials))
+
+
+def recorded(runs: Path) -> Iterator[tuple[str, float, float, Interval, float]]:
+    """Yield study, part of its trials that had finished, high/low, the interval of the rest, and what it took."""
+    for name in layout.studies_in(runs):
+        study = read_study(runs, name)
+        ends = sorted((t.started or 0) + (t.seconds or 0) for t in study.finished)
+        if study.spec is None or len(ends) < 8:
+            continue
+        for part in (0.25, 0.5, 0.75):
+            now = ends[int(part * len(ends)) - 1]
+            spec = study.spec.model_copy(update={"budget": Budget(trials=len(ends))})
+            found = rest_of(cut(study, now + 1e-3), spec, now + 1e-3)
+            if found is not None:
+                yield name, part, found.seconds.high / max(found.seconds.low, 1e-3), found.seconds, ends[-1] - now
+
+
+def judge(folders: list[Path]) -> None:
+    """Print the table of the ends said during recorded runs."""
+    print("| part finished | estimates | held | median high/low | median of took/middle |")
+    print("|---|---|---|---|---|")
+    found = [row for runs in folders for row in recorded(runs)]
+    for part in (0.25, 0.5, 0.75):
+        rows = [row for row in found if row[1] == part]
+        held = sum(interval.low <= took <= interval.high for _, _, _, interval, took in rows)
+        ratio = statistics.median(row[2] for row in rows)
+        off = statistics.median(took / interval.middle for _, _, _, interval, took in rows)
+        print(f"| {part:.0%} | {len(rows)} | {held} | {ratio:.2f} | {off:.2f} |")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("studies", nargs="*", default=list(SHRUNK))
     parser.add_argument("--runs", type=Path)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recorded", type=Path, nargs="+")
     given = parser.parse_args()
+    if given.recorded:
+        judge(given.recorded)
+        return
     with tempfile.TemporaryDirectory(prefix="hpo-plan-") as folder:
         print("| study | from | low | middle | high | took | held | high/low | load at plan, start, end |")
         print("|---|---|---|---|---|---|---|---|---|", flush=True)
-        for seed in range(given.rounds):
+        for seed in range(given.seed, given.seed + given.rounds):
             for study in given.studies:
                 # Each round has a runs folder of its own, so that it plans from its own history alone.
                 place = (given.runs or Path(folder)) / str(seed)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from hpo import layout
 from hpo.actions.probe import Probe, probe
 from hpo.actions.pruner_saving import Saving, saving_of
@@ -128,6 +130,7 @@ def plan_costs(spec: StudySpec, runs: Path, probing: bool, say: Callable[[str], 
         ResourceError: The probe has no room on this machine.
         KeyboardInterrupt: The probe was interrupted.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # of the studies in memory
     now = time.time()
     own = _own(spec, runs)
     workers, unknown = _workers(spec)
@@ -211,7 +214,8 @@ def _source(probed: Probe | None, past: Sequence[StudyRecord], timings: int) -> 
     if not timings:
         return ""
     if probed is not None:
-        return f"a probe of {count(timings, 'training')} with {count(2, 'epoch')} each"
+        left = f"; {count(probed.unprobed, 'rarer group')} left out" if probed.unprobed else ""
+        return f"a probe of {count(timings, 'training')}{left}"
     names = listing(f"'{record.name}'" for record in past)
     return f"{count(timings, 'trial')} of {'study' if len(past) == 1 else 'studies'} {names}"
 
@@ -272,7 +276,7 @@ def _groups(model: Model, forecast: Forecast | None, probed: Probe | None) -> tu
         found.append(
             GroupCost(
                 group,
-                sum(one.group == group for one in model.timings),
+                model.measured(group),
                 model.epoch_of(group),
                 model.setup_of(group),
                 weights.get(group, 0) / total,
@@ -300,7 +304,7 @@ def _weaknesses(
         *_uncovered_grid(spec, forecast),
         *_hungry_choices(spec, groups),
         *_too_large(spec, groups, workers),
-        *_out_of_memory(spec, probed, past),
+        *_failed(spec, probed, past),
     ]
 
 
@@ -341,8 +345,11 @@ def _too_large(spec: StudySpec, groups: Sequence[GroupCost], workers: int | None
     return found
 
 
-def _out_of_memory(spec: StudySpec, probed: Probe | None, past: Sequence[StudyRecord]) -> list[str]:
-    found = [f"{group} does not fit: {reason}" for group, reason in probed.out_of_memory.items()] if probed else []
+def _failed(spec: StudySpec, probed: Probe | None, past: Sequence[StudyRecord]) -> list[str]:
+    found = []
+    if probed is not None:
+        found += [f"{group} does not fit: {reason}" for group, reason in probed.out_of_memory.items()]
+        found += [f"{group} could not be measured: {reason}" for group, reason in probed.failures.items()]
     of_group: dict[str, list[bool]] = {}
     for record in past:
         for trial in record.finished:

@@ -26,6 +26,7 @@ from hpo.analysis.formatting import configuration
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.spec.epochs import epochs_in
 from hpo.spec.models import StudySpec
+from hpo.spec.population import is_population, population_of
 from hpo.storage.budget import Span, seconds_left
 
 Array = NDArray[np.float64]
@@ -37,13 +38,17 @@ COVERAGE = 0.8
 # measured, and how many measured deviations that counts for.
 SPREAD, SPREAD_WEIGHT = 0.35, 2.0
 # The same of the machine's speed compared with when it was measured: within a run, and in another one.
-DRIFT_IN_RUN, DRIFT = 0.05, 0.15
+DRIFT_IN_RUN, DRIFT = 0.1, 0.15
+# Where only first trials of workers were seen, the part of their start that each trial pays: most of it are imports,
+# which a worker pays once. A uniform number to this power.
+IMPORTS = 3
 # Number of trials that the space's own share of a group counts for, beside the trials that were proposed.
 PRIOR_TRIALS = 8.0
-# More trials are drawn as so many, each of which stands for several.
+# Trials that are placed one by one; of more, so many are drawn, and their mean counts.
 MOST_DRAWN = 500
 # Cells of a grid that are counted one by one; of a larger one, and of any other space, so many are sampled.
 MOST_CELLS, SAMPLES = 2000, 1000
+_EPOCHS = 64  # configurations of a group whose epochs are kept
 # A gap between two reports that is so many times the median is an interruption.
 INTERRUPTION = 10
 
@@ -88,7 +93,7 @@ class Composition:
     cells: Mapping[str, int] | None
     epochs: Mapping[str, tuple[int, ...]]
 
-    def with_trials(self, groups: Iterable[str]) -> Composition:
+    def with_trials(self, groups: Iterable[str] | Counter[str]) -> Composition:
         """Return the composition once trials of these groups were proposed."""
         done = Counter(groups)
         weights = {group: weight + done[group] for group, weight in self.weights.items()}
@@ -138,8 +143,8 @@ def group_of(spec: StudySpec, params: Mapping[str, Any]) -> str:
 
 
 def epochs_of(spec: StudySpec, params: Mapping[str, Any]) -> int | None:
-    """Return the epochs of a whole training; None if no parameter and no constant says so."""
-    return epochs_in({**spec.constants, **params})
+    """Return the epochs of a trial that runs to its end; None if no parameter and no constant says so."""
+    return population_of(spec).interval if is_population(spec) else epochs_in({**spec.constants, **params})
 
 
 def gaps(times: Sequence[float]) -> list[float]:
@@ -188,7 +193,8 @@ def timings_of(record: StudyRecord, spec: StudySpec, workers: int) -> list[Timin
         workers: Number of trials that ran at once: so many begin with the start of a worker.
     """
     trials = sorted((one for one in record.finished if one.seconds and one.params), key=lambda one: one.started or 0.0)
-    found = [_timing_of(trial, spec, place < workers) for place, trial in enumerate(trials)]
+    starts = 0 if spec.engine.fresh_process else workers
+    found = [_timing_of(trial, spec, place < starts) for place, trial in enumerate(trials)]
     return [one for one in found if one is not None]
 
 
@@ -267,9 +273,13 @@ class Model:
     def __init__(
         self, timings: Sequence[Timing], composition: Composition, shares: Sequence[float], drift: float
     ) -> None:
-        self.timings, self.composition = tuple(timings), composition
+        self.composition = composition
         self.groups = tuple(dict.fromkeys([*composition.weights, *(one.group for one in timings)]))
         self.spread = _spread(timings)
+        self._own: dict[str, list[Timing]] = {group: [] for group in self.groups}
+        for one in timings:
+            self._own[one.group].append(one)
+        self._epochs = np.array([np.resize(composition.epochs.get(group, (1,)), _EPOCHS) for group in self.groups])
         self._shares = np.array(shares or [1.0])
         self._drift = drift
         later = [one.setup for one in timings if not one.first] or [one.setup for one in timings]
@@ -280,12 +290,16 @@ class Model:
         self._only_first = all(one.first for one in timings)
 
     def _median_setup(self, group: str, later: Sequence[float]) -> float:
-        own = [one.setup for one in self.timings if one.group == group and not one.first]
+        own = [one.setup for one in self._own[group] if not one.first]
         return statistics.median(own or later)
+
+    def measured(self, group: str) -> int:
+        """Return the number of trainings of a group that were measured."""
+        return len(self._own[group])
 
     def epoch_of(self, group: str) -> float | None:
         """Return the typical seconds an epoch of a group; None if it was not measured."""
-        own = [one.epoch for one in self.timings if one.group == group]
+        own = [one.epoch for one in self._own[group]]
         return statistics.median(own) if own else None
 
     def setup_of(self, group: str) -> float:
@@ -297,15 +311,12 @@ class Model:
         groups = self._groups_of(rng, draws, n)
         means = self._means(rng, draws)
         logs = np.take_along_axis(means, groups, axis=1) + rng.normal(0.0, self.spread, groups.shape)
-        epochs = np.empty(groups.shape)
-        for index, group in enumerate(self.groups):
-            here = groups == index
-            epochs[here] = rng.choice(self.composition.epochs.get(group, (1,)), here.sum())
+        epochs = self._epochs[groups, rng.integers(0, _EPOCHS, groups.shape)]
         # A part of its own in each draw: few shares say little about those to come.
         resampled = rng.choice(self._shares, (draws, len(self._shares)))
         shares = np.take_along_axis(resampled, rng.integers(0, len(self._shares), groups.shape), axis=1)
         setup = np.array([self._setup[group] for group in self.groups])
-        of_trial = rng.random((draws, 1)) if self._only_first else np.ones((draws, 1))
+        of_trial = rng.random((draws, 1)) ** IMPORTS if self._only_first else np.ones((draws, 1))
         drift = np.exp(rng.normal(0.0, self._drift, (draws, 1)))
         seconds: Array = drift * (of_trial * setup[groups] + np.exp(logs) * np.maximum(1.0, epochs * shares))
         start = drift * (self.worker_start + (1 - of_trial) * setup.max())
@@ -325,7 +336,7 @@ class Model:
 
     def _means(self, rng: np.random.Generator, draws: int) -> Array:
         """Return the mean logarithm of the seconds an epoch, of each draw and group."""
-        logs = {group: [_log(one.epoch) for one in self.timings if one.group == group] for group in self.groups}
+        logs = {group: [_log(one.epoch) for one in own] for group, own in self._own.items()}
         known = [statistics.fmean(own) for own in logs.values() if own]
         between = math.hypot(self.spread, statistics.pstdev(known))
         columns = [
@@ -354,46 +365,37 @@ class Model:
             seed: Seed of the draws.
         """
         rng = np.random.default_rng(seed)
-        n, block = self._to_draw(rng, limits, workers)
-        seconds, groups, start = self.durations(rng, draws, n)
-        seconds *= block
+        n = self._most_trials(rng, limits, workers)
+        seconds, groups, start = self.durations(rng, draws, min(n, MOST_DRAWN))
         free = np.zeros((draws, max(workers, len(running or ()))))
         if running is None and n:
             free += start[:, None]
         for place, (group, passed) in enumerate(running or ()):
             free[:, place] = self._left(rng, draws, group, passed)
-        rows, started, busy = np.arange(draws), np.zeros(draws), np.zeros(draws)
-        parts = np.zeros(len(self.groups))
-        open_until = math.inf if limits.seconds is None else limits.seconds
-        for place in range(n):
-            worker = free.argmin(axis=1)
-            goes = free[rows, worker] < open_until
-            if limits.busy is not None:
-                goes &= busy < limits.busy
-            if not goes.any():
-                break
-            spent = np.where(goes, seconds[:, place], 0.0)
-            free[rows, worker] += spent
-            busy += spent
-            started += block * goes
-            parts += np.bincount(groups[:, place], spent, len(self.groups))
+        counted = np.ones(seconds.shape, dtype=bool)
+        if n <= MOST_DRAWN:
+            counted, end = _placed(seconds, free, limits)
+            started, busy = counted.sum(axis=1), (seconds * counted).sum(axis=1)
+        else:
+            started, end = _extrapolated(rng, seconds, free, limits, n)
+            busy = started * seconds.mean(axis=1)
+        parts = np.bincount(groups.ravel(), (seconds * counted).ravel(), len(self.groups))
         total = parts.sum() or 1.0
         return Forecast(
-            _interval(free.max(axis=1)),
+            _interval(end),
             _interval(started),
             _interval(busy),
             {group: float(part / total) for group, part in zip(self.groups, parts, strict=True)},
         )
 
-    def _to_draw(self, rng: np.random.Generator, limits: Limits, workers: int) -> tuple[int, float]:
-        """Return how many trials to draw, and for how many each of them stands."""
+    def _most_trials(self, rng: np.random.Generator, limits: Limits, workers: int) -> int:
+        """Return a number of trials that is not reached, or that of the budget."""
         most = math.inf if limits.trials is None else float(limits.trials)
         if limits.seconds is not None or limits.busy is not None:
             usual = float(np.median(self.durations(rng, DRAWS, 20)[0].mean(axis=1)))
             room = min(math.inf if limits.seconds is None else limits.seconds * workers, limits.busy or math.inf)
             most = min(most, 3 * room / max(usual, 1e-6) + 2 * workers)
-        n = max(0, math.ceil(most))
-        return min(n, MOST_DRAWN), max(1.0, n / MOST_DRAWN)
+        return max(0, math.ceil(most))
 
     def _left(self, rng: np.random.Generator, draws: int, group: str, passed: float) -> Array:
         """Return the seconds that a running trial still takes: those of trials that took longer than it has so far."""
@@ -402,6 +404,44 @@ class Model:
         longer = own[own > passed]
         left: Array = rng.choice(longer, draws) - passed if longer.size else np.full(draws, 0.1 * passed)
         return left
+
+
+def _placed(seconds: Array, free: Array, limits: Limits) -> tuple[NDArray[np.bool_], Array]:
+    """Return which trials are started, and when the last one ends, by draw.
+
+    Args:
+        seconds: What each trial takes, by draw.
+        free: When each worker is free, by draw.
+        limits: What ends the study.
+    """
+    rows, busy = np.arange(len(seconds)), np.zeros(len(seconds))
+    started = np.zeros(seconds.shape, dtype=bool)
+    for place in range(seconds.shape[1]):
+        worker = free.argmin(axis=1)
+        goes = free[rows, worker] < (math.inf if limits.seconds is None else limits.seconds)
+        goes &= busy < (math.inf if limits.busy is None else limits.busy)
+        if not goes.any():
+            break
+        spent = np.where(goes, seconds[:, place], 0.0)
+        free[rows, worker] += spent
+        busy += spent
+        started[:, place] = goes
+    return started, free.max(axis=1)
+
+
+def _extrapolated(rng: np.random.Generator, seconds: Array, free: Array, limits: Limits, n: int) -> tuple[Array, Array]:
+    """Return how many trials are started, and when the last one ends, by draw, for more trials than are drawn.
+
+    All workers are at work until the last trials, of which each has been running for a part of its time then.
+    """
+    usual, workers = seconds.mean(axis=1), free.shape[1]
+    open_for = np.inf if limits.seconds is None else np.maximum(0.0, limits.seconds - free.mean(axis=1))
+    started = np.minimum(float("inf") if limits.trials is None else n, open_for * workers / usual)
+    if limits.busy is not None:
+        started = np.minimum(started, limits.busy / usual)
+    some = rng.integers(0, seconds.shape[1], (len(seconds), workers))
+    tail = (np.take_along_axis(seconds, some, axis=1) * rng.random(some.shape)).max(axis=1)
+    return started, free.mean(axis=1) + np.maximum(0.0, started * usual / workers - usual / 2) + tail
 
 
 def _interval(values: Array) -> Interval:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.analysis.formatting import number, rounded_percent
+from hpo.analysis.formatting import duration, number, rounded_percent
 from hpo.cli.common import (
     aligned,
     around,
@@ -27,6 +27,10 @@ from hpo.text import count
 if TYPE_CHECKING:
     from hpo.actions.cost_plan import CostPlan
     from hpo.spec.models import StudySpec
+
+
+# Groups that the table shows; --json has all.
+MOST_GROUPS = 20
 
 
 @click.command(
@@ -101,22 +105,27 @@ def _text(spec: StudySpec, plan: CostPlan, weaknesses: list[str]) -> str:
 
 def _groups(plan: CostPlan) -> list[str]:
     """Return the table of the structural groups; a column without a value is left out."""
+    shown = sorted(plan.groups, key=lambda one: (-min(one.measured, 1), -one.seconds, -one.trials))[:MOST_GROUPS]
     head = ("group", "measured", "s an epoch", "start", "memory", "GPU memory", "of the trials", "of the hours")
     rows = [
         (
             one.group,
             str(one.measured),
             "—" if one.epoch is None else number(one.epoch, 3),
-            f"{number(one.setup, 2)} s",
+            f"{one.setup:.1f} s" if one.measured else "—",
             "" if one.host_bytes is None else f"{one.host_bytes / 2**20:.0f} MiB",
             "" if one.gpu_memory is None else rounded_percent(one.gpu_memory),
             rounded_percent(one.trials),
             "" if plan.forecast is None else rounded_percent(one.seconds),
         )
-        for one in plan.groups
+        for one in shown
     ]
     used = [column for column in zip(head, *rows, strict=True) if any(column[1:])]
-    return aligned(zip(*used, strict=True), right=range(1, len(used)))
+    left = len(plan.groups) - len(shown)
+    return [
+        *aligned(zip(*used, strict=True), right=range(1, len(used))),
+        *([f"and {count(left, 'group')} more"] if left else []),
+    ]
 
 
 def _ends(plan: CostPlan) -> list[tuple[str, str]]:
@@ -124,7 +133,7 @@ def _ends(plan: CostPlan) -> list[tuple[str, str]]:
     forecast = plan.forecast
     if forecast is None:
         return []
-    lines = [("ends", f"{around(forecast.seconds, rough_duration)} after its start (80% interval)")]
+    lines = [("ends", f"{around(forecast.seconds, wait)} after its start (80% interval)")]
     lines.append(("", f"started now: {around(forecast.seconds, lambda seconds: clock(plan.planned + seconds))}"))
     if plan.by is not None:
         room = plan.by - plan.planned - forecast.seconds.high
@@ -136,11 +145,16 @@ def _ends(plan: CostPlan) -> list[tuple[str, str]]:
             lines.append(("", f"no trial starts from {clock(plan.by)} on; those that run then run to their end"))
     if plan.limits.trials is None or forecast.trials.low < plan.limits.trials:
         lines.append(("trials", around(forecast.trials, lambda n: f"{n:.0f}") + " fit the budget"))
-    hours = f"{around(forecast.busy, lambda seconds: number(seconds / 3600, 2))} hours of trials"
+    hours = f"{around(forecast.busy, wait)} of trials"
     if plan.gpus:
         gpu = around(forecast.busy, lambda seconds: number(seconds * plan.gpus / 3600, 2))
         hours += f", {gpu} GPU hours"
     return [*lines, ("takes", hours)]
+
+
+def wait(seconds: float) -> str:
+    """Return seconds finer than a minute only where that makes a difference."""
+    return duration(seconds) if 60 <= seconds < 600 else rough_duration(seconds)
 
 
 def clock(moment: float) -> str:

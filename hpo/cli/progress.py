@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ _REFRESH_PER_SECOND = 4
 _FRAME = 9
 # Draws of an estimated end, and seconds for which it stands: trials may take less than estimating takes.
 _DRAWS, _STANDS_SECONDS = 200, 2.0
+# Trials that an end is estimated by: the last ones.
+_MOST_TIMINGS = 500
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class StudyProgress(Tracker):
         self._finished_before = 0
         self._running: dict[int, Running] = {}
         self._timings: list[tuple[int, Timing]] = []
-        self._proposed: list[str] = []
+        self._proposed: Counter[str] = Counter()
         self._composition: Composition | None = None
         self._at_once = 1
         self._end: Interval | None = None  # by the display's clock
@@ -119,7 +122,7 @@ class StudyProgress(Tracker):
         """Take in a trial that has started."""
         self._running[job.number] = Running(job, self._clock(), self.started_trials)
         self.started_trials += 1
-        self._proposed.append(group_of(self._spec, job.params))
+        self._proposed[group_of(self._spec, job.params)] += 1
         self._at_once = max(self._at_once, len(self._running))
 
     def reported(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
@@ -135,7 +138,7 @@ class StudyProgress(Tracker):
         self._progress = progress
         if known is not None and not again:
             self._measure(known, outcome.state == "COMPLETE")
-        if self._clock() - self._estimated >= _STANDS_SECONDS:
+        if self._end is None or self._clock() - self._estimated >= _STANDS_SECONDS:
             self._estimate()
         if progress.best_number == job.number:
             self._best_params = job.params
@@ -167,7 +170,8 @@ class StudyProgress(Tracker):
         left = None if budget is None else max(0, budget - self._progress.finished - len(self._running))
         limits = Limits(left, None if limit is None else max(0.0, limit - self.elapsed))
         # The first trial of a worker waits for its start.
-        timings = [one._replace(first=place < self._at_once) for place, one in self._timings]
+        known = self._timings[-_MOST_TIMINGS:]
+        timings = [one._replace(first=place < self._at_once) for place, one in known]
         if not timings or limits == Limits():
             self._end = None if limits.seconds is None else Interval(*[now + limits.seconds] * 3)
             return

@@ -104,7 +104,7 @@ def test_the_probe_measures_each_group_and_keeps_nothing(hpo: Hpo, slow_study, r
     assert found["forecast"]["trials"]["middle"] == 4
     assert not runs.exists()
     text = hpo("plan", slow_study(), "--runs", runs, "--probe").out
-    assert "measured   a probe of 8 trainings with 2 epochs each" in text
+    assert "measured   a probe of 8 trainings\n" in text
     assert "MiB" in text
 
 
