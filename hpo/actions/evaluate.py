@@ -174,7 +174,7 @@ def _job(spec: StudySpec, trial: TrialRecord, folder: Path) -> Job:
         params=with_lists(trial.params, spec.space.lists),
         seed=spec.seed,
         objective=spec.objective_ref(),
-        constants=spec.constants,
+        constants={**spec.constants, **(trial.continued.constants if trial.continued else {})},
         directory=folder,
         metrics=tuple(metric.name for metric in spec.metrics),
         attempt=trial.attempt,

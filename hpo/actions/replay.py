@@ -120,7 +120,7 @@ def recorded_of(study: StudyRecord) -> Recorded:
             "be replayed by itself; expected a study with another sampler than pbt"
         )
     metric = study.metrics[0]
-    finished = [trial for trial in study.trials if trial.finished]
+    finished = [trial for trial in study.trials if trial.finished and not trial.continued]
     usable = [trial for trial in finished if trial.history and trial.params]
     complete = [trial for trial in usable if trial.completed(metric)]
     if len(complete) < 2:
