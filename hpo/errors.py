@@ -22,6 +22,7 @@ HpoError                    shown as a message, never as a traceback
 ├── NotComparable           the two sides of a comparison have nothing in common
 ├── ReplayError             the study recorded too little to be replayed
 ├── NotReproducible         a trial cannot be trained again from its start
+├── NotContinued            a trial cannot be trained on from its checkpoint
 ├── EngineError             the engine that runs the trials fails again and again
 ├── LogError                a training log cannot be read
 ├── ReportError             the report cannot be written
@@ -133,6 +134,12 @@ class NotComparable(HpoError):
 
 class NotReproducible(HpoError):
     """A trial cannot be trained again from its start."""
+
+    exit_code = 2
+
+
+class NotContinued(HpoError):
+    """A trial cannot be trained on from its checkpoint."""
 
     exit_code = 2
 

@@ -17,7 +17,7 @@ from typing import Literal
 import optuna
 
 from hpo import layout
-from hpo.control.requests import Pause, effective, read_steering, record
+from hpo.control.requests import Pause, effective, extend_steering, read_steering, record, write_steering
 from hpo.control.server import ControlServer
 from hpo.engines.base import Engine
 from hpo.engines.factory import gpu_sharing_service, make_engine
@@ -25,6 +25,7 @@ from hpo.errors import Problem, ResourceError, SpecError, StorageError, StudyLoc
 from hpo.machine.access import reason
 from hpo.machine.resources import visible_gpus
 from hpo.machine.terminal import leave_closed_terminal
+from hpo.oracle.continuation import Continuation
 from hpo.oracle.open_study import open_study
 from hpo.oracle.oracle import Oracle
 from hpo.oracle.supersede import supersede
@@ -92,6 +93,7 @@ def run(
     *,
     strict: bool = False,
     retry_failed: bool = False,
+    continuation: Continuation | None = None,
 ) -> RunResult:
     """Start or resume a study, and drive it until its budget is spent or it is interrupted.
 
@@ -108,6 +110,7 @@ def run(
         overrides: `key=value` texts that replace keys of the study.yaml, as `--set` does; none with a spec.
         strict: refuse to go on if the objective's files have changed since the last trial.
         retry_failed: try the configurations of failed trials once more, before others.
+        continuation: train this and nothing else (`hpo.actions.continue_trial`).
 
     Raises:
         HpoError: the study cannot run or go on (SpecError, StudyLocked, StudyPaused, StudyChanged, StorageError,
@@ -120,6 +123,8 @@ def run(
         opened = _open(spec, layout.runs_folder(runs), trackers, stack, strict)
         if retry_failed:
             opened.tracker.message(_retried(opened.oracle.retry_failed()))
+        if continuation is not None:
+            _continue(opened, continuation)
         _drive(opened)
         if opened.driving.lost:
             raise StudyLocked(f"{opened.driving.lost}; it runs this driver's trials again")
@@ -252,6 +257,14 @@ def _retried(n: int) -> str:
     if not n:
         return "no failed trial is left to try again"
     return f"tries {count(n, 'configuration')} of failed trials again"
+
+
+def _continue(opened: _OpenStudy, continuation: Continuation) -> None:
+    """Queue a continuation; the room that it needs in the budget is kept, as after `hpo extend`."""
+    if opened.oracle.continue_trial(continuation) is None:
+        spec, directory = opened.oracle.spec, opened.directory
+        write_steering(directory, extend_steering(read_steering(directory), spec.budget))
+        record(spec, directory)
 
 
 def _hints(spec: StudySpec, runs: Path, paused: Pause | None, beside: Sequence[str]) -> Iterator[str]:

@@ -28,7 +28,7 @@ class Choice:
     Attributes:
         trial: The trial.
         front: With several metrics the numbers of the Pareto front.
-        lineage: The segments that led to it, if it is one of a population.
+        lineage: The segments that led to it, if it is one of a population or continues another trial.
         confirmation: How the study was confirmed, if it was; the trial is the winner's unless another was asked for.
     """
 
@@ -94,6 +94,8 @@ def alone(spec: StudySpec, trial: TrialRecord) -> dict[str, Any]:
         "budget": {"trials": 1},
         "engine": {**data.get("engine", {}), **_threads(spec.engine), "workers": 1},
     }
+    if trial.continued is not None and trial.continued.constants:
+        data["constants"] = {**spec.constants, **trial.continued.constants}
     if trial.seed is not None:
         # The study's own seed would give another trial this seed again: that of its number.
         data |= {"seed": trial.seed, "trial_seeds": [trial.seed]}
@@ -149,10 +151,11 @@ def _schedule(lineage: Lineage) -> list[str]:
     ]
     kept: dict[str, Any] = {}
     for stage in lineage.stages:
-        changed = {name: value for name, value in stage.params.items() if kept.get(name) != value}
+        own = {**stage.params, **(stage.trial.continued.constants if stage.trial.continued else {})}
+        changed = {name: value for name, value in own.items() if kept.get(name) != value}
         said = configuration(changed) or "nothing changed"
         lines.append(f"#   steps {stage.first} to {stage.last} (trial {stage.trial.number}): {said}")
-        kept = dict(stage.params)
+        kept = own
     return lines
 
 

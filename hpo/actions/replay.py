@@ -131,7 +131,7 @@ def recorded_of(study: StudyRecord) -> Recorded:
             f"expected the study that it confirms, {race_of(study.spec).study}"
         )
     metric = study.metrics[0]
-    finished = [trial for trial in study.trials if trial.finished]
+    finished = [trial for trial in study.trials if trial.finished and not trial.continued]
     usable = [trial for trial in finished if trial.history and trial.params]
     complete = [trial for trial in usable if trial.completed(metric)]
     if len(complete) < 2:

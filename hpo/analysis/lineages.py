@@ -1,11 +1,15 @@
-"""Lineages of a population: the segments that one training went through, each with the parameters that it had."""
+"""Lineages: the segments that one training went through, each with the parameters that it had.
+
+Trainings have several in a population, and where a person had a trial go on (`hpo continue`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from hpo.analysis.cache import cached_per_study
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 
 
@@ -24,7 +28,7 @@ class Lineage:
     """The segments that led to one trial, the first one first.
 
     Attributes:
-        member: The member that it ends in.
+        member: The member that it ends in; -1 without a population.
         stages: Its segments. Those of other members are before a fork.
     """
 
@@ -61,7 +65,20 @@ class Population:
 
 def is_population(study: StudyRecord) -> bool:
     """Return True if trials of the study are segments of a population."""
-    return any(trial.segment is not None for trial in study.trials)
+    return any(trial.segment is not None and trial.segment.member is not None for trial in study.trials)
+
+
+def searched(study: StudyRecord) -> StudyRecord:
+    """Return the study without the trials that were continued, for what compares configurations.
+
+    They were trained longer than the others, and share their beginning with one of them.
+    """
+    return _without_continued(study) if any(trial.continued for trial in study.trials) else study
+
+
+@cached_per_study
+def _without_continued(study: StudyRecord) -> StudyRecord:
+    return replace(study, trials=tuple(trial for trial in study.trials if not trial.continued))
 
 
 def lineage_of(study: StudyRecord, trial: TrialRecord) -> Lineage:
@@ -82,7 +99,8 @@ def population(study: StudyRecord) -> Population:
     latest: dict[int, TrialRecord] = {}
     for trial in study.complete(metric):
         known = latest.get(_member(trial))
-        if trial.segment and (known is None or known.segment is None or _generation(trial) > _generation(known)):
+        later = known is None or known.segment is None or _generation(trial) > _generation(known)
+        if trial.segment and trial.segment.member is not None and later:
             latest[trial.segment.member] = trial
     survivors = tuple(lineage_of(study, latest[member]) for member in sorted(latest))
     best = best_of(study.complete(metric), metric)
@@ -105,7 +123,7 @@ def _stage(trial: TrialRecord) -> Stage:
 
 
 def _member(trial: TrialRecord) -> int:
-    return -1 if trial.segment is None else trial.segment.member
+    return -1 if trial.segment is None or trial.segment.member is None else trial.segment.member
 
 
 def _generation(trial: TrialRecord) -> int:

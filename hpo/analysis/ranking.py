@@ -19,6 +19,11 @@ def best_first(trials: Iterable[TrialRecord], metric: Metric) -> tuple[TrialReco
 
 
 def repeats(study: StudyRecord, trial: TrialRecord, metric: Metric) -> tuple[TrialRecord, ...]:
-    """Return the COMPLETE trials with the configuration of `trial`, itself among them; they differ by their seeds."""
-    same = repr(sorted(trial.params.items()))
-    return tuple(one for one in study.complete(metric) if repr(sorted(one.params.items())) == same)
+    """Return the COMPLETE trials with the configuration of `trial`, itself among them; they differ by their seeds.
+
+    A trial that was continued repeats none, and none repeats it.
+    """
+    if trial.continued:
+        return (trial,)
+    same, found = repr(sorted(trial.params.items())), (one for one in study.complete(metric) if not one.continued)
+    return tuple(one for one in found if repr(sorted(one.params.items())) == same)

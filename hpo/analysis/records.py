@@ -83,19 +83,21 @@ class WarmOrigin:
 
 @dataclass(frozen=True)
 class Segment:
-    """The place of a trial that is one segment of a member's training.
+    """The place of a trial that is one segment of a training: of a population's member, or continued by a person.
 
     Attributes:
-        member: The member, counted from 0.
-        generation: The number of segments in its lineage, this one included.
+        member: The member, counted from 0; None of a trial that was continued.
+        generation: The number of segments in its member's lineage, this one included; 0 without a member.
         parent: The trial whose checkpoint it went on from; None of a first segment.
-        start: The step at which that had ended; 0 of a first segment.
+        start: The step at which it went on; 0 of a first segment.
+        constants: Those that it had instead of the study's.
     """
 
-    member: int
+    member: int | None
     generation: int
     parent: int | None
     start: int
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class TrialRecord:
         seed: Its own seed, from which it trained; None if nobody noted it.
         notices: What it showed that is hardly meant, by kind (`hpo.analysis.notices`).
         unread: Names of parameters that its objective has not read, of COMPLETE trials only.
-        segment: Its place in a population; None without one.
+        segment: Its place among those that its training went through; None if it was trained alone.
         training: Its place in a race; None without one.
     """
 
@@ -155,6 +157,11 @@ class TrialRecord:
     unread: tuple[str, ...] = ()
     segment: Segment | None = None
     training: Training | None = None
+
+    @property
+    def continued(self) -> Segment | None:
+        """The place from which a person had it go on (`hpo continue`); None of any other trial."""
+        return self.segment if self.segment is not None and self.segment.member is None else None
 
     @property
     def finished(self) -> bool:
@@ -350,9 +357,11 @@ def _raised_flags(noted: Sequence[Mapping[str, Any]]) -> tuple[RaisedFlag, ...]:
 
 
 def _segment(origin: Mapping[str, Any]) -> Segment | None:
-    """Read the place in a population from the trial attribute `hpo:origin`; None without one, or of a damaged one."""
+    """Read the place of a segment from the trial attribute `hpo:origin`; None without one, or of a damaged one."""
     place = _of(dict, origin.get(SEGMENT))
     member, generation, start, parent = (place.get(key) for key in ("member", "generation", "start", "parent"))
+    if type(parent) is int and type(start) is int and "member" not in place:
+        return Segment(None, 0, parent, start, _of(dict, place.get("constants")))
     if not all(type(value) is int for value in (member, generation, start)) or type(parent) not in (int, type(None)):
         return None
     return Segment(member, generation, parent, start)

@@ -41,6 +41,7 @@ COMMANDS = {
         "hpo.cli.reproduce:reproduce",
         "Train a trial again, and say whether the numbers are the same.",
     ),
+    "continue": ("hpo.cli.continue_:continue_", "Train a trial on from its last checkpoint, as a new trial."),
     "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
     "export-knowledge": (

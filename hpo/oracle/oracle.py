@@ -20,27 +20,30 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
 from hpo.objective.sources import Sources, sources_of
 from hpo.oracle.budget_count import BudgetCount
 from hpo.oracle.checkpoint_retention import CheckpointRetention, fork, inherit
+from hpo.oracle.continuation import Continuation, began_anew, checkpoints_to_continue, trained_nothing
 from hpo.oracle.min_complete import MinComplete
 from hpo.oracle.notices import Notices, TrialWatch
-from hpo.oracle.queue import Queue
+from hpo.oracle.queue import Queue, searched
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, seed_of
 from hpo.oracle.run_control import RunControl
 from hpo.oracle.running_trial import RunningTrial, monitor_of
 from hpo.red_flags.monitor import Raised
 from hpo.search.pbt import checkpoints_needed
 from hpo.search.pruning import pruning_for
+from hpo.search.study_view import view_of
 from hpo.spec.models import StudySpec
 from hpo.spec.population import is_population, population_of
 from hpo.spec.racing import constants_of, is_race
 from hpo.storage import history
 from hpo.storage.budget import run_clock
 from hpo.storage.faults import LARGEST_KEPT_STEP, concerns_trial_alone, is_step_beyond_storage
-from hpo.storage.histories import Histories
+from hpo.storage.histories import Histories, mark_in_storage
 from hpo.storage.history import Step, mark_of
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.ownership import key_of
@@ -55,6 +58,7 @@ from hpo.storage.trial_attributes import (
     ORIGIN,
     SAMPLER,
     SEGMENT,
+    continued_from,
     lost_attempts,
 )
 from hpo.text import listing, one_line, show
@@ -109,6 +113,9 @@ class Oracle:
         code: str = "",
     ) -> None:
         self._study = study
+        # For the sampler and the pruner: a trial that went on from another one was trained longer than the others.
+        self._searched = view_of(study, lambda trial: not continued_from(trial.user_attrs))
+        self._only_continued = False
         self._directory = directory
         self._tracker = tracker or Tracker()
         self._clock = clock = clock or run_clock()
@@ -129,9 +136,9 @@ class Oracle:
         self.control = RunControl(spec, study, self._running)
         self.budget = BudgetCount(self.control, trials, clock)
         self._pruning = pruning_for(spec, study, directory)
-        self._min_complete = MinComplete(spec, self.budget, trials)
+        self._min_complete = MinComplete(spec, self.budget, searched(trials))
         self._retention = CheckpointRetention(
-            spec, directory, trials, self._tracker.message, lambda: checkpoints_needed(spec, study.get_trials(False))
+            spec, directory, trials, self._tracker.message, lambda: self._checkpoints_needed(study.get_trials(False))
         )
         self._retention.prune()
         self._queue.load(trials, directory)
@@ -162,13 +169,34 @@ class Oracle:
         # Before the budget is looked at, since it may grow once more in this very moment.
         if self.control.take_extension():
             self._tracker.study_extended(self.spec, self.budget.progress)
-        if self.control.interrupted or self.budget.spent() or self.control.paused:
+        if self.control.interrupted or self.control.paused or (not self._only_continued and self.budget.spent()):
+            return None
+        if (continued := self._queue.next_continued()) is not None:
+            self._study._storage.set_trial_state_values(continued._trial_id, TrialState.RUNNING)
+            return self._start(optuna.Trial(self._searched, continued._trial_id))
+        if self._only_continued:
+            self.budget.done = self.budget.done or "the trial was continued"
             return None
         if fixed is not None:
             self._queue.enqueue(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
         elif not self._queue.waiting and not self._refill():
             return None
-        return self._start(self._study.ask())
+        return self._start(self._searched.ask())
+
+    def continue_trial(self, continuation: Continuation) -> FrozenTrial | None:
+        """Train a continuation and nothing else. Queue it, and make room for it, unless it is there already.
+
+        Returns:
+            The trial that is this continuation already, which has completed or was interrupted; None: it is new.
+        """
+        self._only_continued = True
+        known = continuation.among(self._study.get_trials(deepcopy=False))
+        if known is None:
+            self._queue.enqueue(continuation.params, continuation.origin)
+            budget = self.spec.budget
+            if budget.trials is not None:
+                self.control.extend(budget.model_copy(update={"trials": budget.trials + 1}))
+        return known
 
     def retry_failed(self) -> int:
         """Queue the configurations of failed trials once more, and make room for them. Return their number."""
@@ -230,7 +258,7 @@ class Oracle:
             note["segment_end"] = running.segment_end
         note |= self._observed(outcome, running)
         try:
-            finish_trial(self._study, running.trial, note, self._names)
+            finish_trial(self._searched, running.trial, note, self._names)
         except UpdateFinishedTrialError:
             outcome, again = _failed(outcome, KILLED, ENDED_OUTSIDE), False
         except Exception as error:
@@ -241,10 +269,11 @@ class Oracle:
             )
             note = outcome_note(outcome, finished, again, gpu)
             finish_trial(self._study, running.trial, note, self._names)
-        self._pruning.finished(running.trial, outcome)
+        if not running.continued:
+            self._pruning.finished(running.trial, outcome)
         self.budget.on_trial_finished(outcome, again, finished, note["gpu_seconds"])
         self._min_complete.on_trial_finished(outcome, again)
-        if outcome.state == "COMPLETE":
+        if outcome.state == "COMPLETE" and not running.continued:
             self._judge_warm_start(running, FINAL, outcome.metrics[self._names[0]])
         self._retention.on_trial_finished(running.job, outcome, again, self._running)
         self._tracker.trial_finished(running.job, outcome, self.budget.progress)
@@ -298,7 +327,7 @@ class Oracle:
 
     def _start(self, trial: optuna.Trial) -> Job:
         origin: dict[str, Any] = {"source": SAMPLER, "attempt": 1, **trial.user_attrs.get(ORIGIN, {})}
-        if ORIGIN in trial.user_attrs:
+        if ORIGIN in trial.user_attrs and not continued_from(trial.user_attrs):
             self._queue.on_trial_started()
         params = self.spec.space.suggest(trial)
         job = self._job(trial.number, params, origin)
@@ -318,7 +347,8 @@ class Oracle:
             self._observe(running, step.step, step.metrics)
         self._save_flags(running, running.monitor.observe_earlier((step.step, step.metrics) for step in earlier))
         self.budget.on_trial_started(job.number, started)
-        self._min_complete.on_trial_started(job.number, trial.params, origin)
+        if not running.continued:
+            self._min_complete.on_trial_started(job.number, trial.params, origin)
         self._tracker.trial_started(job)
         return job
 
@@ -329,7 +359,7 @@ class Oracle:
             params,
             seed,
             self.spec.objective_ref(),
-            constants_of(self.spec, seed),
+            {**constants_of(self.spec, seed), **continued_from({ORIGIN: origin}).get("constants", {})},
             layout.trial_directory(self._directory, number),
             self._names,
             origin["attempt"],
@@ -436,6 +466,8 @@ class Oracle:
     def _segment_stop(self, running: RunningTrial, step: int, metrics: Mapping[str, float]) -> str:
         """Return why a segment of a member's training is to end with this report, or an empty string."""
         place = running.segment
+        if running.continued:
+            return "" if step >= place["start"] else self._restored(running, step)
         if step < place.get("start", 0):
             parent, start = place["parent"], place["start"]
             running.fault = (
@@ -452,6 +484,37 @@ class Oracle:
         running.segment_end = step
         return f"its segment ends at step {step}"
 
+    def _restored(self, running: RunningTrial, step: int) -> str:
+        """Take in that a continuation begins before the parent's last step; return why it fails, or an empty string.
+
+        Its checkpoint is older than that step, or it restores nothing and begins anew. The rows of the parent from
+        `step` on are not of this training: they are left out.
+        """
+        place, path = running.segment, running.job.directory / layout.HISTORY
+        rows = history.rows(path)
+        kept = [row for row in rows[:-1] if row.step < step]
+        if not kept:
+            running.fault = began_anew(place["start"], place["parent"], step)
+            return running.fault
+        running.history.close()
+        history.write(path, [*kept, rows[-1]])
+        running.history = self._open_history(path, mark_in_storage(self._stored(running)))
+        same = next((row.metrics == rows[-1].metrics for row in rows[:-1] if row.step == step), False)
+        split = step if same else max(row.step for row in kept)
+        running.origin = {**running.origin, SEGMENT: {**place, "start": split}}
+        running.trial.set_user_attr(ORIGIN, running.origin)
+        return ""
+
+    def _last_step(self, running: RunningTrial) -> int:
+        return max((row.step for row in history.rows(running.job.directory / layout.HISTORY)), default=0)
+
+    def _stored(self, running: RunningTrial) -> FrozenTrial:
+        return self._study._storage.get_trial(running.trial._trial_id)
+
+    def _checkpoints_needed(self, trials: list[FrozenTrial]) -> set[int]:
+        """Return the numbers of the trials whose checkpoints others may still go on from."""
+        return checkpoints_needed(self.spec, trials) | checkpoints_to_continue(trials)
+
     def _no_population(self, running: RunningTrial, why: str) -> None:
         """Stop the study: its objective cannot be trained in segments."""
         self.budget.stopped = self.budget.stopped or f"trial {running.job.number} cannot be gone on from: {why}"
@@ -465,6 +528,8 @@ class Oracle:
         if value is None or not math.isfinite(value) or step in running.steps:
             return False
         running.steps.add(step)
+        if running.continued:
+            return False
         try:
             self._pruning.report(running.trial, value, step)
         except StorageInternalError as error:
@@ -507,6 +572,8 @@ class Oracle:
         if running.segment_end is not None and outcome.cause == PRUNER:
             return self._segment_outcome(outcome, running, running.segment_end)
         if outcome.state == "COMPLETE":
+            if (place := running.continued) and self._last_step(running) <= place["start"]:
+                return _failed(outcome, INVALID, trained_nothing(place["start"], running.job.constants))
             missing = [name for name in self._names if name not in outcome.metrics]
             reason = f"the objective returned no metric '{missing[0]}'" if missing else ""
             return _failed(outcome, INVALID, reason) if missing else outcome
@@ -517,8 +584,7 @@ class Oracle:
             outcome = _failed(outcome, INTERRUPTED, f"{outcome.reason}, while the study was being stopped")
         if self._retried(outcome, running):
             # Before it is queued again: has somebody ended it in the storage since the last check?
-            stored = self._study._storage.get_trial(running.trial._trial_id)
-            return _failed(outcome, KILLED, ENDED_OUTSIDE) if stored.state.is_finished() else outcome
+            return _failed(outcome, KILLED, ENDED_OUTSIDE) if self._stored(running).state.is_finished() else outcome
         return outcome
 
     def _segment_outcome(self, outcome: Outcome, running: RunningTrial, step: int) -> Outcome:

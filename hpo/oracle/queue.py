@@ -35,6 +35,7 @@ from hpo.storage.trial_attributes import (
     SEGMENT,
     WARM_START,
     configuration_of,
+    continued_from,
     outcome_of,
     requeued,
 )
@@ -46,12 +47,13 @@ class Queue:
     """Queue of a study.
 
     Attributes:
-        waiting: how many configurations wait in the storage.
+        waiting: how many configurations wait in the storage, without those that go on from a trial.
+        continued: how many of these wait.
         warm: what earlier studies have to offer.
     """
 
     def __init__(self, spec: StudySpec, study: optuna.Study, warm: WarmStart) -> None:
-        self.waiting = 0
+        self.waiting = self.continued = 0
         self.warm = warm
         self._spec = spec
         self._study = study
@@ -67,10 +69,12 @@ class Queue:
             directory: the study's folder.
         """
         self._resume_warm_start(trials, directory)
-        self.waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        left = [trial for trial in trials if trial.state == TrialState.WAITING]
+        self.continued = sum(bool(continued_from(trial.user_attrs)) for trial in left)
+        self.waiting = len(left) - self.continued
         if self._spec.samplers[0].name == "grid":
             space = self._spec.space
-            self._tried = {space.cell_of(configuration_of(trial)) for trial in trials}
+            self._tried = {space.cell_of(configuration_of(trial)) for trial in searched(trials)}
             self._cells = self._cells_left({})
         self._fallbacks = self._fallbacks_left(trials)
         self._enqueue_from_spec(trials)
@@ -82,12 +86,15 @@ class Queue:
             params: values by Optuna's names. The sampler draws those left out.
             origin: where it came from (`trial_attributes.ORIGIN`).
         """
-        if self._cells is not None:
+        if self._cells is not None and not continued_from({ORIGIN: origin}):
             if self._spec.space.cell_of(params) is None:  # the rest is not drawn, for that could repeat a cell
                 params = next(self._cells_left(params), params)
             self._tried.add(self._spec.space.cell_of(params))
         self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: dict(origin)})
-        self.waiting += 1
+        if continued_from({ORIGIN: origin}):
+            self.continued += 1
+        else:
+            self.waiting += 1
 
     def requeue(
         self, number: int, seed: int, origin: Mapping[str, Any], retries: Mapping[str, int], params: Mapping[str, Any]
@@ -127,6 +134,14 @@ class Queue:
             origin = {"source": RETRY, "failed": trial.number} | seed
             self.enqueue(configuration_of(trial), origin | inherited_origin(before) | _place(before))
         return len(again)
+
+    def next_continued(self) -> FrozenTrial | None:
+        """Return the next trial that is to go on from another one; None if there is none."""
+        if not self.continued:
+            return None
+        self.continued -= 1
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return next((trial for trial in waiting if continued_from(trial.user_attrs)), None)
 
     def on_trial_started(self) -> None:
         """Note that one of the waiting configurations was started."""
@@ -234,7 +249,7 @@ class Queue:
         space = self._spec.space
         if not self._spec.tries_each_once:
             return False
-        trials = self._study.get_trials(deepcopy=False)
+        trials = searched(self._study.get_trials(deepcopy=False))
         if len(trials) < (space.grid_size(fixed) or 0):
             return False
         tried = {space.cell_of(configuration_of(trial)) for trial in trials}
@@ -244,6 +259,11 @@ class Queue:
 def _place(origin: Mapping[str, Any]) -> dict[str, Any]:
     """Return the place of a trial in a population or a race, which its further attempts keep."""
     return {key: origin[key] for key in (SEGMENT, RACE) if key in origin}
+
+
+def searched(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials without those that go on from another one."""
+    return [trial for trial in trials if not continued_from(trial.user_attrs)]
 
 
 def _key(params: Mapping[str, Any] | None) -> str:

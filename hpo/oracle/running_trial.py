@@ -16,7 +16,7 @@ from hpo.spec.models import StudySpec
 from hpo.storage import history
 from hpo.storage.faults import concerns_trial_alone
 from hpo.storage.history import Step
-from hpo.storage.trial_attributes import FLAGS, SEGMENT
+from hpo.storage.trial_attributes import FLAGS, ORIGIN, SEGMENT, continued_from
 from hpo.text import one_line
 from hpo.trial import Job, Stop
 
@@ -51,6 +51,11 @@ class RunningTrial:
         """Its place in a population (`trial_attributes.SEGMENT`); empty without one."""
         place: Mapping[str, Any] = self.origin.get(SEGMENT, {})
         return place
+
+    @property
+    def continued(self) -> Mapping[str, Any]:
+        """The place from which a person had it go on; empty of any other trial."""
+        return continued_from({ORIGIN: self.origin})
 
     def keep(self, what: str, write: Callable[[], object]) -> str:
         """Write a file of the trial's folder.
@@ -100,7 +105,7 @@ def monitor_of(
     seconds = sum(max(each) - min(each) for each in times.values())
     first = spec.metrics[0]
     monitor = RedFlagMonitor(
-        spec.red_flags, job.params, spec.constants, first.name, first.direction == "maximize", started, seconds
+        spec.red_flags, job.params, job.constants, first.name, first.direction == "maximize", started, seconds
     )
     monitor.raised += map(raised_from, lost.get(FLAGS, ()))
     return monitor

@@ -21,7 +21,7 @@ from hpo.analysis.goals import goal_states
 from hpo.analysis.groups import best_per_group
 from hpo.analysis.heatmaps import heatmaps
 from hpo.analysis.importance import importance
-from hpo.analysis.lineages import Lineage, is_population, population
+from hpo.analysis.lineages import Lineage, is_population, population, searched
 from hpo.analysis.notices import notices_of
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord
@@ -90,7 +90,8 @@ def _setup(study: StudyRecord) -> dict[str, Any]:
 def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
     if is_population(study):  # the rest compares trials that were trained alone
         return {"best": best_per_group(study, metric)}
-    found = importance(study, metric)
+    alone = searched(study)
+    found = importance(alone, metric)
     ranking = [name for name, _ in found.shares]
     return {
         "best": best_per_group(study, metric),
@@ -99,11 +100,11 @@ def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
             for group in best_per_group(study, metric)
             if group.best is not None and best_in_last_epoch(study, group.best, metric)
         ],
-        "comparison": comparison(study, metric),
-        "heatmaps": heatmaps(study, metric, ranking),
-        "effects": effects(study, metric, ranking),
-        "anova": anova(study, metric),
-        "pairwise": pairwise(study, metric) if study.group_by is not None else None,
+        "comparison": comparison(alone, metric),
+        "heatmaps": heatmaps(alone, metric, ranking),
+        "effects": effects(alone, metric, ranking),
+        "anova": anova(alone, metric),
+        "pairwise": pairwise(alone, metric) if study.group_by is not None else None,
         "importance": found,
     }
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from hpo.analysis.axes import varies
 from hpo.analysis.formatting import goal, listed
-from hpo.analysis.lineages import is_population
+from hpo.analysis.lineages import is_population, searched
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Report, Section
 from hpo.reports.sections.best import best_section
 from hpo.reports.sections.comparison import comparison_section
 from hpo.reports.sections.confirmation import confirmation_section
+from hpo.reports.sections.continued import continued_section
 from hpo.reports.sections.curves import curves_section
 from hpo.reports.sections.diagnosis import diagnosis_section
 from hpo.reports.sections.effects import effects_section
@@ -40,6 +41,7 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     confirmation_section,
     best_section,
     population_section,
+    continued_section,
     pareto_section,
     evaluation_section,
     setup_section,
@@ -60,6 +62,15 @@ SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
     notices_section,
     failures_section,
     files_section,
+)
+# These compare configurations: trials that were continued are not in them.
+OF_THE_SEARCH = (
+    comparison_section,
+    heatmap_section,
+    effects_section,
+    significance_section,
+    importance_section,
+    history_section,
 )
 # These compare trials as if each were trained alone, from its start. Segments of a population were not.
 OF_SEPARATE_TRIALS = (
@@ -85,7 +96,7 @@ def study_report(study: StudyRecord) -> Report:
     left_out: tuple[Callable[[StudyRecord], Section | None], ...] = OF_SEPARATE_TRIALS if is_population(study) else ()
     if study.spec is not None and is_race(study.spec):
         left_out = NOT_OF_A_RACE
-    sections = (make(study) for make in SECTIONS if make not in left_out)
+    sections = (make(searched(study) if make in OF_THE_SEARCH else study) for make in SECTIONS if make not in left_out)
     return Report(study.name, _subtitle(study), tuple(section for section in sections if section is not None))
 
 

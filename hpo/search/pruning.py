@@ -13,14 +13,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Container
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hpo.search.study_view import view_of
 from hpo.spec.models import StudySpec
 from hpo.storage import history, trial_attributes
 from hpo.storage.histories import Histories
@@ -51,28 +51,6 @@ def pruning_for(spec: StudySpec, study: optuna.Study, directory: Path) -> Prunin
     return _Direct(spec, study) if len(spec.metrics) == 1 else _Mirrored(spec, study, directory)
 
 
-class _GroupStorage:
-    """The storage of a study, of which all that compares trials sees those of one group."""
-
-    def __init__(self, storage: BaseStorage, name: str, value: Any) -> None:
-        self._storage, self._name, self._value = storage, name, value
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._storage, attribute)
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
-        return [trial for trial in trials if self._name in trial.params and trial.params[self._name] == self._value]
-
-    def get_n_trials(self, study_id: int, state: Any = None) -> int:
-        return BaseStorage.get_n_trials(self, study_id, state)  # type: ignore[arg-type]  # it asks get_all_trials
-
-    def get_best_trial(self, study_id: int) -> FrozenTrial:
-        return BaseStorage.get_best_trial(self, study_id)  # type: ignore[arg-type]  # it asks get_all_trials
-
-
 class _Groups:
     """The pruner of a study of one objective, asked within the trial's group."""
 
@@ -90,12 +68,21 @@ class _Groups:
 
     def _view(self, group: Any) -> optuna.Study:
         if group not in self._views:
-            view = copy.copy(self._study)
-            view._storage = _GroupStorage(self._study._storage, str(self._group_by), group)  # type: ignore[assignment]
+            same = partial(_is_of_group, str(self._group_by), group)
+            view = view_of(self._study, lambda trial: _searched(trial) and same(trial))
             with contextlib.suppress(Exception):  # one of the user's that cannot be copied serves all groups
                 view.pruner = copy.deepcopy(self._study.pruner)
             self._views[group] = view
         return self._views[group]
+
+
+def _is_of_group(name: str, group: Any, trial: FrozenTrial) -> bool:
+    return name in trial.params and bool(trial.params[name] == group)
+
+
+def _searched(trial: FrozenTrial) -> bool:
+    """Return False for a trial that went on from another one: it was trained longer than those it would be beside."""
+    return not trial_attributes.continued_from(trial.user_attrs)
 
 
 class _Direct:
@@ -129,7 +116,7 @@ class _Mirrored:
         histories = Histories(directory, trials)
         for trial in trials:
             ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-            if ended and not trial_attributes.requeued(trial.user_attrs):
+            if ended and _searched(trial) and not trial_attributes.requeued(trial.user_attrs):
                 self._add(trial, histories.read(trial))
 
     def _add(self, trial: FrozenTrial, steps: list[history.Step]) -> int:

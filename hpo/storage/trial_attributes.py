@@ -33,6 +33,8 @@ WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted,
 
 # Within ORIGIN, of a segment of a population: member, generation, parent (a trial), start and until (steps). Its
 # OUTCOME has segment_end, the step at which it was ended for its successor to go on from; none at a training's end.
+# A trial that a person had go on from another one (`hpo continue`) has parent, start, until (null) and constants, which
+# replace the study's; it has no member.
 SEGMENT = "segment"
 # Within ORIGIN, of a training of a race (hpo.spec.racing): configuration (its index), part, index (of the seed).
 RACE = "race"
@@ -41,8 +43,7 @@ ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"
 
 # Where a configuration came from.
 SAMPLER, ENQUEUE, GRID, FALLBACK, RETRY = "sampler", "enqueue", "grid", "fallback", "retry"
-PBT = "pbt"
-RACING = "racing"
+PBT, RACING, CONTINUE = "pbt", "racing", "continue"
 WARM = "warm_start"  # with from (a study), number and value of the trial there, index
 
 
@@ -104,6 +105,12 @@ def lost_attempts(origin: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> I
     while isinstance(number, int) and 0 <= number < last:
         yield number
         last, number = number, trials[number].user_attrs.get(ORIGIN, {}).get("retry_of")
+
+
+def continued_from(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where a trial that a person had go on began (`SEGMENT`); empty of any other one."""
+    place: Mapping[str, Any] = attributes.get(ORIGIN, {}).get(SEGMENT) or {}
+    return {} if "member" in place else place
 
 
 def configuration_of(trial: FrozenTrial) -> dict[str, Any]:

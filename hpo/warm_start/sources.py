@@ -257,7 +257,7 @@ def _tried(trials: Iterable[optuna.trial.FrozenTrial], space: SearchSpace, metri
     return [
         (trial.number, trial_attributes.params_of(trial, space), tuple(trial.values))
         for trial in trials
-        if not contradiction(trial, space, names)
+        if not contradiction(trial, space, names) and not trial_attributes.continued_from(trial.user_attrs)
     ]
 
 

@@ -8,7 +8,7 @@ from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.formatting import configuration, duration, listed, number, trials
 from hpo.analysis.goals import GoalState, goal_states
 from hpo.analysis.groups import GroupBest, best_per_group
-from hpo.analysis.lineages import is_population
+from hpo.analysis.lineages import is_population, searched
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.statistics.anova import anova
@@ -36,7 +36,7 @@ def conclusion(study: StudyRecord) -> tuple[str, ...]:
         found = [tr("No trial has completed yet.")] if study.finished else [tr("No trial has finished yet.")]
     else:
         # Segments of a population share their past, and are ended before they are trained to their end.
-        alone = [] if is_population(study) else [_differences(study), _last_epochs(study)]
+        alone = [] if is_population(study) else [_differences(searched(study)), _last_epochs(study)]
         found = [_best(study), *alone, *map(goal_sentence, goal_states(study))]
     return tuple(text for text in (*found, _used(study)) if text)
 
@@ -59,6 +59,12 @@ def _best(study: StudyRecord) -> str:
             return ""
         values = {"metric": metric.name, "value": write(best), "n": best.number}
         params = configuration(best.params)
+        if best.continued is not None:
+            values |= {"parent": best.continued.parent, "step": best.continued.start}
+            return tr(
+                "Best {metric}: {value}, trial {n} ({params}), which continues {parent} from epoch {step}.",
+                **values, params=params,
+            )  # fmt: skip
         if best.segment is not None:
             return tr("Best {metric}: {value}, trial {n} ({params} in its last segment).", **values, params=params)
         return tr("Best {metric}: {value}, trial {n} ({params}).", **values, params=params)

@@ -86,7 +86,7 @@ def _steps(stage: Stage) -> str:
 
 
 def _member(stage: Stage) -> int:
-    return 0 if stage.trial.segment is None else stage.trial.segment.member
+    return (stage.trial.segment and stage.trial.segment.member) or 0
 
 
 def _members(study: StudyRecord, found: Population) -> Table:

@@ -30,6 +30,7 @@ from hpo.storage.trial_attributes import (
     OUTCOME,
     RACE,
     SEGMENT,
+    continued_from,
     outcome_of,
     params_of,
     requeued,
@@ -53,7 +54,7 @@ NOTE = "mlflow.note.content"
 # Tags of a run that a trial may come to have, or to have no more.
 TRIAL_TAGS = frozenset(
     {"hpo.state", "hpo.group", "hpo.retry_of", "hpo.cause", "hpo.flag", "hpo.reason", "hpo.warnings", "hpo.requeued"}
-    | {"hpo.confirmed"}
+    | {"hpo.confirmed", "hpo.continues"}
 )
 ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS, layout.EPOCHS)
 STUDY_ARTIFACTS = (layout.SPEC, *layout.REPORTS)
@@ -115,7 +116,8 @@ def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def trial_params(trial: FrozenTrial, spec: StudySpec) -> dict[str, str]:
     """Return the parameters of a trial's run: its own, and `constants.NAME`, by which studies differ."""
-    return flat({"constants": spec.constants}) | flat(params_of(trial, spec.space))
+    constants = {**spec.constants, **continued_from(trial.user_attrs).get("constants", {})}
+    return flat({"constants": constants}) | flat(params_of(trial, spec.space))
 
 
 def tags_of(given: Mapping[str, Any]) -> dict[str, str]:
@@ -228,6 +230,7 @@ def trial_tags(
             "hpo.confirms": _confirms(origin, spec),
             "hpo.part": (origin.get(RACE) or {}).get("part"),
             "hpo.confirmed": confirmed.get(str(trial.number)),
+            "hpo.continues": _continues(continued_from(trial.user_attrs)),
             "hpo.requeued": "true" if outcome.get("requeued") else None,
         }
     )
@@ -246,6 +249,11 @@ def _warned(trial: FrozenTrial) -> list[str]:
     """Return the red flags that were raised in a trial and did not end it."""
     ended_by = (trial.user_attrs.get(OUTCOME) or {}).get("flag")
     return [flag["name"] for flag in trial.user_attrs.get(FLAGS) or () if flag["name"] != ended_by]
+
+
+def _continues(place: Mapping[str, Any]) -> str | None:
+    """Return `17 from epoch 20` of a trial that a person had go on from trial 17."""
+    return f"{place['parent']} from epoch {place['start']}" if place else None
 
 
 def _warm(origin: Mapping[str, Any]) -> str | None:
