@@ -19,6 +19,7 @@ runs/<study>/report.html, .md, .json  the report; report.zh-TW.html and .md are 
 runs/<study>/report-images/           the figures of report.md, if wanted
 runs/<study>/mlflow.json              MLflow key, tracking URI and experiment of the study
 runs/<study>/mlflow.lock, mlflow.log  lock and log of the process that writes those runs
+runs/<study>/ensembles/<time>.json    a result of `hpo ensemble`
 runs/<study>/workers/<k>.log          output of a worker outside of trials
 runs/<study>/mps/                     logs of NVIDIA MPS
 runs/<study>/trials/                  a link if engine.checkpoint_dir is set
@@ -53,6 +54,7 @@ STEPS = "steps.npz"
 EPOCHS = "epochs.npz"
 DATA = "data.json"
 EVALUATIONS = "evaluations"
+ENSEMBLES = "ensembles"
 MPS = "mps"
 SPEC = "study.yaml"
 OWNER = "identity.json"

@@ -36,6 +36,8 @@ COMMANDS = {
     "replay": ("hpo.cli.replay:replay", "Replay recorded trials under another pruner, sampler or red flag."),
     "best": ("hpo.cli.best:best", "Print the best configuration, as a study of its own."),
     "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
+    "ensemble": ("hpo.cli.ensemble:ensemble", "Average the best trials' kept weights, beside the winner."),
+    "predict": ("hpo.cli.predict:predict", "Write what the kept weights of the winner say of new files."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
     "export-knowledge": (
         "hpo.cli.export_knowledge:export_knowledge",
