@@ -21,6 +21,7 @@ runs/<study>/report.html, .md, .json  the report; report.zh-TW.html and .md are 
 runs/<study>/report-images/           the figures of report.md, if wanted
 runs/<study>/mlflow.json              MLflow key, tracking URI and experiment of the study
 runs/<study>/mlflow.lock, mlflow.log  lock and log of the process that writes those runs
+runs/<study>/ensembles/<time>.json    a result of `hpo ensemble`
 runs/<study>/workers/<k>.log          output of a worker outside of trials
 runs/<study>/mps/                     logs of NVIDIA MPS
 runs/<study>/provenance/<mark>.json   packages, machine, git commit and data files that its trials have in common
@@ -57,6 +58,7 @@ STEPS = "steps.npz"
 EPOCHS = "epochs.npz"
 DATA = "data.json"
 EVALUATIONS = "evaluations"
+ENSEMBLES = "ensembles"
 MPS = "mps"
 PROVENANCE = "provenance"
 SPEC = "study.yaml"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -144,14 +144,46 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
             ValueError: There is no test split, or the held-out data are wrong.
         """
         model = self._kept_model()
-        held_out = self.test_split() if folder is None else self.load_held_out(folder)
-        if held_out is None:
-            raise ValueError(f"the study's data has no test split: {self.no_test}")
-        return self._score(model, held_out)
+        return self._score(model, self._held_out_split(folder))
 
     def validate(self) -> dict[str, Any]:
         """Score the kept weights on the validation split, for what is to be chosen without the test split."""
         return self._score(self._kept_model(), self.validation_split())
+
+    def predict(self, split: str, folder: Path | None) -> Iterator[dict[str, Any]]:
+        """Return what the kept weights say of each sample, in parts; see docs/guides/ensemble.md.
+
+        Args:
+            split: "val", "test" or "new".
+            folder: For "test" held-out data of the user, None: the study's own. For "new" files without labels.
+
+        Raises:
+            FileNotFoundError: There are no weights.
+            ValueError: There is no such split, or the data are wrong.
+        """
+        model = self._kept_model().eval()
+        if split == "new":
+            if folder is None:
+                raise ValueError("there is no folder of new files")
+            parts = self.predict_new(model, folder)
+        else:
+            held_out = self.validation_split() if split == "val" else self._held_out_split(folder)
+            parts = (self.answers(model, *inputs) for inputs in self.inputs_in(held_out))
+            yield self.truths(held_out)
+        with torch.no_grad():
+            for part in parts:
+                yield {name: value.cpu() if isinstance(value, Tensor) else value for name, value in part.items()}
+
+    def predict_new(self, model: Network, folder: Path) -> Iterator[dict[str, Any]]:
+        """Return the answers to files without labels, with the name of each."""
+        for names, inputs in self.new_inputs(folder):
+            yield {"name": names, **self.answers(model, *inputs)}
+
+    def _held_out_split(self, folder: Path | None) -> HeldOut:
+        held_out = self.test_split() if folder is None else self.load_held_out(folder)
+        if held_out is None:
+            raise ValueError(f"the study's data has no test split: {self.no_test}")
+        return held_out
 
     def _kept_model(self) -> Network:
         kept = load_weights(self.trial.directory / WEIGHTS, self.device)
@@ -228,3 +260,19 @@ class Task(ABC, Generic[Data, HeldOut, Network]):
     @abstractmethod
     def evaluation(self, model: Network, held_out: HeldOut) -> Evaluation:
         """Return what scores the network on held-out data."""
+
+    def inputs_in(self, held_out: HeldOut) -> Iterator[tuple[Tensor, ...]]:
+        """Return the inputs of the network for held-out samples, in batches and in their order."""
+        raise ValueError("this task does not predict; expected it to have inputs_in, answers and truths")
+
+    def answers(self, model: Network, *inputs: Tensor) -> dict[str, Any]:
+        """Return what the network says of a batch, a row a sample: numbers that can be averaged over networks."""
+        raise ValueError("this task does not predict; expected it to have inputs_in, answers and truths")
+
+    def truths(self, held_out: HeldOut) -> dict[str, Any]:
+        """Return what is true of held-out samples, and what they are."""
+        raise ValueError("this task does not predict; expected it to have inputs_in, answers and truths")
+
+    def new_inputs(self, folder: Path) -> Iterator[tuple[list[str], tuple[Tensor, ...]]]:
+        """Return the names of files without labels and the inputs of the network for them, in batches."""
+        raise ValueError(f"this task reads no new files, so it says nothing of those in {folder}")

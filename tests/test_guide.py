@@ -77,6 +77,9 @@ def test_as_a_function(folder: Path) -> None:
     (folder / "held").mkdir()
     torch.save({"x": torch.randn(20, 30), "y": torch.arange(20) % 2}, folder / "held" / "held_out.pt")
     assert "average_precision" in follow(folder, ["hpo evaluate tumours --data held"])[0]
+    assert "average_precision, held out" in follow(folder, ["hpo ensemble tumours --data held"])[0]
+    follow(folder, ["hpo predict tumours --ensemble --data held --out scores.csv"])
+    assert len((folder / "scores.csv").read_text().splitlines()) == 21
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from hpo.analysis.groups import groups_of
 from hpo.analysis.lineages import is_population
 from hpo.analysis.ranking import best_first
 from hpo.analysis.records import WARN, StudyRecord, TrialRecord, read_study, records_of
-from hpo.errors import HpoError, ObjectiveError
+from hpo.errors import HpoError
 from hpo.machine.access import require_write
 from hpo.machine.files import write_atomically
 from hpo.oracle.recovery import seed_of
@@ -348,16 +348,14 @@ def score_held_out(runs: Path, name: str, say: Callable[[str], None]) -> None:
         name: name of the study that confirms.
         say: gets a sentence if a training could not be scored.
     """
-    from hpo.actions.evaluate import evaluate, reference_of
+    from hpo.actions.evaluate import FUNCTION, evaluate
+    from hpo.actions.kept_weights import kept_weights
     from hpo.analysis.evaluation_records import evaluations_of
-    from hpo.objective.load import load
 
-    spec, stored = load_study(runs, name)
-    try:
-        load(reference_of(spec))
-    except ObjectiveError:
-        return  # it has no `evaluate`
-    study = records_of(stored, spec, layout.study_directory(runs, name), histories=False)
+    kept = kept_weights(runs, name)
+    if kept.optional(FUNCTION) is None:
+        return
+    study = kept.study
     scored = {trial.number for trial, _ in evaluations_of(study)}
     for trial in study.complete(study.metrics[0]):
         if trial.training is None or trial.training.part != ESTIMATE or trial.number in scored:

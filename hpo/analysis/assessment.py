@@ -130,6 +130,11 @@ def binary_of(returned: Returned) -> Binary | None:
     return Binary(columns[TARGET].astype(bool), columns[SCORE], returned.counts, returned.threshold)
 
 
+def measures_of(returned: Returned) -> list[Measures]:
+    """Return the functions that measure predictions by how often each row counts."""
+    return _measures(returned, binary_of(returned), _classes_of(returned))[0]
+
+
 def _classes_of(returned: Returned) -> Classes | None:
     columns = returned.columns
     if PREDICTED not in columns:

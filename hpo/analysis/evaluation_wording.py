@@ -36,15 +36,16 @@ def with_interval(score: Score) -> str:
 def sample_text(evaluation: Evaluation) -> str:
     """Return `1,200 photographs of 310 patients`."""
     n = whole(round(evaluation.n or 0))
-    items = _word(evaluation.items)
+    items = word(evaluation.items)
     if evaluation.groups is None:
         return tr("{n} {items}", n=n, items=items)
     groups = whole(evaluation.groups)
-    return tr("{n} {items} of {m} {groups}", n=n, items=items, m=groups, groups=_word(evaluation.grouped_by))
+    return tr("{n} {items} of {m} {groups}", n=n, items=items, m=groups, groups=word(evaluation.grouped_by))
 
 
-def _word(word: str) -> str:
-    return tr(word) if word in KNOWN else word
+def word(text: str) -> str:
+    """Return a word for items or groups in the language of the report."""
+    return tr(text) if text in KNOWN else text
 
 
 def has_intervals(evaluation: Evaluation) -> bool:
@@ -56,7 +57,7 @@ def interval_sentence(evaluation: Evaluation) -> str:
     """Return what was drawn for the intervals; empty without any."""
     if not has_intervals(evaluation):
         return ""
-    what = _word(evaluation.grouped_by or evaluation.items)
+    what = word(evaluation.grouped_by or evaluation.items)
     return tr("Intervals: bootstrap of {what}, {replicates} times, 95 %.", what=what, replicates=whole(REPLICATES))
 
 
@@ -113,7 +114,7 @@ def notes_of(evaluation: Evaluation) -> list[str]:
     """Return sentences on what the numbers do not show."""
     if evaluation.n is None:
         return [tr("The objective gave no predictions, so there are no intervals.")]
-    what, units = _word(evaluation.grouped_by or evaluation.items), round(evaluation.units or 0)
+    what, units = word(evaluation.grouped_by or evaluation.items), round(evaluation.units or 0)
     notes = []
     if COUNTS_ALONE in evaluation.notes:
         notes.append(tr("There are no intervals: counts without groups cannot be drawn one by one."))
@@ -122,5 +123,5 @@ def notes_of(evaluation: Evaluation) -> list[str]:
     elif units < FEW_UNITS and has_intervals(evaluation):
         notes.append(tr("Only {n} {what}: the intervals are rough, and too narrow.", n=units, what=what))
     if MANY_RANKS in evaluation.notes:
-        notes.append(tr("An order of so many {what} gets no intervals.", what=_word(evaluation.items)))
+        notes.append(tr("An order of so many {what} gets no intervals.", what=word(evaluation.items)))
     return notes

@@ -43,6 +43,8 @@ COMMANDS = {
     ),
     "continue": ("hpo.cli.continue_:continue_", "Train a trial on from its last checkpoint, as a new trial."),
     "evaluate": ("hpo.cli.evaluate:evaluate", "Score the weights of the winner on held-out data."),
+    "ensemble": ("hpo.cli.ensemble:ensemble", "Average the best trials' kept weights, beside the winner."),
+    "predict": ("hpo.cli.predict:predict", "Write what the kept weights of the winner say of new files."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
     "export-knowledge": (
         "hpo.cli.export_knowledge:export_knowledge",

@@ -15,6 +15,7 @@ import hpo
 from hpo.analysis.comparison import comparison
 from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.effects import effects
+from hpo.analysis.ensemble_records import ensembles_of
 from hpo.analysis.evaluation_records import evaluations_of
 from hpo.analysis.failures import Cause, causes_of
 from hpo.analysis.goals import goal_states
@@ -68,6 +69,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "ghm": _recorded(ghm_trainings(study)),
         "focal": _recorded(focal_trainings(study)),
         "evaluations": [replace(one, examples=()) for _, evaluations in evaluations_of(study) for one in evaluations],
+        "ensembles": ensembles_of(study),
         "trials": [_trial(study, trial) for trial in study.trials],
     }
 

@@ -1,5 +1,5 @@
 """Read auditory brainstem responses: denoise, tell the class of hearing, find wave V and the threshold, at once."""
 
-from objectives.abr.objective import check_data, evaluate, load, train, validate
+from objectives.abr.objective import check_data, evaluate, load, measure, predict, train, validate
 
-__all__ = ["check_data", "evaluate", "load", "train", "validate"]
+__all__ = ["check_data", "evaluate", "load", "measure", "predict", "train", "validate"]

@@ -41,6 +41,7 @@ from objectives.abr.records import (
     Table,
     check_samples,
     checked,
+    checked_inputs,
 )
 from objectives.layouts import Layout, names_beside
 from objectives.tables import missing_columns, read_table
@@ -79,6 +80,42 @@ def read(root: Path, columns: Mapping[str, str | None]) -> tuple[Records, str]:
     return _joined(parts, list(sources), list(sources.values())), "; ".join(notes)
 
 
+def read_new(
+    root: Path, columns: Mapping[str, str | None]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
+    """Return waveforms, (n, 200), statics, (n, 4), and what to call each of records that need have no labels.
+
+    Args:
+        root: A file, or a folder with records.npz or .csv, those of the split test, or others with these endings.
+        columns: See `read`.
+
+    Raises:
+        ValueError: Whatever is wrong with the files.
+    """
+    paths = _new_sources(root)
+    names = ("waveforms", *STATICS, "sampling_rate")
+    tables = [
+        _read_npz(path, columns, names) if path.suffix.lower() == ".npz" else _read_csv(path, columns, names)
+        for path in paths
+    ]
+    parts = [checked_inputs(table) for table in tables]
+    called = [f"{table.at.name} {table.row} {number}" for table in tables for number in table.numbers]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]), called
+
+
+def _new_sources(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return list(_sources(root).values())
+    found = LAYOUT.find(root)
+    for split in ("", "test"):
+        if split in found:
+            return [found[split]["records"]]
+    others = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    if found or not others:
+        raise LAYOUT.nothing_found(root)
+    return others
+
+
 def _sources(root: Path) -> dict[str, Path]:
     """Find the files of `root` by the split that their names say ("": none)."""
     if root.is_file():
@@ -97,12 +134,12 @@ def _sources(root: Path) -> dict[str, Path]:
     return {split: places["records"] for split, places in found.items()}
 
 
-def _read_npz(path: Path, columns: Mapping[str, str | None]) -> Table:
+def _read_npz(path: Path, columns: Mapping[str, str | None], names: Sequence[str] = NAMES) -> Table:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} cannot be read as npz (its directory is missing); is the file whole?")
     with np.load(path, allow_pickle=False) as archive:
         there = list(archive.files)
-        called = _called(path, columns, there)
+        called = _called(path, columns, there, names)
         arrays = {name: _array(archive, path, key) for name, key in called.items()}
     unused = [name for name in there if name not in called.values()]
     count = len(arrays["waveforms"]) if arrays["waveforms"].ndim else 0
@@ -135,7 +172,7 @@ def _array(archive: Any, path: Path, key: str) -> NDArray[Any]:
         raise ValueError(f"{path} cannot be read as npz ({key}: {first_line(error)}); is the file whole?") from error
 
 
-def _read_csv(path: Path, columns: Mapping[str, str | None]) -> Table:
+def _read_csv(path: Path, columns: Mapping[str, str | None], names: Sequence[str] = NAMES) -> Table:
     there = _header(path)
     prefixes = {name: columns.get(name) or prefix for name, prefix in SIGNALS.items()}
     samples = {name: [one for one in there if re.fullmatch(re.escape(prefix) + r"\d+", one)]
@@ -147,22 +184,22 @@ def _read_csv(path: Path, columns: Mapping[str, str | None]) -> Table:
             f"{path} has no columns {start}000 to {start}{SAMPLES - 1}; it has {listed(there)}. Expected the samples, "
             "or data.columns.waveforms to name what comes before their digits"
         )
-    scalars = [name for name in NAMES if name not in SIGNALS]
+    scalars = [name for name in names if name not in SIGNALS]
     # A cell may be empty where there is no wave V: read under their own names, these two are not required to be full.
-    own = {columns.get(name) or name: name for name in PEAK}
+    own = {columns.get(name) or name: name for name in PEAK if name in names}
     wanted: dict[str, str | None] = {name: columns.get(name) for name in scalars if name not in PEAK}
     wanted |= dict.fromkeys([*own, *samples["waveforms"], *samples["clean"]])
-    asked = [name for name in NAMES if name not in SIGNALS and (name in REQUIRED or columns.get(name))]
+    asked = [name for name in scalars if name in REQUIRED or columns.get(name)]
     if there and (missing := [name for name in asked if (columns.get(name) or name) not in there]):
         lacking = {
             name: f"{given}, which data.columns names for {name}" if (given := columns.get(name)) else name
             for name in missing
         }
         raise ValueError(missing_columns(path, lacking, columns, others))
-    table = read_table(path, wanted, [name for name in REQUIRED if name not in (*SIGNALS, *PEAK)])
+    table = read_table(path, wanted, [name for name in REQUIRED if name in scalars and name not in PEAK])
     table = table.rename(columns=own)
     arrays: dict[str, NDArray[Any]] = {name: table[name].to_numpy(str) for name in scalars if name in table}
-    for name in PEAK:
+    for name in own.values():
         arrays[name] = np.where(arrays[name] == "", "nan", arrays[name])
     for name, found in samples.items():
         if found:
@@ -183,11 +220,13 @@ def _header(path: Path) -> list[str]:
         return []
 
 
-def _called(path: Path, columns: Mapping[str, str | None], there: Sequence[str]) -> dict[str, str]:
+def _called(
+    path: Path, columns: Mapping[str, str | None], there: Sequence[str], names: Sequence[str]
+) -> dict[str, str]:
     """Return the name in the file of each array that it has."""
     called: dict[str, str] = {}
     lacking: dict[str, str] = {}
-    for name in NAMES:
+    for name in names:
         given = columns.get(name)
         key = given or name
         if key in there:

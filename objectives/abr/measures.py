@@ -18,7 +18,7 @@ HALF_LATENCY, HALF_THRESHOLD = 0.2, 10.0  # ms, dB
 
 
 def measure(
-    outputs: Mapping[str, Tensor], unit: float, score_weights: Mapping[str, float], metric_records: int
+    outputs: Mapping[str, Tensor], unit: float, score_weights: Mapping[str, float], metric_records: int | None
 ) -> dict[str, float]:
     """Return the metrics of one split.
 
@@ -33,12 +33,12 @@ def measure(
             if signals are to be compared.
         unit: A microvolt in the unit of `amplitude`.
         score_weights: The weights of `score`.
-        metric_records: The most records, evenly taken, for dtw and spectral_distance.
+        metric_records: The most records, evenly taken, for dtw and spectral_distance; None: without these two.
 
     Raises:
         ValueError: No record has a wave V, or metric_records is not at least 1.
     """
-    if metric_records < 1:
+    if metric_records is not None and metric_records < 1:
         raise ValueError(f"metric_records is {metric_records!r}; expected a whole number of at least 1")
     values = {name: tensor.numpy() for name, tensor in outputs.items()}
     label, predicted = values["true_label"], values["class"].argmax(axis=1)
@@ -60,6 +60,8 @@ def measure(
     true, denoised = values["true_signal"][:, 0], values["signal"][:, 0]
     some = np.ptp(true, axis=1) > 0
     found["signal_correlation"] = signal_correlation(true[some], denoised[some])
+    if metric_records is None:
+        return found | {"score": score(found, score_weights)}
     chosen = np.unique(np.linspace(0, len(true) - 1, min(metric_records, len(true))).round().astype(int))
     found["dtw"] = dtw_distance(true[chosen], denoised[chosen], WINDOW)
     found["spectral_distance"] = spectral_distance(true[chosen], denoised[chosen], SAMPLING_RATE)

@@ -15,8 +15,9 @@ from hpo.trial import Trial
 from objectives.abr import data, models
 from objectives.abr.augmentation import augment
 from objectives.abr.data import FIELDS, Dataset, Tensors
+from objectives.abr.files import read_new
 from objectives.abr.losses import TASKS, class_weights_of, components, total, uncertainty_of, unit_of
-from objectives.abr.measures import measure
+from objectives.abr.measures import measure as measures
 from objectives.abr.records import CLASSES, NAMES
 from objectives.micro_batches import Batch, Result
 from objectives.options import hashable
@@ -82,6 +83,16 @@ def validate(trial: Trial) -> dict[str, Any]:
     return Abr(trial).validate()
 
 
+def predict(trial: Trial, split: str, folder: Path | None) -> Iterator[dict[str, Any]]:
+    """Return what the kept weights say of each record. See `Task.predict`."""
+    return Abr(trial).predict(split, folder)
+
+
+def measure(trial: Trial, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """Return the metrics of `measures.measure` without the two that take long, from columns as `predict` gives them."""
+    return Abr(trial).measured(predictions)
+
+
 def check_data(trial: Trial) -> str:
     """Load the data as `train` does, and return what they are; ValueError if they are wrong."""
     return Abr(trial).dataset.summary
@@ -129,12 +140,66 @@ class Abr(Task[Dataset, Tensors, nn.Module]):
         columns = hashable(self.options["data"]["columns"])
         return data.load_held_out(folder, columns, *self._standardisation(), self._classes())
 
+    def inputs_in(self, held_out: Tensors) -> Iterator[tuple[Tensor, ...]]:
+        """Return held-out waveforms and statics."""
+        return (batch[:2] for batch in self._in_parts([held_out.signal, held_out.statics]))
+
+    def answers(self, model: nn.Module, *inputs: Tensor) -> dict[str, Any]:
+        """Return probabilities of the classes, (n, 5), and of wave V, what is said of it and of hearing, the signal."""
+        found = {name: value.double() for name, value in model(*inputs).items()}
+        return {
+            "score": found["class"].softmax(1),
+            "exists": found["exists"].sigmoid(),
+            "latency_ms": found["latency"],
+            "amplitude_uv": found["amplitude"] / unit_of(self.options["amplitude_unit"]),
+            "threshold_db": found["threshold"],
+            "signal": found["signal"].float(),
+            "about": {"classes": list(CLASSES)},
+        }
+
+    def truths(self, held_out: Tensors) -> dict[str, Any]:
+        """Return all that is true of held-out records, and the patient of each."""
+        names = ("label", "exists", "latency", "amplitude", "threshold")
+        return {
+            **{f"true_{name}": getattr(held_out, name) for name in names},
+            "true_signal": held_out.target,
+            "group": held_out.patient,
+            "about": {"items": "records", "groups": "patients"},
+        }
+
+    def new_inputs(self, folder: Path) -> Iterator[tuple[list[str], tuple[Tensor, ...]]]:
+        """Return the records of a file or a folder that need have no labels."""
+        waveforms, statics, names = read_new(folder, self.options["data"]["columns"])
+        for start in range(0, len(names), EVALUATION_BATCH):
+            rows = slice(start, start + EVALUATION_BATCH)
+            yield names[rows], self.scaled(torch.from_numpy(waveforms[rows]), torch.from_numpy(statics[rows]))
+
+    def predict_new(self, model: nn.Module, folder: Path) -> Iterator[dict[str, Any]]:
+        """Return the answers to new records, without signals, which would be most of a table."""
+        for part in super().predict_new(model, folder):
+            yield {name: value for name, value in part.items() if name != "signal"}
+
+    def measured(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Return the metrics of records from the columns of `answers` and `truths`."""
+        exists = columns["exists"].clip(1e-12, 1 - 1e-12)
+        outputs = {
+            "class": np.log(columns["score"].clip(1e-300)),
+            "exists": np.log(exists / (1 - exists)),
+            "latency": columns["latency_ms"],
+            "amplitude": columns["amplitude_uv"],
+            "threshold": columns["threshold_db"],
+            "signal": columns["signal"],
+            **{name: values for name, values in columns.items() if name.startswith("true_")},
+        }
+        tensors = {name: torch.from_numpy(np.array(values)) for name, values in outputs.items()}
+        return measures(tensors, 1.0, self.options["score_weights"], None)
+
     def scaled(self, *raw: Tensor) -> tuple[Tensor, Tensor]:
         """Scale each waveform to mean 0 and standard deviation 1, and statics by those of the training records."""
         waveforms, statics = (one.double().cpu().numpy() for one in raw)
         signal, _, _ = data.scaled_waveforms(waveforms)
         mean, std = self._standardisation()
-        inputs = torch.from_numpy(signal)[:, None], torch.from_numpy((statics - mean) / std)
+        inputs = torch.from_numpy(signal)[:, None], torch.from_numpy(np.nan_to_num((statics - mean) / std))
         signals, others = (one.float().to(self.device) for one in inputs)
         return signals, others
 
@@ -226,4 +291,4 @@ def predictions(outputs: Mapping[str, Tensor], held_out: Tensors, unit: float) -
 
 
 def _measured(outputs: Mapping[str, Tensor], options: Mapping[str, Any]) -> dict[str, float]:
-    return measure(outputs, unit_of(options["amplitude_unit"]), options["score_weights"], options["metric_records"])
+    return measures(outputs, unit_of(options["amplitude_unit"]), options["score_weights"], options["metric_records"])

@@ -97,6 +97,25 @@ class Table:
 
 def checked(table: Table) -> Records:
     """Return the arrays of a file as records; raise ValueError for the first thing that is wrong with them."""
+    waveforms, statics = checked_inputs(table)
+    exists = _flags(table, "peak_exists")
+    peak = [np.where(exists, _numbers(table, name, where=exists), 0).astype(np.float32) for name in PEAK]
+    return Records(
+        waveforms=waveforms,
+        clean=_signal(table, "clean") if "clean" in table.arrays else None,
+        statics=statics,
+        patient=_texts(table, "patient"),
+        label=_labels(table),
+        exists=exists,
+        latency=peak[0],
+        amplitude=peak[1],
+        threshold=_numbers(table, "threshold_db").astype(np.float32),
+        split=_texts(table, "split") if "split" in table.arrays else None,
+    )
+
+
+def checked_inputs(table: Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return waveforms, (n, 200), and statics, (n, 4), of a file; raise ValueError for the first that is wrong."""
     if not len(table.numbers):
         raise ValueError(f"{table.at} has no records; expected some")
     _check_sampling_rate(table)
@@ -106,22 +125,9 @@ def checked(table: Table) -> Records:
             f"{table.place(flat[0])}: all {SAMPLES} samples are {waveforms[flat[0], 0]:g}{_more(flat)}; expected a "
             "waveform that can be scaled to standard deviation 1. Leave empty recordings out"
         )
-    exists = _flags(table, "peak_exists")
-    peak = [np.where(exists, _numbers(table, name, where=exists), 0).astype(np.float32) for name in PEAK]
     unknown = np.full(len(waveforms), np.nan)
     statics = np.stack([_numbers(table, name) if name in table.arrays else unknown for name in STATICS], axis=1)
-    return Records(
-        waveforms=waveforms,
-        clean=_signal(table, "clean") if "clean" in table.arrays else None,
-        statics=statics.astype(np.float32),
-        patient=_texts(table, "patient"),
-        label=_labels(table),
-        exists=exists,
-        latency=peak[0],
-        amplitude=peak[1],
-        threshold=_numbers(table, "threshold_db").astype(np.float32),
-        split=_texts(table, "split") if "split" in table.arrays else None,
-    )
+    return waveforms, statics.astype(np.float32)
 
 
 def _check_sampling_rate(table: Table) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from objectives.audio_angle.files import Clips, Layout, read_clips
+from objectives.audio_angle.files import Clips, Layout, read_clips, read_waves, wav_files
 from objectives.audio_angle.generator import RATE, SECONDS, generate
 from objectives.audio_angle.spectrogram import fitted, spectrogram
 from objectives.fingerprint import Fingerprint, fingerprint
@@ -207,6 +207,34 @@ def load_folder(
         f"{root} has clips of train or val only; expected some of split test, or of no split: what was trained on is "
         "not held out"
     )
+
+
+def new_clips(
+    root: Path, rate: int, samples: int, picture: Picture, resampled: bool
+) -> Iterator[tuple[list[str], Tensor]]:
+    """Return the names and the spectrograms, (n, 1, bins, frames), of sounds without ranks, CHUNK at a time.
+
+    Args:
+        root: The folder; sounds may lie in folders of it.
+        rate: Samples a second of the training clips.
+        samples: Of each clip, once cut or followed by silence.
+        picture: How a clip becomes a spectrogram.
+        resampled: Whether clips of other rates are resampled, as those of the training were.
+
+    Raises:
+        ValueError: There are no sounds, or one cannot be used.
+    """
+    paths = wav_files(root)
+    for start in range(0, len(paths), CHUNK):
+        part = paths[start : start + CHUNK]
+        waves, own = read_waves(part, rate if resampled else None, picture.n_fft)
+        if own != rate:
+            raise ValueError(
+                f"{part[0]} has {own} samples a second and the study's data {rate}; expected the same (set "
+                f"data.sample_rate: {rate} in the study)"
+            )
+        clips = Clips(tuple(waves), rate, np.zeros(len(part)), tuple(map(str, part)), ("",) * len(part), None, None)
+        yield [path.relative_to(root).as_posix() for path in part], _shown(clips, picture, samples).images
 
 
 def _split(clips: Clips, val_fraction: float, test_fraction: float, seed: int, where: str) -> dict[str, Clips]:

@@ -107,7 +107,7 @@ def read_clips(root: Path, layout: Layout, sample_rate: int | None = None, short
         rows, levels = _from_tables(root, tables, layout), layout.classes
     else:
         rows, levels = _from_folders(root, layout), layout.classes or CLASSES
-    waves, rate = _read(list(rows["path"]), sample_rate, shortest)
+    waves, rate = read_waves(list(rows["path"]), sample_rate, shortest)
     return Clips(
         waves=tuple(waves),
         rate=rate,
@@ -119,7 +119,21 @@ def read_clips(root: Path, layout: Layout, sample_rate: int | None = None, short
     )
 
 
-def _read(paths: Sequence[Path], sample_rate: int | None, shortest: int) -> tuple[list[NDArray[np.float32]], int]:
+def wav_files(root: Path) -> list[Path]:
+    """Return the wav files of a folder and of its folders.
+
+    Raises:
+        ValueError: There are none.
+    """
+    check_folder(root, "a folder of sounds")
+    found = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".wav" and path.name[0] != ".")
+    if not found:
+        raise ValueError(f"{root} {holds(names_in(root))}; expected wav files")
+    return found
+
+
+def read_waves(paths: Sequence[Path], sample_rate: int | None, shortest: int) -> tuple[list[NDArray[np.float32]], int]:
+    """Return the samples of some files, one channel each, and how many there are a second; see `read_clips`."""
     waves: list[NDArray[np.float32]] = []
     rate = sample_rate
     for path in paths:

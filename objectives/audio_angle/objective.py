@@ -91,6 +91,11 @@ def validate(trial: Trial) -> dict[str, Any]:
     return AudioAngle(trial).validate()
 
 
+def predict(trial: Trial, split: str, folder: Path | None) -> Iterator[dict[str, Any]]:
+    """Return what the kept weights say of each clip, its score. See `Task.predict`."""
+    return AudioAngle(trial).predict(split, folder)
+
+
 def check_data(trial: Trial) -> str:
     """Load the data as `train` does, and return what they are; ValueError if they are wrong."""
     return AudioAngle(trial).dataset.summary
@@ -189,6 +194,29 @@ class AudioAngle(Task[Ranking, Spectrograms, nn.Module]):
         first, second, sign = all_pairs(clips.ranks, options["validation_pairs"], options["seed"])
         scaled, ranks = self.scaled(clips.images), torch.from_numpy(clips.ranks)
         return sign.to(self.device), first.to(self.device), second.to(self.device), scaled, ranks.to(self.device)
+
+    def inputs_in(self, held_out: Spectrograms) -> Iterator[tuple[Tensor, ...]]:
+        """Return held-out spectrograms, scaled."""
+        return ((self.scaled(part),) for part in torch.split(held_out.images, EVALUATION_CLIPS))
+
+    def answers(self, model: nn.Module, *inputs: Tensor) -> dict[str, Any]:
+        """Return the score of each clip, (n,)."""
+        return {"score": model(*inputs).double()}
+
+    def truths(self, held_out: Spectrograms) -> dict[str, Any]:
+        """Return the ranks of held-out clips, and whose each is where that is known."""
+        found: dict[str, Any] = {"rank": held_out.ranks, "about": {"items": "clips"}}
+        if held_out.groups is not None:
+            found["group"] = np.array(held_out.groups)
+            found["about"]["groups"] = "patients"
+        return found
+
+    def new_inputs(self, folder: Path) -> Iterator[tuple[list[str], tuple[Tensor, ...]]]:
+        """Return the clips of a folder."""
+        given = data.arguments(self.options["data"])
+        like = self.inputs["rate"], self.inputs["samples"], given["picture"], given["sample_rate"] is not None
+        for names, images in data.new_clips(folder, *like):
+            yield names, (self.scaled(images),)
 
     def scaled(self, *raw: Tensor) -> Tensor:
         """Scale decibels to mean 0 and standard deviation 1 over the training clips."""

@@ -6,6 +6,7 @@ All splits are rows of one tensor, since a hundred thousand images are in memory
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from objectives.fingerprint import Fingerprint, fingerprint
-from objectives.glaucoma.files import Photographs, read
+from objectives.glaucoma.files import Photographs, decoded, image_files, read
 from objectives.glaucoma.generator import SMALLEST, generate
 from objectives.splits import SPLITS, TEST_SEED_OFFSET, assign, check_classes
 
@@ -157,6 +158,19 @@ def load_folder(
     held_out = read(root, image_size, there, dict(columns), ignore_extra, only="test")
     check_classes(_named(held_out.labels), np.full(len(held_out.labels), "test"), CLASSES, str(root))
     return _as_tensor(held_out.images), torch.from_numpy(held_out.labels.astype(np.float32)), _patients(held_out)
+
+
+def new_images(root: Path, image_size: int, batch: int) -> Iterator[tuple[list[str], Tensor]]:
+    """Return the names and the images, (n, 3, S, S) uint8, of a folder without classes, so many at a time.
+
+    Raises:
+        ValueError: There are no images, or one cannot be used.
+    """
+    _check_image_size(image_size)
+    folder, paths = image_files(root)
+    for start in range(0, len(paths), batch):
+        part = paths[start : start + batch]
+        yield [path.relative_to(folder).as_posix() for path in part], _as_tensor(decoded(part, image_size))
 
 
 def _patients(own: Photographs) -> NDArray[np.str_] | None:

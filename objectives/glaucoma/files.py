@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from objectives.layouts import Listing, check_folder
-from objectives.wording import first_line
+from objectives.layouts import Listing, check_folder, names_in
+from objectives.wording import first_line, holds
 
 COLUMNS = ("file", "label", "patient", "split")
 ALIASES = {"file": ("image", "challenge_id"), "label": ("class",), "patient": ("patient_id",)}
@@ -97,7 +97,7 @@ def read(
         what = f" in split {only}" if has_splits and only else ""
         raise ValueError(f"{table_at} has no gradable image{what}; expected rows of class RG and NRG, or 1 and 0")
     return Photographs(
-        images=_decoded(list(kept["path"]), image_size),
+        images=decoded(list(kept["path"]), image_size),
         labels=kept["value"].to_numpy(bool),
         names=tuple(kept["file"]),
         patients=tuple(kept["patient"]) if "patient" in kept else None,
@@ -105,6 +105,20 @@ def read(
         ungradable=int(rows["value"].isna().sum()),
         ignored=ignored,
     )
+
+
+def image_files(root: Path) -> tuple[Path, list[Path]]:
+    """Return the folder of images of a folder without classes, which may be itself, and the images in it.
+
+    Raises:
+        ValueError: There are none.
+    """
+    check_folder(root, "a folder of images")
+    folder = root / "images" if (root / "images").is_dir() else root
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    if not found:
+        raise ValueError(f"{folder} {holds(names_in(folder))}; expected images: PNG, JPEG or TIFF")
+    return folder, found
 
 
 def _table_at(root: Path, labels: str | None) -> Path:
@@ -130,7 +144,7 @@ def _class(cell: str) -> bool | None:
     return CLASSES.get(name)
 
 
-def _decoded(paths: Sequence[Path], size: int) -> NDArray[np.uint8]:
+def decoded(paths: Sequence[Path], size: int) -> NDArray[np.uint8]:
     """Decode images by several threads, (n, size, size, 3); print a line now and then that says how far it is."""
     images = np.empty((len(paths), size, size, 3), np.uint8)
     problems: dict[int, str] = {}

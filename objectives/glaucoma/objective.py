@@ -79,6 +79,7 @@ DEFAULTS: dict[str, Any] = {
         "prevalence": 0.03,
     },
 }
+ABOUT: dict[str, Any] = {"items": "photographs", "positive": "RG", "threshold": 0.5}
 LOSSES = ("bce", "focal", "weighted_bce", "ghm")
 SMALL_IMAGE = 64  # pixels, below which the usual stem would leave next to nothing for the last stage
 HISTOGRAM = 50  # bins of the gradient norms that are kept of every epoch
@@ -112,6 +113,11 @@ def evaluate(trial: Trial, folder: Path | None) -> dict[str, Any]:
 def validate(trial: Trial) -> dict[str, Any]:
     """Score the kept weights on the validation photographs, as `evaluate` does on held-out ones."""
     return Glaucoma(trial).validate()
+
+
+def predict(trial: Trial, split: str, folder: Path | None) -> Iterator[dict[str, Any]]:
+    """Return what the kept weights say of each photograph: how likely glaucoma is. See `Task.predict`."""
+    return Glaucoma(trial).predict(split, folder)
 
 
 def check_data(trial: Trial) -> str:
@@ -231,6 +237,27 @@ class Glaucoma(Task[Screening, Photos, models.Classifier]):
             part = rows[start : start + EVALUATION_BATCH]
             yield self.scaled(photos.images[part]), photos.labels[part].to(self.device)
 
+    def inputs_in(self, held_out: Photos) -> Iterator[tuple[Tensor, ...]]:
+        """Return held-out photographs, scaled."""
+        return (batch[:1] for batch in self._held_out(held_out))
+
+    def answers(self, model: models.Classifier, *inputs: Tensor) -> dict[str, Any]:
+        """Return the probability of referable glaucoma, (n,)."""
+        return {"score": model(*inputs).double().sigmoid()}
+
+    def truths(self, held_out: Photos) -> dict[str, Any]:
+        """Return the classes of held-out photographs, and the patient of each where he is known."""
+        found: dict[str, Any] = {"target": held_out.labels[held_out.rows] > 0.5, "about": dict(ABOUT)}
+        if held_out.patients is not None:
+            found["group"] = held_out.patients[held_out.rows.cpu().numpy()]
+            found["about"]["groups"] = "patients"
+        return found
+
+    def new_inputs(self, folder: Path) -> Iterator[tuple[list[str], tuple[Tensor, ...]]]:
+        """Return the photographs of a folder."""
+        for names, images in data.new_images(folder, self.options["data"]["image_size"], EVALUATION_BATCH):
+            yield names, (self.scaled(images),)
+
     def scaled(self, *raw: Tensor) -> Tensor:
         """Scale colours 0 to 255 to mean 0 and standard deviation 1 over the training images."""
         (images,) = raw
@@ -340,7 +367,7 @@ def measure_of(options: Mapping[str, Any]) -> Metrics:
 def predictions(outputs: Mapping[str, Tensor], photos: Photos) -> dict[str, Any]:
     """Return the table of photographs with their classes and probabilities, in the order of their rows."""
     columns = {"target": outputs["targets"].numpy() > 0.5, "score": outputs["logits"].double().sigmoid().numpy()}
-    about = {"items": "photographs", "positive": "RG", "threshold": 0.5}
+    about = dict(ABOUT)
     if photos.patients is not None:
         columns["group"] = photos.patients[photos.rows.cpu().numpy()]
         about["groups"] = "patients"

@@ -183,6 +183,29 @@ def read_split(root: Path, split: str, mask_threshold: float | None = None) -> S
     return Slices(_as_bytes(images), _as_mask(masks, mask_threshold), images.names)
 
 
+def read_images(root: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return slices without masks, (n, H, W), and what to call each.
+
+    They are images.tif or a folder images, those of the split test, or else the PNG and TIF files of the folder itself.
+
+    Raises:
+        ValueError: Whatever is wrong with the files.
+    """
+    found = LAYOUT.find(root)
+    at = next((found[split]["images"] for split in ("", "test") if "images" in found.get(split, {})), root)
+    if at == root and found:
+        held = " and ".join(sorted(path.name for places in found.values() for path in places.values()))
+        raise ValueError(
+            f"{root} has {held}; expected images or test_images, or PNG and TIF files in the folder itself"
+        )
+    files = [at] if at.is_file() else _singles(at)
+    # One file may be a stack, whatever its name.
+    alone = len(files) == 1 and files[0].suffix.lower() in STACKS
+    images = _read_stack(files[0], colour=True) if alone else _read_singles(files, colour=True)
+    _check_finite(images)
+    return _as_bytes(images), images.names
+
+
 def _places(root: Path) -> dict[str, dict[str, Path]]:
     if not (found := LAYOUT.find(root)):
         raise LAYOUT.nothing_found(root)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +19,9 @@ from objectives.micro_batches import Batch, Result
 from objectives.mitochondria import data, models
 from objectives.mitochondria.augmentation import augment
 from objectives.mitochondria.data import Patches, Segmentation
-from objectives.mitochondria.predictions import levels, predictions
+from objectives.mitochondria.files import read_images
+from objectives.mitochondria.predictions import levels, predictions, probabilities
+from objectives.mitochondria.tiles import joined, tiled
 from objectives.options import OWN_LOSS
 from objectives.task import Evaluation, Task, Trained
 from objectives.training import LOOP_DEFAULTS, Losses, Metrics, Problem, channels_last, draws, shuffled, to_device
@@ -76,6 +79,11 @@ def evaluate(trial: Trial, folder: Path | None) -> dict[str, Any]:
 def validate(trial: Trial) -> dict[str, Any]:
     """Score the kept weights on the validation slices, as `evaluate` does on held-out ones."""
     return Mitochondria(trial).validate()
+
+
+def predict(trial: Trial, split: str, folder: Path | None) -> Iterator[dict[str, Any]]:
+    """Return what the kept weights say of each pixel, of patches or of whole new slices. See `Task.predict`."""
+    return Mitochondria(trial).predict(split, folder)
 
 
 def check_data(trial: Trial) -> str:
@@ -154,6 +162,29 @@ class Mitochondria(Task[Segmentation, Patches, nn.Module]):
         for start in range(0, len(patches.images), EVALUATION_BATCH):
             part = slice(start, start + EVALUATION_BATCH)
             yield self.scaled(patches.images[part]), patches.masks[part].to(self.device).float()
+
+    def inputs_in(self, held_out: Patches) -> Iterator[tuple[Tensor, ...]]:
+        """Return held-out patches, scaled."""
+        return (batch[:1] for batch in self._held_out(held_out))
+
+    def answers(self, model: nn.Module, *inputs: Tensor) -> dict[str, Any]:
+        """Return the probability of each pixel, (n, P, P), on the same side of one half as its logit."""
+        return {"score": probabilities(model(*inputs)[:, 0])}
+
+    def truths(self, held_out: Patches) -> dict[str, Any]:
+        """Return the masks of held-out patches, and the slice of each."""
+        about = {"items": "pixels", "groups": "slices"}
+        return {"target": held_out.masks[:, 0], "group": held_out.slice_of, "about": about}
+
+    def predict_new(self, model: nn.Module, folder: Path) -> Iterator[dict[str, Any]]:
+        """Return the probabilities of whole slices, one at a time."""
+        images, names = read_images(folder)
+        size = self.options["data"]["patch_size"]
+        for image, name in zip(images, names, strict=True):
+            tiles, places = tiled(image, size)
+            batches = map(self.scaled, torch.split(tiles, EVALUATION_BATCH))
+            scores = torch.cat([self.answers(model, batch)["score"].cpu() for batch in batches])
+            yield {"name": [name], "score": joined(scores, places, image.shape)[None]}
 
     def scaled(self, *raw: Tensor) -> Tensor:
         """Scale patches of grey levels 0 to 255 to mean 0 and standard deviation 1 over the training slices."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from objectives.mitochondria.data import Patches
 
 LEVELS = 256  # that probabilities are rounded to, so that all pixels are a small table
+ABOVE_HALF = 0.5 + 2**-11  # the next number of float16
 EXAMPLES = 3  # of the worst and of the best patches
 
 
@@ -21,6 +22,12 @@ def levels(logits: Tensor) -> Tensor:
     level = (torch.sigmoid(logits.float()) * LEVELS).ceil().long().sub(1).clamp(0, LEVELS - 1)
     # A logit near 0 is rounded to a probability of 0.5; the mask that is scored has it on its own side.
     return torch.where(logits > 0, level.clamp(min=half), level.clamp(max=half - 1)).to(torch.uint8)
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return probabilities as float16, which takes half of the disk; one half and its neighbours stay on their side."""
+    found = torch.sigmoid(logits.float()).half()
+    return torch.where(logits > 0, found.clamp(min=ABOVE_HALF), found.clamp(max=0.5))
 
 
 def predictions(outputs: Mapping[str, Tensor], patches: Patches) -> dict[str, Any]:

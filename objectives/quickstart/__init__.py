@@ -1,5 +1,5 @@
 """Find a rare handwritten digit: the smallest task here, real data, no download."""
 
-from objectives.quickstart.objective import train
+from objectives.quickstart.objective import predict, train
 
-__all__ = ["train"]
+__all__ = ["predict", "train"]

@@ -7,6 +7,8 @@ its kernels to be launched.
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,3 +95,18 @@ def train(trial: Trial) -> dict[str, float]:
         })  # fmt: skip
         trial.report(epoch, **metrics)
     return metrics
+
+
+def predict(trial: Trial, split: str, folder: Path | None) -> dict[str, Any]:
+    """Return the probability that each validation image shows the rare digit, for `hpo ensemble`."""
+    if split != "val":
+        raise ValueError("the quickstart has no images but those that it trains and validates on")
+    digits = data.load(**trial.constants.get("data", {}))
+    model = models.build(trial.params["architecture"])
+    if (state := trial.restore()) is None:
+        raise ValueError(f"the checkpoint in {trial.directory} cannot be restored")
+    model.load_state_dict(state["model"])
+    model.eval()
+    with torch.no_grad():
+        scores = model(digits.val_images).double().sigmoid()
+    return {"score": scores, "target": digits.val_targets > 0, "about": {"items": "images"}}

@@ -19,6 +19,7 @@ from hpo.analysis.formatting import number
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.reports.blocks import Block, Chart, Row, Section, Table, Text
 from hpo.reports.charts import EvaluationCurve, Pictures
+from hpo.reports.sections.ensemble import ensemble_blocks
 from hpo.translation.catalogue import mark, moment, sentences, tr, trn, whole
 
 KINDS = {"worst": mark("worst"), "best": mark("best")}
@@ -27,14 +28,14 @@ MOST_SHOWN = 6  # evaluations with all that belongs to them; earlier ones are in
 
 
 def evaluation_section(study: StudyRecord) -> Section | None:
-    """Return the latest evaluation of each trial and data set, the newest first; None if nothing was evaluated."""
+    """Return the last ensemble, then the latest evaluation of each trial and data set, the newest first; or None."""
     latest: dict[tuple[int, str | None], tuple[TrialRecord, Evaluation]] = {}
     for trial, evaluations in evaluations_of(study):
         latest |= {(trial.number, one.data): (trial, one) for one in evaluations}
-    if not latest:
+    blocks = ensemble_blocks(study)
+    if not latest and not blocks:
         return None
     newest = sorted(latest.values(), key=lambda pair: -pair[1].when)
-    blocks: list[Block] = []
     for trial, evaluation in newest[:MOST_SHOWN]:
         blocks += _blocks(trial, evaluation)
     if (left := len(newest) - MOST_SHOWN) > 0:
