@@ -1,4 +1,4 @@
-"""Sections of the few numbers that a reader looks for first, and of how the study was set up."""
+"""Section of how a study was set up."""
 
 from __future__ import annotations
 
@@ -7,37 +7,17 @@ from datetime import datetime
 
 from hpo import layout
 from hpo.analysis.formatting import configuration, decimals, duration, listed, number, rounded_percent, score, trials
-from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.summary_statistics import spread
 from hpo.machine.files import read_json
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
-from hpo.reports.sections.conclusion import conclusion
-from hpo.reports.sections.shared import scores, spans_of
+from hpo.reports.sections.goals import budget_used
+from hpo.reports.sections.shared import spans_of
 from hpo.spec.models import Budget, Metric
 from hpo.spec.wording import algorithm_text, sampler_text
 from hpo.storage.budget import Span, wall_seconds
 from hpo.text import LONGEST_REASON, cut, printable_line
-from hpo.translation.catalogue import moment, sentences, tr, trn, whole
-
-
-def summary_section(study: StudyRecord) -> Section:
-    """Return the few numbers that a reader looks for first, and what follows from the study."""
-    headline: list[tuple[str, Cell]] = []
-    if len(study.metrics) == 1:
-        metric = study.metrics[0]
-        best = best_of(study.complete(metric), metric)
-        if best is not None:
-            headline.append((tr("best {metric}", metric=metric.name), scores(study, metric)(best)))
-            headline.append((tr("in trial"), str(best.number)))
-    else:
-        headline.append((tr("on the Pareto front"), trials(len(pareto_front(study)))))
-    headline.append((tr("finished"), trials(len(study.finished))))
-    if spans := spans_of(study):
-        headline.append((tr("wall time"), duration(wall_seconds(spans))))
-    return Section(
-        tr("Summary"), "summary", [Facts(tuple(headline), headline=True), Text(sentences(conclusion(study)))]
-    )
+from hpo.translation.catalogue import moment, tr, trn, whole
 
 
 def setup_section(study: StudyRecord) -> Section:
@@ -139,6 +119,7 @@ def _setup(study: StudyRecord) -> list[tuple[str, Cell]]:
         (tr("Sampler"), sampler_text(spec, study.noted_samplers)),
         (tr("Pruner"), algorithm_text(spec.pruner)),
         (tr("Budget"), _budget(spec.budget)),
+        (tr("Budget used"), budget_used(study)),
         (tr("Constants"), configuration(spec.constants) if spec.constants else ""),
         (tr("Seed"), str(spec.seed)),
     )
