@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from hpo import trial as causes
 from hpo.analysis.axes import flat_params, searched
 from hpo.analysis.cache import cached_per_study
+from hpo.analysis.formatting import label
 from hpo.analysis.lineages import is_population
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.statistics.anova import anova
@@ -77,6 +78,7 @@ class ParameterTrend:
         lower: Trend towards its lower edge; None of a parameter without an order.
         upper: Trend towards its upper edge.
         wider: A wider range, where it is best at an edge.
+        better: Of two choices without an order, the one with the lower cost beside the other parameters; else empty.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ParameterTrend:
     lower: Trend | None = None
     upper: Trend | None = None
     wider: Wider | None = None
+    better: str = ""
 
     @property
     def place(self) -> str:
@@ -110,7 +113,7 @@ def parameter_trends(study: StudyRecord, metric: Metric) -> tuple[ParameterTrend
     variance = {one.names[0]: one.p for one in anova(study, metric).tested if len(one.names) == 1}
     variance.pop(str(study.group_by), None)
     declared = {name: own for name, own in searched(study.space).items() if name != study.group_by}
-    tested = _trends(study, metric, declared)
+    tested, choices = _trends(study, metric, declared)
     names = [name for name in declared if name in variance or name in tested]
     raw: dict[tuple[str, int], float] = {}
     for name in names:
@@ -123,7 +126,7 @@ def parameter_trends(study: StudyRecord, metric: Metric) -> tuple[ParameterTrend
         left = iter([corrected[name, k] for k in (1, 2) if (name, k) in corrected])
         sides = [replace(t, p=next(left)) if t.tau is not None else t for t in tested.get(name, ())]
         lower, upper = sides or (None, None)
-        found = ParameterTrend(name, corrected.get((name, 0)), lower, upper)
+        found = ParameterTrend(name, corrected.get((name, 0)), lower, upper, better=choices.get(name, ""))
         if found.place in (LOWER, UPPER):
             found = replace(found, wider=wider(declared[name][0], found.place == UPPER))
         made.append(found)
@@ -135,30 +138,34 @@ def parameter_trends(study: StudyRecord, metric: Metric) -> tuple[ParameterTrend
 
 def _trends(
     study: StudyRecord, metric: Metric, declared: Mapping[str, Sequence[Parameter]]
-) -> dict[str, tuple[Trend, Trend]]:
-    """Return the trends towards the lower and the upper edge, with p as it is."""
+) -> tuple[dict[str, tuple[Trend, Trend]], dict[str, str]]:
+    """Return the trends towards the lower and the upper edge, with p as it is, and the better one of two choices."""
     trials = [t for t in study.finished if t.completed(metric) or (t.state == "PRUNED" and t.cause == causes.PRUNER)]
     if sum(trial.completed(metric) for trial in trials) < FEWEST:
-        return {}
+        return {}, {}
     cost = _scores(trials, metric)
     columns, places = _columns(study, trials, declared)
     used = sum(column.shape[1] for column in columns.values()) + 1
     if len(trials) < EACH * used:
-        return {}
+        return {}, {}
     design = np.hstack([np.ones((len(trials), 1)), *columns.values()])
     fit = np.linalg.lstsq(design, cost, rcond=None)[0]
     residual = cost - design @ fit
-    found, start = {}, 1
+    found: dict[str, tuple[Trend, Trend]] = {}
+    choices: dict[str, str] = {}
+    start = 1
     for name, column in columns.items():
         own = slice(start, start + column.shape[1])
         start += column.shape[1]
         if name in places:
-            partial = residual + design[:, own] @ fit[own]
-            found[name] = (
-                _trend(partial, 1 - places[name], declared[name][0]),
-                _trend(partial, places[name], declared[name][0]),
-            )
-    return found
+            cost_of_it = residual + design[:, own] @ fit[own]
+            near = places[name]
+            own_range = declared[name][0]
+            found[name] = _trend(cost_of_it, 1 - near, own_range), _trend(cost_of_it, near, own_range)
+        elif column.shape[1] == 1:
+            lower_cost = column[:, 0] == (fit[own][0] < 0)
+            choices[name] = label(flat_params(trials[int(np.argmax(lower_cost))].params)[name])
+    return found, choices
 
 
 def _scores(trials: Sequence[TrialRecord], metric: Metric) -> Floats:
@@ -203,6 +210,8 @@ def _places(values: Sequence[Any], parameters: Sequence[Parameter]) -> Floats | 
         return None
     (parameter,) = parameters
     if parameter.kind == "categorical":
+        if any(isinstance(choice, bool) or not isinstance(choice, (int, float)) for choice in parameter.choices):
+            return None
         order = sorted(parameter.choices)  # type: ignore[type-var]
         if any(value not in order for value in values):
             return None

@@ -236,7 +236,7 @@ def _parameters(study: StudyRecord) -> Finding:
 
 
 def _matters(study: StudyRecord, metric: Metric, one: ParameterTrend) -> str:
-    place = place_text(one.place)
+    place = place_text(one)
     best = best_of(study.complete(metric), metric)
     if one.place == "inside" and best is not None and one.name in best.params:
         place = tr("{place}, {value} in the best trial", place=place, value=label(best.params[one.name]))

@@ -36,10 +36,12 @@ def _next(study: StudyRecord) -> tuple[str, str, str]:
     recorded = shlex.quote(str(study.directory.absolute() / layout.SPEC))
     if study.in_state("RUNNING"):
         return tr("since trials are running, see where it stands"), "found", f"status {name}"
+    if study.finished and len(study.in_state("FAIL")) == len(study.finished):
+        return tr("when the cause is mended, try what failed again"), "failures", f"run {recorded} --retry-failed"
     if not study.finished or _unspent(study):
         return tr("since its budget is not spent, go on"), "setup", f"run {recorded}"
     if not any(study.complete(one) for one in study.metrics):
-        return _nothing_complete(study, name, recorded)
+        return _pruned_all(study, name, recorded)
     edges = [one.wider for one in parameter_trends(study, metric) if one.wider and one.wider.path]
     if edges:
         keys = " ".join(f"--set {shlex.quote(f'{edge.path}={edge.value}')}" for edge in edges)
@@ -73,15 +75,12 @@ def _unspent(study: StudyRecord) -> bool:
     return hours and len(study.finished) < planned
 
 
-def _nothing_complete(study: StudyRecord, name: str, recorded: str) -> tuple[str, str, str]:
+def _pruned_all(study: StudyRecord, name: str, recorded: str) -> tuple[str, str, str]:
     """Return what to do about the most frequent cause."""
     found = max((cause for cause in causes_of(study) if not cause.requeued), key=lambda cause: len(cause.trials))
-    if found.state == "FAIL":
-        reason = tr("when the cause is mended, try what failed again")
-        return reason, "failures", f"run {recorded} --retry-failed"
     if found.cause == causes.PRUNER:
         return tr("search without a pruner"), "failures", f"run {recorded} --new-name {name}-unpruned --set pruner=none"
-    return tr("see what ended the trials"), "failures", f"logs {name}/{found.trials[0].number}"
+    return tr("see what ended the trials"), "failures", f"logs {name} --trial {found.trials[0].number}"
 
 
 def _pruned(study: StudyRecord) -> bool:

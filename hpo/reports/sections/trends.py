@@ -11,6 +11,7 @@ from hpo.analysis.trends import (
     INSIDE,
     LOWER,
     UPPER,
+    ParameterTrend,
     Trend,
     parameter_trends,
 )
@@ -29,9 +30,11 @@ _PLACES = {
 }
 
 
-def place_text(place: str) -> str:
+def place_text(found: ParameterTrend) -> str:
     """Return where a parameter is best, in words; empty if it is not known."""
-    return tr(_PLACES[place]) if place else ""
+    if found.better and found.matters:
+        return tr("better: {value}", value=found.better)
+    return tr(_PLACES[found.place]) if found.place else ""
 
 
 def wider_text(found: Wider) -> str:
@@ -50,7 +53,7 @@ def trend_blocks(study: StudyRecord, metric: Metric) -> list[Block]:
             "—" if one.p is None else p_text(one.p),
             _trend(one.lower),
             _trend(one.upper),
-            (place_text(one.place) or tr("it matters")) if one.matters else tr("not shown"),
+            (place_text(one) or tr("it matters")) if one.matters else tr("not shown"),
             "—" if one.wider is None else wider_text(one.wider),
         )
         for one in found
