@@ -23,6 +23,7 @@ from hpo.text import count, redact
 from hpo.trackers.base import Tracker
 
 if TYPE_CHECKING:
+    from hpo.analysis.records import StudyRecord
     from hpo.cli.progress import StudyProgress
     from hpo.runner import RunResult
     from hpo.spec.models import StudySpec
@@ -247,14 +248,17 @@ def _evidence(study: Path, number: int) -> str:
 
 
 def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
-    """Return the best trial, and where all files are."""
+    """Return the best trial, what was found, and where all files are."""
+    from hpo.analysis.records import read_study
     from hpo.storage.open import dashboard_argument
 
     study, best = shlex.quote(result.study), result.progress.best
+    record = read_study(runs, result.study)
     lines = []
     if best is not None:
-        lines += _best(runs, result)
+        lines += _best(record)
         lines.append(("trials", follow_up(f"trials {study}", runs)))
+    lines += _found(record)
     lines += [("report" if index == 0 else "", str(path)) for index, path in enumerate(result.reports)]
     lines += [
         ("all files", str(result.directory)),
@@ -268,15 +272,13 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
     return "\n" + labelled(lines)
 
 
-def _best(runs: Path, result: RunResult) -> list[tuple[str, str]]:
+def _best(record: StudyRecord) -> list[tuple[str, str]]:
     """Return the best trial with its parameters, that of each group, and who reached the goals."""
     from hpo.analysis.goals import goal_states
     from hpo.analysis.groups import best_per_group
     from hpo.analysis.ranking import best_first
-    from hpo.analysis.records import read_study
-    from hpo.reports.sections.conclusion import goal_sentence
+    from hpo.reports.sections.goals import goal_sentence
 
-    record = read_study(runs, result.study)
     metric = record.metrics[0]
     group_of = {group.best.number: group.group for group in best_per_group(record, metric) if group.best is not None}
     bests = best_first((g.best for g in best_per_group(record, metric) if g.best is not None), metric)
@@ -293,6 +295,16 @@ def _best(runs: Path, result: RunResult) -> list[tuple[str, str]]:
             rows.append((group_of[trial.number], number(trial.values[metric.name]), f"trial {trial.number}", params))
         lines = [("best", said), *(("", line) for line in aligned(rows, right=(1,)))]
     return lines + [("" if place else "goal", goal_sentence(state)) for place, state in enumerate(goal_states(record))]
+
+
+def _found(record: StudyRecord) -> list[tuple[str, str]]:
+    """Return what the report says first, in three lines at most and in the language of reports."""
+    from hpo.reports.sections.found import short_findings
+    from hpo.translation.catalogue import chosen, language
+
+    with language(chosen()):
+        found = short_findings(record)
+    return [("" if place else "found", f"{one.text} {one.command}".rstrip()) for place, one in enumerate(found)]
 
 
 def _mlflow(spec: StudySpec, runs: Path) -> Iterator[tuple[str, str]]:

@@ -159,7 +159,7 @@ def _text(
     seen: Mapping[str, Sequence[str]],
 ) -> str:
     from hpo.analysis.goals import goal_states
-    from hpo.reports.sections.conclusion import goal_sentence
+    from hpo.reports.sections.goals import goal_sentence
     from hpo.storage.driver_lock import driver_text
 
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"

@@ -104,7 +104,33 @@ class Row:
     caption: str = ""
 
 
-Block = Text | Explanation | Facts | Table | Chart | Row
+@dataclass(frozen=True)
+class Finding:
+    """A sentence on what a study shows.
+
+    Attributes:
+        kind: Which question it answers, for programs.
+        text: The sentence.
+        section: The anchor of the section that shows it.
+        command: A command to type, which follows the sentence.
+        data: Its numbers, for programs.
+    """
+
+    kind: str
+    text: str
+    section: str
+    command: str = ""
+    data: Any = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A list of sentences, each with a link to its section."""
+
+    items: tuple[Finding, ...]
+
+
+Block = Text | Explanation | Facts | Table | Chart | Row | Findings
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The note that optuna-dashboard shows on a study's page: counts, best configurations, the place of the report.
+"""The note that optuna-dashboard shows on a study's page: what was found, best configurations, the report's place.
 
 It is short Markdown, kept in the study's storage as optuna-dashboard keeps notes. optuna-dashboard lets its user edit
 the note: what somebody wrote below our last line stays.
@@ -15,11 +15,12 @@ from hpo.analysis.formatting import goal
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord
 from hpo.reports import markdown
-from hpo.reports.blocks import Section, Table, Text
+from hpo.reports.blocks import Findings, Section, Table, Text
 from hpo.reports.sections.best import best_rows
+from hpo.reports.sections.found import findings
 from hpo.reports.sections.pareto import front_table
 from hpo.reports.sections.red_flag_regions import region_sentences
-from hpo.reports.sections.summary import counts
+from hpo.reports.sections.setup import counts
 from hpo.translation.catalogue import LANGUAGES, file_stem, language, mark, tr, trn
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ LAST_LINE = mark("*Written by hpo at the end of each run. What you write below t
 def note_of(study: StudyRecord) -> str:
     """Return the Markdown of the note, without what somebody else wrote."""
     goals = tr(", ").join(goal(metric) for metric in study.metrics)
-    blocks: list[Text | Table] = [Text(tr("{counts}. Goal: {goals}.", counts=counts(study), goals=goals))]
+    blocks: list[Text | Table | Findings] = [Text(tr("{counts}. Goal: {goals}.", counts=counts(study), goals=goals))]
+    blocks.append(Findings(findings(study)))
     if len(study.metrics) > 1:
         front = pareto_front(study)
         if front:
@@ -46,8 +48,6 @@ def note_of(study: StudyRecord) -> str:
         if study.group_by:
             best = tr("The best trial of each {group}:", group=study.group_by)
         blocks += [Text(best), _cut(Table(columns, cells, frozenset({1, 2})))]
-    if not study.in_state("COMPLETE"):
-        blocks.append(Text(tr("No trial has completed yet.")))
     blocks += _early_ends(study)
     blocks.append(Text(tr("Full report: {path}", path=study.directory / f"{file_stem(layout.REPORT)}.html")))
     lines = markdown.lines_of(Section("", "", blocks))

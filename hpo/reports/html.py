@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from hpo.analysis.formatting import columns_of
 from hpo.reports import figures
-from hpo.reports.blocks import Chart, Explanation, Facts, Link, Report, Row, Table, Text, charts_of
+from hpo.reports.blocks import Chart, Explanation, Facts, Findings, Link, Report, Row, Table, Text, charts_of
 from hpo.reports.csv import file_name, to_csv
 from hpo.text import redact
 from hpo.translation.catalogue import current, tr
@@ -64,6 +64,7 @@ def render(report: Report) -> str:
     too_old = tr("This browser is too old to draw the figures. The tables have their numbers.")
     return _template().render(
         report=report,
+        titles={section.anchor: section.title for section in report.sections},
         drawn=lambda chart: drawn[id(chart)],
         least_width=least_width,
         language=current(),
@@ -92,7 +93,7 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     page.filters |= {"soft_breaks": _soft_breaks, "keep_numbers": _keep_numbers}
-    for kind in (Text, Explanation, Facts, Table, Row, Link):
+    for kind in (Text, Explanation, Facts, Findings, Table, Row, Link):
         page.tests[kind.__name__.lower()] = kind.__instancecheck__
     page.tests["long"] = _is_long
     return page.get_template("page.html")

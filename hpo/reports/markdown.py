@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from hpo.analysis.formatting import columns_of
-from hpo.reports.blocks import Block, Cell, Chart, Explanation, Facts, Link, Report, Row, Section, Table, Text
+from hpo.reports.blocks import (
+    Cell,
+    Chart,
+    Explanation,
+    Facts,
+    Findings,
+    Link,
+    Report,
+    Row,
+    Section,
+    Table,
+    Text,
+)
 from hpo.text import presentable
 from hpo.translation.catalogue import tr
 
@@ -17,16 +30,42 @@ def render(report: Report, images: Sequence[str] = ()) -> str:
     `images` are the paths of the figures relative to the report, one for each chart in order; empty if none were drawn.
     """
     shown = iter(images)
+    links = {section.anchor: f"[{escape(section.title)}](#{_slug(section.title)})" for section in report.sections}
     lines = [f"# {escape(report.title)}", "", escape(report.subtitle), ""]
     for section in report.sections:
-        lines += [f"## {escape(section.title)}", "", *lines_of(section, shown)]
+        lines += [f"## {escape(section.title)}", "", *lines_of(section, shown, links)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def lines_of(section: Section, images: Iterator[str] = iter(())) -> Iterator[str]:  # noqa: B008 (an empty one stays empty)
-    """Yield the lines below a section's title."""
+def lines_of(
+    section: Section,
+    images: Iterator[str] = iter(()),  # noqa: B008 (an empty one stays empty)
+    links: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[str]:
+    """Yield the lines below a section's title; `links` lead to sections, by their anchors."""
     for block in section.blocks:
-        yield from _block(block, images)
+        if isinstance(block, Findings):
+            yield from _findings(block, links)
+        else:
+            yield from _block(block, images)
+
+
+def _slug(title: str) -> str:
+    """Return the anchor that a code host gives to a title: words in small letters, joined by hyphens."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _findings(block: Findings, links: Mapping[str, str]) -> Iterator[str]:
+    for one in block.items:
+        parts = (escape(one.text), _code(one.command), links.get(one.section, ""))
+        yield "- " + " ".join(part for part in parts if part)
+    yield ""
+
+
+def _code(command: str) -> str:
+    """Return a command as code, or as text if that would end the code."""
+    literal = command and not re.search(r"[`<\s]", command.replace(" ", "")) and presentable(command) == command
+    return f"`{command}`" if literal else escape(command)
 
 
 def escape(text: str) -> str:
@@ -45,7 +84,7 @@ def escape(text: str) -> str:
     return re.sub(r"^(\d*)(#+|-+|[+.)])(?=\s|$)", r"\1\\\2", flat)
 
 
-def _block(block: Block, images: Iterator[str]) -> Iterator[str]:
+def _block(block: Text | Explanation | Facts | Table | Chart | Row, images: Iterator[str]) -> Iterator[str]:
     if isinstance(block, (Text, Explanation)):
         yield from (escape(block.text), "")
     elif isinstance(block, Facts) and block.headline:

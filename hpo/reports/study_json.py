@@ -35,6 +35,7 @@ from hpo.analysis.training.curves import best_in_last_epoch, epochs_to_best
 from hpo.analysis.training.verdict import verdicts
 from hpo.analysis.warm_start import warm_trials
 from hpo.reports.sections.focal import focal_trainings
+from hpo.reports.sections.found import findings
 from hpo.reports.sections.ghm import ghm_trainings
 from hpo.spec.models import Metric
 
@@ -52,6 +53,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "study": study.name,
         "metrics": study.metrics,
         "group_by": study.group_by,
+        "found": findings(study),
         "setup": _setup(study),
         "counts": {state.lower(): len(study.in_state(state)) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
         "goals": goal_states(study),

@@ -20,6 +20,7 @@ from hpo.reports.sections.evaluation import evaluation_section
 from hpo.reports.sections.failures import failures_section
 from hpo.reports.sections.files import files_section
 from hpo.reports.sections.focal import focal_section
+from hpo.reports.sections.found import found_section
 from hpo.reports.sections.ghm import ghm_section
 from hpo.reports.sections.heatmaps import heatmap_section
 from hpo.reports.sections.history import history_section
@@ -28,16 +29,16 @@ from hpo.reports.sections.notices import notices_section
 from hpo.reports.sections.pareto import pareto_section
 from hpo.reports.sections.population import population_section
 from hpo.reports.sections.red_flags import red_flags_section
+from hpo.reports.sections.setup import setup_section
 from hpo.reports.sections.significance import significance_section
 from hpo.reports.sections.stability import stability_section
-from hpo.reports.sections.summary import setup_section, summary_section
 from hpo.reports.sections.trials import trials_section
 from hpo.reports.sections.warm_start import warm_start_section
 from hpo.spec.racing import is_race
 from hpo.translation.catalogue import tr
 
 SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
-    summary_section,
+    found_section,
     confirmation_section,
     best_section,
     population_section,

@@ -41,6 +41,7 @@ def test_a_run_says_what_it_will_do_what_happens_and_where_everything_is(hpo: Hp
         assert shown.exists()
     assert "hpo dashboard toy" in ending
     assert f"optuna-dashboard {tmp_path}/runs/journal.log" in ending
+    assert re.search(r"^found +\w.+\n +\w.+\n +Next, .+: hpo extend toy --trials \+20$", ending, re.M)
     assert "hpo best toy > toy-best.yaml && hpo run toy-best.yaml" in ending
 
 

@@ -143,7 +143,13 @@ def test_every_study_has_a_report(record: StudyRecord) -> None:
     text, page = written.markdown, written.html
     assert text.read_text().startswith("# hand-made\n")
     source = page.read_text()
-    for word in ("Summary", "Optimization history", "Parameter importance", "Failures and prunings", "Where the files"):
+    for word in (
+        "What was found",
+        "Optimization history",
+        "Parameter importance",
+        "Failures and prunings",
+        "Where the files",
+    ):
         assert word in source
     for words in (re.sub(r"(?s)<script.*?</script>", "", source), text.read_text()):
         assert not re.search(r"(?i)\bnan\b", words)

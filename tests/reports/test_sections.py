@@ -17,6 +17,7 @@ from hpo.reports import markdown
 from hpo.reports.blocks import Chart, Facts, Link, Row, Section, Table, Text
 from hpo.reports.charts import ColourScale
 from hpo.reports.sections.comparison import comparison_section
+from hpo.reports.sections.found import findings
 from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
 from hpo.reports.sections.shared import MOST_FOLDED, MOST_SHOWN
 from hpo.reports.study_json import study_data
@@ -45,7 +46,7 @@ def first(section: Section, kind: type) -> object:
 
 def test_the_summary_counts_and_names_the_best() -> None:
     made = sections()
-    headline, facts = first(made["summary"], Facts), first(made["setup"], Facts)
+    headline, facts = first(made["found"], Facts), first(made["setup"], Facts)
     assert isinstance(headline, Facts)
     assert isinstance(facts, Facts)
     # Trials 0 and 1 overlap: 100 to 112.5; trial 3 runs from 120 to 123.
@@ -99,50 +100,82 @@ def test_what_a_sample_is_stands_beside_the_numbers(noted: str, said: str | None
     assert dict(facts.items).get("Data") == said
 
 
-def conclusion_of(record: StudyRecord) -> str:
-    said = next(block for block in study_report(record).sections[0].blocks if isinstance(block, Text))
-    return said.text
+def found_in(record: StudyRecord) -> dict[str, str]:
+    return {one.kind: one.text for one in findings(record)}
 
 
-def test_the_first_screen_concludes_from_what_the_numbers_show(make_spec: Callable[..., StudySpec]) -> None:
+def test_what_was_found_in_what_the_numbers_show(make_spec: Callable[..., StudySpec]) -> None:
     """The p of two groups is that of Student's t test, here by SciPy."""
     more = (UNET, 0.85), (RESNET, 0.71), (RESNET, 0.88)
     trials = [*TRIALS, *(trial(5 + k, params, value, curve=[0.9, value]) for k, (params, value) in enumerate(more))]
-    said = conclusion_of(replace(study(trials), spec=make_spec(budget={"trials": 12, "hours": 2})))
+    record = replace(study(trials), spec=make_spec(budget={"trials": 12, "hours": 2}))
+    said = found_in(record)
     p = scipy.stats.ttest_ind([0.80, 0.90, 0.85], [0.70, 0.71, 0.88]).pvalue
-    assert said == (
-        "Best score of each architecture: unet 0.900 and resnet 0.880. "
-        f"The difference in mean score is within noise (Tukey-Kramer, p = {p:.3f}). "
-        "Best in their last epoch, so train longer: 1 of 2 best trials (unet). "
-        "Budget used: 8 of 12 trials and 15.5 s of 2 hours."
+    assert said["best"] == (
+        "Best score of each architecture: unet 0.900 (trial 1: learning_rate 2e-4, batch_size 8) and resnet 0.880 "
+        "(trial 7: learning_rate 0.002, batch_size 16)."
     )
+    assert said["difference"] == (
+        f"The difference in mean score cannot be told from noise (Tukey-Kramer, p = {p:.3f}; n: unet 3 and resnet 3)."
+    )
+    assert said["ended"] == "Of 8 finished trials 2 did not complete (exception 1 and pruner 1)."
+    assert said["epochs"] == "Best in their last epoch, so more epochs may help: 1 of 2 best trials (unet)."
+    setup = next(section for section in study_report(record).sections if section.anchor == "setup")
+    facts = first(setup, Facts)
+    assert isinstance(facts, Facts)
+    assert dict(facts.items)["Budget used"] == "8 of 12 trials and 15.5 s of 2 hours"
 
 
 def test_a_difference_beyond_noise_is_named_with_the_better_one_first() -> None:
     finals = {"unet": (0.80, 0.81, 0.82, 0.83), "resnet": (0.60, 0.61, 0.62, 0.63)}
     params = {"unet": UNET, "resnet": RESNET}
     made = [(params[name], value) for name, values in finals.items() for value in values]
-    up = conclusion_of(study([trial(k, p, value) for k, (p, value) in enumerate(made)]))
-    assert up.endswith("Better in mean score beyond noise (Tukey-Kramer): unet than resnet (p < 0.001).")
+    better = "beyond noise (Tukey-Kramer; n: unet 4 and resnet 4)"
+    up = found_in(study([trial(k, p, value) for k, (p, value) in enumerate(made)]))
+    assert up["difference"] == f"Better in mean score {better}: unet than resnet (p < 0.001)."
     losses = [trial(k, p, value, metric="loss") for k, (p, value) in enumerate(made)]
-    assert conclusion_of(study(losses, metrics=(LOSS,))).endswith("resnet than unet (p < 0.001).")
+    down = found_in(study(losses, metrics=(LOSS,)))
+    assert down["difference"] == f"Better in mean loss {better}: resnet than unet (p < 0.001)."
+
+
+def test_a_difference_at_five_percent_is_a_hint() -> None:
+    values = (0.80, 0.90, 1.00, 1.10), (0.60, 0.70, 0.80, 0.90)
+    trials = [trial(4 * g + k, (UNET, RESNET)[g], value) for g in (0, 1) for k, value in enumerate(values[g])]
+    p = scipy.stats.ttest_ind(*values).pvalue  # 0.071
+    assert f"cannot be told from noise (Tukey-Kramer, p = {p:.3f}" in found_in(study(trials))["difference"]
+    trials = [replace(t, values={"score": t.values["score"] + 0.04 * (t.number < 4)}) for t in trials]
+    assert found_in(study(trials))["difference"].endswith("a hint and no proof, since p is not below 0.01.")
 
 
 @pytest.mark.parametrize(
     ("trials", "said"),
     [
-        ((), "No trial has finished yet."),
-        (TRIALS[2:3], "No trial has completed yet."),
+        ((), {"best": "No trial has finished yet."}),
+        (
+            TRIALS[2:3],
+            {
+                "best": "No trial has completed yet.",
+                "ended": "Of 1 finished trial 1 did not complete (pruner 1); without a complete trial: unet (1 trial) "
+                "and resnet (not tried).",
+            },
+        ),
         (
             TRIALS[:1],
-            "Best score: 0.800, trial 0 (architecture unet, learning_rate 2e-4, batch_size 8). Whether architecture "
-            "matters beyond noise is not tested: fewer than two groups have the 3 complete trials that are needed. "
-            "The best trial was best in its last epoch, so train longer.",
+            {
+                "best": "Best score: 0.800, trial 0 (architecture unet, learning_rate 2e-4, batch_size 8).",
+                "difference": "Whether architecture matters beyond noise is not tested: fewer than two groups have the "
+                "3 complete trials that are needed.",
+                "parameters": "Which parameters matter is not tested: too few complete trials (n = 1).",
+                "ended": "Without a complete trial: resnet (not tried).",
+                "epochs": "The best trial was best in its last epoch, so more epochs may help.",
+                "outlook": "20 more trials, drawn like the 1 so far, would bring a new best with a probability of 95%; "
+                "by how much is not estimated (n = 1 complete trials, at least 6 needed).",
+            },
         ),
     ],
 )
-def test_little_is_concluded_from_little(trials: Sequence[TrialRecord], said: str) -> None:
-    assert conclusion_of(study(trials)) == said
+def test_little_is_found_in_little(trials: Sequence[TrialRecord], said: dict[str, str]) -> None:
+    assert {kind: text for kind, text in found_in(study(trials)).items() if kind != "next"} == said
 
 
 @pytest.mark.parametrize(
@@ -157,16 +190,19 @@ def test_little_is_concluded_from_little(trials: Sequence[TrialRecord], said: st
 )
 def test_a_goal_is_reached_by_somebody_or_not(metric: Metric, goal: float, reached: int, said: str) -> None:
     record = study(TRIALS, metrics=(metric.model_copy(update={"goal": goal}),))
-    assert said in conclusion_of(record)
+    best = next(section for section in study_report(record).sections if section.anchor == "best")
+    assert Text(said) in best.blocks
+    short = {0: "not reached", 1: "reached by 1 trial"}.get(reached, f"reached by {reached} trials")
+    assert found_in(record)["best"].endswith(f"{goal} {short}.")
     (state,) = to_plain_data(study_data(record))["goals"]
     assert state["metric"]["goal"] == goal
     assert len(state["trials"]) == reached
 
 
-def test_several_metrics_are_concluded_by_each() -> None:
+def test_several_metrics_are_found_by_each() -> None:
     one, two = (trial(k, UNET, values={"score": 0.1 * k, "loss": 1.0 - k}) for k in (1, 2))
-    said = conclusion_of(study([one, two], metrics=(SCORE, LOSS)))
-    assert said.startswith("Best score 0.200 (trial 2) and loss -1.00 (trial 2); on the Pareto front: 1 trial.")
+    said = found_in(study([one, two], metrics=(SCORE, LOSS)))
+    assert said["best"] == "Best score 0.200 (trial 2) and loss -1.00 (trial 2); on the Pareto front: 1 trial."
 
 
 def test_all_that_the_best_returned_is_beside_each_other(tmp_path: Path) -> None:
@@ -348,7 +384,7 @@ def test_several_metrics_have_a_front() -> None:
     assert isinstance(chart, Chart)
     assert [row[:3] for row in table.rows] == [("0", "0.900", "3.00"), ("1", "0.800", "2.00")]
     assert [(point[0], point[3]) for point in chart.data.points] == [(0, True), (1, True), (2, False)]
-    headline = first(made["summary"], Facts)
+    headline = first(made["found"], Facts)
     assert isinstance(headline, Facts)
     assert dict(headline.items)["on the Pareto front"] == "2 trials"
 

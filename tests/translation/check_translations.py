@@ -24,7 +24,20 @@ from hpo.analysis.training.diagnosis import diagnose
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.red_flags.definitions import BUILT_IN, read_flags
 from hpo.reports import figures
-from hpo.reports.blocks import Block, Cell, Chart, Explanation, Facts, Link, Report, Row, Table, Text, charts_of
+from hpo.reports.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Explanation,
+    Facts,
+    Findings,
+    Link,
+    Report,
+    Row,
+    Table,
+    Text,
+    charts_of,
+)
 from hpo.reports.comparison_report import comparison_report
 from hpo.reports.dashboard_note import note_of
 from hpo.reports.study_report import study_report
@@ -170,6 +183,8 @@ def texts_of(report: Report) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     if isinstance(block, (Text, Explanation)):
         yield block.text
+    elif isinstance(block, Findings):
+        yield from (one.text for one in block.items)
     elif isinstance(block, Facts):
         yield from _cells(cell for item in block.items for cell in item)
     elif isinstance(block, Table):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.formatting import configuration, decimals, duration, number, score
+from hpo.analysis.goals import goal_states
 from hpo.analysis.groups import best_per_group
 from hpo.analysis.lineages import is_population
 from hpo.analysis.ranking import repeats
@@ -17,6 +18,7 @@ from hpo.analysis.summary_statistics import spread
 from hpo.analysis.training.curves import epochs_to_best
 from hpo.analysis.training.training_log import log_of
 from hpo.reports.blocks import Block, Cell, Section, Table, Text
+from hpo.reports.sections.goals import goal_sentence
 from hpo.reports.sections.incomplete_groups import incomplete_groups
 from hpo.reports.sections.recorded import trial_name
 from hpo.reports.sections.shared import scores
@@ -42,6 +44,7 @@ def best_section(study: StudyRecord) -> Section:
             if len(study.metrics) > 1:
                 blocks.append(Text(_alone(metric)))
             blocks.append(_best_table(study, metric))
+        blocks += [Text(goal_sentence(state)) for state in goal_states(study)]
         blocks += incomplete_groups(study)
         blocks += [Text(_noise(study)), Text(tr("All that the best trials returned:")), _finals(study)]
     title = tr("Best configuration")

@@ -11,6 +11,7 @@ from hpo.reports.blocks import Block, Cell, Chart, Explanation, Row, Section, Ta
 from hpo.reports.charts import EffectChart
 from hpo.reports.sections.notices import unread_texts
 from hpo.reports.sections.shared import capped, for_each, values_beyond_axis
+from hpo.reports.sections.trends import trend_blocks
 from hpo.translation.catalogue import sentences, tr, trn
 
 
@@ -29,6 +30,7 @@ def effects_section(study: StudyRecord) -> Section:
             continue
         if empty := [group.label for group in groups_of(study) if not any(t.completed(metric) for t in group.trials)]:
             blocks.append(Text(tr("Without a complete trial, and so without a panel: {groups}.", groups=listed(empty))))
+        blocks += trend_blocks(study, metric)
         blocks += [_row(study, effect) for effect in found.shown]
         if found.left_out:
             names = listed(found.left_out)

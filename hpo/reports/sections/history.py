@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from hpo.analysis.formatting import decimals, score
+from hpo.analysis.lineages import is_population
 from hpo.analysis.optimization_history import History, optimization_history
+from hpo.analysis.outlook import SPACINGS, outlook
 from hpo.analysis.records import StudyRecord
-from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
+from hpo.analysis.statistics.anova import adaptive_sampler
+from hpo.reports.blocks import Block, Cell, Chart, Explanation, Section, Table, Text
+from hpo.reports.sections.found import outlook_text
 from hpo.reports.sections.shared import capped, points_beyond_axis
 from hpo.translation.catalogue import sentences, tr, trn
 
@@ -18,9 +22,28 @@ def history_section(study: StudyRecord) -> Section:
         if data.points:
             table = _best_so_far(study, data)
             blocks.append(Chart(tr("{metric} of each trial", metric=metric.name), data, table, _history_caption(data)))
+            if study.complete(metric) and not is_population(study):
+                blocks.append(Text(outlook_text(study, metric)))
         else:
             blocks.append(Text(tr("No trial has a value of {metric} yet.", metric=metric.name)))
+    if any(outlook(study, metric).gain is not None for metric in study.metrics):
+        blocks.append(Explanation(_estimate(study)))
     return Section(tr("Optimization history"), "history", blocks)
+
+
+def _estimate(study: StudyRecord) -> str:
+    text = tr(
+        "The estimate takes the next trials as drawn like those that there are, whose {spacings} best spacings say how "
+        "the best values thin out (Weissman 1978). Where good values are rare and far from all others, the gain may be "
+        "larger.",
+        spacings=SPACINGS,
+    )
+    sampler = adaptive_sampler(study)
+    if not sampler:
+        return text
+    drawn = tr("The sampler, {sampler}, may still find a better region, which the estimate does not know.",
+               sampler=sampler)  # fmt: skip
+    return sentences([text, drawn])
 
 
 def _best_so_far(study: StudyRecord, data: History) -> Table:

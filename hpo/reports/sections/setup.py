@@ -1,4 +1,4 @@
-"""Sections of the few numbers that a reader looks for first, and of how the study was set up."""
+"""Section of how a study was set up."""
 
 from __future__ import annotations
 
@@ -6,45 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from hpo import layout
-from hpo.analysis.confirmation import confirmation_of
 from hpo.analysis.formatting import configuration, decimals, duration, listed, number, rounded_percent, score, trials
-from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.summary_statistics import spread
 from hpo.machine.files import read_json
 from hpo.reports.blocks import Block, Cell, Facts, Section, Table, Text
-from hpo.reports.sections.conclusion import conclusion
-from hpo.reports.sections.confirmation import confirmed_value
-from hpo.reports.sections.shared import scores
+from hpo.reports.sections.goals import budget_used
 from hpo.spec.models import Budget, Metric
-from hpo.spec.racing import is_race
 from hpo.spec.wording import algorithm_text, sampler_text
 from hpo.storage.budget import Span, wall_seconds
 from hpo.text import LONGEST_REASON, cut, printable_line
-from hpo.translation.catalogue import moment, sentences, tr, trn, whole
-
-
-def summary_section(study: StudyRecord) -> Section:
-    """Return the few numbers that a reader looks for first, and what follows from the study."""
-    headline: list[tuple[str, Cell]] = []
-    race = study.spec is not None and is_race(study.spec)  # whose best training is that with the luckiest seed
-    if len(study.metrics) == 1 and not race:
-        metric = study.metrics[0]
-        best = best_of(study.complete(metric), metric)
-        if best is not None:
-            headline.append((tr("best {metric}", metric=metric.name), scores(study, metric)(best)))
-            headline.append((tr("in trial"), str(best.number)))
-    elif not race:
-        headline.append((tr("on the Pareto front"), trials(len(pareto_front(study)))))
-    confirmed = confirmation_of(study)
-    if confirmed is not None and (value := confirmed_value(confirmed)):
-        headline.append((tr("confirmed"), value))
-    headline.append((tr("finished"), trials(len(study.finished))))
-    if spans := study.spans:
-        headline.append((tr("wall time"), duration(wall_seconds(spans))))
-    return Section(
-        tr("Summary"), "summary", [Facts(tuple(headline), headline=True), Text(sentences(conclusion(study)))]
-    )
+from hpo.translation.catalogue import moment, tr, trn, whole
 
 
 def setup_section(study: StudyRecord) -> Section:
@@ -146,6 +118,7 @@ def _setup(study: StudyRecord) -> list[tuple[str, Cell]]:
         (tr("Sampler"), sampler_text(spec, study.noted_samplers)),
         (tr("Pruner"), algorithm_text(spec.pruner)),
         (tr("Budget"), _budget(spec.budget)),
+        (tr("Budget used"), budget_used(study)),
         (tr("Constants"), configuration(spec.constants) if spec.constants else ""),
         (tr("Seed"), str(spec.seed)),
     )
