@@ -158,7 +158,7 @@ def _job(spec: StudySpec, trial: TrialRecord, folder: Path) -> Job:
         params=with_lists(trial.params, spec.space.lists),
         seed=spec.seed,
         objective=spec.objective_ref(),
-        constants=constants_of(spec, trial.seed or 0) | dict(trial.continued.constants if trial.continued else {}),
+        constants={**constants_of(spec, trial.seed or 0), **(trial.continued.constants if trial.continued else {})},
         directory=folder,
         metrics=tuple(metric.name for metric in spec.metrics),
         attempt=trial.attempt,
