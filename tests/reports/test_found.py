@@ -22,7 +22,6 @@ from hpo.reports import html, markdown
 from hpo.reports.blocks import Finding
 from hpo.reports.dashboard_note import note_of
 from hpo.reports.sections.found import NEXT, OUTLOOK, PARAMETERS, SHORT, findings, short_findings
-from hpo.reports.sections.next_command import CONFIRM
 from hpo.reports.study_json import study_data
 from hpo.reports.study_report import study_report
 from hpo.reports.to_json import to_plain_data
@@ -48,10 +47,9 @@ def test_what_is_found_is_true_of_a_planted_truth(kind: str) -> None:
     assert {one.section for one in said} <= anchors
     program, name, *options = shlex.split(said[-1].command)
     assert program == "hpo"
-    if name != CONFIRM:
-        command = cast("click.Group", cli).get_command(click.Context(cli), name)
-        assert command is not None
-        command.make_context(name, options)  # raises for what the command does not take
+    command = cast("click.Group", cli).get_command(click.Context(cli), name)
+    assert command is not None
+    command.make_context(name, options)  # raises for what the command does not take
 
 
 @pytest.mark.slow
@@ -197,14 +195,10 @@ def test_the_next_command_follows_from_the_state_of_the_study(tmp_path: Path) ->
         assert said.kind == NEXT
         return shlex.split(said.command)[1:3]
 
-    assert command(made) == [CONFIRM, "hand made"]
+    assert command(made) == ["confirm", "hand made"]
     assert command(replace(made, spec=spec)) == ["run", f"{tmp_path}/hand made/study.yaml"]
     assert command(replace(made, trials=made.trials[:9])) == ["extend", "hand made"]
     assert command(replace(made, trials=(*made.trials, trial(99, params, state="RUNNING")))) == ["status", "hand made"]
-    confirmed = tmp_path / "hand made.confirm" / "study.yaml"
-    confirmed.parent.mkdir()
-    confirmed.touch()
-    assert command(made) == ["best", "hand made"]
 
 
 # --- everywhere the same
