@@ -12,7 +12,7 @@ from hpo import layout
 from hpo.objective import load, locate
 from hpo.search.samplers import make_pruner, make_sampler, warnings_for
 from hpo.spec.population import is_population, population_words
-from hpo.spec.wording import algorithm_text, budget_text, metric_text, sampler_text
+from hpo.spec.wording import algorithm_text, budget_text, confirm_text, metric_text, sampler_text
 from hpo.storage.open import storage_url
 from hpo.storage.study_folder import beside_the_yaml
 from hpo.text import count, redact
@@ -173,7 +173,8 @@ def _first(spec: StudySpec, warm_start: bool) -> str:
 def _budget(spec: StudySpec) -> str:
     failures = spec.budget.failures
     when = "the first trial fails" if failures == 1 else f"the first {failures} trials all fail"
-    return f"{budget_text(spec.budget)}; stops when {when}"
+    confirms = f"; confirms at its end: {confirm_text(spec)}" if spec.confirms else ""
+    return f"{budget_text(spec.budget)}; stops when {when}{confirms}"
 
 
 def _engine(spec: StudySpec) -> str:

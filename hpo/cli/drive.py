@@ -143,7 +143,7 @@ def _command(context: click.Context) -> str:
 
 
 def _header(spec: StudySpec, runs: Path) -> str:
-    from hpo.spec.wording import algorithm_text, budget_text, metric_text, sampler_text
+    from hpo.spec.wording import algorithm_text, budget_text, confirm_text, metric_text, sampler_text
 
     engine = spec.engine
     workers = "as many as fit" if engine.workers is None else str(engine.workers)
@@ -157,6 +157,7 @@ def _header(spec: StudySpec, runs: Path) -> str:
             ("sampler", sampler_text(spec, reason=True)),
             ("pruner", algorithm_text(spec.pruner)),
             ("budget", budget_text(spec.budget)),
+            *([("confirm", confirm_text(spec))] if spec.confirms else []),
             ("workers", f"{workers} ({engine.name} engine{where}{gpu})"),
             ("where", str(layout.study_directory(runs, spec.name))),
         ]

@@ -64,10 +64,18 @@ def confirm_problems(spec: StudySpec) -> Iterator[tuple[KeyPath, str]]:
         least = (
             f"confirm with top {design.top} and seeds {design.seeds}" if spec.confirm else "the smallest confirmation"
         )
-        needed = f"; expected at least {100 * most / trials:.0f}%" if most < trials else "; expected more trials"
+        needed = (
+            f"; expected at least {100 * most / trials:.0f}%"
+            if most < trials
+            else "; expected more trials, or none of it: --set budget.confirm=null"
+        )
         yield (
             ("budget", "confirm"),
             f"leaves {count(share, 'training')} of {count(trials, 'trial')}, and {least} takes up to {most}{needed}",
         )
     elif most >= trials:
-        yield key, f"takes up to {most} trainings, the whole budget of {trials}; expected fewer, or more budget.trials"
+        yield (
+            key,
+            f"takes up to {most} trainings, the whole budget of {trials}; expected fewer, more budget.trials, or none "
+            "of it: --set confirm=null",
+        )

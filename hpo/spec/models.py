@@ -340,7 +340,9 @@ class StudySpec(_Model):
     enqueue: tuple[Plain, ...] = ()
     fallbacks: tuple[Plain, ...] = ()
     warm_start: WarmStartSpec | None = WarmStartSpec()
-    confirm: ConfirmSpec | None = None
+    confirm: Annotated[
+        ConfirmSpec | None, Field(description="true, false, or a mapping such as {top: 5, seeds: 5}")
+    ] = None
     budget: Annotated[Budget, Field(description="a mapping that says when to stop, such as {trials: 50} or {hours: 8}")]
     engine: EngineSpec = EngineSpec()
     storage: Text | None = None

@@ -45,6 +45,15 @@ def moment_text(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def confirm_text(spec: StudySpec) -> str:
+    """Return what the confirmation at the end of a run takes: `top 5, 5 seeds, with 40 trials or 2 hours set aside`."""
+    design = "as many configurations and seeds as it pays for"
+    if spec.confirm is not None:
+        group = f" of each {spec.group_by}" if spec.confirm.per_group else ""
+        design = f"top {spec.confirm.top}{group}, {spec.confirm.seeds} seeds"
+    return f"{design}, with {budget_text(spec.confirm_budget)} set aside"
+
+
 def metric_text(metric: Metric) -> str:
     """Return a metric with its direction and goal: `maximize val_ap (goal 0.6)`."""
     goal = "" if metric.goal is None else f" (goal {metric.goal:g})"
