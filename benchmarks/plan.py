@@ -6,9 +6,14 @@ load of the machine, which the interval cannot know.
 
     python benchmarks/plan.py [STUDY ...] [--runs DIR] [--rounds 1] [--seed 0]
     python benchmarks/plan.py --recorded RUNS ...
+    python benchmarks/plan.py --lcbench DATA
 
 The second form judges the end that is said during a run: each recorded study is cut when a quarter, half and three
 quarters of its trials had finished, and the rest is estimated from what was known then.
+
+The third form judges the plan alone, on trainings that others timed (LCBench, Zimmer, Lindauer and Hutter 2021; no data
+of it built the model): of each of its data sets, 50 times, a few configurations are measured, each number of layers a
+group, and 40 others are run, two at a time. No machine grows slower there between the plan and the run.
 """
 
 from __future__ import annotations
@@ -20,13 +25,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpo import layout
-from hpo.analysis.forecast import Interval, rest_of
+from hpo.analysis.forecast import DRIFT, PRIOR_TRIALS, Composition, Interval, Limits, Model, Timing, rest_of
 from hpo.analysis.records import StudyRecord, read_study
 from hpo.spec.models import Budget
 
@@ -125,6 +133,36 @@ def judge(folders: list[Path]) -> None:
         print(f"| {part:.0%} | {len(rows)} | {held} | {ratio:.2f} | {off:.2f} |")
 
 
+def timed_by_others(data: Path) -> None:
+    """Print how often the interval holds on LCBench, by the number of measured configurations."""
+    with np.load(data / "lcbench.npz") as file:
+        seconds, layers = file["epoch_seconds"].astype(float), file["X"][:, list(file["names"]).index("num_layers")]
+    groups = [f"layers {int(one)}" for one in layers]
+    weights = {group: PRIOR_TRIALS * n / len(groups) for group, n in Counter(groups).items()}
+    composition = Composition(weights, None, dict.fromkeys(weights, (50,)))
+    print("| measured | plans | held | median high/low | median of took/middle |")
+    print("|---|---|---|---|---|")
+    for measured in (1, 4, 10):
+        held, ratios, off = [], [], []
+        for place, task in enumerate(np.repeat(seconds, 50, axis=0)):
+            rng = np.random.default_rng(place)
+            order = rng.permutation(len(groups))
+            of_group = {group: [k for k in order if groups[k] == group][:measured] for group in weights}
+            seen = [Timing(groups[k], 0.0, float(task[k]), None) for own in of_group.values() for k in own]
+            rest = np.setdiff1d(order, [k for own in of_group.values() for k in own])
+            free = [0.0, 0.0]
+            for k in rng.choice(rest, 40, replace=False):
+                free[free.index(min(free))] += 50 * float(task[k])
+            found = Model(seen, composition, [1.0], DRIFT).forecast(Limits(trials=40), 2).seconds
+            held.append(found.low <= max(free) <= found.high)
+            ratios.append(found.high / found.low)
+            off.append(max(free) / found.middle)
+        print(
+            f"| {measured} of each group | {len(held)} | {sum(held)} | {statistics.median(ratios):.2f} "
+            f"| {statistics.median(off):.2f} |"
+        )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
@@ -133,7 +171,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recorded", type=Path, nargs="+")
+    parser.add_argument("--lcbench", type=Path)
     given = parser.parse_args()
+    if given.lcbench:
+        timed_by_others(given.lcbench)
+        return
     if given.recorded:
         judge(given.recorded)
         return

@@ -13,6 +13,7 @@ import optuna
 from hpo import layout
 from hpo.actions.probe import Probe, probe
 from hpo.actions.pruner_saving import Saving, saving_of
+from hpo.actions.replay import at_once
 from hpo.analysis.forecast import (
     DRIFT,
     Composition,
@@ -131,13 +132,13 @@ def plan_costs(spec: StudySpec, runs: Path, probing: bool, say: Callable[[str], 
         KeyboardInterrupt: The probe was interrupted.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # of the studies in memory
-    now = time.time()
     own = _own(spec, runs)
     workers, unknown = _workers(spec)
-    past, other = ([own], []) if own is not None and own.finished else _past(spec, runs)
+    past, other = ([own], []) if own is not None and _timings(own, spec) else _past(spec, runs)
     probed = probe(spec, runs, workers or 1, say) if probing else None
+    now = time.time()
     timings = [*probed.timings] if probed else [one for record in past for one in _timings(record, spec)]
-    source = _source(probed, past, len(timings))
+    source = _source(probed, past, len(timings), workers)
     if not timings:
         unknown += [_nothing_known(probed, other)]
     limits = _limits(spec, own, now)
@@ -206,18 +207,20 @@ def _different_constants(spec: StudySpec, past: StudySpec) -> list[str]:
 
 
 def _timings(record: StudyRecord, spec: StudySpec) -> list[Timing]:
-    at_once = record.spec.engine.workers if record.spec else None
-    return timings_of(record, spec, at_once or 1)
+    return timings_of(record, spec, at_once(record.finished))
 
 
-def _source(probed: Probe | None, past: Sequence[StudyRecord], timings: int) -> str:
+def _source(probed: Probe | None, past: Sequence[StudyRecord], timings: int, workers: int | None) -> str:
     if not timings:
         return ""
     if probed is not None:
         left = f"; {count(probed.unprobed, 'rarer group')} left out" if probed.unprobed else ""
         return f"a probe of {count(timings, 'training')}{left}"
     names = listing(f"'{record.name}'" for record in past)
-    return f"{count(timings, 'trial')} of {'study' if len(past) == 1 else 'studies'} {names}"
+    ran = max(at_once(record.finished) for record in past)
+    # What runs beside a trial slows it down.
+    beside = "" if ran == workers or timings < 2 else f", which ran {ran} at a time"
+    return f"{count(timings, 'trial')} of {'study' if len(past) == 1 else 'studies'} {names}{beside}"
 
 
 def _nothing_known(probed: Probe | None, other: Sequence[str]) -> str:

@@ -147,7 +147,7 @@ def recorded_of(study: StudyRecord) -> Recorded:
         cut=len(usable) - len(complete),
         left_out=len(finished) - len(usable),
         steps=sum(trial.steps for trial in usable),
-        workers=_at_once(usable),
+        workers=at_once(usable),
         winner=winner.number,
         best=winner.values[metric.name],
     )
@@ -171,7 +171,7 @@ def _recording(study: StudyRecord, trial: TrialRecord) -> Recording:
     return Recording(trial.optuna_params, steps, outcome)
 
 
-def _at_once(trials: Sequence[TrialRecord]) -> int:
+def at_once(trials: Sequence[TrialRecord]) -> int:
     """Return the largest number of trials that ran at one time."""
     events = []
     for trial in trials:

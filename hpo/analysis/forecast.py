@@ -282,12 +282,12 @@ class Model:
         self._epochs = np.array([np.resize(composition.epochs.get(group, (1,)), _EPOCHS) for group in self.groups])
         self._shares = np.array(shares or [1.0])
         self._drift = drift
-        later = [one.setup for one in timings if not one.first] or [one.setup for one in timings]
-        starts = [one.setup for one in timings if one.first and any(not other.first for other in timings)]
-        self.worker_start = max(0.0, statistics.median(starts) - statistics.median(later)) if starts else 0.0
-        self._setup = {group: self._median_setup(group, later) for group in self.groups}
-        # Then nobody knows which part of it each trial pays, and which the start of a worker.
-        self._only_first = all(one.first for one in timings)
+        starts = [one.setup for one in timings if one.first]
+        later = [one.setup for one in timings if not one.first]
+        # Then nobody knows which part of a start each trial pays, and which the worker once.
+        self._only_first = not later
+        self.worker_start = max(0.0, statistics.median(starts) - statistics.median(later)) if starts and later else 0.0
+        self._setup = {group: self._median_setup(group, later or starts) for group in self.groups}
 
     def _median_setup(self, group: str, later: Sequence[float]) -> float:
         own = [one.setup for one in self._own[group] if not one.first]

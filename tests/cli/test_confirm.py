@@ -53,6 +53,10 @@ def test_a_confirmation_from_the_command_to_the_report(hpo: Hpo, searched: Path)
 
     report = Path("runs/toy/report.md").read_text()
     assert "## Confirmation\n\nConfirmed: trial" in report
+    first = report.split("\n## ")[1]
+    assert first.startswith("What was found")
+    assert "Confirmed: trial" in first
+    assert "hpo confirm" not in first  # as the next command
     own = Path("runs/toy.confirm/report.md").read_text()
     assert "## Confirmation" in own
     assert "## Best configuration" not in own
