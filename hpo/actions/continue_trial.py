@@ -126,6 +126,11 @@ def _refuse(study: StudyRecord, spec: StudySpec, stored: optuna.Study, trial: Tr
         raise NotContinued(f"{where} is still running; expected one that has ended")
     if trial.requeued:
         raise NotContinued(f"{where} is an attempt that was interrupted and tried again under another number")
+    if trial.flag:
+        raise NotContinued(
+            f"{where} was ended by the red flag '{trial.flag}', which would end it again at once; `hpo best "
+            f"{study.name} --trial {trial.number}` prints a study that trains it from its start, without the flag"
+        )
     if not (layout.trial_directory(study.directory, trial.number) / layout.CHECKPOINT).exists():
         raise NotContinued(_no_checkpoint(study, spec, trial))
     trials = stored.get_trials(deepcopy=False)

@@ -224,6 +224,12 @@ def test_an_objective_that_cannot_go_on_is_told_what_is_missing(hpo, study, func
     assert words in said.out + said.err
 
 
+def test_a_trial_that_a_red_flag_has_ended_would_end_again(hpo, study):
+    hpo("run", study(red_flags=[{"name": "low", "when": "score < 100", "from_epoch": 2}], budget={"trials": 1}), "-q")
+    said = hpo("continue", "toy", 0, "--epochs", 9)
+    assert (said.code, "was ended by the red flag 'low', which would end it again" in said.err) == (2, True)
+
+
 def test_a_trial_whose_checkpoint_was_not_kept_is_named(hpo, study):
     hpo("run", study(checkpoints={"keep_best": 1}), "--quiet")
     said = [hpo("continue", "toy", number, "--epochs", 5) for number in range(4)]
