@@ -9,7 +9,9 @@ McCleary, Technometrics 14, 1972). Ranks let a diverged trial weigh no more than
 A trial that the pruner stopped counts as worse than all complete ones: without them, what is left would be alike.
 What ended for another reason says nothing of the metric.
 
-All tests, and those of the analysis of variance of the parameters, are corrected together by Holm. What the report
+All tests, and those of the analysis of variance of the parameters, are corrected together by Holm. The analysis of
+variance knows no continuous parameters, and an adaptive sampler tries choices together with good values of these: so
+the larger p counts, of that analysis and of the F test of the same regression. What the report
 says at its beginning has a p below CLEAR: it makes many such statements, and readers act on them.
 """
 
@@ -74,7 +76,8 @@ class ParameterTrend:
 
     Attributes:
         name: The name of the parameter.
-        p: p of its test in the analysis of variance, corrected for the number of tests; None if it has none.
+        p: The larger one of its p in the analysis of variance and beside all other parameters, corrected for the number
+            of tests; None if it is no factor.
         lower: Trend towards its lower edge; None of a parameter without an order.
         upper: Trend towards its upper edge.
         wider: A wider range, where it is best at an edge.
@@ -113,7 +116,8 @@ def parameter_trends(study: StudyRecord, metric: Metric) -> tuple[ParameterTrend
     variance = {one.names[0]: one.p for one in anova(study, metric).tested if len(one.names) == 1}
     variance.pop(str(study.group_by), None)
     declared = {name: own for name, own in searched(study.space).items() if name != study.group_by}
-    tested, choices = _trends(study, metric, declared)
+    tested, choices, beside = _trends(study, metric, declared)
+    variance = {name: max(p, beside.get(name, p)) for name, p in variance.items()}
     names = [name for name in declared if name in variance or name in tested]
     raw: dict[tuple[str, int], float] = {}
     for name in names:
@@ -138,25 +142,27 @@ def parameter_trends(study: StudyRecord, metric: Metric) -> tuple[ParameterTrend
 
 def _trends(
     study: StudyRecord, metric: Metric, declared: Mapping[str, Sequence[Parameter]]
-) -> tuple[dict[str, tuple[Trend, Trend]], dict[str, str]]:
-    """Return the trends towards the lower and the upper edge, with p as it is, and the better one of two choices."""
+) -> tuple[dict[str, tuple[Trend, Trend]], dict[str, str], dict[str, float]]:
+    """Return the trends towards both edges with p as it is, the better one of two choices, and p beside the others."""
     trials = [t for t in study.finished if t.completed(metric) or (t.state == "PRUNED" and t.cause == causes.PRUNER)]
     if sum(trial.completed(metric) for trial in trials) < FEWEST:
-        return {}, {}
+        return {}, {}, {}
     cost = _scores(trials, metric)
     columns, places = _columns(study, trials, declared)
     used = sum(column.shape[1] for column in columns.values()) + 1
     if len(trials) < EACH * used:
-        return {}, {}
+        return {}, {}, {}
     design = np.hstack([np.ones((len(trials), 1)), *columns.values()])
     fit = np.linalg.lstsq(design, cost, rcond=None)[0]
     residual = cost - design @ fit
     found: dict[str, tuple[Trend, Trend]] = {}
     choices: dict[str, str] = {}
+    beside: dict[str, float] = {}
     start = 1
     for name, column in columns.items():
         own = slice(start, start + column.shape[1])
         start += column.shape[1]
+        beside[name] = _p_beside_others(design, cost, own)
         if name in places:
             cost_of_it = residual + design[:, own] @ fit[own]
             near = places[name]
@@ -165,7 +171,17 @@ def _trends(
         elif column.shape[1] == 1:
             lower_cost = column[:, 0] == (fit[own][0] < 0)
             choices[name] = label(flat_params(trials[int(np.argmax(lower_cost))].params)[name])
-    return found, choices
+    return found, choices, beside
+
+
+def _p_beside_others(design: Floats, cost: Floats, own: slice) -> float:
+    """Return p of the F test of some columns of the design: what they explain that no other does."""
+    from scipy.stats import f
+
+    others = np.delete(design, own, axis=1)
+    squares, less = (float(((cost - x @ np.linalg.lstsq(x, cost, rcond=None)[0]) ** 2).sum()) for x in (design, others))
+    df, rest = own.stop - own.start, len(cost) - design.shape[1]
+    return float(f.sf((less - squares) / df / (squares / rest), df, rest)) if squares > 0 else 1.0
 
 
 def _scores(trials: Sequence[TrialRecord], metric: Metric) -> Floats:
@@ -197,6 +213,8 @@ def _columns(
             columns[name] = power if len(np.unique(place)) > 2 else power[:, :1]
         elif place is None and None not in values:
             codes = np.unique([repr(value) for value in values], return_inverse=True)[1]
+            if codes.max() == 0:
+                continue
             columns[name] = (codes[:, None] == np.arange(1, codes.max() + 1)).astype(float)
     return columns, places
 

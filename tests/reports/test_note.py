@@ -39,7 +39,7 @@ def test_the_note_by_hand() -> None:
         "- Which parameters matter is not tested: too few complete trials (n = 2).\n"
         "- Of 4 finished trials 2 did not complete (exception 1 and pruner 1); without a complete trial: resnet (1 "
         "trial).\n"
-        "- 20 more trials, drawn like the 4 so far, would bring a new best with a probability of 83%; by how much is "
+        "- 20 more trials, drawn like the last 4, would bring a new best with a probability of 83%; by how much is "
         "not estimated (n = 2 complete trials, at least 6 needed).\n"
         "- Next, since few trials were tried, add more, then hpo run: "
         "`hpo extend hand-made --trials +20 --runs /runs`\n\n"

@@ -168,7 +168,7 @@ def test_a_difference_at_five_percent_is_a_hint() -> None:
                 "parameters": "Which parameters matter is not tested: too few complete trials (n = 1).",
                 "ended": "Without a complete trial: resnet (not tried).",
                 "epochs": "The best trial was best in its last epoch, so more epochs may help.",
-                "outlook": "20 more trials, drawn like the 1 so far, would bring a new best with a probability of 95%; "
+                "outlook": "20 more trials, drawn like the last 1, would bring a new best with a probability of 95%; "
                 "by how much is not estimated (n = 1 complete trials, at least 6 needed).",
             },
         ),

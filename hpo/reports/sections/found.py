@@ -327,7 +327,7 @@ def outlook_text(study: StudyRecord, metric: Metric) -> str:
     values = {
         "metric": metric.name,
         "ahead": found.ahead,
-        "n": found.finished,
+        "n": found.like,
         "chance": rounded_percent(found.chance),
         "best": found.best,
         "since": trials(found.since),
@@ -335,13 +335,13 @@ def outlook_text(study: StudyRecord, metric: Metric) -> str:
     if found.gain is None or found.most is None:
         if found.tried_all:
             return tr("More trials would bring nothing new: {why}.", why=found.why_not)
-        return tr("{ahead} more trials, drawn like the {n} so far, would bring a new best with a probability of "
+        return tr("{ahead} more trials, drawn like the last {n}, would bring a new best with a probability of "
                   "{chance}; by how much is not estimated ({why}).", **values, why=found.why_not)  # fmt: skip
     values |= {"gain": number(found.gain, 2), "most": number(found.most, 2)}
     if found.little:
-        return tr("The trials were enough: {ahead} more, drawn like the {n} so far, would be expected to improve "
+        return tr("The trials were enough: {ahead} more, drawn like the last {n}, would be expected to improve "
                   "{metric} by {gain} (95 % interval 0 to {most}), with a new best in {chance} of cases; the best is "
                   "trial {best}, followed by {since}.", **values)  # fmt: skip
-    return tr("More trials may still help: {ahead} more, drawn like the {n} so far, would be expected to improve "
+    return tr("More trials may still help: {ahead} more, drawn like the last {n}, would be expected to improve "
               "{metric} by {gain} (95 % interval 0 to {most}), with a new best in {chance} of cases; the best is "
               "trial {best}, followed by {since}.", **values)  # fmt: skip

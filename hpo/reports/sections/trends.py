@@ -58,13 +58,14 @@ def trend_blocks(study: StudyRecord, metric: Metric) -> list[Block]:
         )
         for one in found
     )
-    columns = (tr("parameter"), tr("p of the analysis of variance"), tr("towards the lower edge"),
+    columns = (tr("parameter"), tr("p beside the others"), tr("towards the lower edge"),
                tr("towards the upper edge"), tr("found"), tr("wider range"))  # fmt: skip
     explained = tr(
         "Towards an edge: Kendall's tau of cost and nearness to it, in the outer third of the range (of few values: "
-        "the last two), without the effects of the other parameters and groups; below 0 trials get better. Trials that "
-        "the pruner stopped count as worse than complete ones. All p are corrected together by Holm, and what is said "
-        "to be found has a p below {level}.",
+        "the last two), without the effects of the other parameters and groups; below 0 trials get better. Trials "
+        "that the pruner stopped count as worse than complete ones. Of a factor p is the larger one of that of the "
+        "analysis of variance and that beside all other parameters, continuous ones too. All p are corrected together "
+        "by Holm, and what is said to be found has a p below {level}.",
         level=number(CLEAR),
     )
     title = Text(tr("Whether and where parameters matter for {metric}:", metric=metric.name))
