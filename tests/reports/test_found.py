@@ -163,6 +163,16 @@ def test_the_outlook_by_hand() -> None:
     assert not found.little
 
 
+def test_of_an_adaptive_sampler_the_later_half_says_what_is_to_come() -> None:
+    """The same six values, after six that were worse: the sampler has left the region of those."""
+    values = (*(-9.0 - k for k in range(6)), 1.0, 6.0, 3.0, 2.0, 5.0, 4.0)
+    record = study([trial(k, {}, value) for k, value in enumerate(values)], group_by=None)
+    found = outlook(replace(record, noted_samplers=("tpe",)), SCORE)
+    assert (found.finished, found.like, found.best, found.chance) == (12, 6, 7, pytest.approx(20 / 26))
+    assert found.gain == pytest.approx(3 * math.log(26 / 6))
+    assert outlook(replace(record, noted_samplers=("random",)), SCORE).like == 12
+
+
 def test_pruned_trials_are_trials_too_and_few_complete_ones_say_little() -> None:
     done = [trial(k, {}, float(k)) for k in range(SPACINGS)]
     stopped = [trial(9 + k, {}, state="PRUNED", cause="pruner") for k in range(15)]
