@@ -27,6 +27,8 @@ from hpo.reports.p_values import p_text
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import mark, sentences, tr, trn
 
+# Other held-out scores are in report.json.
+MOST_TESTS = 3
 _STANDINGS = {
     WINNER: mark("winner"),
     TIED: mark("tied"),
@@ -65,7 +67,7 @@ def confirmation_table(found: Confirmation) -> Table:
     """Return a row for each configuration, the winner first, then by the mean."""
     write, metric = _writer(found), found.metric
     group = (tr("group"),) if any(one.group for one in found.configurations) else ()
-    tests = sorted({name for one in found.configurations for name in one.test})
+    tests = _shown_tests(found)
     columns = (
         tr("trial"), *group, tr("result"), metric.name, tr("SD"), "n", tr("95 % interval"),
         tr("with further seeds"), "n", tr("95 % interval"), tr("in the search"), tr("too good by"),
@@ -74,6 +76,13 @@ def confirmation_table(found: Confirmation) -> Table:
     rows = tuple(_row(one, metric, write, bool(group), tests) for one in _ordered(found))
     first = 2 + len(group)
     return Table(columns, rows, frozenset(range(first, len(columns))))
+
+
+def _shown_tests(found: Confirmation) -> list[str]:
+    """Return the held-out scores to show: that of the metric, or the first few if none has its name."""
+    names = sorted({name for one in found.configurations for name in one.test})
+    own = [name for name in names if name in (found.metric.name, found.metric.name.removeprefix("val_"))]
+    return own or names[:MOST_TESTS]
 
 
 def confirmed_value(found: Confirmation) -> str:
