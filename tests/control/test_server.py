@@ -69,6 +69,13 @@ def test_a_grid_without_a_budget_cannot_be_extended():
         requests.extended_budget("toy", Budget(), {"trials": "+1"})
 
 
+def test_a_budget_that_ends_at_a_time_keeps_it():
+    by = Budget(by="2099-01-01 09:00", hours=2)
+    assert requests.extended_budget("toy", by, {"hours": "+3"}).by == by.by
+    with pytest.raises(ControlError, match="its budget is hours = 2, by = 2099-01-01 09:00"):
+        requests.extended_budget("toy", by, {"trials": "+5"})
+
+
 @given(st.dictionaries(st.sampled_from(["trials", "hours", "gpu_hours"]), st.integers(1, 500), min_size=1))
 def test_the_larger_of_the_two_budgets_counts_and_an_unset_limit_stays_unset(kept):
     class Spec:  # of a StudySpec it takes the budget alone
