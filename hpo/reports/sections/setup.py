@@ -7,6 +7,7 @@ from datetime import datetime
 
 from hpo import layout
 from hpo.analysis.formatting import configuration, decimals, duration, listed, number, rounded_percent, score, trials
+from hpo.analysis.lineages import searched
 from hpo.analysis.records import StudyRecord, best_of
 from hpo.analysis.summary_statistics import spread
 from hpo.machine.files import read_json
@@ -42,7 +43,8 @@ def setup_section(study: StudyRecord) -> Section:
 
 
 def _all_finals(study: StudyRecord, metric: Metric) -> str:
-    finals = [trial.values[metric.name] for trial in study.complete(metric)]
+    own = searched(study)
+    finals = [trial.values[metric.name] for trial in own.complete(metric)]
     found, places = spread(finals), decimals(finals)
     if found is None:
         return tr("none")
@@ -52,13 +54,13 @@ def _all_finals(study: StudyRecord, metric: Metric) -> str:
     return trn(
         "{low} to {high}, mean {mean}, standard deviation {deviation} (n = {complete}, {share} of {n} finished trial)",
         "{low} to {high}, mean {mean}, standard deviation {deviation} (n = {complete}, {share} of {n} finished trials)",
-        len(study.finished),
+        len(own.finished),
         low=low,
         high=high,
         mean=mean,
         deviation=score(found.deviation, places),
         complete=found.n,
-        share=rounded_percent(found.n / len(study.finished)),
+        share=rounded_percent(found.n / len(own.finished)),
     )
 
 
