@@ -78,8 +78,8 @@ def test_how_often_something_false_is_found() -> None:
 
 _TRUTHS = {
     "a real difference": "unet than resnet",
-    "optimum beyond the upper edge": "learning_rate (best at its upper edge); widen learning_rate [1e-4, 0.1]",
-    "optimum at the lower edge of a loss": "learning_rate (best at its lower edge); widen learning_rate [1e-5, 0.01]",
+    "optimum beyond the upper edge": "learning_rate (best at its upper edge); widen learning_rate to [1e-4, 0.1]",
+    "optimum at the lower edge of a loss": "(best at its lower edge); widen learning_rate to [1e-5, 0.01]",
     "optimum inside": "learning_rate (best inside its range",
     "too little budget": "More trials may still help",
     "long after the best": "The trials were enough",
@@ -245,7 +245,7 @@ def test_an_adaptive_sampler_leaves_a_hint() -> None:
     of: Planted = planted("optimum beyond the upper edge", 3)
     said = sentences_of(findings(replace(of.study, noted_samplers=("tpe",))))
     assert said[PARAMETERS].startswith("Seem to matter for score (n = 60; a hint, since tpe chose trials by earlier")
-    assert "try learning_rate [1e-4, 0.1]" in said[PARAMETERS]
+    assert "widen learning_rate to [1e-4, 0.1]" in said[PARAMETERS]
 
 
 def test_of_two_choices_the_better_one_is_named_though_the_other_had_the_better_rates() -> None:

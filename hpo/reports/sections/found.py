@@ -243,10 +243,13 @@ def _parameters(study: StudyRecord) -> Finding:
         text = tr("Of no parameter is it shown that it matters for {metric} (n = {n}).", **values)
     else:
         names = listed(_matters(study, metric, one) for one in matter)
-        wide = listed(f"{one.name} {wider_text(one.wider)}" for one in matter if one.wider)
+        wide = listed(
+            tr("{name} to {values}", name=one.name, values=wider_text(one.wider)) for one in matter if one.wider
+        )
         if hint:
             text = tr("Seem to matter for {metric} (n = {n}; a hint, since {hint}): {names}{wide}.",
-                      **values, hint=hint, names=names, wide=wide and tr("; try {wide}", wide=wide))  # fmt: skip
+                      **values, hint=hint, names=names,
+                      wide=wide and tr("; perhaps widen {wide}", wide=wide))  # fmt: skip
         else:
             text = tr("Matter for {metric} beyond noise (n = {n}): {names}{wide}.",
                       **values, names=names, wide=wide and tr("; widen {wide}", wide=wide))  # fmt: skip
