@@ -137,7 +137,7 @@ def _table(average: Average) -> dict[str, Any]:
     if RANK in columns:
         return {RANK: average.part(RANK), SCORE: average.part(SCORE), **group}
     score, target = columns[SCORE], columns[TARGET]
-    if score.ndim == 2 and target.ndim == 1:
+    if score.ndim == 2 and target.ndim == 1 and score.shape[1] > 1:  # of one column it is a mistake, said below
         return {**_classes(average), **group}
     if score.shape != target.shape:
         raise ObjectiveError(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -68,6 +68,7 @@ def test_each_mixture_is_asked_for_once() -> None:
     assert (2, 2, 0) not in asked  # the mean of (1, 1, 0)
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 4), st.booleans())
 def test_each_round_takes_what_a_search_of_all_would(seed: int, models: int, replacement: bool) -> None:
     """The reference averages bags of predictions and scores them with scikit-learn, round by round."""

@@ -64,6 +64,12 @@ def auc_of(x: float) -> float:
     return float(roc_auc_score(of["target"], of["score"]))
 
 
+def share_in_order(scores: np.ndarray, positive: np.ndarray) -> float:
+    """The AUC, fast: the share of pairs of a positive and a negative in which the positive has more."""
+    ahead = np.sign(scores[positive][:, None] - scores[~positive][None])
+    return float((1 + ahead.mean()) / 2)
+
+
 def models(split: str) -> dict[float, np.ndarray]:
     found: dict[str, object] = {}
     exec(SCREENING, found)
@@ -104,9 +110,9 @@ def test_it_is_selected_on_validation_and_scored_on_held_out_data(hpo: Hpo, scre
     for _ in range(1000):
         heads = names[rng.integers(0, 150, 150)]
         rows = np.concatenate([2 * heads, 2 * heads + 1])
-        differences.append(
-            roc_auc_score(target[rows], mean[rows]) - roc_auc_score(target[rows], of[best]["score"][rows])
-        )
+        positive = target[rows]
+        ensemble, single = (share_in_order(scores[rows], positive) for scores in (mean, of[best]["score"]))
+        differences.append(ensemble - single)
     low, high = np.percentile(differences, [2.5, 97.5])
     assert (auc["difference"]["low"], auc["difference"]["high"]) == pytest.approx((low, high))
 
