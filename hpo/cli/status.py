@@ -158,8 +158,11 @@ def _text(
     left: str,
     seen: Mapping[str, Sequence[str]],
 ) -> str:
+    from hpo.analysis.confirmation import confirmation_of
     from hpo.analysis.goals import goal_states
+    from hpo.reports.sections.confirmation import confirmation_sentences
     from hpo.reports.sections.goals import goal_sentence
+    from hpo.spec.racing import is_race
     from hpo.storage.driver_lock import driver_text
 
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
@@ -174,12 +177,15 @@ def _text(
         lines.append(("", f"{count(now.requeued, 'lost or interrupted attempt')}, tried again and not counted"))
     if now.waiting:
         lines.append(("waiting", f"{count(now.waiting, 'queued trial')}"))
+    confirmed = confirmation_of(record)
     if now.best is None:
         lines.append(("best", "no trial has completed yet"))
-    else:
+    elif record.spec is None or not is_race(record.spec):  # the best training of a race has the luckiest seed
         searched = {metric.name: now.best.values[metric.name] for metric in record.metrics}
         lines.append(("best", f"{metrics_text(searched)}, trial {now.best.number}"))
         lines.append(("", configuration(now.best.params)))
+    if confirmed is not None:
+        lines.append(("confirmed", confirmation_sentences(confirmed)[0]))
     lines += [("" if place else "goal", goal_sentence(state)) for place, state in enumerate(goal_states(record))]
     if len(record.metrics) > 1 and now.front:
         lines.append(("front", f"no other trial beats these in every metric: {numbers(t.number for t in now.front)}"))

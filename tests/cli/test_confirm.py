@@ -68,7 +68,10 @@ def test_a_confirmation_from_the_command_to_the_report(hpo: Hpo, searched: Path)
 
 def test_a_confirmation_is_steered_and_reported_as_any_study(hpo: Hpo, searched: Path) -> None:
     assert hpo("confirm", "--top", "1", "--seeds", "2", "--quiet").out == ""
-    assert hpo("status", "toy.confirm").code == 0
+    status = hpo("status", "toy.confirm")
+    assert status.code == 0
+    assert "\nconfirmed" in status.out
+    assert "\nbest" not in status.out  # that is the training with the luckiest seed
     assert hpo("trials", "toy.confirm").code == 0
     assert hpo("report", "toy.confirm").code == 0
     assert hpo("report", "toy", "--lang", "zh-TW").code == 0
