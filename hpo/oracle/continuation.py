@@ -13,7 +13,7 @@ from hpo.storage.trial_attributes import CONTINUE, SEGMENT, configuration_of, co
 
 @dataclass(frozen=True)
 class Continuation:
-    """What is to be trained.
+    """Training that goes on.
 
     Attributes:
         parent: The trial to go on from.
@@ -31,7 +31,7 @@ class Continuation:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What is noted of the new trial (`hpo.storage.trial_attributes.ORIGIN`)."""
+        """Note of the new trial (`hpo.storage.trial_attributes.ORIGIN`)."""
         place = {"parent": self.parent, "start": self.start, "until": None, "constants": dict(self.constants)}
         seed = {} if self.seed is None else {"seed": self.seed}
         return {"source": CONTINUE, SEGMENT: place, **seed}

@@ -169,7 +169,7 @@ class Oracle:
         # Before the budget is looked at, since it may grow once more in this very moment.
         if self.control.take_extension():
             self._tracker.study_extended(self.spec, self.budget.progress)
-        if self.control.interrupted or self.control.paused or (not self._only_continued and self.budget.spent()):
+        if self.control.interrupted or (not self._only_continued and self.budget.spent()) or self.control.paused:
             return None
         if (continued := self._queue.next_continued()) is not None:
             self._study._storage.set_trial_state_values(continued._trial_id, TrialState.RUNNING)

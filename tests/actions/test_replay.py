@@ -104,7 +104,7 @@ def test_a_sampler_that_learns_finds_the_best_sooner_than_a_random_order() -> No
     trials = (replace(curve(k, [abs(k / 4 - 14.0)] * 2), params={"x": k / 4}) for k in range(80))
     recorded = recorded_of(of(*trials))
     none = Component(name="none")
-    learning = Policy("kernel", spec_of(PARSED, pruner=none), shuffled=False)
+    learning = Policy("kernel", spec_of(PARSED, sampler=Component(name="kernel"), pruner=none), shuffled=False)
     blind = Policy("random order", spec_of(PARSED, pruner=none), shuffled=True)
     after = {
         policy.name: sum(replay(recorded, policy, 1, seed).found_steps or 0 for seed in range(8))

@@ -39,7 +39,7 @@ def test_status_as_json(hpo: Hpo, finished):
     data = json.loads(hpo("status", "toy", "--json").out)
     assert data["study"] == "toy"
     assert data["driver"] is None
-    assert data["budget"] == {"trials": 4, "hours": None, "gpu_hours": None}
+    assert data["budget"] == {"trials": 4, "hours": None, "gpu_hours": None, "by": None}
     assert data["finished"] == data["complete"] == 4
     assert data["running"] == []
     assert data["causes"] == {}

@@ -150,7 +150,7 @@ def test_an_export_runs_and_gives_the_same_numbers(hpo, project, tmp_path, runs)
     assert files == {"study.yaml", "constraints.txt", "data.json", "README.md", "source/train.py", "source/helper.py"}
     assert "optuna==" in (tmp_path / "ex/constraints.txt").read_text()
     assert "table.txt" in (tmp_path / "ex/README.md").read_text()
-    shutil.move(tmp_path / "train.py", tmp_path / "gone.py")  # it needs nothing of the project but the data
+    shutil.move(tmp_path / "train.py", tmp_path / "moved_away.py")  # it needs nothing of the project but the data
     assert hpo("run", "ex/study.yaml", "--runs", "there", "--quiet").code == 0
     assert load_study(tmp_path / "there", "toy-trial-1")[1].get_trials()[0].value == value
     assert "is not an empty folder" in hpo("reproduce", "toy", 1, "--export", "ex").err

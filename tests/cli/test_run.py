@@ -316,7 +316,7 @@ def test_on_a_terminal_the_display_is_live(study_yaml, runs: Path):
     assert re.search(r"\d complete   0 pruned   0 failed   0 requeued   2 running", shown)
     assert re.search(r"trial +epoch +metric +time +parameters", shown)
     assert re.search(r" 0 +\d +score -\S+ +\S+ s +x 0\.\d+", shown)
-    assert re.search(r"about \d+ \S+ left \(until \d\d:\d\d\)", shown)
+    assert re.search(r"about \d+ \S+ left, until \d\d:\d\d", shown)
     assert "4 of 4 trials finished" in shown
     assert "\x1b[?25h" in b"".join(chunks).decode(), "the cursor is shown again"
 
