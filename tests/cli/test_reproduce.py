@@ -203,7 +203,7 @@ def test_a_diff_beyond_the_limit_is_left_out(tmp_path):
 TINY = {
     "quickstart": ["constants.epochs=2"],
     "mitochondria_small": ["constants.epochs=2", "constants.base_width=2", "constants.data.slices=4"],
-    "glaucoma_small": ["search_space.epochs=2", "constants.data.images=400"],
+    "glaucoma_small": ["search_space.epochs=2", "enqueue=[]", "constants.data.images=400"],
     "audio_angle_small": ["constants.epochs=2"],
     "abr_small": ["constants.epochs=2", "constants.data.records=300"],
 }
