@@ -609,10 +609,14 @@ def test_a_killed_trial_ends_and_is_not_tried_again(make_spec, runs, engine):
     )
     result = run(spec, runs, [steers])
     steers.check()
-    assert (result.progress.failed, result.progress.complete, result.progress.requeued) == (1, 2, 0)
-    note = outcome(trials_of(runs)[0])
+    assert (result.progress.failed, result.progress.complete) == (1, 2)
+    # On a busy machine Ray's kill may also end the attempt of the trial that came after it, which is tried again.
+    assert result.progress.requeued <= (engine["name"] == "ray")
+    trials = trials_of(runs)
+    note = outcome(trials[0])
     assert note["cause"] == "killed"
     assert note["reason"].endswith(" with `hpo kill`")
+    assert [trial.number for trial in trials if trial.params == trials[0].params] == [0]
     check_books(runs, 3)
 
 
