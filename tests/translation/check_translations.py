@@ -76,6 +76,7 @@ NAMED = {
         "older",
         "train_recall",
         "train_samples",
+        "val_samples",
         "min_complete",
         "study.yaml",
         "confirm hand-made",
