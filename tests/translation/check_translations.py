@@ -79,7 +79,6 @@ NAMED = {
         "val_samples",
         "min_complete",
         "study.yaml",
-        "confirm hand-made",
     ),
 }
 # Names, of methods and of programs, that are the same in every language, and texts of the user.
@@ -233,7 +232,9 @@ def english_in(texts: Iterable[str], names: Iterable[str]) -> set[str]:
     left_out = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)), re.IGNORECASE)
     found = set()
     for text in texts:
-        words = re.findall(r"[A-Za-z]{4,}", left_out.sub(" ", text))
+        words = re.findall(
+            r"[A-Za-z]{4,}", left_out.sub(" ", re.sub("`[^`]*`|hpo [a-z]+ hand-made", " ", text))
+        )  # commands stay
         if any(word.lower() not in SAME for word in words):
             found.add(text)
     return found
