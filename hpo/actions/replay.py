@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 
 from hpo import layout
+from hpo.analysis.confirmation import own_race
 from hpo.analysis.forecast import gaps
 from hpo.analysis.lineages import is_population
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
@@ -23,7 +24,7 @@ from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
 from hpo.spec.models import Budget, Checkpoints, Component, EngineSpec, StudySpec
 from hpo.spec.population import PBT
-from hpo.spec.racing import is_race, race_of
+from hpo.spec.racing import is_race
 from hpo.spec.wording import algorithm_text
 from hpo.storage.history import Step
 from hpo.text import count
@@ -125,10 +126,10 @@ def recorded_of(study: StudyRecord) -> Recorded:
             f"study '{study.name}' trained a population: its trials go on from each other's checkpoints, so none can "
             "be replayed by itself; expected a study with another sampler than pbt"
         )
-    if study.spec is not None and is_race(study.spec):
+    if (race := own_race(study)) is not None:
         raise ReplayError(
             f"study '{study.name}' trains a few configurations with many seeds, which no sampler or pruner would do; "
-            f"expected the study that it confirms, {race_of(study.spec).study}"
+            f"expected the study that it confirms, {race.study}"
         )
     metric = study.metrics[0]
     finished = [trial for trial in study.trials if trial.finished and not trial.continued]

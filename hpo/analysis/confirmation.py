@@ -121,20 +121,23 @@ class Confirmation:
         return tuple(one for one in self.configurations if one.standing == TIED and one.trial in own)
 
 
+def own_race(study: StudyRecord) -> Race | None:
+    """Return the race of a study that confirms another one; None of any other study."""
+    return race_of(study.spec) if study.spec is not None and is_race(study.spec) else None
+
+
 @cached_per_study
 def confirmation_of(study: StudyRecord) -> Confirmation | None:
     """Return how a study was confirmed, or of a study that confirms its own result; None without a confirmation."""
     if study.spec is None:
         return None
     runs = study.directory.parent
-    if is_race(study.spec):
-        plan = race_of(study.spec)
+    if (plan := own_race(study)) is not None:
         return _confirmation(study, study.spec, _record(runs / plan.study, plan.key))
     folder = runs / layout.confirmation_name(study.name)
     record = _record(folder, None)
-    if record is None or record.spec is None or not is_race(record.spec):
+    if record is None or record.spec is None or (plan := own_race(record)) is None:
         return None
-    plan = race_of(record.spec)
     if (plan.study, plan.key) != (study.name, read_key(study.directory)):
         return None  # of another study that had this name
     return _confirmation(record, record.spec, study)

@@ -158,11 +158,10 @@ def _text(
     left: str,
     seen: Mapping[str, Sequence[str]],
 ) -> str:
-    from hpo.analysis.confirmation import confirmation_of
+    from hpo.analysis.confirmation import confirmation_of, own_race
     from hpo.analysis.goals import goal_states
     from hpo.reports.sections.confirmation import confirmation_sentences
     from hpo.reports.sections.goals import goal_sentence
-    from hpo.spec.racing import is_race
     from hpo.storage.driver_lock import driver_text
 
     counts = f"{now.complete} complete, {now.pruned} pruned, {now.failed} failed"
@@ -180,7 +179,7 @@ def _text(
     confirmed = confirmation_of(record)
     if now.best is None:
         lines.append(("best", "no trial has completed yet"))
-    elif record.spec is None or not is_race(record.spec):  # the best training of a race has the luckiest seed
+    elif own_race(record) is None:  # the best training of a race has the luckiest seed
         searched = {metric.name: now.best.values[metric.name] for metric in record.metrics}
         lines.append(("best", f"{metrics_text(searched)}, trial {now.best.number}"))
         lines.append(("", configuration(now.best.params)))

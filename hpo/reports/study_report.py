@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hpo.analysis.axes import varies
+from hpo.analysis.confirmation import own_race
 from hpo.analysis.formatting import goal, listed
 from hpo.analysis.lineages import is_population, searched
 from hpo.analysis.records import StudyRecord
@@ -34,7 +35,6 @@ from hpo.reports.sections.significance import significance_section
 from hpo.reports.sections.stability import stability_section
 from hpo.reports.sections.trials import trials_section
 from hpo.reports.sections.warm_start import warm_start_section
-from hpo.spec.racing import is_race
 from hpo.translation.catalogue import tr
 
 SECTIONS: tuple[Callable[[StudyRecord], Section | None], ...] = (
@@ -95,7 +95,7 @@ def study_report(study: StudyRecord) -> Report:
     A section that has nothing to show says why; one that does not apply to the study is left out.
     """
     left_out: tuple[Callable[[StudyRecord], Section | None], ...] = OF_SEPARATE_TRIALS if is_population(study) else ()
-    if study.spec is not None and is_race(study.spec):
+    if own_race(study) is not None:
         left_out = NOT_OF_A_RACE
     sections = (make(searched(study) if make in OF_THE_SEARCH else study) for make in SECTIONS if make not in left_out)
     return Report(study.name, _subtitle(study), tuple(section for section in sections if section is not None))

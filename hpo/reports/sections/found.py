@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hpo.analysis.confirmation import confirmation_of
+from hpo.analysis.confirmation import confirmation_of, own_race
 from hpo.analysis.failures import causes_of
 from hpo.analysis.formatting import configuration, duration, label, listed, number, rounded_percent, trials
 from hpo.analysis.goals import GoalState, goal_states
@@ -29,7 +29,6 @@ from hpo.reports.sections.next_command import next_command
 from hpo.reports.sections.shared import compared, scores
 from hpo.reports.sections.trends import place_text, wider_text
 from hpo.spec.models import Metric
-from hpo.spec.racing import is_race
 from hpo.storage.budget import wall_seconds
 from hpo.translation.catalogue import tr, trn
 
@@ -43,7 +42,7 @@ MOST, SHORT = 7, 3  # of them, and at the end of a run
 def found_section(study: StudyRecord) -> Section:
     """Return the few numbers that a reader looks for first, and what was found."""
     headline: list[tuple[str, Cell]] = []
-    race = study.spec is not None and is_race(study.spec)  # whose best training is that with the luckiest seed
+    race = own_race(study) is not None  # whose best training is that with the luckiest seed
     if len(study.metrics) == 1 and not race:
         metric = study.metrics[0]
         best = best_of(study.complete(metric), metric)
@@ -79,7 +78,7 @@ def short_findings(study: StudyRecord) -> tuple[Finding, ...]:
 
 def _findings(study: StudyRecord) -> Iterator[Finding]:
     confirmed = confirmation_of(study)
-    race = study.spec is not None and is_race(study.spec)  # whose best training is that with the luckiest seed
+    race = own_race(study) is not None  # whose best training is that with the luckiest seed
     if not any(study.complete(metric) for metric in study.metrics):
         text = tr("No trial has completed yet.") if study.finished else tr("No trial has finished yet.")
         yield Finding(BEST, text, "best")

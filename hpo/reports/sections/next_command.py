@@ -7,7 +7,7 @@ import shlex
 from hpo import layout
 from hpo import trial as causes
 from hpo.analysis.axes import varies
-from hpo.analysis.confirmation import confirmation_of
+from hpo.analysis.confirmation import confirmation_of, own_race
 from hpo.analysis.failures import causes_of
 from hpo.analysis.groups import groups_of
 from hpo.analysis.lineages import is_population, searched
@@ -15,7 +15,6 @@ from hpo.analysis.outlook import AHEAD, outlook
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.trends import parameter_trends
 from hpo.reports.blocks import Finding
-from hpo.spec.racing import is_race, race_of
 from hpo.storage.budget import wall_seconds
 from hpo.translation.catalogue import tr
 
@@ -40,8 +39,8 @@ def _next(study: StudyRecord) -> tuple[str, str, str]:
         return tr("when the cause is mended, try what failed again"), "failures", f"run {recorded} --retry-failed"
     if not study.finished or _unspent(study):
         return tr("since its budget is not spent, go on"), "setup", f"run {recorded}"
-    if study.spec is not None and is_race(study.spec):
-        return tr("train the best configuration"), "confirmation", f"best {shlex.quote(race_of(study.spec).study)}"
+    if (race := own_race(study)) is not None:
+        return tr("train the best configuration"), "confirmation", f"best {shlex.quote(race.study)}"
     if not any(study.complete(one) for one in study.metrics):
         return _pruned_all(study, name, recorded)
     alone = searched(study)
