@@ -194,6 +194,11 @@ class TuneBridge:
             else:
                 stop(attempt.tune_trial)
 
+    def was_killed(self, tune_id: str) -> bool:
+        """Return True if the actor of a trial was killed, whatever Tune has heard of it."""
+        attempt = self._attempts.get(tune_id)
+        return attempt is not None and bool(attempt.killed)
+
     # --- for the engine
 
     @property
@@ -302,7 +307,12 @@ class OracleScheduler(TrialScheduler):
         self._bridge.on_error(trial)
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
-        """Do nothing: Tune calls the Searcher too."""
+        """Keep the actor of a killed trial from the next one. Tune calls the Searcher next.
+
+        The trial's last message may come after its actor was killed. Tune would then reuse the dead actor.
+        """
+        if self._bridge.was_killed(trial.trial_id):
+            tune_controller._started_actors.discard(tune_controller._trial_to_actor.get(trial))
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Do nothing: Tune calls the Searcher too."""

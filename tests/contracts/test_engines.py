@@ -609,9 +609,7 @@ def test_a_killed_trial_ends_and_is_not_tried_again(make_spec, runs, engine):
     )
     result = run(spec, runs, [steers])
     steers.check()
-    assert (result.progress.failed, result.progress.complete) == (1, 2)
-    # On a busy machine Ray's kill may also end the attempt of the trial that came after it, which is tried again.
-    assert result.progress.requeued <= (engine["name"] == "ray")
+    assert (result.progress.failed, result.progress.complete, result.progress.requeued) == (1, 2, 0)
     trials = trials_of(runs)
     note = outcome(trials[0])
     assert note["cause"] == "killed"

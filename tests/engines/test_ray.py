@@ -14,6 +14,7 @@ from waiting import PATIENCE, leftover, wait_until
 
 from hpo import layout
 from hpo.control import client as steer
+from hpo.engines.ray_tune import TuneBridge
 from hpo.errors import ResourceError
 from hpo.runner import run
 from hpo.storage import history
@@ -214,3 +215,29 @@ def test_a_node_that_does_not_see_the_trials_is_named(make_spec, runs, ray_here,
     (trial,) = trials_of(runs)
     assert trial.user_attrs["hpo:outcome"]["cause"] == "lost"
     assert "set engine.checkpoint_dir to a folder that every node" in trial.user_attrs["hpo:outcome"]["reason"]
+
+
+class KillsAtItsThirdReport(Tracker):
+    """Kills trial 0 while it waits for the answer to its third report."""
+
+    def __init__(self, runs):
+        self.runs = runs
+
+    def reported(self, number, step, metrics):
+        if (number, step) == (0, 2):
+            assert steer.kill(self.runs / "toy", [0]).ok
+
+
+def test_the_actor_of_a_killed_trial_gets_no_other_trial(make_spec, runs, monkeypatch):
+    tick = TuneBridge.tick
+
+    def late(bridge, stop):
+        if any(attempt.has_reported for attempt in bridge._attempts.values()):
+            time.sleep(0.3)  # a busy machine: the last message of a trial that is killed has already come
+        tick(bridge, stop)
+
+    monkeypatch.setattr(TuneBridge, "tick", late)
+    spec = make_spec("slow", engine={"name": "ray", "workers": 1, "retries": 3}, budget={"trials": 3, "failures": 1})
+    result = run(spec, runs, [KillsAtItsThirdReport(runs)])
+    assert (result.progress.failed, result.progress.complete, result.progress.requeued) == (1, 2, 0)
+    check_books(runs, 3)
