@@ -14,7 +14,7 @@ from hpo.analysis.formatting import label
 from hpo.analysis.records import StudyRecord, TrialRecord, records_of
 from hpo.analysis.statistics.heats import REFERENCE, Course, Results, course
 from hpo.analysis.statistics.power import ALPHA
-from hpo.analysis.statistics.racing import Difference, compare, difference, interval
+from hpo.analysis.statistics.racing import Difference, common_skewness, compare, difference, interval
 from hpo.analysis.summary_statistics import deviation, mean
 from hpo.errors import HpoError
 from hpo.spec.models import Metric, StudySpec
@@ -36,7 +36,7 @@ class Trained:
         n: number of those that completed.
         mean: their mean; None without any.
         deviation: their standard deviation; None for fewer than 2.
-        low: lower end of Student's 95 % interval of the mean; None for fewer than 2.
+        low: lower end of the 95 % interval of the mean (`interval`); None for fewer than 2.
         high: upper end of that interval.
     """
 
@@ -164,8 +164,10 @@ def _confirmation(study: StudyRecord, spec: StudySpec, search: StudyRecord | Non
             results.add(training, metric.cost(trial.values[metric.name]) if complete else math.nan)
             trained.setdefault((training.configuration, training.part), []).append(trial)
     now = course(plan, results)
+    skewness = common_skewness(_values(trials, metric) for trials in trained.values())
     made = tuple(
-        _confirmed(index, spec, metric, plan, now, results, trained, search, study) for index in range(len(plan.trials))
+        _confirmed(index, spec, metric, skewness, plan, now, results, trained, search, study)
+        for index in range(len(plan.trials))
     )
     ended = sum(map(len, trained.values()))
     winner = made[now.winner] if now.winner is not None and not now.due else None
@@ -184,6 +186,7 @@ def _confirmed(
     index: int,
     spec: StudySpec,
     metric: Metric,
+    skewness: float,
     plan: Race,
     now: Course,
     results: Results,
@@ -215,8 +218,8 @@ def _confirmed(
         params=params,
         reference=index == REFERENCE,
         standing=state,
-        choosing=_trained(trained.get((index, CHOOSE), []), metric),
-        estimating=_trained(again, metric) if again else None,
+        choosing=_trained(_values(trained.get((index, CHOOSE), []), metric), skewness),
+        estimating=_trained(_values(again, metric), skewness) if again else None,
         selected=before.values[metric.name] if before is not None and before.completed(metric) else None,
         against=against,
         test=_test(study, again),
@@ -224,9 +227,12 @@ def _confirmed(
     )
 
 
-def _trained(trials: list[TrialRecord], metric: Metric) -> Trained:
-    values = [trial.values[metric.name] for trial in trials if trial.completed(metric)]
-    low, high = interval(values) or (None, None)
+def _values(trials: list[TrialRecord], metric: Metric) -> list[float]:
+    return [trial.values[metric.name] for trial in trials if trial.completed(metric)]
+
+
+def _trained(values: list[float], skewness: float) -> Trained:
+    low, high = interval(values, skewness) or (None, None)
     return Trained(len(values), mean(values) if values else None, deviation(values), low, high)
 
 

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import studentized_range, t, ttest_rel
+from scipy.stats import kstat, studentized_range, t, ttest_rel
 from statsmodels.stats.power import TTestPower
 
 from hpo.analysis.statistics.heats import Results, course
 from hpo.analysis.statistics.pairwise import critical_range
-from hpo.analysis.statistics.racing import compare, interval, looks, race
+from hpo.analysis.statistics.racing import common_skewness, compare, interval, looks, race
 from hpo.spec.racing import CHOOSE, ESTIMATE, Race, Training
 
 
@@ -27,6 +27,7 @@ def test_looks_and_their_levels() -> None:
     assert [(n, round(0.05 / level)) for n, level in looks(12)] == [(3, 2), (5, 6), (8, 12), (12, 20)]
     assert [n for n, _ in looks(2)] == [2]
     assert [n for n, _ in looks(4)] == [3, 4]
+    assert [n for n, _ in looks(3)] == [2, 3]  # after all three it would be over
     assert math.isclose(sum(level for _, level in looks(1000)), 0.05, rel_tol=0.1)
     assert sum(level for _, level in looks(1000)) < 0.05
 
@@ -85,7 +86,7 @@ def test_the_scatter_is_that_of_all_pairs_or_that_of_the_pair_if_it_is_larger() 
     calm, wild = (compare(costs_of(*rows), found, other, 0) for other in (1, 2))
     assert calm is not None
     assert wild is not None
-    reach = critical_range(3, 4, 0.025) / math.sqrt(2)
+    reach = critical_range(3, 4, 0.05 / 6) / math.sqrt(2)  # the second look
     table = np.array(rows)
     residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
     pooled = 2 * (residual**2).sum() / 4
@@ -125,6 +126,31 @@ def test_the_interval_is_students() -> None:
         t.interval(0.95, 4, loc=np.mean(values), scale=np.std(values, ddof=1) / 5**0.5)
     )
     assert interval([1.0]) is None
+
+
+def test_the_interval_is_corrected_for_skewness() -> None:
+    values = [0.81, 0.84, 0.79, 0.86, 0.83]
+    low, high = interval(values, 1.5)
+    scale, a = np.std(values, ddof=1) / 5**0.5, 1.5 / 5**0.5
+    for end, quantile in ((low, 0.975), (high, 0.025)):  # Hall's T of both ends is Student's
+        one = (np.mean(values) - end) / scale
+        assert one + a * one**2 / 3 + a**2 * one**3 / 27 + a / 6 == pytest.approx(t.ppf(quantile, 4))
+    assert low - np.mean(values) > -scale * t.ppf(0.975, 4)  # what ends far off lies above the mean
+    mirrored = interval([-value for value in values], -1.5)
+    assert mirrored == pytest.approx((-high, -low))
+
+
+def test_the_common_skewness_is_that_of_k_statistics() -> None:
+    skewed = np.random.default_rng(0).exponential(size=50)
+    g = kstat(skewed, 3) / kstat(skewed, 2) ** 1.5
+    assert common_skewness([skewed]) == pytest.approx(g * (1 - 6 / 49 / g**2))
+    twice = common_skewness([skewed, skewed + 7.0])  # other means, and as many again that say the same
+    assert twice == pytest.approx(g * (1 - 6 / 98 / g**2))
+
+
+def test_a_skewness_that_chance_makes_is_none() -> None:
+    assert common_skewness([[1.0, 2.0, 4.0], [0.0, 1.0, 3.0]]) == 0.0
+    assert common_skewness([[1.0, 2.0], [3.0]]) == common_skewness([[1.0, 1.0, 1.0]]) == common_skewness([]) == 0.0
 
 
 # --- the course of a confirmation
