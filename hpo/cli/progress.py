@@ -29,7 +29,8 @@ from hpo.analysis.forecast import (
 from hpo.analysis.formatting import configuration, number
 from hpo.analysis.formatting import duration as exact
 from hpo.cli.common import around, metrics_text, rough_duration
-from hpo.text import presentable
+from hpo.spec.racing import is_race, race_of
+from hpo.text import listing, presentable
 from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
 
@@ -103,6 +104,8 @@ class StudyProgress(Tracker):
         self._end: Interval | None = None  # by the display's clock
         self._estimated = -_STANDS_SECONDS
         self._best_params: Mapping[str, Any] = {}
+        # In a confirmation the best training is the luckiest one: none is named.
+        self._race = race_of(spec) if is_race(spec) else None
 
     def study_started(self, progress: Progress) -> None:
         """Start the clock of this run."""
@@ -198,6 +201,15 @@ class StudyProgress(Tracker):
         error = "" if not outcome.error else f" ({job.directory / layout.ERROR})"
         return f"{start} {outcome.reason}{error}"
 
+    def _stands(self, job: Job) -> str:
+        """Return the best trial so far; in a confirmation the trial that was trained again."""
+        if self._race is not None:
+            pairs = zip(self._race.trials, self._spec.enqueue, strict=True)
+            return next((f"as trial {trial}" for trial, params in pairs if params.items() <= job.params.items()), "")
+        if self._progress.best is None:
+            return "none complete yet"
+        return f"best {number(self._progress.best)}, trial {self._progress.best_number}"
+
 
 class LineProgress(StudyProgress):
     """Progress as one line for each finished trial, given to `say`."""
@@ -212,12 +224,9 @@ class LineProgress(StudyProgress):
         super().trial_finished(job, outcome, progress)
         if again:
             return  # the Oracle's message says so
-        best = "none complete yet"
-        if progress.best is not None:
-            best = f"best {number(progress.best)}, trial {progress.best_number}"
         remaining = self.remaining
         left = "" if remaining is None else f", about {around(remaining, rough_duration)} left"
-        self.say(f"[{self.count}] {self.ended(job, outcome)} ({best}) {exact(outcome.seconds)}{left}")
+        self.say(f"[{self.count}] {self.ended(job, outcome)} ({self._stands(job)}) {exact(outcome.seconds)}{left}")
 
     def message(self, text: str) -> None:
         """Show a message."""
@@ -341,6 +350,9 @@ class LiveProgress(StudyProgress):
     def _best(self) -> Text:
         from rich.text import Text
 
+        if self._race is not None:
+            trials = listing(sorted(self._race.trials))
+            return Text(presentable(f"trains trials {trials} of {self._race.study} again"), style="dim")
         best, metric = self._progress.best, self.metrics[0].name
         if best is None:
             return Text("no trial has completed yet", style="dim")

@@ -67,6 +67,22 @@ def test_a_line_a_finished_trial(plain, clock):
     ]
 
 
+def test_in_a_confirmation_the_luckiest_training_is_not_named(make_spec):
+    sampler = {"name": "racing", "study": "toy", "key": "k", "trials": [7, 3], "seeds": 5}
+    enqueue = [{"x": 0.2}, {"x": 0.5}]
+    spec = make_spec(sampler=sampler, enqueue=enqueue, pruner="none", budget={"trials": 20})
+    shown = PlainProgress(spec, io.StringIO())
+    shown.study_started(progress())
+    shown.trial_started(job(0, x=0.5))
+    shown.trial_finished(job(0, x=0.5), Outcome(0, "COMPLETE", {"score": 1.0}), progress(1, **best(1.0, 0)))
+    assert said(shown)[0].startswith("[1/10] trial 0 COMPLETE score 1 (as trial 3) 0.00 s")
+    live = LiveProgress(spec, Console(file=io.StringIO()))
+    live._progress = progress(1, **best(1.0, 0))
+    lines = frame(live, 80, 24)
+    assert "trains trials 3, 7 of toy again" in lines
+    assert not any("best" in line for line in lines)
+
+
 def test_a_trial_that_is_tried_again_has_only_the_oracles_message(plain):
     plain.study_started(progress())
     plain.trial_started(job(0))
