@@ -21,6 +21,8 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.search.study_view import trials_of
+
 
 class HalvingPruner(optuna.pruners.BasePruner):
     """Pruner by asynchronous successive halving.
@@ -80,7 +82,7 @@ class HalvingPruner(optuna.pruners.BasePruner):
         if math.isnan(own):
             return True
         # A failed trial is repeated, or was broken. The latest come first, so that few of a long study are looked at.
-        latest = reversed(study.get_trials(deepcopy=False))
+        latest = reversed(trials_of(study))
         others = (one for one in latest if one.state != TrialState.FAIL and one.number != trial.number)
         reached = (value for one in others if (value := _value_at(one, rung)) is not None and not math.isnan(value))
         rivals = [own, *islice(reached, self._window - 1)]

@@ -84,8 +84,10 @@ class Ranking:
         for index, ranked in enumerate(sorted(self._groups.values(), key=len)):
             take = max(1, min(len(ranked), left // (self.groups - index)))
             left -= take
-            for place, weight in _spread(len(ranked), take):
-                found.append((self._rank(ranked, place), ranked[place][1], weight))
+            size, finite = len(ranked), bisect_left(ranked, (math.inf, -1))
+            for place, weight in _spread(size, take):
+                rank = place / size if place < finite else self._rank(ranked, place)
+                found.append((rank, ranked[place][1], weight))
                 best += weight == 1.0
         among = {number for _, number, _ in found} if len(found) < len(self) else self._places.keys()
         for number in with_:

@@ -89,7 +89,7 @@ def test_up_to_its_history_it_is_the_sampler_itself() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp"])
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
 def test_it_finds_what_is_good_in_a_part(make_spec: Any, name: str) -> None:
     spec = make_spec(sampler={"name": name, "history": 100}, search_space={"x": {"low": 0.0, "high": 1.0}})
     study = optuna.create_study(sampler=make_sampler(spec, 0))

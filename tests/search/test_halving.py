@@ -108,6 +108,7 @@ def test_few_of_a_long_study_are_looked_at() -> None:
 
     class Study:
         direction = optuna.study.StudyDirection.MINIMIZE
+        _storage = None
 
         def __init__(self, size: int) -> None:
             self.trials = [Trial(number) for number in range(size)]
