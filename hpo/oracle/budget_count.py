@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.oracle.run_control import RunControl
-from hpo.storage.budget import Span, exhausted, seconds_left, span_of
+from hpo.storage.budget import Span, exhausted, seconds_left, span_of, wall_seconds
 from hpo.storage.contradiction import contradiction
 from hpo.storage.trial_attributes import outcome_of, requeued
 from hpo.trackers.base import Progress
 from hpo.trial import KILLED, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome
 
 _THIS_RUN = "this run"
+
+
+@dataclass
+class _Spent:
+    """Seconds in which at least one attempt ran, and GPU seconds of all attempts."""
+
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
 
 
 class BudgetCount:
@@ -43,9 +51,12 @@ class BudgetCount:
         self._any_healthy = self._any_faulty = False
         self._started: dict[int, float] = {}  # when each running trial started
         self._at_once = 1  # the most trials that ran at a time
-        self._spans: list[Span] = []
-        for trial in trials:
-            self._add_earlier(trial)
+        earlier = [span for trial in trials if (span := self._take_in_earlier(trial)) is not None]
+        self._earlier = _Spent(wall_seconds(earlier), sum(span.gpu_seconds for span in earlier))
+        self._spent = _Spent()  # by the attempts of this run that have ended
+        self._busy_since = 0.0  # when the first of those started that have run without a break since
+        self._longest = max((span.finished - span.started for span in earlier), default=0.0)
+        self._dearest = max((span.gpu_seconds for span in earlier), default=0.0)
         # Who starts a study again has looked at them, and has mended what they failed of.
         self._failed_before = self._progress.failed - self._killed
 
@@ -65,6 +76,8 @@ class BudgetCount:
 
     def on_trial_started(self, number: int, started: float) -> None:
         """Count a trial as running from `started` on, in seconds since the epoch."""
+        if not self._started:
+            self._busy_since = started
         self._started[number] = started
         self._at_once = max(self._at_once, len(self._started))
 
@@ -77,7 +90,11 @@ class BudgetCount:
             finished: seconds since the epoch.
             gpu_seconds: seconds times the share of a GPU that it held.
         """
-        self._spans.append(Span(self._started.pop(outcome.number), finished, gpu_seconds, _THIS_RUN))
+        self._longest = max(self._longest, finished - self._started.pop(outcome.number))
+        self._dearest = max(self._dearest, gpu_seconds)
+        self._spent.gpu_seconds += gpu_seconds
+        if not self._started:
+            self._spent.seconds += max(0.0, finished - self._busy_since)
         if again:
             self._count_requeued()
         else:
@@ -85,8 +102,8 @@ class BudgetCount:
 
     def spent(self) -> bool:
         """Return True if no further trial may start, and set `done` or `stopped` to the reason."""
-        limits, progress = self._control.spec.search_budget, self._progress
-        self.done = exhausted(limits, progress.finished + len(self._started), self._all_spans(), self._clock())
+        limits, progress, now = self._control.spec.search_budget, self._progress, self._clock()
+        self.done = exhausted(limits, progress.finished + len(self._started), self._spans(now), now)
         # A trial that a person has killed says nothing about the others.
         failed = progress.failed - self._killed - self._failed_before
         if failed >= limits.failures and progress.failed == progress.finished:
@@ -102,25 +119,30 @@ class BudgetCount:
             left = limits.trials - self._progress.finished - len(self._started)
         if limits.hours is None and limits.gpu_hours is None and limits.by is None:
             return left
-        spans = self._all_spans()
-        if (seconds := seconds_left(limits, spans, self._clock())) is not None:
-            longest = max((span.finished - span.started for span in spans), default=0.0)
+        now, gpus = self._clock(), self._control.spec.engine.gpus
+        spans, running = self._spans(now), max((now - started for started in self._started.values()), default=0.0)
+        if (seconds := seconds_left(limits, spans, now)) is not None:
+            longest = max(self._longest, running)
             left = min(left, seconds * self._at_once / longest if longest else math.inf)
         if limits.gpu_hours is not None:
-            longest = max((span.gpu_seconds for span in spans), default=0.0)
+            longest = max(self._dearest, running * gpus)
             seconds = 3600 * limits.gpu_hours - sum(span.gpu_seconds for span in spans)
             left = min(left, seconds / longest if longest else math.inf)
         return left
 
-    def _all_spans(self) -> list[Span]:
-        """Return the spans of all attempts; a running one ends now."""
-        now, gpus = self._clock(), self._control.spec.engine.gpus
-        running = (Span(started, now, (now - started) * gpus, _THIS_RUN) for started in self._started.values())
-        return [*self._spans, *running]
+    def _spans(self, now: float) -> list[Span]:
+        """Return a span of earlier runs and one of this run, that are as long and as dear as their attempts together.
 
-    def _add_earlier(self, trial: FrozenTrial) -> None:
-        if span := span_of(trial.user_attrs):
-            self._spans.append(span)
+        Those that run end now.
+        """
+        gpus, since = self._control.spec.engine.gpus, self._started.values()
+        seconds = self._spent.seconds + (max(0.0, now - self._busy_since) if since else 0.0)
+        gpu_seconds = self._spent.gpu_seconds + sum((now - started) * gpus for started in since)
+        earlier = Span(0.0, self._earlier.seconds, self._earlier.gpu_seconds)
+        return [earlier, Span(0.0, seconds, gpu_seconds, _THIS_RUN)]
+
+    def _take_in_earlier(self, trial: FrozenTrial) -> Span | None:
+        """Count a trial of an earlier run, and return its span."""
         if requeued(trial.user_attrs):
             self._count_requeued()
         elif trial.state.is_finished():
@@ -128,6 +150,7 @@ class BudgetCount:
             believed = trial.state == TrialState.COMPLETE and not contradiction(trial, spec.space, self._names)
             value = trial.values[0] if believed else None
             self._count(trial.number, trial.state.name, outcome_of(trial).get("cause", ""), value)
+        return span_of(trial.user_attrs)
 
     def _count_requeued(self) -> None:
         self._progress = replace(self._progress, requeued=self._progress.requeued + 1)

@@ -177,6 +177,8 @@ class CheckpointRetention:
         # No values, no costs: the trial did not complete.
         costs = tuple(metric.cost(value) for metric, value in zip(self._metrics, values, strict=False))
         size = 0 if self._rule.max_gb is None else self._size(number)
+        if state == "FAIL" and not size:
+            return  # it keeps its files, and takes no room
         self._stored[number] = _StoredTrial(number, state, group, costs, size)
 
     def _surplus(self, running: Iterable[int]) -> list[int]:

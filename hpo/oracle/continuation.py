@@ -48,9 +48,8 @@ class Continuation:
         return None
 
 
-def checkpoints_to_continue(trials: Iterable[FrozenTrial]) -> set[int]:
-    """Return the numbers of the trials whose checkpoints an unfinished continuation may still take over."""
-    unfinished = (trial for trial in trials if not trial.state.is_finished())
+def checkpoints_to_continue(unfinished: Iterable[FrozenTrial]) -> set[int]:
+    """Return the numbers of the trials whose checkpoints a continuation among these trials may still take over."""
     return {place["parent"] for trial in unfinished if (place := continued_from(trial.user_attrs))}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,7 +141,10 @@ class Notices:
         self._say = say
         self._trials: dict[str, list[int]] = {}
         self._sentences: dict[str, str] = {}
-        self._complete: list[_Reading] = []
+        # Complete trials, which parameters any of them has read, and those with one that it has not.
+        self._complete = 0
+        self._read: set[str] = set()
+        self._missed: list[_Reading] = []
 
     def trial_ended(self, number: int, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Say the kinds of which this trial is the first."""
@@ -151,23 +154,29 @@ class Notices:
                 self._say(f"{self._sentences[kind]} (said of the first such trial)")
             self._trials.setdefault(kind, []).append(number)
 
-    def parameters_read(self, job: Job, unread: Iterable[str]) -> None:
+    def parameters_read(self, job: Job, unread: Collection[str]) -> None:
         """Take in which parameters a complete trial has not read. Say those that none has read, once it is clear."""
-        self._complete.append(_Reading(job.number, job.params, tuple(unread)))
-        if len(self._complete) == ENOUGH_TRIALS:
-            for name in unread_of(self._spec.space, self._complete):
+        missed = [name for name in job.params if name in unread]
+        self._complete += 1
+        self._read.update(job.params.keys() - set(missed))
+        if missed:
+            self._missed.append(_Reading(job.number, dict.fromkeys(missed), tuple(missed)))
+        if self._complete == ENOUGH_TRIALS:
+            for name in self._unread():
                 self._say(unread_sentence(name))
+
+    def _unread(self) -> Mapping[str, tuple[int, ...]]:
+        return unread_of(self._spec.space, [_Reading(-1, dict.fromkeys(self._read), ()), *self._missed])
 
     def closing(self) -> list[Notice]:
         """Return all that this run has shown, each kind once."""
         found = [Notice(said, tuple(self._trials[kind])) for kind, said in self._sentences.items()]
-        unread = unread_of(self._spec.space, self._complete)
-        return [*found, *(Notice(unread_sentence(name), numbers) for name, numbers in unread.items())]
+        return [*found, *(Notice(unread_sentence(name), numbers) for name, numbers in self._unread().items())]
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """A complete trial, its parameters, and the names of those that it has not read."""
+    """A complete trial, those of its parameters that count, and the names of those that it has not read."""
 
     number: int
     params: Mapping[str, Any]

@@ -112,7 +112,7 @@ class Oracle:
         warm: WarmStart | None = None,
         code: str = "",
     ) -> None:
-        self._study = study
+        self._study = study = view_of(study)
         # For the sampler and the pruner: a trial that went on from another one was trained longer than the others.
         self._searched = view_of(study, lambda trial: not continued_from(trial.user_attrs))
         self._only_continued = False
@@ -137,9 +137,7 @@ class Oracle:
         self.budget = BudgetCount(self.control, trials, clock)
         self._pruning = pruning_for(spec, study, directory)
         self._min_complete = MinComplete(spec, self.budget, searched(trials))
-        self._retention = CheckpointRetention(
-            spec, directory, trials, self._tracker.message, lambda: self._checkpoints_needed(study.get_trials(False))
-        )
+        self._retention = CheckpointRetention(spec, directory, trials, self._tracker.message, self._checkpoints_needed)
         self._retention.prune()
         self._queue.load(trials, directory)
 
@@ -511,9 +509,11 @@ class Oracle:
     def _stored(self, running: RunningTrial) -> FrozenTrial:
         return self._study._storage.get_trial(running.trial._trial_id)
 
-    def _checkpoints_needed(self, trials: list[FrozenTrial]) -> set[int]:
+    def _checkpoints_needed(self) -> set[int]:
         """Return the numbers of the trials whose checkpoints others may still go on from."""
-        return checkpoints_needed(self.spec, trials) | checkpoints_to_continue(trials)
+        unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+        members = self._study.get_trials(deepcopy=False) if is_population(self.spec) else []
+        return checkpoints_needed(self.spec, members) | checkpoints_to_continue(unfinished)
 
     def _no_population(self, running: RunningTrial, why: str) -> None:
         """Stop the study: its objective cannot be trained in segments."""

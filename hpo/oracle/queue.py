@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.oracle import racing
 from hpo.search.pbt import propose, segments_of
+from hpo.search.study_view import Follower
 from hpo.space.search_space import Cell
 from hpo.spec.models import StudySpec
 from hpo.spec.population import is_population
@@ -60,6 +61,10 @@ class Queue:
         self._fallbacks: list[tuple[int, dict[str, Any]]] = []
         self._cells: Iterator[dict[str, Any]] | None = None  # of a grid
         self._tried: set[Cell | None] = set()  # cells of the grid
+        # Of a space in which no configuration is tried twice: how many trials have finished, and their cells.
+        self._follower = Follower()
+        self._finished = 0
+        self._finished_cells: set[Cell | None] = set()
 
     def load(self, trials: list[FrozenTrial], directory: Path) -> None:
         """Take up what earlier runs have left, and queue what study.yaml enqueues.
@@ -249,11 +254,14 @@ class Queue:
         space = self._spec.space
         if not self._spec.tries_each_once:
             return False
-        trials = searched(self._study.get_trials(deepcopy=False))
-        if len(trials) < (space.grid_size(fixed) or 0):
+        finished, unfinished = map(searched, self._follower.read(self._study))
+        self._finished += len(finished)
+        self._finished_cells.update(space.cell_of(configuration_of(trial)) for trial in finished)
+        if self._finished + len(unfinished) < (space.grid_size(fixed) or 0):
             return False
-        tried = {space.cell_of(configuration_of(trial)) for trial in trials}
-        return all(space.cell_of(cell) in tried for cell in space.grid(fixed))
+        others = {space.cell_of(configuration_of(trial)) for trial in unfinished}
+        cells = map(space.cell_of, space.grid(fixed))
+        return all(cell in self._finished_cells or cell in others for cell in cells)
 
 
 def _place(origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.space.search_space import SearchSpace
+from hpo.search.study_view import Follower
+from hpo.space.search_space import Cell, SearchSpace
 from hpo.spec.auto_sampler import MOST_GP_TRIALS
 from hpo.storage.trial_attributes import configuration_of, requeued
 
@@ -47,6 +48,9 @@ class AutoSampler(optuna.samplers.BaseSampler):
         self._finite = space.grid_size() is not None
         self._distributions = space.distributions()
         self._searched = {name: one for name, one in sorted(self._distributions.items()) if not one.single()}
+        self._follower = Follower()
+        self._ended = self._complete = 0  # trials that are not tried again
+        self._cells: set[Cell | None] = set()  # of finished trials
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the distributions of all parameters."""
@@ -56,13 +60,13 @@ class AutoSampler(optuna.samplers.BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the parameters of a new trial."""
-        trials = study.get_trials(deepcopy=False)
+        unfinished = self._take_in(study)
         # Nothing is to be chosen of a retry, or of an enqueued configuration.
         chosen = self._space.cell_of(configuration_of(trial)) is not None
-        why = _why_not_gp(trials)
+        why = self._why_not_gp()
         if not why and not chosen:
             proposed = self._gp.sample_relative(study, trial, self._searched)
-            if proposed and self._is_new(proposed, trial, trials):
+            if proposed and self._is_new(proposed, trial, unfinished):
                 self._note_once(study, "gp", "at least nine trials of ten complete")
                 return proposed
             if not proposed and not self._finite:
@@ -71,12 +75,32 @@ class AutoSampler(optuna.samplers.BaseSampler):
             self._note_once(study, "kernel", why)
         return self._kernel.sample_relative(study, trial, self._kernel.infer_relative_search_space(study, trial))
 
-    def _is_new(self, proposed: dict[str, Any], trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+    def _take_in(self, study: optuna.Study) -> list[FrozenTrial]:
+        """Count the trials that have finished since, and return the others."""
+        finished, others = self._follower.read(study)
+        for trial in finished:
+            self._cells.add(self._space.cell_of(configuration_of(trial)))
+            if not requeued(trial.user_attrs):
+                self._ended += 1
+                self._complete += trial.state == TrialState.COMPLETE
+        return others
+
+    def _is_new(self, proposed: dict[str, Any], trial: FrozenTrial, unfinished: list[FrozenTrial]) -> bool:
         """Return True if no other trial has what the process proposes."""
         # What the process leaves out has one value.
         whole = self._space.assemble(lambda key, draw: proposed[key] if key in proposed else draw(), self._rng)
-        others = (self._space.cell_of(configuration_of(one)) for one in trials if one.number != trial.number)
-        return self._space.cell_of(whole) not in others
+        cell = self._space.cell_of(whole)
+        others = (self._space.cell_of(configuration_of(one)) for one in unfinished if one.number != trial.number)
+        return cell not in self._cells and cell not in others
+
+    def _why_not_gp(self) -> str:
+        """Return why a Gaussian process is not to propose after the trials so far; empty if it is."""
+        ended, complete = self._ended, self._complete
+        if complete < COMPLETE * ended:
+            return f"{ended - complete} of {ended} trials have not completed, and gp learns from none of those"
+        if complete >= MOST_GP_TRIALS:
+            return f"{complete} trials have completed, with which gp takes long to ask"
+        return ""
 
     def _note_once(self, study: optuna.Study, name: str, why: str) -> None:
         if name not in self._noted:
@@ -93,12 +117,3 @@ class AutoSampler(optuna.samplers.BaseSampler):
         """Take new seeds."""
         self._gp.reseed_rng()
         self._kernel.reseed_rng()
-
-
-def _why_not_gp(trials: list[FrozenTrial]) -> str:
-    """Return why a Gaussian process is not to propose after these trials; empty if it is."""
-    ended = [trial for trial in trials if trial.state.is_finished() and not requeued(trial.user_attrs)]
-    complete = sum(trial.state == TrialState.COMPLETE for trial in ended)
-    if complete < COMPLETE * len(ended):
-        return f"{len(ended) - complete} of {len(ended)} trials have not completed, and gp learns from none of those"
-    return f"{complete} trials have completed, with which gp takes long to ask" if complete >= MOST_GP_TRIALS else ""

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from hpo.search.study_view import trials_of
 
 
 class HalvingPruner(optuna.pruners.BasePruner):
@@ -78,11 +81,11 @@ class HalvingPruner(optuna.pruners.BasePruner):
         assert own is not None
         if math.isnan(own):
             return True
-        # A failed trial is repeated, or was broken.
-        others = (one for one in study.get_trials(deepcopy=False) if one.state != TrialState.FAIL)
-        reached = [(one.number, _value_at(one, rung)) for one in others if one.number != trial.number]
-        rivals = [value for _, value in sorted(reached)[::-1] if value is not None and not math.isnan(value)]
-        rivals = [own, *rivals[: self._window - 1]]
+        # A failed trial is repeated, or was broken. The latest come first, so that few of a long study are looked at.
+        latest = reversed(trials_of(study))
+        others = (one for one in latest if one.state != TrialState.FAIL and one.number != trial.number)
+        reached = (value for one in others if (value := _value_at(one, rung)) is not None and not math.isnan(value))
+        rivals = [own, *islice(reached, self._window - 1)]
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
         costs = sorted(sign * value for value in rivals)
         return sign * own > costs[max(0, int(len(costs) / factor) - 1)]

@@ -11,16 +11,16 @@ independent of the scale of the metric and of outliers. It was chosen on recorde
 In a study with `group_by` a trial is ranked within its group. So the best of each group are parents, and a group that
 is worse than another, or learns more slowly, gets as many trials.
 
+Of a long history a part is looked at: the best trials of each group, those that run, and a sample of the others, each
+of which counts as many times as there are trials it stands for. So the thousandth trial costs what the first one did.
+
 A configuration that a trial has, finished or not, is proposed again only when no other is left.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import warnings
-from bisect import insort
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -30,6 +30,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.search.bounded_history import BoundedHistory
+from hpo.search.ranking import Part, Ranking
+from hpo.search.study_view import Follower
 from hpo.space.encoding import Points, UnitCubeEncoder
 from hpo.space.search_space import Cell, SearchSpace
 from hpo.storage.trial_attributes import configuration_of
@@ -38,6 +41,8 @@ from hpo.storage.trial_attributes import configuration_of
 PARENTS, FEWEST_PARENTS = 0.05, 4
 # The kernel's standard deviation in a cube of d dimensions is this times the root of d, since distances grow with it.
 BANDWIDTH = 0.055
+# Of so many trials the estimate is made: benchmarks/search/bounded.py.
+HISTORY = 1000
 # Draws in search of a configuration that no trial has; and the most that are compared where draws find none.
 DRAWS, MOST_LEFT = 100, 1000
 # Least weight of a trial. A candidate far from all trials gets the mean of all ranks.
@@ -57,6 +62,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
         n_candidates: number of candidates that are compared.
         mutation: standard deviation of a candidate from its parent in a numeric parameter, in parts of its range; and
             the probability with which a choice is drawn anew.
+        history: number of trials, beside the running ones, from which it estimates; of more it takes a part.
         seed: of all its random numbers.
 
     Raises:
@@ -71,6 +77,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
         random_fraction: float = 0.2,
         n_candidates: int = 24,
         mutation: float = 0.12,
+        history: int = HISTORY,
         seed: int | None = None,
     ) -> None:
         if n_startup_trials < 2:
@@ -81,24 +88,26 @@ class KernelSampler(optuna.samplers.BaseSampler):
             raise ValueError(f"n_candidates is {n_candidates}; expected at least 2")
         if not 0 < mutation <= 1:
             raise ValueError(f"mutation is {mutation}; expected a number above 0, up to 1")
+        if history < n_startup_trials:
+            raise ValueError(f"history is {history}; expected at least n_startup_trials, {n_startup_trials}")
         self._space = space or SearchSpace(())
         self._cube = UnitCubeEncoder(self._space)
         self._group_by = group_by
         self._startup, self._random_fraction = n_startup_trials, random_fraction
-        self._candidates, self._mutation = n_candidates, mutation
+        self._candidates, self._mutation, self._history = n_candidates, mutation, history
         self._rng = random.Random(seed)
         self._independent = optuna.samplers.RandomSampler(seed=seed)
         with warnings.catch_warnings():
             # Optuna warns of an argument that its authors recommend for conditional spaces.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._joint = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+            joint = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+        self._joint = BoundedHistory(joint, history)
         self._size = self._space.grid_size()
-        # Of finished trials. An ask reads those only that have finished since the last one.
-        self._finished: set[int] = set()
-        self._first_open = 0  # all trials before this number are finished
-        self._cells: set[Cell | None] = set()
-        self._costs: list[tuple[float, int, FrozenTrial]] = []  # ascending
-        self._points: dict[int, Points] = {}
+        self._follower = Follower()
+        self._cells: set[Cell] = set()  # of finished trials
+        self._ranking = Ranking()
+        self._trials: dict[int, FrozenTrial] = {}  # those of the ranking; of one that runs the state when it was added
+        self._points: Points = np.empty((0, len(self._cube.distributions)))  # by number
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the distributions of all parameters."""
@@ -119,15 +128,16 @@ class KernelSampler(optuna.samplers.BaseSampler):
             running = self._take_in(study)
             return self._untried(running, trial, fixed, [self._candidate({**proposed, **fixed})])[0]
         running = self._take_in(study)
-        known, ranks, groups = self._known(study, running)
-        if len(known) < self._startup or self._rng.random() < self._random_fraction:
+        if len(self._ranking) < self._startup or self._rng.random() < self._random_fraction:
             return self._untried(running, trial, fixed, [self._candidate(fixed)])[0]
-        parents = known[: max(FEWEST_PARENTS, groups, int(PARENTS * len(known)))]
+        known = self._ranking.part(self._history, [one.number for one in running])
+        count = max(FEWEST_PARENTS, self._ranking.groups, int(PARENTS * len(self._ranking)))
+        parents = known.numbers[: min(count, known.best)]
         half = self._candidates // 2
         candidates = [self._candidate(fixed) for _ in range(self._candidates - half)]
-        candidates += [self._candidate(fixed, self._rng.choice(parents).params) for _ in range(half)]
+        candidates += [self._candidate(fixed, self._trials[self._rng.choice(parents)].params) for _ in range(half)]
         candidates = self._untried(running, trial, fixed, candidates)
-        return candidates[self._most_promising(candidates, known, ranks)]
+        return candidates[self._most_promising(candidates, known)]
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -171,64 +181,57 @@ class KernelSampler(optuna.samplers.BaseSampler):
         """
         if self._space.cell_of(fixed) is not None:
             return candidates
-        others = {self._space.cell_of(configuration_of(one)) for one in running if one.number != trial.number}
-        tried = (self._cells | others) - {None}
-        untried = [one for one in candidates if self._space.cell_of(one) not in tried]
-        if untried or (self._size is not None and len(tried) >= self._size):
+        cells = (self._space.cell_of(configuration_of(one)) for one in running if one.number != trial.number)
+        others = {cell for cell in cells if cell is not None}
+
+        def is_new(candidate: Mapping[str, Any]) -> bool:
+            cell = self._space.cell_of(candidate)
+            return cell not in self._cells and cell not in others
+
+        untried = list(filter(is_new, candidates))
+        if untried or (self._size is not None and len(self._cells) + len(others - self._cells) >= self._size):
             return untried or candidates
-        drawn = (self._candidate(fixed) for _ in range(DRAWS))
-        untried = [one for one in drawn if self._space.cell_of(one) not in tried]
+        untried = list(filter(is_new, (self._candidate(fixed) for _ in range(DRAWS))))
         if not untried and self._size is not None:
-            left = (cell for cell in self._space.grid(fixed) if self._space.cell_of(cell) not in tried)
-            untried = list(islice(left, MOST_LEFT))
+            untried = list(islice(filter(is_new, self._space.grid(fixed)), MOST_LEFT))
             self._rng.shuffle(untried)
         return untried or candidates
 
     def _take_in(self, study: optuna.Study) -> list[FrozenTrial]:
-        """Note the trials that have finished since, and return the others: they run, or wait to be tried."""
-        sign, ranked = _sign(study), len(study.directions) == 1
-        trials, running = study.get_trials(deepcopy=False), []
-        for trial in islice(trials, self._first_open, None):
-            if not trial.state.is_finished():
-                running.append(trial)
-            elif trial.number not in self._finished:
-                self._finished.add(trial.number)
-                self._cells.add(self._space.cell_of(configuration_of(trial)))
-                if ranked and trial.state != TrialState.FAIL:
-                    insort(self._costs, (_cost(trial, sign), trial.number, trial))
-        while self._first_open in self._finished:
-            self._first_open += 1
+        """Note what trials have reported since, and return those that run, or wait to be tried."""
+        finished, running = self._follower.read(study)
+        for trial in finished:
+            if (cell := self._space.cell_of(configuration_of(trial))) is not None:
+                self._cells.add(cell)
+        if len(study.directions) == 1:
+            sign = _sign(study)
+            for trial in finished:
+                if trial.state != TrialState.FAIL:
+                    self._rank(trial, sign)
+                elif trial.number in self._trials:
+                    self._ranking.drop(trial.number)
+            for trial in running:
+                if trial.intermediate_values:
+                    self._rank(trial, sign)
         return running
 
-    def _most_promising(
-        self, candidates: list[dict[str, Any]], known: list[FrozenTrial], ranks: Sequence[float]
-    ) -> int:
-        points = np.array([self._cube.point(candidate) for candidate in candidates])
-        known_points = np.array([self._points[trial.number] for trial in known])
-        width = BANDWIDTH**2 * max(1, len(self._cube.distributions))
-        weights = np.exp(-self._cube.squared_distances(points, known_points) / (2 * width)) + FLOOR
-        # The square root of ranks from 0 (best) to 1: between the best ones it differs most.
-        return int(np.argmin(weights @ np.sqrt(ranks) / weights.sum(axis=1)))
+    def _rank(self, trial: FrozenTrial, sign: float) -> None:
+        number = trial.number
+        if number not in self._trials:
+            self._trials[number] = trial
+            if number >= len(self._points):
+                self._points = np.resize(self._points, (2 * number + 2, self._points.shape[1]))
+            self._points[number] = self._cube.point(trial.params)
+        group = None if self._group_by is None else self._trials[number].params.get(self._group_by)
+        self._ranking.put(number, group, _cost(trial, sign))
 
-    def _known(self, study: optuna.Study, running: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[float], int]:
-        """Return the trials that have a cost, best first; their ranks from 0 to 1; and the number of their groups."""
-        sign = _sign(study)
-        found = [(_cost(trial, sign), trial.number, trial) for trial in running if trial.intermediate_values]
-        found = sorted(self._costs + found)
-        for _, number, trial in found:
-            if number not in self._points:
-                self._points[number] = self._cube.point(trial.params)
-        by = self._group_by
-        groups = [None if by is None else trial.params.get(by) for _, _, trial in found]  # `params` makes a copy
-        sizes, better = Counter(groups), Counter[Any]()
-        ranked: list[tuple[float, int, FrozenTrial]] = []
-        for position, ((cost, number, trial), group) in enumerate(zip(found, groups, strict=True)):
-            # One that broke a constraint is among the last of all, also where its whole group did.
-            last = math.isinf(cost)
-            ranked.append((position / len(found) if last else better[group] / sizes[group], number, trial))
-            better[group] += 1
-        ranked.sort()
-        return [trial for _, _, trial in ranked], [rank for rank, _, _ in ranked], len(sizes)
+    def _most_promising(self, candidates: list[dict[str, Any]], known: Part) -> int:
+        points = np.array([self._cube.point(candidate) for candidate in candidates])
+        width = BANDWIDTH**2 * max(1, len(self._cube.distributions))
+        distances = self._cube.squared_distances(points, self._points[known.numbers])
+        weights = (np.exp(-distances / (2 * width)) + FLOOR) * known.weights
+        # The square root of ranks from 0 (best) to 1: between the best ones it differs most.
+        return int(np.argmin(weights @ np.sqrt(known.ranks) / weights.sum(axis=1)))
 
 
 def _sign(study: optuna.Study) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.errors import Problem, SpecError
 from hpo.spec import algorithms
-from hpo.spec.algorithms import PRUNERS, SAMPLERS
+from hpo.spec.algorithms import BOUNDED, PRUNERS, SAMPLERS
 from hpo.spec.auto_sampler import AUTO
 from hpo.spec.epochs import most_epochs
 from hpo.spec.sampler_limits import refused_ranges
@@ -32,6 +32,9 @@ _COMPLETE_ONLY = {"gp", "nsga2"}
 # A float over more powers of ten than these is meant to be drawn by its logarithm.
 MOST_DECADES = 2.0
 _IGNORE_CONSTRAINTS = {"random", "qmc", "cmaes"}
+# Beyond so many trials it matters that some samplers and pruners go through all of them whenever they are asked.
+MANY_TRIALS = 2000
+_LINEAR_PRUNERS = {"median", "percentile", "successive_halving", "hyperband"}
 
 
 def mixed_seed(seed: int, finished: int) -> int:
@@ -103,6 +106,10 @@ def _sampler(component: Component, spec: StudySpec, finished: int) -> optuna.sam
     if name == "kernel":
         options |= {"space": spec.space, "group_by": spec.group_by}
     sampler: optuna.samplers.BaseSampler = _build("sampler", spec, name, options)
+    if name in BOUNDED and options.get("history") is not None:
+        from hpo.search.bounded_history import BoundedHistory
+
+        return BoundedHistory(sampler, options["history"])
     return sampler
 
 
@@ -119,7 +126,7 @@ def make_pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
 def warnings_for(spec: StudySpec) -> list[str]:
     """Return sentences about sampler, pruner, space and budget that run, but do not fit together."""
     found = [*_sampler_and_space(spec), *_sampler_and_budget(spec), *_groups_and_budget(spec), *unwatched(spec)]
-    found += [*_ranges_without_log(spec), *_pruner_and_epochs(spec)]
+    found += [*_ranges_without_log(spec), *_pruner_and_epochs(spec), *_many_trials(spec)]
     sampler, pruner = spec.samplers[-1].name, spec.pruner.name
     if pruner != "none":
         if sampler in _COMPLETE_ONLY or (sampler == "cmaes" and not spec.sampler.options.get("consider_pruned_trials")):
@@ -236,6 +243,24 @@ def _pruner_and_epochs(spec: StudySpec) -> list[str]:
         f"pruner {spec.pruner.name} first decides at step {first}, and a trial has {count(epochs, 'epoch')}: it never "
         "prunes"
     ]
+
+
+def _many_trials(spec: StudySpec) -> list[str]:
+    """Return what takes longer with each trial, in a study of many."""
+    found, sampler = [], spec.samplers[-1]
+    if (spec.planned_trials() or 0) <= MANY_TRIALS:
+        return []
+    if sampler.name in BOUNDED and sampler.options.get("history") is None:
+        found.append(
+            f"sampler {sampler.name} goes through all trials at each ask, so that each takes longer than the one "
+            "before; with the option history: 1000 it sees so many of them"
+        )
+    if spec.pruner.name in _LINEAR_PRUNERS:
+        found.append(
+            f"pruner {spec.pruner.name} goes through all trials at reports, so that they take longer with each; pruner "
+            "halving looks at the latest alone"
+        )
+    return found
 
 
 def first_decision(pruner: Component) -> int | None:

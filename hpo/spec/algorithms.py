@@ -38,6 +38,9 @@ SAMPLERS = {
     "pbt": "hpo.search.pbt:PopulationSampler",
     "racing": "hpo.search.racing:RacingSampler",
 }
+# These take the option `history`, the number of finished trials that they see (`hpo.search.bounded_history`): what they
+# do at an ask grows with the trials. It is not fewer than this.
+BOUNDED, LEAST_HISTORY = ("tpe", "gp"), 100
 # Trials of these samplers do not depend on what earlier ones gave.
 NOT_ADAPTIVE = ("random", "grid", "qmc", "racing")
 PRUNERS = {
@@ -190,6 +193,7 @@ def _of_another(role: Role, option: str) -> str:
     """Return that `auto` has no options, and which sampler has this one."""
     others = {name: _parameters(find_class(role, name)) for name in names(role) if name not in ("auto", "grid")}
     having = [name for name, known in others.items() if option in known and _writable(name, known[option])]
+    having += [name for name in BOUNDED if option == "history"]
     if option == "seed":
         return "is set by study.yaml's own key 'seed'; leave it out here"
     hint = f"it is one of {listing(having)}: write that in place of auto" if having else "write the name of a sampler"
@@ -212,6 +216,8 @@ def build(role: Role, name: str, options: Mapping[str, Any], root: str | Path = 
 
     cls = find_class(role, name, root)
     arguments = with_defaults(name, options)
+    if name in BOUNDED:
+        arguments.pop("history", None)  # of the view that it is asked with
     if name == "patient":
         inner = arguments.get("wrapped_pruner")
         arguments["wrapped_pruner"] = None if inner is None else build("pruner", **split_options(inner), root=root)
@@ -280,6 +286,8 @@ def _options_model(role: Role, cls: type, name: str) -> type[BaseModel]:
             default = ... if parameter.default is parameter.empty else parameter.default
             # The option is an alias, for a class may name one like an attribute of pydantic's models.
             fields[f"option_{len(fields)}"] = (_type_of(name, parameter), Field(default, alias=key))
+    if name in BOUNDED:
+        fields["history"] = (Annotated[int, Field(strict=True, ge=LEAST_HISTORY)] | None, None)
     anything = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(cls).parameters.values())
     config = ConfigDict(extra="allow" if anything else "forbid", title=f"the {role} '{name}'")
     return create_model(name, __config__=config, **fields)

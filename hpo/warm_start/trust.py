@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import statistics
 import sys
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -65,9 +65,11 @@ class WarmStart:
         self._waiting = list(enumerate(self._candidates))
         self._guard = guard
         self._sign = 1.0 if maximize else -1.0
-        # Of each step the values by trial: of warm ones those that are judged, and of the sampler's own all.
+        # Of each step the values by trial, higher is better: of warm ones those that are judged, and of the sampler's
+        # own all.
         self._warm: defaultdict[int, dict[int, float]] = defaultdict(dict)
         self._own: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        self._own_ranked: defaultdict[int, list[float]] = defaultdict(list)  # ascending
         self._reports: Counter[int] = Counter()
         self._started = 0
         self._own_turn = False
@@ -104,8 +106,11 @@ class WarmStart:
         if not self._candidates or not self.trusted:
             return ""
         self._reports[number] += 1
+        value *= self._sign
         if not from_earlier_study(origin):
+            self._drop_own(step, number)
             self._own[step][number] = value
+            insort(self._own_ranked[step], value)
         elif step == FINAL or self._reports[number] == 1 or self._reports[number] >= self._guard:
             self._warm[step][number] = value
         why = self._verdict(step)
@@ -117,8 +122,10 @@ class WarmStart:
     def forget(self, number: int) -> None:
         """Forget the values of a trial whose next attempt reports its steps again."""
         self._reports.pop(number, None)
-        for values in (*self._warm.values(), *self._own.values()):
+        for values in self._warm.values():
             values.pop(number, None)
+        for step in self._own:
+            self._drop_own(step, number)
 
     def facts(self) -> dict[str, Any]:
         """Return what is kept in the study's attributes."""
@@ -130,16 +137,25 @@ class WarmStart:
             "why": self.why,
         }
 
+    def _drop_own(self, step: int, number: int) -> None:
+        if (value := self._own[step].pop(number, None)) is not None:
+            ranked = self._own_ranked[step]
+            del ranked[bisect_left(ranked, value)]
+
     def _verdict(self, step: int) -> str:
-        warm = [self._sign * value for value in self._warm[step].values()]
-        own = [self._sign * value for value in self._own[step].values()]
-        if len(warm) < FEWEST_WARM or len(own) < FEWEST_OWN or max(warm) >= statistics.median(own):
+        warm, own = self._warm[step].values(), self._own_ranked[step]
+        if len(warm) < FEWEST_WARM or len(own) < FEWEST_OWN:
+            return ""
+        best, middle = max(warm), (own[(len(own) - 1) // 2] + own[len(own) // 2]) / 2
+        if best >= middle:
             return ""
         # C(own, ahead) / C(own + warm, ahead): the `ahead` best of all are the sampler's, if every order is as likely.
-        ahead = sum(value > max(warm) for value in own)
-        if math.comb(len(own), ahead) > CHANCE * math.comb(len(own) + len(warm), ahead):
+        # The numbers of combinations of a thousand trials are too large for a float, and their ratio is this product.
+        ahead = len(own) - bisect_right(own, best)
+        others = range(1, len(warm) + 1)
+        if math.prod((len(own) - ahead + one) / (len(own) + one) for one in others) > CHANCE:
             return ""
-        best, middle = self._sign * max(warm), self._sign * statistics.median(own)
+        best, middle = self._sign * best, self._sign * middle
         where = "at the end" if step == FINAL else f"at step {step}"
         return (
             f"the earlier studies mislead: {where} the best of {count(len(warm), 'trial')} from them has {best:.4g}, "

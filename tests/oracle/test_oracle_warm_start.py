@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import statistics
 
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.trial import TrialState
 from test_oracle import Killed, MortalStorage, complete
 
@@ -212,3 +216,41 @@ def test_the_driver_may_die_before_any_of_its_writes(make_spec, tmp_path):
             steps = history.read(layout.trial_directory(directory, trial.number) / layout.HISTORY)
             assert [step.step for step in steps] == [0, 1]
     assert deaths > 30
+
+
+def test_history_is_judged_among_thousands_of_the_samplers_trials():
+    """A thousand trials have more combinations than a float can hold."""
+    warm = WarmStart(candidates(0.1, 0.2), guard=1, maximize=True)
+    for step in (1, 2):
+        for number in range(3000):
+            assert not warm.observe(number, {}, step, float(number % 10))
+    # 1500 of 3000 are better than both: that would be so in 1501 * 1502 of 3001 * 3002 orders, a quarter of them.
+    assert not warm.observe(3000, {"from": "old"}, 1, 4.2)
+    assert not warm.observe(3001, {"from": "old"}, 1, 4.2)
+    # 2700 of 3000: in 301 * 302 of 3001 * 3002, a hundredth.
+    assert not warm.observe(3000, {"from": "old"}, 2, 0.5)
+    why = warm.observe(3001, {"from": "old"}, 2, 0.4)
+    assert "at step 2 the best of 2 trials from them has 0.5, the median of 3000 of the sampler's own 4.5" in why
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 2), st.integers(0, 6), st.booleans()), max_size=60))
+def test_the_judgement_is_that_of_all_values_together(reports):
+    """Trials report at random, some are forgotten; 0 to 2 are from the earlier study."""
+    warm, values = WarmStart(candidates(0.1, 0.2, 0.3), guard=1, maximize=False), {}
+    for number, step, value, forget in reports:
+        if forget:
+            warm.forget(number)
+            values = {key: one for key, one in values.items() if key[0] != number}
+            continue
+        values[number, step] = -float(value)
+        said = warm.observe(number, {"from": "old"} if number < 3 else {}, step, float(value))
+        theirs = [one for (of, at), one in values.items() if at == step and of < 3]
+        own = [one for (of, at), one in values.items() if at == step and of >= 3]
+        misled = len(theirs) >= 2 and len(own) >= 3 and max(theirs) < statistics.median(own)
+        if misled:
+            ahead = sum(one > max(theirs) for one in own)
+            misled = math.comb(len(own), ahead) <= 0.05 * math.comb(len(own) + len(theirs), ahead)
+        assert bool(said) == misled
+        if said:
+            return

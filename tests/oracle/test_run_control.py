@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hpo.oracle.budget_count import BudgetCount
 from hpo.oracle.run_control import RunControl
 from hpo.spec.models import Budget
-from hpo.trial import EXCEPTION, INTERRUPTED, KILLED, OBJECTIVE, PRUNER, Outcome
+from hpo.storage.budget import Span, exhausted, wall_seconds
+from hpo.trial import EXCEPTION, INTERRUPTED, KILLED, LOST, OBJECTIVE, PRUNER, Outcome
 
 
 @pytest.fixture
@@ -112,3 +118,41 @@ def test_hours_count_running_trials_up_to_now(control):
     assert not count.spent()
     now[0] = 3600.0
     assert (count.spent(), count.done) == (True, "the budget of 1 hour is spent")
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 90)), max_size=40), st.integers(0, 20))
+def test_what_was_spent_is_what_all_spans_together_say(turns: list[tuple[bool, int]], until: int) -> None:
+    """Trials start and end at random; in the middle another run takes over."""
+    limits = Budget(hours=0.2, gpu_hours=0.1)
+    spec = SimpleNamespace(
+        metrics=[SimpleNamespace(name="score")], search_budget=limits, engine=SimpleNamespace(gpus=0.5)
+    )
+    control, now = SimpleNamespace(spec=spec), [1000.0]
+    count = BudgetCount(control, [], lambda: now[0])  # type: ignore[arg-type]
+    spans, running = list[Span](), dict[int, float]()
+    for number, (starts, seconds) in enumerate(turns):
+        now[0] += seconds
+        if starts or not running:
+            running[number] = now[0]
+            count.on_trial_started(number, now[0])
+        else:
+            ended, started = running.popitem()
+            spans.append(Span(started, now[0], (now[0] - started) / 2, "this"))
+            outcome = Outcome(ended, "FAIL", cause=LOST, reason="why")
+            count.on_trial_finished(outcome, True, now[0], spans[-1].gpu_seconds)
+        now[0] += until
+        all_spans = [*spans, *(Span(one, now[0], (now[0] - one) / 2, "this") for one in running.values())]
+        count.spent()
+        assert count.done == exhausted(limits, len(running), all_spans, now[0])
+        longest = max(span.finished - span.started for span in all_spans)
+        dearest = max(span.gpu_seconds for span in all_spans)
+        assert sum(span.finished - span.started for span in count._spans(now[0])) == wall_seconds(all_spans)
+        gpu_left = 360 - sum(span.gpu_seconds for span in all_spans)
+        at_once = count._at_once
+        wall_left = max(0.0, 720 - wall_seconds(all_spans))
+        expected = min(
+            wall_left * at_once / longest if longest else math.inf, gpu_left / dearest if dearest else math.inf
+        )
+        assert count.trials_left() == pytest.approx(expected)
+        assert len(count._spans(now[0])) == 2, "however many trials there were"

@@ -8,10 +8,11 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.search.auto_sampler import AutoSampler, _why_not_gp
+from hpo.search.auto_sampler import AutoSampler
 from hpo.search.samplers import make_sampler, note_sampler
+from hpo.space.search_space import SearchSpace
 from hpo.spec.models import StudySpec
 from hpo.storage.trial_attributes import OUTCOME
 
@@ -74,14 +75,22 @@ def test_kernel_proposes_where_more_than_one_of_ten_does_not_complete(
     assert (tried(spec, sampler, states)[-1]["y"] == 0.25) is process
 
 
+def why_not_gp(trials: list[FrozenTrial]) -> str:
+    study = optuna.create_study()
+    study.add_trials(trials)
+    sampler = AutoSampler(SearchSpace.parse(NUMBERS), Fixed({}), Fixed({}))
+    sampler._take_in(study)
+    return sampler._why_not_gp()
+
+
 def test_attempts_that_were_queued_again_do_not_count() -> None:
     lost = create_trial(state=FAIL, user_attrs={OUTCOME: {"requeued": True}})
     done = create_trial(state=COMPLETE, value=1.0)
-    assert _why_not_gp([lost] * 9 + [done]) == ""
+    assert why_not_gp([lost] * 9 + [done]) == ""
     failed = create_trial(state=FAIL)
-    assert _why_not_gp([failed, done]).startswith("1 of 2 trials have not completed")
-    assert _why_not_gp([done] * 199) == ""
-    assert _why_not_gp([done] * 200) == "200 trials have completed, with which gp takes long to ask"
+    assert why_not_gp([failed, done]).startswith("1 of 2 trials have not completed")
+    assert why_not_gp([done] * 199) == ""
+    assert why_not_gp([done] * 200) == "200 trials have completed, with which gp takes long to ask"
 
 
 def test_the_study_notes_who_proposed_and_says_that_another_takes_over() -> None:

@@ -88,3 +88,37 @@ def test_a_trial_passes_if_enough_of_the_others_are_no_better(values: list[int],
     last = [own, *values[::-1][:31]]
     better = sum(value < own for value in last)
     assert (stopped(HalvingPruner(), study, {1: float(own)}) == []) == (better < max(1, len(last) // 2))
+
+
+def test_few_of_a_long_study_are_looked_at() -> None:
+    looked: list[int] = []
+
+    class Trial:
+        """A trial that notes that it was looked at."""
+
+        state = TrialState.PRUNED
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        @property
+        def intermediate_values(self) -> dict[int, float]:
+            looked.append(self.number)
+            return {1: 1.0, 4: 2.0} if self.number % 4 == 0 else {1: 1.0}
+
+    class Study:
+        direction = optuna.study.StudyDirection.MINIMIZE
+        _storage = None
+
+        def __init__(self, size: int) -> None:
+            self.trials = [Trial(number) for number in range(size)]
+
+        def get_trials(self, deepcopy: bool) -> list[Trial]:
+            return self.trials
+
+    for size in (1000, 5000):
+        looked.clear()
+        trial = create_trial(state=TrialState.RUNNING, intermediate_values={1: 1.0, 4: 1.0})
+        trial.number = size
+        assert not HalvingPruner().prune(Study(size), trial)  # type: ignore[arg-type]
+        assert len(set(looked)) <= 4 * 32, "as many as it takes to find 31 that came to the rung"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+import sys
 from collections.abc import Mapping
 from statistics import median
 from typing import Any
@@ -12,6 +15,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from hpo.search.kernel_sampler import KernelSampler
+from hpo.search.study_view import view_of
 from hpo.space.search_space import SearchSpace
 
 PRUNED = TrialState.PRUNED
@@ -291,8 +295,114 @@ def test_the_seed_decides() -> None:
     assert drawn(1) == drawn(1) != drawn(2)
 
 
+def searched(sampler: optuna.samplers.BaseSampler, trials: int, workers: int = 3) -> list[dict[str, Any]]:
+    """Return what a sampler proposes in a study with groups, in which trials end in every way, by a fixed rule."""
+    study, running, found = optuna.create_study(sampler=sampler), [], list[dict[str, Any]]()
+    for number in range(trials):
+        if number % 13 == 5:
+            study.enqueue_trial({"kind": "slow"})
+        running.append(study.ask())
+        params = NETS.suggest(running[-1])
+        found.append(dict(running[-1].params))
+        cost = abs(params["x"] - 0.3) + abs(math.log10(params["rate"]) + 2) + params.get("momentum", 0.5)
+        for step in range(number % 4):
+            running[-1].report(cost * (1 + 1 / (1 + step)), step)
+        if len(running) > workers:
+            trial, fate = running.pop(number % workers), number % 11
+            if fate == 7:
+                trial.set_constraint("red_flag_collapsed", 1.0)
+            state = {7: PRUNED, 8: TrialState.FAIL, 9: PRUNED, 10: PRUNED}.get(fate)
+            study.tell(trial, None if state else cost, state=state)
+    return found
+
+
+NETS = SearchSpace.parse(
+    {
+        "kind": {"choices": {"slow": {}, "fast": {"momentum": {"low": 0.0, "high": 1.0}}, "odd": {}}},
+        "x": {"low": 0.0, "high": 1.0},
+        "rate": {"low": 1e-5, "high": 1.0, "log": True},
+        "layers": {"low": 1, "high": 5},
+    }
+)
+
+
+# The last three proposals of 150 trials, by the version that ranked all trials at each ask.
+BEFORE = [
+    {
+        "kind": "fast",
+        "kind.fast.momentum": 0.0,
+        "x": 0.5112697271401608,
+        "rate": 0.008770048802516512,
+        "layers": 3,
+    },
+    {"kind": "slow", "x": 0.5356835637052442, "rate": 0.17946826920179298, "layers": 4},
+    {"kind": "slow", "x": 0.0, "rate": 0.6013753413314578, "layers": 4},
+]
+
+
+def test_below_its_history_it_proposes_what_it_does_with_all_of_it() -> None:
+    found = searched(KernelSampler(NETS, group_by="kind", seed=3), 150)
+    assert found[-3:] == BEFORE
+    assert searched(KernelSampler(NETS, group_by="kind", seed=3, history=150), 150) == found
+    assert searched(KernelSampler(NETS, group_by="kind", seed=3, history=40), 150) != found
+
+
+def test_a_resumed_sampler_estimates_from_the_same_part() -> None:
+    study = new_study(n_startup_trials=16, history=20)
+    for x in grid(60):
+        add(study, x, {1: abs(x - 0.3)})
+    first = [study.ask().suggest_float("x", 0.0, 1.0) for _ in range(5)]
+    again = new_study(n_startup_trials=16, history=20)
+    again.add_trials(study.trials[:60])
+    again.sampler._rng.setstate(KernelSampler(LINE, seed=1)._rng.getstate())  # type: ignore[attr-defined]
+    assert [again.ask().suggest_float("x", 0.0, 1.0) for _ in range(5)] == first
+
+
+def test_of_a_long_history_a_part_tells_where_it_is_good() -> None:
+    study = new_study(n_startup_trials=16, history=32)
+    for x in grid(600):
+        add(study, x, {1: abs(x - 0.3)})
+    assert near(proposals(study), 0.3) > 0.9
+
+
+def test_an_ask_does_as_much_after_thousands_of_trials_as_after_hundreds() -> None:
+    def lines(size: int) -> int:
+        """Lines of Python that 20 asks run."""
+        study = optuna.create_study(sampler=KernelSampler(NETS, group_by="kind", seed=3, history=100))
+        dice, count = random.Random(0), 0
+        for _ in range(size):
+            params = NETS.sample(dice)
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=params,
+                    distributions={name: NETS.distributions()[name] for name in params},
+                    value=params["x"],
+                    intermediate_values={1: params["x"]},
+                )
+            )
+        view = view_of(study)
+        NETS.suggest(view.ask())  # it takes in what there is
+
+        def trace(frame: Any, event: str, arg: Any) -> Any:
+            nonlocal count
+            count += event == "line"
+            return trace
+
+        for _ in range(20):
+            sys.settrace(trace)
+            trial = view.ask()
+            NETS.suggest(trial)
+            sys.settrace(None)
+            trial.report(0.5, 1)
+            view.tell(trial, 0.5)
+        return count
+
+    assert lines(2000) < 1.1 * lines(200)
+
+
 @pytest.mark.parametrize(
-    "options", [{"n_startup_trials": 1}, {"random_fraction": 1.2}, {"n_candidates": 1}, {"mutation": 0.0}]
+    "options",
+    [{"history": 15}, {"n_startup_trials": 1}, {"random_fraction": 1.2}, {"n_candidates": 1}, {"mutation": 0.0}],
 )
 def test_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))} is {next(iter(options.values()))}; expected"):
