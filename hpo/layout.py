@@ -1,6 +1,7 @@
 """Paths of all files below `runs/`, spelled in this one place.
 
 runs/journal.log                      the Optuna journal of all studies (default storage)
+runs/journal.log.snapshot             a cache: what the first records of the journal come to; can be deleted
 runs/mlflow.db, mlartifacts/          the MLflow runs of all studies and their files (default store)
 runs/knowledge/<study>-<mark>.json    results of studies run elsewhere (hpo import-knowledge)
 runs/.trash/<study>-<time>/           a study that was deleted (hpo delete); hpo restore brings it back
@@ -48,6 +49,7 @@ import shlex
 from pathlib import Path
 
 JOURNAL = "journal.log"
+SNAPSHOT = ".snapshot"  # behind the name of a journal
 HISTORY = "history.jsonl"
 OUTPUT = "output.log"
 ERROR = "error.txt"

@@ -10,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
-from optuna.storages.journal._storage import JournalStorageReplayResult
 
 from hpo.errors import StorageError
 from hpo.storage.journal_lock import JournalLock
 from hpo.storage.journal_records import LONGEST, Record, parse
+from hpo.storage.journal_replay import Replay
+from hpo.storage.journal_snapshot import Position, Snapshot
 from hpo.text import one_line
 
 JOURNAL_SCHEME = "journal:"
@@ -37,17 +39,16 @@ class JournalFile(BaseJournalBackend):
 
     Attributes:
         lock: taken for each write.
-        line: the number of the line last read, from 1.
+        position: the place behind the line last read.
         last: the record in that line.
     """
 
     def __init__(self, path: Path, say: Callable[[str], object] | None = None) -> None:
         self.path = path
         self.lock = JournalLock(path, say)
-        self.line = 0
+        self.position = Position()
         self.last: Record = {}
         self._say = say or (lambda _: None)
-        self._offset = 0
         self._inode: int | None = None
 
     def read_logs(self, log_number_from: int) -> Generator[Record, None, None]:
@@ -56,8 +57,8 @@ class JournalFile(BaseJournalBackend):
         Raises:
             StorageError: a line before the last is damaged.
         """
-        if log_number_from != self.line:
-            self.line = self._offset = 0
+        if log_number_from != self.position.lines:
+            self.position = Position()
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -66,21 +67,21 @@ class JournalFile(BaseJournalBackend):
             return
         with file:
             self._inode = os.fstat(file.fileno()).st_ino
-            file.seek(self._offset)
+            file.seek(self.position.bytes)
             while (line := file.readline(LONGEST)).endswith(b"\n"):
                 try:
                     record = parse(line)
                 except ValueError as error:
                     if file.read(1):
-                        raise self.damaged(str(error), self.line + 1) from None
+                        raise self.damaged(str(error), self.position.lines + 1) from None
                     return
-                self.line += 1
-                self._offset += len(line)
+                number, size, crc = self.position
+                self.position = Position(number + 1, size + len(line), zlib.crc32(line, crc))
                 self.last = record
-                if self.line > log_number_from:
+                if number >= log_number_from:
                     yield record
             if len(line) == LONGEST:
-                raise self.damaged(f"it is longer than {LONGEST >> 20} MiB", self.line + 1)
+                raise self.damaged(f"it is longer than {LONGEST >> 20} MiB", self.position.lines + 1)
 
     def append_logs(self, logs: list[Record]) -> None:
         """Write records whole or not at all.
@@ -114,7 +115,7 @@ class JournalFile(BaseJournalBackend):
         if self._inode is None:
             return False
         stat = self.path.stat()
-        return stat.st_ino != self._inode or stat.st_size < self._offset
+        return stat.st_ino != self._inode or stat.st_size < self.position.bytes
 
     def damaged(self, why: str, line: int) -> StorageError:
         """Return the error that says which line is damaged, and what to do."""
@@ -140,9 +141,19 @@ class JournalFile(BaseJournalBackend):
 
 
 class SharedJournalStorage(JournalStorage):
-    """Optuna's storage on a journal that others write too, and that may be repaired meanwhile."""
+    """Optuna's storage on a journal that others write too, and that may be repaired meanwhile.
+
+    Args:
+        backend: the journal.
+        keep: add to the journal's snapshot. Without it nothing is written but records.
+    """
 
     _backend: JournalFile
+
+    def __init__(self, backend: JournalFile, keep: bool) -> None:
+        self._snapshot = Snapshot(backend.path)
+        self._keep = keep
+        super().__init__(backend)
 
     def stop_waiting(self) -> None:
         """Wait no longer for the journal's lock. For signal handlers."""
@@ -150,7 +161,9 @@ class SharedJournalStorage(JournalStorage):
 
     def _sync_with_backend(self) -> None:
         try:
-            if self._backend.replaced():
+            if not isinstance(self._replay_result, Replay):
+                self._load()
+            elif self._backend.replaced():
                 self._start_anew()
             super()._sync_with_backend()
         except (OptunaError, StorageError, OSError):
@@ -161,11 +174,16 @@ class SharedJournalStorage(JournalStorage):
             self._replay_result.log_number_read -= 1  # it is not to be passed over the next time
             why = f"Optuna cannot replay it ({type(error).__name__}: {one_line(error)})"
             raise self._backend.damaged(why, self._replay_result.log_number_read + 1) from error
+        if self._keep and isinstance(self._replay_result, Replay):
+            self._snapshot.add(self._replay_result, self._backend.position)
+
+    def _load(self) -> None:
+        self._replay_result, self._backend.position = self._snapshot.load(self._worker_id_prefix)
 
     def _start_anew(self) -> None:
-        """Replay the journal from its beginning. What Optuna refused of this process's records it refuses again."""
-        self._replay_result = JournalStorageReplayResult(self._worker_id_prefix)
-        for record in self._backend.read_logs(0):
+        """Replay the journal once more. What Optuna refused of this process's records it refuses again."""
+        self._load()
+        for record in self._backend.read_logs(self._replay_result.log_number_read):
             with contextlib.suppress(OptunaError, KeyError, ValueError):
                 self._replay_result.apply_logs([record])
 
@@ -181,7 +199,7 @@ def open_journal(path: Path, say: Callable[[str], object] | None) -> SharedJourn
         StorageError: a record before the last is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return SharedJournalStorage(JournalFile(path, say))
+    return SharedJournalStorage(JournalFile(path, say), keep=say is not None)
 
 
 def torn_record(file: int) -> tuple[int, bytes]:
