@@ -41,6 +41,7 @@ class LocalEngine:
         self._limits = limits
         self._sharing = sharing
         self._halted = False
+        self._looked = 0.0  # when every worker was looked at last, by the monotonic clock
 
     def halt(self) -> None:
         """End the running trials in the next turn of the loop."""
@@ -53,10 +54,10 @@ class LocalEngine:
         waiting: Job | None = None  # asked for, and fits nowhere yet
         try:
             while True:
-                waiting = self._start_jobs(oracle, workers, waiting)
-                busy = [worker for worker in workers if worker is not None and worker.job is not None]
-                if busy:
-                    self._attend(oracle, workers, busy)
+                # One at a time: reports are not to wait while many are asked for.
+                more, waiting = self._start_job(oracle, workers, waiting)
+                if waiting is not None or any(worker is not None and worker.job is not None for worker in workers):
+                    self._attend(oracle, workers, 0.0 if more else POLL_SECONDS)
                 elif self._halted or oracle.no_more_jobs:
                     return
                 else:
@@ -65,42 +66,53 @@ class LocalEngine:
         finally:
             _end_workers(workers)
 
-    def _attend(self, oracle: Oracle, workers: list[WorkerProcess | None], busy: Sequence[WorkerProcess]) -> None:
-        """Wait for a message of a worker, and pass on what has come."""
-        timeout = min(POLL_SECONDS, *(worker.overdue_in() for worker in busy))
-        ready = wait([worker.connection for worker in busy], timeout=max(0.0, timeout))
+    def _attend(self, oracle: Oracle, workers: list[WorkerProcess | None], seconds: float) -> None:
+        """Pass on one message of each worker that has sent any, in at most so many seconds."""
+        at_work = [(place, worker) for place, worker in enumerate(workers) if worker is not None and worker.at_work]
+        timeout = max(0.0, min([seconds, *(worker.overdue_in() for _, worker in at_work)]))
+        ready = set(wait([worker.connection for _, worker in at_work], timeout))
         to_kill = oracle.control.trials_to_kill()
-        for place, worker in enumerate(workers):
-            if worker is None or worker.job is None:
-                continue
-            message = self._message(worker, worker.connection in ready, to_kill)
-            if isinstance(message, Report):
-                self._sharing.reported(message)
-                worker.answer(oracle.report(message.number, message.step, message.metrics, message.usage))
-            elif message is not None:
-                if worker.unusable:
-                    # A fresh one takes its place with the next job.
-                    worker.kill()
-                    workers[place] = None
-                oracle.tell(*self._sharing.ended(message))
+        # Those who say nothing are looked at less often: they may have died, or be overdue.
+        look_at_all = bool(to_kill) or self._halted or (seconds > 0 and not ready)
+        if look_at_all or time.monotonic() >= self._looked + POLL_SECONDS:
+            look_at_all, self._looked = True, time.monotonic()
+        for place, worker in at_work:
+            if look_at_all or worker.connection in ready:
+                message = self._message(worker, worker.connection in ready, to_kill)
+                if isinstance(message, Report):
+                    self._sharing.reported(message)
+                    worker.answer(oracle.report(message.number, message.step, message.metrics, message.usage))
+                elif message is not None:
+                    if worker.unusable:
+                        # A fresh one takes its place with the next job.
+                        worker.kill()
+                        workers[place] = None
+                    oracle.tell(*self._sharing.ended(message))
 
-    def _start_jobs(self, oracle: Oracle, workers: list[WorkerProcess | None], waiting: Job | None) -> Job | None:
-        """Start jobs while there are free places and jobs for them. Return the job that has to wait."""
-        while free := [place for place, worker in enumerate(workers) if worker is None or worker.job is None]:
-            if waiting is not None and (withdrawn := self._withdrawn(waiting, oracle)) is not None:
-                oracle.tell(withdrawn)
-                waiting = None
-            if self._halted:
-                return None
-            job = waiting if waiting is not None else oracle.ask()
-            if job is None:
-                return None
-            fitting = next(self._fitting(job, free), None)
-            if fitting is None:
-                return job
+    def _start_job(
+        self, oracle: Oracle, workers: list[WorkerProcess | None], waiting: Job | None
+    ) -> tuple[bool, Job | None]:
+        """Start a job if a place is free and there is one for it.
+
+        Returns:
+            True if one was started and more places are free; and the job that has to wait.
+        """
+        free = [place for place, worker in enumerate(workers) if worker is None or worker.job is None]
+        if not free:
+            return False, waiting
+        if waiting is not None and (withdrawn := self._withdrawn(waiting, oracle)) is not None:
+            oracle.tell(withdrawn)
             waiting = None
-            self._start(workers, *fitting, job)
-        return waiting
+        if self._halted:
+            return False, None
+        job = waiting if waiting is not None else oracle.ask()
+        if job is None:
+            return False, None
+        fitting = next(self._fitting(job, free, workers), None)
+        if fitting is None:
+            return False, job
+        self._start(workers, *fitting, job)
+        return len(free) > 1, None
 
     def _withdrawn(self, waiting: Job, oracle: Oracle) -> Outcome | None:
         """Return the outcome of a waiting job that is not to start any more."""
@@ -109,10 +121,14 @@ class LocalEngine:
         reason = oracle.control.trials_to_kill().get(waiting.number)
         return None if reason is None else Outcome(waiting.number, "FAIL", cause=KILLED, reason=reason)
 
-    def _fitting(self, job: Job, free: Sequence[int]) -> Iterator[tuple[int, float]]:
+    def _fitting(
+        self, job: Job, free: Sequence[int], workers: Sequence[WorkerProcess | None]
+    ) -> Iterator[tuple[int, float]]:
         """Yield the free places where a job fits, each with the share of a GPU that it gets there."""
         for place in free:
-            slot = self._slots[place]
+            slot, worker = self._slots[place], workers[place]
+            if worker is not None and worker.at_work:  # it clears up after its last trial
+                continue
             share = self._sharing.fits(job, ",".join(slot.gpus), slot.gpu_share)
             if share is not None:
                 yield place, share
@@ -130,7 +146,7 @@ class LocalEngine:
         worker.start(job, share)
 
     def _message(self, worker: WorkerProcess, ready: bool, to_kill: Mapping[int, str]) -> Report | Outcome | None:
-        if self._halted:
+        if worker.job is not None and self._halted:
             return worker.end_trial(INTERRUPTED, _STOPPED_AT_ONCE)
         if worker.job is not None and worker.job.number in to_kill:
             return worker.end_trial(KILLED, to_kill[worker.job.number])

@@ -107,18 +107,24 @@ class WorkerProcess:
         self._kernel_kills_before = 0
         self.unusable = False
         self._one_trial = one_trial
-        self._clearing_up = False
+        self._clears_up_until = -1.0  # by the monotonic clock; negative while it does not
+
+    @property
+    def at_work(self) -> bool:
+        """True while it has a trial, or clears up after one."""
+        return self.job is not None or self._clears_up_until >= 0
 
     def ready(self) -> bool:
         """Return True if it can take a job; it may still clear up after its last trial, and is waited for."""
-        if self._clearing_up and not self.unusable:
-            self._clearing_up = False
+        if self._clears_up_until >= 0 and not self.unusable:
+            seconds = max(0.0, self._clears_up_until - time.monotonic())
             try:
                 # Also of one that takes no further trial: it ends what the last one left running.
-                usable = self.connection.poll(_READY_SECONDS) and self.connection.recv() == (READY, True)
+                usable = self.connection.poll(seconds) and self.connection.recv() == (READY, True)
             except Exception:  # it has died, or somebody else writes into its pipe
                 usable = False
             self.unusable = self._one_trial or not usable
+        self._clears_up_until = -1.0
         return not self.unusable
 
     def start(self, job: Job, gpu_share: float) -> None:
@@ -152,18 +158,22 @@ class WorkerProcess:
                 return message
 
     def overdue_in(self) -> float:
-        """Return the seconds until the trial is overdue; infinite without a limit."""
-        return self._deadline()[0] - time.monotonic()
+        """Return the seconds until the trial, or clearing up after it, is overdue; infinite without a limit."""
+        until = self._deadline()[0] if self.job is not None else self._clears_up_until
+        return until - time.monotonic()
 
     def poll(self, ready: bool) -> Report | Outcome | None:
         """Return the next message of the trial, or the outcome of a worker that died or a trial that is overdue.
 
-        After an outcome `job` is None.
+        After an outcome `job` is None, and there is no further message until it has cleared up (see `ready`).
 
         Args:
             ready: the connection has something to read.
         """
-        assert self.job is not None
+        if self.job is None:
+            if ready or self.overdue_in() <= 0:
+                self.ready()
+            return None
         # A message may have come since, while the driver was busy.
         if ready or self.connection.poll():
             try:
@@ -183,7 +193,7 @@ class WorkerProcess:
             elif kind == OUTCOME:
                 outcome: Outcome = message[0]
                 self.job = None
-                self._clearing_up = True
+                self._clears_up_until = time.monotonic() + _READY_SECONDS
                 return outcome
         elif self.process.poll() is not None:
             return self._ended(self._lost())

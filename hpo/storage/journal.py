@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -20,14 +21,27 @@ from optuna.storages.journal import BaseJournalBackend
 
 from hpo.errors import StorageError
 from hpo.storage.journal_lock import JournalLock
-from hpo.storage.journal_records import LONGEST, Record, parse
+from hpo.storage.journal_records import (
+    CREATE_TRIAL,
+    INTERMEDIATE,
+    LONGEST,
+    PARAM,
+    TRIAL_SYSTEM_ATTR,
+    TRIAL_USER_ATTR,
+    Record,
+    parse,
+)
 from hpo.storage.journal_replay import Replay
 from hpo.storage.journal_snapshot import Position, Snapshot
+from hpo.storage.trial_attributes import OUTCOME
 from hpo.text import one_line
 
 JOURNAL_SCHEME = "journal:"
 
 _BLOCK = 65536
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
+# The disk is waited for at most once in so many seconds for records of a trial that runs (see `_can_wait`).
+_FLUSH_SECONDS = 1.0
 
 
 class JournalFile(BaseJournalBackend):
@@ -50,6 +64,8 @@ class JournalFile(BaseJournalBackend):
         self.last: Record = {}
         self._say = say or (lambda _: None)
         self._inode: int | None = None
+        self._written: list[bytes] = []  # lines of this process that follow those read, and nobody's come between
+        self._flushed = -_FLUSH_SECONDS  # when, by the monotonic clock
 
     def read_logs(self, log_number_from: int) -> Generator[Record, None, None]:
         """Yield the records from this number on. A last line that is none is left out: it may be being written.
@@ -58,8 +74,16 @@ class JournalFile(BaseJournalBackend):
             StorageError: a line before the last is damaged.
         """
         if log_number_from != self.position.lines:
-            self.position = Position()
+            self.position, self._written = Position(), []
+        if self._written:  # others' come with the next call
+            written, self._written = self._written, []
+            for line in written:
+                yield self._passed(line, json.loads(line))
+            return
         try:
+            state = self.path.stat()
+            if (state.st_ino, state.st_size) == (self._inode, self.position.bytes):
+                return
             file = self.path.open("rb")
         except FileNotFoundError:
             if self._inode is not None:
@@ -75,44 +99,63 @@ class JournalFile(BaseJournalBackend):
                     if file.read(1):
                         raise self.damaged(str(error), self.position.lines + 1) from None
                     return
-                number, size, crc = self.position
-                self.position = Position(number + 1, size + len(line), zlib.crc32(line, crc))
-                self.last = record
-                if number >= log_number_from:
+                self._passed(line, record)
+                if self.position.lines > log_number_from:
                     yield record
             if len(line) == LONGEST:
                 raise self.damaged(f"it is longer than {LONGEST >> 20} MiB", self.position.lines + 1)
 
+    def _passed(self, line: bytes, record: Record) -> Record:
+        lines, size, crc = self.position
+        self.position = Position(lines + 1, size + len(line), zlib.crc32(line, crc))
+        self.last = record
+        return record
+
     def append_logs(self, logs: list[Record]) -> None:
-        """Write records whole or not at all.
+        """Write records whole or not at all: no kill of a process takes them back.
+
+        Before it returns they are also safe from a power cut, but for what is reported of running trials within a
+        second: a power cut ends these trials.
 
         Raises:
             StorageLocked: somebody else holds the journal's lock for too long.
             StorageError: the last line is damaged.
             OSError: the disk is full, a quota is exceeded, or the file may not be written.
         """
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        lines = [f"{_encoded(log)}\n".encode() for log in logs]
         self.lock.acquire()
         try:
             # One that was there and is gone is not made anew: what comes before these records would be missing.
             flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if self._inode is None else 0)
             file = os.open(self.path, flags, 0o666)
             try:
-                self._end_torn(file)
+                state = os.fstat(file)
+                read = (state.st_ino, state.st_size) == (self._inode, self.position.bytes)
+                if not read:  # what was read ends with a whole line
+                    self._end_torn(file)
                 try:
-                    _write(file, lines)
+                    _write(file, b"".join(lines))
+                    self._flush(file, logs)
                 except BaseException:
                     with contextlib.suppress(OSError, ValueError):
                         end_torn_record(file, whole=False)
                     raise
+                self._written = lines if read else []
             finally:
                 os.close(file)
         finally:
             self.lock.release()
 
+    def _flush(self, file: int, logs: list[Record]) -> None:
+        """Wait until the file is on the disk, unless these records can wait for the next ones."""
+        now = time.monotonic()
+        if now >= self._flushed + _FLUSH_SECONDS or not all(map(_can_wait, logs)):
+            os.fsync(file)
+            self._flushed = now
+
     def replaced(self) -> bool:
         """Return True if another file is there than the one read before: it was repaired, or brought back."""
-        if self._inode is None:
+        if self._inode is None or self._written:
             return False
         stat = self.path.stat()
         return stat.st_ino != self._inode or stat.st_size < self.position.bytes
@@ -255,7 +298,20 @@ def _last_line(file: int) -> tuple[int, bytes]:
     return start, os.pread(file, LONGEST, max(start, size - LONGEST))
 
 
+def _can_wait(log: Record) -> bool:
+    """Return True for a record of a running trial that another one follows before anybody relies on it.
+
+    What is reported is in the trial's history too. Its parameters are followed by its JOB, with which it starts, and
+    its OUTCOME by its end.
+    """
+    kind = log["op_code"]
+    return (
+        kind in (PARAM, INTERMEDIATE, TRIAL_SYSTEM_ATTR)
+        or (kind == CREATE_TRIAL and "state" not in log)
+        or (kind == TRIAL_USER_ATTR and OUTCOME in log["user_attr"])
+    )
+
+
 def _write(file: int, content: bytes) -> None:
     while content:
         content = content[os.write(file, content) :]
-    os.fsync(file)

@@ -58,6 +58,9 @@ class JournalLock(BaseJournalFileLock):
         """
         file = os.open(f"{self._own}.flock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
+            if _lock(file) and self._linked():  # mostly
+                self._file = file
+                return True
             with self._waiting() as wait:
                 while not _lock(file):
                     wait(lambda: _holder(file))
@@ -76,10 +79,19 @@ class JournalLock(BaseJournalFileLock):
         if file is None:
             return
         # Another program may have taken the link away meanwhile, if this process was stopped for 30 seconds.
-        with contextlib.suppress(OSError):
+        try:
             if os.readlink(self._link) == self._own:
                 os.unlink(self._link)
+        except OSError:
+            pass
         os.close(file)
+
+    def _linked(self) -> bool:
+        try:
+            os.symlink(self._own, self._link)
+        except FileExistsError:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[Callable[[Callable[[], str]], None]]:

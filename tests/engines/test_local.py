@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import psutil
 import pytest
 from waiting import leftover, wait_until
 
 from hpo import layout
+from hpo.engines import local
+from hpo.engines.gpu_sharing import Sharing
+from hpo.engines.worker_process import Limits, WorkerProcess
 from hpo.errors import StudyLocked
-from hpo.machine.resources import kernel_kills
+from hpo.machine.resources import Slot, kernel_kills
 from hpo.runner import run
 from hpo.storage import history
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.load_study import load_study
 from hpo.trackers.base import Tracker
+from hpo.trial import Job, ObjectiveRef, Outcome, Report
+from hpo.worker.main import OUTCOME, READY, REPORT
 
 
 def trials_of(runs):
@@ -184,3 +194,158 @@ def test_what_an_objective_writes_into_the_pipe_of_its_worker_costs_one_attempt(
     spec = make_spec("meddling", budget={"trials": 3, "failures": 9}, constants={"stray": stray})
     progress = run(spec, runs).progress
     assert (progress.complete, progress.requeued) == (3, lost)
+
+
+# --- many workers on one driver
+
+
+class _Worker(WorkerProcess):
+    """A worker of which the test says what it sends."""
+
+    made: ClassVar[list[_Worker]] = []
+
+    def __init__(self, cpu, gpus, log, limits, one_trial=False, folder=None):
+        ours, self.other = multiprocessing.Pipe()
+        self.connection = ours
+        self.process = SimpleNamespace(pid=0, poll=lambda: None, wait=lambda timeout=None: 0)
+        self.job, self.unusable = None, False
+        self._cpu, self._limits, self._one_trial = cpu, limits, one_trial
+        self._clears_up_until = -1.0
+        self.polled = self.jobs = 0
+        self.made.append(self)
+
+    def start(self, job, gpu_share):
+        super().start(job, gpu_share)
+        self.jobs += 1
+        self.on_start("start", job.number)
+
+    def send(self, *message):
+        self.other.send(message)
+
+    def poll(self, ready):
+        self.polled += 1
+        return super().poll(ready)
+
+    def kill(self):
+        self.connection.close()
+
+    on_start = None
+
+
+class _Oracle:
+    """An Oracle with so many jobs that writes down what it is asked."""
+
+    def __init__(self, jobs, on_call=lambda what, number: None):
+        self.calls, self._left, self._jobs, self._on_call = [], jobs, jobs, on_call
+        self.control = SimpleNamespace(trials_to_kill=dict)
+        _Worker.on_start = staticmethod(self._called)
+
+    def _called(self, what, number):
+        self.calls.append((what, number))
+        self._on_call(what, number)
+
+    @property
+    def no_more_jobs(self):
+        return not self._left
+
+    def ask(self):
+        if not self._left:
+            return None
+        self._left -= 1
+        number = self._jobs - self._left - 1
+        self._called("ask", number)
+        return Job(number, {}, 0, ObjectiveRef(), {}, Path("nowhere"), ("score",))
+
+    def report(self, number, step, metrics, usage):
+        self._called("report", number)
+
+    def tell(self, outcome, gpu=None):
+        self._called("tell", outcome.number)
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    """Make a local engine with so many workers of the test's."""
+    _Worker.made.clear()
+    monkeypatch.setattr(local, "WorkerProcess", _Worker)
+    return lambda workers: local.LocalEngine([Slot(1)] * workers, tmp_path, Limits(), Sharing())
+
+
+def worker_of(number):
+    return next(worker for worker in _Worker.made if worker.job and worker.job.number == number)
+
+
+def report(number, step=0):
+    worker_of(number).send(REPORT, Report(number, step, {"score": 0.5}, time.monotonic()))
+
+
+def end(number):
+    """Send the outcome of a trial, and return its worker, which still clears up."""
+    worker = worker_of(number)
+    worker.send(OUTCOME, Outcome(number, "COMPLETE", {"score": 0.5}))
+    return worker
+
+
+def test_a_report_waits_for_one_ask_at_most(engine):
+    """However many places are free: between two asks, who has reported is answered."""
+
+    def on_call(what, number):
+        if what == "ask" and number:
+            report(number - 1)  # the trial before reports while this one is asked for
+        elif what == "report" and number < 4:
+            end(number)
+            if number == 3:
+                end(4)
+
+    oracle = _Oracle(5, on_call)
+    engine(5).run(oracle)
+    for number in range(3):
+        before, after = oracle.calls.index(("ask", number + 1)), oracle.calls.index(("ask", number + 2))
+        assert ("report", number) in oracle.calls[before:after]
+    assert sorted(oracle.calls)[-5:] == [("tell", number) for number in range(5)]
+
+
+def test_a_chatty_worker_gets_one_answer_a_turn_and_silent_ones_are_not_looked_at(engine, monkeypatch):
+    monkeypatch.setattr(local, "POLL_SECONDS", 1e6)
+    looks = []
+
+    def on_call(what, number):
+        if what == "ask" and number == 3:
+            for step in range(50):  # more than a trial ever sends before it is answered
+                report(0, step)
+            report(1)
+        elif what == "report" and number == 0:
+            looks.append([worker_of(silent).polled for silent in (2, 3)])
+            if len(looks) == 50:
+                for trial in range(4):
+                    end(trial)
+
+    oracle = _Oracle(4, on_call)
+    engine(4).run(oracle)
+    assert oracle.calls[: oracle.calls.index(("report", 1))].count(("report", 0)) == 1
+    assert looks == [looks[0]] * 50
+    assert sorted(oracle.calls[-4:]) == [("tell", number) for number in range(4)]
+
+
+def test_a_worker_that_clears_up_for_long_keeps_nobody_waiting(engine):
+    """Its next job waits for it; the others are served meanwhile."""
+    slow = []
+
+    def on_call(what, number):
+        if what == "ask" and number == 1:
+            slow.append(end(0))
+        elif what == "ask" and number == 2:  # for its place
+            report(1)
+        elif what == "report":
+            assert slow[0].job is None
+            slow[0].send(READY, True)
+            end(1)
+        elif what == "start" and number == 2:
+            end(2)
+
+    oracle = _Oracle(3, on_call)
+    engine(2).run(oracle)
+    assert [worker.jobs for worker in _Worker.made] == [2, 1]
+    assert [call for call in oracle.calls if call[0] != "start"] == [
+        ("ask", 0), ("ask", 1), ("tell", 0), ("ask", 2), ("report", 1), ("tell", 1), ("tell", 2),
+    ]  # fmt: skip

@@ -7,18 +7,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from types import SimpleNamespace
 
 import optuna
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from waiting import wait_until
 
 from hpo.errors import StorageError, StorageLocked
-from hpo.storage import journal_lock
+from hpo.storage import journal, journal_lock
 from hpo.storage.open import open_storage
+from hpo.storage.trial_attributes import JOB, OUTCOME
 
 
 @pytest.fixture
@@ -124,6 +129,92 @@ def test_a_record_for_which_there_is_no_room_is_not_counted(path, missing):
     assert done[1] == "[1.0]"
     assert values(path) == [1.0, 2.0]
     assert path.read_bytes().startswith(before)
+
+
+# --- what reaches the file, and the disk, and when
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The sizes of the journal when the disk was waited for, by a clock that stands still."""
+    sizes, real = [], os.fsync
+
+    def fsync(file):
+        sizes.append(os.fstat(file).st_size)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(journal, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    return sizes
+
+
+def test_the_disk_is_waited_for_where_a_trial_starts_and_ends_and_once_a_second_between(path, synced, monkeypatch):
+    study = optuna.load_study(study_name="s", storage=open_storage(f"journal:{path}"))
+
+    def waits(write):
+        """How often the disk is waited for; what is written is in the file, for others to read, when it returns."""
+        synced.clear()
+        before = path.stat().st_size
+        write()
+        assert path.stat().st_size > before
+        assert synced[-1:] in ([], [path.stat().st_size])
+        return len(synced)
+
+    assert waits(lambda: study.set_user_attr("a", 1)) == 1
+    trial = study.ask()
+    synced.clear()
+    assert waits(lambda: trial.suggest_float("x", 0, 1)) == 0
+    assert waits(lambda: trial.set_user_attr(JOB, {"seed": 1})) == 1
+    assert [waits(lambda step=step: trial.report(0.5, step)) for step in range(3)] == [0, 0, 0]
+    monkeypatch.setattr(journal, "time", SimpleNamespace(monotonic=lambda: 101.0))
+    assert [waits(lambda step=step: trial.report(0.5, step)) for step in range(3, 6)] == [1, 0, 0]
+    assert waits(lambda: trial.set_user_attr(OUTCOME, {"state": "COMPLETE"})) == 0
+    assert waits(lambda: study.tell(trial, 2.0)) == 1
+    assert waits(lambda: study.enqueue_trial({"x": 0.5})) >= 1
+
+
+def test_a_writer_reads_neither_its_own_records_nor_an_unchanged_file(path, monkeypatch):
+    study = optuna.load_study(study_name="s", storage=open_storage(f"journal:{path}"))
+    opened, real = [], type(path).open
+    monkeypatch.setattr(
+        type(path), "open", lambda self, *rest, **more: opened.append(self) or real(self, *rest, **more)
+    )
+    trial = study.ask()
+    trial.suggest_float("x", 0, 1)
+    for step in range(10):
+        trial.report(0.5, step)
+    study.tell(trial, 2.0)
+    assert [each.value for each in study.trials] == [1.0, 2.0]
+    assert opened == []
+    add_trial(open_storage(f"journal:{path}"), 3.0)  # another writer, which reads all
+    opened.clear()
+    assert [each.value for each in study.trials] == [1.0, 2.0, 3.0] == values(path)
+    assert len([each for each in opened if each == path]) == 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["ask", "report", "attr", "tell", "look"])), max_size=40))
+def test_writers_beside_each_other_see_what_optuna_reads(turns):
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"journal:{folder}/journal.log"
+        optuna.create_study(study_name="s", storage=open_storage(url))
+        studies = [optuna.load_study(study_name="s", storage=open_storage(url)) for _ in range(3)]
+        running = [[], [], []]
+        for who, what in turns:
+            study, own = studies[who], running[who]
+            if what == "ask":
+                own.append(study.ask())
+                own[-1].suggest_float("x", 0, 1)
+            elif what == "look" or not own:
+                study.get_trials(deepcopy=False)
+            elif what == "report":
+                own[-1].report(0.5, len(own[-1]._cached_frozen_trial.intermediate_values))
+            elif what == "attr":
+                own[-1].set_user_attr("a", {"b": [1, 2.5, "nan", None]})
+            else:
+                study.tell(own.pop(), 1.0)
+        whole = optuna.load_study(study_name="s", storage=JournalStorage(JournalFileBackend(f"{folder}/journal.log")))
+        assert studies[0].trials == studies[1].trials == studies[2].trials == whole.trials
 
 
 # --- damaged records
