@@ -1,10 +1,11 @@
-"""What the report of a large study costs: seconds, memory and the size of the page.
+"""What reading a large study costs: seconds, memory, and the size of the page and of what is printed.
 
     python benchmarks/large_study.py [--trials 10000] [--epochs 50] [--storage sqlite|journal] [--keep DIR]
+        [--commands "hpo report" "hpo trials" ...]
 
 The study is written as `hpo run` leaves one: in its storage, with a history file a trial, 12 metrics an epoch as the
-built-in tasks report them; a third of the trials are pruned, after 5 to 25 epochs, and 2 % failed. Then `hpo report`
-makes its report in a process of its own, whose time and largest memory are printed."""
+built-in tasks report them; a third of the trials are pruned, after a tenth to a half of them, and 2 % failed. Then each
+command reads it in a process of its own, whose time and largest memory are printed."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ import argparse
 import math
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -134,24 +134,52 @@ def _metrics(value: float, epoch: int, dice: random.Random) -> dict[str, float]:
     }
 
 
+COMMANDS = {
+    "hpo report": ["report", "large"],
+    "hpo status": ["status", "large"],
+    "hpo list": ["list"],
+    "hpo best": ["best", "large"],
+    "hpo trials": ["trials", "large"],
+    "hpo trials --all": ["trials", "large", "--all"],
+    "hpo trials --csv": ["trials", "large", "--csv"],
+    "hpo trials --json": ["trials", "large", "--json"],
+    "hpo diagnose": ["diagnose", "large"],
+    "hpo export-knowledge": ["export-knowledge", "large"],
+}
+
+
+def measure(arguments: list[str], runs: Path) -> str:
+    """Seconds of the clock and of the processor, largest memory, and size of what is printed."""
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "HPO_RUNS": str(runs)}
+    with tempfile.TemporaryFile() as output:
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-m", "hpo", *arguments], stdout=output, env=environment)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        if status:
+            sys.exit(f"hpo {' '.join(arguments)} ended with status {status}")
+        printed = output.seek(0, os.SEEK_END) / 1e6
+    processor = used.ru_utime + used.ru_stime
+    return f"{seconds:7.1f} {processor:7.1f} {used.ru_maxrss / 2**20:7.2f} {printed:9.2f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--storage", choices=("sqlite", "journal"), default="journal")
     parser.add_argument("--keep", type=Path, help="write the study here and leave it; one that is there is used")
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS), metavar="COMMAND")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = (options.keep or Path(name)).absolute()
         if not (folder / "runs").exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_study(folder, options.trials, options.epochs, options.storage)
-        began = time.perf_counter()
-        command = [sys.executable, "-m", "hpo", "report", "large", "--runs", str(folder / "runs")]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONSAFEPATH": "1"})
-        seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-        print(f"{options.trials} trials of {options.epochs} epochs, {options.storage}: {seconds:.1f} s, {peak:.2f} GiB")
+        print(f"{options.trials} trials of {options.epochs} epochs, {options.storage}")
+        print(f"{'command':22} {'seconds':>7} {'CPU':>7} {'GiB':>7} {'MB printed':>9}")
+        for command in options.commands:
+            print(f"{command:22} {measure(COMMANDS[command], folder / 'runs')}", flush=True)
         for path in sorted(layout.study_directory(folder / "runs", "large").glob("report.*")):
             print(f"{path.stat().st_size / 1e6:8.2f} MB  {path.name}")
 

@@ -16,7 +16,6 @@ from hpo.analysis.training.training_log import log_of
 from hpo.errors import LogError
 from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
 from hpo.spec.models import Metric
-from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
 from hpo.text import listing, nearest, redact
 from hpo.trackers.mlflow.place import ENVIRONMENT, is_server
@@ -84,11 +83,8 @@ def trial_log(runs: Path, name: str, number: int | None) -> Training:
     spec, stored = load_study(runs, name)
     directory = layout.study_directory(runs, name)
     record = records_of(stored, spec, directory, histories=False)
-    chosen = choose(record, number).trial
-    folder = layout.trial_directory(directory, chosen.number)
-    trials = stored.get_trials(deepcopy=False)
-    history = Histories(directory, trials).read(trials[chosen.number])
-    trial = replace(chosen, history=tuple(history))
+    trial = choose(record, number).trial
+    folder = layout.trial_directory(directory, trial.number)
     which = tr(_KINDS[trial.state]) if number is not None else tr("the study's best trial, {n}", n=trial.number)
     return Training(ReadLog(log_of(record, trial), which), folder)
 

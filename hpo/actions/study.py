@@ -48,7 +48,7 @@ class Study:
         import pandas as pd
 
         rows = [trial_row(trial) for trial in self._record.trials]
-        columns = row_columns(self._record, rows)
+        columns = row_columns(self._record, self._record.trials)
         numbers = pd.Index([trial.number for trial in self._record.trials], name="trial")
         return pd.DataFrame(rows, columns=columns, index=numbers).astype({"retry_of": "Int64", "requeued": bool})
 

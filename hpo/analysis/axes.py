@@ -88,6 +88,10 @@ class Axis:
         cell = self.cell_of(value)
         if cell is None:
             raise ValueError(f"{value!r} is not on the axis of '{self.name}'")
+        return self.position_in(cell, value)
+
+    def position_in(self, cell: int, value: Any) -> float:
+        """Return the same of a value whose cell is known."""
         if not self.binned:
             return float(cell)
         half = 0.5 if self.whole else 0.0  # the integers 5 to 8 fill 4.5 to 8.5

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpo.analysis.density import MOST_DOTS, Density, density, edges_over
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.summary_statistics import Range, Spread, spread, usual_range
 from hpo.spec.models import Metric
+
+# Of a density: cells beside each other, and where they lie in the row of a group, above its median.
+COLUMNS, ABOVE, BELOW = 100, 0.3, 0.1
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,16 @@ class Comparison:
     groups: tuple[GroupFinals, ...]
     shown: Range
     beyond: int
+
+    def densities(self) -> tuple[Density, ...]:
+        """Return the density of each group over the values, in a row of its own; none of few values."""
+        across = edges_over(self.shown, COLUMNS)
+        if sum(len(group.finals) for group in self.groups) <= MOST_DOTS or not across:
+            return ()
+        return tuple(
+            density(((value, row) for _, value in group.finals), across, (row - ABOVE, row + BELOW))
+            for row, group in enumerate(self.groups)
+        )
 
 
 def comparison(study: StudyRecord, metric: Metric) -> Comparison:

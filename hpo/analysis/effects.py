@@ -10,15 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.analysis.axes import Axis, axis_of, in_order, searched
+from hpo.analysis.cache import cached_per_study
+from hpo.analysis.density import MOST_DOTS, Density, density, edges, edges_over
 from hpo.analysis.groups import Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.analysis.summary_statistics import Range, spread, usual_range
 from hpo.spec.models import Metric
 
 MOST_PARAMETERS = 6
+# Of a density: cells within a bin and beside each other, cells above each other, and the width of a value without bins.
+WITHIN_BIN, ROWS, HALF_VALUE = 6, 30, 0.35
+ROOM = 0.1  # beyond the values, as a share of their range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Dot:
     """One COMPLETE trial; `position` is on the axis (see Axis.position)."""
 
@@ -93,6 +98,18 @@ class Effect:
     shown: Range
     beyond: int
 
+    def density(self, own: GroupEffect) -> Density | None:
+        """Return the density of the dots of a group; None of few."""
+        up = edges_over(self.shown, ROWS, ROOM)
+        if len(own.dots) <= MOST_DOTS or not up:
+            return None
+        count = len(self.axis.labels)
+        if self.axis.binned:
+            across = edges(-0.5, count - 0.5, WITHIN_BIN * count)
+        else:
+            across = tuple(edge for cell in range(count) for edge in (cell - HALF_VALUE, cell + HALF_VALUE))
+        return density(((dot.position, dot.value) for dot in own.dots), across, up)
+
 
 @dataclass(frozen=True)
 class Effects:
@@ -102,7 +119,8 @@ class Effects:
     left_out: tuple[str, ...]
 
 
-def effects(study: StudyRecord, metric: Metric, ranking: Sequence[str] = ()) -> Effects:
+@cached_per_study
+def effects(study: StudyRecord, metric: Metric, ranking: tuple[str, ...] = ()) -> Effects:
     """Return the effect of each parameter, of at most MOST_PARAMETERS.
 
     Args:
@@ -136,13 +154,14 @@ def _group_effect(group: Group, metric: Metric, axis: Axis) -> GroupEffect:
     dots: list[Dot] = []
     unplaced = 0
     for trial in group.trials:
-        parameter, level = axis.value_in(trial.params), axis.cell_in(trial.params)
+        level = axis.cell_in(trial.params)
         if level is None:
             unplaced += 1
             continue
         by_level.setdefault(level, []).append(trial)
         if trial.completed(metric):
-            dots.append(Dot(trial.number, axis.position(parameter), parameter, trial.values[metric.name]))
+            parameter = axis.value_in(trial.params)
+            dots.append(Dot(trial.number, axis.position_in(level, parameter), parameter, trial.values[metric.name]))
     levels = tuple(_level(by_level.get(level, ()), metric) for level in range(len(axis.labels)))
     return GroupEffect(group.label, levels, tuple(dots), unplaced)
 

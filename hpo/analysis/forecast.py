@@ -32,6 +32,7 @@ from hpo.storage.budget import Span, seconds_left
 Array = NDArray[np.float64]
 
 DRAWS = 400
+MOST_TIMED = 2000  # trials that are timed, evenly spaced, for each needs its history
 # The interval holds so much of the draws.
 COVERAGE = 0.8
 # Standard deviation of the logarithm of the seconds an epoch between configurations of a group, before any was
@@ -185,7 +186,7 @@ def timing(
 
 
 def timings_of(record: StudyRecord, spec: StudySpec, workers: int) -> list[Timing]:
-    """Return what the finished trials of a study took, in the order of their starts.
+    """Return what the finished trials of a study took, in the order of their starts; of very many a part of them.
 
     Args:
         record: The study.
@@ -194,7 +195,9 @@ def timings_of(record: StudyRecord, spec: StudySpec, workers: int) -> list[Timin
     """
     trials = sorted((one for one in record.finished if one.seconds and one.params), key=lambda one: one.started or 0.0)
     starts = 0 if spec.engine.fresh_process else workers
-    found = [_timing_of(trial, spec, place < starts) for place, trial in enumerate(trials)]
+    every = math.ceil(len(trials) / MOST_TIMED) or 1
+    places = (place for place in range(len(trials)) if place < starts or place % every == 0)
+    found = [_timing_of(trials[place], spec, place < starts) for place in places]
     return [one for one in found if one is not None]
 
 

@@ -36,5 +36,6 @@ def goal_states(study: StudyRecord) -> tuple[GoalState, ...]:
 
 def _state(study: StudyRecord, metric: Metric) -> GoalState:
     trials = tuple(t.number for t in study.complete(metric) if metric.reaches_goal(t.values[metric.name]))
-    groups = tuple(g.label for g in groups_of(study) if any(t.number in trials for t in g.trials))
+    reached = set(trials)
+    groups = tuple(g.label for g in groups_of(study) if any(t.number in reached for t in g.trials))
     return GoalState(metric, trials, groups if study.group_by else ())

@@ -82,6 +82,7 @@ class GroupBest:
     failed: int
 
 
+@cached_per_study
 def best_per_group(study: StudyRecord, metric: Metric) -> tuple[GroupBest, ...]:
     """Return the best trial of each group by its final value of `metric`."""
     return tuple(

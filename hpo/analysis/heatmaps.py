@@ -176,7 +176,7 @@ def _heatmap(group: Group, metric: Metric, axes: Axes) -> Heatmap:
             best_mean = mean_and_place
     placed = tuple(t for own in by_cell.values() for t in own if t.completed(metric))
     best = best_of(tuple(sorted(placed, key=lambda t: t.number)), metric)
-    star = next((place for place, own in by_cell.items() if best in own), None)
+    star = next((place for place, own in by_cell.items() if any(trial is best for trial in own)), None)
     return Heatmap(group.label, cells, star, None if best_mean is None else best_mean[1], unplaced)
 
 

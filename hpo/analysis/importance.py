@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo.analysis.cache import cached_per_study
-from hpo.analysis.records import StudyRecord
+from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.spec.models import Metric
 from hpo.translation.catalogue import tr
 
@@ -55,11 +57,7 @@ def importance(study: StudyRecord, metric: Metric) -> Importance:
         why_not = tr("not shown (all {n} complete trials have the same {metric})", n=n, metric=metric.name)
         return Importance(metric, (), n, top, why_not=why_not)
     # A study of this metric alone: the importance of a study of several metrics is that of its front.
-    shadow = optuna.create_study(direction=metric.direction, storage=optuna.storages.InMemoryStorage())
-    shadow.add_trials(
-        optuna.trial.create_trial(params=dict(t.optuna_params), distributions=dict(t.distributions), value=value)
-        for t, value in zip(trials, values, strict=True)
-    )
+    shadow = optuna.create_study(direction=metric.direction, storage=_Storage(map(_frozen, trials, values)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = optuna.importance.get_param_importances(shadow)
@@ -74,6 +72,36 @@ def importance(study: StudyRecord, metric: Metric) -> Importance:
         return Importance(metric, (), n, top, rare, why_not)
     ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     return Importance(metric, tuple((name, share / total) for name, share in ordered), n, top, rare)
+
+
+class _Storage(optuna.storages.InMemoryStorage):
+    """Storage of some trials, for reading: Optuna's own copies each of them deeply."""
+
+    def __init__(self, trials: Iterable[FrozenTrial]) -> None:
+        super().__init__()
+        self._complete = list(trials)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return all trials, which are COMPLETE."""
+        return self._complete
+
+
+def _frozen(trial: TrialRecord, value: float) -> FrozenTrial:
+    return FrozenTrial(
+        number=trial.number,
+        trial_id=trial.number,
+        state=TrialState.COMPLETE,
+        value=value,
+        params=dict(trial.optuna_params),
+        distributions=dict(trial.distributions),
+        datetime_start=None,
+        datetime_complete=None,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
 
 
 def _too_few(n: int) -> str:

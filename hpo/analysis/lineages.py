@@ -83,10 +83,9 @@ def _without_continued(study: StudyRecord) -> StudyRecord:
 
 def lineage_of(study: StudyRecord, trial: TrialRecord) -> Lineage:
     """Return the lineage that ends in a trial; only the trial itself if it is no segment."""
-    by_number = {one.number: one for one in study.trials}
     chain = [trial]
     while (place := chain[-1].segment) is not None and place.parent is not None:
-        parent = by_number.get(place.parent)
+        parent = study.by_number.get(place.parent)
         if parent is None or parent.number >= chain[-1].number:  # of a damaged storage
             break
         chain.append(parent)

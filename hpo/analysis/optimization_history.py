@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpo.analysis.density import MOST_DOTS, Density, density, edges, edges_over
 from hpo.analysis.groups import group_labels, groups_of
 from hpo.analysis.records import StudyRecord, better
 from hpo.analysis.summary_statistics import Range, usual_range
 from hpo.spec.models import Metric
 
+COLUMNS, ROWS = 100, 40  # of a density
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """One trial. `value`: the final value if it is COMPLETE, the last value it reported if it was PRUNED."""
 
@@ -46,6 +49,20 @@ class History:
     failed: int
     shown: Range
     beyond: int
+
+    @property
+    def improvements(self) -> tuple[tuple[int, float], ...]:
+        """(trial number, final value) of the trials that were the best when they completed."""
+        return tuple(one for k, one in enumerate(self.best) if k == 0 or one[1] != self.best[k - 1][1])
+
+    def density(self) -> Density | None:
+        """Return the density of the COMPLETE trials; None of few."""
+        up = edges_over(self.shown, ROWS)
+        if len(self.points) <= MOST_DOTS or not up:
+            return None
+        done = ((point.number, point.value) for point in self.points if point.state == "COMPLETE")
+        last = max(point.number for point in self.points)
+        return density(done, edges(-0.5, last + 0.5, COLUMNS), up)
 
 
 def optimization_history(study: StudyRecord, metric: Metric) -> History:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hpo.analysis.cache import cached_per_study
+from hpo.analysis.density import MOST_DOTS, Density, density, edges_over
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.spec.models import Metric, dominates
+from hpo.analysis.summary_statistics import usual_range
+from hpo.spec.models import Metric
+
+CELLS = 60  # of a density, in each direction
 
 
 @cached_per_study
@@ -20,12 +26,16 @@ def pareto_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
         (tuple(metric.cost(trial.values[metric.name]) for metric in study.metrics), trial.number, trial)
         for trial in complete
     )
-    front: list[tuple[tuple[float, ...], TrialRecord]] = []
-    for costs, _, trial in ordered:
-        # Who dominates a trial stands before it, and so does one of the front who dominates them both.
-        if not any(dominates(other, costs) for other, _ in front):
-            front.append((costs, trial))
-    return tuple(trial for _, trial in front)
+    costs = np.array([one[0] for one in ordered]).reshape(len(ordered), len(study.metrics))
+    front: list[TrialRecord] = []
+    left = np.arange(len(ordered))
+    while left.size:
+        # Who dominates a trial stands before it, so the first one left is on the front.
+        first, left = left[0], left[1:]
+        front.append(ordered[first][2])
+        better = (costs[left] < costs[first]).any(axis=1)
+        left = left[better | (costs[left] == costs[first]).all(axis=1)]
+    return tuple(front)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,24 @@ class Front:
 
     metrics: tuple[Metric, Metric]
     points: tuple[tuple[int, float, float, bool], ...]
+
+    @property
+    def on_front(self) -> tuple[tuple[int, float, float, bool], ...]:
+        """The points that are drawn of the front: all of them, or evenly spaced ones of very many."""
+        found = sorted((point for point in self.points if point[3]), key=lambda point: point[1])
+        step = -(-len(found) // MOST_DOTS) or 1
+        return tuple(point for k, point in enumerate(found) if k % step == 0 or k == len(found) - 1)
+
+    def density(self) -> Density | None:
+        """Return the density of the trials that are not on the front, without extreme bad ones; None of few."""
+        others = [(x, y) for _, x, y, on_front in self.points if not on_front]
+        if len(self.points) <= MOST_DOTS or not others:
+            return None
+        x, y = (
+            edges_over(usual_range([point[k] for point in self.points], metric.direction), CELLS)
+            for k, metric in enumerate(self.metrics, start=1)
+        )
+        return density(others, x, y) if x and y else None
 
 
 def front_of(study: StudyRecord) -> Front:

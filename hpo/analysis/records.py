@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import layout
+from hpo.analysis.steps import Steps, steps_of
 from hpo.machine.access import told_denials
 from hpo.spec.models import Metric, StudySpec
 from hpo.spec.racing import CHOOSE, ESTIMATE, Training
@@ -145,7 +147,7 @@ class TrialRecord:
     source: str = "sampler"
     attempt: int = 1
     retry_of: int | None = None
-    history: tuple[Step, ...] = ()
+    history: Sequence[Step] = ()
     requeued: bool = False
     gpu_seconds: float = 0.0
     distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
@@ -178,17 +180,18 @@ class TrialRecord:
         """Number of reported steps."""
         return len(self.history)
 
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """Every metric that it reported, in the order in which they appeared."""
+        return steps_of(self.history).names
+
     def series(self, metric: str) -> tuple[tuple[int, float], ...]:
         """Return (step, value) wherever `metric` was reported, ascending; values may be NaN or infinite."""
-        return tuple((step.step, step.metrics[metric]) for step in self.history if metric in step.metrics)
+        return steps_of(self.history).series(metric)
 
     def last(self, metric: str) -> float | None:
         """Return the last finite value reported of `metric`, or None."""
-        for step in reversed(self.history):
-            value = step.metrics.get(metric)
-            if value is not None and math.isfinite(value):
-                return value
-        return None
+        return steps_of(self.history).last(metric)
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed as the one it is: see `cached_per_study`
@@ -228,23 +231,43 @@ class StudyRecord:
             return self.noted_samplers
         return tuple(sampler.name for sampler in self.spec.samplers)
 
-    @property
+    # What follows is asked for again and again, of every trial there is.
+    @cached_property
     def finished(self) -> tuple[TrialRecord, ...]:
         """Trials that have ended, without attempts that were tried again."""
         return tuple(trial for trial in self.trials if trial.finished)
 
-    @property
+    @cached_property
+    def by_number(self) -> Mapping[int, TrialRecord]:
+        """All trials by their numbers."""
+        return {trial.number: trial for trial in self.trials}
+
+    @cached_property
     def spans(self) -> list[Span]:
         """Times in which trials ran, of those of which it is known."""
         return [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in self.trials if t.started and t.seconds]
 
     def in_state(self, state: str) -> tuple[TrialRecord, ...]:
         """Return the trials in a state, without lost and interrupted attempts."""
-        return tuple(trial for trial in self.trials if trial.state == state and not trial.requeued)
+        return self._by_state.get(state, ())
 
     def complete(self, metric: Metric) -> tuple[TrialRecord, ...]:
         """Return the COMPLETE trials that have a finite final value of `metric`."""
-        return tuple(trial for trial in self.trials if trial.completed(metric))
+        if metric.name not in self._complete:
+            self._complete[metric.name] = tuple(trial for trial in self.trials if trial.completed(metric))
+        return self._complete[metric.name]
+
+    @cached_property
+    def _by_state(self) -> Mapping[str, tuple[TrialRecord, ...]]:
+        found: dict[str, list[TrialRecord]] = {}
+        for trial in self.trials:
+            if not trial.requeued:
+                found.setdefault(trial.state, []).append(trial)
+        return {state: tuple(trials) for state, trials in found.items()}
+
+    @cached_property
+    def _complete(self) -> dict[str, tuple[TrialRecord, ...]]:
+        return {}
 
 
 def better(metric: Metric, value: float, than: float) -> bool:
@@ -254,21 +277,17 @@ def better(metric: Metric, value: float, than: float) -> bool:
 
 def best_of(trials: tuple[TrialRecord, ...], metric: Metric) -> TrialRecord | None:
     """Return the trial with the best final value; of equals the first one tried; None of none."""
-    best: TrialRecord | None = None
-    for trial in trials:
-        if best is None or better(metric, trial.values[metric.name], best.values[metric.name]):
-            best = trial
-    return best
+    return min(trials, key=lambda trial: metric.cost(trial.values[metric.name]), default=None)
 
 
-def read_study(runs: Path, name: str) -> StudyRecord:
-    """Return everything that is known of a study in the folder `runs`.
+def read_study(runs: Path, name: str, *, histories: bool = True) -> StudyRecord:
+    """Return everything that is known of a study in the folder `runs`; `histories` is that of `records_of`.
 
     Raises:
         StudyNotFound: There is no such study.
     """
     spec, study = load_study(runs, name)
-    return records_of(study, spec, layout.study_directory(runs, name))
+    return records_of(study, spec, layout.study_directory(runs, name), histories=histories)
 
 
 def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histories: bool = True) -> StudyRecord:
@@ -278,15 +297,17 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
         study: The study, as loaded from its storage.
         spec: What study.yaml says.
         directory: Its folder, in which the histories are.
-        histories: Whether to read the histories, which takes most of the time.
+        histories: Read the histories now, which takes most of the time; otherwise each when it is first asked for.
 
     Raises:
         AccessDenied: This user may not read one of them.
     """
     stored = study.get_trials(deepcopy=False)
-    source = Histories(directory, stored) if histories else None
-    with told_denials():
-        trials = tuple(_record(trial, spec, source) for trial in stored)
+    source = Histories(directory, stored)
+    alike: dict[tuple[str, ...], Mapping[str, BaseDistribution]] = {}
+    trials = tuple(_record(trial, spec, Steps(partial(_steps, source, trial)), alike) for trial in stored)
+    for trial in trials if histories else ():
+        len(trial.history)
     storage = redact(storage_url(spec, directory.parent))
     warm = study.user_attrs.get(WARM_START) or {}
     changes = tuple(changes_of(stored, study.user_attrs))
@@ -296,7 +317,18 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
     )
 
 
-def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histories | None) -> TrialRecord:
+def _steps(histories: Histories, trial: optuna.trial.FrozenTrial) -> list[Step]:
+    with told_denials():
+        return histories.read(trial)
+
+
+def _record(
+    trial: optuna.trial.FrozenTrial,
+    spec: StudySpec,
+    history: Steps,
+    alike: dict[tuple[str, ...], Mapping[str, BaseDistribution]],
+) -> TrialRecord:
+    """Return the record of a trial; `alike`: distributions that trials share, each of which the storage makes anew."""
     job = trial.user_attrs.get(JOB) or {}
     state = trial.state.name
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
@@ -307,6 +339,9 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histori
         reason = f"{damage}: a record of the storage is damaged, and this result cannot be believed"
         state, values, outcome = "FAIL", {}, {**outcome, "cause": INVALID, "reason": reason}
         params = agreed_params(trial, spec.space)
+    distributions = alike.setdefault(tuple(trial.distributions), trial.distributions)
+    if distributions != trial.distributions:  # the space was edited
+        distributions = trial.distributions
     seconds = outcome.get("seconds")
     if seconds is None and trial.duration is not None:
         seconds = trial.duration.total_seconds()
@@ -324,10 +359,10 @@ def _record(trial: optuna.trial.FrozenTrial, spec: StudySpec, histories: Histori
         source=job.get("source", "other"),
         attempt=job.get("attempt", 1),
         retry_of=job.get("retry_of"),
-        history=tuple(histories.read(trial)) if histories else (),
+        history=history,
         requeued=requeued(trial.user_attrs) and state == "FAIL",
         gpu_seconds=outcome.get("gpu_seconds") or 0.0,
-        distributions=trial.distributions,
+        distributions=distributions,
         flags=_raised_flags(trial.user_attrs.get(FLAGS) or ()),
         flag=outcome.get("flag") or "",
         warm=_warm_origin(trial.user_attrs.get(ORIGIN) or {}),

@@ -210,7 +210,7 @@ def compare(study: StudyRecord, trial: TrialRecord, again: TrialRecord) -> Compa
 
 
 def _names(trial: TrialRecord) -> dict[str, None]:
-    return dict.fromkeys([*(name for step in trial.history for name in step.metrics), *trial.values])
+    return dict.fromkeys([*trial.reported, *trial.values])
 
 
 def _first_difference(name: str, trial: TrialRecord, again: TrialRecord) -> Divergence | None:

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpo.analysis.cache import cached_per_study
+from hpo.analysis.density import MOST_DOTS, Density, density, edges
 from hpo.analysis.formatting import listed
 from hpo.analysis.groups import groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.analysis.summary_statistics import Spread, deviation, spread
+from hpo.analysis.summary_statistics import Range, Spread, deviation, spread, usual_range
 from hpo.analysis.training.series import judged_loss
-from hpo.analysis.training.verdict import verdicts
+from hpo.analysis.training.verdict import verdict_of
 from hpo.curves import predicates, shape
 from hpo.curves.metric_names import without_split
 from hpo.spec.models import Metric
@@ -34,11 +35,13 @@ SETTLED = 10
 # from the last of them on.
 BANDS = ((mark("excellent"), 0.01), (mark("good"), 0.05), (mark("moderate"), predicates.NOISY))
 WORST = mark("poor")
+HALF_STRIP = 0.28  # of the height of a group's row
+COLUMNS = 80  # of a density
 _AT_THE_END = 3  # epochs: a curve whose best is later still descends
 WORDS = (*(name for name, _ in BANDS), WORST)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stability:
     """Numbers on how much a loss moved at the end.
 
@@ -74,7 +77,7 @@ def loss_series(study: StudyRecord) -> LossSeries:
 
     Such a name is `validation_loss` or `val_dice_loss`.
     """
-    names = dict.fromkeys(name for trial in study.trials for step in trial.history for name in step.metrics)
+    names = dict.fromkeys(name for trial in study.trials for name in trial.reported)
     if "val_loss" in names:
         return LossSeries("val_loss")
     alike = [name for name in names if "loss" in name.lower().partition("val")[2]]
@@ -117,7 +120,9 @@ def stability_of(study: StudyRecord, trial: TrialRecord) -> Stability:
     found = stability([value for _, value in trial.series(series.name)])
     if found.deviation is None:
         return found
-    return with_word(found, word_series(study, trial, series.name), verdicts(study).get(trial.number, "none"))
+    return with_word(
+        found, word_series(study, trial, series.name), verdict_of(study, trial) if trial.finished else "none"
+    )
 
 
 def word_series(study: StudyRecord, trial: TrialRecord, loss: str) -> list[float]:
@@ -126,7 +131,7 @@ def word_series(study: StudyRecord, trial: TrialRecord, loss: str) -> list[float
     A loss that is scaled by GHM hardly moves. Then it is the original loss, or the study's metric, if that was
     reported.
     """
-    names = {name for step in trial.history for name in step.metrics}
+    names = trial.reported
     metric = study.metrics[0]
     # The same loss as the diagnosis judges by, or the two could contradict each other.
     original = f"val_{judged_loss(names, without_split(loss))}"
@@ -197,7 +202,7 @@ def _spread_of_gain(values: Sequence[float], gain: float) -> float:
 # --- of all groups
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Dot:
     """One COMPLETE trial whose deviation is known."""
 
@@ -243,6 +248,35 @@ class Stabilities:
         """Spreads of all trials of all groups that have a word."""
         known = (dot.stability.spread for group in self.groups for dot in group.dots)
         return tuple(spread for spread in known if spread is not None)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The ends of an axis of decimal logarithms: all four bands, and all spreads but extreme ones."""
+        logs = [math.log10(value) for value in self.spreads if value > 0]
+        usual = usual_range(logs, "minimize") if logs else Range(-2.0, -1.0)
+        low, high = usual.low or 0.0, usual.high or 0.0
+        return min(low, -2.5) - 0.15, max(high, -0.5) + 0.15
+
+    def densities(self) -> tuple[Density, ...]:
+        """Return the density of each group over that axis, in a row of its own; none of few dots."""
+        if len(self.spreads) <= MOST_DOTS:
+            return ()
+        span = self.span
+        across = edges(*span, COLUMNS)
+        return tuple(
+            density(
+                ((place(dot, span), row) for dot in group.dots if dot.stability.word),
+                across,
+                (row - HALF_STRIP, row + HALF_STRIP),
+            )
+            for row, group in enumerate(self.groups)
+        )
+
+
+def place(dot: Dot, span: tuple[float, float]) -> float:
+    """Return where a dot lies on the axis of decimal logarithms; one beyond it, or of no spread, lies on its edge."""
+    spread = dot.stability.spread
+    return round(min(math.log10(spread), span[1]), 4) if spread else span[0]
 
 
 @cached_per_study

@@ -10,6 +10,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+ROOM = 0.06  # on either side of an axis, as a share of its range
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -84,6 +86,13 @@ class Range:
         if self.low is None or self.high is None:
             return 0
         return sum(not self.low <= value <= self.high for value in values)
+
+    def padded(self, share: float = ROOM) -> tuple[float, float] | None:
+        """Return the ends of an axis with some room beyond, or None, which lets plotly choose."""
+        if self.low is None or self.high is None:
+            return None
+        margin = share * (self.high - self.low) or 0.05 * abs(self.low) or 1.0
+        return self.low - margin, self.high + margin
 
 
 def has_outlier(values: Sequence[float]) -> bool:

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from hpo.analysis.axes import flat_params
 from hpo.analysis.groups import group_labels
 from hpo.analysis.records import StudyRecord, TrialRecord
 
-Row = tuple[TrialRecord, dict[str, Any]]
+# What every trial has. Its history is read only for the number of its steps.
+_FACTS: Mapping[str, Callable[[TrialRecord], Any]] = {
+    **{name: attrgetter(name) for name in ("state", "cause", "reason")},
+    "red_flags": lambda trial: ", ".join(flag.name for flag in trial.flags),
+    **{name: attrgetter(name) for name in ("source", "attempt", "retry_of", "requeued", "seed", "started", "seconds")},
+    **{name: attrgetter(name) for name in ("gpu_seconds", "steps")},
+}
 
 
 def trial_row(trial: TrialRecord) -> dict[str, Any]:
     """Return everything about a trial but its number and its history, by the names of columns."""
     return {
-        "state": trial.state,
-        "cause": trial.cause,
-        "reason": trial.reason,
-        "red_flags": ", ".join(flag.name for flag in trial.flags),
-        "source": trial.source,
-        "attempt": trial.attempt,
-        "retry_of": trial.retry_of,
-        "requeued": trial.requeued,
-        "seed": trial.seed,
-        "started": trial.started,
-        "seconds": trial.seconds,
-        "gpu_seconds": trial.gpu_seconds,
-        "steps": trial.steps,
+        **{name: fact(trial) for name, fact in _FACTS.items()},
         **{f"values_{name}": value for name, value in trial.values.items()},
         **{f"params_{name}": value for name, value in flat_params(trial.params).items()},
     }
 
 
-def row_columns(study: StudyRecord, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def row_columns(study: StudyRecord, trials: Iterable[TrialRecord]) -> list[str]:
     """Return the columns of rows: what every trial has, the metrics, what else was returned, the parameters."""
-    fixed = list(trial_row(TrialRecord(0, "", {})))
-    found = list(dict.fromkeys(column for row in rows for column in row))
     metrics = [f"values_{metric.name}" for metric in study.metrics]
-    values = [column for column in found if column.startswith("values_")]
-    params = [column for column in found if column.startswith("params_")]
-    return list(dict.fromkeys([*fixed, *metrics, *values, *params]))
+    values: dict[str, None] = {}
+    params: dict[str, None] = {}
+    for trial in trials:
+        values |= dict.fromkeys(trial.values)
+        params |= dict.fromkeys(flat_params(trial.params))
+    others = (*(f"values_{name}" for name in values), *(f"params_{name}" for name in params))
+    return list(dict.fromkeys([*_FACTS, *metrics, *others]))
 
 
 def sort_keys(study: StudyRecord, columns: Iterable[str]) -> list[str]:
@@ -49,7 +46,7 @@ def sort_keys(study: StudyRecord, columns: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*(metric.name for metric in study.metrics), "trial", "group", *found]))
 
 
-def sorted_by(study: StudyRecord, key: str, rows: Iterable[Row]) -> list[Row]:
+def sorted_by(study: StudyRecord, key: str, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Return trials sorted by one of `sort_keys`; those that lack it come last, and equals in the order tried.
 
     A metric of the study begins with its best value, numbers with the smallest, texts with the first by letter.
@@ -57,19 +54,29 @@ def sorted_by(study: StudyRecord, key: str, rows: Iterable[Row]) -> list[Row]:
     Args:
         study: The study.
         key: The key.
-        rows: Trials, each with its `trial_row`.
+        trials: The trials.
     """
     metric = next((one for one in study.metrics if one.name == key), None)
-    group_of = group_labels(study)
+    group_of = group_labels(study) if key == "group" else {}
 
-    def place(one: Row) -> tuple[Any, ...]:
-        trial, own = one
-        row = {"trial": trial.number, "group": group_of.get(trial.number), **own}
-        value = next((row[name] for name in (f"values_{key}", f"params_{key}", key) if name in row), None)
+    def place(trial: TrialRecord) -> tuple[Any, ...]:
+        value = _value(trial, key, group_of)
         if value is None:
             return (2, 0, trial.number)
         if isinstance(value, (int, float)):
             return (0, value if metric is None else metric.cost(value), trial.number)
         return (1, str(value), trial.number)
 
-    return sorted(rows, key=place)
+    return sorted(trials, key=place)
+
+
+def _value(trial: TrialRecord, key: str, group_of: Mapping[int, str]) -> Any:
+    """Return what a trial is sorted by; None if it lacks it."""
+    if key in trial.values:
+        return trial.values[key]
+    params = flat_params(trial.params)
+    if key in params:
+        return params[key]
+    if key in ("trial", "group"):
+        return trial.number if key == "trial" else group_of.get(trial.number)
+    return _FACTS[key](trial) if key in _FACTS else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hpo.analysis.records import StudyRecord, TrialRecord, WarmOrigin, best_of, better
+from hpo.analysis.records import StudyRecord, TrialRecord, WarmOrigin, best_of
 from hpo.spec.models import Metric
 
 
@@ -74,10 +76,10 @@ def warm_trials(study: StudyRecord) -> WarmTrials | None:
     noted = study.warm_start
     if not warm and not noted.get("offered"):
         return None
-    complete = study.complete(metric)
+    complete, others = study.complete(metric), _Others(counted, metric)
     return WarmTrials(
         metric,
-        tuple(_warm(trial, origin, counted, metric) for trial, origin in warm if trial.state != "WAITING"),
+        tuple(_warm(trial, origin, others, metric) for trial, origin in warm if trial.state != "WAITING"),
         best_of(tuple(trial for trial in complete if trial.warm is not None), metric),
         best_of(tuple(trial for trial in complete if trial.warm is None), metric),
         tuple(noted.get("studies") or dict.fromkeys(origin.study for _, origin in warm)),
@@ -88,27 +90,31 @@ def warm_trials(study: StudyRecord) -> WarmTrials | None:
     )
 
 
-def _warm(trial: TrialRecord, origin: WarmOrigin, others: list[TrialRecord], metric: Metric) -> WarmTrial:
+def _warm(trial: TrialRecord, origin: WarmOrigin, others: _Others, metric: Metric) -> WarmTrial:
     value = trial.values[metric.name] if trial.completed(metric) else None
-    return WarmTrial(trial, origin, value, _rank(trial, others, metric))
-
-
-def _rank(trial: TrialRecord, others: list[TrialRecord], metric: Metric) -> Rank | None:
     reported = [(step, value) for step, value in trial.series(metric.name) if math.isfinite(value)]
     if reported:
-        step, own = reported[-1]
-        values = [value for other in others if (value := _at(other, step, metric)) is not None]
-        return Rank(1 + sum(better(metric, value, own) for value in values), len(values), step)
-    if not trial.completed(metric):
-        return None
-    own = trial.values[metric.name]
-    finals = [other.values[metric.name] for other in others if other.completed(metric)]
-    return Rank(1 + sum(better(metric, value, own) for value in finals), len(finals), None)
+        return WarmTrial(trial, origin, value, others.rank(reported[-1][1], reported[-1][0]))
+    return WarmTrial(trial, origin, value, None if value is None else others.rank(value, None))
 
 
-def _at(trial: TrialRecord, step: int, metric: Metric) -> float | None:
-    for one in trial.history:
-        if one.step == step:
-            value = one.metrics.get(metric.name)
-            return value if value is not None and math.isfinite(value) else None
-    return None
+class _Others:
+    """All trials of a study, whose values at a step are put in order once for all that are ranked there."""
+
+    def __init__(self, trials: Sequence[TrialRecord], metric: Metric) -> None:
+        self._trials, self._metric = trials, metric
+        self._costs: dict[int | None, list[float]] = {}
+
+    def rank(self, value: float, step: int | None) -> Rank:
+        """Return the rank of a value at a step, or among final values."""
+        if step not in self._costs:
+            self._costs[step] = sorted(map(self._metric.cost, self._at(step)))
+        costs = self._costs[step]
+        return Rank(1 + bisect_left(costs, self._metric.cost(value)), len(costs), step)
+
+    def _at(self, step: int | None) -> Iterator[float]:
+        name = self._metric.name
+        if step is None:
+            return (trial.values[name] for trial in self._trials if trial.completed(self._metric))
+        values = (dict(trial.series(name)).get(step, math.nan) for trial in self._trials)
+        return filter(math.isfinite, values)

@@ -39,7 +39,7 @@ def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> Non
 
     name = searched_study(runs, find_study(runs, study))
     spec, stored = load_study(runs, name)
-    choice = choose(records_of(stored, spec, study_directory(runs, name)), trial)
+    choice = choose(records_of(stored, spec, study_directory(runs, name), histories=False), trial)
     chosen, confirmed = choice.trial, choice.confirmation
     if as_json:
         emit(

@@ -219,14 +219,15 @@ def _silent_flags(spec: StudySpec, runs: Path) -> list[str]:
 
     if not any(names_in_rule(flag) for flag in spec.red_flags):
         return []
-    return silent_flags(read_study(runs, spec.name), spec)
+    return silent_flags(read_study(runs, spec.name, histories=False), spec)
 
 
 def _first_error(runs: Path, result: RunResult) -> str:
     """Return why the first failed trial failed, with the file of its traceback; if none failed, why one was pruned."""
     from hpo.analysis.records import read_study
 
-    ended = [trial for trial in read_study(runs, result.study).finished if trial.state != "COMPLETE"]
+    record = read_study(runs, result.study, histories=False)
+    ended = [trial for trial in record.finished if trial.state != "COMPLETE"]
     failed = [trial for trial in ended if trial.state == "FAIL"]
     if failed:
         first = failed[0]
@@ -254,7 +255,7 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
     from hpo.storage.open import dashboard_argument
 
     study, best = shlex.quote(result.study), result.progress.best
-    record = read_study(runs, result.study)
+    record = read_study(runs, result.study, histories=False)
     lines = []
     if best is not None:
         lines += _best(record)

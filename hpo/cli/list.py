@@ -127,7 +127,7 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
             study = optuna.load_study(study_name=name, storage=storages[url])
         except KeyError:
             return row | {"error": f"it is no longer in its storage {redact(url)}"}
-        now = study_status(records_of(study, spec, directory), spec)
+        now = study_status(records_of(study, spec, directory, histories=False), spec)
     except HpoError as error:
         return row | {"error": str(error)}
     except OSError as error:

@@ -62,7 +62,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.analysis.goals import goal_states
     from hpo.analysis.notices import change_sentence, notices_of
     from hpo.analysis.records import records_of
-    from hpo.cli.study_status import silent_flags, study_status
+    from hpo.cli.study_status import part_of, silent_flags, study_status
     from hpo.cluster.jobs import jobs_of, states_of
     from hpo.control.requests import read_steering
     from hpo.layout import study_directory, trials_directory
@@ -83,7 +83,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
         _not_started(str(study), jobs, states_of(jobs), as_json)
         return
     spec, stored = load_study(runs, name)
-    record = records_of(stored, spec, study_directory(runs, name))
+    record = records_of(stored, spec, study_directory(runs, name), histories=False)
     now = study_status(record, spec)
     driver = driver_of(record.directory)
     spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
@@ -91,7 +91,8 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
         running = [trial.user_attrs.get(JOB) for trial in stored.trials if trial.state.name == "RUNNING"]
         spans += [span_until(time.time(), job, spec.engine.gpus) for job in running if job]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
-    where = region_sentences(record)
+    part, of_part = part_of(record)
+    where = [f"{sentence}{of_part}" for sentence in region_sentences(part)]
     silent = silent_flags(record, spec)
     notices = [*map(change_sentence, record.changes), *map(str, notices_of(record))]
     jobs = jobs_of(record.directory)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo.analysis.formatting import columns_of, configuration, duration, number
-from hpo.cli.common import aligned, emit, find_study, json_option, runs_option, study_argument
+from hpo.cli.common import aligned, find_study, json_option, runs_option, study_argument
 from hpo.cli.output import echo, echo_document
 from hpo.text import count, listing, nearest
 
@@ -53,10 +53,10 @@ def trials(study: str | None, sort: str | None, everything: bool, as_csv: bool, 
     from hpo.analysis.trial_rows import row_columns, sort_keys, sorted_by, trial_row
     from hpo.reports.blocks import Rows
     from hpo.reports.csv import to_csv
+    from hpo.reports.to_json import Each, document
 
-    record = read_study(runs, find_study(runs, study))
-    rows = [(trial, trial_row(trial)) for trial in record.trials]
-    columns = row_columns(record, (row for _, row in rows))
+    record = read_study(runs, find_study(runs, study), histories=False)
+    columns = row_columns(record, record.trials)
     keys = sort_keys(record, columns)
     key = record.metrics[0].name if sort is None else sort
     if key not in keys:  # as the table or the CSV calls it
@@ -65,17 +65,18 @@ def trials(study: str | None, sort: str | None, everything: bool, as_csv: bool, 
         hint = nearest(key, [*keys, *_HEADS]) or f" Expected {listing(keys, len(keys))}."
         raise click.UsageError(f"--sort: trials of '{record.name}' have no '{key}'.{hint}")
     whole = as_csv or as_json or everything
-    found = [one for one in sorted_by(record, key, rows) if whole or one[0].state == "COMPLETE"]
+    found = sorted_by(record, key, (trial for trial in record.trials if whole or trial.state == "COMPLETE"))
     if as_json:
-        emit([{"trial": trial.number} | row for trial, row in found])
+        for piece in document(Each(lambda trial: {"trial": trial.number} | trial_row(trial), found), indent=2):
+            echo_document(piece, nl=False)
     elif as_csv:
-        lines = [(trial.number, *(row.get(column) for column in columns)) for trial, row in found]
+        lines = [(trial.number, *map(trial_row(trial).get, columns)) for trial in found]
         echo_document(to_csv(Rows(("trial", *columns), lines)).replace("\r\n", "\n"), nl=False)
     elif not record.trials:
         echo(f"study '{record.name}' has no trial yet", err=True)
     else:
         shown = found if everything else found[:MOST_SHOWN]
-        echo("\n".join(_table(record, [trial for trial, _ in shown])))
+        echo("\n".join(_table(record, shown)))
         if left := len(record.trials) - len(shown):
             echo(f"{count(left, 'more trial')}; --all shows all", err=True)
 

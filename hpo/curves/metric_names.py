@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 SPLITS = ("train", "val")
 # Metrics of a ranking, which know no threshold. They come first where it is not known which metric counts.
@@ -25,8 +26,11 @@ _ACCURACIES = ("accuracy", "acc", "top1", "top5")
 _AGREEMENTS = ("balanced_accuracy", "mcc", "kappa", "r2")
 _ERRORS = ("error", "mae", "mse", "rmse", "mape", "wer", "cer", "distance", "dtw", "nll", "perplexity")
 _MORE_IS_BETTER = (*RANKINGS, *FINDS, *_ONE_SIDED, *_ACCURACIES, *_AGREEMENTS, "score")
+# What names say is asked for each of a hundred thousand trials, which have the same few names.
+_remembered = lru_cache(maxsize=4096)
 
 
+@_remembered
 def without_split(name: str) -> str:
     """Return what a metric measures: its name without one leading `train_` or `val_`.
 
@@ -39,6 +43,7 @@ def without_split(name: str) -> str:
     return name
 
 
+@_remembered
 def bare_name(name: str) -> str:
     """Return a name without the split, and without the number that Keras appends (`recall_1`)."""
     return re.sub(r"_\d+$", "", without_split(name)).lower()
@@ -49,6 +54,11 @@ def is_one_of(name: str, words: Iterable[str]) -> bool:
 
     `val_macro_f1` is an `f1`. `val_recall_malignant` is no `recall`, and an average precision no `precision`.
     """
+    return _is_one_of(name, tuple(words))
+
+
+@_remembered
+def _is_one_of(name: str, words: tuple[str, ...]) -> bool:
     bare = bare_name(name)
     return any(bare == word or (bare.endswith(f"_{word}") and not _is_other(bare, word)) for word in words)
 
@@ -62,6 +72,7 @@ def is_loss(name: str) -> bool:
     return "loss" in bare_name(name)
 
 
+@_remembered
 def direction_by_name(name: str) -> str:
     """Return `maximize`, `minimize`, or an empty text where the name does not say."""
     if is_loss(name) or is_one_of(name, _ERRORS):

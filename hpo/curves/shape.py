@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -17,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 CLEAR = 4.0
 # A change by less than this share of the level does not count.
 NOTHING = 0.005
-
+NUMPY_FROM = 40  # values: NumPy takes longer for fewer
 _NORMAL_MAD = 1.4826  # standard deviation of a normal variable in median absolute deviations
 _MEDIAN = 1.2533  # standard error of a median in that of a mean, for a normal variable
 
@@ -78,6 +79,12 @@ def shape_of(values: Sequence[float]) -> Shape:
     Args:
         values: at least one value, all finite, lower is better (negate a metric to be maximized).
     """
+    return _shape_of(tuple(values))
+
+
+# Several questions are asked of each curve of a training.
+@lru_cache(maxsize=256)
+def _shape_of(values: tuple[float, ...]) -> Shape:
     n = len(values)
     window = min(11, max(3, (n // 12) | 1))
     smooth = running_median(values, window)
@@ -86,7 +93,7 @@ def shape_of(values: Sequence[float]) -> Shape:
     near, half = smooth.index(low), window // 2
     low_at = min(range(max(0, near - half), min(n, near + half + 1)), key=values.__getitem__)
     return Shape(
-        values=tuple(values),
+        values=values,
         smooth=tuple(smooth),
         window=window,
         noise=noise,
@@ -113,9 +120,9 @@ def running_median(values: Sequence[float], window: int) -> list[float]:
         window: an odd number of values.
     """
     half, n = window // 2, len(values)
-    if n < window:
+    if n < max(window, NUMPY_FROM):
         return [median(values[max(0, k - half) : k + half + 1]) for k in range(n)]
-    # NumPy computes most of them, for a study may have ten thousand trials.
+    # NumPy computes most of them, for a study may have a hundred thousand trials.
     inner = np.sort(sliding_window_view(np.asarray(values, dtype=float), window), axis=1)[:, half].tolist()
     first = [median(values[: k + half + 1]) for k in range(half)]
     last = [median(values[k - half :]) for k in range(n - half, n)]

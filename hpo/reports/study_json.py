@@ -7,14 +7,15 @@ when a name changes its meaning.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import hpo
-from hpo.analysis.comparison import comparison
+from hpo.analysis.comparison import Comparison, comparison
 from hpo.analysis.confirmation import confirmation_of
-from hpo.analysis.effects import effects
+from hpo.analysis.effects import Effect, Effects, GroupEffect, effects
 from hpo.analysis.ensemble_records import ensembles_of
 from hpo.analysis.evaluation_records import evaluations_of
 from hpo.analysis.failures import Cause, causes_of
@@ -28,15 +29,16 @@ from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.red_flag_regions import enrichments
 from hpo.analysis.red_flags import FlagCount, flag_counts
-from hpo.analysis.stability import stabilities
+from hpo.analysis.stability import Stabilities, stabilities
 from hpo.analysis.statistics.anova import anova
 from hpo.analysis.statistics.pairwise import pairwise
 from hpo.analysis.training.curves import best_in_last_epoch, epochs_to_best
-from hpo.analysis.training.verdict import verdicts
+from hpo.analysis.training.verdict import verdict_of
 from hpo.analysis.warm_start import warm_trials
 from hpo.reports.sections.focal import focal_trainings
 from hpo.reports.sections.found import findings
 from hpo.reports.sections.ghm import ghm_trainings
+from hpo.reports.to_json import Each
 from hpo.spec.models import Metric
 
 FORMAT = 1
@@ -60,7 +62,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "pareto_front": [trial.number for trial in pareto_front(study)],
         "confirmation": confirmation_of(study),
         "by_metric": {metric.name: _by_metric(study, metric) for metric in study.metrics},
-        "stability": stabilities(study, study.metrics[0]),
+        "stability": _stabilities(stabilities(study, study.metrics[0])),
         "failures": [_cause(cause) for cause in causes_of(study)],
         "notices": notices_of(study),
         "source_changes": study.changes,
@@ -72,7 +74,7 @@ def study_data(study: StudyRecord) -> dict[str, Any]:
         "focal": _recorded(focal_trainings(study)),
         "evaluations": [replace(one, examples=()) for _, evaluations in evaluations_of(study) for one in evaluations],
         "ensembles": ensembles_of(study),
-        "trials": [_trial(study, trial) for trial in study.trials],
+        "trials": Each(partial(_trial, study), study.trials),
     }
 
 
@@ -96,7 +98,7 @@ def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
         return {"best": best_per_group(study, metric)}
     alone = searched(study)
     found = importance(alone, metric)
-    ranking = [name for name, _ in found.shares]
+    ranking = tuple(name for name, _ in found.shares)
     return {
         "best": best_per_group(study, metric),
         "best_in_last_epoch": [
@@ -104,13 +106,43 @@ def _by_metric(study: StudyRecord, metric: Metric) -> dict[str, Any]:
             for group in best_per_group(study, metric)
             if group.best is not None and best_in_last_epoch(study, group.best, metric)
         ],
-        "comparison": comparison(alone, metric),
+        "comparison": _comparison(comparison(alone, metric)),
         "heatmaps": heatmaps(alone, metric, ranking),
-        "effects": effects(alone, metric, ranking),
+        "effects": _effects(effects(alone, metric, ranking)),
         "anova": anova(alone, metric),
         "pairwise": pairwise(alone, metric) if study.group_by is not None else None,
         "importance": found,
     }
+
+
+# Of very many trials the cells of a figure stand in place of its dots, which are in `trials` too.
+
+
+def _comparison(data: Comparison) -> Any:
+    cells = zip(data.groups, data.densities(), strict=False)
+    groups = [_fields(group) | {"finals": own} for group, own in cells]
+    return _fields(data) | {"groups": groups} if groups else data
+
+
+def _effects(data: Effects) -> Any:
+    return _fields(data) | {
+        "shown": [_fields(one) | {"groups": [_effect(one, own) for own in one.groups]} for one in data.shown]
+    }
+
+
+def _effect(effect: Effect, own: GroupEffect) -> Any:
+    many = effect.density(own)
+    return own if many is None else _fields(own) | {"dots": many}
+
+
+def _stabilities(data: Stabilities) -> Any:
+    cells = zip(data.groups, data.densities(), strict=False)
+    groups = [_fields(group) | {"dots": own} for group, own in cells]
+    return _fields(data) | {"groups": groups} if groups else data
+
+
+def _fields(data: Any) -> dict[str, Any]:
+    return {field.name: getattr(data, field.name) for field in fields(data)}
 
 
 def _population(study: StudyRecord) -> dict[str, Any] | None:
@@ -165,6 +197,6 @@ def _trial(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
         "started": trial.started,
         "seconds": trial.seconds,
         "epochs": trial.steps,
-        "verdict": verdicts(study).get(trial.number),
+        "verdict": verdict_of(study, trial) if trial.finished and trial.history else None,
         "epochs_to_best": None if found is None else found[0],
     }

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from typing import Any
 
 from hpo.analysis.records import TrialRecord
-from hpo.text import label
+from hpo.text import label, printable_json
+
+_PIECES = 50_000  # of the encoder, some letters each, that are written at once
+
+
+class Each(list[Any]):
+    """A list of what is made of many things, one by one when it is read.
+
+    Args:
+        make: Makes one of them.
+        things: What they are made of.
+    """
+
+    def __init__(self, make: Callable[[Any], Any], things: Sequence[Any]) -> None:
+        super().__init__()
+        self._make, self._things = make, things
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._make, self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+
+def document(data: Mapping[str, Any] | Each, indent: int = 1) -> Iterator[str]:
+    """Yield the text of a JSON file in pieces: the trials of a large study are never there as a whole."""
+    plain: Any = {name: _later(value) for name, value in data.items()} if isinstance(data, Mapping) else _later(data)
+    pieces = json.JSONEncoder(ensure_ascii=False, indent=indent, allow_nan=False).iterencode(plain)
+    while piece := "".join(islice(pieces, _PIECES)):
+        yield printable_json(piece)
+    yield "\n"
+
+
+def _later(value: Any) -> Any:
+    return Each(to_plain_data, value) if isinstance(value, Each) else to_plain_data(value)
 
 
 def to_plain_data(value: Any) -> Any:
@@ -17,6 +53,10 @@ def to_plain_data(value: Any) -> Any:
     Dataclasses and mappings become objects, sequences become lists, a trial's record becomes its number. NaN and
     infinity become null, since JSON lacks them.
     """
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, TrialRecord):
         return value.number
     if is_dataclass(value) and not isinstance(value, type):
@@ -31,6 +71,4 @@ def to_plain_data(value: Any) -> Any:
         return [to_plain_data(part) for part in value]
     if hasattr(value, "tolist"):  # NumPy's arrays and numbers
         return to_plain_data(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return str(value)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ from hpo import layout
 from hpo.analysis.records import StudyRecord, read_study
 from hpo.errors import ReportError
 from hpo.machine.access import reason, require_write
-from hpo.machine.files import write_atomically
+from hpo.machine.files import replacement
 from hpo.reports import html, markdown
 from hpo.reports.blocks import Report, charts_of, linked_to
 from hpo.reports.csv import file_name
 from hpo.reports.study_json import study_data
 from hpo.reports.study_report import study_report
-from hpo.reports.to_json import to_plain_data
-from hpo.text import printable_json
+from hpo.reports.to_json import document
 from hpo.translation.catalogue import ENGLISH, file_stem, language
 
 
@@ -83,11 +81,10 @@ def write_pages(
         folder.mkdir(parents=True, exist_ok=True)
         drawn = _draw(report, folder / f"{name}-images", images) if images else ()
         shown = [path.relative_to(folder).as_posix() for path in drawn]
-        text = printable_json(json.dumps(to_plain_data(data), ensure_ascii=False, indent=1, allow_nan=False))
         return WrittenReport(
-            _write(folder / f"{name}.html", html.render(report)),
-            _write(folder / f"{name}.md", markdown.render(report, shown)),
-            _write(folder / f"{stem}.json", f"{text}\n"),
+            _write(folder / f"{name}.html", [html.render(report)]),
+            _write(folder / f"{name}.md", [markdown.render(report, shown)]),
+            _write(folder / f"{stem}.json", document(data)),
             drawn,
         )
     except OSError as error:
@@ -95,9 +92,10 @@ def write_pages(
         raise ReportError(f"the report {path} cannot be written: {reason(error)}") from error
 
 
-def _write(path: Path, text: str) -> Path:
+def _write(path: Path, pieces: Iterable[str]) -> Path:
     # Whoever has the old report open never sees half of the new one.
-    write_atomically(path, text)
+    with replacement(path) as file:
+        file.writelines(piece.encode() for piece in pieces)
     return path
 
 

@@ -62,9 +62,7 @@ def _differing(trial: FrozenTrial, space: SearchSpace) -> dict[str, tuple[Any, A
     except (LookupError, ValueError, TypeError):  # of a choice that the space does not have
         return {name: (trial.params[name], noted[name]) for name in noted if name in trial.params}
     return {
-        name: (value, noted[name])
-        for name, value in stored.items()
-        if name in noted and _text(value) != _text(noted[name])
+        name: (value, noted[name]) for name, value in stored.items() if name in noted and not _alike(value, noted[name])
     }
 
 
@@ -74,6 +72,9 @@ def _noted(trial: FrozenTrial) -> dict[str, Any]:
     return params if isinstance(params, dict) else {}
 
 
-def _text(value: object) -> str:
-    """Return a value as the storage gives it back: a tuple as a list."""
-    return json.dumps(value, sort_keys=True, default=str)
+def _alike(stored: object, noted: object) -> bool:
+    """Return True if two values are the same as the storage gives them back: a tuple as a list."""
+    if type(stored) is type(noted) and isinstance(stored, (str, int, float)) and stored == noted:
+        return True  # nearly all, of a hundred thousand trials
+    first, second = (json.dumps(value, sort_keys=True, default=str) for value in (stored, noted))
+    return first == second

@@ -173,9 +173,20 @@ def test_of_very_many_curves_some_are_drawn_and_the_best_among_them() -> None:
     data = all_curves(study(trials), SCORE)
     assert data is not None
     (own,) = [group for group in data.groups if group.lines]
-    assert data.every == 3
-    assert len(own.lines) == len(trials)  # tables still count them all
-    assert {line.number for line in own.drawn(data.every)} == {*range(0, len(trials), 3), 701}
+    assert {line.number for line in own.lines} == {*range(0, len(trials), 3), 701}
+    assert (data.n, own.states) == (len(trials), {"COMPLETE": len(trials)})  # tables still count them all
     few = all_curves(study(trials[:MOST_LINES]), SCORE)
     assert few is not None
-    assert few.every == 1
+    assert sum(len(group.lines) for group in few.groups) == MOST_LINES
+
+
+def test_numbers_of_very_many_curves_are_those_of_all_of_them() -> None:
+    rare = [trial(k, RESNET, 0.1, curve=[0.2, 0.1]) for k in range(4 * MOST_LINES, 4 * MOST_LINES + 3)]
+    trials = [trial(k, UNET, 0.5, curve=[0.1, 0.3 + k / 1e4] + [0.2] * (k == 5)) for k in range(4 * MOST_LINES)]
+    data = all_curves(study([*trials, *rare]), SCORE)
+    assert data is not None
+    unet, resnet = (group for group in data.groups if group.states)
+    assert (unet.peak, unet.shortest, unet.longest) == ((0.5399, 2399, 1), 2, 3)
+    assert unet.last == pytest.approx(0.41995, abs=1e-4)  # the median of 0.3 to 0.5399, one of them 0.2
+    assert [line.number for line in resnet.lines] == [2400]  # every group is represented
+    assert (data.first, data.last, data.n) == (0, 2, 2403)

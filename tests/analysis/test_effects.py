@@ -89,7 +89,7 @@ def test_groups_are_never_averaged_together() -> None:
 def test_learning_rate_and_batch_size_come_first_then_the_most_important() -> None:
     space = {f"p{k}": {"low": 0.0, "high": 1.0} for k in range(7)}
     space |= {"weights": {"simplex": ["a", "b"]}, **SPACE}
-    shown = effects(study(space=space), SCORE, ranking=["p5", "architecture", "p1"])
+    shown = effects(study(space=space), SCORE, ranking=("p5", "architecture", "p1"))
     names = [effect.axis.name for effect in shown.shown]
     assert names == ["learning_rate", "batch_size", "p5", "p1", "p0", "p2"]
     assert len(names) == MOST_PARAMETERS

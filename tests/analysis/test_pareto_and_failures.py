@@ -6,6 +6,7 @@ from reading import LOSS, SCORE, study, trial
 
 from hpo.analysis.failures import causes_of
 from hpo.analysis.pareto import pareto_front
+from hpo.spec.models import dominates
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 
@@ -29,6 +30,14 @@ def test_the_front_is_that_of_comparing_everybody_with_everybody(values: list[tu
     front = pareto_front(study(trials, metrics=(SCORE, LOSS)))
     assert {t.number for t in front} == set(range(len(values))) - beaten
     assert [t.values["score"] for t in front] == sorted((t.values["score"] for t in front), reverse=True)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=25))
+def test_the_front_of_three_metrics_is_that_of_comparing_everybody(values: list[tuple[int, ...]]) -> None:
+    metrics = tuple(LOSS.model_copy(update={"name": name}) for name in ("a", "b", "c"))
+    trials = [trial(k, UNET, values=dict(zip("abc", map(float, own), strict=True))) for k, own in enumerate(values)]
+    kept = {k for k, own in enumerate(values) if not any(dominates(other, own) for other in values)}
+    assert {t.number for t in pareto_front(study(trials, metrics=metrics))} == kept
 
 
 def test_causes_are_counted_failures_first_and_tried_again_last() -> None:

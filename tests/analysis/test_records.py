@@ -10,6 +10,7 @@ from hpo import layout
 from hpo.analysis.records import read_study, records_of
 from hpo.errors import StudyNotFound
 from hpo.spec.models import StudySpec
+from hpo.storage import history
 from hpo.storage.history import HistoryWriter, Step
 
 SPACE = {
@@ -60,7 +61,7 @@ def test_records_of_every_state(spec: StudySpec, tmp_path: Path) -> None:
     assert (running.state, running.cause, running.values, running.seconds) == ("RUNNING", "", {}, None)
     assert [trial.number for trial in record.finished] == [0, 1]
     assert record.spec == spec
-    assert records_of(study, spec, tmp_path, histories=False).trials[1].history == ()
+    assert records_of(study, spec, tmp_path, histories=False).trials[1].history == stopped.history
 
 
 def test_a_trial_added_by_another_program_is_read_too(spec: StudySpec, tmp_path: Path) -> None:
@@ -86,3 +87,34 @@ def test_the_password_of_the_storage_is_not_in_the_record(make_spec: Callable[..
 def test_a_study_that_is_not_there(runs: Path) -> None:
     with pytest.raises(StudyNotFound, match="no study 'ghost'"):
         read_study(runs, "ghost")
+
+
+def test_histories_are_read_when_they_are_asked_for(
+    spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100,000 trials a command that shows twenty reads twenty files."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(5):
+        study.add_trial(optuna.trial.create_trial(value=0.5))
+        writer = HistoryWriter(layout.trial_directory(tmp_path, number) / layout.HISTORY)
+        writer.append(Step(1, 1.0, 1, {"score": 0.1 * number}))
+        writer.close()
+    read: list[Path] = []
+    rows = history.rows
+    monkeypatch.setattr(history, "rows", lambda path, owners=None: read.append(path) or rows(path, owners))
+    record = records_of(study, spec, tmp_path, histories=False)
+    assert read == []
+    assert [record.trials[k].last("score") for k in (3, 3)] == [pytest.approx(0.3)] * 2
+    assert read == [layout.trial_directory(tmp_path, 3) / layout.HISTORY]
+    records_of(study, spec, tmp_path)
+    assert len(read) == 6
+
+
+def test_trials_share_the_distributions_that_a_storage_makes_anew_for_each(spec: StudySpec, tmp_path: Path) -> None:
+    study = optuna.create_study(direction="maximize")
+    for high in (1.0, 1.0, 2.0):
+        distributions = {"x": optuna.distributions.FloatDistribution(0.0, high)}
+        study.add_trial(optuna.trial.create_trial(params={"x": 0.5}, distributions=distributions, value=0.5))
+    first, second, edited = (trial.distributions for trial in records_of(study, spec, tmp_path).trials)
+    assert first is second
+    assert edited == {"x": optuna.distributions.FloatDistribution(0.0, 2.0)}

@@ -3,9 +3,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
 from reading import LOSS, SCORE, epochs, study, trial
 
-from hpo.analysis.records import WarmOrigin
+from hpo.analysis.records import TrialRecord, WarmOrigin
 from hpo.analysis.warm_start import Rank, warm_trials
 
 X = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
@@ -64,3 +65,16 @@ def test_a_study_from_nothing_has_no_warm_start() -> None:
     assert warm_trials(study([trial(0, X, 0.7)])) is None
     nothing = {"studies": [], "offered": 0, "started": 0, "trusted": True, "why": ""}
     assert warm_trials(replace(study([trial(0, X, 0.7)]), warm_start=nothing)) is None
+
+
+def test_values_at_a_step_are_put_in_order_once_for_all_that_are_ranked_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    series = TrialRecord.series
+    monkeypatch.setattr(TrialRecord, "series", lambda self, name: asked.append(self.number) or series(self, name))
+    trials = [curve(k, 0.1 * (k % 7), 0.1 * (k % 11), warm=OLD if k < 20 else None) for k in range(100)]
+    found = warm_trials(study(trials))
+    assert found is not None
+    assert len(asked) == 20 + 100  # each trial from an earlier study, then all once
+    last = [t.values["score"] for t in trials]
+    for one in found.trials:
+        assert one.rank == Rank(1 + sum(value > one.value for value in last), 100, 2)

@@ -7,10 +7,12 @@ import math
 from typing import Any
 
 import pytest
-from reading import SCORE, epochs, study, trial
+from reading import LOSS, SCORE, epochs, study, trial
 
 from hpo.analysis.comparison import comparison
 from hpo.analysis.effects import Effect, effects
+from hpo.analysis.optimization_history import optimization_history
+from hpo.analysis.pareto import front_of, pareto_front
 from hpo.analysis.records import TrialRecord
 from hpo.analysis.stability import stabilities
 from hpo.analysis.training.curves import all_curves, trainings
@@ -136,3 +138,76 @@ def test_lines_are_parted_end_with_a_mark_and_the_best_is_thick() -> None:
     assert cross["customdata"] == ["trial 3, pruned: 0.25 at epoch 1"]
     assert (best["name"], best["y"]) == ("best: trial 0", [0.1, 0.5])
     assert best["line"]["width"] > thin["line"]["width"]
+
+
+# --- very many trials
+
+
+def many(n: int = 3000) -> list[TrialRecord]:
+    """Half of the trials of each group; every tenth was pruned, and one has diverged."""
+    trials = []
+    for k in range(n):
+        params = {
+            "architecture": "unet" if k % 2 else "resnet",
+            "learning_rate": 10 ** (-4 + 2 * k / n),
+            "batch_size": 8,
+        }
+        if k % 10 == 9:
+            trials.append(trial(k, params, state="PRUNED", curve=[0.1], cause="pruner"))
+        else:
+            trials.append(trial(k, params, -1e9 if k == 100 else 0.5 + 0.4 * math.sin(k)))
+    return trials
+
+
+def counted(trace: dict[str, Any]) -> int:
+    return sum(count for row in trace["customdata"] for count in row)
+
+
+def test_of_very_many_trials_a_figure_shows_how_many_lie_where() -> None:
+    record = study(many())
+    history = optimization_history(record, SCORE)
+    (cells, best), _ = drawn(history)
+    assert (cells["type"], counted(cells)) == ("heatmap", 2699)  # all complete ones but the one beyond the axis
+    assert best["y"][-1] == max(t.values["score"] for t in record.complete(SCORE))
+    assert len(best["x"]) < 20
+    (unet, _, resnet, _), _ = drawn(comparison(record, SCORE))
+    assert counted(unet) + counted(resnet) == 2699
+    for data in (history, comparison(record, SCORE)):
+        rows = figures.rows(data)
+        assert rows is not None
+        assert sum(row[-1] for row in rows.rows) == 2699
+        assert len(rows.rows) < 4100
+
+
+def test_an_effect_of_very_many_trials_has_cells_in_its_bins() -> None:
+    trials = [trial(k, {**UNET, "batch_size": 8 if k % 3 else 16}, 0.5 + k / 1e4) for k in range(2400)]
+    effect = effect_of(trials, "batch_size")
+    (cells, medians), layout = drawn(EffectChart(effect, effect.groups[0]))
+    assert counted(cells) == 2400
+    columns = [sum(row[k] for row in cells["customdata"]) for k in range(3)]
+    assert columns == [1600, 0, 800]  # nothing between the two values
+    assert medians["y"] == [pytest.approx(0.62, abs=0.001), pytest.approx(0.62, abs=0.001)]
+    assert [note["text"] for note in layout["annotations"]] == ["n 1600", "n 800"]
+    rate = effect_of(trials, "learning_rate")
+    (cells, _), _ = drawn(EffectChart(rate, rate.groups[0]))
+    assert counted(cells) == 2400
+
+
+def test_a_front_among_very_many_trials_is_drawn_and_the_others_are_cells() -> None:
+    trials = [trial(k, UNET, values={"score": math.sin(k), "loss": math.cos(3 * k)}) for k in range(2500)]
+    record = study(trials, metrics=(SCORE, LOSS))
+    front = pareto_front(record)
+    (cells, on_front), _ = drawn(front_of(record))
+    assert counted(cells) == 2500 - len(front)
+    assert sorted(on_front["x"]) == sorted(t.values["score"] for t in front)
+    rows = figures.rows(front_of(record))
+    assert rows is not None
+    assert {row[0] for row in rows.rows} == {t.number for t in front}
+
+
+def test_of_a_front_of_very_many_trials_a_part_is_drawn() -> None:
+    trials = [trial(k, UNET, values={"score": float(k), "loss": float(k)}) for k in range(4100)]  # none beats another
+    record = study(trials, metrics=(SCORE, LOSS))
+    assert len(pareto_front(record)) == 4100
+    (on_front,), _ = drawn(front_of(record))
+    assert on_front["x"] == [*map(float, range(0, 4100, 3)), 4099.0]

@@ -10,7 +10,7 @@ from reading import SCORE, SPACE, study, trial
 from hpo.analysis.red_flag_regions import Share
 from hpo.analysis.summary_statistics import Spread
 from hpo.reports.study_json import study_data
-from hpo.reports.to_json import to_plain_data
+from hpo.reports.to_json import Each, document, to_plain_data
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 
@@ -53,3 +53,22 @@ def test_a_program_finds_the_best_of_each_architecture() -> None:
 
 def test_a_renamed_field_keeps_its_key() -> None:
     assert to_plain_data(Share(1, 4)) == {"ill": 1, "n": 4}
+
+
+def test_a_file_is_written_in_pieces_and_says_the_same() -> None:
+    record = study([trial(k, UNET, 0.5, curve=[0.1, 0.5]) for k in range(50)], space=SPACE)
+    whole = json.dumps(to_plain_data(study_data(record)), ensure_ascii=False, indent=1, allow_nan=False)
+    written = "".join(document(study_data(record)))
+    now = json.loads(whole)["written"]
+    assert written.replace(json.loads(written)["written"], now) == f"{whole}\n"
+    assert "".join(document(Each(str, ()), indent=2)) == "[]\n"
+
+
+def test_what_is_written_later_is_made_later() -> None:
+    made: list[int] = []
+    pieces = document({"trials": Each(lambda k: made.append(k) or {"number": k, "state": "x" * 10}, range(40_000))})
+    next(pieces)
+    assert 0 < len(made) < 40_000
+    rest = "".join(pieces)
+    assert len(made) == 40_000
+    assert rest.endswith("}\n ]\n}\n")

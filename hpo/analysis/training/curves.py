@@ -6,11 +6,13 @@ They are plain data on common axes, rounded and thinned to what a figure can sho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.analysis.cache import cached_per_study
-from hpo.analysis.groups import groups_of
+from hpo.analysis.groups import Group, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of, better
 from hpo.analysis.summary_statistics import Range, usual_range
 from hpo.analysis.training.training_log import TrainingLog
@@ -122,8 +124,12 @@ def drawn(curve: Curve, limit: int = MOST_POINTS, keep: Iterable[int] = ()) -> C
     return Curve(
         curve.name,
         tuple(curve.steps[index] for index in chosen),
-        tuple(None if value is None else float(f"{value:.5g}") for value in values),
+        tuple(None if value is None else _rounded(value) for value in values),
     )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 # --- the best trial of each group
@@ -243,7 +249,7 @@ def trainings_of(
 
 def _series_by_measure(trials: Sequence[TrialRecord]) -> dict[str, tuple[str, ...]]:
     """Return what was reported, without `train_` and `val_`, in the order reported, with the metrics of each."""
-    names = dict.fromkeys(name for trial in trials for step in trial.history for name in step.metrics)
+    names = dict.fromkeys(name for trial in trials for name in trial.reported)
     reported = dict.fromkeys(without_split(name) for name in names)
     return {
         measure: tuple(name for name in (f"train_{measure}", measure, f"val_{measure}") if name in names)
@@ -285,13 +291,15 @@ class Line:
 
 @dataclass(frozen=True)
 class GroupLines:
-    """Lines of one group.
+    """Curves of one group. All numbers are of all its trials that reported the metric.
 
     Attributes:
         group: Label of the group.
-        lines: One a trial that reported the metric.
+        lines: The curves that are drawn: every so many, in the order tried, and that of the best trial.
         best: The number of the group's best COMPLETE trial.
-        peak: The best value that any line of the group reached, as (value, trial number, step).
+        peak: The best value that any trial of the group reached, as (value, trial number, step).
+        last: The median of the last values of COMPLETE trials; None without any.
+        states: Number of trials by the state in which they ended.
         shortest: The fewest steps of a trial.
         longest: The most steps of a trial.
         silent: Number of finished trials that reported none.
@@ -301,17 +309,11 @@ class GroupLines:
     lines: tuple[Line, ...]
     best: int | None
     peak: tuple[float, int, int] | None
+    last: float | None
+    states: Mapping[str, int]
     shortest: int
     longest: int
     silent: int
-
-    def in_state(self, state: str) -> int:
-        """Return the number of lines whose trial ended in a state."""
-        return sum(line.state == state for line in self.lines)
-
-    def drawn(self, every: int) -> tuple[Line, ...]:
-        """Return every `every`-th line, and the best."""
-        return tuple(line for k, line in enumerate(self.lines) if k % every == 0 or line.number == self.best)
 
 
 @dataclass(frozen=True)
@@ -321,68 +323,93 @@ class AllCurves:
     Attributes:
         metric: The metric.
         group_by: The parameter of the groups, if any.
-        groups: Lines of each group.
+        groups: Curves of each group.
+        n: Number of curves.
         first: The first step of all.
         last: The last step of all.
         shown: The range without extreme bad values.
         beyond: Number of values outside of it.
         thinned: Whether points were left out.
-        every: One line in so many is drawn, and the best of each group.
     """
 
     metric: Metric
     group_by: str | None
     groups: tuple[GroupLines, ...]
+    n: int
     first: int
     last: int
     shown: Range
     beyond: int
     thinned: bool
-    every: int = 1
 
 
 def all_curves(study: StudyRecord, metric: Metric) -> AllCurves | None:
-    """Return every trial's curve of `metric`; None if no finished trial reported it."""
-    full = {trial.number: curve_of(trial, metric.name) for trial in study.finished}
-    full = {number: curve for number, curve in full.items() if curve.finite}
-    if not full:
+    """Return every trial's curve of `metric`, of many trials a part of them; None if no finished trial reported it."""
+    groups = [_Reporting(group, metric) for group in groups_of(study)]
+    n = sum(len(own.trials) for own in groups)
+    if not n:
         return None
-    limit = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // min(len(full), MOST_LINES)))
-    groups = []
-    for group in groups_of(study):
-        reporting = [trial for trial in group.trials if trial.number in full]
-        best = best_of(tuple(trial for trial in group.trials if trial.completed(metric)), metric)
-        peak: tuple[float, int, int] | None = None
-        lines = []
-        for trial in reporting:
-            found = best_step(full[trial.number], metric.direction)
-            if found is None:
-                continue
-            if peak is None or better(metric, found[1], peak[0]):
-                peak = (found[1], trial.number, found[0])
-            lines.append(Line(trial.number, trial.state, drawn(full[trial.number], limit, [found[0]])))
-        lengths = [trial.steps for trial in reporting]
-        groups.append(
-            GroupLines(
-                group.label,
-                tuple(lines),
-                None if best is None else best.number,
-                peak,
-                min(lengths, default=0),
-                max(lengths, default=0),
-                len(group.trials) - len(lines),
-            )
-        )
-    values = [value for curve in full.values() for _, value in curve.finite]
+    limit = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // min(n, MOST_LINES)))
+    values = [value for own in groups for value in own.values]
     shown = _range(values, metric.direction)
     return AllCurves(
         metric,
         study.group_by,
-        tuple(groups),
-        min(curve.steps[0] for curve in full.values()),
-        max(curve.steps[-1] for curve in full.values()),
+        tuple(own.lines(limit, math.ceil(n / MOST_LINES)) for own in groups),
+        n,
+        min(own.first for own in groups if own.trials),
+        max(own.last for own in groups if own.trials),
         shown,
         shown.beyond(values),
-        any(len(curve.steps) > limit for curve in full.values()),
-        math.ceil(len(full) / MOST_LINES),
+        any(own.points > limit for own in groups),
     )
+
+
+class _Reporting:
+    """Trials of a group that reported a metric. Of their curves only the numbers are kept: there may be many."""
+
+    def __init__(self, group: Group, metric: Metric) -> None:
+        self._group, self._metric = group, metric
+        self.trials: list[TrialRecord] = []
+        self.values: list[float] = []
+        self.first, self.last, self.points = 0, 0, 0
+        self._peak: tuple[float, int, int] | None = None
+        self._last: list[float] = []  # of COMPLETE trials
+        for trial in group.trials:
+            curve = curve_of(trial, metric.name)
+            found = best_step(curve, metric.direction)
+            if found is None:
+                continue
+            if self._peak is None or better(metric, found[1], self._peak[0]):
+                self._peak = (found[1], trial.number, found[0])
+            finite = [value for _, value in curve.finite]
+            if trial.state == "COMPLETE":
+                self._last.append(_rounded(finite[-1]))
+            self.first = min(self.first, curve.steps[0]) if self.trials else curve.steps[0]
+            self.last = max(self.last, curve.steps[-1])
+            self.points = max(self.points, len(curve.steps))
+            self.values += finite
+            self.trials.append(trial)
+
+    def lines(self, limit: int, every: int) -> GroupLines:
+        """Return every `every`-th curve, of about `limit` points, and that of the best trial."""
+        name = self._metric.name
+        best = best_of(tuple(trial for trial in self._group.trials if trial.completed(self._metric)), self._metric)
+        lines = []
+        for k, trial in enumerate(self.trials):
+            if k % every == 0 or trial is best:
+                curve = curve_of(trial, name)
+                found = best_step(curve, self._metric.direction)
+                lines.append(Line(trial.number, trial.state, drawn(curve, limit, [found[0]] if found else ())))
+        lengths = [trial.steps for trial in self.trials]
+        return GroupLines(
+            self._group.label,
+            tuple(lines),
+            None if best is None else best.number,
+            self._peak,
+            statistics.median(self._last) if self._last else None,
+            Counter(trial.state for trial in self.trials),
+            min(lengths, default=0),
+            max(lengths, default=0),
+            len(self._group.trials) - len(self.trials),
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from hpo.analysis.steps import steps_of
 from hpo.analysis.training.training_log import TrainingLog
 from hpo.curves import shape
 from hpo.curves.metric_names import bare_name, direction_by_name, preference, without_split
@@ -18,13 +19,10 @@ _ERRORS = ("mae", "mse", "rmse", "mape", "error", "wer", "cer")
 Points = Sequence[tuple[int, float]]
 
 
-def series_of(log: TrainingLog) -> dict[str, list[tuple[int, float]]]:
+def series_of(log: TrainingLog) -> dict[str, Points]:
     """Return the metrics of a training by name, each as (epoch, value)."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for step in log.history:
-        for name, value in step.metrics.items():
-            found.setdefault(name, []).append((step.step, value))
-    return found
+    steps = steps_of(log.history)
+    return {name: steps.series(name) for name in steps.names}
 
 
 def total_of(series: Iterable[str]) -> str:

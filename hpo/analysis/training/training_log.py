@@ -6,7 +6,7 @@ The diagnosis of a training reads this and nothing else.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hpo import layout
 from hpo.analysis.records import StudyRecord, TrialRecord
+from hpo.analysis.steps import steps_of
 from hpo.machine.files import MOST_BYTES, open_plain
 from hpo.spec.models import Metric
 from hpo.storage.history import Step
@@ -39,7 +40,7 @@ class TrainingLog:
     """
 
     name: str
-    history: tuple[Step, ...]
+    history: Sequence[Step]
     params: Mapping[str, Any] = field(default_factory=dict)
     metric: Metric | None = None
     state: str = ""
@@ -49,11 +50,11 @@ class TrainingLog:
     @property
     def names(self) -> tuple[str, ...]:
         """Every metric, in the order in which they appeared."""
-        return tuple(dict.fromkeys(name for step in self.history for name in step.metrics))
+        return steps_of(self.history).names
 
     def series(self, metric: str) -> tuple[tuple[int, float], ...]:
         """Return (epoch, value) wherever `metric` was written down, ascending; values may be NaN or infinite."""
-        return tuple((step.step, step.metrics[metric]) for step in self.history if metric in step.metrics)
+        return steps_of(self.history).series(metric)
 
 
 def log_of(study: StudyRecord, trial: TrialRecord) -> TrainingLog:

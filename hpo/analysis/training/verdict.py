@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
-from hpo.analysis.cache import cached_per_study
-from hpo.analysis.records import StudyRecord
+from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.training.answers import Threshold, Unmoved, unmoved, without_skill
 from hpo.analysis.training.series import (
     Points,
@@ -31,6 +31,9 @@ from hpo.curves.metric_names import is_loss, without_split
 # A validation loss beyond this multiple of where it began has diverged, whatever the training loss does.
 OUT_OF_BOUNDS = 10
 VERDICTS = ("healthy", "overfitting", "plateau", "diverged", "collapsed", "threshold", "metric", "noisy", "none")
+
+# By study and trial: they are the same in every language.
+_VERDICTS: WeakKeyDictionary[StudyRecord, dict[int, str]] = WeakKeyDictionary()
 
 Evidence = (
     predicates.NonFinite
@@ -78,17 +81,21 @@ def judge(log: TrainingLog) -> Judgement:
     return judge_series(log, series, total_of(series))
 
 
-@cached_per_study
 def verdicts(study: StudyRecord) -> Mapping[int, str]:
-    """Return the verdict of every finished trial that reported anything, by trial number.
+    """Return the verdict of every finished trial that reported anything, by trial number."""
+    return {trial.number: verdict_of(study, trial) for trial in study.finished if trial.history}
+
+
+def verdict_of(study: StudyRecord, trial: TrialRecord) -> str:
+    """Return the verdict on a trial that reported something, which is judged once.
 
     Whatever else is said of a training must agree with it. Arrays are not read: a verdict does not need them.
     """
-    return {
-        trial.number: judge(TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state)).verdict
-        for trial in study.finished
-        if trial.history
-    }
+    known = _VERDICTS.setdefault(study, {})
+    if trial.number not in known:
+        log = TrainingLog("", trial.history, trial.params, study.metrics[0], trial.state)
+        known[trial.number] = judge(log).verdict
+    return known[trial.number]
 
 
 # --- the verdict

@@ -1,4 +1,7 @@
-"""Final values of each group: a row of dots for each, a diamond for the median with the quartiles."""
+"""Final values of each group: a row of dots for each, a diamond for the median with the quartiles.
+
+Of very many trials it is a row of cells for each, the darker the more trials are in them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from hpo.analysis.comparison import Comparison, GroupFinals
 from hpo.analysis.formatting import number
 from hpo.analysis.summary_statistics import Spread
 from hpo.reports.blocks import Rows
+from hpo.reports.figures.density import cell_rows, cells
 from hpo.reports.figures.shared import (
     STRIP_HEIGHT,
     axis,
@@ -17,7 +21,6 @@ from hpo.reports.figures.shared import (
     layout,
     literal,
     median_text,
-    padded,
     quartile_bars,
     short,
 )
@@ -26,15 +29,16 @@ from hpo.translation.catalogue import tr
 
 def comparison_figure(data: Comparison) -> go.Figure:
     """Draw the final values of all groups below each other."""
-    traces: list[go.Scatter] = []
+    traces: list[go.Scatter | go.Heatmap] = []
+    many = data.densities()
     for row, group in enumerate(data.groups):
-        traces.append(_dots(row, group))
+        traces.append(cells(many[row], color_of(row)) if many else _dots(row, group))
         if group.spread is not None and group.spread.n > 1:
             traces.append(_median(row, group.group, group.spread))
     look = layout(
         STRIP_HEIGHT * len(data.groups) + 60,
         showlegend=False,
-        xaxis=axis(data.metric.name, fixedrange=True, range=padded(data.shown) if data.beyond else None),
+        xaxis=axis(data.metric.name, fixedrange=True, range=data.shown.padded() if data.beyond or many else None),
         yaxis=group_strips(group.group for group in data.groups),
     )
     return go.Figure(traces, look)
@@ -67,6 +71,9 @@ def _median(row: int, name: str, found: Spread) -> go.Scatter:
 
 
 def comparison_rows(data: Comparison) -> Rows:
-    """Return a row for each complete trial."""
+    """Return a row for each complete trial, or each cell."""
+    if many := data.densities():
+        names = (data.group_by or "group", data.metric.name, "row")
+        return cell_rows([(group.group, own) for group, own in zip(data.groups, many, strict=True)], names)
     finals = ((group.group, trial, value) for group in data.groups for trial, value in group.finals)
     return Rows((data.group_by or "group", "trial", data.metric.name), tuple(finals))

@@ -21,7 +21,6 @@ from hpo.reports.figures.shared import (
     legend,
     literal,
     log_axis,
-    padded,
     panel_axis,
     short,
     star,
@@ -95,7 +94,7 @@ def _curve(curve: Curve, kind: str, first: bool, which: str) -> go.Scatter:
 def _scale(panel: Panel) -> dict[str, Any]:
     low, high = panel.shown.low, panel.shown.high
     if not panel.log or low is None or high is None:
-        return {"range": padded(panel.shown)}
+        return {"range": panel.shown.padded()}
     return log_axis(low, high)
 
 
@@ -112,14 +111,13 @@ ENDS = (
 def lines_figure(data: LinesChart) -> go.Figure:
     """Draw a line for each trial of one group; its end shows how the trial ended."""
     shared, own = data.shared, data.own
-    drawn_lines = own.drawn(shared.every)
     traces: list[go.Scatter] = []
     for state, name, color, symbol, size in ENDS:
-        lines = [line for line in drawn_lines if line.state == state and line.number != own.best]
+        lines = [line for line in own.lines if line.state == state and line.number != own.best]
         if lines:
             traces += [_thin(lines, tr(name), color), _ends(lines, tr(name), color, symbol, size)]
     traces += [_thick(line) for line in own.lines if line.number == own.best]
-    up = axis("", range=padded(shared.shown))
+    up = axis("", range=shared.shown.padded())
     across = epoch_axis(shared.first, shared.last)
     return go.Figure(traces, layout(LINES_HEIGHT, legend=legend(), dragmode="zoom", xaxis=across, yaxis=up))
 
@@ -191,7 +189,7 @@ def lines_rows(data: LinesChart) -> Rows:
     """Return a row for each epoch of each trial, as far as they are drawn."""
     points = (
         (data.own.group, line.number, line.state, step, value)
-        for line in data.own.drawn(data.shared.every)
+        for line in data.own.lines
         for step, value in zip(line.curve.steps, line.curve.values, strict=True)
     )
     return Rows((data.shared.group_by or "group", "trial", "state", "epoch", data.shared.metric.name), tuple(points))

@@ -1,4 +1,7 @@
-"""Effect of one parameter in one group: a dot for each trial, median and quartiles of each value or bin."""
+"""Effect of one parameter in one group: a dot for each trial, median and quartiles of each value or bin.
+
+Of very many trials it is their density in place of dots.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,19 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo.analysis.axes import Axis
-from hpo.analysis.effects import Level
+from hpo.analysis.effects import ROOM, Level
 from hpo.analysis.formatting import label, number
 from hpo.reports.blocks import Rows
 from hpo.reports.charts import EffectChart
+from hpo.reports.figures.density import cell_rows, cells
 from hpo.reports.figures.shared import (
+    NEUTRAL,
     axis,
     color_of,
     jitter,
     layout,
     literal,
     median_text,
-    padded,
     quartile_bars,
     ticks,
 )
@@ -33,21 +37,22 @@ def effect_figure(data: EffectChart) -> go.Figure:
     """Draw the final values of one group over the values of one parameter."""
     shared, own = data.shared, data.own
     color = color_of(shared.groups.index(own))
-    cells = len(shared.axis.labels)
-    across = axis(shared.axis.name, **_few_ticks(shared.axis), range=[-0.56, cells - 0.44], fixedrange=True)
+    count = len(shared.axis.labels)
+    across = axis(shared.axis.name, **_few_ticks(shared.axis), range=[-0.56, count - 0.44], fixedrange=True)
+    many = shared.density(own)
     counts = [
         {"x": cell, "y": 1, "yref": "paper", "yanchor": "bottom", "text": f"n {level.n}", **SMALL}
         for cell, level in enumerate(own.levels)
         if not level.empty
     ]
     return go.Figure(
-        [_dots(data, color), _medians(data, color)],
+        [_dots(data, color) if many is None else cells(many, NEUTRAL), _medians(data, color)],
         layout(
             HEIGHT,
             showlegend=False,
             margin={"l": 8, "r": 20, "t": 24, "b": 8},
             xaxis=across | {"showgrid": shared.axis.binned},
-            yaxis=axis("", range=padded(shared.shown, 0.1), fixedrange=True),
+            yaxis=axis("", range=shared.shown.padded(ROOM), fixedrange=True),
             annotations=counts,
         ),
     )
@@ -114,8 +119,11 @@ def _few_ticks(of: Axis) -> dict[str, Any]:
 
 
 def effect_rows(data: EffectChart) -> Rows:
-    """Return a row for each complete trial; the diamonds are the medians of its `level`."""
+    """Return a row for each complete trial, or each cell; the diamonds are the medians of its `level`."""
     shared, own = data.shared, data.own
+    names = (shared.group_by or "group", shared.axis.name, shared.metric.name)
+    if (many := shared.density(own)) is not None:
+        return cell_rows([(own.group, many)], names)
     levels = (shared.axis.labels[shared.axis.cell_of(dot.parameter) or 0] for dot in own.dots)
     dots = tuple(
         (own.group, dot.number, label(dot.parameter), level, dot.value)

@@ -1,4 +1,4 @@
-"""The Pareto front of the first two metrics."""
+"""The Pareto front of the first two metrics; of very many trials the others are cells, the darker the more trials."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from hpo.analysis.formatting import number, with_direction
 from hpo.analysis.pareto import Front
 from hpo.reports.blocks import Rows
+from hpo.reports.figures.density import cells
 from hpo.reports.figures.shared import NEUTRAL, OKABE_ITO, axis, layout, legend, literal
 from hpo.translation.catalogue import tr
 
@@ -15,9 +16,15 @@ def front_figure(data: Front) -> go.Figure:
     """Draw the complete trials, those on the front joined."""
     first, second = data.metrics
     result = go.Figure(layout=layout(400, dragmode="zoom", legend=legend()))
-    kinds = ((False, tr("complete"), NEUTRAL, "circle-open"), (True, tr("on the front"), OKABE_ITO[0], "circle"))
-    for on_front, name, color, symbol in kinds:
-        points = sorted((point for point in data.points if point[3] == on_front), key=lambda point: point[1])
+    many = data.density()
+    others = [] if many else sorted((point for point in data.points if not point[3]), key=lambda point: point[1])
+    kinds = (
+        (False, others, tr("complete"), NEUTRAL, "circle-open"),
+        (True, data.on_front, tr("on the front"), OKABE_ITO[0], "circle"),
+    )
+    if many:
+        result.add_trace(cells(many, NEUTRAL, tr("complete")))
+    for on_front, points, name, color, symbol in kinds:
         if points:
             result.add_trace(
                 go.Scatter(
@@ -49,5 +56,6 @@ def front_figure(data: Front) -> go.Figure:
 
 
 def front_rows(data: Front) -> Rows:
-    """Return a row for each complete trial."""
-    return Rows(("trial", *(metric.name for metric in data.metrics), "on_front"), data.points)
+    """Return a row for each complete trial; of very many only for those on the front that are drawn."""
+    points = data.points if data.density() is None else data.on_front
+    return Rows(("trial", *(metric.name for metric in data.metrics), "on_front"), points)

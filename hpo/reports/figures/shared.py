@@ -16,7 +16,6 @@ import plotly.graph_objects as go
 
 from hpo.analysis.axes import Axis, edge_texts
 from hpo.analysis.formatting import number
-from hpo.analysis.summary_statistics import Range
 from hpo.translation.catalogue import tr
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -160,14 +159,6 @@ def ticks(of: Axis) -> dict[str, Any]:
     else:
         positions, texts = list(range(len(of.labels))), [short(text, LONGEST_TICK) for text in of.labels]
     return {"tickvals": positions, "ticktext": texts, "tickangle": 0, "ticks": "outside" if of.name else ""}
-
-
-def padded(shown: Range, share: float = 0.06) -> list[float] | None:
-    """Return the ends of an axis with some room beyond, or None, which lets plotly choose."""
-    if shown.low is None or shown.high is None:
-        return None
-    margin = share * (shown.high - shown.low) or 0.05 * abs(shown.low) or 1.0
-    return [shown.low - margin, shown.high + margin]
 
 
 def quartile_bars(medians: Sequence[float | None], quartiles: Sequence[tuple[float, float] | None]) -> dict[str, Any]:

@@ -1,16 +1,20 @@
-"""Training stability: a row for each group, a dot for each trial, and the four bands behind them."""
+"""Training stability: a row for each group, a dot for each trial, and the four bands behind them.
+
+Of very many trials it is a row of cells for each group, the darker the more trials are in them.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
 
 from hpo.analysis.formatting import number, percent
-from hpo.analysis.stability import BANDS, WORST, Dot, Stabilities
-from hpo.analysis.summary_statistics import Range, usual_range
+from hpo.analysis.stability import BANDS, HALF_STRIP, WORST, Dot, Stabilities, place
 from hpo.reports.blocks import Rows
+from hpo.reports.figures.density import cell_rows, cells
 from hpo.reports.figures.shared import (
     NEUTRAL,
     OKABE_ITO,
@@ -32,17 +36,22 @@ COLORS = ("rgba(0,158,115,0.22)", "rgba(86,180,233,0.22)", "rgba(230,159,0,0.22)
 
 def stability_figure(data: Stabilities) -> go.Figure:
     """Draw the spreads on an axis of decimal logarithms, so that bands and dots are placed alike."""
-    low, high = _span(data)
+    low, high = span = data.span
     edges = [low, *(math.log10(limit) for _, limit in BANDS), high]
     names = [*(f"{tr(name)} ≤ {percent(100 * limit)} %" for name, limit in BANDS), tr(WORST)]
     rect = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 0}, "layer": "below"}
     bands = [{**rect, "x0": edges[k], "x1": edges[k + 1], "fillcolor": color} for k, color in enumerate(COLORS)]
-    traces = [_swatch(name, color) for name, color in zip(names, COLORS, strict=True)]
+    traces: list[go.Scatter | go.Heatmap] = [_swatch(name, color) for name, color in zip(names, COLORS, strict=True)]
+    many = data.densities()
     for row, group in enumerate(data.groups):
         number_of_best = None if group.best is None else group.best.number
-        places = [(row + jitter(k, 0.28), dot) for k, dot in enumerate(group.dots) if dot.stability.word]
-        traces.append(_dots([(y, dot) for y, dot in places if dot.number != number_of_best], (low, high), DOT, False))
-        traces.append(_dots([(y, dot) for y, dot in places if dot.number == number_of_best], (low, high), STAR, True))
+        places = [(row + jitter(k, HALF_STRIP), dot) for k, dot in enumerate(group.dots) if dot.stability.word]
+        if many:
+            traces.append(cells(many[row], NEUTRAL))
+        else:
+            others = [(y, dot) for y, dot in places if dot.number != number_of_best]
+            traces.append(_dots(others, span, DOT, False))
+        traces.append(_dots([(y, dot) for y, dot in places if dot.number == number_of_best], span, STAR, True))
     ticks = _ticks(low, high)
     texts = [number(10.0 ** (tick + 2), 3) for tick in ticks]
     title = tr("spread of {metric}, % of its gain", metric=data.series.name)
@@ -67,7 +76,7 @@ def _dots(
     places: list[tuple[float, Dot]], shown: tuple[float, float], marker: dict[str, Any], best: bool
 ) -> go.Scatter:
     return go.Scatter(
-        x=[_place(dot, shown) for _, dot in places],
+        x=[place(dot, shown) for _, dot in places],
         y=[y for y, _ in places],
         mode="markers",
         marker=marker,
@@ -75,19 +84,6 @@ def _dots(
         hovertemplate="%{customdata}<extra></extra>",
         showlegend=False,
     )
-
-
-def _span(data: Stabilities) -> tuple[float, float]:
-    """Return the logarithms at the ends of the axis: all four bands, and all dots but extreme ones."""
-    logs = [math.log10(value) for value in data.spreads if value > 0]
-    usual = usual_range(logs, "minimize") if logs else Range(-2.0, -1.0)
-    low, high = usual.low or 0.0, usual.high or 0.0
-    return min(low, -2.5) - 0.15, max(high, -0.5) + 0.15
-
-
-def _place(dot: Dot, shown: tuple[float, float]) -> float:
-    spread = dot.stability.spread
-    return round(min(math.log10(spread), shown[1]), 4) if spread else shown[0]
 
 
 def _hover(dot: Dot, best: bool) -> str:
@@ -110,7 +106,11 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def stability_rows(data: Stabilities) -> Rows:
-    """Return a row for each trial that is judged."""
+    """Return a row for each trial that is judged, or for each cell."""
+    if many := data.densities():
+        spreads = [replace(strip, x=tuple(10.0**edge for edge in strip.x)) for strip in many]
+        names = (data.group_by or "group", f"spread_of_{data.series.name}", "row")
+        return cell_rows([(group.group, own) for group, own in zip(data.groups, spreads, strict=True)], names)
     dots = (
         (group.group, dot.number, dot.stability.deviation, dot.stability.n, dot.stability.spread, dot.stability.word)
         for group in data.groups

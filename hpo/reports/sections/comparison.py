@@ -7,7 +7,7 @@ from hpo.analysis.formatting import decimals, rounded_percent, score
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.statistics.anova import adaptive_sampler
 from hpo.reports.blocks import Block, Cell, Chart, Section, Table, Text
-from hpo.reports.sections.shared import values_beyond_axis
+from hpo.reports.sections.shared import cells_of_many, values_beyond_axis
 from hpo.translation.catalogue import sentences, tr
 
 
@@ -41,7 +41,11 @@ def _caution(study: StudyRecord) -> str:
 
 
 def _caption(data: Comparison) -> str:
-    if data.metric.direction == "maximize":
+    higher = data.metric.direction == "maximize"
+    if data.densities():
+        better = tr("Higher is better.") if higher else tr("Lower is better.")
+        dot = sentences([cells_of_many(sum(len(group.finals) for group in data.groups)), better])
+    elif higher:
         dot = tr("A dot is a complete trial (higher is better).")
     else:
         dot = tr("A dot is a complete trial (lower is better).")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 
 from hpo.analysis.formatting import decimals, listed, number, score
@@ -113,16 +112,15 @@ def _all_row(study: StudyRecord, data: AllCurves) -> Row:
 
 
 def _all_caption(data: AllCurves) -> str:
-    lines = [line for own in data.groups for line in own.lines]
     parts = [tr("A line ends where its trial ended; the thick one is the group's best complete trial.")]
-    if any(line.state == "PRUNED" for line in lines):
+    if any(own.states.get("PRUNED") for own in data.groups):
         parts.append(tr("A cross is where a trial was pruned."))
     silent = sum(own.silent for own in data.groups)
     if silent:
         parts.append(_silent(silent, data.metric))
-    if data.every > 1:
-        drawn = sum(len(own.drawn(data.every)) for own in data.groups)
-        n = whole(len(lines))
+    drawn = sum(len(own.lines) for own in data.groups)
+    if drawn < data.n:
+        n = whole(data.n)
         parts.append(tr("Of {n} curves {drawn} are drawn, evenly spaced in the order tried.", n=n, drawn=drawn))
     if data.thinned:
         parts.append(tr("Long curves are drawn with fewer points than were reported."))
@@ -150,11 +148,10 @@ def _all_table(study: StudyRecord, data: AllCurves) -> Table:
 
 def _lines_cells(own: GroupLines, metric: Metric) -> tuple[Cell, ...]:
     places = decimals(value for line in own.lines for _, value in line.curve.finite)
-    counts = (str(own.in_state(state)) for state in ("COMPLETE", "PRUNED", "FAIL"))
+    counts = (str(own.states.get(state, 0)) for state in ("COMPLETE", "PRUNED", "FAIL"))
     epochs = str(own.longest)
     if own.shortest != own.longest:
         epochs = tr("{low} to {high}", low=own.shortest, high=own.longest)
-    last = [line.curve.finite[-1][1] for line in own.lines if line.state == "COMPLETE"]
-    middle = score(statistics.median(last), places) if last else "—"
+    middle = "—" if own.last is None else score(own.last, places)
     best = "—" if own.peak is None else f"{score(own.peak[0], places)} ({own.peak[1]}, {own.peak[2]})"
     return (own.group, *counts, epochs, middle, best)

@@ -10,7 +10,7 @@ from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Block, Cell, Chart, Explanation, Row, Section, Table, Text
 from hpo.reports.charts import EffectChart
 from hpo.reports.sections.notices import unread_texts
-from hpo.reports.sections.shared import capped, for_each, values_beyond_axis
+from hpo.reports.sections.shared import capped, cells_of_many, for_each, values_beyond_axis
 from hpo.reports.sections.trends import trend_blocks
 from hpo.translation.catalogue import sentences, tr, trn
 
@@ -20,7 +20,7 @@ def effects_section(study: StudyRecord) -> Section:
     blocks: list[Block] = []
     title = for_each(study, tr("Effect of each parameter"))
     for metric in study.metrics:
-        found = effects(study, metric, [name for name, _ in importance(study, metric).shares])
+        found = effects(study, metric, tuple(name for name, _ in importance(study, metric).shares))
         if not found.shown:
             text = tr("No parameter with values of its own is searched, so there is no effect to show.")
             return Section(title, "effects", [Text(text)])
@@ -63,7 +63,8 @@ def _row(study: StudyRecord, effect: Effect) -> Row:
 
 
 def _caption(effect: Effect) -> str:
-    parts = [values_beyond_axis(effect.beyond)]
+    many = sum(len(own.dots) for own in effect.groups if effect.density(own) is not None)
+    parts = [cells_of_many(many) if many else "", values_beyond_axis(effect.beyond)]
     unplaced = sum(own.unplaced for own in effect.groups)
     if unplaced:
         missing = trn(

@@ -8,7 +8,7 @@ from hpo import layout
 from hpo.analysis.failures import causes_of
 from hpo.analysis.formatting import configuration, duration, numbers
 from hpo.analysis.records import StudyRecord, TrialRecord
-from hpo.reports.blocks import Block, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Section, Table, Text
 from hpo.reports.sections.shared import top_and_rest, trial_link
 from hpo.translation.catalogue import tr
 
@@ -46,18 +46,13 @@ def failures_section(study: StudyRecord) -> Section:
 
 
 def _endings(study: StudyRecord, trials: Iterable[TrialRecord], rest: str) -> list[Block]:
+    def cells(trial: TrialRecord) -> tuple[Cell, ...]:
+        link, steps = trial_link(study, trial, layout.ERROR), str(trial.steps)
+        return link, _reason(trial), steps, duration(trial.seconds), configuration(trial.params)
+
     columns = (tr("trial"), tr("reason"), tr("steps"), tr("time"), tr("configuration"))
-    rows = tuple(
-        (
-            trial_link(study, trial, layout.ERROR),
-            _reason(trial),
-            str(trial.steps),
-            duration(trial.seconds),
-            configuration(trial.params),
-        )
-        for trial in sorted(trials, key=lambda t: t.number)
-    )
-    return top_and_rest(study, columns, rows, frozenset({0, 2, 3}), rest)
+    ordered = sorted(trials, key=lambda t: t.number)
+    return top_and_rest(study, columns, ordered, cells, frozenset({0, 2, 3}), rest)
 
 
 def _reason(trial: TrialRecord) -> str:

@@ -10,8 +10,8 @@ from hpo.analysis.records import StudyRecord
 from hpo.analysis.statistics.anova import adaptive_sampler
 from hpo.reports.blocks import Block, Cell, Chart, Explanation, Section, Table, Text
 from hpo.reports.sections.found import outlook_text
-from hpo.reports.sections.shared import capped, points_beyond_axis
-from hpo.translation.catalogue import sentences, tr, trn
+from hpo.reports.sections.shared import capped, cells_of_many, points_beyond_axis, values_beyond_axis
+from hpo.translation.catalogue import sentences, tr, trn, whole
 
 
 def history_section(study: StudyRecord) -> Section:
@@ -50,12 +50,9 @@ def _best_so_far(study: StudyRecord, data: History) -> Table:
     """Return the trials that were the best when they completed."""
     places = decimals(trial.values[data.metric.name] for trial in study.complete(data.metric))
     steps: list[tuple[Cell, ...]] = []
-    last: float | None = None
     group_of = {point.number: point.group for point in data.points}
-    for trial, value in data.best:
-        if value != last:
-            steps.append((str(trial), score(value, places), group_of[trial])[: 3 if data.group_by else 2])
-            last = value
+    for trial, value in data.improvements:
+        steps.append((str(trial), score(value, places), group_of[trial])[: 3 if data.group_by else 2])
     columns = [tr("trial"), tr("best {metric} so far", metric=data.metric.name)]
     if data.group_by:
         columns.append(data.group_by)
@@ -67,11 +64,16 @@ def _history_caption(data: History) -> str:
     if data.best:
         parts.append(tr("The line is the best final value so far."))
     pruned = sum(point.state == "PRUNED" for point in data.points)
-    if pruned:
+    many = data.density() is not None
+    if many:
+        parts.append(cells_of_many(len(data.points) - pruned))
+        if pruned:
+            parts.append(tr("The last values that {n} pruned trials reported are not drawn.", n=whole(pruned)))
+    elif pruned:
         parts.append(tr("A cross is the last value that a pruned trial reported: it is not a final value."))
     if data.silent:
         parts.append(trn("{n} pruned trial reported none.", "{n} pruned trials reported none.", data.silent))
     if data.failed:
         parts.append(trn("{n} failed trial has no value.", "{n} failed trials have no value.", data.failed))
-    parts.append(points_beyond_axis(data.beyond))
+    parts.append(values_beyond_axis(data.beyond) if many else points_beyond_axis(data.beyond))
     return sentences(parts)

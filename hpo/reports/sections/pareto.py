@@ -6,8 +6,8 @@ from hpo.analysis.formatting import configuration, duration, listed, with_direct
 from hpo.analysis.pareto import front_of, pareto_front
 from hpo.analysis.records import StudyRecord
 from hpo.reports.blocks import Chart, Section, Table, Text
-from hpo.reports.sections.shared import capped, scores
-from hpo.translation.catalogue import sentences, tr, trn
+from hpo.reports.sections.shared import capped, cells_of_many, scores
+from hpo.translation.catalogue import sentences, tr, trn, whole
 
 
 def pareto_section(study: StudyRecord) -> Section | None:
@@ -27,7 +27,14 @@ def pareto_section(study: StudyRecord) -> Section | None:
     caption = tr("Complete trials; those on the front are joined.")
     if len(study.metrics) > 2:
         caption = sentences([caption, tr("Shown are the first two metrics.")])
-    return Section(title, "pareto", [Text(text), Chart(title, front_of(study), caption=caption), front_table(study)])
+    data = front_of(study)
+    if data.density() is not None:
+        caption = sentences([caption, cells_of_many(len(data.points) - len(front))])
+    if (drawn := len(data.on_front)) < len(front):
+        part = tr("Of {n} trials on the front {drawn} are drawn, evenly spaced along it.", n=whole(len(front)),
+                  drawn=whole(drawn))  # fmt: skip
+        caption = sentences([caption, part])
+    return Section(title, "pareto", [Text(text), Chart(title, data, caption=caption), front_table(study)])
 
 
 def front_table(study: StudyRecord) -> Table:

@@ -7,9 +7,9 @@ from hpo.analysis.failures import rules_of
 from hpo.analysis.formatting import label, number
 from hpo.analysis.records import RaisedFlag, StudyRecord
 from hpo.analysis.red_flags import FlagCount, FlaggedTrial, flag_counts
-from hpo.reports.blocks import Block, Section, Table, Text
+from hpo.reports.blocks import Block, Cell, Section, Table, Text
 from hpo.reports.sections.red_flag_regions import region_blocks
-from hpo.reports.sections.shared import capped, trial_link
+from hpo.reports.sections.shared import capped_of, trial_link
 from hpo.translation.catalogue import sentences, tr, whole
 
 
@@ -76,23 +76,23 @@ def _saved(study: StudyRecord, counts: tuple[FlagCount, ...]) -> str:
 
 
 def _evidence(study: StudyRecord, counts: tuple[FlagCount, ...]) -> Table:
-    rows = tuple(
-        (
+    def cells(one: FlaggedTrial) -> tuple[Cell, ...]:
+        return (
             trial_link(study, one.trial, f"{layout.DIAGNOSIS}.html"),
-            count.name,
+            one.flag.name,
             _did(one),
             str(one.flag.step),
             "—" if one.flag.since is None else str(one.flag.since),
             _numbers(one.flag),
             one.flag.reason,
         )
-        for count in counts
-        for one in sorted(count.raised, key=lambda one: one.trial.number)
-    )
+
+    raised = [one for count in counts for one in sorted(count.raised, key=lambda one: one.trial.number)]
     columns = (
         tr("trial"), tr("red flag"), tr("did"), tr("epoch"), tr("met since"), tr("numbers in that epoch"), tr("reason"),
     )  # fmt: skip
-    return capped(columns, rows, frozenset({0, 3, 4}), folded=tr("Every red flag, with the numbers that led to it"))
+    title = tr("Every red flag, with the numbers that led to it")
+    return capped_of(columns, raised, cells, frozenset({0, 3, 4}), folded=title)
 
 
 def _did(one: FlaggedTrial) -> str:

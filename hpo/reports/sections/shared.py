@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from hpo import layout
 from hpo.analysis.formatting import decimals, listed, score
@@ -12,8 +13,9 @@ from hpo.analysis.statistics.group_test import F, GroupTest
 from hpo.analysis.statistics.pairwise import FEWEST
 from hpo.reports.blocks import Block, Cell, Link, Table
 from hpo.spec.models import Metric
-from hpo.translation.catalogue import tr, trn
+from hpo.translation.catalogue import tr, trn, whole
 
+T = TypeVar("T")
 # Longer tables end in a note of how many rows were left out.
 MOST_ROWS = 60
 # Of a list of trials so many are shown, the others folded away.
@@ -40,32 +42,46 @@ def capped(
     **more: str,
 ) -> Table:
     """Return a table of at most `most` rows, with a note of how many were left out."""
-    left = len(rows) - most
+    return capped_of(columns, rows, lambda row: row, numeric, most, **more)
+
+
+def capped_of(
+    columns: tuple[str, ...],
+    items: Sequence[T],
+    cells: Callable[[T], tuple[Cell, ...]],
+    numeric: frozenset[int],
+    most: int = MOST_ROWS,
+    **more: str,
+) -> Table:
+    """Return the same of what there may be very much of: only the rows that are shown are made, by `cells`."""
+    left = len(items) - most
     note = trn("{n} more is left out here.", "{n} more are left out here.", left) if left > 0 else ""
-    return Table(columns, rows[:most], numeric, note=note, **more)
+    return Table(columns, tuple(map(cells, items[:most])), numeric, note=note, **more)
 
 
 def top_and_rest(
     study: StudyRecord,
     columns: tuple[str, ...],
-    rows: tuple[tuple[Cell, ...], ...],
+    trials: Sequence[TrialRecord],
+    cells: Callable[[TrialRecord], tuple[Cell, ...]],
     numeric: frozenset[int],
     title: str,
 ) -> list[Block]:
-    """Return a table of the first MOST_SHOWN rows, and one of the others that is folded away.
+    """Return a table of the first MOST_SHOWN trials, and one of the others that is folded away.
 
     Args:
-        study: The study, whose trials are the rows.
+        study: The study.
         columns: The columns of both.
-        rows: All rows.
+        trials: The trials that are the rows.
+        cells: Returns the row of a trial.
         numeric: Columns to align right.
         title: Title of the folded table.
     """
-    blocks: list[Block] = [Table(columns, rows[:MOST_SHOWN], numeric)]
-    if rest := rows[MOST_SHOWN:]:
+    blocks: list[Block] = [Table(columns, tuple(map(cells, trials[:MOST_SHOWN])), numeric)]
+    if rest := trials[MOST_SHOWN:]:
         command = f"hpo trials {shlex.quote(study.name)} --all"
         elsewhere = trn("{n} more: {command}", "{n} more: {command}", len(rest), command=command)
-        blocks.append(capped(columns, rest, numeric, MOST_FOLDED, folded=title, elsewhere=elsewhere))
+        blocks.append(capped_of(columns, rest, cells, numeric, MOST_FOLDED, folded=title, elsewhere=elsewhere))
     return blocks
 
 
@@ -97,6 +113,12 @@ def values_beyond_axis(n: int) -> str:
     if not n:
         return ""
     return trn("{n} extreme value lies beyond the axis.", "{n} extreme values lie beyond the axis.", n)
+
+
+def cells_of_many(n: int) -> str:
+    """Return how to read the cells that stand for `n` trials."""
+    return tr("Cells stand for {n} trials: the darker one is, the more of them are in it (on a logarithmic scale).",
+              n=whole(n))  # fmt: skip
 
 
 def compared(group_by: str, test: GroupTest) -> str:

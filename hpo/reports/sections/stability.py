@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hpo.analysis.density import MOST_DOTS
 from hpo.analysis.formatting import listed, number, percent, rounded_percent
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.stability import BANDS, SETTLED, WINDOW, WORDS, WORST, Stabilities, Stability, stabilities
 from hpo.reports.blocks import Block, Cell, Chart, Explanation, Section, Table, Text
+from hpo.reports.sections.shared import cells_of_many
 from hpo.translation.catalogue import sentences, tr, trn
 
 
@@ -102,7 +104,11 @@ def _spread_table(study: StudyRecord, data: Stabilities) -> Table:
 
 
 def _caption(data: Stabilities) -> str:
-    parts = [tr("A dot is a complete trial, the star the group's best by the metric; the axis is logarithmic.")]
+    if len(data.spreads) > MOST_DOTS:
+        best = tr("The star is the group's best trial by the metric; the axis is logarithmic.")
+        parts = [cells_of_many(len(data.spreads)), best]
+    else:
+        parts = [tr("A dot is a complete trial, the star the group's best by the metric; the axis is logarithmic.")]
     if 0 in data.spreads:
         parts.append(tr("A spread of 0 is drawn on the left edge."))
     without = sum(group.count("") + group.without for group in data.groups)
