@@ -105,6 +105,8 @@ class KernelSampler(optuna.samplers.BaseSampler):
         self._size = self._space.grid_size()
         self._follower = Follower()
         self._cells: set[Cell] = set()  # of finished trials
+        self._grid = iter(()) if self._size is None else self._space.grid()
+        self._first_left: list[dict[str, Any]] = []
         self._ranking = Ranking()
         self._trials: dict[int, FrozenTrial] = {}  # those of the ranking; of one that runs the state when it was added
         self._points: Points = np.empty((0, len(self._cube.distributions)))  # by number
@@ -193,9 +195,20 @@ class KernelSampler(optuna.samplers.BaseSampler):
             return untried or candidates
         untried = list(filter(is_new, (self._candidate(fixed) for _ in range(DRAWS))))
         if not untried and self._size is not None:
-            untried = list(islice(filter(is_new, self._space.grid(fixed)), MOST_LEFT))
+            untried = self._left(fixed, is_new)
             self._rng.shuffle(untried)
         return untried or candidates
+
+    def _left(self, fixed: Mapping[str, Any], is_new: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Return the first configurations of the grid with the `fixed` values that no trial has.
+
+        One that a trial has stays tried: the grid is gone through once.
+        """
+        if fixed:
+            return list(islice(filter(is_new, self._space.grid(fixed)), MOST_LEFT))
+        self._first_left = list(filter(is_new, self._first_left))
+        self._first_left += islice(filter(is_new, self._grid), MOST_LEFT - len(self._first_left))
+        return list(self._first_left)
 
     def _take_in(self, study: optuna.Study) -> list[FrozenTrial]:
         """Note what trials have reported since, and return those that run, or wait to be tried."""

@@ -499,3 +499,22 @@ def test_a_retry_and_what_is_enqueued_come_as_they_are() -> None:
         assert (found["a"], found["b"]) == (2, 0.5), n
     tried = {space.cell_of(trial.params) for trial in study.trials}
     assert len(tried) == 4, "the rest of a partly enqueued one is drawn from what is left"
+
+
+def test_the_last_configurations_of_a_large_grid_are_not_searched_for_anew() -> None:
+    def lines(size: int) -> int:
+        """Lines of five asks that all draws miss: eight configurations are left, at the end of the grid."""
+        space = SearchSpace.parse({"n": {"low": 1, "high": size}})
+        study = optuna.create_study(sampler=KernelSampler(space, seed=2, n_startup_trials=size, history=size))
+        for n in range(1, size - 7):
+            study.add_trial(
+                optuna.trial.create_trial(params={"n": n}, distributions=space.distributions(), value=float(n))
+            )
+        view = view_of(study)
+        found = [space.suggest(view.ask())["n"]]
+        count = lines_of(lambda: found.extend(space.suggest(view.ask())["n"] for _ in range(5)))
+        assert len(set(found)) == 6
+        assert min(found) > size - 8
+        return count
+
+    assert lines(6000) < 1.3 * lines(3000)
