@@ -1,143 +1,140 @@
-"""Search quality of the default sampler with a bounded history, against the same sampler with all of it.
+"""What a sampler proposes from a part of a long history, against what it proposes from all of it.
 
-    python benchmarks/search/bounded.py functions --out rows.jsonl --seeds 10                 # chosen on
-    python benchmarks/search/bounded.py functions --out rows.jsonl --seeds 10 --validation    # judged on
-    python benchmarks/search/bounded.py tables DATA --out rows.jsonl --seeds 10 [--validation]
+    python benchmarks/search/bounded.py --out rows.jsonl --asks 100                 # functions to choose on
+    python benchmarks/search/bounded.py --out rows.jsonl --asks 100 --validation    # functions to judge on
+    python benchmarks/search/bounded.py --out rows.jsonl --sampler tpe --histories 300 1000
 
-functions: 2,000 trials each, one after the other, without a pruner (functions.py has the two lists). The figure is the
-logarithm to base 10 of the regret after 500, 1,000 and 2,000 trials. tables: recorded trainings, on 8 workers with the
-default pruner, for the time of --trainings full trainings, in which a few hundred trials start; the histories are as
-much smaller. The figure is the regret of run.py, after a quarter, a half and all of the time. Printed are the means
-over tasks and seeds, and the paired differences to `all`, with 95 % intervals of a bootstrap that draws tasks and
-seeds; a difference above 0 says that the bounded history is worse. Rows are appended, and what is there is not run
-again."""
+With the default sampler a search of up to 2,000 trials, and so every one on the recorded tasks, is the same with both.
+So the history is 10,000 trials of a function (functions.py has the two lists): 500 random ones, then two of five random,
+and three mutations of the best twentieth so far. Both get the same random numbers, and so the same candidates. The
+figure is the share of the history that is better than the proposal, in percent, with the function's true values. Printed
+are its means, and those of the paired differences with their 95 % intervals; one above 0 says that the part is worse.
+Rows are appended, and what is there is not run again."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import os
-import random
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from families import DEVELOPMENT, VALIDATION
-from functions import CHOSEN_ON, FUNCTIONS, JUDGED_ON, Function, study_of
-from problems import spec_of
-from rows import Row, fill, search_of
-from run import difference, problems, regrets
-from simulator import simulate
+from functions import CHOSEN_ON, FUNCTIONS, JUDGED_ON, Function
+from optuna.samplers import BaseSampler
+from optuna.trial import create_trial
+from rows import Row, fill, key_of
 
-from hpo.search.kernel_sampler import KernelSampler
-from hpo.search.samplers import make_pruner
+from hpo.search.bounded_history import BoundedHistory
+from hpo.search.kernel_sampler import PARENTS, KernelSampler
 from hpo.search.study_view import view_of
+from hpo.space.encoding import UnitCubeEncoder
 from hpo.space.search_space import SearchSpace
 
-ALL = "all"
-TRIALS, MOMENTS, PARTS = 2000, (500, 1000, 2000), (0.25, 0.5, 1.0)
+TRIALS, FIRST, BATCH, MUTATED = 10_000, 500, 500, 0.6
+ALL = 10**9
 
 
-def sampler_of(space: SearchSpace, history: str, seed: int) -> KernelSampler:
-    """Return the default sampler with a history."""
-    return KernelSampler(space, seed=seed, history=10**9 if history == ALL else int(history))
+def history_of(function: Function, space: SearchSpace, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Return configurations as a search leaves them."""
+    cube = UnitCubeEncoder(space)
+    names = list(cube.distributions)
+
+    def configurations(points: np.ndarray) -> list[dict[str, Any]]:
+        return [{name: cube.value(name, at) for name, at in zip(names, point, strict=True)} for point in points]
+
+    points = rng.random((FIRST, len(names)))
+    found = configurations(points)
+    values = [function.value(list(one.values())) for one in found]
+    while len(found) < TRIALS:
+        parents = points[np.argsort(values)[: int(PARENTS * len(values))]]
+        new = rng.random((BATCH, len(names)))
+        mutated = int(MUTATED * BATCH)
+        chosen = parents[rng.integers(len(parents), size=mutated)]
+        new[:mutated] = np.clip(chosen + rng.normal(0, 0.12, chosen.shape), 0, 1)
+        points = np.vstack([points, new])
+        added = configurations(new)
+        found += added
+        values += [function.value(list(one.values())) for one in added]
+    return found
 
 
-def regret_of(function: Function, history: str, seed: int) -> Iterator[float]:
-    """Yield the regret after each trial."""
-    spec = study_of(function, "kernel", seed, TRIALS)
-    study = view_of(optuna.create_study(sampler=sampler_of(spec.space, history, seed)))
-    rng, least = random.Random(f"{seed} noise"), math.inf
-    while True:
-        trial = study.ask()
-        value = function.value(list(spec.space.suggest(trial).values()))
-        least = min(least, value)
-        study.tell(trial, value + rng.gauss(0.0, function.noise))
-        yield least - function.minimum
+def sampler_of(name: str, space: SearchSpace, history: int) -> tuple[BaseSampler, Callable[[int], object]]:
+    """Return a sampler with a history, and what seeds it."""
+    if name == "kernel":
+        kernel = KernelSampler(space, random_fraction=0.0, history=history)
+        return kernel, kernel._rng.seed
+    tpe = optuna.samplers.TPESampler(multivariate=True, group=True)
+    return tpe if history == ALL else BoundedHistory(tpe, history), tpe._rng.rng.seed
 
 
-def on_function(key: tuple[str, str, str, int]) -> Row:
-    """Search a function."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    history, family, title, seed = key
-    found = list(itertools.islice(regret_of(FUNCTIONS[title], history, seed), TRIALS))
-    figures = [math.log10(max(found[moment - 1], 1e-12)) for moment in MOMENTS]
-    return {"policy": history, "family": family, "task": title, "seed": seed, "regret": figures, "trials": TRIALS}
-
-
-def on_table(data: Path, trainings: float, key: tuple[str, str, str, int]) -> Row:
-    """Search recorded trainings."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+def shares(key: tuple[str, str, int, int]) -> Row:
+    """Return the shares of the history that are better than each proposal of a sampler."""
     warnings.simplefilter("ignore")
-    history, family, name, seed = key
-    problem = next(one for one in problems(data, family) if one.name == name)
-    problem = replace(problem, full_trainings=trainings)
-    trace, _ = simulate(problem, sampler_of(problem.space, history, seed), make_pruner(spec_of(problem.space, seed)))
-    found = [problem.regret(trace.best(part * problem.budget, problem.scale[2])) for part in PARTS]
-    return {"policy": history, "family": family, "task": name, "seed": seed, "regret": found, "trials": trace.trials}
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    name, title, history, asks = key
+    function, rng = FUNCTIONS[title], np.random.default_rng(0)
+    space = SearchSpace.parse(function.ranges)
+    configurations = history_of(function, space, rng)
+    values = np.array([function.value(list(one.values())) for one in configurations])
+    noisy, distributions = values + rng.normal(0, function.noise, len(values)), space.distributions()
+    sampler, seed = sampler_of(name, space, history)
+    study = optuna.create_study(sampler=sampler)
+    study.add_trials(
+        [
+            create_trial(params=one, distributions=distributions, value=float(value))
+            for one, value in zip(configurations, noisy, strict=True)
+        ]
+    )
+    view, better = view_of(study), np.sort(values)
+    found = []
+    for ask in range(asks):
+        seed(ask)
+        trial = view.ask()
+        proposed = function.value(list(space.suggest(trial).values()))
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        found.append(100 * np.searchsorted(better, proposed) / len(better))
+    return {"key": key, "shares": found}
 
 
-def table(rows: list[Row], histories: list[str], moments: tuple[float, ...]) -> str:
-    """Return the figures of each family in Markdown."""
-    lines = []
-    for family in dict.fromkeys(row["family"] for row in rows):
-        whole = regrets(rows, ALL, family)
-        seeds, tasks = {seed for _, seed in whole}, {task for task, _ in whole}
-        trials = np.median([row["trials"] for row in rows if row["family"] == family])
-        heads = [f"at {moment:g}" for moment in moments] + [f"minus all at {moment:g}" for moment in moments]
-        title = f"{family} ({len(tasks)} tasks, {len(seeds)} seeds, {trials:.0f} trials)"
-        lines += [f"| {title} | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
+def table(rows: list[Row], name: str, titles: list[str], histories: list[int], asks: int) -> str:
+    """Return the figures in Markdown."""
+    by_key = {key_of(row): np.array(row["shares"]) for row in rows}
+    heads = [f"{history:,} (minus all)" for history in histories]
+    lines = [f"| {asks} asks each | all | {' | '.join(heads)} |", "|---|--:|" + "--:|" * len(histories)]
+    apart: dict[int, list[float]] = {history: [] for history in histories}
+    for title in titles:
+        whole = by_key[name, title, ALL, asks]
+        cells = [f"{whole.mean():.2f}"]
         for history in histories:
-            own = regrets(rows, history, family)
-            if own.keys() != whole.keys():
-                continue
-            cells = [f"{value:.2f}" for value in np.mean(list(own.values()), axis=0)]
-            if history != ALL:
-                apart, (low, high) = difference(own, whole)
-                cells += [f"{a:+.2f} ({b:+.2f} to {c:+.2f})" for a, b, c in zip(apart, low, high, strict=True)]
-            lines.append(f"| {history} | {' | '.join(cells)} |")
-        lines.append("")
-    return "\n".join(lines)
+            own = by_key[name, title, history, asks] - whole
+            apart[history].append(float(own.mean()))
+            cells.append(
+                f"{whole.mean() + own.mean():.2f} ({own.mean():+.2f} ± {1.96 * own.std() / math.sqrt(asks):.2f})"
+            )
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    means = [f"{np.mean(found):+.2f}" for found in apart.values()]
+    return "\n".join([*lines, f"| mean difference | | {' | '.join(means)} |"])
 
 
 def main() -> None:
-    """Run what is missing, and print the tables."""
+    """Run what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("functions", "tables"))
-    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--histories", nargs="+", help="[functions: all 250 500 1000; tables: all 50 100]")
-    parser.add_argument("--families", nargs="+", help="of tables; left out: all of development, or of validation")
-    parser.add_argument("--trainings", type=float, default=40.0)
+    parser.add_argument("--asks", type=int, default=100)
+    parser.add_argument("--histories", type=int, nargs="+", default=[1000, 2000])
+    parser.add_argument("--sampler", choices=("kernel", "tpe"), default="kernel")
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    tasks: list[tuple[str, str]]
-    if given.what == "functions":
-        family, functions = ("judged on", JUDGED_ON) if given.validation else ("chosen on", CHOSEN_ON)
-        tasks, work, moments = [(family, title) for title in functions], on_function, MOMENTS
-        histories = given.histories or [ALL, "250", "500", "1000"]
-    else:
-        if given.data is None:
-            parser.error("tables needs DATA, the folder of taskset.npz and lcbench.npz")
-        families = given.families or list(VALIDATION if given.validation else DEVELOPMENT)
-        tasks = [(family, one.name) for family in families for one in problems(given.data, family)]
-        work, moments = partial(on_table, given.data, given.trainings), PARTS
-        histories = given.histories or [ALL, "50", "100"]
-    keys: list[Any] = [
-        (history, family, name, seed) for seed in range(given.seeds) for family, name in tasks for history in histories
-    ]
-    rows = fill(given.out, dict(zip(keys, keys, strict=True)), search_of, work, given.jobs)
-    known = set(keys)
-    print(table([row for row in rows if search_of(row) in known], histories, moments))
+    titles = list(JUDGED_ON if given.validation else CHOSEN_ON)
+    keys = [(given.sampler, title, history, given.asks) for title in titles for history in (ALL, *given.histories)]
+    rows = fill(given.out, dict(zip(keys, keys, strict=True)), key_of, shares, given.jobs)
+    print(table(rows, given.sampler, titles, given.histories, given.asks))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ independent of the scale of the metric and of outliers. It was chosen on recorde
 In a study with `group_by` a trial is ranked within its group. So the best of each group are parents, and a group that
 is worse than another, or learns more slowly, gets as many trials.
 
-Of a long history a part is looked at: the best trials of each group, those that run, and a sample of the others, each
-of which counts as many times as there are trials it stands for. So the thousandth trial costs what the first one did.
+Of a long history a part is looked at: the best trials of each group, those that run, and a sample of the others. So an
+ask takes as long after a hundred thousand trials as after two thousand.
 
 A configuration that a trial has, finished or not, is proposed again only when no other is left.
 """
@@ -41,8 +41,8 @@ from hpo.storage.trial_attributes import configuration_of
 PARENTS, FEWEST_PARENTS = 0.05, 4
 # The kernel's standard deviation in a cube of d dimensions is this times the root of d, since distances grow with it.
 BANDWIDTH = 0.055
-# Of so many trials the estimate is made: benchmarks/search/bounded.py.
-HISTORY = 1000
+# From so many trials the estimate is made: benchmarks/search/bounded.py.
+HISTORY = 2000
 # Draws in search of a configuration that no trial has; and the most that are compared where draws find none.
 DRAWS, MOST_LEFT = 100, 1000
 # Least weight of a trial. A candidate far from all trials gets the mean of all ranks.
@@ -105,6 +105,8 @@ class KernelSampler(optuna.samplers.BaseSampler):
         self._size = self._space.grid_size()
         self._follower = Follower()
         self._cells: set[Cell] = set()  # of finished trials
+        self._grid = iter(()) if self._size is None else self._space.grid()
+        self._first_left: list[dict[str, Any]] = []
         self._ranking = Ranking()
         self._trials: dict[int, FrozenTrial] = {}  # those of the ranking; of one that runs the state when it was added
         self._points: Points = np.empty((0, len(self._cube.distributions)))  # by number
@@ -193,9 +195,20 @@ class KernelSampler(optuna.samplers.BaseSampler):
             return untried or candidates
         untried = list(filter(is_new, (self._candidate(fixed) for _ in range(DRAWS))))
         if not untried and self._size is not None:
-            untried = list(islice(filter(is_new, self._space.grid(fixed)), MOST_LEFT))
+            untried = self._left(fixed, is_new)
             self._rng.shuffle(untried)
         return untried or candidates
+
+    def _left(self, fixed: Mapping[str, Any], is_new: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Return the first configurations of the grid with the `fixed` values that no trial has.
+
+        One that a trial has stays tried: the grid is gone through once.
+        """
+        if fixed:
+            return list(islice(filter(is_new, self._space.grid(fixed)), MOST_LEFT))
+        self._first_left = list(filter(is_new, self._first_left))
+        self._first_left += islice(filter(is_new, self._grid), MOST_LEFT - len(self._first_left))
+        return list(self._first_left)
 
     def _take_in(self, study: optuna.Study) -> list[FrozenTrial]:
         """Note what trials have reported since, and return those that run, or wait to be tried."""
@@ -229,7 +242,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
         points = np.array([self._cube.point(candidate) for candidate in candidates])
         width = BANDWIDTH**2 * max(1, len(self._cube.distributions))
         distances = self._cube.squared_distances(points, self._points[known.numbers])
-        weights = (np.exp(-distances / (2 * width)) + FLOOR) * known.weights
+        weights = np.exp(-distances / (2 * width)) + FLOOR
         # The square root of ranks from 0 (best) to 1: between the best ones it differs most.
         return int(np.argmin(weights @ np.sqrt(known.ranks) / weights.sum(axis=1)))
 

@@ -1,12 +1,15 @@
-"""Ranks of trials within their groups, kept up to date, and a part of the trials that stands for all of them."""
+"""Ranks of trials within their groups, kept up to date, and a part of the trials that represents all of them."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 Entry = tuple[float, int]  # cost and number
 
@@ -18,13 +21,11 @@ class Part:
     Attributes:
         numbers: of the trials.
         ranks: their ranks among all trials of their group, from 0 (best) to 1.
-        weights: how many trials each stands for.
-        best: how many of them stand for no other one, for they are the best of their groups.
+        best: how many were taken because they are the best of their groups.
     """
 
-    numbers: list[int]
-    ranks: list[float]
-    weights: list[float]
+    numbers: NDArray[np.int64]
+    ranks: NDArray[np.float64]
     best: int
 
 
@@ -79,37 +80,38 @@ class Ranking:
             most: number of trials.
             with_: numbers of trials that the part has in any case, beyond `most`.
         """
-        found: list[tuple[float, int, float]] = []
+        numbers: list[int] = []
+        ranks: list[float] = []
         left, best = most, 0
         for index, ranked in enumerate(sorted(self._groups.values(), key=len)):
             take = max(1, min(len(ranked), left // (self.groups - index)))
             left -= take
-            size, finite = len(ranked), bisect_left(ranked, (math.inf, -1))
-            for place, weight in _spread(size, take):
-                rank = place / size if place < finite else self._rank(ranked, place)
-                found.append((rank, ranked[place][1], weight))
-                best += weight == 1.0
-        among = {number for _, number, _ in found} if len(found) < len(self) else self._places.keys()
-        for number in with_:
-            if number in self._places and number not in among:
-                group, entry = self._places[number]
-                ranked = self._groups[group]
-                found.append((self._rank(ranked, bisect_left(ranked, entry)), number, 1.0))
-        found.sort()
-        numbers = [number for _, number, _ in found]
-        return Part(numbers, [rank for rank, _, _ in found], [weight for _, _, weight in found], best)
+            places, first = _spread(len(ranked), take)
+            best += first
+            numbers += [ranked[place][1] for place in places]
+            ranks += self._ranks(ranked, places)
+        missing = set(with_) - set(numbers) if len(numbers) < len(self) else set()
+        for number in missing & self._places.keys():
+            group, entry = self._places[number]
+            ranked = self._groups[group]
+            numbers.append(number)
+            ranks += self._ranks(ranked, [bisect_left(ranked, entry)])
+        order = np.lexsort((numbers, ranks))
+        return Part(np.array(numbers, dtype=np.int64)[order], np.array(ranks)[order], best)
 
-    def _rank(self, ranked: list[Entry], place: int) -> float:
-        cost, number = ranked[place]
-        if math.isinf(cost):
-            return (len(self) - len(self._last) + bisect_left(self._last, number)) / len(self)
-        return place / len(ranked)
+    def _ranks(self, ranked: list[Entry], places: Sequence[int]) -> list[float]:
+        """Return the ranks of the trials at these places of a group."""
+        size, finite = len(ranked), bisect_left(ranked, (math.inf, -1))
+        return [place / size if place < finite else self._last_rank(ranked[place][1]) for place in places]
+
+    def _last_rank(self, number: int) -> float:
+        return (len(self) - len(self._last) + bisect_left(self._last, number)) / len(self)
 
 
-def _spread(size: int, take: int) -> Iterator[tuple[int, float]]:
-    """Yield the places of a part of a ranking, and how many trials each of them stands for."""
-    best = size if take == size else (take + 1) // 2
-    yield from ((place, 1.0) for place in range(best))
+def _spread(size: int, take: int) -> tuple[Sequence[int], int]:
+    """Return so many places of a ranking, and how many of them are the first ones."""
+    if take == size:
+        return range(size), size
+    best = (take + 1) // 2
     rest = take - best
-    for index in range(rest):
-        yield best + int((index + 0.5) * (size - best) / rest), (size - best) / rest
+    return [*range(best), *(best + int((index + 0.5) * (size - best) / rest) for index in range(rest))], best

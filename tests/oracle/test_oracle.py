@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from lines import lines_of
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 from servers import PostgreSQL
@@ -20,6 +22,7 @@ from hpo import layout
 from hpo.analysis.records import records_of
 from hpo.oracle.oracle import Oracle
 from hpo.runner import run
+from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.models import Budget
 from hpo.storage import history
 from hpo.storage.budget import exhausted, span_of, wall_seconds
@@ -40,6 +43,8 @@ from hpo.trial import (
     Outcome,
     Usage,
 )
+from hpo.warm_start.candidates import Candidate
+from hpo.warm_start.trust import WarmStart
 
 
 class Clock:
@@ -785,3 +790,84 @@ def test_a_lost_attempt_whose_files_cannot_be_taken_over_starts_afresh(make_orac
     assert "what attempt 0 left cannot be taken over" in said[-1]
     complete(oracle, again)
     assert oracle.budget.progress.complete == 1
+
+
+NETS = {
+    "kind": {"choices": ["mlp", "unet", "cnn"]},
+    "x": {"low": 0.0, "high": 1.0},
+    "layers": {"low": 1, "high": 9},
+    "momentum": {"low": 0.0, "high": 1.0},
+}
+CELLS = {"kind": {"choices": ["mlp", "unet", "cnn"]}, "x": {"low": 0, "high": 99}, "y": {"low": 0, "high": 999}}
+HALVING = {"name": "halving"}
+LARGE = {
+    "defaults": {"search_space": NETS, "sampler": "auto", "pruner": HALVING},
+    "groups": {"search_space": NETS, "sampler": {"name": "kernel"}, "pruner": HALVING, "group_by": "kind"},
+    "hours": {"search_space": NETS, "sampler": "random", "budget": {"hours": 1e6, "gpu_hours": 1e6}},
+    "finite": {"search_space": CELLS, "sampler": "auto", "pruner": HALVING, "group_by": "kind"},
+    "numbers": {"search_space": {"x": {"low": 0.0, "high": 1.0}}, "sampler": "auto", "pruner": HALVING},
+    "tpe": {"search_space": NETS, "sampler": {"name": "tpe", "history": 100}, "pruner": HALVING},
+    "two metrics": {
+        "search_space": NETS,
+        "sampler": {"name": "tpe", "history": 100},
+        "metrics": [{"name": "score", "direction": "maximize"}, {"name": "size", "direction": "minimize"}],
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_trial_costs_as_much_after_thousands_as_after_hundreds(make_spec, tmp_path, name, warm):
+    """Lines of Python of ask, reports and tell, of trials that complete, are pruned, fail and are lost."""
+    spec = make_spec(**{"budget": {"trials": 10**6}, **LARGE[name]})
+    metrics = [metric.name for metric in spec.metrics]
+
+    def lines(size):
+        directions = [metric.direction for metric in spec.metrics]
+        study = optuna.create_study(directions=directions, sampler=make_sampler(spec, 0), pruner=make_pruner(spec))
+        dice, distributions = random.Random(0), spec.space.distributions()
+        for number in range(size):
+            params = spec.space.sample(dice)
+            given = {key: distributions[key] for key in params}
+            state = [TrialState.PRUNED, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL][number % 4]
+            values = [params["x"], dice.random()][: len(metrics)] if state == TrialState.COMPLETE else None
+            reports = {} if len(metrics) > 1 else dict.fromkeys(range(1, 2 + number % 5), params["x"])
+            job = {"started": 1.0, "params": spec.space.resolve(params), "attempt": 1}
+            cause = PRUNER if state == TrialState.PRUNED else ""
+            outcome = {"finished": 2.0, "gpu_seconds": 0.0, "cause": cause, "metrics": {}}
+            study.add_trial(
+                optuna.trial.create_trial(
+                    state=state,
+                    values=values,
+                    params=params,
+                    distributions=given,
+                    intermediate_values=reports,
+                    user_attrs={"hpo:job": job, "hpo:outcome": outcome},
+                )
+            )
+        offered = [Candidate(spec.space.sample(dice), "old", 0, 0.9)] if warm else []
+        oracle = Oracle(spec, study, tmp_path / str(size), warm=WarmStart(offered, 2, True))
+
+        def trials(count):
+            for number in range(count):
+                job = oracle.ask()
+                for step in range(1, 6):
+                    if oracle.report(job.number, step, {"score": job.params["x"] / 1000, "size": 1.0}) is not None:
+                        oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason="why"))
+                        break
+                else:
+                    lost = number % 5 == 4
+                    values = {"score": job.params["x"] / 1000, "size": 0.5}
+                    oracle.tell(
+                        Outcome(job.number, "FAIL", cause=LOST, reason="why")
+                        if lost
+                        else Outcome(job.number, "COMPLETE", values)
+                    )
+
+        trials(12)  # in which sampler and pruner take in what there is
+        count = lines_of(lambda: trials(12))
+        oracle.close()
+        return count
+
+    assert lines(4800) < 1.15 * lines(1600)

@@ -1,4 +1,4 @@
-"""Ranks of trials: kept up to date they are what a full computation gives, and a part stands for all."""
+"""Ranks of trials: kept up to date they are what a full computation gives, and a part represents all."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ def test_what_is_kept_is_what_a_full_computation_gives(history: list[tuple[int, 
             trials[number] = group, cost
     part = ranking.part(16)
     assert list(zip(part.ranks, part.numbers, strict=True)) == in_full(trials)
-    assert part.weights == [1.0] * len(trials)
     assert (len(ranking), part.best) == (len(trials), len(trials))
     assert ranking.groups == len({group for group, _ in trials.values()})
 
@@ -60,26 +59,23 @@ def ranking_of(**sizes: int) -> tuple[Ranking, Trials]:
 
 
 @pytest.mark.parametrize("sizes", [{"a": 1000}, {"a": 900, "b": 30, "c": 2}, {"a": 500, "b": 400, "c": 300, "d": 1}])
-def test_a_part_has_the_best_of_each_group_and_stands_for_all(sizes: dict[str, int]) -> None:
+def test_a_part_has_the_best_of_each_group_and_some_of_all_ranks(sizes: dict[str, int]) -> None:
     ranking, trials = ranking_of(**sizes)
     full = {number: rank for rank, number in in_full(trials)}
     part = ranking.part(100, with_=[7, 8])
     assert 100 <= len(part.numbers) <= 102
     assert len(set(part.numbers)) == len(part.numbers)
     assert {7, 8} <= set(part.numbers)
-    assert part.ranks == [full[number] for number in part.numbers] == sorted(part.ranks)
+    assert part.ranks.tolist() == [full[number] for number in part.numbers] == sorted(part.ranks)
     left, groups = 100, len(sizes)
     for group, size in sorted(sizes.items(), key=lambda one: one[1]):
         take = min(size, left // groups)
         left, groups = left - take, groups - 1
         own = [number for number in part.numbers if trials[number][0] == group]
-        weights = {n: w for n, w in zip(part.numbers, part.weights, strict=True) if n in own}
+        assert len(set(own) - {7, 8}) >= take - 2
         ahead = {number for number in own if trials[number][1] < (take if take == size else (take + 1) // 2)}
         assert len(ahead) == (take if take == size else (take + 1) // 2), "the best of the group are all there"
-        stand_for = sum(weight for number, weight in weights.items() if number not in (7, 8))
-        assert stand_for == pytest.approx(size, abs=2.1 * size / take)
-    mean = sum(r * w for r, w in zip(part.ranks, part.weights, strict=True)) / sum(part.weights)
-    assert mean == pytest.approx(sum(full.values()) / len(full), abs=0.03)
+        assert max(full[number] for number in own) >= 0.9 * (size - 1) / size, "and some of the worst"
 
 
 def test_many_groups_are_all_represented() -> None:
@@ -92,5 +88,4 @@ def test_of_a_rest_even_places_are_taken() -> None:
     for number in range(10):
         ranking.put(number, None, float(number))
     part = ranking.part(4)
-    assert (part.numbers, part.ranks) == ([0, 1, 4, 8], [0.0, 0.1, 0.4, 0.8])
-    assert (part.weights, part.best) == ([1.0, 1.0, 4.0, 4.0], 2)
+    assert (part.numbers.tolist(), part.ranks.tolist(), part.best) == ([0, 1, 4, 8], [0.0, 0.1, 0.4, 0.8], 2)
