@@ -41,7 +41,8 @@ class Histories:
         Those of other trials are left out, of which another study of the same name or a swapped file may hold some.
         """
         own = layout.trial_directory(self._directory, trial.number) / layout.HISTORY
-        return [*history.rows_of(self._in_segment(trial, own))] or history.rows(own, self._marks(trial))
+        # In this order: a driver removes the file after it has written the segment.
+        return history.rows(own, self._marks(trial)) or [*history.rows_of(self._in_segment(trial, own))]
 
     def read(self, trial: FrozenTrial) -> list[Step]:
         """Return the steps of a trial in ascending order, the rows of each put together (see `history.merge`)."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import io
 import os
 import pickle
@@ -107,7 +106,7 @@ class Snapshot:
         with contextlib.suppress(Exception), open_plain(self._path) as file, open_plain(self._journal) as journal:
             frames = list(_frames(file)) if _may_be_believed(file, journal) else []
             if frames:
-                with ThreadPoolExecutor(1) as pool, _no_garbage_collection():
+                with ThreadPoolExecutor(1) as pool:
                     true = pool.submit(_true_of, journal, frames)
                     replay = _replay_of(frames, worker_id_prefix)
                     if true.result() < len(frames):
@@ -200,19 +199,6 @@ def _true_of(journal: IO[bytes], frames: Sequence[_Frame]) -> int:
         if crc != frame.position.crc:
             return number
     return len(frames)
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking through millions of objects that stay, now and later."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()
 
 
 # --- their content
