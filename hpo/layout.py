@@ -27,6 +27,7 @@ runs/<study>/workers/<k>.log          output of a worker outside of trials
 runs/<study>/mps/                     logs of NVIDIA MPS
 runs/<study>/provenance/<mark>.json   packages, machine, git commit and data files that its trials have in common
 runs/<study>/trials/                  a link if engine.checkpoint_dir is set
+runs/<study>/trials/histories/<k>.jsonl  the histories of trials 1000 k to 1000 k + 999 that left nothing else
 runs/<study>/trials/<N>/history.jsonl every metric of every step
 runs/<study>/trials/<N>/output.log    output of the trial
 runs/<study>/trials/<N>/error.txt     the traceback of a failed trial
@@ -51,6 +52,7 @@ from pathlib import Path
 JOURNAL = "journal.log"
 SNAPSHOT = ".snapshot"  # behind the name of a journal
 HISTORY = "history.jsonl"
+HISTORIES = "histories"
 OUTPUT = "output.log"
 ERROR = "error.txt"
 CRASH = "crash.txt"
@@ -133,6 +135,11 @@ def trials_directory(study: Path) -> Path:
 def trial_directory(study: Path, number: int) -> Path:
     """Return the folder of one trial."""
     return trials_directory(study) / str(number)
+
+
+def segments_directory(study: Path) -> Path:
+    """Return the folder of the segments, each with the histories of many trials."""
+    return trials_directory(study) / HISTORIES
 
 
 def make_trial_directory(directory: Path) -> None:

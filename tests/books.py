@@ -12,8 +12,7 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial
 
-from hpo import layout
-from hpo.storage import history
+from hpo.storage.histories import Histories
 from hpo.storage.load_study import load_study
 
 TRIALS = 10
@@ -64,8 +63,9 @@ def check_books(runs: Path, budget: int, name: str = "toy") -> tuple[list[Frozen
     assert len(finished) == budget
     # Each once: every configuration that was ever started has exactly one attempt that counts.
     assert sorted(lineage(trial, trials) for trial in finished) == sorted({lineage(trial, trials) for trial in trials})
+    histories = Histories(runs / name, trials)
     for trial in finished:
-        steps = history.read(layout.trial_directory(runs / name, trial.number) / layout.HISTORY)
+        steps = histories.read(trial)
         assert [step.step for step in steps] == list(range(len(steps)))
         assert sorted(trial.intermediate_values) == list(range(len(steps)))
         if trial.state.name == "COMPLETE":

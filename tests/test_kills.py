@@ -11,9 +11,11 @@ import pytest
 from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
 from lineages import check_lineages
 from mlflow_reading import check_all_is_there, in_file, parent_of
-from waiting import leftover
+from waiting import leftover, wait_until
 
+from benchmarks.scale_study import write_trials
 from hpo import layout
+from hpo.storage.load_study import load_study
 
 MOMENTS = 20
 FAST_MOMENTS = 4  # either sampler with either storage
@@ -149,4 +151,42 @@ def test_a_population_keeps_its_exact_lineages_through_kills_of_workers(study_ya
     output = driver.communicate(timeout=300)[0]
     assert driver.returncode == 0, output
     check_lineages(runs, members=4, generations=4, interval=2)
+    assert not leftover(processes_of(runs))
+
+
+LARGE, WRITTEN, KILLS = 20_000, 19_800, 10
+
+
+def reports_of_slow(params):
+    final = -((params["x"] - 0.3) ** 2)
+    return {step: {"score": final - 1.0 / (step + 1)} for step in range(10)}, final
+
+
+@pytest.mark.slow
+def test_a_study_of_twenty_thousand_trials_survives_ten_kills_of_its_driver(study_yaml, runs):
+    """While it opens the study and its snapshot, and while trials run."""
+    path = study_yaml("slow", engine={"workers": 2}, budget={"trials": LARGE}, sampler=None, pruner=None)
+    write_trials(path, runs, WRITTEN, reports_of_slow)
+    chance, folder, known = random.Random(22), layout.trials_directory(runs / "toy"), {}
+    for moment in range(KILLS):
+        if moment == 4:
+            (runs / f"journal.log{layout.SNAPSHOT}").unlink(missing_ok=True)
+        there = len(load_study(runs, "toy")[1].get_trials(deepcopy=False))
+        driver = start(path, runs)
+        if moment % 2:
+            wait_until(lambda first=there: (folder / str(first)).exists())
+        time.sleep(chance.uniform(0.2, 4.0))
+        assert driver.poll() is None
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+        ended = {
+            trial.number: (trial.state.name, trial.values, trial.params, trial.user_attrs["hpo:outcome"])
+            for trial in load_study(runs, "toy")[1].get_trials(deepcopy=False)
+            if trial.state.is_finished()
+        }
+        assert {number: ended[number] for number in known} == known
+        known = ended
+    assert len(known) > WRITTEN
+    finish(path, runs)
+    check_books(runs, LARGE)
     assert not leftover(processes_of(runs))

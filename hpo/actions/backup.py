@@ -146,7 +146,10 @@ def _files(directory: Path, trials: list[FrozenTrial] | None, driven: bool) -> I
     for path in sorted(directory.iterdir()):
         if path.name not in _LEFT_OUT and path != folder:
             yield from _below(path, path.name)
+    segments = layout.segments_directory(directory)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path == segments:
+            continue
         trial = trials[int(path.name)] if trials and path.name.isdecimal() and int(path.name) < len(trials) else None
         if driven and path.name.isdecimal() and (trial is None or trial.state.name == "WAITING"):
             continue
@@ -155,6 +158,8 @@ def _files(directory: Path, trials: list[FrozenTrial] | None, driven: bool) -> I
             yield from sorted(_in(path, inside), key=lambda one: one[0] == path / layout.HISTORY)
         else:
             yield path, inside
+    # Last: a driver removes the folder of a trial after it has written the segment.
+    yield from _in(segments, f"{folder.name}/{segments.name}")
 
 
 def _below(path: Path, inside: str) -> Iterator[tuple[Path, str]]:

@@ -394,6 +394,8 @@ def _raised_flags(noted: Sequence[Mapping[str, Any]]) -> tuple[RaisedFlag, ...]:
 def _segment(origin: Mapping[str, Any]) -> Segment | None:
     """Read the place of a segment from the trial attribute `hpo:origin`; None without one, or of a damaged one."""
     place = _of(dict, origin.get(SEGMENT))
+    if not place:
+        return None
     member, generation, start, parent = (place.get(key) for key in ("member", "generation", "start", "parent"))
     if type(parent) is int and type(start) is int and "member" not in place:
         return Segment(None, 0, parent, start, _of(dict, place.get("constants")))
@@ -405,6 +407,8 @@ def _segment(origin: Mapping[str, Any]) -> Segment | None:
 def _training(origin: Mapping[str, Any]) -> Training | None:
     """Read the place in a race from the trial attribute `hpo:origin`; None without one, or of a damaged one."""
     place = _of(dict, origin.get(RACE))
+    if not place:
+        return None
     configuration, part, index = (place.get(key) for key in ("configuration", "part", "index"))
     if type(configuration) is not int or type(index) is not int or part not in (CHOOSE, ESTIMATE):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -159,6 +160,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The arguments after `hpo`; by default those of the process.
     """
     open_missing_streams()
+    # Of a hundred thousand trials, millions of objects stay: looking through them takes a fifth of `hpo status`.
+    gc.set_threshold(50_000)
     if instruction := os.environ.get(_COMPLETE):
         return shell_complete(cli, {}, "hpo", _COMPLETE, instruction)
     given = list(sys.argv[1:] if args is None else args)

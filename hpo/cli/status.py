@@ -88,7 +88,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     driver = driver_of(record.directory)
     spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
     if driver is not None:
-        running = [trial.user_attrs.get(JOB) for trial in stored.trials if trial.state.name == "RUNNING"]
+        running = [trial.user_attrs.get(JOB) for trial in stored.get_trials(False) if trial.state.name == "RUNNING"]
         spans += [span_until(time.time(), job, spec.engine.gpus) for job in running if job]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     part, of_part = part_of(record)

@@ -26,24 +26,29 @@ from hpo.text import count, listing
 def garbled(context: StudyContext) -> Iterator[Finding]:
     """Find lines that are no rows. Of a trial that runs, the last one may be being written."""
     for trial in context.trials:
-        path = context.folder(trial.number) / layout.HISTORY
-        if context.driver is not None and not trial.state.is_finished():
-            continue
-        lines = _content(path).splitlines(keepends=True)
-        bad = [number for number, line in enumerate(lines, start=1) if not _is_row(line)]
-        torn = bool(lines) and not lines[-1].endswith(b"\n")
-        if not bad and not torn:
-            continue
-        if bad == [len(lines)] and torn:
-            check, said = "history-torn", "the last row is torn, as by a kill or a power cut"
-        elif bad:
-            check, said = "history-garbled", f"{_lines(bad)} of {len(lines)} no rows"
-        else:
-            check, said = "history-torn", "the last row lacks its line end"
-        yield Finding(
-            check, context.name, trial.number, f"{path}: {said}", "certain",
-            f"keep the whole rows, and a copy of the file as {path.name}.damaged", partial(_keep_rows, path),
-        )  # fmt: skip
+        if context.driver is None or trial.state.is_finished():
+            yield from _garbled(context, context.folder(trial.number) / layout.HISTORY, trial.number)
+    if context.driver is None:  # who may be writing one
+        for path in sorted(layout.segments_directory(context.directory).glob("*.jsonl")):
+            yield from _garbled(context, path, None)
+
+
+def _garbled(context: StudyContext, path: Path, trial: int | None) -> Iterator[Finding]:
+    lines = _content(path).splitlines(keepends=True)
+    bad = [number for number, line in enumerate(lines, start=1) if not _is_row(line)]
+    torn = bool(lines) and not lines[-1].endswith(b"\n")
+    if bad == [len(lines)] and torn:
+        check, said = "history-torn", "the last row is torn, as by a kill or a power cut"
+    elif bad:
+        check, said = "history-garbled", f"{_lines(bad)} of {len(lines)} no rows"
+    elif torn:
+        check, said = "history-torn", "the last row lacks its line end"
+    else:
+        return
+    yield Finding(
+        check, context.name, trial, f"{path}: {said}", "certain",
+        f"keep the whole rows, and a copy of the file as {path.name}.damaged", partial(_keep_rows, path),
+    )  # fmt: skip
 
 
 def foreign(context: StudyContext) -> Iterator[Finding]:
@@ -135,8 +140,11 @@ def _restoration(context: StudyContext, trial: FrozenTrial, path: Path, missing:
 
 
 def _restore(context: StudyContext, trial: FrozenTrial, name: str) -> None:
-    """Write the steps that Optuna has; the values of whole rows that are there stay."""
-    path = context.histories.path(trial)
+    """Write the steps that Optuna has; the values of whole rows that are there stay.
+
+    They go into a file of the trial's own, which counts before its segment.
+    """
+    path = context.folder(trial.number) / layout.HISTORY
     steps = history.merge([*_from_optuna(trial, name), *context.histories.rows(trial)])
     if _is_plain(path):
         keep_damaged(path)

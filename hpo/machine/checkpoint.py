@@ -67,7 +67,7 @@ def read_checkpoint(path: Path, lineage: str) -> Any:
         if lineage and found not in (None, lineage):
             raise CheckpointRefused(f"{path} is of another trial or study")
         try:
-            return _PlainUnpickler(_rewound(file)).load()
+            return PlainUnpickler(_rewound(file)).load()
         except _NotPlain:
             doubt = _who_else_may_write(path, file)
         except Exception as error:
@@ -108,10 +108,11 @@ class _NotPlain(Exception):
     """The pickle names classes or functions."""
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reader of pickles that call nothing."""
+class PlainUnpickler(pickle.Unpickler):
+    """Reader of pickles that call nothing: of numbers, texts, bytes, lists, tuples, dicts and sets."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
+        """Refuse whatever is no plain data."""
         raise _NotPlain(f"{module_name}.{global_name}")
 
 

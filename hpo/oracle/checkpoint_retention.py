@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class CheckpointRetention:
     ) -> None:
         self._rule = spec.checkpoints
         self._group_by = spec.group_by or ""
-        self._directory = directory
+        self._trials = layout.trials_directory(directory)
         self._say = say
         self._needed = needed
         self._warned = False
@@ -166,11 +167,12 @@ class CheckpointRetention:
             for path in self._files(number):
                 # A file that is gone or cannot be removed costs space, not the study.
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    os.unlink(path)
 
     def surplus(self) -> list[Path]:
         """Return the files that `prune` would remove."""
-        return [path for number in self._surplus(()) for path in self._files(number) if path.exists()]
+        files = (path for number in self._surplus(()) for path in self._files(number))
+        return [Path(path) for path in files if os.path.exists(path)]
 
     def _add(self, number: int, state: str, params: Mapping[str, Any], values: Sequence[float]) -> None:
         group = json.dumps(params.get(self._group_by), sort_keys=True)
@@ -248,13 +250,13 @@ class CheckpointRetention:
                     ranks[trial.number] = _DOMINATED if dominated else 0
         return ranks
 
-    def _files(self, number: int) -> list[Path]:
-        folder = layout.trial_directory(self._directory, number)
-        return [folder / layout.CHECKPOINT, folder / layout.WEIGHTS]
+    def _files(self, number: int) -> list[str]:
+        """Return the paths of a trial's files, as texts: at each start they are asked for of all trials."""
+        return [f"{self._trials}/{number}/{name}" for name in (layout.CHECKPOINT, layout.WEIGHTS)]
 
     def _size(self, number: int) -> int:
         size = 0
         for path in self._files(number):
             with contextlib.suppress(OSError):
-                size += path.stat().st_size
+                size += os.stat(path).st_size
         return size

@@ -48,6 +48,7 @@ from hpo.storage.history import Step, mark_of
 from hpo.storage.lost_and_found import set_aside
 from hpo.storage.ownership import key_of
 from hpo.storage.provenance import CODE, ENVIRONMENT, keep
+from hpo.storage.segments import SegmentWriter
 from hpo.storage.source_versions import record_version
 from hpo.storage.trial_attributes import (
     ENDED_OUTSIDE,
@@ -60,6 +61,8 @@ from hpo.storage.trial_attributes import (
     SEGMENT,
     continued_from,
     lost_attempts,
+    requeued,
+    started_of,
 )
 from hpo.text import listing, one_line, show
 from hpo.trackers.base import Tracker
@@ -139,6 +142,8 @@ class Oracle:
         self._min_complete = MinComplete(spec, self.budget, searched(trials))
         self._retention = CheckpointRetention(spec, directory, trials, self._tracker.message, self._checkpoints_needed)
         self._retention.prune()
+        ended = (one for one in trials if one.state.is_finished() and not requeued(one.user_attrs))
+        self._segments = SegmentWriter(directory, ((one.number, started_of(one)) for one in ended))
         self._queue.load(trials, directory)
 
     @property
@@ -274,6 +279,8 @@ class Oracle:
         if outcome.state == "COMPLETE" and not running.continued:
             self._judge_warm_start(running, FINAL, outcome.metrics[self._names[0]])
         self._retention.on_trial_finished(running.job, outcome, again, self._running)
+        if not again and self.spec.mlflow is None:  # its writer, which may be behind, uploads the files of trials
+            self._segments.on_trial_finished(outcome.number, started_of(self._stored(running)))
         self._tracker.trial_finished(running.job, outcome, self.budget.progress)
         if again:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")

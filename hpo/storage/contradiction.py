@@ -56,7 +56,10 @@ def _differing(trial: FrozenTrial, space: SearchSpace) -> dict[str, tuple[Any, A
 
     One that Optuna lacks is not among them: its record was lost, and what was noted stands.
     """
-    noted = _noted(trial)
+    noted, params = _noted(trial), trial.params
+    # As with most spaces and trials; it is many times as fast.
+    if noted == params and all(type(value) is type(params[name]) for name, value in noted.items()):
+        return {}
     try:
         stored = space.resolve(trial.params)
     except (LookupError, ValueError, TypeError):  # of a choice that the space does not have

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import zlib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from hpo.trial import LARGEST_STEP
 LARGEST_TIME = 253402214400.0  # in seconds since the epoch: the end of the year 9999, where calendars end
 
 _CRC = ',"crc":"'
+_OWNER = re.compile(r',"owner":"([0-9a-f]{16})","crc":"[0-9a-f]{8}"}$')
 
 
 @dataclass(frozen=True)
@@ -180,15 +182,27 @@ def rows(path: Path, owners: Container[str] | None = None) -> list[Step]:
         lines = read_plain(path).decode(errors="replace").splitlines()
     except (FileNotFoundError, NotADirectoryError, NotPlainError):
         return []
-    return [row for row in _parsed(lines) if owners is None or not row.owner or row.owner in owners]
+    return [row for row in rows_of(lines) if owners is None or not row.owner or row.owner in owners]
+
+
+def is_whole_row_of(line: str, owner: str) -> bool:
+    """Return True if a line is as it was written, and names this owner."""
+    return owner_in(line) == owner and _is_sound(line)
+
+
+def owner_in(line: str) -> str:
+    """Return the owner that a line names, without reading the rest of it; empty if it names none."""
+    found = _OWNER.search(line)
+    return found[1] if found else ""
 
 
 def row_of(line: str) -> Step | None:
     """Return the row that a line of a history file holds; None if it is damaged."""
-    return next(_parsed([line]), None)
+    return next(rows_of([line]), None)
 
 
-def _parsed(lines: Iterable[str]) -> Iterator[Step]:
+def rows_of(lines: Iterable[str]) -> Iterator[Step]:
+    """Return the rows that lines of a history file hold, without damaged ones."""
     sound = [line for line in lines if _is_sound(line)]
     try:
         found = parse_json(f"[{','.join(sound)}]")  # several times as fast as line by line

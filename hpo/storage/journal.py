@@ -8,11 +8,12 @@ be read any more.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from optuna.exceptions import OptunaError
@@ -242,7 +243,21 @@ def open_journal(path: Path, say: Callable[[str], object] | None) -> SharedJourn
         StorageError: a record before the last is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return SharedJournalStorage(JournalFile(path, say), keep=say is not None)
+    with _no_garbage_collection():
+        return SharedJournalStorage(JournalFile(path, say), keep=say is not None)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking through millions of objects that stay, now and later."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 def torn_record(file: int) -> tuple[int, bytes]:

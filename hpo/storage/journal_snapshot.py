@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import io
 import os
 import pickle
@@ -25,7 +24,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -36,6 +35,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
+from hpo.machine.checkpoint import PlainUnpickler
 from hpo.machine.files import open_plain, plain_opener
 from hpo.storage.journal_replay import Replay
 
@@ -79,6 +79,9 @@ class _Frame:
     end: int
 
 
+_NONE = _Frame(Position(), 0, memoryview(b""), memoryview(b""), 0)
+
+
 class Snapshot:
     """Snapshot of a journal.
 
@@ -89,27 +92,29 @@ class Snapshot:
     def __init__(self, journal: Path) -> None:
         self._journal = journal
         self._path = journal.with_name(f"{journal.name}{layout.SNAPSHOT}")
+        self._forget()
+
+    def _forget(self) -> None:
         self._tried = Position()
-        self._rest = 0
+        self._rest = 0  # bytes of the last frame's
+        self._last, self._inode = _NONE, 0
 
     def load(self, worker_id_prefix: str) -> tuple[Replay, Position]:
         """Return what the first records of the journal come to, and up to where; an empty one without a snapshot."""
-        replay = Replay(worker_id_prefix)
+        self._forget()
         # Whatever is wrong with a cache, the journal has it all.
         with contextlib.suppress(Exception), open_plain(self._path) as file, open_plain(self._journal) as journal:
-            if _may_be_believed(file, journal):
-                frames, loaded = list(_frames(file)), replay
-                with ThreadPoolExecutor(1) as pool, _no_garbage_collection():
+            frames = list(_frames(file)) if _may_be_believed(file, journal) else []
+            if frames:
+                with ThreadPoolExecutor(1) as pool:
                     true = pool.submit(_true_of, journal, frames)
-                    if frames:
-                        loaded = _replay_of(frames, worker_id_prefix)
-                    frames = frames[: true.result()]
-                    if frames and frames[-1].position.lines != loaded.log_number_read:
-                        loaded = _replay_of(frames, worker_id_prefix)
-                if frames:
-                    self._tried, self._rest = frames[-1].position, len(frames[-1].rest)
-                    return loaded, self._tried
-        return replay, Position()
+                    replay = _replay_of(frames, worker_id_prefix)
+                    if true.result() < len(frames):
+                        frames = frames[: true.result()]
+                        replay = _replay_of(frames, worker_id_prefix)
+                self._note(file, ([_NONE, *frames])[-1])
+                return replay, self._tried
+        return Replay(worker_id_prefix), Position()
 
     def add(self, replay: Replay, position: Position) -> None:
         """Add a frame, if the journal has grown by so much that it is worth one.
@@ -126,15 +131,28 @@ class Snapshot:
             with open_plain(self._journal) as journal:
                 if not _may_be_believed(file, journal):
                     return
-                frames = list(_frames(file))
-                frames = frames[: _true_of(journal, frames)]
-            before = frames[-1] if frames else _Frame(Position(), 0, memoryview(b""), memoryview(b""), 0)
+                before = self._last_in(file, journal)
             file.truncate(before.end)
             if before.position.bytes < position.bytes:
+                ended = len(replay.finished)
                 finished = _packed(replay, replay.finished[before.ended :])
                 rest = _packed(replay, replay.unfinished, _studies(replay))
-                self._rest = len(rest)
-                file.write(_framed(position, len(replay.finished), finished, rest))
+                file.write(_framed(position, ended, finished, rest))
+                file.flush()
+                self._note(file, _Frame(position, ended, memoryview(b""), memoryview(rest), file.tell()))
+
+    def _last_in(self, file: IO[bytes], journal: IO[bytes]) -> _Frame:
+        """Return the last frame that is true; it is looked for only if somebody else has changed the file."""
+        now = os.fstat(file.fileno())
+        if (now.st_ino, now.st_size) == (self._inode, self._last.end):
+            return self._last
+        frames = list(_frames(file))
+        return ([_NONE, *frames])[_true_of(journal, frames)]
+
+    def _note(self, file: IO[bytes], last: _Frame) -> None:
+        self._tried, self._rest = last.position, len(last.rest)
+        self._last = replace(last, finished=_NONE.finished, rest=_NONE.rest)  # their content is large
+        self._inode = os.fstat(file.fileno()).st_ino
 
 
 # --- frames in the file
@@ -183,28 +201,7 @@ def _true_of(journal: IO[bytes], frames: Sequence[_Frame]) -> int:
     return len(frames)
 
 
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking through millions of objects that stay, now and later."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()
-
-
 # --- their content
-
-
-class _PlainData(pickle.Unpickler):
-    """Unpickler of numbers, texts, lists, tuples and dicts."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Refuse whatever is no plain data."""
-        raise pickle.UnpicklingError(f"{module}.{name} is no plain data")
 
 
 def _packed(replay: Replay, ids: Iterable[int], more: Any = None) -> bytes:
@@ -250,8 +247,10 @@ def _replay_of(frames: Sequence[_Frame], worker_id_prefix: str) -> Replay:
     known: dict[str, BaseDistribution] = {}
     trials: dict[int, tuple[int, FrozenTrial]] = {}
     replay = Replay(worker_id_prefix)
+    if not frames:
+        return replay
     for part in (*(frame.finished for frame in frames), frames[-1].rest):
-        spaces, rows, more = _PlainData(io.BytesIO(part)).load()
+        spaces, rows, more = PlainUnpickler(io.BytesIO(part)).load()
         shared = [{name: _distribution(text, known) for name, text in space} for space in spaces]
         for one, study, number, state, values, started, ended, params, space, user, system, steps in rows:
             trials[one] = study, FrozenTrial(

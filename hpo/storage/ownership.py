@@ -149,7 +149,9 @@ def is_foreign(directory: Path, key: str, trials: Sequence[FrozenTrial]) -> bool
         return False  # the file is gone
     # A damaged file is told from a foreign folder by the histories.
     known = set(map(mark_in_storage, trials)) - {""}
-    return not any(row.owner in known for folder in _trial_folders(directory) for row in rows(folder / layout.HISTORY))
+    segments = layout.segments_directory(directory).glob("*.jsonl")
+    histories = (*(folder / layout.HISTORY for folder in _trial_folders(directory)), *segments)
+    return not any(row.owner in known for file in histories for row in rows(file))
 
 
 def set_foreign_aside(directory: Path, name: str, storage: optuna.storages.BaseStorage) -> Iterator[str]:
@@ -187,6 +189,8 @@ def move_aside(directory: Path, key: str = "") -> Iterator[str]:
     folders = _trial_folders(directory)
     for path in folders:
         set_aside(directory, path, f"{below}/trials/{path.name}")
+    if (segments := layout.segments_directory(directory)).exists():
+        set_aside(directory, segments, f"{below}/trials/{segments.name}")
     for path in (directory / file for file in _OF_A_STUDY):
         if path.exists():
             set_aside(directory, path, f"{below}/{path.name}")

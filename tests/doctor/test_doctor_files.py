@@ -186,6 +186,23 @@ def test_what_is_no_file_of_a_history_is_moved_away_and_the_steps_come_back(plan
     assert path.is_file()
 
 
+def test_rows_that_a_segment_has_lost_are_told_and_the_steps_come_back(planted):
+    """Of trials whose histories are in a file with others; the row of one is garbled, the other's are whole."""
+    segment = layout.segments_directory(planted.directory) / "0.jsonl"
+    segment.parent.mkdir()
+    segment.write_bytes(planted.history(1).read_bytes() + planted.history(2).read_bytes())
+    for number in (1, 2):
+        planted.history(number).unlink()
+    assert planted.look() == []
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([*lines[:2], lines[2].replace(b"score", b"scora"), *lines[3:]]))
+    planted.fix("history-garbled", "history-missing")
+    assert segment.read_bytes() == b"".join([*lines[:2], *lines[3:]])
+    assert len(history.read(planted.history(1))) == 10
+    assert not planted.history(2).exists()
+    planted.finish(6)
+
+
 def test_trials_on_a_disk_that_is_not_there_are_one_finding(planted, tmp_path):
     trials = layout.trials_directory(planted.directory)
     trials.rename(tmp_path / "unmounted")

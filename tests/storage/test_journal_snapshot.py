@@ -188,6 +188,19 @@ def test_it_grows_with_the_journal_and_is_not_written_anew(path):
     assert snapshot_of(path).stat().st_size > len(before)
 
 
+def test_a_driver_that_is_alone_reads_neither_the_journal_nor_the_snapshot_to_add_a_frame(path, monkeypatch):
+    storage, read = driver(path), []
+    whole = journal_snapshot._true_of
+    monkeypatch.setattr(journal_snapshot, "_true_of", lambda *arguments: (read.append(1), whole(*arguments))[1])
+    study, before = optuna.load_study(study_name="s", storage=storage), snapshot_of(path).stat().st_size
+    for number in range(4):
+        study.tell(study.ask(), float(number))
+    assert snapshot_of(path).stat().st_size > before
+    assert read == []
+    driver(path)
+    assert read == [1]  # to open it
+
+
 def damages():
     yield "empty", lambda data: b""
     yield "torn", lambda data: data[:-7]
