@@ -7,7 +7,7 @@ All run the same no-op trials of 10 reports with the same sampler; what is compa
 printed are the medians of seconds and of the rounds' ratios.
 
 Without --stacks: plain Optuna as `study.optimize` in one process, hpo with two worker processes, without MLflow, from
-before its workers start to its last `tell`.
+before its workers start to its last `tell`. With --defaults also `hpo run` with all that is on by default.
 
 With --stacks: plain Optuna as above, Ray Tune with OptunaSearch, ASHAScheduler and MLflowLoggerCallback (see
 `todays_stack.py`) with new actors and with reused ones, and hpo on its local and its Ray engine, each with two trials
@@ -18,6 +18,7 @@ that and what is written afterwards (MLflow of hpo is written by a process besid
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -37,12 +38,14 @@ from optuna.storages.journal import JournalFileBackend
 from todays_stack import Seconds
 from tracking import Stopwatch
 
+from hpo.cli.driver_log import DriverLog
+from hpo.cli.progress import PlainProgress
 from hpo.engines.factory import make_engine
 from hpo.oracle.oracle import Oracle
 from hpo.runner import run as run_study
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
-from hpo.spec.models import StudySpec
+from hpo.spec.models import MlflowSpec, StudySpec
 from hpo.storage.open import open_storage, storage_url
 
 
@@ -81,21 +84,38 @@ def hpo_local(spec: StudySpec, folder: Path) -> float:
     return seconds
 
 
-def against_plain(trials: list[int], rounds: int) -> None:
-    print("trials  plain Optuna (s)  hpo, 2 workers (s)  ratio (median of rounds, min-max)")
+def hpo_defaults(spec: StudySpec, folder: Path) -> float:
+    """Seconds of `hpo run` from the first ask to the last tell: the start of the workers is in it.
+
+    All that is on by default is on: MLflow, the lines of the trials, driver.log, the dashboard's note, the pulse, and
+    the server of `hpo stop` and others.
+    """
+    directory, stopwatch = folder / "runs" / spec.name, Stopwatch()
+    spec = spec.model_copy(update={"mlflow": MlflowSpec()})
+    with open(os.devnull, "w") as out, contextlib.redirect_stdout(out):
+        log = DriverLog(spec, directory, "hpo run study.yaml")
+        result = run_study(spec, folder / "runs", [stopwatch, PlainProgress(spec, out), log])
+        log.ends("done")
+    assert result.progress.complete == spec.budget.trials
+    return stopwatch.last - stopwatch.first
+
+
+def against_plain(trials: list[int], rounds: int, defaults: bool) -> None:
+    measures = [plain_optuna, hpo_local, *([hpo_defaults] if defaults else [])]
+    print("trials  " + "  ".join(f"{measure.__name__} (s)" for measure in measures) + "  ratios (median, min-max)")
     for count in trials:
-        rows = []
+        rows: list[dict[str, float]] = []
         for turn in range(rounds):
-            with tempfile.TemporaryDirectory() as name:
-                folder = Path(name)
-                spec = _spec(folder, count)
-                # Who goes first changes from round to round.
-                measures = [plain_optuna, hpo_local] if turn % 2 == 0 else [hpo_local, plain_optuna]
-                seconds = {measure.__name__: measure(spec, folder) for measure in measures}
-            rows.append((seconds["plain_optuna"], seconds["hpo_local"]))
-        ratios = [ours / plain for plain, ours in rows]
-        plain, ours = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"{count:6}  {plain:16.2f}  {ours:18.2f}  {_ratio(ratios)}", flush=True)
+            rows.append({})
+            # Who goes first changes from round to round.
+            first = turn % len(measures)
+            for measure in measures[first:] + measures[:first]:
+                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+                    rows[-1][measure.__name__] = measure(_spec(Path(name), count), Path(name))
+        names = [measure.__name__ for measure in measures]
+        seconds = "  ".join(f"{statistics.median(row[name] for row in rows):{len(name) + 4}.2f}" for name in names)
+        ratios = ", ".join(_ratio([row[name] / row["plain_optuna"] for row in rows]) for name in names[1:])
+        print(f"{count:6}  {seconds}  {ratios}", flush=True)
 
 
 def _spec(folder: Path, trials: int, tracked: bool = False, engine: str = "local") -> StudySpec:
@@ -175,6 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", help="[100 1000], with --stacks [100]")
     parser.add_argument("--rounds", type=int, help="[5], with --stacks [3]")
+    parser.add_argument("--defaults", action="store_true", help="beside them `hpo run` with all that is on by default")
     parser.add_argument("--stacks", action="store_true", help="against today's stack, with all tracking on")
     parser.add_argument("--only", nargs="+", choices=STACKS, help="these of the stacks")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -187,7 +208,7 @@ def main() -> None:
         for trials in options.trials or [100]:
             against_stacks(trials, options.rounds or 3, options.only or list(STACKS))
     else:
-        against_plain(options.trials or [100, 1000], options.rounds or 5)
+        against_plain(options.trials or [100, 1000], options.rounds or 5, options.defaults)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What one driver of the local engine serves: reports and trials a second, and how long a report waits for its answer.
 
-    python benchmarks/workers.py [--workers 2 16 64 256] [--rounds 3] [--real 64]
+    python benchmarks/workers.py [--workers 2 16 64 256] [--rounds 3]
+    python benchmarks/workers.py --engine local --workers 64
+    python benchmarks/workers.py --engine ray --workers 2 8
 
 The workers are simulated: one process answers for all of them over as many pipes as the engine has opened, with the
 messages of real ones. So the driver's limit shows on a machine that could not train so many trials. No-op trials of
@@ -10,7 +12,8 @@ no pause    every worker sends its next report as soon as the last one is answer
 slow asks   0.1 s of training before each report, and an `ask` takes 0.1 s more: how long reports wait for asks
 one chatty  the same without the slow asks, and one worker never pauses: how long the reports of the others wait
 
-idle: the part of a worker's time from its outcome to its next job. `--real N` runs N real worker processes instead.
+Times are from the first start of a trial to the last end of one; with `--engine local` or `ray` the start of the worker
+processes is in them, and nobody pauses. idle: the part of a worker's time from its outcome to its next job.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
 from hpo.storage.open import open_storage, storage_url
+from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome, Report
 from hpo.worker.main import OUTCOME, READY, REPORT
 
@@ -160,13 +164,30 @@ class _Popen:
 # --- one measurement, in a process of its own
 
 
-def measure(workers: int, trials: int, load: Load, sampler: str, real: bool) -> dict[str, float]:
+class _Watch(Tracker):
+    """Time and CPU time of this process from the start of the first trial to the end of the last one."""
+
+    first: tuple[float, float] | None = None
+    last = (0.0, 0.0)
+
+    def trial_started(self, job: Job) -> None:
+        self.first = self.first or (time.perf_counter(), time.process_time())
+
+    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
+        self.last = time.perf_counter(), time.process_time()
+
+    def seen(self) -> dict[str, float]:
+        assert self.first is not None
+        return {"seconds": self.last[0] - self.first[0], "cpu": self.last[1] - self.first[1]}
+
+
+def measure(workers: int, trials: int, load: Load, sampler: str, engine: str, storage: str | None) -> dict[str, float]:
     """Drive a study to its end. Return what was seen, times in seconds."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Three descriptors a worker.
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     simulator = None
-    if not real:
+    if engine == "simulated":
         ours, theirs = socket.socketpair()
         command = [sys.executable, __file__, "--simulate", str(theirs.fileno()), json.dumps(vars(load))]
         with theirs:
@@ -174,24 +195,24 @@ def measure(workers: int, trials: int, load: Load, sampler: str, real: bool) -> 
         _Popen.channel = ours
         worker_process.subprocess = type("subprocess", (), {**vars(subprocess), "Popen": _Popen})  # type: ignore
         worker_process.end_group = lambda group: None  # type: ignore[assignment]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "study.yaml").write_text(study_yaml("workers", trials))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        name = "ray" if engine == "ray" else "local"
+        (folder / "study.yaml").write_text(study_yaml("workers", trials, engine=name))
         own = [f"engine.workers={workers}", *([] if sampler == "tpe" else [f"sampler={sampler}"])]
-        spec = load_spec(folder / "study.yaml", own)
+        spec = load_spec(folder / "study.yaml", own + ([f"storage={storage}"] if storage else []))
         study = optuna.create_study(
-            study_name="workers", storage=open_storage(storage_url(spec, folder)), direction="maximize",
+            study_name=f"workers-{os.getpid()}", storage=open_storage(storage_url(spec, folder)), direction="maximize",
             sampler=make_sampler(spec, 0), pruner=make_pruner(spec),
         )  # fmt: skip
-        oracle, engine = Oracle(spec, study, folder / "workers"), make_engine(spec, folder / "workers", print)
+        watch = _Watch()
+        oracle = Oracle(spec, study, folder / "workers", watch)
         if load.ask:
             ask = oracle.ask
             oracle.ask = lambda fixed=None: (time.sleep(load.ask), ask(fixed))[1]  # type: ignore[method-assign]
-        began, cpu = time.perf_counter(), time.process_time()
-        engine.run(oracle)
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        make_engine(spec, folder / "workers", print).run(oracle)
         assert oracle.budget.progress.complete == trials
-    seen = {"seconds": seconds, "cpu": cpu}
+    seen = watch.seen()
     if simulator is not None:
         _Popen.channel.close()
         seen |= json.loads(simulator.communicate()[0])
@@ -213,10 +234,9 @@ def main() -> None:
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS))
     parser.add_argument("--trials", type=int, help="of a measurement [at least 200, and 4 a worker]")
     parser.add_argument("--sampler", default="random", help="random, or tpe as in the study")
+    parser.add_argument("--storage", help="as in study.yaml; a new journal for each measurement if it is left out")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--real", action="store_true", help="worker processes instead of simulated ones, without a pause"
-    )
+    parser.add_argument("--engine", choices=("simulated", "local", "ray"), default="simulated")
     parser.add_argument("--simulate", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -224,16 +244,17 @@ def main() -> None:
         simulate(socket.socket(fileno=int(options.simulate[0])), Load(**json.loads(options.simulate[1])))
         return
     if options.one:
-        workers, trials, name, sampler, real = json.loads(options.one)
-        print(json.dumps(measure(workers, trials, LOADS[name], sampler, real)))
+        workers, trials, name, *others = json.loads(options.one)
+        print(json.dumps(measure(workers, trials, LOADS[name], *others)))
         return
-    loads = ["no pause"] if options.real else options.loads
+    loads = options.loads if options.engine == "simulated" else ["no pause"]
     print("| load | workers | trials | reports a second | trials a second | driver's CPU a report, ms "
           "| a report waits: median, 99 %, longest, ms | idle |")  # fmt: skip
     for name in loads:
         for workers in options.workers:
             trials = options.trials or max(200, 4 * workers)
-            rows = [in_a_process(workers, trials, name, options.sampler, options.real) for _ in range(options.rounds)]
+            others = options.sampler, options.engine, options.storage
+            rows = [in_a_process(workers, trials, name, *others) for _ in range(options.rounds)]
             seen = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
             reports = REPORTS * trials
             waits = ", ".join(f"{1000 * seen[key]:.1f}" for key in ("median", "p99", "longest") if key in seen)

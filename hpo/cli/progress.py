@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from hpo import layout
@@ -133,7 +133,8 @@ class StudyProgress(Tracker):
         known = self._running[number]
         before = known.metrics if known.step == step else {}  # a step may be reported in pieces
         known.reports.setdefault(step, self._clock())
-        self._running[number] = replace(known, step=step, metrics={**before, **metrics})
+        # `dataclasses.replace` takes five times as long, at each report.
+        self._running[number] = Running(known.job, known.since, known.place, step, {**before, **metrics}, known.reports)
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         """Take in the end of a trial."""

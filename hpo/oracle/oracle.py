@@ -128,6 +128,7 @@ class Oracle:
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
         self._said: set[object] = set()  # what this run says only once
+        self._environment: tuple[dict[str, Any], str] = {}, ""  # that of the last trial, and the mark of its record
         self.notices = Notices(spec, lambda text: self._tracker.message(text))
         sources = sources_of(spec.objective_ref())
         record_version(study, sources)
@@ -630,8 +631,10 @@ class Oracle:
                 f"trial {outcome.number} ran with files of the objective that differ from those at the start of "
                 "this run: they were edited meanwhile (said of the first such trial; the report names the files)",
             )
-        if "environment" in seen and (mark := keep(self._directory, seen["environment"])):
-            note[ENVIRONMENT] = mark
+        if "environment" in seen:
+            if seen["environment"] != self._environment[0]:  # the same of nearly all trials
+                self._environment = seen["environment"], keep(self._directory, seen["environment"])
+            note |= {ENVIRONMENT: self._environment[1]} if self._environment[1] else {}
         return note
 
     def _say_once(self, what: object, sentence: str) -> None:

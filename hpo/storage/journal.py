@@ -65,7 +65,7 @@ class JournalFile(BaseJournalBackend):
         self.last: Record = {}
         self._say = say or (lambda _: None)
         self._inode: int | None = None
-        self._written: list[bytes] = []  # lines of this process that follow those read, and nobody's come between
+        self._written: list[bytes] = []  # own lines that follow those read: nobody's come between
         self._flushed = -_FLUSH_SECONDS  # when, by the monotonic clock
 
     def read_logs(self, log_number_from: int) -> Generator[Record, None, None]:
@@ -82,9 +82,6 @@ class JournalFile(BaseJournalBackend):
                 yield self._passed(line, json.loads(line))
             return
         try:
-            state = self.path.stat()
-            if (state.st_ino, state.st_size) == (self._inode, self.position.bytes):
-                return
             file = self.path.open("rb")
         except FileNotFoundError:
             if self._inode is not None:

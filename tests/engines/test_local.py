@@ -22,6 +22,7 @@ from hpo.engines.gpu_sharing import Sharing
 from hpo.engines.worker_process import Limits, WorkerProcess
 from hpo.errors import StudyLocked
 from hpo.machine.resources import Slot, kernel_kills
+from hpo.oracle import oracle
 from hpo.runner import run
 from hpo.storage import history
 from hpo.storage.driver_lock import driver_of
@@ -196,6 +197,15 @@ def test_what_an_objective_writes_into_the_pipe_of_its_worker_costs_one_attempt(
     assert (progress.complete, progress.requeued) == (3, lost)
 
 
+def test_an_environment_that_trials_have_in_common_is_recorded_once(make_spec, runs, monkeypatch):
+    kept, real = [], oracle.keep
+    monkeypatch.setattr(oracle, "keep", lambda folder, record: kept.append(record) or real(folder, record))
+    run(make_spec("smooth", budget={"trials": 4}, engine={"workers": 2}), runs)
+    marks = {outcome(trial)["environment"] for trial in trials_of(runs)}
+    assert len(kept) == len(marks) == 1
+    assert len(list((runs / "toy" / layout.PROVENANCE).glob(f"{marks.pop()}.json"))) == 1
+
+
 # --- many workers on one driver
 
 
@@ -297,12 +307,12 @@ def test_a_report_waits_for_one_ask_at_most(engine):
             if number == 3:
                 end(4)
 
-    oracle = _Oracle(5, on_call)
-    engine(5).run(oracle)
+    asked = _Oracle(5, on_call)
+    engine(5).run(asked)
     for number in range(3):
-        before, after = oracle.calls.index(("ask", number + 1)), oracle.calls.index(("ask", number + 2))
-        assert ("report", number) in oracle.calls[before:after]
-    assert sorted(oracle.calls)[-5:] == [("tell", number) for number in range(5)]
+        before, after = asked.calls.index(("ask", number + 1)), asked.calls.index(("ask", number + 2))
+        assert ("report", number) in asked.calls[before:after]
+    assert sorted(asked.calls)[-5:] == [("tell", number) for number in range(5)]
 
 
 def test_a_chatty_worker_gets_one_answer_a_turn_and_silent_ones_are_not_looked_at(engine, monkeypatch):
@@ -320,11 +330,11 @@ def test_a_chatty_worker_gets_one_answer_a_turn_and_silent_ones_are_not_looked_a
                 for trial in range(4):
                     end(trial)
 
-    oracle = _Oracle(4, on_call)
-    engine(4).run(oracle)
-    assert oracle.calls[: oracle.calls.index(("report", 1))].count(("report", 0)) == 1
+    asked = _Oracle(4, on_call)
+    engine(4).run(asked)
+    assert asked.calls[: asked.calls.index(("report", 1))].count(("report", 0)) == 1
     assert looks == [looks[0]] * 50
-    assert sorted(oracle.calls[-4:]) == [("tell", number) for number in range(4)]
+    assert sorted(asked.calls[-4:]) == [("tell", number) for number in range(4)]
 
 
 def test_a_worker_that_clears_up_for_long_keeps_nobody_waiting(engine):
@@ -343,9 +353,9 @@ def test_a_worker_that_clears_up_for_long_keeps_nobody_waiting(engine):
         elif what == "start" and number == 2:
             end(2)
 
-    oracle = _Oracle(3, on_call)
-    engine(2).run(oracle)
+    asked = _Oracle(3, on_call)
+    engine(2).run(asked)
     assert [worker.jobs for worker in _Worker.made] == [2, 1]
-    assert [call for call in oracle.calls if call[0] != "start"] == [
+    assert [call for call in asked.calls if call[0] != "start"] == [
         ("ask", 0), ("ask", 1), ("tell", 0), ("ask", 2), ("report", 1), ("tell", 1), ("tell", 2),
     ]  # fmt: skip

@@ -173,23 +173,43 @@ def test_the_disk_is_waited_for_where_a_trial_starts_and_ends_and_once_a_second_
     assert waits(lambda: study.enqueue_trial({"x": 0.5})) >= 1
 
 
-def test_a_writer_reads_neither_its_own_records_nor_an_unchanged_file(path, monkeypatch):
+KILLED = """
+import os, signal, sys
+import optuna
+from hpo.storage.open import open_storage
+study = optuna.load_study(study_name="s", storage=open_storage(f"journal:{sys.argv[1]}"))
+trial = study.ask()
+trial.suggest_float("x", 0, 1)
+for step in range(5):
+    trial.report(step / 2, step)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_written_a_moment_before_a_kill_is_there(path):
+    with python(KILLED, path) as writer:
+        assert writer.wait() == -signal.SIGKILL
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    *_, trial = optuna.load_study(study_name="s", storage=storage).trials
+    assert trial.intermediate_values == {step: step / 2 for step in range(5)}
+    assert list(trial.params) == ["x"]
+
+
+def test_a_writer_does_not_read_its_own_records_again(path, monkeypatch):
     study = optuna.load_study(study_name="s", storage=open_storage(f"journal:{path}"))
-    opened, real = [], type(path).open
-    monkeypatch.setattr(
-        type(path), "open", lambda self, *rest, **more: opened.append(self) or real(self, *rest, **more)
-    )
+    read, real = [], journal.parse
+    monkeypatch.setattr(journal, "parse", lambda line: read.append(line) or real(line))
     trial = study.ask()
     trial.suggest_float("x", 0, 1)
     for step in range(10):
         trial.report(0.5, step)
     study.tell(trial, 2.0)
     assert [each.value for each in study.trials] == [1.0, 2.0]
-    assert opened == []
+    assert read == []
     add_trial(open_storage(f"journal:{path}"), 3.0)  # another writer, which reads all
-    opened.clear()
+    read.clear()
     assert [each.value for each in study.trials] == [1.0, 2.0, 3.0] == values(path)
-    assert len([each for each in opened if each == path]) == 1
+    assert len(read) == 1
 
 
 @settings(deadline=None, max_examples=30)
