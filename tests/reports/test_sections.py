@@ -523,7 +523,7 @@ def test_a_figure_of_very_many_trials_says_for_how_many_its_cells_stand() -> Non
     (comparison,) = (block for block in made["comparison"].blocks if isinstance(block, Chart))
     assert comparison.caption.startswith(f"{said.format('2400')} Higher is better.")
     (history,) = (block for block in made["history"].blocks if isinstance(block, Chart))
-    assert said.format("2,400") in history.caption
+    assert said.format("2400") in history.caption
     assert "The last values that 600 pruned trials reported are not drawn." in history.caption
     rows = [block for block in made["effects"].blocks if isinstance(block, Row)]
     assert not any("Cells stand" in row.caption for row in rows)  # 1,200 trials a panel have a dot each
