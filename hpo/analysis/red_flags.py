@@ -60,7 +60,7 @@ def flag_counts(study: StudyRecord) -> tuple[FlagCount, ...]:
             for found in (stopped, warned):
                 found.setdefault(flag.name, [])
             (stopped if ended else warned)[flag.name].append(FlaggedTrial(trial, flag))
-    planned = planned_epochs(study)
+    planned = planned_epochs(study) if any(stopped.values()) else {}  # which needs all histories
     made = [_count(name, tuple(stopped[name]), tuple(warned[name]), planned) for name in stopped]
     return tuple(sorted(made, key=lambda one: (-len(one.stopped), -len(one.warned))))
 

@@ -215,10 +215,7 @@ def _verdict(
 def _silent_flags(spec: StudySpec, runs: Path) -> list[str]:
     from hpo.analysis.records import read_study
     from hpo.cli.study_status import silent_flags
-    from hpo.red_flags.monitor import names_in_rule
 
-    if not any(names_in_rule(flag) for flag in spec.red_flags):
-        return []
     return silent_flags(read_study(runs, spec.name, histories=False), spec)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hpo.analysis.failures import warnings_of
 from hpo.analysis.pareto import pareto_front
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.red_flags.monitor import unreported_names
+from hpo.red_flags.monitor import names_in_rule, unreported_names
 from hpo.spec.models import StudySpec
 from hpo.text import count
 
@@ -62,6 +62,8 @@ class StudyStatus:
 
 def silent_flags(record: StudyRecord, spec: StudySpec) -> list[str]:
     """Return a sentence for each red flag that names something no trial of the study had, of a large one of a part."""
+    if not any(names_in_rule(flag) for flag in spec.red_flags):
+        return []
     known = {*spec.constants, *(parameter.name for parameter in spec.space.walk())}
     part, said = part_of(record)
     reported: dict[str, None] = {}

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reading import study, trial
 
 from hpo.analysis import forecast
 from hpo.analysis.forecast import (
@@ -22,6 +23,7 @@ from hpo.analysis.forecast import (
     group_of,
     rest_of,
     timing,
+    timings_of,
 )
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.storage.history import Step
@@ -196,3 +198,13 @@ def test_nothing_left_takes_no_time():
     found = model([Timing("a", 1.0, 1.0)] * 2).forecast(Limits(trials=0), 2, ())
     assert found.seconds == Interval(0, 0, 0)
     assert found.trials == (0, 0, 0)
+
+
+def test_of_very_many_trials_a_part_is_timed(monkeypatch: pytest.MonkeyPatch, make_spec):
+    """Each needs its history: the first ones, which began with the start of a worker, and others evenly spaced."""
+    monkeypatch.setattr(forecast, "MOST_TIMED", 10)
+    spec = make_spec()
+    record = study([trial(k, {"x": 0.5}, 0.5, seconds=1.0 + k, started=100.0 * k) for k in range(95)], group_by=None)
+    found = timings_of(record, spec, 3)
+    assert [one.epoch for one in found] == [1.0 + k for k in (0, 1, 2, *range(10, 95, 10))]
+    assert [one.first for one in found] == [True] * 3 + [False] * 9

@@ -19,6 +19,14 @@ def test_the_smallest_effect_that_is_found_is_found_with_80_percent(n: int) -> N
     assert power_of(effect, 2, 3, n) == pytest.approx(0.8, abs=0.005)
 
 
+@pytest.mark.parametrize(("df", "n"), [(8, 65_000), (4, 63_000), (2, 1_000_000)])
+def test_very_many_trials_find_an_effect_that_is_very_small(df: int, n: int) -> None:
+    """SciPy has no value for some of the powers that are asked for on the way."""
+    effect = smallest_found(df, 20, n)
+    assert 0 < effect < 20 / n
+    assert power_of(effect, df, 20, n) == pytest.approx(0.8, abs=0.005)
+
+
 @pytest.mark.parametrize(("n", "m"), [(3, 3), (6, 6), (3, 40), (500, 20)])
 def test_the_smallest_difference_that_is_found_is_that_of_statsmodels(n: int, m: int) -> None:
     effect = smallest_difference_found(n, m)

@@ -19,8 +19,11 @@ import yaml
 from optuna_dashboard import get_note
 from waiting import wait_until
 
+from hpo.cli import study_status
 from hpo.cluster.jobs import Job, record_job
+from hpo.storage import history
 from hpo.storage.load_study import load_study
+from hpo.storage.open import open_storage, storage_url
 
 from .conftest import Hpo, environment
 
@@ -275,3 +278,54 @@ def test_best_of_a_study_in_which_nothing_completed(hpo: Hpo, study_yaml):
     assert "no trial of study 'toy' has completed" in said.err
     assert said.out == ""
     assert hpo("best", "--trial", 0).code == 0
+
+
+# --- of very many trials
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The history files that are read."""
+    found: list[Path] = []
+    rows = history.rows
+    monkeypatch.setattr(history, "rows", lambda path, owners=None: found.append(path) or rows(path, owners))
+    return found
+
+
+def add_trials(runs: Path, n: int) -> None:
+    spec, _ = load_study(runs, "toy")
+    study = optuna.load_study(study_name="toy", storage=open_storage(storage_url(spec, runs)))
+    x = optuna.distributions.FloatDistribution(0.0, 1.0)
+    study.add_trials(
+        optuna.trial.create_trial(params={"x": k / n}, distributions={"x": x}, value=-1.0 - k) for k in range(n)
+    )
+
+
+def test_a_command_reads_the_histories_that_it_shows(hpo: Hpo, finished, runs: Path, read: list[Path]):
+    add_trials(runs, 40)
+    read.clear()
+    for command in ("list", "best", "status"):
+        assert hpo(command).code == 0
+        assert read == [], command
+    said = hpo("trials")
+    assert len(said.out.splitlines()) == 21
+    assert said.err == "24 more trials; --all shows all\n"
+    assert len(read) == 20
+    read.clear()
+    assert len(hpo("trials", "--sort", "time").out.splitlines()) == 21
+    assert len(read) == 20
+    read.clear()
+    assert len(json.loads(hpo("trials", "--json").out)) == len(read) == 44
+
+
+def test_of_a_large_study_a_part_is_asked_for_a_name_that_no_trial_reported(
+    hpo: Hpo, study_yaml, runs: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    hpo("run", study_yaml(red_flags=[{"name": "typo", "when": "scores > 1"}]), "-q")
+    assert "no trial reported 'scores'" in hpo("status").out
+    add_trials(runs, 40)
+    monkeypatch.setattr(study_status, "MOST_ASKED", 15)
+    read.clear()
+    said = hpo("status").out
+    assert len(read) == 15
+    assert re.search(r"no trial reported 'scores'.*\(15 of 44 trials were looked at\)$", said, re.M)

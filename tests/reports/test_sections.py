@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,11 +20,12 @@ from hpo.reports.charts import ColourScale
 from hpo.reports.sections.comparison import comparison_section
 from hpo.reports.sections.found import findings
 from hpo.reports.sections.heatmaps import HeatmapChart, cell_lines
-from hpo.reports.sections.shared import MOST_FOLDED, MOST_SHOWN
+from hpo.reports.sections.shared import MOST_FOLDED, MOST_SHOWN, top_and_rest
 from hpo.reports.study_json import study_data
 from hpo.reports.study_report import study_report
 from hpo.reports.to_json import to_plain_data
 from hpo.spec.models import Metric, StudySpec
+from hpo.translation.catalogue import language
 
 UNET = {"architecture": "unet", "learning_rate": 2e-4, "batch_size": 8}
 RESNET = {"architecture": "resnet", "learning_rate": 2e-3, "batch_size": 16}
@@ -489,3 +491,42 @@ def test_stability_without_a_validation_loss_says_so() -> None:
     text = first(sections()["stability"], Text)
     assert isinstance(text, Text)
     assert text.text.startswith("Not shown: no validation loss was reported")
+
+
+# --- very many trials
+
+
+def test_only_rows_that_are_shown_are_made() -> None:
+    made: list[int] = []
+
+    def cells(one: TrialRecord) -> tuple[str, ...]:
+        made.append(one.number)
+        return (str(one.number),)
+
+    trials = [trial(k, UNET, 0.5) for k in range(3000)]
+    top, rest = top_and_rest(study(trials), ("trial",), trials, cells, frozenset(), "The others")
+    assert isinstance(top, Table)
+    assert isinstance(rest, Table)
+    assert made == list(range(MOST_SHOWN + MOST_FOLDED))
+    assert (len(top.rows), len(rest.rows), rest.note) == (MOST_SHOWN, MOST_FOLDED, "2500 more are left out here.")
+
+
+def test_a_figure_of_very_many_trials_says_for_how_many_its_cells_stand() -> None:
+    trials = [
+        trial(k, UNET if k % 2 else RESNET, 0.5 + math.sin(k) / 10, curve=[0.1, 0.2])
+        if k % 5
+        else trial(k, UNET, state="PRUNED", cause="pruner", curve=[0.1])
+        for k in range(3000)
+    ]
+    said = "Cells stand for {} trials: the stronger its colour, the more of them are in it (on a logarithmic scale)."
+    made = sections(trials)
+    (comparison,) = (block for block in made["comparison"].blocks if isinstance(block, Chart))
+    assert comparison.caption.startswith(f"{said.format('2400')} Higher is better.")
+    (history,) = (block for block in made["history"].blocks if isinstance(block, Chart))
+    assert said.format("2400") in history.caption
+    assert "The last values that 600 pruned trials reported are not drawn." in history.caption
+    rows = [block for block in made["effects"].blocks if isinstance(block, Row)]
+    assert not any("Cells stand" in row.caption for row in rows)  # 1,200 trials a panel have a dot each
+    with language("zh-TW"):
+        (comparison,) = (block for block in sections(trials)["comparison"].blocks if isinstance(block, Chart))
+    assert comparison.caption.startswith("格子代表 2400 個試驗")

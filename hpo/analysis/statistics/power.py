@@ -9,6 +9,8 @@ sections 8.3 and 9.3.
 
 from __future__ import annotations
 
+import math
+
 ALPHA = 0.05
 POWER = 0.8
 
@@ -25,7 +27,9 @@ def power_of(effect: float, df: int, parameters: int, n: int) -> float:
     from statsmodels.stats.power import ftest_power_f2
 
     # statsmodels takes f² times (df + residual df + ncc) as noncentrality. This `ncc` makes that sum n in any design.
-    return float(ftest_power_f2(effect / (1 - effect), df, n - parameters, ALPHA, ncc=parameters - df))
+    power = float(ftest_power_f2(effect / (1 - effect), df, n - parameters, ALPHA, ncc=parameters - df))
+    # SciPy has no value at some noncentralities of more than 100, at which every effect is found.
+    return 1.0 if math.isnan(power) else power
 
 
 def smallest_found(df: int, parameters: int, n: int) -> float:

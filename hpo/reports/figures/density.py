@@ -25,6 +25,7 @@ def cells(data: Density, color: str, name: str = "") -> go.Heatmap:
     """
     red, green, blue = hex_to_rgb(color)
     scale = [[part, f"rgba({red}, {green}, {blue}, {FAINTEST + (1 - FAINTEST) * part:.2f})"] for part in (0.0, 1.0)]
+    hover = tr("trials: {n}", n="%{customdata}")
     most = max((count for row in data.counts for count in row), default=1)
     return go.Heatmap(
         x=data.x,
@@ -38,7 +39,7 @@ def cells(data: Density, color: str, name: str = "") -> go.Heatmap:
         showlegend=bool(name),
         customdata=data.counts,
         hoverongaps=False,
-        hovertemplate=f"{tr('trials: {n}', n='%{customdata}')}<extra></extra>",
+        hovertemplate=f"{hover}<extra></extra>",
     )
 
 

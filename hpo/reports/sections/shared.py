@@ -117,8 +117,10 @@ def values_beyond_axis(n: int) -> str:
 
 def cells_of_many(n: int) -> str:
     """Return how to read the cells that stand for `n` trials."""
-    return tr("Cells stand for {n} trials: the darker one is, the more of them are in it (on a logarithmic scale).",
-              n=whole(n))  # fmt: skip
+    return tr(
+        "Cells stand for {n} trials: the stronger its colour, the more of them are in it (on a logarithmic scale).",
+        n=whole(n),
+    )
 
 
 def compared(group_by: str, test: GroupTest) -> str:
