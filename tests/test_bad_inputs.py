@@ -90,6 +90,30 @@ TABLE: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
         *("seed: 1", "mlflow: {tracking_url: 'http://host'}", "mlflow:", "mlflow.tracking_url"),
         ("not a key of mlflow", "Did you mean 'tracking_uri'?"),
     ),
+    "a number of runs without a word": (
+        *("seed: 1", "mlflow: {trials: 1000}", "mlflow:", "mlflow.trials"),
+        ("1000 is not right; expected all, or best and a number from 1", "Did you mean 'best 1000'?"),
+    ),
+    "a misspelt word before a number of runs": (
+        *("seed: 1", "mlflow: {trials: bset 500}", "mlflow:", "mlflow.trials"),
+        ("'bset 500' is not right", "Did you mean 'best 500'?"),
+    ),
+    "a misspelt word for all runs": (
+        *("seed: 1", "mlflow: {trials: al}", "mlflow:", "mlflow.trials"),
+        ("'al' is not right", "Did you mean 'all'?"),
+    ),
+    "no runs at all": (
+        *("seed: 1", "mlflow: {trials: best 0}", "mlflow:", "mlflow.trials"),
+        ("'best 0' is not right", "a number from 1"),
+    ),
+    "a list of runs": (
+        *("seed: 1", "mlflow: {trials: [1, 2]}", "mlflow:", "mlflow.trials"),
+        ("[1, 2] is not right", "best and a number"),
+    ),
+    "a comma in a number of runs": (
+        *("seed: 1", "mlflow: {trials: 'best 1,000'}", "mlflow:", "mlflow.trials"),
+        ("'best 1,000' is not right", "a number from 1"),
+    ),
     "no checkpoints at all": ("seed: 1", "checkpoints: 0", "checkpoints", "checkpoints.keep_best", ("at least 1",)),
     "checkpoints in words": ("seed: 1", "checkpoints: best", "checkpoints", "checkpoints", ("'best'", "all")),
     "a list of checkpoints": ("seed: 1", "checkpoints: [3]", "checkpoints", "checkpoints", ("[3]", "keep_best: 3")),

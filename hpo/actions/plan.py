@@ -150,7 +150,9 @@ def _warm_start(spec: StudySpec, runs: Path) -> tuple[str, ...]:
 def _mlflow(spec: StudySpec, runs: Path) -> str:
     if spec.mlflow is None:
         return "no tracking"
-    return f"{redact(tracking_uri(spec, runs))}, experiment {experiment_name(spec)}"
+    most = spec.mlflow.trials
+    shown = "" if most is None else f", of the {most:,} best trials" if most > 1 else ", of the best trial"
+    return f"{redact(tracking_uri(spec, runs))}, experiment {experiment_name(spec)}{shown}"
 
 
 def _first(spec: StudySpec, warm_start: bool) -> str:

@@ -252,15 +252,23 @@ class Checkpoints(_Model):
 
 
 class MlflowSpec(_Model):
-    """Place of the MLflow runs.
+    """Place of the MLflow runs, and the trials that have one.
 
     Attributes:
         tracking_uri: None: $MLFLOW_TRACKING_URI, else a SQLite file in the runs folder.
         experiment: None: one named after the study.
+        trials: number of best trials that have a run; None: all have one.
     """
 
     tracking_uri: Text | None = None
     experiment: Text | None = None
+    trials: Count | None = None
+
+    def data(self) -> dict[str, Any]:
+        """Return it as study.yaml says it, without passwords."""
+        given = {"tracking_uri": self.tracking_uri, "experiment": self.experiment}
+        written = {key: redact(text) for key, text in given.items() if text is not None}
+        return written | ({} if self.trials is None else {"trials": f"best {self.trials}"})
 
 
 class WarmStartSpec(_Model):
@@ -478,10 +486,7 @@ class StudySpec(_Model):
             written["warm_start"] = self.warm_start.model_dump(mode="json", by_alias=True, exclude_none=True)
         if self.storage is not None:
             written["storage"] = redact(self.storage)
-        written["mlflow"] = False
-        if self.mlflow is not None:
-            given = self.mlflow.model_dump(exclude_none=True)
-            written["mlflow"] = {key: redact(text) for key, text in given.items()}
+        written["mlflow"] = False if self.mlflow is None else self.mlflow.data()
         written["checkpoints"] = self.checkpoints.data()
         written["seed"] = self.seed
         return written | ({"trial_seeds": list(self.trial_seeds)} if self.trial_seeds else {})

@@ -161,6 +161,8 @@ def _mlflow(written: Any, folder: Path, wrong: Wrong) -> Any:
         written = {"tracking_uri": written}
     elif isinstance(written, dict):
         path = ("mlflow", "tracking_uri")
+        if "trials" in written:
+            written = written | {"trials": _best(written["trials"], wrong)}
     uri = written.get("tracking_uri") if isinstance(written, dict) else None
     if not isinstance(uri, str):
         return written
@@ -170,6 +172,19 @@ def _mlflow(written: Any, folder: Path, wrong: Wrong) -> Any:
         # A folder of files is refused by MLflow itself since 3.13.
         wrong(path, f"{quote(redact(uri))} is no tracking URI; expected http://HOST:PORT, sqlite:///FILE or false")
     return written
+
+
+def _best(written: Any, wrong: Wrong) -> int | None:
+    """Return `best N` as the number and `all` as None."""
+    if written in ("all", None):
+        return None
+    words = written if isinstance(written, str) else show(written)
+    if isinstance(written, str) and (found := re.fullmatch(r"best ([0-9]{1,9})", written)) and int(found[1]):
+        return int(found[1])
+    given = re.search(r"[1-9][0-9]{0,8}", words)
+    hint = nearest(words, ["all", f"best {given[0]}" if given else "best 1000"], 0.2 if given else 0.6)
+    wrong(("mlflow", "trials"), f"{quote(written)} is not right; expected all, or best and a number from 1.{hint}")
+    return None
 
 
 def _checkpoints(written: Any, wrong: Wrong) -> Any:

@@ -221,6 +221,16 @@ def test_mlflow_can_be_off_and_a_file_of_it_counts_from_the_study(folder: Path) 
     assert there.mlflow.tracking_uri == f"sqlite:///{folder / 'results' / 'mlflow.db'}"
 
 
+@pytest.mark.parametrize(
+    ("written", "most"), [("{trials: best 1000}", 1000), ("{trials: best 1}", 1), ("{trials: all}", None), ("{}", None)]
+)
+def test_mlflow_may_have_the_best_trials_alone(folder: Path, written: str, most: int | None) -> None:
+    spec = load(folder, MINIMAL + f"mlflow: {written}\n")
+    assert spec.mlflow is not None
+    assert spec.mlflow.trials == most
+    assert load(folder, spec.to_yaml()) == spec
+
+
 def test_how_many_checkpoints_are_kept(folder: Path) -> None:
     def kept(text: str) -> tuple[int | None, float | None]:
         spec = load(folder, MINIMAL + text)

@@ -13,6 +13,7 @@ from optuna.trial import create_trial
 from hpo import __version__
 from hpo.trackers.mlflow import place, records
 from hpo.trackers.mlflow.provenance import provenance
+from hpo.trackers.mlflow.summary import Summary, is_own_note, summary_of
 
 
 def ended(number, value=None, state="COMPLETE", finished=0.0, requeued=False, **outcome):
@@ -72,14 +73,14 @@ def test_best_values_by_the_number_of_finished_trials(make_spec):
         ended(3, -3.0, finished=2.0),
         ended(4, -0.25, finished=3.0),
     ]
-    points = records.best_points(make_spec(), trials)
+    points = Summary(make_spec()).add(trials)
     assert points == [
         records.Point("best/score", -1.0, 1000, 2),
         records.Point("best/score", -1.0, 2000, 3),
         records.Point("best/score", -0.25, 3000, 4),
     ]
     lower = make_spec(metrics=[{"name": "score", "direction": "minimize"}])
-    assert [point.value for point in records.best_points(lower, trials)] == [-1.0, -3.0, -3.0]
+    assert [point.value for point in Summary(lower).add(trials)] == [-1.0, -3.0, -3.0]
 
 
 def test_a_trial_is_tagged_with_its_red_flags_and_where_it_came_from(make_spec):
@@ -165,24 +166,25 @@ def test_provenance_names_the_commit_and_whether_files_differ_from_it(tmp_path):
 
 
 def test_a_note_of_a_users_own_is_told_from_that_of_the_study(make_spec):
-    spec = make_spec(budget={"trials": 2})
+    def note(spec, trials):
+        return summary_of(spec, trials).note()
+
+    spec, best = make_spec(budget={"trials": 2}), make_spec(budget={"trials": 2}, mlflow={"trials": "best 1"})
     trials = [ended(0, -1.0), ended(1, state="PRUNED")]
-    assert records.note(spec, trials).startswith("2 of 2 trials finished, 1 complete, 1 pruned.\n\nBest: `score` -1, ")
-    assert records.note(make_spec(budget={"trials": 1}), trials[:1]).startswith("1 of 1 trial finished, 1 complete.")
-    for own in (records.note(spec, trials), records.note(spec, []), "", " \n", records.note(spec, trials) + "\n"):
-        assert records.is_own_note(own)
+    assert note(spec, trials).startswith("2 of 2 trials finished, 1 complete, 1 pruned.\n\nBest: `score` -1, ")
+    assert note(make_spec(budget={"trials": 1}), trials[:1]).startswith("1 of 1 trial finished, 1 complete.")
+    for own in (note(spec, trials), note(spec, []), "", " \n", note(spec, trials) + "\n", note(best, trials)):
+        assert is_own_note(own)
     # As versions before this one wrote it.
-    assert records.is_own_note(
-        records.note(make_spec(budget={"trials": 1}), trials[:1]).replace("1 trial ", "1 trials ")
-    )
-    written = records.note(spec, trials)
+    assert is_own_note(note(make_spec(budget={"trials": 1}), trials[:1]).replace("1 trial ", "1 trials "))
+    written = note(spec, trials)
     for users in (
         "My best one.",
         f"{written}\n\nSee the paper.",
         f"Note: {written}",
         written.replace("finished", "done"),
     ):
-        assert not records.is_own_note(users)
+        assert not is_own_note(users)
 
 
 def test_a_trial_is_tagged_with_what_it_confirms_and_how_it_was_confirmed(make_spec, tmp_path):

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hpo.errors import HpoError
 from hpo.machine.sqlite_uri import sqlite_path
@@ -52,6 +53,7 @@ __all__ = [
     "reader_of",
     "reason",
     "search",
+    "upload",
 ]
 
 _PAGE = 1000
@@ -140,6 +142,18 @@ def files_of(uri: str, run: Run) -> dict[str, int | None]:
     """Return the sizes in bytes of a run's artifacts, without those in folders; None where the store does not tell."""
     store = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
     return {file.path: file.file_size for file in store.list_artifacts() if not file.is_dir}
+
+
+def upload(client: MlflowClient, artifacts: str, file: Path) -> None:
+    """Put a file among the artifacts of a run. `MlflowClient.log_artifact` would ask for the run each time.
+
+    Args:
+        client: A client of the store.
+        artifacts: The URI of the run's artifacts.
+        file: The file.
+    """
+    store = get_artifact_repository(artifacts, tracking_uri=client.tracking_uri)
+    store.log_artifact(str(file))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

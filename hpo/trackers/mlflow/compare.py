@@ -27,6 +27,7 @@ from hpo.storage.readonly import engine_options
 from hpo.storage.trial_attributes import JOB, params_of
 from hpo.trackers.mlflow import place, records
 from hpo.trackers.mlflow.client import client_of, files_of, ranked, reader_of, reason, search
+from hpo.trackers.mlflow.summary import is_own_note, summary_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -73,6 +74,11 @@ class Kind(Enum):
         "run with another start, other parameters or other values than its trial",
         "runs with another start, other parameters or other values than their trials",
         "took {} out of the study (tag hpo.orphan_of) and wrote it anew",
+    )
+    BEYOND = (
+        "run of a trial that is not among the best",
+        "runs of trials that are not among the best",
+        "moved {} to MLflow's trash",
     )
     MISSING = ("missing run", "missing runs", "wrote {}")
     DOUBLED = ("doubled run", "doubled runs", "moved {} to MLflow's trash")
@@ -220,6 +226,7 @@ class _Comparison:
         self._standings = records.standings(directory)
         self._trials = {trial.number: trial for trial in trials}
         self._histories = Histories(directory, trials)
+        self._summary = summary_of(spec, trials)
         self._store = store
         self._thorough = thorough
         self._found = Differences()
@@ -238,17 +245,23 @@ class _Comparison:
         """Return all differences."""
         # A study without tracking lacks no runs, unless somebody asks for them.
         wanted = self._thorough or self._spec.mlflow is not None
+        shown = self._summary.shown
         kept: list[tuple[FrozenTrial, Run]] = []
         for number, found in self._children.items():
             trial = self._trials.get(number)
             if trial is None or trial.state.name == "WAITING":
                 for run in filter(_is_active, found):
                     self._remove(Kind.UNKNOWN, run)
+            elif trial.state.is_finished() and not shown.has(number):
+                self._found.counts[Kind.BEYOND] += any(map(_is_active, found))
             elif trial.state.is_finished() and (own := self._own_run(trial, found)) is not None:
                 kept.append((trial, own))
         for trial in self._trials.values():
-            started = trial.state.is_finished() or (self._thorough and JOB in trial.user_attrs)
-            if wanted and started and trial.number not in self._children:
+            if trial.state.is_finished():
+                started = shown.has(trial.number)
+            else:
+                started = self._thorough and JOB in trial.user_attrs and shown.most is None
+            if wanted and started and not any(map(_is_not_beyond, self._children.get(trial.number, ()))):
                 self._found.counts[Kind.MISSING] += 1
         missing = self._missing_files(self._folders(kept))
         for trial, run, gaps in self._with_gaps(kept):
@@ -366,8 +379,8 @@ class _Comparison:
         parent, *others = active
         counts[Kind.PARENT_DOUBLED] = len(others)
         due = "RUNNING" if self._driven else records.study_status(self._spec, self._trials.values())
-        tags = records.study_tags(self._spec, list(self._trials.values()))
-        if not records.is_own_note(parent.data.tags.get(records.NOTE, "")):
+        tags = self._summary.tags()
+        if not is_own_note(parent.data.tags.get(records.NOTE, "")):
             del tags[records.NOTE]
         if parent.info.status == "RUNNING" and not self._driven:
             counts[Kind.PARENT_OPEN] = 1
@@ -421,6 +434,11 @@ def _is_active(run: Run) -> bool:
     return bool(run.info.lifecycle_stage != "deleted")
 
 
+def _is_not_beyond(run: Run) -> bool:
+    """Return True unless the run is in MLflow's trash because its trial was not among the best."""
+    return _is_active(run) or records.BEYOND not in run.data.tags
+
+
 def _differ(tags: Mapping[str, str], run: Run) -> bool:
     return not all(run.data.tags.get(name) == value for name, value in tags.items())
 
@@ -472,5 +490,9 @@ def _values(points: Iterable[records.Point]) -> frozenset[_Value]:
 
 
 def _stored(value: float) -> str:
-    """Spell a value as MLflow stores it: an infinity as the largest number. Text, since NaN is not equal to itself."""
-    return repr(math.copysign(min(abs(value), sys.float_info.max), value) if not math.isnan(value) else value)
+    """Spell a value as MLflow stores it: an infinity as the largest number, and -0.0 as SQLite does, 0.0.
+
+    Text, since NaN is not equal to itself.
+    """
+    finite = value if math.isnan(value) else math.copysign(min(abs(value), sys.float_info.max), value)
+    return repr(finite + 0.0)

@@ -28,9 +28,20 @@ from hpo.storage import history
 from hpo.storage.histories import Histories
 from hpo.storage.trial_attributes import JOB, OUTCOME
 from hpo.trackers.mlflow import records
-from hpo.trackers.mlflow.client import Metric, MlflowException, Param, RunTag, client_of, ranked, reason, search
+from hpo.trackers.mlflow.client import (
+    Metric,
+    MlflowException,
+    Param,
+    RunTag,
+    client_of,
+    ranked,
+    reason,
+    search,
+    upload,
+)
 from hpo.trackers.mlflow.place import artifact_folder, is_server
 from hpo.trackers.mlflow.store import bring_artifacts_along, make_store
+from hpo.trackers.mlflow.summary import Summary, is_own_note
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -51,12 +62,14 @@ T = TypeVar("T")
 class _Child:
     """The run of a trial.
 
-    ended: closed, or deleted by a user in MLflow. parent: the run it is shown below. tags, points: what this process
-    wrote to it, points as (name, step, time). size: of the history file when it was read last, in bytes. diagnosed:
-    the mark of the diagnosis that it has. gaps: what alone is to be written of a run that is written again.
+    artifacts: the URI of its files. ended: closed, or deleted by a user in MLflow. deleted: in MLflow's trash. parent:
+    the run it is shown below. tags, points: what this process wrote to it, points as (name, step, time). size: of the
+    history file when it was read last, in bytes. diagnosed: the mark of the diagnosis that it has. gaps: what alone is
+    to be written of a run that is written again.
     """
 
     run_id: str
+    artifacts: str
     ended: bool = False
     deleted: bool = False
     parent: str = ""
@@ -119,8 +132,12 @@ class Mirror:
         self._histories = Histories(self._directory, ())
         self._said: set[str] = set()
         self.artifacts_refused = ""
-        self._bests = 0
+        self._summary = Summary(spec)
+        self._bests: list[records.Point] = []  # that are not written yet
         self._noted: Mapping[str, str] = {}
+        self._known = 0  # trials that have been looked at
+        self._unwritten: dict[int, None] = {}  # of them those that MLflow lacks or that go on, by their numbers
+        self._unfinished: set[int] = set()
         if (file := sqlite_path(uri)) is not None:
             make_store(file)
             if file.parent == runs:
@@ -130,6 +147,7 @@ class Mirror:
         folder = None if is_server(uri) else artifact_folder(uri, runs)
         self._experiment = self._find_experiment(experiment, folder)
         self._children: dict[int, _Child] = {}
+        self._beyond: set[int] = set()  # of them those that bear the mark of a trial that is not among the best
         self._stale = False
         self._parent = self._find_runs() or self._create_parent()
         self._set_parents()
@@ -152,32 +170,86 @@ class Mirror:
         if self._stale:
             self._find_runs()
             self._stale = False
-        left = []
+            self._unwritten = dict.fromkeys(range(self._known))
         self._histories = Histories(self._directory, trials)
-        for trial in trials:
-            child = self._children.get(trial.number)
-            if (child and child.ended) or not (trial.state.is_finished() or JOB in trial.user_attrs):
+        self._take_in(trials)
+        self._keep_best()
+        left = []
+        for number in list(self._unwritten):
+            if not self._is_wanted(trials[number]):
                 continue
-            if self._failures.get(trial.number, 0) >= _MOST_FAILURES and not last:
-                left.append(trial.number)
+            if self._failures.get(number, 0) >= _MOST_FAILURES and not last:
+                left.append(number)
                 continue
             self._between()
             try:
-                self._write(trial, child, last)
+                self._write(trials[number], self._children.get(number), last)
             except Exception as error:
                 if getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE":
                     raise  # its database is, or was a moment ago: not this trial's fault either
                 self._client.get_experiment(self._experiment)  # raises when it is not this trial's fault
                 self._stale = True
-                self._failures[trial.number] = self._failures.get(trial.number, 0) + 1
-                left.append(trial.number)
-                self._say_once(f"trial {trial.number} could not be written to MLflow: {reason(error)}")
-        self._update_parent(trials)
+                self._failures[number] = self._failures.get(number, 0) + 1
+                left.append(number)
+                self._say_once(f"trial {number} could not be written to MLflow: {reason(error)}")
+        self._update_parent()
         return left
+
+    def _take_in(self, trials: Sequence[FrozenTrial]) -> None:
+        """Look at new trials, and at those that had not finished: an update costs no more with each trial before it."""
+        new = range(self._known, len(trials))
+        self._known = len(trials)
+        self._unwritten |= dict.fromkeys(new)
+        self._unfinished |= set(new)
+        ended = [trials[number] for number in self._unfinished if trials[number].state.is_finished()]
+        self._unfinished -= {trial.number for trial in ended}
+        self._bests += self._summary.add(ended)
+
+    def _is_wanted(self, trial: FrozenTrial) -> bool:
+        """Return True if there is something to write of a trial, and drop it if there never will be."""
+        child, shown = self._children.get(trial.number), self._summary.shown
+        over = trial.state.is_finished() and not shown.has(trial.number)
+        if over or (child is not None and child.ended):
+            del self._unwritten[trial.number]
+            return False
+        if trial.state.is_finished() or child is not None:
+            return True
+        return JOB in trial.user_attrs and shown.room(len(self._unfinished & self._children.keys()))
+
+    def _keep_best(self) -> None:
+        """Move runs of trials that are not among the best to MLflow's trash, and bring back those of trials that are.
+
+        A run is marked before it is moved: a kill in between is made good by the next update, and a run that a user
+        has deleted bears no mark.
+        """
+        shown = self._summary.shown
+        if shown.most is None and not self._beyond:
+            return
+        for number in sorted(self._beyond):
+            if shown.has(number):
+                self._bring_back(self._children[number])
+                self._beyond.remove(number)
+                self._unwritten[number] = None
+        in_view = {number for number, child in self._children.items() if not child.deleted}
+        for number in shown.beyond(in_view - self._unfinished):
+            self._between()
+            child = self._children[number]
+            self._client.set_tag(child.run_id, records.BEYOND, f"best {shown.most}")
+            self._client.delete_run(child.run_id)
+            child.deleted = True
+            self._beyond.add(number)
+
+    def _bring_back(self, child: _Child) -> None:
+        self._between()
+        if child.deleted:
+            self._client.restore_run(child.run_id)
+            child.deleted = False
+        self._client.delete_tag(child.run_id, records.BEYOND)
 
     def close(self, trials: Sequence[FrozenTrial], status: str) -> None:
         """End the parent with MLflow's `status`; a status of RUNNING leaves it open."""
-        self._upload(self._parent, records.artifacts(self._directory, records.STUDY_ARTIFACTS))
+        artifacts = self._client.get_run(self._parent).info.artifact_uri
+        self._upload(self._parent, artifacts, records.artifacts(self._directory, records.STUDY_ARTIFACTS))
         self._upload_diagnoses()
         if status != "RUNNING":
             ended = max((records.finished(trial) for trial in trials), default=time.time())
@@ -212,14 +284,18 @@ class Mirror:
                 parents.append(run)
             elif number is not None:
                 children.setdefault(number, []).append(run)
-        self._children = {}
+        self._children, self._beyond = {}, set()
         for number, found in children.items():
             run = self._keep_one(found)
-            deleted = run.info.lifecycle_stage == "deleted"
+            deleted, beyond = run.info.lifecycle_stage == "deleted", records.BEYOND in run.data.tags
+            if beyond:
+                self._beyond.add(number)
             gaps = self._gaps.get(run.info.run_id)
-            ended = deleted or (run.info.status != "RUNNING" and gaps is None)
+            ended = (deleted and not beyond) or (run.info.status != "RUNNING" and gaps is None)
             mark, parent_id = (run.data.tags.get(tag, "") for tag in (records.DIAGNOSED, records.PARENT))
-            self._children[number] = _Child(run.info.run_id, ended, deleted, parent_id, mark, gaps=gaps)
+            self._children[number] = _Child(
+                run.info.run_id, run.info.artifact_uri, ended, deleted, parent_id, mark, gaps=gaps
+            )
         if not parents:
             return ""
         parent = self._keep_one(parents, [child.parent for child in self._children.values()])
@@ -246,21 +322,24 @@ class Mirror:
                 child.parent = self._parent
 
     def _create_parent(self) -> str:
-        tags = {records.KEY: self._key, **records.study_tags(self._spec, ())}
+        tags = {records.KEY: self._key, **self._summary.tags()}
         start = records.milliseconds(self._began)
         run = self._client.create_run(self._experiment, start_time=start, tags=tags, run_name=self._spec.name)
         self._log(run.info.run_id, params=records.study_params(self._spec))
         return str(run.info.run_id)
 
-    def _update_parent(self, trials: Sequence[FrozenTrial]) -> None:
-        points = records.best_points(self._spec, trials)
-        tags = records.study_tags(self._spec, trials)
-        if len(points) > self._bests or tags != self._noted:
-            there = self._client.get_run(self._parent).data.tags.get(records.NOTE, "")
-            own = records.is_own_note(there)  # what a user wrote in its place stays
+    def _update_parent(self) -> None:
+        tags = self._summary.tags()
+        if self._bests or tags != self._noted:
+            there = self._client.get_run(self._parent).data
+            own = is_own_note(there.tags.get(records.NOTE, ""))  # what a user wrote in its place stays
             written = {name: text for name, text in tags.items() if own or name != records.NOTE}
-            self._log(self._parent, points[self._bests :], tags=written)
-            self._bests, self._noted = len(points), tags
+            # They are written in the order of their steps, so that the last step tells what an earlier process wrote.
+            last = {metric.key: metric.step for metric in there.to_proto().metrics}
+            self._log(
+                self._parent, [point for point in self._bests if point.step > last.get(point.name, 0)], tags=written
+            )
+            self._bests, self._noted = [], tags
 
     # --- a trial
 
@@ -291,12 +370,17 @@ class Mirror:
         child.has_params, child.tags, child.size = True, tags, size
         if over:
             files = records.artifacts(folder, records.ARTIFACTS)
-            self._upload(child.run_id, [file for file in files if child.gaps is None or file.name in child.gaps.files])
+            self._upload(
+                child.run_id,
+                child.artifacts,
+                [file for file in files if child.gaps is None or file.name in child.gaps.files],
+            )
             ended = records.milliseconds(records.finished(trial))
             self._client.set_terminated(child.run_id, records.status(trial), end_time=ended)
             self._children[trial.number] = _Child(
-                child.run_id, ended=True, parent=child.parent, diagnosed=child.diagnosed
+                child.run_id, child.artifacts, ended=True, parent=child.parent, diagnosed=child.diagnosed
             )
+            self._unwritten.pop(trial.number, None)
 
     def _create(self, trial: FrozenTrial, tags: Mapping[str, str]) -> _Child:
         started = records.started(trial)
@@ -312,7 +396,7 @@ class Mirror:
             },
             run_name=records.run_name(trial, self._spec),
         )
-        return _Child(run.info.run_id, parent=self._parent, tags=tags)
+        return _Child(run.info.run_id, run.info.artifact_uri, parent=self._parent, tags=tags)
 
     # --- requests
 
@@ -332,11 +416,11 @@ class Mirror:
         for metrics, some_params, some_tags in parts:
             self._client.log_batch(run_id, metrics, some_params, some_tags, synchronous=True)
 
-    def _upload(self, run_id: str, files: Iterable[Path]) -> bool:
+    def _upload(self, run_id: str, artifacts: str, files: Iterable[Path]) -> bool:
         """Return True if all were taken. A store that refuses artifacts costs the artifacts, not the run."""
         for file in files:
             try:
-                self._client.log_artifact(run_id, str(file))
+                upload(self._client, artifacts, file)
             except Exception as error:
                 self._check_store(run_id)
                 self.artifacts_refused = reason(error)
@@ -362,7 +446,7 @@ class Mirror:
             mark = records.diagnosed(files)
             if files and child.ended and not child.deleted and mark != child.diagnosed:
                 self._between()
-                if self._upload(child.run_id, files):
+                if self._upload(child.run_id, child.artifacts, files):
                     self._log(child.run_id, tags={records.DIAGNOSED: mark})
                     child.diagnosed = mark
 

@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import layout
 from hpo.machine.files import read_json
 from hpo.spec.racing import is_race, race_of
-from hpo.spec.wording import algorithm_text, budget_text, sampler_text
 from hpo.storage.budget import exhausted, span_of
-from hpo.storage.contradiction import contradiction
 from hpo.storage.evaluations import stored_evaluations
 from hpo.storage.history import Step
 from hpo.storage.trial_attributes import (
@@ -50,11 +48,13 @@ STUDY_KIND, TRIAL_KIND = "study", "trial"
 # The key of the study that a run was taken out of.
 ORPHAN = "hpo.orphan_of"
 PARENT = "mlflow.parentRunId"
+# The run is in MLflow's trash because its trial is not, or no more, among the best that have runs.
+BEYOND = "hpo.beyond"
 NOTE = "mlflow.note.content"
 # Tags of a run that a trial may come to have, or to have no more.
 TRIAL_TAGS = frozenset(
     {"hpo.state", "hpo.group", "hpo.retry_of", "hpo.cause", "hpo.flag", "hpo.reason", "hpo.warnings", "hpo.requeued"}
-    | {"hpo.confirmed", "hpo.continues"}
+    | {"hpo.confirmed", "hpo.continues", BEYOND}
 )
 ARTIFACTS = (layout.OUTPUT, layout.ERROR, layout.HISTORY, layout.CRASH, layout.STEPS, layout.EPOCHS)
 STUDY_ARTIFACTS = (layout.SPEC, *layout.REPORTS)
@@ -338,75 +338,10 @@ def study_params(spec: StudySpec) -> dict[str, str]:
     return flat({"objective": spec.objective_ref().label, "metrics": metrics})
 
 
-def study_tags(spec: StudySpec, trials: Sequence[FrozenTrial]) -> dict[str, str]:
-    """Return tags of a study: what may change from run to run."""
-    return tags_of(
-        {
-            KIND: STUDY_KIND,
-            STUDY: spec.name,
-            "hpo.sampler": sampler_text(spec),
-            "hpo.pruner": algorithm_text(spec.pruner),
-            "hpo.budget": budget_text(spec.budget),
-            "hpo.engine": spec.engine.name,
-            "hpo.seed": spec.seed,
-            "hpo.group_by": spec.group_by,
-            NOTE: note(spec, trials),
-        }
-    )
-
-
 def counted(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Return the finished trials without requeued attempts, in the order in which they finished."""
     ended = [trial for trial in trials if trial.state.is_finished() and not requeued(trial.user_attrs)]
     return sorted(ended, key=lambda trial: (finished(trial), trial.number))
-
-
-def best_points(spec: StudySpec, trials: Iterable[FrozenTrial]) -> list[Point]:
-    """Return `best/<metric>` by the number of finished trials, from the first that completed."""
-    points = []
-    best: dict[str, float] = {}
-    names = [metric.name for metric in spec.metrics]
-    for count, trial in enumerate(counted(trials), start=1):
-        if trial.state.name == "COMPLETE" and not contradiction(trial, spec.space, names):
-            for metric, value in zip(spec.metrics, trial.values, strict=False):
-                better = max if metric.direction == "maximize" else min
-                best[metric.name] = better(value, best.get(metric.name, value))
-        time = milliseconds(finished(trial))
-        points += [Point(name_of(f"best/{name}"), value, time, count) for name, value in best.items()]
-    return points
-
-
-def note(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
-    """Return a few lines of Markdown that MLflow shows on the study's page."""
-    ended = counted(trials)
-    planned = spec.planned_trials()
-    states = [trial.state.name for trial in ended]
-    counts = [(states.count(state), word) for state, word in _WORDS.items()]
-    total = f"{len(ended)} of {planned}" if planned is not None else f"{len(ended)}"
-    total += " trial" if (len(ended) if planned is None else planned) == 1 else " trials"
-    lines = [f"{total} finished" + "".join(f", {count} {word}" for count, word in counts if count) + "."]
-    names = [metric.name for metric in spec.metrics]
-    complete = [t for t in ended if t.state.name == "COMPLETE" and not contradiction(t, spec.space, names)]
-    if complete:
-        metric = spec.metrics[0]
-        best = (max if metric.direction == "maximize" else min)(complete, key=lambda trial: trial.values[0])
-        lines.append(f"Best: `{metric.name}` {best.values[0]:.6g}, {run_name(best, spec)}.")
-    lines.append(f"The report is among the artifacts once a run has ended; `hpo report {spec.name}` writes it anew.")
-    return "\n\n".join(lines)
-
-
-_OWN_NOTE = re.compile(
-    r"\d+(?: of \d+)? trials? finished(?:, \d+ [a-z]+)*\.(?:\n\nBest: [^\n]*)?"
-    r"\n\nThe report is among the artifacts [^\n]*"
-)
-
-
-def is_own_note(text: str) -> bool:
-    """Return True if a run's note is one that `note` wrote, or none; a user may have put another in its place."""
-    return not text.strip() or _OWN_NOTE.fullmatch(text.strip()) is not None
-
-
-_WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 def study_status(spec: StudySpec, trials: Iterable[FrozenTrial]) -> str:
