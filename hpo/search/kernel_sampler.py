@@ -12,7 +12,7 @@ In a study with `group_by` a trial is ranked within its group. So the best of ea
 is worse than another, or learns more slowly, gets as many trials.
 
 Of a long history a part is looked at: the best trials of each group, those that run, and a sample of the others. So an
-ask takes as long after a hundred thousand trials as after two thousand.
+ask takes as long after a hundred thousand trials as after four thousand.
 
 A configuration that a trial has, finished or not, is proposed again only when no other is left.
 """
@@ -42,7 +42,7 @@ PARENTS, FEWEST_PARENTS = 0.05, 4
 # The kernel's standard deviation in a cube of d dimensions is this times the root of d, since distances grow with it.
 BANDWIDTH = 0.055
 # From so many trials the estimate is made: benchmarks/search/bounded.py.
-HISTORY = 2000
+HISTORY = 4000
 # Draws in search of a configuration that no trial has; and the most that are compared where draws find none.
 DRAWS, MOST_LEFT = 100, 1000
 # Least weight of a trial. A candidate far from all trials gets the mean of all ranks.
