@@ -11,8 +11,9 @@ independent of the scale of the metric and of outliers. It was chosen on recorde
 In a study with `group_by` a trial is ranked within its group. So the best of each group are parents, and a group that
 is worse than another, or learns more slowly, gets as many trials.
 
-Of a long history a part is looked at: the best trials of each group, those that run, and a sample of the others. So an
-ask takes as long after a hundred thousand trials as after four thousand.
+Of a long history a part is looked at: the best trials of each group, those that run, and a sample of the others, each
+of which counts as often as there are trials that it stands for. So an ask takes as long after a hundred thousand trials
+as after four thousand.
 
 A configuration that a trial has, finished or not, is proposed again only when no other is left.
 """
@@ -242,7 +243,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
         points = np.array([self._cube.point(candidate) for candidate in candidates])
         width = BANDWIDTH**2 * max(1, len(self._cube.distributions))
         distances = self._cube.squared_distances(points, self._points[known.numbers])
-        weights = np.exp(-distances / (2 * width)) + FLOOR
+        weights = (np.exp(-distances / (2 * width)) + FLOOR) * known.weights
         # The square root of ranks from 0 (best) to 1: between the best ones it differs most.
         return int(np.argmin(weights @ np.sqrt(known.ranks) / weights.sum(axis=1)))
 
