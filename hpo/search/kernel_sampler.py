@@ -44,6 +44,8 @@ PARENTS, FEWEST_PARENTS = 0.05, 4
 BANDWIDTH = 0.055
 # From so many trials the estimate is made: benchmarks/search/bounded.py.
 HISTORY = 4000
+# Of several objectives TPE sees so many, for what it does with each takes longer.
+JOINT_HISTORY = 1000
 # Draws in search of a configuration that no trial has; and the most that are compared where draws find none.
 DRAWS, MOST_LEFT = 100, 1000
 # Least weight of a trial. A candidate far from all trials gets the mean of all ranks.
@@ -102,7 +104,7 @@ class KernelSampler(optuna.samplers.BaseSampler):
             # Optuna warns of an argument that its authors recommend for conditional spaces.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             joint = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
-        self._joint = BoundedHistory(joint, history)
+        self._joint = BoundedHistory(joint, min(history, JOINT_HISTORY))
         self._size = self._space.grid_size()
         self._follower = Follower()
         self._cells: set[Cell] = set()  # of finished trials
