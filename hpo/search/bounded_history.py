@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections import deque
 from typing import Any, TypeVar
 
 import optuna
@@ -16,6 +15,9 @@ from hpo.search.study_view import Follower, selection_of
 from hpo.spec.models import dominates
 
 T = TypeVar("T")
+# The most good trials of TPE (its gamma, Optuna 5.0). More of the best would be a larger part of its bad ones than they
+# are of all: it would keep away from where it is good.
+BEST = 25
 # How TPE orders trials: broken constraints, not complete, minus the last step, cost. Then the number.
 Key = tuple[float, bool, float, float, int]
 
@@ -23,10 +25,10 @@ Key = tuple[float, bool, float, float, int]
 class BoundedHistory(optuna.samplers.BaseSampler):
     """Sampler that asks another one with a part of the study's trials.
 
-    Of the finished ones a quarter are the best and a quarter the latest; the others are spread evenly over the ranks of
-    the rest. The best are those that no other one dominates where there are several objectives, and the rest is spread
-    over the time. Trials that run or wait are all among them, and failed ones are not. Up to `history` trials the
-    study is as it is.
+    The best ones are among them, as many as TPE takes as its good ones; the others are spread evenly over the ranks of
+    the rest, so that they lie where the rest lies. With several objectives the best are those that no other one
+    dominates, up to a quarter, and the others are spread over the time. Trials that run or wait are all among them, and
+    failed ones are not. Up to `history` trials the study is as it is.
 
     Args:
         sampler: the one that is asked.
@@ -40,7 +42,6 @@ class BoundedHistory(optuna.samplers.BaseSampler):
         self._ranked: list[Key] = []  # ascending
         # With several objectives, the costs of those that no other one dominates, by their numbers.
         self._front: dict[int, list[float]] = {}
-        self._latest: deque[int] = deque(maxlen=history // 4)
         self._asked: tuple[int, optuna.Study] | None = None  # the last trial, and what was shown for it
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -76,10 +77,9 @@ class BoundedHistory(optuna.samplers.BaseSampler):
                 self._take_in(study, trial)
         if len(self._ranked) <= self._history:
             return study
-        quarter = self._history // 4
-        best = list(self._front)[-quarter:] if self._front else [key[-1] for key in self._ranked[:quarter]]
-        chosen = {*best, *self._latest}
-        rest = [key[-1] for key in evenly(self._ranked[quarter:], self._history)]
+        best = list(self._front)[-self._history // 4 :] or [key[-1] for key in self._ranked[:BEST]]
+        chosen = set(best)
+        rest = [key[-1] for key in evenly(self._ranked, self._history)]
         left = [number for number in rest if number not in chosen]
         chosen.update(evenly(left, self._history - len(chosen)))
         trials = [*(self._trials[number] for number in chosen), *unfinished]
@@ -87,7 +87,6 @@ class BoundedHistory(optuna.samplers.BaseSampler):
 
     def _take_in(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._trials[trial.number] = trial
-        self._latest.append(trial.number)
         if len(study.directions) == 1:
             insort(self._ranked, _key(trial, study.directions[0]))
             return
