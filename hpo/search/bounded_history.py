@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
+from collections import deque
 from typing import Any, TypeVar
 
 import optuna
@@ -25,10 +26,10 @@ Key = tuple[float, bool, float, float, int]
 class BoundedHistory(optuna.samplers.BaseSampler):
     """Sampler that asks another one with a part of the study's trials.
 
-    The best ones are among them, as many as TPE takes as its good ones; the others are spread evenly over the ranks of
-    the rest, so that they lie where the rest lies. With several objectives the best are those that no other one
-    dominates, up to a quarter, and the others are spread over the time. Trials that run or wait are all among them, and
-    failed ones are not. Up to `history` trials the study is as it is.
+    The best ones are among them, as many as TPE takes as its good ones, and the latest, a tenth, so that nothing is
+    proposed twice for want of its result. The others are spread evenly over the ranks of the rest. With several
+    objectives the best are those that no other one dominates, up to a quarter, and the others are spread over the time.
+    Trials that run or wait are all among them, and failed ones are not. Up to `history` trials the study is as it is.
 
     Args:
         sampler: the one that is asked.
@@ -42,6 +43,7 @@ class BoundedHistory(optuna.samplers.BaseSampler):
         self._ranked: list[Key] = []  # ascending
         # With several objectives, the costs of those that no other one dominates, by their numbers.
         self._front: dict[int, list[float]] = {}
+        self._latest: deque[int] = deque(maxlen=history // 10)
         self._asked: tuple[int, optuna.Study] | None = None  # the last trial, and what was shown for it
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -78,7 +80,7 @@ class BoundedHistory(optuna.samplers.BaseSampler):
         if len(self._ranked) <= self._history:
             return study
         best = list(self._front)[-self._history // 4 :] or [key[-1] for key in self._ranked[:BEST]]
-        chosen = set(best)
+        chosen = {*best, *self._latest}
         rest = [key[-1] for key in evenly(self._ranked, self._history)]
         left = [number for number in rest if number not in chosen]
         chosen.update(evenly(left, self._history - len(chosen)))
@@ -87,6 +89,7 @@ class BoundedHistory(optuna.samplers.BaseSampler):
 
     def _take_in(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._trials[trial.number] = trial
+        self._latest.append(trial.number)
         if len(study.directions) == 1:
             insort(self._ranked, _key(trial, study.directions[0]))
             return
