@@ -4,12 +4,12 @@
     python benchmarks/search/bounded.py --out rows.jsonl --asks 100 --validation    # functions to judge on
     python benchmarks/search/bounded.py --out rows.jsonl --sampler tpe --histories 300 1000
 
-With the default sampler a search of up to 2,000 trials, and so every one on the recorded tasks, is the same with both.
-So the history is 10,000 trials of a function (functions.py has the two lists): 500 random ones, then two of five random,
-and three mutations of the best twentieth so far. Both get the same random numbers, and so the same candidates. The
-figure is the share of the history that is better than the proposal, in percent, with the function's true values. Printed
-are its means, and those of the paired differences with their 95 % intervals; one above 0 says that the part is worse.
-Rows are appended, and what is there is not run again."""
+With the default sampler a search of up to 4,000 trials, and so every one on the recorded tasks, is the same with both.
+So the history is 10,000 trials of a function (functions.py has the two lists): 500 random ones, then two of five
+random, and three mutations of the best twentieth so far. Both get the same random numbers, and so the same candidates.
+The figure is the share of the history that is better than the proposal, in percent, with the function's true values.
+Printed are its means, and those of the paired differences with their 95 % intervals; one above 0 says that the part is
+worse. Rows are appended, and what is there is not run again."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--asks", type=int, default=100)
-    parser.add_argument("--histories", type=int, nargs="+", default=[1000, 2000])
+    parser.add_argument("--histories", type=int, nargs="+", default=[1000, 2000, 4000])
     parser.add_argument("--sampler", choices=("kernel", "tpe"), default="kernel")
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)

@@ -21,11 +21,13 @@ class Part:
     Attributes:
         numbers: of the trials.
         ranks: their ranks among all trials of their group, from 0 (best) to 1.
+        weights: how many trials each of them stands for.
         best: how many were taken because they are the best of their groups.
     """
 
     numbers: NDArray[np.int64]
     ranks: NDArray[np.float64]
+    weights: NDArray[np.float64]
     best: int
 
 
@@ -82,6 +84,7 @@ class Ranking:
         """
         numbers: list[int] = []
         ranks: list[float] = []
+        weights: list[float] = []
         left, best = most, 0
         for index, ranked in enumerate(sorted(self._groups.values(), key=len)):
             take = max(1, min(len(ranked), left // (self.groups - index)))
@@ -90,14 +93,16 @@ class Ranking:
             best += first
             numbers += [ranked[place][1] for place in places]
             ranks += self._ranks(ranked, places)
+            weights += [1.0] * first + [(len(ranked) - first) / max(1, take - first)] * (take - first)
         missing = set(with_) - set(numbers) if len(numbers) < len(self) else set()
         for number in missing & self._places.keys():
             group, entry = self._places[number]
             ranked = self._groups[group]
             numbers.append(number)
             ranks += self._ranks(ranked, [bisect_left(ranked, entry)])
+            weights.append(1.0)
         order = np.lexsort((numbers, ranks))
-        return Part(np.array(numbers, dtype=np.int64)[order], np.array(ranks)[order], best)
+        return Part(np.array(numbers, dtype=np.int64)[order], np.array(ranks)[order], np.array(weights)[order], best)
 
     def _ranks(self, ranked: list[Entry], places: Sequence[int]) -> list[float]:
         """Return the ranks of the trials at these places of a group."""

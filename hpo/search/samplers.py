@@ -253,7 +253,7 @@ def _many_trials(spec: StudySpec) -> list[str]:
     if sampler.name in BOUNDED and sampler.options.get("history") is None:
         found.append(
             f"sampler {sampler.name} goes through all trials at each ask, so that each takes longer than the one "
-            "before; with the option history: 1000 it sees so many of them"
+            "before; sampler kernel does not, and with the option history: 1000 this one sees so many of them"
         )
     if spec.pruner.name in _LINEAR_PRUNERS:
         found.append(

@@ -198,6 +198,10 @@ class _View(_Some):
         return self._shown
 
     def _put(self, trial: FrozenTrial) -> None:
+        if not self._shown or self._shown[-1].number < trial.number:
+            if self.shows(trial):
+                self._shown.append(trial)
+            return
         place = bisect_left(self._shown, trial.number, key=lambda shown: shown.number)
         there = place < len(self._shown) and self._shown[place].number == trial.number
         self._shown[place : place + there] = [trial] if self.shows(trial) else []

@@ -123,6 +123,19 @@ def test_the_best_trial_stays_however_little_disk_there_may_be(make_spec: Make, 
     assert "take 5e-06 GB more than checkpoints.max_gb = 5e-06" in sentence
 
 
+def test_no_more_trials_are_ranked_than_keep_their_files(tmp_path: Path, make_spec: Make) -> None:
+    job = {"hpo:job": {"params": {"x": 0.5}}}
+    states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
+    study = optuna.create_study(direction="maximize")
+    for number in range(300):
+        state = states[number % 3]
+        value = number / 300 if state == TrialState.COMPLETE else None
+        study.add_trial(optuna.trial.create_trial(state=state, value=value, user_attrs=job))
+    retention = CheckpointRetention(make_spec(), tmp_path, study.trials)
+    retention.prune()
+    assert sorted(retention._stored) == [291, 294, 297]
+
+
 def test_what_a_trial_will_go_on_from_counts_and_stays(tmp_path: Path, make_spec: Make) -> None:
     """Trial 0 was lost and is tried again, 1 and 2 completed, 3 runs: 4 x 10,000 bytes, of which 25,000 may stay."""
     study = optuna.create_study(direction="maximize")

@@ -23,7 +23,7 @@ from hpo.analysis.records import records_of
 from hpo.oracle.oracle import Oracle
 from hpo.runner import run
 from hpo.search.samplers import make_pruner, make_sampler
-from hpo.spec.models import Budget
+from hpo.spec.models import Budget, Component
 from hpo.storage import history
 from hpo.storage.budget import exhausted, span_of, wall_seconds
 from hpo.storage.load_study import load_study
@@ -802,7 +802,12 @@ CELLS = {"kind": {"choices": ["mlp", "unet", "cnn"]}, "x": {"low": 0, "high": 99
 HALVING = {"name": "halving"}
 LARGE = {
     "defaults": {"search_space": NETS, "sampler": "auto", "pruner": HALVING},
-    "groups": {"search_space": NETS, "sampler": {"name": "kernel"}, "pruner": HALVING, "group_by": "kind"},
+    "groups": {
+        "search_space": NETS,
+        "sampler": {"name": "kernel", "history": 100},
+        "pruner": HALVING,
+        "group_by": "kind",
+    },
     "hours": {"search_space": NETS, "sampler": "random", "budget": {"hours": 1e6, "gpu_hours": 1e6}},
     "finite": {"search_space": CELLS, "sampler": "auto", "pruner": HALVING, "group_by": "kind"},
     "numbers": {"search_space": {"x": {"low": 0.0, "high": 1.0}}, "sampler": "auto", "pruner": HALVING},
@@ -818,8 +823,9 @@ LARGE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 @pytest.mark.parametrize("warm", [False, True])
-def test_a_trial_costs_as_much_after_thousands_as_after_hundreds(make_spec, tmp_path, name, warm):
+def test_a_trial_costs_as_much_after_thousands_as_after_hundreds(make_spec, tmp_path, monkeypatch, name, warm):
     """Lines of Python of ask, reports and tell, of trials that complete, are pruned, fail and are lost."""
+    monkeypatch.setattr("hpo.spec.models.KERNEL", Component(name="kernel", options={"history": 100}))  # for auto
     spec = make_spec(**{"budget": {"trials": 10**6}, **LARGE[name]})
     metrics = [metric.name for metric in spec.metrics]
 

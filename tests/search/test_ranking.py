@@ -44,6 +44,7 @@ def test_what_is_kept_is_what_a_full_computation_gives(history: list[tuple[int, 
             trials[number] = group, cost
     part = ranking.part(16)
     assert list(zip(part.ranks, part.numbers, strict=True)) == in_full(trials)
+    assert part.weights.tolist() == [1.0] * len(trials)
     assert (len(ranking), part.best) == (len(trials), len(trials))
     assert ranking.groups == len({group for group, _ in trials.values()})
 
@@ -89,3 +90,5 @@ def test_of_a_rest_even_places_are_taken() -> None:
         ranking.put(number, None, float(number))
     part = ranking.part(4)
     assert (part.numbers.tolist(), part.ranks.tolist(), part.best) == ([0, 1, 4, 8], [0.0, 0.1, 0.4, 0.8], 2)
+    assert part.weights.tolist() == [1.0, 1.0, 4.0, 4.0]
+    assert ranking.part(4, with_=[5, 8, 77]).weights.tolist() == [1.0, 1.0, 4.0, 1.0, 4.0]
