@@ -27,9 +27,9 @@ from hpo.storage.journal_snapshot import Position, Snapshot
 from hpo.text import one_line
 
 JOURNAL_SCHEME = "journal:"
+_MANY = 10_000  # trials
 
 _BLOCK = 65536
-_MANY = 10_000  # trials
 
 
 class JournalFile(BaseJournalBackend):
