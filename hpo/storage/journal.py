@@ -38,6 +38,7 @@ from hpo.storage.trial_attributes import OUTCOME
 from hpo.text import one_line
 
 JOURNAL_SCHEME = "journal:"
+_MANY = 10_000  # trials
 
 _BLOCK = 65536
 _encoded = json.JSONEncoder(separators=(",", ":")).encode
@@ -241,18 +242,19 @@ def open_journal(path: Path, say: Callable[[str], object] | None) -> SharedJourn
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _no_garbage_collection():
-        return SharedJournalStorage(JournalFile(path, say), keep=say is not None)
+        storage = SharedJournalStorage(JournalFile(path, say), keep=say is not None)
+        if len(storage._replay_result._trials) >= _MANY:
+            gc.freeze()  # millions of objects that stay: looking through them once takes a second
+    return storage
 
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking through millions of objects that stay, now and later."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if enabled:
             gc.enable()
 
