@@ -52,6 +52,10 @@ def edges(low: float, high: float, cells: int) -> tuple[float, ...]:
 
 
 def edges_over(shown: Range, cells: int, share: float = ROOM) -> tuple[float, ...]:
-    """Return the edges of equal cells over an axis with some room beyond a range; none where that is no number."""
-    ends = shown.padded(share) or (math.nan, math.nan)
-    return edges(*ends, cells) if math.isfinite(ends[1] - ends[0]) else ()
+    """Return the edges of equal cells over an axis with some room beyond a range; none of an empty range."""
+    ends = shown.padded(share)
+    if ends is None or shown.low is None or shown.high is None:
+        return ()
+    if math.isfinite(ends[1] - ends[0]):
+        return edges(*ends, cells)
+    return tuple(2 * edge for edge in edges(shown.low / 2, shown.high / 2, cells))  # a double has no room beyond it

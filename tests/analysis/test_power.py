@@ -27,7 +27,7 @@ def test_very_many_trials_find_an_effect_that_is_very_small(df: int, n: int) -> 
     assert power_of(effect, df, 20, n) == pytest.approx(0.8, abs=0.005)
 
 
-@pytest.mark.parametrize(("n", "m"), [(3, 3), (6, 6), (3, 40), (500, 20)])
+@pytest.mark.parametrize(("n", "m"), [(3, 3), (6, 6), (3, 40), (500, 20), (1100, 1100), (100_000, 90_000)])
 def test_the_smallest_difference_that_is_found_is_that_of_statsmodels(n: int, m: int) -> None:
     effect = smallest_difference_found(n, m)
     assert TTestIndPower().power(effect, n, 0.05, ratio=m / n) == pytest.approx(0.8, abs=1e-4)

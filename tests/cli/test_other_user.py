@@ -227,7 +227,25 @@ def test_what_can_be_said_without_a_file_is_said(hpo: Hpo, runs: Path, other: Ca
 
 
 @as_root
-@pytest.mark.parametrize("hidden", ["toy", "toy/study.yaml", "toy/trials/1/history.jsonl", "journal.log"])
+def test_a_history_that_may_not_be_read_hides_only_what_needs_it(
+    hpo: Hpo, runs: Path, other: Callable[..., Called], tmp_path: Path
+) -> None:
+    hidden = runs / "toy/trials/1/history.jsonl"
+    hidden.chmod(0o600)
+    why = f"{hidden} belongs to root (mode 600), and you are nobody"
+    said = other("list")
+    rows = {line.split()[0]: line.split()[1] for line in said.out.splitlines()[1:]}
+    assert (said.code, rows) == (0, {"lite": "3/3", "toy": "3/3"})
+    for command in ("status", "best"):
+        assert other(command, "toy").code == 0
+    assert why in other("doctor").out
+    for command in ("trials toy", "report toy"):
+        said = other(*command.split())
+        assert (said.code, why in said.err) == (1, True), command
+
+
+@as_root
+@pytest.mark.parametrize("hidden", ["toy", "toy/study.yaml", "journal.log"])
 def test_a_study_that_may_not_be_read_is_named_and_hides_no_other(
     hidden: str, hpo: Hpo, runs: Path, other: Callable[..., Called]
 ) -> None:

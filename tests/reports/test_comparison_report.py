@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from reading import LOSS, SCORE, epochs, study, trial
 
+from hpo.analysis.comparison import Comparison
 from hpo.analysis.records import StudyRecord
 from hpo.analysis.study_comparison import Side, StudyComparison, compare_sides
 from hpo.reports import html, markdown
+from hpo.reports.blocks import charts_of
 from hpo.reports.comparison_report import comparison_data, comparison_report
 from hpo.reports.sections.study_comparison import change_text, data_warnings
 from hpo.reports.to_json import to_plain_data
@@ -160,3 +162,11 @@ def test_programs_get_the_numbers() -> None:
     assert (found["kind"], found["sides"]) == ("comparison", ["study0", "study1"])
     assert found["metrics"][0]["tests"][0]["p"] == pytest.approx(data.metrics[0].tests[0].p)
     assert "trainings" not in found
+
+
+def test_very_many_trials_are_cells_and_the_caption_says_so() -> None:
+    report = comparison_report(beside(searched(1, 1100), searched(2, 1100)))
+    captions = [chart.caption for _, chart in charts_of(report) if isinstance(chart.data, Comparison)]
+    (caption,) = captions
+    assert caption.startswith("Cells stand for 4400 trials: ")
+    assert "A dot" not in caption

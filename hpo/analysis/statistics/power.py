@@ -27,9 +27,12 @@ def power_of(effect: float, df: int, parameters: int, n: int) -> float:
     from statsmodels.stats.power import ftest_power_f2
 
     # statsmodels takes f² times (df + residual df + ncc) as noncentrality. This `ncc` makes that sum n in any design.
-    power = float(ftest_power_f2(effect / (1 - effect), df, n - parameters, ALPHA, ncc=parameters - df))
-    # SciPy has no value at some noncentralities of more than 100, at which every effect is found.
-    return 1.0 if math.isnan(power) else power
+    return _known(ftest_power_f2(effect / (1 - effect), df, n - parameters, ALPHA, ncc=parameters - df))
+
+
+def _known(power: float) -> float:
+    """Return a power; 1 where SciPy has none, as at some large noncentralities, at which every effect is found."""
+    return 1.0 if math.isnan(power) else float(power)
 
 
 def smallest_found(df: int, parameters: int, n: int) -> float:
@@ -54,7 +57,7 @@ def smallest_difference_found(n: int, m: int) -> float:
     from statsmodels.stats.power import TTestIndPower
 
     def missing(effect: float) -> float:
-        return float(TTestIndPower().power(effect, n, ALPHA, ratio=m / n)) - POWER
+        return _known(TTestIndPower().power(effect, n, ALPHA, ratio=m / n)) - POWER
 
     high = 1.0
     while missing(high) < 0:

@@ -30,7 +30,7 @@ from hpo.reports.blocks import Block, Cell, Chart, Explanation, Row, Section, Ta
 from hpo.reports.charts import TrainingChart
 from hpo.reports.p_values import p_text
 from hpo.reports.sections.curves import training_table
-from hpo.reports.sections.shared import capped, points_beyond_axis, values_beyond_axis
+from hpo.reports.sections.shared import capped, cells_of_many, points_beyond_axis, values_beyond_axis
 from hpo.reports.sections.stability import stability_text
 from hpo.spec.algorithms import NOT_ADAPTIVE
 from hpo.spec.models import Metric
@@ -152,7 +152,11 @@ def _writer(one: MetricComparison) -> Callable[[float], str]:
 
 
 def _ranges_chart(one: MetricComparison) -> Chart:
-    text = tr("A dot is a complete trial, the diamond the median; its bar spans the quartiles.")
+    if one.comparison.densities():
+        median = tr("The diamond is the group's median, its bar spans the quartiles (from three trials on).")
+        text = sentences([cells_of_many(sum(len(row.finals) for row in one.comparison.groups)), median])
+    else:
+        text = tr("A dot is a complete trial, the diamond the median; its bar spans the quartiles.")
     caption = sentences([text, values_beyond_axis(one.comparison.beyond)])
     return Chart(tr("Final {metric}", metric=one.metric.name), one.comparison, None, caption)
 
