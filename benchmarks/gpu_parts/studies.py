@@ -20,7 +20,6 @@ from hpo.storage.histories import Histories
 from hpo.storage.history import Step
 from hpo.storage.load_study import load_study
 
-ROOT = Path(__file__).resolve().parents[2]
 OBJECTIVES = Path(__file__).with_name("objectives.py")
 # How `hpo run` is started where NVIDIA MPS must not be used, though it is there.
 _WITHOUT_MPS = "import hpo.machine.mps as mps; mps.PROGRAM = 'no-mps'; from hpo.cli.main import main; main()"
@@ -64,7 +63,7 @@ class Study:
         path.write_text(yaml.safe_dump({**defaults, "warm_start": False, **self.keys}, sort_keys=False))
         program = ["-m", "hpo"] if self.mps else ["-c", _WITHOUT_MPS]
         command = [sys.executable, "-P", *program, "run", str(path), "--runs", str(self.runs)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "HPO_DEBUG": "1"}
+        environment = dict(os.environ)
         if dry:
             environment["CUDA_VISIBLE_DEVICES"] = "0"
         if not self.mps:  # nor a daemon that runs already
@@ -95,7 +94,7 @@ class Study:
         return [line for line in self.log.read_text(errors="replace").splitlines() if words in line]
 
 
-def interrupt(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
+def interrupt(process: subprocess.Popen[bytes], patience: float = 4.0) -> None:
     """End `hpo run` at once: Ctrl-C twice, and SIGKILL if that does not help."""
     for _ in range(2):
         if process.poll() is None:
