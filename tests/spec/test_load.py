@@ -457,6 +457,12 @@ def test_check_prints_the_plan(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "warning: sampler tpe draws its first 3 trials at random" in text
 
 
+def test_check_says_how_many_trials_mlflow_has(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for most, words in ((1000, "of the 1,000 best trials"), (1, "of the best trial")):
+        assert main(["check", str(folder / "study.yaml"), "--set", f"mlflow={{trials: best {most}}}"]) == 0
+        assert f"mlflow.db, experiment demo, {words}\n" in capsys.readouterr().out
+
+
 def test_check_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(folder / "study.yaml"), "--json", "--runs", str(folder)]) == 0
     found = json.loads(capsys.readouterr().out)
