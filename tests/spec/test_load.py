@@ -222,7 +222,14 @@ def test_mlflow_can_be_off_and_a_file_of_it_counts_from_the_study(folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("written", "most"), [("{trials: best 1000}", 1000), ("{trials: best 1}", 1), ("{trials: all}", None), ("{}", None)]
+    ("written", "most"),
+    [
+        ("{trials: best 1000}", 1000),
+        ("{trials: best 1}", 1),
+        ("{trials: best 1000000000000}", 10**12),
+        ("{trials: all}", None),
+        ("{}", None),
+    ],
 )
 def test_mlflow_may_have_the_best_trials_alone(folder: Path, written: str, most: int | None) -> None:
     spec = load(folder, MINIMAL + f"mlflow: {written}\n")
