@@ -8,7 +8,8 @@
 The parts, in the order of their worth, each in a process of its own with a time box of its own:
 
     same     do the built-in tasks train the same in float32 on the GPU as on the CPU, and nearly so in bfloat16
-    speed    samples a second: precision, torch.compile, CUDA graphs, fused optimizer, where the data are
+    speed    samples a second: precision, fused optimizer, where the data are, torch.compile
+    graphs   samples a second of the same step as a CUDA graph (a failed capture would spoil what comes after it)
     packing  trials per GPU hour of `gpu: 1`, 1/2, 1/4, 1/8 and auto, with NVIDIA MPS and without (real `hpo run`)
     memory   a planted out-of-memory beside other trials, and micro-batches
     kill     SIGKILL of a worker that shares its GPU: do the others go on, and are the books exact
@@ -40,10 +41,9 @@ from benchmarks.gpu_parts.results import Results, read_rows  # noqa: E402
 from benchmarks.gpu_parts.table import document  # noqa: E402
 
 # The part of the time that each may have, and the packages that it needs beside torch, by the name of their import.
-WEIGHTS = {"same": 4, "speed": 11, "packing": 10, "memory": 3, "kill": 4}
+WEIGHTS = {"same": 4, "speed": 10, "graphs": 2, "packing": 10, "memory": 3, "kill": 4}
 NEEDS: Mapping[str, tuple[str, ...]] = {
-    "same": ("numpy", "sklearn", "scipy", "PIL"),
-    "speed": ("numpy", "sklearn", "scipy", "PIL"),
+    **dict.fromkeys(("same", "speed", "graphs"), ("numpy", "sklearn", "scipy", "PIL")),
     **dict.fromkeys(("packing", "memory", "kill"), ("optuna", "pydantic", "yaml", "click", "babel", "numpy", "scipy")),
 }
 # Seconds that the end of a part may take, and those for the table.
@@ -59,21 +59,20 @@ def run_part(part: str, seconds: float, out: Path, dry: bool) -> str:
     try:
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
-        # First it may end what it has started: studies, and the daemon of NVIDIA MPS.
-        for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
-                break
         return f"cut off after {seconds:.0f} s"
+    finally:
+        # First it may end what it has started: studies, and the daemon of NVIDIA MPS.
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if process.poll() is None:
+                os.killpg(process.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
     return "" if code == 0 else f"its process ended with code {code}"
 
 
-def measure(parts: Sequence[str], minutes: float, out: Path, dry: bool) -> None:
+def measure(parts: Sequence[str], until: float, out: Path, dry: bool) -> None:
     """Run the parts in turn, each with its share of what is left of the time."""
-    results, until = Results(out), time.monotonic() + 60 * minutes - TABLE
-    left = list(parts)
+    results, left = Results(out), list(parts)
     while left:
         part = left[0]
         share = WEIGHTS[part] / sum(WEIGHTS[one] for one in left)
@@ -86,7 +85,7 @@ def measure(parts: Sequence[str], minutes: float, out: Path, dry: bool) -> None:
         print(f"{part}: at most {box:.0f} s", flush=True)
         said = run_part(part, box, out, dry)
         ended = any(row.get("ended") and row["part"] == part for row in read_rows(out))
-        if said or not ended:
+        if not ended:
             results.end(part, said or "its process said nothing", time.monotonic() - began)
 
 
@@ -110,6 +109,8 @@ def do_part(part: str, seconds: float, out: Path, dry: bool) -> None:
     box = Box(part, began + seconds, dry, results)
     try:
         import_module(f"benchmarks.gpu_parts.{part}").run(box)
+    except SystemExit:
+        results.end(part, "cut off", time.monotonic() - began, box.left_out)
     except ImportError as error:
         results.end(part, f"left out: {error}", time.monotonic() - began, box.left_out)
     except Exception as error:
@@ -146,14 +147,18 @@ def main() -> None:
     if given.table:
         print(document(read_rows(given.table)))
         return
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    until = time.monotonic() + 60 * given.minutes - TABLE
     about = machine()
     if not given.dry_run and not about.get("gpu"):
         raise SystemExit(f"no GPU is usable here: {about['device']}; --dry-run goes through all parts on the CPU")
     if given.out.exists():
         given.out.replace(given.out.with_name(f"{given.out.name}.earlier"))
     Results(given.out).add("machine", **about, dry=given.dry_run)
-    measure([part for part in WEIGHTS if part in given.parts], given.minutes, given.out, given.dry_run)
-    print(document(read_rows(given.out)))
+    try:
+        measure([part for part in WEIGHTS if part in given.parts], until, given.out, given.dry_run)
+    finally:  # also of a run that is interrupted
+        print(document(read_rows(given.out)))
 
 
 if __name__ == "__main__":

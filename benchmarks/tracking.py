@@ -1,15 +1,15 @@
 """What tracking in MLflow costs the driver a trial, and how long it writes on after the last one.
 
     python benchmarks/tracking.py [--trials 200] [--rounds 5]
-    python benchmarks/tracking.py --writer [--trials 100 1000 10000] [--best 1000]
+    python benchmarks/tracking.py --writer [--trials 100 1000] [--best 1000]
 
 The same study of no-op trials of 10 reports, each with tracking in the default store (a SQLite file) and
 without, taking turns within each round. Measured from the first trial's start to the last `tell`, with two worker
 processes and TPE on a journal file; what is written after that is reported apart, with MLflow's import in it.
 
-With --writer: CPU time of the process that writes, without a driver, when so many trials have ended before, in a store
-of its own for each: a further trial of 10 reports, and a look at the study in which one trial has ended since the last
-(without what that trial's run takes). --best N: as `mlflow: {trials: best N}`."""
+With --writer: CPU time of the process that writes, without a driver, for a further trial of 10 reports when so many
+have ended before: of many that it finds at once, and of one that it finds alone, with what is looked at and said of the
+study each time. --best N: as `mlflow: {trials: best N}`, where most further trials get no run."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def ended(study: Path, number: int, draws: random.Random) -> FrozenTrial:
 
 
 def writer(before: int, best: int | None) -> tuple[float, float]:
-    """Return CPU milliseconds of a further trial, and of a look, when so many trials have ended before."""
+    """Return CPU milliseconds of a further trial, of many at once and of one alone, after so many trials."""
     from hpo.trackers.mlflow.mirror import Mirror
 
     with tempfile.TemporaryDirectory() as name:
@@ -112,13 +112,13 @@ def writer(before: int, best: int | None) -> tuple[float, float]:
             began = time.process_time()
             mirror.update(trials, last=False)
             apart.append(1000 * (time.process_time() - began))
-        return together, statistics.median(apart) - together
+        return together, statistics.median(apart)
 
 
 def writers(counts: list[int], best: int | None) -> None:
     for before in counts:
-        together, look = writer(before, best)
-        print(f"{before:7} trials before: {together:7.2f} ms CPU a further trial, {look:8.2f} ms a look", flush=True)
+        together, alone = writer(before, best)
+        print(f"{before:7} trials before: {together:7.2f} ms CPU a further trial, {alone:7.2f} ms alone", flush=True)
 
 
 def main() -> None:

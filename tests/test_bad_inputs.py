@@ -98,6 +98,10 @@ TABLE: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
         *("seed: 1", "mlflow: {trials: bset 500}", "mlflow:", "mlflow.trials"),
         ("'bset 500' is not right", "Did you mean 'best 500'?"),
     ),
+    "more runs than there are numbers": (
+        *("seed: 1", f"mlflow: {{trials: best {10**30}}}", "mlflow:", "mlflow.trials"),
+        ("is not right; expected all, or best and a number from 1.",),
+    ),
     "a misspelt word for all runs": (
         *("seed: 1", "mlflow: {trials: al}", "mlflow:", "mlflow.trials"),
         ("'al' is not right", "Did you mean 'all'?"),

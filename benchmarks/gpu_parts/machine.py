@@ -27,9 +27,6 @@ def describe() -> dict[str, Any]:
     if not torch.cuda.is_available():
         return about | {"device": f"CPU only: torch {torch.__version__} finds no GPU"}
     properties = torch.cuda.get_device_properties(0)
-    torch.zeros(1, device="cuda")
-    free, total = torch.cuda.mem_get_info()
-    context = (total - free - torch.cuda.memory_reserved()) / 2**20
     return about | {
         "gpu": True,
         "device": properties.name,
@@ -38,5 +35,4 @@ def describe() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
         "bf16": torch.cuda.is_bf16_supported(),
-        "others_mib": round(context),
     }

@@ -35,16 +35,16 @@ WORKLOADS: Mapping[str, Mapping[str, Any]] = {
     },
 }  # fmt: skip
 TINY = {"ABR tiny": {**WORKLOADS["ABR small"],
-        "constants": {"architecture": "tiny", "epochs": 2, "batch_size": 16, "data": {"records": 90}}}}  # fmt: skip
+        "constants": {"architecture": "tiny", "epochs": 2, "batch_size": 16, "data": {"records": 180}}}}  # fmt: skip
 # Share, and whether NVIDIA MPS may be used; in the order of worth.
 SETTINGS: tuple[tuple[Any, bool], ...] = (
     *((1, False), ("auto", True), (0.25, True), (0.5, True), (0.125, True)),
     *((0.25, False), ("auto", False), (0.5, False), (0.125, False)),
 )
-# Seconds of a run: the start of its processes, what is measured, and the end.
-START, MEASURED, END = 9.0, 7.0, 3.0
-# A dry run waits for so many rows, however slow the machine is.
-DRY_ROWS, DRY_PATIENCE = 5, 300.0
+# Seconds of a run: at most until every place has reported, what is measured from then on, and the usual whole.
+START, MEASURED, WHOLE = 25.0, 6.0, 17.0
+# A dry run has the patience for a machine that does ten other things at once.
+DRY_START = 300.0
 
 
 def run(box: Box) -> None:
@@ -59,7 +59,7 @@ def run(box: Box) -> None:
         for workload, keys in (TINY if box.dry else WORKLOADS).items():
             for index, (share, uses_mps) in enumerate(settings):
                 what = f"{workload}, gpu: {share}, {'with' if uses_mps else 'without'} MPS"
-                if box.fits(START + MEASURED + END, what):
+                if box.fits(WHOLE, what):
                     folder = Path(name) / f"{workload.split()[0]}-{index}"
                     box.add(**measured(Study(folder, study_keys(keys, share), uses_mps), workload, share, box))
 
@@ -72,16 +72,19 @@ def study_keys(keys: Mapping[str, Any], share: Any) -> dict[str, Any]:
 
 def measured(study: Study, workload: str, share: Any, box: Box) -> dict[str, Any]:
     """Drive a study for some seconds. Return the row."""
-    epochs = study.keys["constants"]["epochs"]
+    epochs, places = study.keys["constants"]["epochs"], 1 if share == "auto" else round(1 / share)
     with study.driven(box.dry) as process:
-        until = time.monotonic() + (DRY_PATIENCE if box.dry else START + MEASURED)
+        until = time.monotonic() + min(DRY_START if box.dry else START, box.left() - MEASURED)
+        while time.monotonic() < until and process.poll() is None and reporting(study) < places:
+            time.sleep(0.2)
+        until = time.monotonic() + (DRY_START if box.dry else MEASURED)
         while time.monotonic() < until and process.poll() is None:
             time.sleep(0.2)
-            if box.dry and rows_so_far(study) >= DRY_ROWS:
+            if box.dry and (throughput(rows_so_far(study), places) or 0) > 0:
                 break
         ended_by_itself = process.poll() is not None
-    rows = study.rows() if study.runs.exists() else {}
-    rate = throughput(rows, 1 if share == "auto" else round(1 / share))
+    rows = rows_so_far(study)
+    rate = throughput(rows, places)
     return {
         "workload": workload,
         "gpu": share,
@@ -93,12 +96,17 @@ def measured(study: Study, workload: str, share: Any, box: Box) -> dict[str, Any
     }
 
 
-def rows_so_far(study: Study) -> int:
-    """Return how many rows there are; none while the study is being made."""
+def rows_so_far(study: Study) -> dict[int, list[Step]]:
+    """Return the rows of each trial; none while the study is being made."""
     try:
-        return sum(len(steps) for steps in study.rows().values())
+        return study.rows()
     except Exception:  # the driver is writing its first files
-        return 0
+        return {}
+
+
+def reporting(study: Study) -> int:
+    """Return how many trials have reported."""
+    return sum(bool(steps) for steps in rows_so_far(study).values())
 
 
 def throughput(rows: Mapping[int, Sequence[Step]], places: int) -> float | None:

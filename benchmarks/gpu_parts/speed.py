@@ -8,7 +8,6 @@ The ways differ in one thing each from the default on a GPU (bfloat16, eager, da
     fused        AdamW(fused=True)
     host         the data in pinned memory of the host, where they go if the device is too full
     same batch   one batch over and over: what is left without making batches
-    graph        the same batch, the whole step captured as a CUDA graph (AdamW(capturable=True))
     compiled     compile: true (torch.compile of the network)
 
 All ways of a network take turns, round after round; figures are medians over rounds, after a warm-up that is not
@@ -64,14 +63,14 @@ def run(box: Box) -> None:
         folder = Path(name)
         for case in cases:
             if box.fits(12, f"{case.name} without torch.compile"):
-                measure(case, box, folder, ("default", "float32", "fused", "host", "same batch", "graph"))
+                measure(case, box, folder, ("default", "float32", "fused", "host", "same batch"))
         for case in cases:
             if box.fits(45, f"{case.name} compiled"):
                 measure(case, box, folder, ("default", "compiled"))
 
 
 def measure(case: Case, box: Box, folder: Path, ways: tuple[str, ...]) -> None:
-    """Time these ways of a network against each other, and write a row for each."""
+    """Time these ways of a network against the first of them, and write a row for each."""
     steps: dict[str, Step] = {}
     first: dict[str, float] = {}
     for way in ways:
@@ -91,7 +90,7 @@ def measure(case: Case, box: Box, folder: Path, ways: tuple[str, ...]) -> None:
             samples, taken = seconds(step, enough[way], box)
             rates[way].append(samples / taken)
     for way, found in rates.items():
-        ratios = [one / base for one, base in zip(found, rates.get("default", found), strict=True)]
+        ratios = [one / base for one, base in zip(found, rates.get(ways[0], found), strict=True)]
         box.add(
             network=case.name,
             way=way,
@@ -109,11 +108,7 @@ def measure(case: Case, box: Box, folder: Path, ways: tuple[str, ...]) -> None:
 
 
 def step_of(way: str, case: Case, box: Box, folder: Path) -> Step:
-    """Return the function that trains one step this way.
-
-    Raises:
-        RuntimeError: There is no such way on this device.
-    """
+    """Return the function that trains one step this way."""
     precision = "float32" if way == "float32" else "bfloat16" if box.dry else "auto"
     make = partial(case.training, folder, box.device, precision=precision)
     if way == "compiled":
@@ -122,6 +117,8 @@ def step_of(way: str, case: Case, box: Box, folder: Path) -> Step:
         with mock.patch.object(torch, "compile", compiler):
             return over_batches(make(compile=True))
     if way == "graph":
+        from benchmarks.gpu_parts.graphs import captured
+
         return captured(make(), box)
     training = make(fused=way == "fused", host=way == "host")
     if way == "same batch":
@@ -139,38 +136,6 @@ def batches_of(training: Training) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield the training batches of epoch after epoch."""
     for epoch in count(1):
         yield from training.problem.batches(epoch)
-
-
-def captured(training: Training, box: Box) -> Step:
-    """Return a step that replays a CUDA graph of a whole step on one batch.
-
-    Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture
-
-    Raises:
-        RuntimeError: The device has no CUDA graphs, or something in the step cannot be captured.
-    """
-    if box.device.type != "cuda":
-        raise RuntimeError("there are no CUDA graphs without a GPU")
-    for group in training.optimizer.param_groups:
-        group["capturable"] = True
-    batch = next(batches_of(training))
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
-            rows_of(training, batch)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    training.optimizer.zero_grad(set_to_none=True)
-    with torch.cuda.graph(graph):
-        training.differentiate(batch, 1.0)
-        training.step()
-
-    def replay() -> int:
-        graph.replay()
-        return len(batch[0])
-
-    return replay
 
 
 def seconds(step: Step, steps: int, box: Box) -> tuple[int, float]:

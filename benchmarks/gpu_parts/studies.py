@@ -20,7 +20,6 @@ from hpo.storage.histories import Histories
 from hpo.storage.history import Step
 from hpo.storage.load_study import load_study
 
-ROOT = Path(__file__).resolve().parents[2]
 OBJECTIVES = Path(__file__).with_name("objectives.py")
 # How `hpo run` is started where NVIDIA MPS must not be used, though it is there.
 _WITHOUT_MPS = "import hpo.machine.mps as mps; mps.PROGRAM = 'no-mps'; from hpo.cli.main import main; main()"
@@ -64,7 +63,7 @@ class Study:
         path.write_text(yaml.safe_dump({**defaults, "warm_start": False, **self.keys}, sort_keys=False))
         program = ["-m", "hpo"] if self.mps else ["-c", _WITHOUT_MPS]
         command = [sys.executable, "-P", *program, "run", str(path), "--runs", str(self.runs)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "HPO_DEBUG": "1"}
+        environment = dict(os.environ)
         if dry:
             environment["CUDA_VISIBLE_DEVICES"] = "0"
         if not self.mps:  # nor a daemon that runs already
@@ -74,11 +73,10 @@ class Study:
         try:
             yield process
         finally:
-            interrupt(process)
-            with (
-                mps.mps(layout.study_directory(self.runs, NAME) / layout.MPS) if self.mps else contextlib.nullcontext()
-            ):
-                pass  # takes over a daemon that a killed driver left, and ends it
+            if not interrupted(process) and self.mps:
+                # Takes over a daemon that a killed driver has left, and ends it.
+                with mps.mps(layout.study_directory(self.runs, NAME) / layout.MPS):
+                    pass
 
     def trials(self) -> list[Any]:
         """Return Optuna's trials."""
@@ -95,15 +93,16 @@ class Study:
         return [line for line in self.log.read_text(errors="replace").splitlines() if words in line]
 
 
-def interrupt(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
-    """End `hpo run` at once: Ctrl-C twice, and SIGKILL if that does not help."""
+def interrupted(process: subprocess.Popen[bytes], patience: float = 4.0) -> bool:
+    """End `hpo run` at once, as two signals do. Return False if it had to be killed."""
     for _ in range(2):
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(patience)
-    if process.poll() is None:
-        process.kill()
-        process.wait()
+        return True
+    process.kill()
+    process.wait()
+    return False

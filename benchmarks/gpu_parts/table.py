@@ -83,6 +83,7 @@ def _kill(row: Mapping[str, Any]) -> list[str]:
 
 
 _NUMBERS = ("first loss", "first gradient", "last loss", "validation loss")
+_SPEED = ("network", "way", "samples / s")
 TABLES: Mapping[str, tuple[str, Sequence[str], Callable[[Mapping[str, Any]], list[str]]]] = {
     "same": (
         "The same training on the CPU and on the GPU, float32",
@@ -90,11 +91,8 @@ TABLES: Mapping[str, tuple[str, Sequence[str], Callable[[Mapping[str, Any]], lis
          "bfloat16's"),
         _same,
     ),
-    "speed": (
-        "Samples a second",
-        ("network", "way", "samples / s", "times the default (min-max of rounds)", "start, s"),
-        _speed,
-    ),
+    "speed": ("Samples a second", (*_SPEED, "times the default (min-max of rounds)", "start, s"), _speed),
+    "graphs": ("CUDA graphs", (*_SPEED, "times the same without (min-max of rounds)", "start, s"), _speed),
     "packing": ("Trials per GPU hour", ("trained", "gpu", "MPS", "trials / GPU hour", "hpo said"), _packing),
     "memory": ("Memory", ("what", "found", "as expected"), _memory),
     "kill": ("SIGKILL of a worker that shares its GPU", ("MPS", "trials", "lost", "others lost", "books"), _kill),

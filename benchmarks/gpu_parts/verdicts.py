@@ -88,14 +88,10 @@ def _way(way: str, default: str, least: float = WORTH) -> Callable[[Rows], Itera
 
 
 def _graphs(rows: Rows) -> Iterator[Verdict]:
-    batch, graph = _ratios(rows, "same batch"), _ratios(rows, "graph")
-    gains = {name: ratio / batch[name][0] for name, (ratio, _) in graph.items() if name in batch}
-    texts = {name: f"{name}: {gain:.2f} times the same batch without" for name, gain in gains.items()}
-    yield _judge(
-        "no CUDA graphs (objectives/training.py)",
-        [texts[n] for n, gain in gains.items() if gain >= WORTH],
-        list(texts.values()),
-    )
+    found = {row["network"]: row for row in _of(rows, "graphs") if row["way"] == "graph"}
+    texts = {name: f"{name}: {row['ratio']:.2f} times as fast" for name, row in found.items()}
+    against = [texts[name] for name, row in found.items() if row["ratio_range"][0] >= WORTH]
+    yield _judge("no CUDA graphs (objectives/training.py)", against, list(texts.values()))
 
 
 def _batches(rows: Rows) -> Iterator[Verdict]:

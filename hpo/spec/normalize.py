@@ -179,9 +179,9 @@ def _best(written: Any, wrong: Wrong) -> int | None:
     if written in ("all", None):
         return None
     words = written if isinstance(written, str) else show(written)
-    if isinstance(written, str) and (found := re.fullmatch(r"best ([0-9]{1,9})", written)) and int(found[1]):
+    if isinstance(written, str) and (found := re.fullmatch(r"best ([0-9]{1,18})", written)) and int(found[1]):
         return int(found[1])
-    given = re.search(r"[1-9][0-9]{0,8}", words)
+    given = re.search(r"(?<![0-9])[1-9][0-9]{0,17}(?![0-9])", words)
     hint = nearest(words, ["all", f"best {given[0]}" if given else "best 1000"], 0.2 if given else 0.6)
     wrong(("mlflow", "trials"), f"{quote(written)} is not right; expected all, or best and a number from 1.{hint}")
     return None

@@ -222,7 +222,14 @@ def test_mlflow_can_be_off_and_a_file_of_it_counts_from_the_study(folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("written", "most"), [("{trials: best 1000}", 1000), ("{trials: best 1}", 1), ("{trials: all}", None), ("{}", None)]
+    ("written", "most"),
+    [
+        ("{trials: best 1000}", 1000),
+        ("{trials: best 1}", 1),
+        ("{trials: best 1000000000000}", 10**12),
+        ("{trials: all}", None),
+        ("{}", None),
+    ],
 )
 def test_mlflow_may_have_the_best_trials_alone(folder: Path, written: str, most: int | None) -> None:
     spec = load(folder, MINIMAL + f"mlflow: {written}\n")
@@ -455,6 +462,12 @@ def test_check_prints_the_plan(folder: Path, capsys: pytest.CaptureFixture[str])
     ):
         assert line in text
     assert "warning: sampler tpe draws its first 3 trials at random" in text
+
+
+def test_check_says_how_many_trials_mlflow_has(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for most, words in ((1000, "of the 1,000 best trials"), (1, "of the best trial")):
+        assert main(["check", str(folder / "study.yaml"), "--set", f"mlflow={{trials: best {most}}}"]) == 0
+        assert f"mlflow.db, experiment demo, {words}\n" in capsys.readouterr().out
 
 
 def test_check_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

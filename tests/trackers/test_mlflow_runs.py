@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -167,6 +168,40 @@ def test_odd_names_odd_values_and_more_than_mlflow_takes_at_once(ran, mirror_of,
     write(mirror_of(spec), trials)  # NaN is not equal to itself, yet not doubled
     (again,) = children_of(over_http(server.url, mirror_of.experiment)).values()
     assert again == run
+
+
+def test_a_request_holds_as_much_as_mlflow_takes(ran, mirror_of, server, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    spec, trials = ran(budget={"trials": 1}, constants={f"c{k}": k for k in range(90)})
+    asked, log = [], MlflowClient.log_batch
+    monkeypatch.setattr(
+        MlflowClient,
+        "log_batch",
+        lambda client, run, *given, **more: asked.append(run) or log(client, run, *given, **more),
+    )
+    write(mirror_of(spec), trials)
+    (run,) = children_of(over_http(server.url, mirror_of.experiment)).values()
+    assert len(run.params) == 91
+    assert asked.count(run.id) == 2  # one more for the mark of its diagnosis
+
+
+def test_a_request_is_below_the_bytes_that_mlflow_takes():
+    from mlflow.entities import Metric, Param
+
+    from hpo.trackers.mlflow.mirror import _chunks
+
+    long = [Param(f"p{k}", "ö" * 6000) for k in range(100)]  # 36 kB each, as MLflow sends them
+    parts = list(_chunks(long, 100))
+    assert [one.key for part in parts for one in part] == [param.key for param in long]
+    assert {len(part) for part in parts[:-1]} == {8}
+    points = [Metric("größe" * 50, 0.5, 1_700_000_000_000, step) for step in range(1000)]
+    sizes = [len(json.dumps([dict(one) for one in part])) for part in _chunks(points, 1000)]
+    assert len(sizes) > 1
+    assert max(sizes) < 333_000
+    assert list(_chunks([], 10)) == []
+    short = [Param(f"p{k}", "1") for k in range(205)]
+    assert [len(part) for part in _chunks(short, 100)] == [100, 100, 5]
 
 
 class Death(BaseException):

@@ -8,6 +8,7 @@ drop a metric that they have (same name, step, time and value).
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sqlite3
 import time
@@ -52,10 +53,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("hpo")
 # MLflow's pages then show runs and charts, not those for language models.
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}
-# Of one request: MLflow takes 1000 metrics, 100 parameters, 100 tags and a million bytes.
-_METRICS, _PARAMS, _TAGS = 1000, 25, 20
+# Of one request: MLflow takes 1000 metrics, 100 parameters, 100 tags, and a million bytes for the three together.
+_METRICS, _PARAMS, _TAGS, _BYTES = 1000, 100, 100, 300_000
 _MOST_FAILURES = 3
-T = TypeVar("T")
+T = TypeVar("T", Metric, Param, RunTag)
 
 
 @dataclass
@@ -466,8 +467,19 @@ def _settled(rows: Sequence[history.Step], trial: FrozenTrial) -> list[history.S
     return [row for row in rows if row.attempt == attempt or row.step < newest]
 
 
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _chunks(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Divide metrics, parameters or tags into parts of at most so many, and of _BYTES as MLflow sends them."""
+    part: list[T] = []
+    size = 0
+    for item in items:
+        own = 100 + len(json.dumps([item.key, item.value]))
+        if part and (len(part) == most or size + own > _BYTES):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += own
+    if part:
+        yield part
 
 
 def _write_ahead(path: Path) -> None:
