@@ -6,6 +6,10 @@ tau, two-sided). The other parameters are taken out of the cost before: its part
 normal scores of the costs on the group, the choices, and the first and second power of the other places (Larsen and
 McCleary, Technometrics 14, 1972). Ranks let a diverged trial weigh no more than any other.
 
+Where more than TIED of the trials in the outer part are tied for the last place, as pruned ones are, they are as bad as
+can be whatever their other parameters are: taking these out would leave the trend of how the sampler chose them. There
+the larger p counts, of that and of the costs as they are. Trends that contradict each other are none anywhere.
+
 A trial that the pruner stopped counts as worse than all complete ones: without them, what is left would be alike.
 What ended for another reason says nothing of the metric.
 
@@ -41,6 +45,7 @@ CLEAR = 0.01
 OUTER = 1 / 3
 FEWEST = 8  # trials in an outer third, below which its trend is not tested
 FEW_VALUES = 8
+TIED = 1 / 4
 EACH = 3  # trials for each coefficient of the regression
 BETTER, WORSE = "better", "worse"
 LOWER, UPPER, INSIDE, AWAY_FROM_LOWER, AWAY_FROM_UPPER = "lower", "upper", "inside", "not lower", "not upper"
@@ -167,7 +172,7 @@ def _trends(
             cost_of_it = residual + design[:, own] @ fit[own]
             near = places[name]
             own_range = declared[name][0]
-            found[name] = _trend(cost_of_it, 1 - near, own_range), _trend(cost_of_it, near, own_range)
+            found[name] = _trend(cost_of_it, cost, 1 - near, own_range), _trend(cost_of_it, cost, near, own_range)
         elif column.shape[1] == 1:
             lower_cost = column[:, 0] == (fit[own][0] < 0)
             choices[name] = label(flat_params(trials[int(np.argmax(lower_cost))].params)[name])
@@ -237,11 +242,12 @@ def _places(values: Sequence[Any], parameters: Sequence[Parameter]) -> Floats | 
     return np.array([part_of_range(float(v), parameter.low, parameter.high, parameter.log) for v in values])
 
 
-def _trend(cost: Floats, near: Floats, parameter: Parameter) -> Trend:
+def _trend(cost: Floats, plain: Floats, near: Floats, parameter: Parameter) -> Trend:
     """Return the trend in the outer part, with a veto where the outer half of it goes the other way.
 
     Args:
-        cost: Cost of each trial, lower is better.
+        cost: Cost of each trial without the part of the other parameters, lower is better.
+        plain: Cost of each trial as it is.
         near: Nearness to the edge, 1 at the edge.
         parameter: The parameter.
     """
@@ -254,8 +260,13 @@ def _trend(cost: Floats, near: Floats, parameter: Parameter) -> Trend:
     if n < FEWEST or np.ptp(near[outer]) == 0:
         return Trend(n)
     tau, p = kendalltau(cost[outer], near[outer])
+    as_is, p_as_is = kendalltau(plain[outer], near[outer])
     if not np.isfinite(tau):
         return Trend(n)
+    if (plain[outer] == plain.max()).mean() > TIED:
+        p = max(p, p_as_is)
+    if not tau * as_is > 0:
+        p = 1.0
     if not few and tau < 0:
         last = near >= 1 - OUTER / 2
         turned = kendalltau(cost[last], near[last])[0] if last.sum() >= FEWEST // 2 else np.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import shlex
 from collections import Counter
 from dataclasses import replace
@@ -267,3 +268,26 @@ def test_choices_of_numbers_and_words_have_no_edge() -> None:
     (found,) = parameter_trends(study(trials, space=space, group_by=None), SCORE)
     assert found.matters
     assert (found.lower, found.upper, found.better) == (None, None, "16")
+
+
+def test_where_most_trials_were_pruned_the_choices_of_the_sampler_make_no_edge() -> None:
+    """The best rate is 0.6. Near it are trials with the best dropout; towards the edge it was drawn at random.
+
+    Without the part of dropout, trials at the edge would look better than their neighbours, all of which were pruned.
+    """
+    space = {"rate": {"low": 0.0, "high": 1.0}, "dropout": {"low": 0.0, "high": 1.0}}
+    dice = random.Random(1)
+    made = []
+    for _ in range(900):
+        rate = min(max(dice.gauss(0.6, 0.06), 0.0), 1.0) if dice.random() < 0.5 else dice.random()
+        dropout = dice.random() * (0.05 + 2 * abs(rate - 0.6))
+        made.append((-((rate - 0.6) ** 2) - 0.2 * dropout + dice.gauss(0, 0.003), rate, dropout))
+    passed = sorted(made)[-180:]
+    trials = [
+        trial(k, {"rate": rate, "dropout": dropout}, score)
+        if (score, rate, dropout) in passed
+        else trial(k, {"rate": rate, "dropout": dropout}, state="PRUNED", cause="pruner")
+        for k, (score, rate, dropout) in enumerate(made)
+    ]
+    (rate,) = [p for p in parameter_trends(study(trials, space=space, group_by=None), SCORE) if p.name == "rate"]
+    assert rate.place in ("", "inside", "not lower", "not upper")
