@@ -11,6 +11,7 @@ places: then the folder's counts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -126,8 +127,10 @@ class SegmentReader:
         path = segment_of(self._directory, number)
         try:
             now = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return []
+            raise
         seen = (path, now.st_ino, now.st_size, now.st_mtime_ns)
         if seen != self._seen:
             self._lines = {}
