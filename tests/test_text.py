@@ -62,6 +62,8 @@ def test_what_sqlalchemy_takes_for_a_password_is_removed_as_it_is_written(user, 
     ("text", "shown"),
     [
         ("postgresql://u@corp:S3cr3t@h/db", "postgresql://u@corp@h/db"),
+        ("mysql://u:@S3cr3t @h/db", "mysql://u@h/db"),
+        ("mysql://u:a@S3cr3t b@h/db", "mysql://u@h/db"),
         ("mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BO%7D%3BUID%3Du%3BPWD%3DS3cr3t%3BX%3D1",
          "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BO%7D%3BUID%3Du%3BX%3D1"),
         ("mssql+pyodbc:///?odbc_connect=DRIVER={ODBC 17};UID=u;PWD={S3cr}};3t};X=1",
