@@ -144,7 +144,10 @@ class Oracle:
         self._retention = CheckpointRetention(spec, directory, trials, self._tracker.message, self._checkpoints_needed)
         self._retention.prune()
         ended = (one for one in trials if one.state.is_finished() and not requeued(one.user_attrs))
-        self._segments = SegmentWriter(directory, ((one.number, started_of(one)) for one in ended))
+        # MLflow's writer, which may be behind, uploads the files of trials: with it they stay where they are.
+        self._segments = (
+            SegmentWriter(directory, ((one.number, started_of(one)) for one in ended)) if spec.mlflow is None else None
+        )
         self._queue.load(trials, directory)
 
     @property
@@ -280,7 +283,7 @@ class Oracle:
         if outcome.state == "COMPLETE" and not running.continued:
             self._judge_warm_start(running, FINAL, outcome.metrics[self._names[0]])
         self._retention.on_trial_finished(running.job, outcome, again, self._running)
-        if not again and self.spec.mlflow is None:  # its writer, which may be behind, uploads the files of trials
+        if not again and self._segments is not None:
             self._segments.on_trial_finished(outcome.number, started_of(self._stored(running)))
         self._tracker.trial_finished(running.job, outcome, self.budget.progress)
         if again:

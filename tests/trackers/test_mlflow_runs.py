@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from dying import Death, Writes
 from mlflow_reading import LARGEST, check_all_is_there, children_of, in_file, over_http, parent_of
 from optuna.trial import TrialState
 
@@ -204,10 +205,6 @@ def test_a_request_is_below_the_bytes_that_mlflow_takes():
     assert [len(part) for part in _chunks(short, 100)] == [100, 100, 5]
 
 
-class Death(BaseException):
-    """As a kill: nothing catches it."""
-
-
 WRITES = ("create_experiment", "create_run", "log_batch", "set_terminated", "update_run")
 
 
@@ -220,29 +217,15 @@ def test_a_death_at_any_write_is_made_good(ran, mirror_of, default_store, runs, 
     from mlflow.tracking import MlflowClient
 
     spec, trials = ran(budget={"trials": 1})
-    writes, fatal = 0, 0
-
-    def dying(original):
-        def call(*args, **kwargs):
-            nonlocal writes
-            writes += 1
-            if writes == fatal and not after:
-                raise Death
-            result = original(*args, **kwargs)
-            if writes == fatal:
-                raise Death
-            return result
-
-        return call
-
+    writes = Writes(after)
     for name in WRITES:
-        monkeypatch.setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
+        monkeypatch.setattr(MlflowClient, name, writes.dying(getattr(MlflowClient, name)))
     from hpo.trackers.mlflow import mirror as module
 
-    monkeypatch.setattr(module, "upload", dying(module.upload))
+    monkeypatch.setattr(module, "upload", writes.dying(module.upload))
     uri, deaths = f"sqlite:///{default_store}", 0
     while True:
-        writes, fatal = 0, fatal + 1
+        writes.made, writes.fatal = 0, writes.fatal + 1
         (runs / "toy" / "mlflow.json").unlink(missing_ok=True)  # each round is a study of its own
         try:
             write(mirror_of(spec, uri=uri), trials)
@@ -250,9 +233,9 @@ def test_a_death_at_any_write_is_made_good(ran, mirror_of, default_store, runs, 
             deaths += 1
         else:
             break
-        fatal, doomed = 0, fatal
+        writes.fatal, doomed = 0, writes.fatal
         write(mirror_of(spec, uri=uri), trials)
-        fatal = doomed
+        writes.fatal = doomed
         key = place.read_place(runs / "toy").key
         found = [run for run in in_file(default_store) if run.tags["hpo.key"] == key]
         check_all_is_there(runs, "toy", found)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import optuna
 import pytest
+from dying import Death, Writes
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow_reading import children_of, in_file, parent_of
@@ -260,48 +261,31 @@ def test_what_a_user_deletes_among_the_best_stays_deleted(study, runs, default_s
     assert sorted(children_of(in_file(default_store))) == [1]
 
 
-class Death(BaseException):
-    """As a kill: nothing catches it."""
-
-
 @pytest.mark.parametrize("after", [False, True])
 def test_a_death_while_runs_come_and_go_is_made_good(study, runs, default_store, monkeypatch, after):
     from mlflow.tracking import MlflowClient
 
-    def dying(original):
-        def call(*args, **kwargs):
-            nonlocal writes
-            writes += 1
-            if writes == fatal and not after:
-                raise Death
-            result = original(*args, **kwargs)
-            if writes == fatal:
-                raise Death
-            return result
-
-        return call
-
-    trials, deaths = load_study(runs, "toy")[1].trials, 0
+    trials, deaths, writes = load_study(runs, "toy")[1].trials, 0, Writes(after)
     for most, active in (("best 1", {1}), ("best 3", {1, 3, 4})):
-        writes, fatal = 0, 0
+        writes.made = writes.fatal = 0
         with monkeypatch.context() as patched:
             for name in ("create_run", "delete_run", "restore_run", "set_tag", "delete_tag"):
-                patched.setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
+                patched.setattr(MlflowClient, name, writes.dying(getattr(MlflowClient, name)))
             while True:
                 # From the other number each time: all that a death interrupts is to be done again.
-                writes, fatal, doomed = 0, 0, fatal + 1
+                writes.made, writes.fatal, doomed = 0, 0, writes.fatal + 1
                 mirror_of(study("best 4" if most == "best 1" else "best 1"), runs, default_store).update(
                     trials, last=True
                 )
-                writes, fatal = 0, doomed
+                writes.made, writes.fatal = 0, doomed
                 try:
                     mirror_of(study(most), runs, default_store).update(trials, last=True)
                 except Death:
                     deaths += 1
-                    writes, fatal, doomed = 0, 0, fatal
+                    writes.made, writes.fatal, doomed = 0, 0, writes.fatal
                     mirror_of(study(most), runs, default_store).update(trials, last=True)
                     assert stages(default_store)["active"] == active
-                    fatal = doomed
+                    writes.fatal = doomed
                 else:
                     break
     assert deaths >= 8

@@ -23,6 +23,7 @@ import psutil
 import psycopg
 import pytest
 from books import TPE, TRIALS, check_books, finish, processes_of, start
+from dying import Death, Writes
 from mlflow_plants import (
     BEYOND_A_SEARCH,
     BEYOND_A_SEARCH_ON_A_SERVER,
@@ -631,10 +632,6 @@ def test_of_a_study_that_is_driven_finished_trials_are_written_and_the_parent_st
     assert [run.status for _, run in sorted(children_of(found).items())] == ["FINISHED"] * 3 + ["RUNNING"]
 
 
-class Death(BaseException):
-    """As a kill: nothing catches it."""
-
-
 WRITES = (
     "create_experiment", "create_run", "log_batch", "set_terminated", "update_run", "set_tag", "delete_tag",
     "delete_run", "restore_run",
@@ -648,35 +645,24 @@ def test_a_death_at_any_write_of_a_sync_is_made_good_by_the_next(in_sqlite, monk
 
     from hpo.trackers.mlflow import mirror
 
-    writes, fatal = 0, 0
-
-    def dying(original):
-        def call(*args, **kwargs):
-            nonlocal writes
-            writes += 1
-            if writes == fatal:
-                raise Death
-            return original(*args, **kwargs)
-
-        return call
-
+    writes = Writes()
     originals = {(MlflowClient, name): getattr(MlflowClient, name) for name in WRITES}
     originals[mirror, "upload"] = mirror.upload
 
     def let_die(deadly):
         for (owner, name), original in originals.items():
-            monkeypatch.setattr(owner, name, dying(original) if deadly else original)
+            monkeypatch.setattr(owner, name, writes.dying(original) if deadly else original)
 
     deaths = 0
-    for fatal in range(1, 100):
+    for writes.fatal in range(1, 100):
         let_die(False)
         store = replace_found(in_sqlite)
         store.client.update_run(store.run(0).id, status="RUNNING")
         doubled_closed_run(store)
-        store.client.log_metric(store.run(2).id, "final/score", 9.0 + fatal, timestamp=store.run(2).end, step=0)
+        store.client.log_metric(store.run(2).id, "final/score", 9.0 + writes.fatal, timestamp=store.run(2).end, step=0)
         store.client.delete_run(store.parent)
         let_die(True)
-        writes = 0
+        writes.made = 0
         try:
             sync(store.runs, "toy", ignore)
         except Death:
