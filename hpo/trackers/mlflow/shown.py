@@ -36,9 +36,8 @@ class Shown:
         self.most = None if spec.mlflow is None else spec.mlflow.trials
         self.ended = 0
         self._spec = spec
-        self._signs = [1.0 if metric.direction == "minimize" else -1.0 for metric in spec.metrics]
         self._numbers: NDArray[np.int64] = np.empty(0, int)
-        self._costs: NDArray[np.float64] = np.empty((0, len(self._signs)))
+        self._costs: NDArray[np.float64] = np.empty((0, len(spec.metrics)))
         self._chosen: frozenset[int] = frozenset()
 
     def add(self, trials: Iterable[FrozenTrial]) -> None:
@@ -51,7 +50,7 @@ class Shown:
         self._costs = np.concatenate([self._costs, [self._costs_of(trial) for trial in counted]])
         order = _order(self._costs, self._numbers)[: self.most]
         self._chosen = frozenset(self._numbers[order].tolist())
-        if len(self._signs) == 1:  # of one metric, what is beyond the best never comes back
+        if len(self._spec.metrics) == 1:  # of one metric, what is beyond the best never comes back
             self._numbers, self._costs = self._numbers[order], self._costs[order]
 
     def has(self, number: int) -> bool:
@@ -77,7 +76,7 @@ class Shown:
         names = [metric.name for metric in self._spec.metrics]
         if trial.state.name != "COMPLETE" or contradiction(trial, self._spec.space, names):
             return [np.inf] * len(names)
-        return [sign * value for sign, value in zip(self._signs, trial.values, strict=True)]
+        return [metric.cost(value) for metric, value in zip(self._spec.metrics, trial.values, strict=True)]
 
 
 def _order(costs: NDArray[np.float64], numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -65,9 +65,8 @@ class Summary:
 
     def _take(self, trial: FrozenTrial) -> None:
         for index, (metric, value) in enumerate(zip(self._spec.metrics, trial.values, strict=False)):
-            sign = 1 if metric.direction == "maximize" else -1
             known = self._bests.get(metric.name)
-            if known is None or sign * value > sign * known:
+            if known is None or metric.cost(value) < metric.cost(known):
                 self._bests[metric.name] = value
                 self._best = trial if index == 0 else self._best
 
