@@ -23,6 +23,7 @@ COMMANDS = {
     "run": ("hpo.cli.run:run", "Run a study, or go on with it."),
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
     "plan": ("hpo.cli.plan:plan", "Say what a study costs before it is spent."),
+    "schema": ("hpo.cli.schema:schema", "Print the JSON Schema of study.yaml, for editors."),
     "submit": ("hpo.cli.submit:submit", "Submit a study to SLURM or PBS."),
     "status": ("hpo.cli.status:status", "Show where a study stands."),
     "trials": ("hpo.cli.trials:trials", "List the trials of a study, the best first."),
