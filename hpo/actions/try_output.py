@@ -29,6 +29,7 @@ _DECLARES = re.compile(r"add_argument\(|\.option\(|typer|fire\.Fire|tap\b|simple
 _DECLARED = re.compile(r"[\"'](--[A-Za-z][\w-]*)(?:/--[\w-]+)?[\"']")
 _ONLY_LITERAL = re.compile(r"typer|fire\.Fire|tap\b|simple_parsing|HfArgumentParser")
 _LONGEST = 100
+_JSON = "a line is one JSON object of numbers, as json.dumps writes it"
 
 
 def output(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
@@ -40,7 +41,8 @@ def output(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
         if line.startswith(PASSED_OVER):
             fine = False
             said = line.removesuffix("; this is said once").removeprefix("hpo ")
-            yield warning("output", f"hpo {said}", "a line is one JSON object of numbers, as json.dumps writes it")
+            todo = "write the epoch as a whole number" if "a step that is" in said else _JSON
+            yield warning("output", f"hpo {said}", todo)
     if STEPLESS in tried.notices:
         fine = False
         text = sentence(STEPLESS, 0, tried.notices[STEPLESS]).removeprefix("Trial 0 ").rstrip(".")

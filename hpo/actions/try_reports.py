@@ -12,10 +12,11 @@ from hpo.actions.try_finding import Finding, error, ok, warning
 from hpo.actions.try_trial import Tried
 from hpo.analysis.formatting import number
 from hpo.analysis.notices import RETURNED_OUTSIDE, STEP_BACK, STEP_CONSTANT, sentence
-from hpo.curves.metric_names import is_loss
+from hpo.curves.metric_names import is_loss, without_split
 from hpo.errors import ObjectiveError
 from hpo.objective.locate import file_of
 from hpo.red_flags.monitor import unreported_names
+from hpo.spec.epochs import NAMES
 from hpo.spec.models import StudySpec
 from hpo.text import count, listing, nearest
 
@@ -79,7 +80,7 @@ def names(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
             yield error("metrics", f"{said}: {does}", hint or f"report '{name}', or change `metrics` in study.yaml")
         elif name not in completed:
             yield warning("metrics", said, hint or f"report '{name}' too, for its curve")
-    known = [*tried.job.params, *map(str, tried.job.constants)]
+    known = [*(parameter.name for parameter in spec.space.walk()), *map(str, tried.job.constants)]
     for text in unreported_names(spec.red_flags, reported, known):
         fine = False
         yield warning("red flags", text.rstrip("."), "a rule over a name that never comes is never raised")
@@ -104,19 +105,25 @@ def values(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
             yield error("values", said, "a trial must end with finite metrics; look at learning rate and data")
         elif is_loss(name):
             yield warning("values", said, "look at learning rate and data")
+    changing = {_split(name) for name, one in reported.items() if len(set(one)) > 1}
     still = [
         name
         for name, one in reported.items()
-        if len(one) > 1 and name not in bad and (name in needed or is_loss(name)) and len(set(one)) == 1
+        if len(one) > 1 and name not in bad and len(set(one)) == 1 and (name in needed or is_loss(name))
     ]
-    for name in still:
+    # A score may stand still as long as an untrained network finds nothing. A loss does not.
+    suspect = [name for name in still if is_loss(name) or _split(name) not in changing]
+    for name in suspect:
         fine = False
         what = "is it computed from the model of this epoch, and does the optimizer step?"
         yield warning("values", f"{name} did not change: {number(reported[name][0])} in every epoch", what)
     if fine:
-        length = max(map(len, reported.values()))
-        change = ", and they change" if length > 1 else ""
-        yield ok("values", f"all finite{change}: {_first_and_last(needed, reported)}")
+        yield ok("values", f"all finite: {_first_and_last(needed, reported)}")
+
+
+def _split(name: str) -> str:
+    """Return the split that a metric's name says: `val_` of val_loss."""
+    return name.removesuffix(without_split(name))
 
 
 def _first_and_last(needed: Sequence[str], reported: dict[str, list[float]]) -> str:
@@ -136,16 +143,19 @@ def returned(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
         return
     if not tried.ended_by_us or spec.objective is None:
         return
-    for keys in returned_keys(spec):
-        if missing := [name for name in names_ if name not in keys]:
+    for given in returned_keys(spec):
+        if missing := [name for name in names_ if name not in given]:
             yield error(
                 "returned",
-                f"the objective returns {listing(keys) or 'an empty dict'}, and no '{missing[0]}' of `metrics`",
-                nearest(missing[0], keys).strip() or f"return {{'{missing[0]}': value}}",
+                f"the objective returns {listing(given) or 'an empty dict'}, and no '{missing[0]}' of `metrics`",
+                nearest(missing[0], given).strip() or f"return {{'{missing[0]}': value}}",
             )
             return
-    epochs = "its end was not seen, for it was stopped; --set constants.epochs=2 would let it come there"
-    yield ok("returned", epochs if "epochs" in spec.constants else "its end was not seen, for it was stopped")
+    searched = {parameter.name for parameter in spec.space.parameters}
+    keys = [f"constants.{name}" for name in NAMES if name in spec.constants]
+    keys += [f"search_space.{name}" for name in NAMES if name in searched]
+    how = f"; --set {keys[0]}={len(tried.steps)} lets it come there" if keys else ""
+    yield ok("returned", f"its end was not seen, for it was stopped{how}")
 
 
 def returned_keys(spec: StudySpec) -> Iterator[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from hpo.actions import try_cost, try_output, try_reports, try_use
 from hpo.actions.check_data import FUNCTION, check_data
 from hpo.actions.cost_plan import CostPlan
 from hpo.actions.obstacles import lacking_here
+from hpo.actions.probe import drawn
 from hpo.actions.try_finding import Finding, error, ok, warning
 from hpo.actions.try_trial import Tried, train
 from hpo.errors import HpoError, ObjectiveError
@@ -81,7 +83,7 @@ def configuration(spec: StudySpec, which: int) -> tuple[Mapping[str, Any], str]:
     """Return the configuration to try, and in words where it is from: `enqueue`, counted from 1, else drawn."""
     if spec.enqueue:
         return spec.enqueue[which - 1], f"number {which} of enqueue" if which > 1 else "the first of enqueue"
-    return {}, f"drawn from the space with seed {spec.seed}"
+    return drawn(spec.space, random.Random(spec.seed)), f"drawn from the space with seed {spec.seed}"
 
 
 def try_study(
@@ -116,7 +118,6 @@ def try_study(
     findings = [*_study(spec, hints, runs), *_data(spec, say)]
     all_tried = train(spec, params, epochs, seconds, 2 if twice else 1, say, reported)
     first = all_tried[0]
-    plan = try_cost.plan_of(spec, first, runs) if first.end.state != "FAIL" else None
     findings += _trial(first, epochs, seconds)
     for check in (
         try_reports.steps,
@@ -134,8 +135,13 @@ def try_study(
     if twice:
         findings += try_use.seed(spec, first, all_tried[-1])
     findings += try_cost.times(spec, first)
-    if plan is not None:
-        findings += try_cost.memory(first, plan)
+    plan = None
+    if first.end.state != "FAIL":
+        try:
+            plan = try_cost.plan_of(spec, first, runs)
+            findings += try_cost.memory(first, plan)
+        except HpoError as refused:  # of what lies in the runs folder
+            findings.append(warning("cost", str(refused).rstrip(".")))
     return TryResult(
         study=spec.name,
         source=str(spec.source),

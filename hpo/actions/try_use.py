@@ -46,8 +46,11 @@ def constants(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     for name in unread:
         way = f"{{constants.{name}}} in `command`" if spec.objective is None else f"trial.constants['{name}']"
         extra = ", and the training has its own number of epochs" if name in NAMES else ""
-        when = "" if tried.end.state == "COMPLETE" else f" in {_epochs(tried)}"
-        yield warning("constants", f"{name} was not read{when}{extra}", f"read it with {way}, or take it out")
+        if spec.objective is None:
+            done = "is in no placeholder of the command"
+        else:
+            done = "was not read" if tried.end.state == "COMPLETE" else f"was not read in {_epochs(tried)}"
+        yield warning("constants", f"{name} {done}{extra}", f"read it with {way}, or take it out")
     if not unread:
         yield ok("constants", f"all {len(spec.constants)} are read")
 
