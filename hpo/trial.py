@@ -209,8 +209,8 @@ class Outcome:
         peak_gpu_bytes: the most GPU memory that torch's allocator held.
         observed: what the worker saw of the objective, if it saw it: sources (its files, `hpo.objective.sources`),
             environment (packages, processor, device, threads), unread and unread_constants (names that it has not
-            read), used (`save` and `restore`, if it called them), stepless (JSON lines with a metric and without a
-            step).
+            read), alone (it has forked no process, which may read them), used (`save` and `restore`, if it called
+            them), stepless (JSON lines with a metric and without a step).
 
     Raises:
         ValueError: these do not fit together.

@@ -118,7 +118,7 @@ def try_study(
     findings = [*_study(spec, hints, runs), *_data(spec, say)]
     all_tried = train(spec, params, epochs, seconds, 2 if twice else 1, say, reported)
     first = all_tried[0]
-    findings += _trial(first, epochs, seconds)
+    findings += _trial(spec, first, epochs, seconds)
     for check in (
         try_reports.steps,
         try_reports.names,
@@ -178,8 +178,10 @@ def _data(spec: StudySpec, say: Callable[[str], None]) -> Iterator[Finding]:
     yield ok("data", "; ".join(lines) or "they were loaded")
 
 
-def _trial(tried: Tried, epochs: int, seconds: float) -> Iterator[Finding]:
+def _trial(spec: StudySpec, tried: Tried, epochs: int, seconds: float) -> Iterator[Finding]:
     """Say how the training ended."""
+    if spec.engine.address:
+        yield ok("engine", f"the study runs on the cluster at {spec.engine.address}; it was tried on this machine")
     end, seen = tried.end, count(len(tried.steps), "epoch")
     if tried.went_on or (tried.ended_by_us and end.state == "COMPLETE"):
         yield error(
@@ -194,10 +196,14 @@ def _trial(tried: Tried, epochs: int, seconds: float) -> Iterator[Finding]:
         few = f", before the {epochs} that were asked for" if 0 < len(tried.steps) < epochs else ""
         yield ok("trial", f"it came to its end in {end.seconds:.1f} s, after {seen}{few}")
     elif end.cause == TIMEOUT:
+        own = min(
+            (limit for limit in (spec.engine.trial_timeout, spec.engine.report_timeout) if limit), default=seconds
+        )
+        longer = f"--minutes {max(1, round(seconds / 30))} waits longer"
         yield error(
             "trial",
-            f"it was ended after {end.seconds:.0f} s with {seen} reported; expected {count(epochs, 'epoch')}",
-            f"--minutes {max(1, round(seconds / 30))} waits longer; or does it report?",
+            f"it was ended with {seen} reported; expected {count(epochs, 'epoch')}: {end.reason}",
+            f"{longer if own >= seconds else 'raise the timeout of `engine`'}, or let it report earlier",
         )
     elif end.cause == OUT_OF_MEMORY:
         yield error("trial", f"it ran {end.reason}", "a smaller batch or model, or more of the machine for each trial")

@@ -24,6 +24,9 @@ def parameters(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     """Look for searched parameters of the trial that it has not read."""
     if tried.end.state == "FAIL":
         return
+    if not tried.end.observed.get("alone", True):
+        yield ok("parameters", "which of them it reads is not seen: it starts processes, which may read them")
+        return
     searched = {parameter.name for parameter in spec.space.walk() if varies(parameter)}
     unread = [name for name in tried.end.observed.get("unread", ()) if name in searched]
     if spec.objective is None:
@@ -40,7 +43,7 @@ def parameters(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
 
 def constants(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     """Look for constants that are not read."""
-    if tried.end.state == "FAIL" or not spec.constants:
+    if tried.end.state == "FAIL" or not spec.constants or not tried.end.observed.get("alone", True):
         return
     unread = [*map(str, _unread_constants(spec, tried))]
     for name in unread:
@@ -104,7 +107,7 @@ def gpu(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     if not gpu_here(spec.engine):
         yield warning(
             "gpu",
-            f"engine.gpu is {asked}, and no GPU is visible here: it was tried on the CPU, and times are the CPU's",
+            f"engine.gpu is {_shown(asked)}, and no GPU is visible here: it was tried on the CPU",
             "try it on a machine of the run, or --set engine.gpu=0",
         )
         return
@@ -116,7 +119,7 @@ def gpu(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     elif tried.end.state != "FAIL":
         yield warning(
             "gpu",
-            f"engine.gpu is {asked}, and torch held nothing of it",
+            f"engine.gpu is {_shown(asked)}, and torch held nothing of it",
             "move model and data there (.to('cuda')), or --set engine.gpu=0; other libraries are not seen",
         )
 
@@ -144,6 +147,10 @@ def seed(spec: StudySpec, first: Tried, second: Tried) -> Iterator[Finding]:
     yield ok(
         "seed", f"two trainings with seed {first.job.seed} report the same numbers ({count(len(names), 'metric')})"
     )
+
+
+def _shown(gpus: float | str) -> str:
+    return gpus if isinstance(gpus, str) else f"{gpus:g}"
 
 
 def _epochs(tried: Tried) -> str:

@@ -118,6 +118,7 @@ class LazyGroup(click.Group):
     epilog="""\b
 Examples:
   hpo check study.yaml                     is it right, and what would it do?
+  hpo try study.yaml                       two epochs of one trial: what is not as it is meant?
   hpo plan study.yaml --probe              when will it end?
   hpo run study.yaml                       search; the same command again goes on
   hpo run study.yaml --trials 3 --set constants.epochs=2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -118,10 +119,10 @@ def _text(found: TryResult) -> str:
     blocks.append("\n".join(_line(one) for one in found.findings))
     if found.evidence:
         blocks.append("\n".join(f"  | {line}" for line in found.evidence))
-    if found.plan is not None:
+    if found.plan is not None and found.plan.groups:  # else it is said why its time is not known
         blocks.append(_cost(found))
     counts = f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}"
-    blocks.append(counts if found.errors else f"{counts}: `hpo run {found.source}` starts the study")
+    blocks.append(counts if found.errors else f"{counts}: `hpo run {shlex.quote(found.source)}` starts the study")
     return "\n\n".join(blocks)
 
 

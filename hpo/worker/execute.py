@@ -128,7 +128,7 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
 def _seen_of(handle: Trial, alone: bool) -> dict[str, Any]:
     """Return what is seen of an objective's use of its trial. Unless it was alone, other processes may have read it."""
     unread, unread_constants = (handle.params.unread, handle.constants.unread) if alone else ((), ())
-    return {"used": handle.used, "unread": unread, "unread_constants": unread_constants}
+    return {"used": handle.used, "unread": unread, "unread_constants": unread_constants, "alone": alone}
 
 
 def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]:

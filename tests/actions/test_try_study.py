@@ -241,7 +241,16 @@ def test_the_same_seed_twice(tried):
 
 def test_a_training_that_takes_too_long_is_ended(tried):
     found = tried(SOUND.replace("loss = lr", "time.sleep(600)\n        loss = lr"), "--minutes", "0.02")
-    assert "with 0 epochs reported; expected 2 epochs" in said(found, "trial", "error")
+    assert "it was ended with 0 epochs reported; expected 2 epochs" in said(found, "trial", "error")
+    assert "--minutes 1 waits longer" in said(found, "trial", "error")
+
+
+def test_what_processes_of_the_objective_read_is_not_seen(tried):
+    body = SOUND.replace("lr / epoch", "1 / epoch").replace('trial.params["lr"]', "__import__('os').fork()")
+    body = body.replace("state =", "lr or __import__('os')._exit(0); state =", 1)
+    (line,) = lines(tried(body), "parameters")
+    assert line[0] == "ok"
+    assert "which of them it reads is not seen" in line[1]
 
 
 def test_epochs_in_pieces_are_whole_and_one_epoch_is_enough(tried):
