@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from hpo.actions import probe
+from hpo.actions import probe, try_cost, try_trial, try_use
+from hpo.actions.try_trial import Tried
 from hpo.cli.main import main
+from hpo.trial import Job, Outcome, Usage
 
 HEAD = "import time\n\n\ndef train(trial):\n"
 # A training without a mistake; `{...}` are what a test changes.
@@ -314,6 +316,46 @@ def test_the_studies_that_come_with_hpo_have_no_mistake(name, tmp_path, monkeypa
     assert [one for one in found["findings"] if one["level"] != "ok" and one["topic"] != "gpu"] == []
     assert found["plan"]["forecast"] is not None
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "held", "level", "words"),
+    [
+        (0, [], 0, None, ""),
+        (0, ["H200"], 0, "warning", "this machine has 1 GPU, and engine.gpu is 0: trials see none"),
+        (0.5, [], 0, "warning", "engine.gpu is 0.5, and no GPU is visible here"),
+        (1, ["H200"], 0, "warning", "engine.gpu is 1, and torch held nothing of it"),
+        ("auto", ["H200"], 2**31, "ok", "torch held 2.00 GiB of it (25%)"),
+    ],
+)
+def test_a_gpu_that_is_asked_for_is_used(make_spec, tmp_path, monkeypatch, asked, here, held, level, words):
+    monkeypatch.setattr(try_use, "visible_gpus", lambda: here)
+    monkeypatch.setattr(try_trial, "visible_gpus", lambda: here)
+    spec = make_spec(engine={"gpu": asked})
+    job = Job(0, {"x": 0.5}, 1, spec.objective_ref(), {}, tmp_path, ("score",))
+    end = Outcome(0, "PRUNED", cause="pruner", reason="enough", peak_gpu_bytes=held)
+    one = Tried(job, outcome=end, usage=Usage(gpu_memory=0.25 if held else 0.0))
+    found = [(each.level, each.text) for each in try_use.gpu(spec, one)]
+    assert [each[0] for each in found] == ([level] if level else [])
+    assert not found or words in found[0][1]
+
+
+def test_trials_that_do_not_fit_the_memory_beside_each_other(make_spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(try_cost, "machine_memory", lambda: 8 * 2**30)
+    spec = make_spec(engine={"workers": 3}, constants={"epochs": 4})
+    job = Job(0, {"x": 0.5}, 1, spec.objective_ref(), {}, tmp_path, ("score",))
+    one = Tried(job, usage=Usage(host_bytes=3 * 2**30), ended_by_us=True)
+    one.reports = [(10.0, 1, {"score": 1.0}), (12.0, 2, {"score": 2.0})]
+    one.outcome = Outcome(0, "PRUNED", cause="pruner", reason="enough", seconds=12.0)
+    (found,) = try_cost.memory(one, try_cost.plan_of(spec, one, tmp_path / "runs"))
+    assert found.level == "error"
+    assert found.text == "3.00 GiB a trial, 3 trials at once, 8.0 GiB here"
+    assert found.todo == "--set engine.workers=2 fits"
+    # 12 s in all, of which two epochs of 2 s: 8 s of start, and four epochs take 16 s.
+    (time,) = try_cost.times(spec, one)
+    assert time.text == "2.0 s an epoch, after 8.0 s of start; 4 epochs take about 16.0 s"
+    short = make_spec(engine={"workers": 3, "trial_timeout": 10}, constants={"epochs": 4})
+    assert [each.level for each in try_cost.times(short, one)] == ["ok", "error"]
 
 
 # --- commands
