@@ -250,7 +250,18 @@ Name = Annotated[
 
 
 class _Entry(BaseModel):
-    """Keys that every red flag may have."""
+    """Keys that every red flag may have.
+
+    Attributes:
+        name: the flag's; no two of a study are the same.
+        rule: a built-in rule; by default the one called `name`.
+        when: a condition, in place of a rule.
+        from_epoch: the first epoch that the rule looks at, as the trial counts them.
+        after: parameters or constants that hold an epoch, such as `warmup_epochs`: `from_epoch` counts from the latest
+            of them.
+        for_epochs: epochs in a row in which it must hold.
+        action: `stop` ends the trial, `warn` only says so.
+    """
 
     model_config = ConfigDict(extra="forbid", title="this red flag")
 
@@ -274,13 +285,15 @@ def _checked(when: str) -> str:
     return when
 
 
-class _ConditionEntry(_Entry):
+class ConditionEntry(_Entry):
+    """A red flag that a condition raises."""
+
     when: Annotated[str, Field(description="a condition, such as train_recall == 0"), AfterValidator(_checked)]
 
 
 @cache
-def _model_of(rule: str) -> type[_Entry]:
-    """Return the model of a built-in rule."""
+def model_of(rule: str) -> type[_Entry]:
+    """Return the model of an entry that names a built-in rule."""
     options: dict[str, Any] = {key: (option.kind, None) for key, option in BUILT_IN[rule].options.items()}
     return create_model(rule, __base__=_Entry, **options)
 
@@ -311,7 +324,7 @@ def _problems(entry: Any) -> list[tuple[KeyPath, str]]:
     key = "rule" if "rule" in given else "name"
     rule = given.get(key)
     known = isinstance(rule, str) and rule in BUILT_IN
-    model = _ConditionEntry if "when" in given else _model_of(str(rule)) if known else _UnknownRule
+    model = ConditionEntry if "when" in given else model_of(str(rule)) if known else _UnknownRule
     problems: dict[KeyPath, str] = {}
     try:
         model.model_validate(given)
@@ -320,7 +333,7 @@ def _problems(entry: Any) -> list[tuple[KeyPath, str]]:
     if model is _UnknownRule and rule is not None:
         expected = f"expected {listing(BUILT_IN, 20)}, or a condition (when: ...)"
         problems[(key,)] = f"{quote(rule)} is not a built-in rule; {expected}.{nearest(rule, BUILT_IN)}"
-    needs = () if model in (_ConditionEntry, _UnknownRule) else BUILT_IN[str(rule)].needs
+    needs = () if model in (ConditionEntry, _UnknownRule) else BUILT_IN[str(rule)].needs
     if needs and not any(name in given for name in needs):
         problems[()] = f"the rule '{rule}' has no limit; expected {' or '.join(needs)}"
     return list(problems.items())

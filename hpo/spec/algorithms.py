@@ -167,7 +167,7 @@ def option_problems(
         importing: import the module of a class, which runs its code; else it is only looked for, unless it is
             Optuna's, and its options are not checked.
     """
-    if name == "auto":
+    if name == "auto" and role == "sampler":
         return [(key, _of_another(role, key)) for key in options]
     try:
         if ":" in name and not importing:
@@ -255,7 +255,7 @@ def _own_problems(
         elif key in _parameters(cls) and not _writable(name, _parameters(cls)[key]):
             problems.append((key, f"of '{name}' takes an object that YAML cannot write; leave it out"))
     refused = {key for key, _ in problems}
-    model = _options_model(role, cls, name)
+    model = options_model(role, cls, name)
     try:
         model.model_validate({key: value for key, value in options.items() if key not in refused})
     except ValidationError as error:
@@ -278,8 +278,8 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     }
 
 
-def _options_model(role: Role, cls: type, name: str) -> type[BaseModel]:
-    """Return a model of the options that a study may set."""
+def options_model(role: Role, cls: type, name: str) -> type[BaseModel]:
+    """Return a model of the options that a study may set, of a class of samplers or pruners."""
     fields: dict[str, Any] = {}
     for key, parameter in _parameters(cls).items():
         if key != "seed" and _writable(name, parameter):

@@ -9,7 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from hpo.red_flags.definitions import DEFAULT as NON_FINITE
@@ -48,7 +56,11 @@ def _gpus(given: object) -> object:
     raise PydanticCustomError("gpus", "a number of GPUs from 0, such as 0.5, 1 or 2, or auto")
 
 
-Gpus = Annotated[float | Literal["auto"], PlainValidator(_gpus)]
+Gpus = Annotated[
+    float | Literal["auto"],
+    PlainValidator(_gpus),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "auto"}]}),
+]
 
 
 def _share(given: object) -> object:
@@ -62,13 +74,26 @@ def _share(given: object) -> object:
     raise PydanticCustomError("share", "a share, such as 20% or 0.2")
 
 
-Share = Annotated[float, PlainValidator(_share)]
+Share = Annotated[
+    float,
+    PlainValidator(_share),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^[\s+0-9._eE-]+%$"},
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            ]
+        }
+    ),
+]
 # The part of the hours that a confirmation takes where study.yaml does not say.
 CONFIRMING = 0.2
 
 
 def _moment(given: object) -> datetime:
     """Return a moment with its zone; one without is local."""
+    if isinstance(given, datetime):  # of a budget that is made from another
+        return given.astimezone()
     # A date alone could be its beginning or its end.
     if isinstance(given, str) and ":" in given:
         with contextlib.suppress(ValueError, OverflowError):
@@ -77,7 +102,12 @@ def _moment(given: object) -> datetime:
     raise ValueError(f"{quote(given)} is not right; expected {expected}")
 
 
-Moment = Annotated[datetime, PlainValidator(_moment), PlainSerializer(lambda at: at.isoformat(sep=" "))]
+Moment = Annotated[
+    datetime,
+    PlainValidator(_moment),
+    PlainSerializer(lambda at: at.isoformat(sep=" ")),
+    WithJsonSchema({"type": "string", "pattern": ":"}),
+]
 
 
 class _Model(BaseModel):
@@ -87,8 +117,12 @@ class _Model(BaseModel):
 class Metric(_Model):
     """A number that the objective returns, and its better direction. Pruners see the first one.
 
-    `goal` is a value that is good enough: reports say who reached it, and nothing stops there. Metrics that differ only
-    in their goals are equal, for their values compare.
+    Metrics that differ only in their goals are equal, for their values compare.
+
+    Attributes:
+        name: as the objective reports and returns it.
+        direction: minimize or maximize.
+        goal: a value that is good enough: reports say who reached it, and nothing stops there.
     """
 
     name: Annotated[Text, Field(description="the name of a metric")]
@@ -127,7 +161,12 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 class Component(_Model):
-    """A sampler or a pruner: a short name or `package.module:Class`, and its arguments."""
+    """A sampler or a pruner.
+
+    Attributes:
+        name: a short name, or `package.module:Class`.
+        options: its arguments.
+    """
 
     name: Annotated[Text, Field(description="a name")]
     options: dict[str, Any] = {}
@@ -314,11 +353,35 @@ HALVING = Component(
 class StudySpec(_Model):
     """A study; `hpo.spec.load.load_spec` reads one.
 
-    Either `objective` or `command` is set. `root` is the folder that is put first on sys.path, in which a command runs
-    and from which file names count: the YAML's own unless it says otherwise. `storage` None is the journal of the runs
-    folder, `mlflow` None is no tracking. `min_complete` is the least number of complete trials of each value of
-    `group_by`. The first trials have the `trial_seeds`, the others seeds made of `seed` and their numbers. `source` is
-    the YAML it was read from, and does not count when two specs are compared.
+    Attributes:
+        name: the study's, and that of its folder in the runs folder.
+        objective: `module:function` or `file.py:function` that trains one trial; this or `command` is set.
+        command: a program and its arguments, with `{parameter}` placeholders. A list inside is left out of trials that
+            lack a parameter of it.
+        root: the folder that is put first on sys.path, in which a command runs and from which file names count: the
+            YAML's own unless it says otherwise.
+        metrics: what the objective returns; several give a Pareto front. The pruner looks at the first one.
+        group_by: the parameter within whose values trials are compared, such as `architecture`.
+        min_complete: the least number of complete trials of each value of `group_by`, if the budget allows; 0: no care
+            is taken.
+        space: `search_space` in YAML: the parameters by name: ranges, choices, weights that sum to 1, fixed values.
+            `include` takes in families of them.
+        constants: values that every trial gets unchanged.
+        sampler: the method that proposes configurations: a name, or a name with its options.
+        pruner: the method that stops trials early: a name, or a name with its options.
+        red_flags: rules that stop a faulty trial, or warn of it.
+        enqueue: configurations to try first; parameters left out are sampled.
+        fallbacks: configurations to try, one after the other, while no trial has passed the red flags.
+        warm_start: earlier studies to begin from; None (`false` in YAML): none.
+        confirm: confirmation of the best configurations with fresh seeds, at the end of `hpo run`.
+        budget: when the study ends: the first limit that is reached.
+        engine: where the trials run, and with how much of the machine.
+        storage: URL of the Optuna storage; None: the journal of the runs folder.
+        mlflow: place of the MLflow runs; None (`false` in YAML): no tracking.
+        checkpoints: the checkpoints and weights that stay on disk.
+        seed: decides the sampler and, with its number, every trial's own seed.
+        trial_seeds: seeds of the first trials; the others get theirs from `seed`.
+        source: the YAML it was read from; it does not count when two specs are compared.
     """
 
     name: Annotated[

@@ -99,6 +99,9 @@ def environment(folder: Path) -> dict[str, str]:
         (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         for program in programs.iterdir():
             program.chmod(0o755)
+        (programs / "home").mkdir()
     kept = {key: value for key, value in os.environ.items() if key not in ("HPO_RUNS", "MLFLOW_TRACKING_URI")}
     path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "FILES": str(FILES), "COLUMNS": "120", "BROWSER": "true"}
+    # A page may write to the reader's settings, and open a browser.
+    home = {"HOME": str(programs / "home"), "XDG_CONFIG_HOME": str(programs / "home" / ".config"), "BROWSER": "true"}
+    return kept | home | {"PATH": path, "PYTHONPATH": str(ROOT), "FILES": str(FILES), "COLUMNS": "120"}
