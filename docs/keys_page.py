@@ -23,6 +23,19 @@ Every key with its values, what stands for it if it is left out, and an example.
 `docs/keys_page.py` from the JSON Schema that `hpo schema` prints; [study.yaml](../study-yaml.md) explains what the keys
 do together. A key may be left out unless it is *required*.
 """
+# An example of each form of a parameter, in the schema's order.
+FORMS = (
+    "width: 64",
+    "learning_rate: {low: 1.0e-4, high: 1.0e-1, log: true}",
+    "optimizer: {choices: {adam: {}, sgd: {momentum: {low: 0.0, high: 0.99}}}}",
+    "weights: {simplex: [bce, dice, l1]}",
+)
+OWN = {
+    "A condition of your own": "{name: nothing_found, when: train_recall == 0, from_epoch: 4}",
+    "A class of your own": "{name: package.module:Class, option: 1}",
+}
+# Options that a rule or a pruner cannot be without.
+NEEDED = {"seconds": 600, "gib": 24, "wrapped_pruner": "median", "patience": 3, "percentile": 25.0, "lower": 0.1}
 # Kinds of values in words, by the schema's type.
 _WORDS = {
     "string": "text",
@@ -84,17 +97,17 @@ def _items(schema: Schema, root: Schema) -> list[Schema]:
     return [one["items"] for one in _branches(schema, root) if isinstance(one.get("items"), dict)]
 
 
-def _table(mapping: Schema, root: Schema, path: str) -> str:
-    rows = ["| key | value | default | meaning | example |", "|---|---|---|---|---|"]
+def _table(mapping: Schema, root: Schema, path: str, *, examples: bool = True) -> str:
+    columns = ["key", "value", "default", "meaning", *(["example"] if examples else [])]
+    rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for key, value in mapping["properties"].items():
         if value.get("type") == "null":  # a key of another form, said to be absent here
             continue
-        required = key in mapping.get("required", ()) or (not path and key in ("objective", "command"))
-        default = "*required*" if required else _shown(value.get("default")) or "none"
+        default = "*required*" if key in mapping.get("required", ()) else _shown(value.get("default")) or "none"
         if not path and key in ("objective", "command"):
             default = "*one of the two*"
-        examples = " or ".join(_shown(one) for one in value.get("examples", ())[:2])
-        cells = (f"`{key}`", _kind(value, root), default, value.get("description", ""), examples)
+        shown = " or ".join(_shown(one) for one in value.get("examples", ())[:2])
+        cells = [f"`{key}`", _kind(value, root), default, value.get("description", ""), *([shown] if examples else [])]
         rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     return "\n".join(rows)
 
@@ -135,12 +148,12 @@ def _kind(schema: Schema, root: Schema) -> str:
 
 
 def _forms(schema: Schema, root: Schema) -> list[str]:
-    """Return a section for each form of a mapping."""
+    """Return what is said of each form of a parameter, with an example and its keys."""
     found = []
-    for one in schema["anyOf"]:
-        found.append(one["description"])
+    for one, example in zip(schema["anyOf"], FORMS, strict=True):
+        found.append(f"{one['description'].removesuffix('.')}: `{example}`")
         if "properties" in one:
-            found.append(_table(one, root, "parameter"))
+            found.append(_table(one, root, "parameter", examples=False))
     return found
 
 
@@ -153,10 +166,17 @@ def _named(schema: Schema, root: Schema, own: str) -> list[str]:
         rules = [each["properties"]["rule"].get("const") for each in one.get("anyOf", ())]
         name = one["properties"]["name"].get("const") or next(filter(None, rules), "")
         options = {key: value for key, value in one["properties"].items() if key not in ("name", "rule", "when")}
-        found.append(f"### {name}" if name else f"### {own}")
+        found.append(f"### {name or own}")
         found += [one["description"]] if "description" in one else []
-        found.append(_table({**one, "properties": options}, root, "options") if options else "It has no options.")
-    return found
+        if not name:
+            found.append(f"`{OWN[own]}`")
+        elif options:
+            given = {key: value["default"] for key, value in options.items() if value.get("default") is not None}
+            given.pop("action", None)
+            needed = {key: NEEDED[key] for key in options if key in NEEDED} or dict([*given.items()][-2:])
+            found.append(f"Such as {_shown({'name': name, **needed})}.")
+        found.append(_table({**one, "properties": options}, root, "options", examples=False) if options else "")
+    return [part for part in found if part]
 
 
 def schema() -> Schema:

@@ -9,12 +9,15 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 
 import hpo
 from hpo.cli.main import COMMANDS
+from hpo.spec.load import load_spec
+from hpo.spec.yaml_document import dump, load_text
 
 from .blocks import ROOT
 
@@ -33,6 +36,35 @@ def script(name: str) -> ModuleType:
 def test_the_page_of_keys_is_what_the_schema_says() -> None:
     keys = script("keys_page")
     assert (DOCS / "reference" / "keys.md").read_text() == keys.page(keys.schema()), "run python docs/keys_page.py"
+
+
+def test_the_examples_of_the_page_of_keys_are_right(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def train(trial):\n    return {}\n")
+    keys = script("keys_page")
+    page = keys.page(keys.schema())
+    whole: dict[str, Any] = {"name": "s", "objective": "train.py:train", "budget": {"trials": 1}}
+    whole["metrics"] = [{"name": "val_loss", "direction": "minimize"}]
+    whole["search_space"] = {"learning_rate": {"low": 1e-4, "high": 1e-1}, "unfreeze_epoch": {"low": 1, "high": 3}}
+
+    def loads(**given: Any) -> None:
+        (tmp_path / "study.yaml").write_text(dump(whole | given))
+        load_spec(tmp_path / "study.yaml")
+
+    for form in keys.FORMS:
+        loads(search_space=load_text(form, "form").data | whole["search_space"])
+    parts = re.split(r"^## ", page, flags=re.MULTILINE)
+    for title, key in (
+        ("Red flags", "red_flags"),
+        ("Options of a sampler", "sampler"),
+        ("Options of a pruner", "pruner"),
+    ):
+        (part,) = [part for part in parts if part.startswith(title)]
+        examples = re.findall(r"^Such as `(.*)`\.$", part, re.MULTILINE)
+        assert len(examples) >= 8
+        for example in examples:
+            data = load_text(example, "example").data
+            if data["name"] not in ("racing", "pbt"):  # they ask more of the rest of the study
+                loads(**{key: [data] if key == "red_flags" else data})
 
 
 def test_the_page_of_licences_has_every_dependency() -> None:
