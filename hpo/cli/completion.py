@@ -36,7 +36,8 @@ Then TAB completes commands, options, studies, trials and files:
 """,
 )
 @click.argument("shell", type=click.Choice(tuple(_PLACES)), required=False)
-def completion(shell: str | None) -> None:
+@click.pass_context
+def completion(context: click.Context, shell: str | None) -> None:
     """Print the script by which bash, zsh or fish complete hpo.
 
     Without SHELL it is the script of $SHELL.
@@ -45,12 +46,10 @@ def completion(shell: str | None) -> None:
     if shell not in _PLACES:
         given = f"$SHELL is '{shell}'" if shell else "$SHELL is not set"
         raise click.UsageError(f"{given}; expected one of {', '.join(_PLACES)}, such as `hpo completion bash`")
-    from hpo.cli.main import cli
-
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"this click knows no completion for {shell}")
-    script = found(cli, {}, "hpo", VARIABLE).source().strip("\n")
+    script = found(context.find_root().command, {}, "hpo", VARIABLE).source().strip("\n")
     first, _, rest = script.partition("\n")
     note = f"# Completion of hpo for {shell}. {_PLACES[shell]}"
     # zsh wants `#compdef` in the first line of a file.

@@ -25,6 +25,7 @@ from hpo.text import nearest
 COMMANDS = {
     "run": ("hpo.cli.run:run", "Run a study, or go on with it."),
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
+    "try": ("hpo.cli.try_:try_", "Train one trial for an epoch or two, and say what is not as it is meant."),
     "plan": ("hpo.cli.plan:plan", "Say what a study costs before it is spent."),
     "schema": ("hpo.cli.schema:schema", "Print the JSON Schema of study.yaml, for editors."),
     "submit": ("hpo.cli.submit:submit", "Submit a study to SLURM or PBS."),
@@ -117,6 +118,7 @@ class LazyGroup(click.Group):
     epilog="""\b
 Examples:
   hpo check study.yaml                     is it right, and what would it do?
+  hpo try study.yaml                       two epochs of one trial: what is not as it is meant?
   hpo plan study.yaml --probe              when will it end?
   hpo run study.yaml                       search; the same command again goes on
   hpo run study.yaml --trials 3 --set constants.epochs=2

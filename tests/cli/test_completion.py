@@ -124,9 +124,10 @@ def test_trials_are_those_of_the_study_that_a_yaml_names_and_none_twice(capfdbin
 
 def test_of_nothing_that_can_be_read_nothing_is_offered_and_nothing_printed(capfdbinary, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
-    for words in ("hpo --runs file status ", "hpo --runs 'file status ", "hpo nosuch ", "hpo --nosuch status "):
-        found, _ = complete(capfdbinary, monkeypatch, words)
-        assert found <= {"file,", "dir,"}
+    assert complete(capfdbinary, monkeypatch, "hpo --runs file status ") == ({"file,"}, 0)
+    assert complete(capfdbinary, monkeypatch, "hpo kill --runs file mine ") == (set(), 0)
+    assert complete(capfdbinary, monkeypatch, "hpo --runs 'open quote ")[1] == 0
+    assert complete(capfdbinary, monkeypatch, "hpo --nosuch status ")[1] == 0
     monkeypatch.setitem(COMMANDS, "status", ("hpo.cli.no_such_module:status", ""))
     assert complete(capfdbinary, monkeypatch, "hpo status ") == (set(), 1)
 
