@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow release coverage bench check messages translations setup clean help
+.PHONY: run test test-slow release dist docs audit licences coverage bench check messages translations setup setup-docs clean help
 
 run: setup  ## set up, run the quickstart study (or STUDY=...) and print where its report is
 	@$(BIN)/hpo run $(STUDY)
@@ -16,10 +16,25 @@ run: setup  ## set up, run the quickstart study (or STUDY=...) and print where i
 test: check  ## set up, then format, lint, types, floors and the fast tests
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
-test-slow: setup  ## the tests that take minutes: kills at random moments, builds
+test-slow: setup-docs  ## the tests that take minutes: kills at random moments, builds
 	@$(BIN)/python -m pytest -m slow
 
-release: test translations test-slow  ## what a release demands: all tests, and every text of a report translated
+release: test translations test-slow docs dist  ## all that a release demands, then the files to hand out, in dist/
+
+dist: setup-docs  ## a wheel and an sdist in dist/; the wheel is built from the sdist alone
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist
+	@ls dist
+
+docs: setup-docs  ## the documentation as a site: site/index.html; warnings are errors
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html -c docs -d .sphinx . site
+	@echo "The documentation is in site/index.html"
+
+audit: setup-docs  ## known weaknesses of the pinned versions (asks pypi.org)
+	@$(BIN)/python .ci/audit.py
+
+licences: setup-docs  ## write docs/reference/licences.md, the licences of what hpo stands on
+	@$(BIN)/python docs/licences_page.py
 
 coverage: setup  ## the fast tests, and the lines of hpo that they do not reach (much slower than `make test`)
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup --cov
@@ -55,8 +70,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
+setup-docs: $(INSTALLED)-docs  ## more for the documentation, the notebook and releases
+
+$(INSTALLED)-docs: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:  ## remove the virtual environment and the caches; runs/ stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .sphinx site dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## show this list

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hpo.spec.load import load_spec
     from hpo.spec.models import StudySpec
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "HpoError",
     "Pruned",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shutil
 import subprocess
 import sys
 import types
@@ -11,44 +11,17 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-import yaml
+from documentation.walk import FILES, Walk
 
 import hpo
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "python-api.md"
 
-TRAIN = """
-def train(trial):
-    best = {"small": 0.7, "wide": 0.9}[trial.params["architecture"]]
-    score = best - (trial.params["learning_rate"] - 0.01) ** 2
-    for epoch in range(1, 4):
-        trial.report(epoch, val_score=score * epoch / 3)
-    return {"val_score": score}
-"""
-STUDY = {
-    "name": "digits",
-    "objective": "train.py:train",
-    "metrics": [{"name": "val_score", "direction": "maximize"}],
-    "group_by": "architecture",
-    "search_space": {
-        "architecture": {"choices": ["small", "wide"]},
-        "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
-    },
-    "sampler": {"name": "random"},
-    "pruner": {"name": "none"},
-    "enqueue": [{"architecture": "wide", "learning_rate": 0.02}, {"architecture": "small", "learning_rate": 0.01}],
-    "budget": {"trials": 2},
-    "engine": {"name": "inline"},
-    "mlflow": False,
-    "seed": 3,
-}
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY, sort_keys=False))
-    (tmp_path / "train.py").write_text(TRAIN)
+    shutil.copytree(FILES / "digits", tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HPO_RUNS", raising=False)
     return tmp_path
@@ -83,14 +56,13 @@ def test_types_are_shipped() -> None:
     assert (ROOT / "hpo" / "py.typed").exists()
 
 
-def test_the_examples_of_the_page_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(compile(block, str(PAGE), "exec"), names)
-    printed = capsys.readouterr().out
-    assert "True 8 " in printed
-    assert "Did you mean 'digits'?" in printed
-    assert isinstance(names["figure"], go.Figure)
+def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    walk = Walk(folder).follow(PAGE)
+    assert "True 8 " in walk.output
+    assert "Did you mean 'digits'?" in walk.output
+    assert isinstance(walk.names["figure"], go.Figure)
 
 
 def test_trials_and_history_say_what_was_stored(folder: Path) -> None:

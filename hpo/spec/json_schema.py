@@ -26,6 +26,7 @@ from hpo.spec.models import (
     EngineSpec,
     Metric,
     MlflowSpec,
+    Retries,
     StudySpec,
     WarmStartSpec,
 )
@@ -67,9 +68,24 @@ _EXAMPLES: Mapping[str, list[Any]] = {
     "warm_start": ["auto", False, {"from": ["an-earlier-study"], "trials": 5}],
     "confirm": [True, {"top": 5, "seeds": 5}],
     "budget": [{"trials": 50}, {"hours": 8, "gpu_hours": 40}],
+    "budget.trials": [50],
+    "budget.hours": [8, 0.5],
+    "budget.gpu_hours": [40],
+    "budget.failures": [10],
     "budget.by": ["2026-12-01 09:00", "2026-12-01T09:00+08:00"],
     "budget.confirm": ["20%"],
     "engine": ["local", {"name": "local", "workers": 4, "gpu": 0.5}],
+    "engine.name": ["ray"],
+    "engine.workers": [4],
+    "engine.cpu": [2],
+    "engine.trial_timeout": [3600],
+    "engine.report_timeout": [600],
+    "engine.fresh_process": [True],
+    "engine.runtime_env": [{"working_dir": ".", "pip": ["monai"]}],
+    "engine.checkpoint_dir": ["/shared/hpo"],
+    "engine.retries.lost": [2],
+    "engine.retries.exception": [1],
+    "engine.retries.timeout": [1],
     "engine.gpu": [0.5, 1, "auto"],
     "engine.retries": [1, {"lost": 1, "timeout": 1}],
     "engine.address": ["auto", "head:6379"],
@@ -77,6 +93,20 @@ _EXAMPLES: Mapping[str, list[Any]] = {
     "storage": ["sqlite:///results/study.db", "postgresql://user@host/db"],
     "mlflow": [False, "http://localhost:5000", {"trials": "best 1000"}],
     "checkpoints": [3, "all", {"keep_best": 3, "max_gb": 20}],
+    "checkpoints.keep_best": [3, "all"],
+    "checkpoints.max_gb": [20],
+    "metrics.name": ["val_loss"],
+    "metrics.direction": ["minimize"],
+    "metrics.goal": [0.6],
+    "warm_start.from": ["auto", ["an-earlier-study"]],
+    "warm_start.trials": [5],
+    "warm_start.guard": [4],
+    "confirm.top": [5],
+    "confirm.seeds": [5],
+    "confirm.per_group": [True],
+    "mlflow.tracking_uri": ["http://localhost:5000"],
+    "mlflow.experiment": ["segmentation"],
+    "mlflow.trials": ["best 1000"],
     "seed": [42],
     "trial_seeds": [[1, 2, 3]],
 }
@@ -201,6 +231,7 @@ def _definitions() -> dict[str, Schema]:
     retries = engine["properties"]["retries"]
     for key in ("default", "description", "examples"):
         retries.pop(key)
+    retries["properties"] = _model(Retries, "engine.retries")["properties"]
     engine["properties"]["retries"] = {
         "description": "Retries of a configuration, by the cause that ended its attempt; a number is that of `lost`.",
         "default": 1,
@@ -225,7 +256,7 @@ def _definitions() -> dict[str, Schema]:
         "default": "all",
     }
     return {
-        "metric": _model(Metric),
+        "metric": _model(Metric, "metrics"),
         "parameter": _parameter(),
         "group": {
             "description": "Parameters by name.",
@@ -309,7 +340,7 @@ def _warm_start() -> list[Schema]:
     """Return the forms of `warm_start`."""
     text: Schema = {"type": "string", "minLength": 1}
     several: Schema = {"type": "array", "minItems": 1, "items": text}
-    mapping = _model(WarmStartSpec)
+    mapping = _model(WarmStartSpec, "warm_start")
     mapping["properties"]["from"] |= {
         "description": "`auto`, the name or folder of a study, a knowledge file, or a list of them.",
         "default": "auto",
