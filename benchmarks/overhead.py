@@ -38,6 +38,7 @@ from optuna.storages.journal import JournalFileBackend
 from todays_stack import Seconds
 from tracking import Stopwatch
 
+from hpo import layout
 from hpo.cli.driver_log import DriverLog
 from hpo.cli.progress import PlainProgress
 from hpo.engines.factory import make_engine
@@ -93,7 +94,7 @@ def hpo_defaults(spec: StudySpec, folder: Path) -> float:
     directory, stopwatch = folder / "runs" / spec.name, Stopwatch()
     spec = spec.model_copy(update={"mlflow": MlflowSpec()})
     with open(os.devnull, "w") as out, contextlib.redirect_stdout(out):
-        log = DriverLog(spec, directory, "hpo run study.yaml")
+        log = DriverLog(spec, directory / layout.DRIVER_LOG, "hpo run study.yaml")
         result = run_study(spec, folder / "runs", [stopwatch, PlainProgress(spec, out), log])
         log.ends("done")
     assert result.progress.complete == spec.budget.trials

@@ -23,6 +23,7 @@ HpoError                    shown as a message, never as a traceback
 ├── ReplayError             the study recorded too little to be replayed
 ├── NotReproducible         a trial cannot be trained again from its start
 ├── NotContinued            a trial cannot be trained on from its checkpoint
+├── NotGrown                a study cannot take on another search space with its trials
 ├── EngineError             the engine that runs the trials fails again and again
 ├── LogError                a training log cannot be read
 ├── ReportError             the report cannot be written
@@ -140,6 +141,12 @@ class NotReproducible(HpoError):
 
 class NotContinued(HpoError):
     """A trial cannot be trained on from its checkpoint."""
+
+    exit_code = 2
+
+
+class NotGrown(HpoError):
+    """A study cannot take on another search space with its trials."""
 
     exit_code = 2
 

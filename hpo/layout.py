@@ -8,6 +8,7 @@ runs/.trash/<study>-<time>/           a study that was deleted (hpo delete); hpo
 runs/.trash/<study>-<time>/saved.json      what the entry is, and how far the deletion came; as in a backup
 runs/.trash/<study>-<time>/optuna.log      its Optuna study, as a journal of its own
 runs/.trash/<study>-<time>/folder/         its folder
+runs/.backups/<study>-<time>.tar       a study as it was before `hpo grow`
 runs/.reproduced/<study>-<N>-<time>/  a runs folder in which trial N was trained again (hpo reproduce)
 runs/<study>/study.yaml               the study as it ran (paths absolute, passwords removed)
 runs/<study>/identity.json            the random key of the study to which the folder belongs, and the folder's place
@@ -84,6 +85,7 @@ MLFLOW_LOG = "mlflow.log"
 MLFLOW_STORE = "mlflow.db"
 MLFLOW_ARTIFACTS = "mlartifacts"
 TRASH = ".trash"
+BACKUPS = ".backups"
 REPRODUCED = ".reproduced"
 SAVED = "saved.json"
 SAVED_STUDY = "optuna.log"

@@ -46,7 +46,7 @@ class SavedResult:
 
 
 def backup(
-    runs: Path, names: Sequence[str], target: Path, knowledge: bool, say: Callable[[str], None]
+    runs: Path, names: Sequence[str], target: Path, knowledge: bool, say: Callable[[str], None], held: bool = False
 ) -> tuple[list[SavedResult], list[str]]:
     """Save studies into a new tar file or a new folder.
 
@@ -56,6 +56,7 @@ def backup(
         target: The file, if its name ends in .tar, .tar.gz or .tgz; else the folder.
         knowledge: Save what `hpo import-knowledge` brought into the runs folder too.
         say: Gets sentences on what is left out.
+        held: The caller holds the drivers' locks, so that nothing runs.
 
     Returns:
         The studies that were saved, and a sentence for each that could not be.
@@ -70,7 +71,7 @@ def backup(
         with _sink(target) as sink:
             for name in names:
                 try:
-                    saved.append(_save(runs, name, sink, say))
+                    saved.append(_save(runs, name, sink, say, held))
                 except HpoError as error:
                     failed.append(f"study '{name}' was left out: {error}")
             folder = layout.knowledge_directory(runs)
@@ -100,16 +101,16 @@ def _dated(target: Path) -> str:
 # --- one study
 
 
-def _save(runs: Path, name: str, sink: _Sink, say: Callable[[str], None]) -> SavedResult:
+def _save(runs: Path, name: str, sink: _Sink, say: Callable[[str], None], held: bool) -> SavedResult:
     directory = layout.study_directory(runs, name)
     spec = load_spec(directory / layout.SPEC, locate=False)
     url = storage_url(spec, runs)
-    driven = driver_of(directory) is not None
+    driven = not held and driver_of(directory) is not None
     exported = _export(name, url)
     trials = None if exported is None else exported[1]
     saved = SavedStudy(
         name, read_key(directory), time.time(), None if trials is None else len(trials), os.path.realpath(directory),
-        redact(url), driven or driver_of(directory) is not None,
+        redact(url), driven or (not held and driver_of(directory) is not None),
     )  # fmt: skip
     sink.write(f"{name}/{layout.SAVED}", saved.to_json().encode())
     if exported is not None:

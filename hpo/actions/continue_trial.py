@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ def continue_trial(
     number: int,
     epochs: int | None = None,
     overrides: Sequence[str] = (),
-    trackers: Sequence[Tracker] = (),
+    trackers: Callable[[StudySpec], Sequence[Tracker]] = lambda spec: (),
     yaml: Path | None = None,
 ) -> Continued:
     """Train a trial on from its last checkpoint. The same call goes on with what was interrupted.
@@ -61,7 +61,7 @@ def continue_trial(
         number: The trial.
         epochs: Epochs in all; None: as many as the study's trials have.
         overrides: `NAME=VALUE` of parameters, and `constants.NAME=VALUE`.
-        trackers: Told of all that happens.
+        trackers: Returns those that are told of all that happens.
         yaml: The study.yaml, of a study whose storage has a password; None: the recorded one.
 
     Raises:
@@ -82,7 +82,8 @@ def continue_trial(
             f"trial {known.number} of study '{name}' is that continuation of trial {number} already; give other "
             "--epochs, or other values with --set"
         )
-    result = run(load_spec(yaml or directory / layout.SPEC), runs, trackers, continuation=wanted)
+    spec = load_spec(yaml or directory / layout.SPEC)
+    result = run(spec, runs, trackers(spec), continuation=wanted)
     study = read_study(runs, name)
     mine = [one for one in study.trials if one.continued and one.continued.parent == number and not one.requeued]
     ended = [one for one in mine if one.state != "WAITING"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,7 @@ def reproduce(
     number: int,
     folder: Path | None = None,
     seed: int | None = None,
-    trackers: Sequence[Tracker] = (),
+    trackers: Callable[[StudySpec, Path], Sequence[Tracker]] = lambda spec, runs: (),
 ) -> Reproduced:
     """Train a trial again and compare. The study itself is only read.
 
@@ -141,7 +141,7 @@ def reproduce(
         number: The trial.
         folder: Where to train; None: a new folder in the runs folder.
         seed: Another seed than the trial's own.
-        trackers: Told of what happens.
+        trackers: Returns those that are told of what happens, for a study and its runs folder.
 
     Raises:
         HpoError: It cannot be trained again (`recorded_trial`, `hpo.runner.run`).
@@ -157,7 +157,7 @@ def reproduce(
     written = folder / f"{data['name']}.yaml"
     write_atomically(written, yaml_document.dump(data))
     spec = load_spec(written)
-    result = run(spec, folder, trackers)
+    result = run(spec, folder, trackers(spec, folder))
     spec, stored = load_study(folder, spec.name)
     study = records_of(stored, spec, layout.study_directory(folder, spec.name))
     ended = [one for one in study.trials if one.finished]

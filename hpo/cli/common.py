@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hpo.reports.write import WrittenReport
 
 F = TypeVar("F", bound=Callable[..., Any])
+# Columns of the labels of `labelled`.
+LABEL = 11
 
 
 def runs_option(command: F) -> F:
@@ -264,4 +266,4 @@ def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[st
 
 def labelled(pairs: Iterable[tuple[str, str]]) -> str:
     """Return a line `label      text` for each pair; an empty label continues the line before."""
-    return "\n".join(f"{label:<11}{text}" for label, text in pairs)
+    return "\n".join(f"{label:<{LABEL}}{text}" for label, text in pairs)

@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from hpo.cli.common import aligned, emit, find_study, json_option, runs_option, study_argument
-from hpo.cli.drive import Driven, drive_study
+from hpo.cli.display import Display, display_options
+from hpo.cli.drive import Driven, command_line, drive_study
 from hpo.cli.output import echo, say, say_document
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ Exit code: as of `hpo run`.
 @click.option("--resplit", is_flag=True, default=None, help="Split the data anew with each seed (constants.data.seed).")
 @runs_option
 @json_option
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, on stderr.")
+@display_options
 @click.pass_context
 def confirm(
     context: click.Context,
@@ -59,6 +60,7 @@ def confirm(
     runs: Path,
     as_json: bool,
     quiet: bool,
+    log_file: Path | None,
 ) -> int:
     """Train the best configurations again with fresh seeds.
 
@@ -71,7 +73,8 @@ def confirm(
     name = searched_study(runs, find_study(runs, study))
     spec = plan_confirmation(runs, name, top, seeds, per_group, resplit)
     out: IO[str] = sys.stderr if as_json else sys.stdout
-    driven = run_confirmation(context, spec, runs, name, out, quiet)
+    display = Display(out, command_line(context), quiet, log_file, as_json)
+    driven = run_confirmation(context, spec, runs, name, display)
     if as_json:
         emit(driven.document() | {"confirmation": confirmation(runs, name)}, say_document)
     return driven.code
@@ -90,26 +93,24 @@ def searched_study(runs: Path, name: str) -> str:
     return found if found in layout.studies_in(runs) else name
 
 
-def run_confirmation(
-    context: click.Context, spec: StudySpec, runs: Path, name: str, out: IO[str], quiet: bool
-) -> Driven:
+def run_confirmation(context: click.Context, spec: StudySpec, runs: Path, name: str, display: Display) -> Driven:
     """Drive a confirmation, score the winner on held-out data, and write the reports of both studies again."""
-    driven = drive_study(context, spec, runs, out=out, quiet=quiet)
-    _finish(runs, name, spec.name, out, quiet)
+    driven = drive_study(context, spec, runs, display=display)
+    _finish(runs, name, spec.name, display)
     return driven
 
 
-def _finish(runs: Path, name: str, own: str, out: IO[str], quiet: bool) -> None:
+def _finish(runs: Path, name: str, own: str, display: Display) -> None:
     from hpo.actions.confirm import finish_confirmation
 
     for sentence in finish_confirmation(runs, name, own):
         echo(sentence, err=True)
     found = confirmation(runs, own)
-    if found is not None and not quiet:
-        say("\n" + confirmation_text(found), file=out)
+    if found is not None and display.shows_end:
+        say("\n" + confirmation_text(found), file=display.out)
 
 
-def confirm_at_end(context: click.Context, driven: Driven, runs: Path, out: IO[str], quiet: bool) -> Driven | None:
+def confirm_at_end(context: click.Context, driven: Driven, runs: Path, display: Display) -> Driven | None:
     """Confirm the best configurations of a study whose search has ended, if its study.yaml says so.
 
     A study that is a confirmation itself, as `hpo submit` runs it, is finished as `hpo confirm` does it.
@@ -118,7 +119,7 @@ def confirm_at_end(context: click.Context, driven: Driven, runs: Path, out: IO[s
 
     spec = driven.spec
     if is_race(spec):
-        _finish(runs, race_of(spec).study, spec.name, out, quiet)
+        _finish(runs, race_of(spec).study, spec.name, display)
         return None
     if not spec.confirms or driven.code or not driven.result.done:
         return None
@@ -128,9 +129,9 @@ def confirm_at_end(context: click.Context, driven: Driven, runs: Path, out: IO[s
     if planned is None:
         echo(f"nothing of the budget is left to confirm the best; `hpo confirm {spec.name}` does it beyond", err=True)
         return None
-    if not quiet:
-        say("", file=out)
-    return run_confirmation(context, planned, runs, spec.name, out, quiet)
+    if display.shows_end:
+        say("", file=display.out)
+    return run_confirmation(context, planned, runs, spec.name, display)
 
 
 def confirmation(runs: Path, name: str) -> Confirmation | None:

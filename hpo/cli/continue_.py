@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,11 @@ import click
 
 from hpo.cli.common import emit, find_study, follow_up, json_option, metrics_text, runs_option
 from hpo.cli.complete import study_names, trial_numbers
-from hpo.cli.output import echo, say
-from hpo.trackers.base import Tracker
+from hpo.cli.display import Display, display_options
+from hpo.cli.drive import command_line
+from hpo.cli.output import say
+from hpo.errors import HpoError
+from hpo.text import redact
 
 if TYPE_CHECKING:
     from hpo.actions.continue_trial import Continued
@@ -43,7 +47,19 @@ to go on from or a value does not fit, 3 the study is running, 130 interrupted.
 )
 @runs_option
 @json_option
-def continue_(study: str, trial: int, epochs: int | None, overrides: tuple[str, ...], runs: Path, as_json: bool) -> int:
+@display_options
+@click.pass_context
+def continue_(
+    context: click.Context,
+    study: str,
+    trial: int,
+    epochs: int | None,
+    overrides: tuple[str, ...],
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
+    log_file: Path | None,
+) -> int:
     """Train a trial on from its last checkpoint, as a new trial.
 
     STUDY is a name in the runs folder or a YAML. Trial N has completed, or was pruned, and its checkpoint was kept:
@@ -53,21 +69,21 @@ def continue_(study: str, trial: int, epochs: int | None, overrides: tuple[str, 
 
     name = find_study(runs, study)
     yaml = Path(study) if study.endswith((".yaml", ".yml")) and Path(study).is_file() else None
-    found = continue_trial(runs, name, trial, epochs, overrides, [_Messages()], yaml)
+    display = Display(sys.stderr, command_line(context), quiet, log_file)
+    try:
+        found = continue_trial(runs, name, trial, epochs, overrides, lambda spec: display.trackers(spec, runs), yaml)
+    except HpoError as error:
+        display.ends(redact(str(error)))
+        raise
+    finally:
+        display.close()
     code = _code(found)
+    display.ends(f"{_text(name, runs, found)} (exit code {code})")
     if as_json:
         emit(_document(name, found, code))
     else:
         say(_text(name, runs, found))
     return code
-
-
-class _Messages(Tracker):
-    """Tracker that shows messages alone."""
-
-    def message(self, text: str) -> None:
-        """Print a message on stderr."""
-        echo(text, err=True)
 
 
 def _code(found: Continued) -> int:

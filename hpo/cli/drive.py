@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,13 +12,13 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from hpo import layout
-from hpo.analysis.formatting import configuration, duration, number
-from hpo.cli.common import aligned, follow_up, labelled, metrics_text
+from hpo.analysis.formatting import configuration, duration
+from hpo.cli.common import LABEL, follow_up, labelled, metrics_text
+from hpo.cli.display import Display
 from hpo.cli.output import echo, say
 from hpo.errors import HpoError
 from hpo.spec.racing import is_race
 from hpo.text import count, redact
-from hpo.trackers.base import Tracker
 
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord
@@ -54,11 +52,9 @@ def drive_study(
     hints: Sequence[str] = (),
     strict: bool = False,
     retry_failed: bool = False,
-    out: IO[str],
-    quiet: bool,
+    display: Display,
 ) -> Driven:
-    """Drive a study to the end of its budget, and show on `out` how it goes and ends, unless `quiet`."""
-    from hpo.cli.driver_log import DriverLog
+    """Drive a study to the end of its budget, and show how it goes and ends."""
     from hpo.control.requests import effective, read_steering
     from hpo.runner import run as drive
     from hpo.storage.study_folder import refuse_taken
@@ -66,24 +62,22 @@ def drive_study(
     refuse_taken(runs, spec.name)
     directory = layout.study_directory(runs, spec.name)
     spec = effective(spec, read_steering(directory))  # for what is shown; the runner does this for itself
-    if not quiet:
-        _show_header("\n".join([_header(spec, runs), *(f"warning: {hint}" for hint in hints)]), out)
-    progress = None if quiet else _progress(spec, runs, out)
-    shown: Tracker = progress or _Complaints()
-    log = DriverLog(spec, directory, _command(context), lambda: _seconds_left(spec, runs))
+    if not display.quiet:
+        _show_header("\n".join([_header(spec, runs), *(f"warning: {hint}" for hint in hints)]), display.out)
+    trackers = display.trackers(spec, runs)
     try:
-        result = drive(spec, runs, [shown, log], strict=strict, retry_failed=retry_failed)
+        result = drive(spec, runs, trackers, strict=strict, retry_failed=retry_failed)
     except HpoError as error:
-        log.ends(redact(str(error)))
+        display.ends(redact(str(error)))
         raise
     finally:
-        # An error must not leave the terminal in the state of the live display.
-        shown.close()
-    code, verdict = _verdict(spec, runs, result, progress, context)
+        display.close()
+    code, verdict = _verdict(spec, runs, result, display.progress, context)
     code = code or int(not result.reports)  # why it was not written has been said
-    log.ends(f"{verdict} (exit code {code})")
-    if verdict and (code or not quiet):
-        say(verdict, file=sys.stderr if code else out)
+    display.ends(f"{verdict} (exit code {code})")
+    if verdict and (code or display.shows_end):
+        text = verdict.lstrip("\n") if display.quiet else verdict
+        say(text, file=sys.stderr if code else display.out)
     return Driven(spec, result, code, verdict)
 
 
@@ -91,7 +85,9 @@ def show_ending(driven: Driven, runs: Path, out: IO[str]) -> None:
     """Print what no red flag has looked at, the best trial, and where all files are."""
     for sentence in _silent_flags(driven.spec, runs):
         say(f"warning: {sentence}", file=out)
-    say(_ending(driven.spec, runs, driven.result), file=out)
+    from hpo.cli.best_table import width_of
+
+    say(_ending(driven.spec, runs, driven.result, width_of(out)), file=out)
 
 
 def _show_header(header: str, out: IO[str]) -> None:
@@ -104,40 +100,7 @@ def _show_header(header: str, out: IO[str]) -> None:
         echo(header, err=True)
 
 
-class _Complaints(Tracker):
-    """Tracker that shows messages alone, for --quiet."""
-
-    def message(self, text: str) -> None:
-        """Print a message on stderr."""
-        echo(text, err=True)
-
-
-def _progress(spec: StudySpec, runs: Path, out: IO[str]) -> StudyProgress:
-    from hpo.cli.progress import LiveProgress, PlainProgress
-
-    def left() -> float | None:
-        return _seconds_left(spec, runs)
-
-    if out.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        from rich.console import Console
-
-        return LiveProgress(spec, Console(file=out), left)
-    return PlainProgress(spec, out, left)
-
-
-def _seconds_left(spec: StudySpec, runs: Path) -> float | None:
-    """Return the seconds that are left of the budget's hours, or until its end by the clock; None without either."""
-    if spec.search_budget.hours is None and spec.search_budget.by is None:
-        return None
-    from hpo.storage.budget import seconds_left, span_of
-    from hpo.storage.load_study import load_study
-
-    recorded, study = load_study(runs, spec.name)  # as it runs: the hours may have been extended
-    spans = [span for trial in study.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
-    return seconds_left(recorded.search_budget, spans, time.time())
-
-
-def _command(context: click.Context) -> str:
+def command_line(context: click.Context) -> str:
     """Return the command line as it was given, for giving it again."""
     return redact(shlex.join(context.obj or ("hpo", *sys.argv[1:])))
 
@@ -183,14 +146,14 @@ def _verdict(
     summary = f"\n{total} finished" + (f": {', '.join(counts)}" if counts else "")
     if result.stopped_by:
         said = f"stopped by {result.stopped_by} with `hpo stop`"
-        return STOPPED, f"{summary}\n{said}; to go on, give the same command again: {_command(context)}"
+        return STOPPED, f"{summary}\n{said}; to go on, give the same command again: {command_line(context)}"
     if result.paused:
         resume = follow_up(f"resume {shlex.quote(spec.name)}", runs)
         said = f"interrupted while it was paused; to go on, `{resume}`, and give the same command again"
-        return STOPPED, f"{summary}\n{said}: {_command(context)}"
+        return STOPPED, f"{summary}\n{said}: {command_line(context)}"
     if result.interrupted:
         said = "interrupted; to go on, give the same command again"
-        return INTERRUPTED, f"{summary}\n{said}: {_command(context)}"
+        return INTERRUPTED, f"{summary}\n{said}: {command_line(context)}"
     if trials.complete == 0:
         said = result.stopped or "no trial completed"
         lines = [f"{said}. {_first_error(runs, result)}".rstrip()]
@@ -246,7 +209,7 @@ def _evidence(study: Path, number: int) -> str:
     return f"what its worker printed: {study / 'workers'}"
 
 
-def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
+def _ending(spec: StudySpec, runs: Path, result: RunResult, width: int) -> str:
     """Return the best trial, what was found, and where all files are."""
     from hpo.analysis.records import read_study
     from hpo.storage.open import dashboard_argument
@@ -255,7 +218,7 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
     record = read_study(runs, result.study, histories=False)
     lines = []
     if best is not None:
-        lines += _best(record)
+        lines += _best(record, width - LABEL)
         lines.append(("trials", follow_up(f"trials {study}", runs)))
     lines += _found(record)
     lines += [("report" if index == 0 else "", str(path)) for index, path in enumerate(result.reports)]
@@ -271,28 +234,25 @@ def _ending(spec: StudySpec, runs: Path, result: RunResult) -> str:
     return "\n" + labelled(lines)
 
 
-def _best(record: StudyRecord) -> list[tuple[str, str]]:
+def _best(record: StudyRecord, width: int) -> list[tuple[str, str]]:
     """Return the best trial with its parameters, that of each group, and who reached the goals."""
     from hpo.analysis.goals import goal_states
     from hpo.analysis.groups import best_per_group
     from hpo.analysis.ranking import best_first
+    from hpo.cli.best_table import best_table, varying
     from hpo.reports.sections.goals import goal_sentence
 
     metric = record.metrics[0]
-    group_of = {group.best.number: group.group for group in best_per_group(record, metric) if group.best is not None}
     bests = best_first((g.best for g in best_per_group(record, metric) if g.best is not None), metric)
     if not bests:  # its record is damaged
         return []
     values = metrics_text({one.name: bests[0].values[one.name] for one in record.metrics})
     said = f"{values}, trial {bests[0].number}"
     if len(bests) == 1:
-        lines = [("best", f"{said}: {configuration(bests[0].params)}")]
+        params = varying(record.space, bests[0].params) or bests[0].params
+        lines = [("best", f"{said}: {configuration(params)}")]
     else:
-        rows = []
-        for trial in bests:
-            params = configuration(trial.params, without=[record.group_by])
-            rows.append((group_of[trial.number], number(trial.values[metric.name]), f"trial {trial.number}", params))
-        lines = [("best", said), *(("", line) for line in aligned(rows, right=(1,)))]
+        lines = [("best", said), *(("", line) for line in best_table(record, width))]
     return lines + [("" if place else "goal", goal_sentence(state)) for place, state in enumerate(goal_states(record))]
 
 

@@ -1,4 +1,4 @@
-"""Log of the driver: `runs/<study>/driver.log` holds what a run says, for `hpo logs`."""
+"""Log of a run: `runs/<study>/driver.log` holds what it says, for `hpo logs`, and so does the file of --log-file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from hpo import layout
 from hpo.cli.progress import LineProgress
 from hpo.machine.files import plain_opener
 from hpo.text import presentable
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class DriverLog(LineProgress):
-    """Tracker that appends each line, with its time, to the log of a study.
+    """Tracker that appends each line, with its time, to a log.
 
     The first line says who began the run, and with which command. The file is opened with the first line, so that a run
     that finds the study locked writes nothing.
     """
 
     def __init__(
-        self, spec: StudySpec, directory: Path, command: str, seconds_left: Callable[[], float | None] = lambda: None
+        self, spec: StudySpec, path: Path, command: str, seconds_left: Callable[[], float | None] = lambda: None
     ) -> None:
         super().__init__(spec, seconds_left)
-        self._path = directory / layout.DRIVER_LOG
+        self._path = path
         self._command = command
         self._file: IO[str] | None = None
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "stop": ("hpo.cli.stop:stop", "Stop the run of a study, as Ctrl-C does."),
     "kill": ("hpo.cli.kill:kill", "Kill running trials; they are not retried."),
     "extend": ("hpo.cli.extend:extend", "Extend the budget of a study, also while it runs."),
+    "grow": ("hpo.cli.grow:grow", "Give a study a wider search space, with all its trials."),
     "report": ("hpo.cli.report:report", "Write the report of a study again."),
     "compare": ("hpo.cli.compare:compare", "Compare studies, or trials, with each other."),
     "diagnose": ("hpo.cli.diagnose:diagnose", "Say what went well or wrong in one training."),

@@ -1,7 +1,7 @@
 """Output of all commands: no text that comes from a trial, a file or a storage can steer the terminal.
 
 Texts are written without control characters and without passwords. Colours and cursor movements are made here, or by
-rich, whose texts `hpo.cli.progress` has made presentable before.
+rich, whose texts `hpo.cli.live` has made presentable before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Display of `hpo run` while it runs: live on a terminal, plain lines elsewhere.
+"""Progress of a run as its trials start, report and end, and its display in plain lines; `hpo.cli.live` has the other.
 
 The estimated end is that of `hpo.analysis.forecast`, by the trials that have finished in this run.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from hpo import layout
 from hpo.analysis.forecast import (
@@ -26,24 +26,18 @@ from hpo.analysis.forecast import (
     shares_of,
     timing,
 )
-from hpo.analysis.formatting import configuration, number
 from hpo.analysis.formatting import duration as exact
+from hpo.analysis.formatting import number
 from hpo.cli.common import around, metrics_text, rough_duration
+from hpo.cli.standing import Standing
 from hpo.spec.racing import is_race, race_of
-from hpo.text import listing, presentable
+from hpo.text import presentable
 from hpo.trackers.base import Progress, Tracker
 from hpo.trial import Job, Outcome
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-    from rich.table import Table
-    from rich.text import Text
-
     from hpo.spec.models import StudySpec
 
-_REFRESH_PER_SECOND = 4
-# Lines of the live display besides those of running trials, and one for the shell's cursor.
-_FRAME = 9
 # Draws of an estimated end, and seconds for which it stands: trials may take less than estimating takes.
 _DRAWS, _STANDS_SECONDS = 200, 2.0
 # Trials that an end is estimated by: the last ones.
@@ -103,7 +97,8 @@ class StudyProgress(Tracker):
         self._at_once = 1
         self._end: Interval | None = None  # by the display's clock
         self._estimated = -_STANDS_SECONDS
-        self._best_params: Mapping[str, Any] = {}
+        self._curves: dict[int, list[float]] = {}
+        self.standing = Standing(spec)
         # In a confirmation the best training is the luckiest one: none is named.
         self._race = race_of(spec) if is_race(spec) else None
 
@@ -133,6 +128,9 @@ class StudyProgress(Tracker):
         known = self._running[number]
         before = known.metrics if known.step == step else {}  # a step may be reported in pieces
         known.reports.setdefault(step, self._clock())
+        shown = self.shown_metric(metrics)
+        if shown is not None and shown not in before:
+            self._extend_curve(number, shown, known.metrics, metrics[shown])
         # `dataclasses.replace` takes five times as long, at each report.
         self._running[number] = Running(known.job, known.since, known.place, step, {**before, **metrics}, known.reports)
 
@@ -142,10 +140,20 @@ class StudyProgress(Tracker):
         self._progress = progress
         if known is not None and not again:
             self._measure(known, outcome.state == "COMPLETE")
+        self._curves.pop(job.number, None)
+        self.standing.take_in(job, outcome, again=again)
         if self._end is None or self._clock() - self._estimated >= _STANDS_SECONDS:
             self._estimate()
-        if progress.best_number == job.number:
-            self._best_params = job.params
+
+    def shown_metric(self, metrics: Mapping[str, float]) -> str | None:
+        """Return the study's first metric that is among these, else the first of these; None if there are none."""
+        return next((metric.name for metric in self.metrics if metric.name in metrics), next(iter(metrics), None))
+
+    def _extend_curve(self, number: int, name: str, before: Mapping[str, float], value: float) -> None:
+        """Add a value to the curve of a running trial; a curve of another metric than before begins anew."""
+        if number not in self._curves or (before and self.shown_metric(before) != name):
+            self._curves[number] = []
+        self._curves[number].append(value)
 
     @property
     def elapsed(self) -> float:
@@ -155,7 +163,8 @@ class StudyProgress(Tracker):
     @property
     def remaining(self) -> Interval | None:
         """Seconds to the end of the last trial; None while that is unknown."""
-        if self._end is None or (self._progress.finished == self._progress.budget and not self._running):
+        budget = self._progress.budget
+        if self._end is None or (budget is not None and self._progress.finished >= budget and not self._running):
             return None
         return Interval(*(max(0.0, end - self._clock()) for end in self._end))
 
@@ -253,149 +262,3 @@ class PlainProgress(LineProgress):
         with contextlib.suppress(OSError):
             # Flushed at each line, so that a log shows a trial when it ends.
             print(presentable(line), file=self._stream, flush=True)
-
-
-class LiveProgress(StudyProgress):
-    """Progress as a display that stays in place on a terminal. Messages and failures scroll above it."""
-
-    def __init__(
-        self,
-        spec: StudySpec,
-        console: Console,
-        seconds_left: Callable[[], float | None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        from rich.live import Live
-
-        super().__init__(spec, seconds_left, clock)
-        self._console = console
-        # A thread of rich's draws the display while the driver's thread changes what it shows. So what both use is
-        # replaced whole, never changed in place. With a lock instead, a message from a signal handler could hang.
-        self._live = Live(_Display(self), console=console, refresh_per_second=_REFRESH_PER_SECOND, transient=True)
-
-    def study_started(self, progress: Progress) -> None:
-        """Show the display."""
-        super().study_started(progress)
-        self._live.start()
-
-    def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
-        """Show a failure above the display."""
-        again = progress.requeued > self._progress.requeued
-        super().trial_finished(job, outcome, progress)
-        if outcome.state == "FAIL" and not again:
-            self.message(self.ended(job, outcome))
-
-    def message(self, text: str) -> None:
-        """Print a message above the display."""
-        self._console.print(presentable(text), markup=False, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        """Remove the display."""
-        self._live.stop()
-
-    def display(self, height: int) -> Iterator[RenderableType]:
-        """Yield the lines of the display.
-
-        Args:
-            height: lines of the terminal.
-        """
-        from rich.text import Text
-
-        running = tuple(self._running.values())
-        yield Text()
-        yield self._bar()
-        yield self._counts(len(running))
-        yield self._best()
-        if running:
-            yield Text()
-            yield self._table(running, max(1, height - _FRAME))
-
-    def _bar(self) -> Table:
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        progress = self._progress
-        line = Table.grid(padding=(0, 2), expand=True)
-        line.add_column(no_wrap=True)
-        line.add_column(ratio=1)
-        line.add_column(no_wrap=True)
-        finished = Text.assemble(
-            (presentable(self.name), "bold"), f"  {self.count} {'trial' if self.count == '1' else 'trials'}"
-        )
-        bar: RenderableType = Text()
-        if progress.budget is not None:
-            bar = ProgressBar(total=max(progress.budget, 1), completed=progress.finished)
-        remaining = self.remaining
-        end = ""
-        if remaining is not None:
-            form = "%H:%M" if remaining.high < 12 * 3600 else "%a %H:%M"
-            until = around(remaining, lambda left: time.strftime(form, time.localtime(time.time() + left)))
-            end = f", about {rough_duration(remaining.middle)} left, until {until}"
-        line.add_row(finished, bar, f"{exact(self.elapsed)}{end}")
-        return line
-
-    def _counts(self, running: int) -> Text:
-        from rich.text import Text
-
-        progress = self._progress
-        counts = (
-            (progress.complete, "complete", "green"),
-            (progress.pruned, "pruned", "yellow"),
-            (progress.failed, "failed", "red"),
-            (progress.requeued, "requeued", "magenta"),
-            (running, "running", "cyan"),
-        )
-        return Text("   ").join(Text(f"{n} {word}", style=colour if n else "dim") for n, word, colour in counts)
-
-    def _best(self) -> Text:
-        from rich.text import Text
-
-        if self._race is not None:
-            trials = listing(sorted(self._race.trials))
-            return Text(presentable(f"trains trials {trials} of {self._race.study} again"), style="dim")
-        best, metric = self._progress.best, self.metrics[0].name
-        if best is None:
-            return Text("no trial has completed yet", style="dim")
-        shown = presentable(f"{metric} {number(best)}")
-        found = Text.assemble(("best ", "bold"), (shown, "bold green"), no_wrap=True, overflow="ellipsis")
-        found.append(f", trial {self._progress.best_number}")
-        if self._best_params:
-            found.append(presentable(f": {configuration(self._best_params)}"), style="dim")
-        return found
-
-    def _table(self, running: Sequence[Running], rows: int) -> Table:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-        table.add_column("trial", justify="right", no_wrap=True)
-        table.add_column("epoch", justify="right", no_wrap=True)
-        table.add_column("metric", no_wrap=True)
-        table.add_column("time", justify="right", no_wrap=True)
-        # The only column that gives way on a narrow terminal: cut by its cells, for rich shrinks
-        # every column alike where none may wrap.
-        table.add_column("parameters")
-        now = self._clock()
-        for trial in running[:rows]:
-            epoch = "" if trial.step is None else str(trial.step)
-            params = Text(presentable(configuration(trial.job.params)), no_wrap=True, overflow="ellipsis")
-            table.add_row(str(trial.job.number), epoch, self._metric(trial), exact(now - trial.since), params)
-        if len(running) > rows:
-            table.add_row("...", "", f"and {len(running) - rows} more")
-        return table
-
-    def _metric(self, trial: Running) -> str:
-        """Return the study's first metric if the trial reports it, else the first one that it reports."""
-        names = [metric.name for metric in self.metrics if metric.name in trial.metrics] or list(trial.metrics)
-        return presentable(metrics_text({name: trial.metrics[name] for name in names[:1]}))
-
-
-class _Display:
-    """Content that is drawn anew at every refresh, so that the clocks go on between two reports."""
-
-    def __init__(self, progress: LiveProgress) -> None:
-        self._progress = progress
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from self._progress.display(console.height)

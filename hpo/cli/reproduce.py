@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,11 @@ import click
 from hpo.analysis.formatting import listed, number
 from hpo.cli.common import emit, find_study, json_option, output_option, runs_option
 from hpo.cli.complete import study_names, trial_numbers
+from hpo.cli.display import Display, display_options
+from hpo.cli.drive import command_line
 from hpo.cli.output import echo, say
-from hpo.text import count
+from hpo.errors import HpoError
+from hpo.text import count, redact
 
 if TYPE_CHECKING:
     from hpo.actions.reproduce import Reproduced
@@ -52,8 +56,19 @@ is not known, 2 there is no such trial or it cannot be repeated, 130 interrupted
 @output_option("Train in this folder instead of one in the runs folder.")
 @runs_option
 @json_option
+@display_options
+@click.pass_context
 def reproduce(
-    study: str, trial: int, seed: int | None, export: Path | None, output: Path | None, runs: Path, as_json: bool
+    context: click.Context,
+    study: str,
+    trial: int,
+    seed: int | None,
+    export: Path | None,
+    output: Path | None,
+    runs: Path,
+    as_json: bool,
+    quiet: bool,
+    log_file: Path | None,
 ) -> int:
     """Train a trial again, and say whether the numbers are the same.
 
@@ -64,8 +79,16 @@ def reproduce(
     name = find_study(runs, study)
     if export is not None:
         return _export(runs, name, trial, export.absolute(), seed, as_json)
-    found = train_again(runs, name, trial, output, seed)
+    display = Display(sys.stderr, command_line(context), quiet, log_file)
+    try:
+        found = train_again(runs, name, trial, output, seed, display.trackers)
+    except HpoError as error:
+        display.ends(redact(str(error)))
+        raise
+    finally:
+        display.close()
     code = _code(found)
+    display.ends(f"{next(_lines(found))} (exit code {code})")
     if as_json:
         emit(_document(found))
     else:

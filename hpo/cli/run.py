@@ -11,7 +11,8 @@ import click
 
 from hpo.cli.common import emit, json_option, runs_option, set_option, study_file_argument, trials_option
 from hpo.cli.confirm import confirm_at_end, confirmation
-from hpo.cli.drive import drive_study, show_ending
+from hpo.cli.display import Display, display_options
+from hpo.cli.drive import command_line, drive_study, show_ending
 from hpo.cli.output import say_document
 
 
@@ -27,6 +28,8 @@ Examples:
   hpo run study.yaml --new-name second            the same search as a study of its own
   hpo run study.yaml --retry-failed               when a bug is fixed: what failed, again
   hpo run study.yaml --json --quiet | jq .progress.best
+  hpo run study.yaml --quiet --log-file ~/search.log
+                                                  nothing but the end; the rest into a file
 
 \b
 Ctrl-C once ends the running trials at their next report and keeps them for
@@ -46,7 +49,7 @@ interrupted while paused, 130 interrupted.
 @click.option("--retry-failed", is_flag=True, help="Try the configurations of failed trials again, first of all.")
 @runs_option
 @json_option
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, on stderr.")
+@display_options
 @click.pass_context
 def run(
     context: click.Context,
@@ -60,6 +63,7 @@ def run(
     runs: Path,
     as_json: bool,
     quiet: bool,
+    log_file: Path | None,
 ) -> int:
     """Run a study, or go on with it.
 
@@ -70,11 +74,10 @@ def run(
     spec, hints = load_with_hints(study, [*overrides, *_shorthands(trials, workers, new_name)])
     # With --json stdout carries the document alone.
     out: IO[str] = sys.stderr if as_json else sys.stdout
-    driven = drive_study(
-        context, spec, runs, hints=hints, strict=strict, retry_failed=retry_failed, out=out, quiet=quiet
-    )
-    confirmed = confirm_at_end(context, driven, runs, out, quiet)
-    if not quiet:
+    display = Display(out, command_line(context), quiet, log_file, as_json)
+    driven = drive_study(context, spec, runs, hints=hints, strict=strict, retry_failed=retry_failed, display=display)
+    confirmed = confirm_at_end(context, driven, runs, display)
+    if display.shows_end:
         show_ending(driven, runs, out)
     if as_json:
         emit(driven.document() | ({"confirmation": confirmation(runs, spec.name)} if confirmed else {}), say_document)

@@ -127,8 +127,10 @@ def _source_changes(spec: StudySpec, study: optuna.Study, sources: Sources, stri
 
 def _changed(spec: StudySpec, changes: list[str]) -> str:
     listed = "\n  ".join(changes)
+    grows = all(change.startswith("search_space") for change in changes)
     return (
         f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  {listed}\n"
         "Trials of two different searches cannot be compared. Undo the change, or start a study of its own with "
-        f"--new-name {spec.name}-2. (Budget, workers, engine, sampler and pruner may change.)"
+        f"--new-name {spec.name}-2. (Budget, workers, engine, sampler and pruner may change."
+        + (" `hpo grow` takes the trials along into a wider space.)" if grows else ")")
     )

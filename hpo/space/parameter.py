@@ -43,6 +43,7 @@ class Parameter:
         lists: the list that the objective gets for a choice that is its text, for Optuna's choices are scalars.
         structural: it shapes the model (how it is compiled, packed and grouped).
         condition: (name, choice) pairs under which it is active.
+        was: the value that trials had before it was searched (`hpo grow`); empty if none is given.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Parameter:
     lists: Mapping[Scalar, list[Any]] = field(default_factory=dict)
     structural: bool = False
     condition: tuple[tuple[str, Scalar], ...] = ()
+    was: tuple[Any, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.full_name:

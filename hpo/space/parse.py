@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ Locate = Callable[[KeyPath, str], Problem]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _RANGE = ("low", "high", "step", "log")
-_KEYS = (*_RANGE, "choices", "simplex", "structural")
+_KEYS = (*_RANGE, "choices", "simplex", "structural", "was")
 _FORMS = "{low: ..., high: ...}, {choices: [...]}, {simplex: [...]} or one value"
 # Optuna keeps every number as a double: beyond this it cannot tell integers apart.
 _LARGEST = 2**53
@@ -97,10 +98,20 @@ class _Parser:
                 self.say(path, f"'{name}' {said}; expected {_FORMS}")
             return None
         if forms[0] == "choices":
-            return self.categorical(name, declared["choices"], structural, path)
-        if forms[0] == "simplex":
-            return self.simplex(name, declared["simplex"], structural, path)
-        return self.range(name, declared, structural, path, misspelled=len(self.problems) > before)
+            found = self.categorical(name, declared["choices"], structural, path)
+        elif forms[0] == "simplex":
+            found = self.simplex(name, declared["simplex"], structural, path)
+        else:
+            found = self.range(name, declared, structural, path, misspelled=len(self.problems) > before)
+        return found if found is None or "was" not in declared else self.with_value_before(found, declared, path)
+
+    def with_value_before(self, parameter: Parameter, declared: Mapping[Any, Any], path: KeyPath) -> Parameter | None:
+        """Return a parameter with the value that trials had before it was searched (see `hpo grow`)."""
+        try:
+            return replace(parameter, was=(parameter.validate(declared["was"]),))
+        except ValueError as error:
+            self.say((*path, "was"), str(error))
+            return None
 
     def flag(self, declared: Mapping[Any, Any], key: str, path: KeyPath) -> bool:
         value = declared.get(key, False)

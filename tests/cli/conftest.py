@@ -78,5 +78,5 @@ def finished(hpo: Hpo, study_yaml: Callable[..., Path]) -> Path:
     """The study.yaml of a study `toy` of 4 trials that has run in ./runs."""
     path = study_yaml()
     said = hpo("run", path, "--quiet")
-    assert said == Said(0, "", "")
+    assert (said.code, said.err) == (0, "")
     return path

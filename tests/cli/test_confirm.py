@@ -69,7 +69,9 @@ def test_a_confirmation_from_the_command_to_the_report(hpo: Hpo, searched: Path)
 
 
 def test_a_confirmation_is_steered_and_reported_as_any_study(hpo: Hpo, searched: Path) -> None:
-    assert hpo("confirm", "--top", "1", "--seeds", "2", "--quiet").out == ""
+    said = hpo("confirm", "--top", "1", "--seeds", "2", "--quiet")
+    assert "[1/" not in said.out + said.err
+    assert "winner" in said.out
     status = hpo("status", "toy.confirm")
     assert status.code == 0
     assert "\nconfirmed" in status.out

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from hpo.cli.common import rough_duration
-from hpo.cli.progress import LiveProgress, PlainProgress
+from hpo.cli.progress import PlainProgress
 from hpo.trackers.base import Progress
 from hpo.trial import Job, ObjectiveRef, Outcome
 
@@ -76,11 +74,6 @@ def test_in_a_confirmation_the_luckiest_training_is_not_named(make_spec):
     shown.trial_started(job(0, x=0.5))
     shown.trial_finished(job(0, x=0.5), Outcome(0, "COMPLETE", {"score": 1.0}), progress(1, **best(1.0, 0)))
     assert said(shown)[0].startswith("[1/10] trial 0 COMPLETE score 1 (as trial 3) 0.00 s")
-    live = LiveProgress(spec, Console(file=io.StringIO()))
-    live._progress = progress(1, **best(1.0, 0))
-    lines = frame(live, 80, 24)
-    assert "trains trials 3, 7 of toy again" in lines
-    assert not any("best" in line for line in lines)
 
 
 def test_a_trial_that_is_tried_again_has_only_the_oracles_message(plain):
@@ -116,58 +109,6 @@ def test_without_a_budget_of_trials_there_is_no_total_and_no_end(make_spec, cloc
     clock.now = 5.0
     shown.trial_finished(job(0), Outcome(0, "COMPLETE", {"score": 1.0}), progress(1, budget=None, **best(1.0, 0)))
     assert said(shown) == ["[1] trial 0 COMPLETE score 1 (best 1, trial 0) 0.00 s"]
-
-
-def frame(live: LiveProgress, width: int, height: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, height=height)
-    for line in live.display(height):
-        console.print(line)
-    return console.file.getvalue().splitlines()
-
-
-@pytest.mark.parametrize("width", [60, 80, 160])
-def test_the_display_fits_the_terminal_and_keeps_its_numbers(make_spec, clock, width):
-    live = LiveProgress(make_spec(budget={"trials": 10}), Console(file=io.StringIO()), clock=clock)
-    live.study_started(progress(2, 1, 1, 1, **best(0.75, 1)))
-    live.close()
-    for number in range(5, 45):
-        live.trial_started(job(number, learning_rate=0.00123456, architecture="attention_residual_unet", x=0.123456789))
-    live.reported(5, 7, {"loss": 0.25, "score": 0.625})
-    live.reported(6, 3, {"loss": 0.25})
-    clock.now = 75.0
-    lines = frame(live, width, 20)
-    assert len(lines) < 20
-    assert all(len(line) <= width for line in lines)
-    text = "\n".join(lines)
-    assert "toy  4/10 trials" in text
-    assert "2 complete   1 pruned   1 failed   1 requeued   40 running" in text
-    assert "best score 0.75, trial 1" in text
-    rows = {line.split()[0]: line.split() for line in lines if line.strip()}
-    assert rows["5"][1:8] == ["7", "score", "0.625", "1", "min", "15", "s"]
-    assert rows["6"][1:4] == ["3", "loss", "0.25"]
-    assert rows["7"][1:5] == ["1", "min", "15", "s"]
-    assert "and 29 more" in text
-
-
-def test_failures_stay_above_the_display_and_the_end_is_told(make_spec, clock):
-    output = io.StringIO()
-    live = LiveProgress(make_spec(budget={"trials": 10}), Console(file=output, width=200), clock=clock)
-    live.study_started(progress())
-    live.trial_started(job(0))
-    live.trial_started(job(1, x=0.5))
-    clock.now = 60.0
-    failed = Outcome(0, "FAIL", cause="exception", reason="ValueError: [red]", error="Traceback")
-    live.trial_finished(job(0), failed, progress(failed=1))
-    live.trial_finished(job(1, x=0.5), Outcome(1, "COMPLETE", {"score": 0.5}), progress(1, 0, 1, **best(0.5, 1)))
-    live.message("[bold] is text")
-    live.close()
-    shown = output.getvalue()
-    assert "trial 0 FAIL ValueError: [red] (runs/toy/trials/0/error.txt)" in shown
-    assert "trial 1" not in shown.split("best")[0]
-    assert "[bold] is text" in shown
-    lines = "\n".join(frame(live, 160, 20))
-    assert "best score 0.5, trial 1: x 0.5" in lines
-    assert re.search(r"1 min 00 s, about [3-6] min left, until \d\d:\d\d \(\d\d:\d\d to \d\d:\d\d\)", lines)
 
 
 @pytest.mark.parametrize(
