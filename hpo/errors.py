@@ -24,6 +24,7 @@ HpoError                    shown as a message, never as a traceback
 ├── NotReproducible         a trial cannot be trained again from its start
 ├── NotContinued            a trial cannot be trained on from its checkpoint
 ├── NotGrown                a study cannot take on another search space with its trials
+├── TransferError           trials cannot be imported or exported
 ├── EngineError             the engine that runs the trials fails again and again
 ├── LogError                a training log cannot be read
 ├── ReportError             the report cannot be written
@@ -153,6 +154,12 @@ class NotGrown(HpoError):
 
 class ReplayError(HpoError):
     """The study recorded too little to be replayed."""
+
+    exit_code = 2
+
+
+class TransferError(HpoError):
+    """Trials cannot be imported or exported."""
 
     exit_code = 2
 

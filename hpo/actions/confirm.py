@@ -281,13 +281,13 @@ def _limits(spec: StudySpec, trials: Sequence[FrozenTrial]) -> Limits:
 
 def _affordable(study: StudyRecord, spec: StudySpec, limits: Limits) -> float:
     """Return how many trainings a part of the budget pays for, as long as those that the search has completed."""
-    complete = [trial for trial in study.complete(study.metrics[0]) if trial.seconds]
+    complete = [one for one in study.complete(study.metrics[0]) if one.seconds and one.imported is None]
     seconds = sum(trial.seconds or 0.0 for trial in complete) / max(1, len(complete))
     gpu_seconds = sum(trial.gpu_seconds for trial in complete) / max(1, len(complete))
     trials = spec.confirm_budget.trials
     paid = [math.inf if trials is None else trials]
     if limits.hours is not None and seconds:
-        at_once = max(1.0, sum(trial.seconds or 0.0 for trial in study.finished) / _wall(study))
+        at_once = max(1.0, sum(trial.seconds or 0.0 for trial in study.trained) / _wall(study))
         paid.append(3600 * limits.hours * at_once / seconds)
     if limits.gpu_hours is not None and gpu_seconds:
         paid.append(3600 * limits.gpu_hours / gpu_seconds)
@@ -296,7 +296,7 @@ def _affordable(study: StudyRecord, spec: StudySpec, limits: Limits) -> float:
 
 def _wall(study: StudyRecord) -> float:
     """Return the seconds in which at least one trial of a study ran."""
-    spans = [Span(t.started, t.started + t.seconds, 0.0) for t in study.finished if t.started and t.seconds]
+    spans = [Span(t.started, t.started + t.seconds, 0.0) for t in study.trained if t.started and t.seconds]
     return max(wall_seconds(spans), 1e-9)
 
 

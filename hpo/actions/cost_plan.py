@@ -156,7 +156,7 @@ def plan_costs(
         study=spec.name,
         source=source,
         unknown=tuple(unknown),
-        finished=len(own.finished) if own else 0,
+        finished=len(own.trained) if own else 0,
         limits=limits,
         workers=workers,
         worker_start=model.worker_start if model else 0.0,
@@ -209,7 +209,7 @@ def _different_constants(spec: StudySpec, past: StudySpec) -> list[str]:
 
 
 def _timings(record: StudyRecord, spec: StudySpec) -> list[Timing]:
-    return timings_of(record, spec, at_once(record.finished))
+    return timings_of(record, spec, at_once(record.trained))
 
 
 def _source(probed: Probe | None, past: Sequence[StudyRecord], timings: int, workers: int | None) -> str:
@@ -219,7 +219,7 @@ def _source(probed: Probe | None, past: Sequence[StudyRecord], timings: int, wor
         left = f"; {count(probed.unprobed, 'rarer group')} left out" if probed.unprobed else ""
         return f"a probe of {count(timings, 'training')}{left}"
     names = listing(f"'{record.name}'" for record in past)
-    ran = max(at_once(record.finished) for record in past)
+    ran = max(at_once(record.trained) for record in past)
     # What runs beside a trial slows it down.
     beside = "" if ran == workers or timings < 2 else f", which ran {ran} at a time"
     return f"{count(timings, 'trial')} of {'study' if len(past) == 1 else 'studies'} {names}{beside}"
@@ -263,7 +263,7 @@ def _composition(spec: StudySpec, past: Sequence[StudyRecord], own: StudyRecord 
 def _limits(spec: StudySpec, own: StudyRecord | None, now: float) -> Limits:
     budget = spec.budget
     trials = spec.planned_trials()
-    finished = own.finished if own else ()
+    finished = own.trained if own else ()
     spent = sum(trial.gpu_seconds for trial in own.trials) if own else 0.0
     busy = None
     if budget.gpu_hours is not None and spec.engine.gpus:

@@ -132,13 +132,15 @@ def recorded_of(study: StudyRecord) -> Recorded:
             f"expected the study that it confirms, {race.study}"
         )
     metric = study.metrics[0]
-    finished = [trial for trial in study.trials if trial.finished and not trial.continued]
+    # Nobody knows how long the epochs of imported ones took.
+    finished = [trial for trial in study.trained if not trial.continued]
     usable = [trial for trial in finished if trial.history and trial.params]
     complete = [trial for trial in usable if trial.completed(metric)]
     if len(complete) < 2:
+        others = "; imported ones do not count, for their epochs took nobody knows how long" if study.imported else ""
         raise ReplayError(
-            f"study '{study.name}' has {count(len(complete), 'trial')} that ran to the end with a history; expected at "
-            "least 2 to replay. A study run with `pruner: none` and `red_flags: []` shows most"
+            f"study '{study.name}' has {count(len(complete), 'trial')} that ran to the end with a history{others}; "
+            "expected at least 2 to replay. A study run with `pruner: none` and `red_flags: []` shows most"
         )
     winner = best_of(tuple(complete), metric)
     assert winner is not None

@@ -42,8 +42,9 @@ class Study:
         Returns:
             A frame with the columns `state`, `cause`, `reason`, `red_flags` (names, joined by commas), `source`,
             `attempt`, `retry_of`, `requeued` (True: the attempt does not count), `seed`, `started` (seconds since the
-            epoch), `seconds`, `gpu_seconds`, `steps`, then `values_<metric>` (of COMPLETE trials only) and
-            `params_<name>` (as the objective sees them; `params_<name>.<weight>` for weights that sum to 1).
+            epoch), `seconds`, `gpu_seconds`, `steps`, `imported_from` (of a trial that was trained elsewhere), then
+            `values_<metric>` (of COMPLETE trials only) and `params_<name>` (as the
+            objective sees them; `params_<name>.<weight>` for weights that sum to 1).
         """
         import pandas as pd
 

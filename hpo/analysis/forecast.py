@@ -186,14 +186,14 @@ def timing(
 
 
 def timings_of(record: StudyRecord, spec: StudySpec, workers: int) -> list[Timing]:
-    """Return what the finished trials of a study took, in the order of their starts; of very many a part of them.
+    """Return what the trials that a study has trained took, in the order of their starts; of very many a part of them.
 
     Args:
         record: The study.
         spec: The study whose groups count.
         workers: Number of trials that ran at once: so many begin with the start of a worker.
     """
-    trials = sorted((one for one in record.finished if one.seconds and one.params), key=lambda one: one.started or 0.0)
+    trials = sorted((one for one in record.trained if one.seconds and one.params), key=lambda one: one.started or 0.0)
     starts = 0 if spec.engine.fresh_process else workers
     every = math.ceil(len(trials) / MOST_TIMED) or 1
     places = (place for place in range(len(trials)) if place < starts or place % every == 0)
@@ -228,7 +228,7 @@ def rest_of(record: StudyRecord, spec: StudySpec, now: float) -> Forecast | None
     trials = spec.planned_trials()
     so_far = [Span(now - passed, now, 0.0) for _, passed in running]
     limits = Limits(
-        None if trials is None else max(0, trials - len(record.finished) - len(running)),
+        None if trials is None else max(0, trials - len(record.trained) - len(running)),
         seconds_left(spec.search_budget, [*record.spans, *so_far], now),
     )
     if not timings or not workers or limits == Limits():

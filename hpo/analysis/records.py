@@ -32,6 +32,7 @@ from hpo.storage.trial_attributes import (
     SAMPLERS,
     SEGMENT,
     WARM_START,
+    imported_from,
     outcome_of,
     params_of,
     requeued,
@@ -84,6 +85,25 @@ class WarmOrigin:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """Where a trial was trained that was brought in by `hpo import`.
+
+    Attributes:
+        kind: What it was read from: optuna, mlflow, csv or wandb-csv.
+        place: The file or URL, without a password.
+        study: What the study, experiment or file is called there.
+        trial: What the trial is called there.
+        timed: Whether its history has times of its own.
+    """
+
+    kind: str
+    place: str
+    study: str
+    trial: str
+    timed: bool
+
+
+@dataclass(frozen=True)
 class Segment:
     """The place of a trial that is one segment of a training: of a population's member, or continued by a person.
 
@@ -133,6 +153,8 @@ class TrialRecord:
         unread: Names of parameters that its objective has not read, of COMPLETE trials only.
         segment: Its place among those that its training went through; None if it was trained alone.
         training: Its place in a race; None without one.
+        imported: Where it was trained, if that was not here. Its `started` and `seconds` are None where they are not
+            known, and no time of it counts as one of this study.
     """
 
     number: int
@@ -159,6 +181,7 @@ class TrialRecord:
     unread: tuple[str, ...] = ()
     segment: Segment | None = None
     training: Training | None = None
+    imported: Imported | None = None
 
     @property
     def continued(self) -> Segment | None:
@@ -238,14 +261,25 @@ class StudyRecord:
         return tuple(trial for trial in self.trials if trial.finished)
 
     @cached_property
+    def trained(self) -> tuple[TrialRecord, ...]:
+        """Finished trials that were trained here: those that count against the budget."""
+        return tuple(trial for trial in self.finished if trial.imported is None)
+
+    @cached_property
+    def imported(self) -> tuple[TrialRecord, ...]:
+        """Finished trials that were trained elsewhere (`hpo import`)."""
+        return tuple(trial for trial in self.finished if trial.imported is not None)
+
+    @cached_property
     def by_number(self) -> Mapping[int, TrialRecord]:
         """All trials by their numbers."""
         return {trial.number: trial for trial in self.trials}
 
     @cached_property
     def spans(self) -> list[Span]:
-        """Times in which trials ran, of those of which it is known."""
-        return [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in self.trials if t.started and t.seconds]
+        """Times in which trials ran here, of those of which it is known."""
+        own = (trial for trial in self.trials if trial.imported is None)
+        return [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in own if t.started and t.seconds]
 
     def in_state(self, state: str) -> tuple[TrialRecord, ...]:
         """Return the trials in a state, without lost and interrupted attempts."""
@@ -351,8 +385,9 @@ def _record(
     distributions = alike.setdefault(tuple(trial.distributions), trial.distributions)
     if distributions != trial.distributions:  # the space was edited
         distributions = trial.distributions
+    elsewhere = imported_from(attributes) if origin else {}
     seconds = outcome.get("seconds")
-    if seconds is None and trial.duration is not None:
+    if seconds is None and trial.duration is not None and not elsewhere:
         seconds = trial.duration.total_seconds()
     return TrialRecord(
         number=trial.number,
@@ -364,7 +399,7 @@ def _record(
         # Earlier versions kept reasons of any length.
         reason=cut(outcome.get("reason") or "", LONGEST_REASON),
         seconds=seconds,
-        started=started_of(trial),
+        started=elsewhere.get("started") if elsewhere else started_of(trial),
         source=job.get("source", "other"),
         attempt=job.get("attempt", 1),
         retry_of=job.get("retry_of"),
@@ -380,6 +415,7 @@ def _record(
         unread=tuple(map(str, _of(list, outcome.get("unread")))),
         segment=_segment(origin) if origin else None,
         training=_training(origin) if origin else None,
+        imported=_imported(elsewhere),
     )
 
 
@@ -422,6 +458,14 @@ def _training(origin: Mapping[str, Any]) -> Training | None:
     if type(configuration) is not int or type(index) is not int or part not in (CHOOSE, ESTIMATE):
         return None
     return Training(configuration, part, index)
+
+
+def _imported(place: Mapping[str, Any]) -> Imported | None:
+    """Read where an imported trial was trained; None of a trial of this study."""
+    if not place:
+        return None
+    kind, where, study, trial = (str(place.get(key, "")) for key in ("kind", "place", "name", "trial"))
+    return Imported(kind, where, study, trial, bool(place.get("timed")))
 
 
 def _warm_origin(origin: Mapping[str, Any]) -> WarmOrigin | None:

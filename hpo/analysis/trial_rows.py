@@ -16,6 +16,7 @@ _FACTS: Mapping[str, Callable[[TrialRecord], Any]] = {
     "red_flags": lambda trial: ", ".join(flag.name for flag in trial.flags),
     **{name: attrgetter(name) for name in ("source", "attempt", "retry_of", "requeued", "seed", "started", "seconds")},
     **{name: attrgetter(name) for name in ("gpu_seconds", "steps")},
+    "imported_from": lambda trial: trial.imported and f"{trial.imported.study}, {trial.imported.trial}",
 }
 
 

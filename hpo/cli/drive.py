@@ -187,7 +187,7 @@ def _first_error(runs: Path, result: RunResult) -> str:
     from hpo.analysis.records import read_study
 
     record = read_study(runs, result.study, histories=False)
-    ended = [trial for trial in record.finished if trial.state != "COMPLETE"]
+    ended = [trial for trial in record.trained if trial.state != "COMPLETE"]
     failed = [trial for trial in ended if trial.state == "FAIL"]
     if failed:
         first = failed[0]

@@ -120,6 +120,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "failed": now.failed,
                 "requeued": now.requeued,
                 "waiting": now.waiting,
+                "imported": now.imported,
                 "best": now.best and _trial(now.best),
                 "goals": goal_states(record),
                 "pareto_front": [trial.number for trial in now.front] if len(record.metrics) > 1 else None,
@@ -175,6 +176,9 @@ def _text(
     ]
     if now.requeued:
         lines.append(("", f"{count(now.requeued, 'lost or interrupted attempt')}, tried again and not counted"))
+    if now.imported:
+        lines.append(("imported", f"{count(now.imported, 'trial')} that {'was' if now.imported == 1 else 'were'} "
+                      "trained elsewhere, in no other number"))  # fmt: skip
     if now.waiting:
         lines.append(("waiting", f"{count(now.waiting, 'queued trial')}"))
     confirmed = confirmation_of(record)

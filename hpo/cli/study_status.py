@@ -31,6 +31,7 @@ class StudyStatus:
         front: The Pareto front; with one metric the best trial alone.
         causes: How many trials each cause ended; each red flag is a cause of its own.
         warnings: On how many trials each red flag only warned.
+        imported: Finished trials that were trained elsewhere; no other number counts them.
     """
 
     budget: int | None
@@ -44,6 +45,7 @@ class StudyStatus:
     front: tuple[TrialRecord, ...]
     causes: dict[str, int]
     warnings: dict[str, int]
+    imported: int = 0
 
     @property
     def finished(self) -> int:
@@ -90,12 +92,14 @@ def study_status(record: StudyRecord, spec: StudySpec) -> StudyStatus:
     """Return the counts of a recorded study."""
     best = best_of(record.complete(record.metrics[0]), record.metrics[0])
     one = () if best is None else (best,)
-    causes = Counter(_cause(trial) for trial in record.trials if trial.state in ("PRUNED", "FAIL"))
+    states = Counter(trial.state for trial in record.trained)
+    early = (one for one in record.trials if one.state in ("PRUNED", "FAIL") and one.imported is None)
+    causes = Counter(map(_cause, early))
     return StudyStatus(
         budget=spec.planned_trials(),
-        complete=len(record.in_state("COMPLETE")),
-        pruned=len(record.in_state("PRUNED")),
-        failed=len(record.in_state("FAIL")),
+        complete=states["COMPLETE"],
+        pruned=states["PRUNED"],
+        failed=states["FAIL"],
         requeued=sum(trial.requeued for trial in record.trials),
         running=record.in_state("RUNNING"),
         waiting=len(record.in_state("WAITING")),
@@ -103,6 +107,7 @@ def study_status(record: StudyRecord, spec: StudySpec) -> StudyStatus:
         front=pareto_front(record) if len(record.metrics) > 1 else one,
         causes=dict(causes.most_common()),
         warnings=warnings_of(record),
+        imported=len(record.imported),
     )
 
 

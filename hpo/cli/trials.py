@@ -94,7 +94,7 @@ def _table(record: StudyRecord, found: Sequence[TrialRecord]) -> list[str]:
         values = [number(trial.values[name]) if name in trial.values else "" for name in metrics]
         time = "" if trial.seconds is None else duration(trial.seconds)
         params = configuration(trial.params, without=groups) if trial.params else ""
-        ended = _ended(trial)
+        ended = ", ".join(filter(None, [_origin(trial), _ended(trial)]))
         rows.append(
             (
                 str(trial.number),
@@ -108,6 +108,11 @@ def _table(record: StudyRecord, found: Sequence[TrialRecord]) -> list[str]:
         )
     right = (0, *range(2 + len(groups), 4 + len(groups) + len(metrics)))
     return [_fitting(line) for line in aligned(rows, right)]
+
+
+def _origin(trial: TrialRecord) -> str:
+    """Return where an imported trial was trained; empty of one of this study."""
+    return "" if trial.imported is None else f"imported ({trial.imported.study}, {trial.imported.trial})"
 
 
 def _ended(trial: TrialRecord) -> str:

@@ -9,6 +9,7 @@ from hpo import layout
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import Finding
 from hpo.errors import HpoError
+from hpo.storage.trial_attributes import imported_from
 from hpo.text import count
 from hpo.trackers.mlflow import place, sync
 
@@ -18,7 +19,8 @@ def never_written(context: StudyContext) -> Iterator[Finding]:
     noted = context.directory / layout.MLFLOW
     if context.driver is not None or place.read_place(context.directory) is not None:
         return
-    ended = sum(trial.state.is_finished() for trial in context.trials)
+    # Imported trials go to MLflow with the first one that is trained.
+    ended = sum(trial.state.is_finished() and not imported_from(trial.user_attrs) for trial in context.trials)
     if noted.exists():
         said = f"{noted} cannot be read, so that the study's runs in MLflow are not known"
     elif context.spec.mlflow is not None and ended:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.oracle.run_control import RunControl
 from hpo.storage.budget import Span, exhausted, seconds_left, span_of, wall_seconds
 from hpo.storage.contradiction import contradiction
-from hpo.storage.trial_attributes import outcome_of, requeued
+from hpo.storage.trial_attributes import imported_from, outcome_of, requeued
 from hpo.trackers.base import Progress
 from hpo.trial import KILLED, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome
 
@@ -149,7 +149,10 @@ class BudgetCount:
             spec = self._control.spec
             believed = trial.state == TrialState.COMPLETE and not contradiction(trial, spec.space, self._names)
             value = trial.values[0] if believed else None
-            self._count(trial.number, trial.state.name, outcome_of(trial).get("cause", ""), value)
+            if imported_from(trial.user_attrs):  # the best may be one of them; the budget pays for none
+                self._note_best(trial.number, value)
+            else:
+                self._count(trial.number, trial.state.name, outcome_of(trial).get("cause", ""), value)
         return span_of(trial.user_attrs)
 
     def _count_requeued(self) -> None:
@@ -167,7 +170,11 @@ class BudgetCount:
             progress = replace(progress, failed=progress.failed + 1)
         else:
             progress = replace(progress, complete=progress.complete + 1)
-            cost, best = self._metric.cost, progress.best
-            if value is not None and (best is None or cost(value) < cost(best)):
-                progress = replace(progress, best=value, best_number=number)
         self._progress = progress
+        if state == "COMPLETE":
+            self._note_best(number, value)
+
+    def _note_best(self, number: int, value: float | None) -> None:
+        cost, best = self._metric.cost, self._progress.best
+        if value is not None and (best is None or cost(value) < cost(best)):
+            self._progress = replace(self._progress, best=value, best_number=number)

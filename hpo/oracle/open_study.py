@@ -85,8 +85,11 @@ def changes_without_result(spec: StudySpec, study: optuna.Study, sources: Source
 
 
 def _changes(spec: StudySpec, study: optuna.Study, sources: Sources) -> list[str]:
-    recorded = study.user_attrs.get(trial_attributes.IDENTITY)
-    return [*identity.changes(recorded, spec.identity()), *_other_place(study, sources)]
+    recorded, own = study.user_attrs.get(trial_attributes.IDENTITY), spec.identity()
+    if all(trial_attributes.imported_from(trial.user_attrs) for trial in study.get_trials(deepcopy=False)):
+        # Nothing was trained here yet: an objective and constants that were written before an import may be decided.
+        recorded = {**(recorded or {}), **identity.to_json({name: own[name] for name in ("objective", "constants")})}
+    return [*identity.changes(recorded, own), *_other_place(study, sources)]
 
 
 def _other_place(study: optuna.Study, sources: Sources) -> list[str]:

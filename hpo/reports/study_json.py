@@ -194,6 +194,7 @@ def _trial(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
         "flags": trial.flags,
         "warm": trial.warm,
         "segment": trial.segment,
+        "imported": trial.imported,
         "started": trial.started,
         "seconds": trial.seconds,
         "epochs": trial.steps,

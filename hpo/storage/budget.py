@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from hpo.storage.trial_attributes import JOB, OUTCOME
+from hpo.storage.trial_attributes import JOB, OUTCOME, imported_from
 
 
 class Limits(Protocol):
@@ -50,9 +50,9 @@ class Span(NamedTuple):
 
 
 def span_of(attributes: Mapping[str, Any]) -> Span | None:
-    """Return the span that the Oracle noted in a trial's attributes, or None if it never ended."""
+    """Return the span that the Oracle noted in a trial's attributes, or None if it never ended or was imported."""
     job, outcome = attributes.get(JOB), attributes.get(OUTCOME)
-    if not job or not outcome:
+    if not job or not outcome or imported_from(attributes):
         return None
     return Span(job["started"], outcome["finished"], outcome["gpu_seconds"], job.get("run", ""))
 

@@ -36,6 +36,10 @@ WARM_START = "hpo:warm_start"  # of a study: studies, offered, started, trusted,
 # A trial that a person had go on from another one (`hpo continue`) has parent, start, until (null) and constants, which
 # replace the study's; it has no member.
 SEGMENT = "segment"
+# Within ORIGIN, of a trial that was trained elsewhere and brought in by `hpo import`: kind (of the source), place, name
+# (of the study there), trial (as it is called there), key (a hash that no other trial has), started (seconds since the
+# epoch, null if that is not known) and timed (its history has times of its own).
+IMPORTED = "imported"
 # Within ORIGIN, of a training of a race (hpo.spec.racing): configuration (its index), part, index (of the seed).
 RACE = "race"
 
@@ -44,6 +48,7 @@ ENDED_OUTSIDE = "it was ended from outside (optuna-dashboard)"
 # Where a configuration came from.
 SAMPLER, ENQUEUE, GRID, FALLBACK, RETRY = "sampler", "enqueue", "grid", "fallback", "retry"
 PBT, RACING, CONTINUE = "pbt", "racing", "continue"
+IMPORT = "import"
 WARM = "warm_start"  # with from (a study), number and value of the trial there, index
 
 
@@ -112,6 +117,12 @@ def continued_from(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return where a trial that a person had go on began (`SEGMENT`); empty of any other one."""
     place: Mapping[str, Any] = attributes.get(ORIGIN, {}).get(SEGMENT) or {}
     return {} if "member" in place else place
+
+
+def imported_from(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where a trial that was not trained here came from (`IMPORTED`); empty of any other one."""
+    place: Mapping[str, Any] = attributes.get(ORIGIN, {}).get(IMPORTED) or {}
+    return place
 
 
 def configuration_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> ReadLog:
     Raises:
         LogError: The file cannot be read as a training. It says where, and what was expected.
     """
-    text = _text(path)
+    text = text_of(path)
     remarks: tuple[str, ...] = ()
     if text.lstrip()[0] in "{[":
         items = list(_json_items(path, text))
@@ -82,7 +82,7 @@ def read_log(path: Path, columns: Mapping[str, str] | None = None) -> ReadLog:
             return _own_history(path)
         rows = [Row(place, dict(_flattened(path, place, item))) for place, item in items]
     else:
-        rows, remarks = _csv_rows(path, text)
+        rows, remarks = csv_rows(path, text)
     if not rows:
         raise LogError(f"{path} has no row; expected one a training epoch, below a header or as JSON")
     found = read_table(rows, str(path), _short(path), columns)
@@ -94,7 +94,12 @@ def _short(path: Path) -> str:
     return "/".join(path.absolute().parts[-2:])
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a file, with one kind of line ends.
+
+    Raises:
+        LogError: It cannot be read, is no text, or is empty.
+    """
     try:
         text = read_plain(path, _MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
@@ -123,8 +128,8 @@ def _own_history(path: Path) -> ReadLog:
 # --- rows
 
 
-def _csv_rows(path: Path, text: str) -> tuple[list[Row], tuple[str, ...]]:
-    """Return the rows and remarks.
+def csv_rows(path: Path, text: str) -> tuple[list[Row], tuple[str, ...]]:
+    """Return the rows of a CSV file's text, and remarks.
 
     The standard library splits the text, not pandas: pandas tells no line numbers, takes a row that is too long for
     one with an index, and renames a column that is there twice.

@@ -54,7 +54,9 @@ def found_section(study: StudyRecord) -> Section:
     confirmed = confirmation_of(study)
     if confirmed is not None and (value := confirmed_value(confirmed)):
         headline.append((tr("confirmed"), value))
-    headline.append((tr("finished"), trials(len(study.finished))))
+    headline.append((tr("finished"), trials(len(study.trained))))
+    if study.imported:
+        headline.append((tr("imported"), trials(len(study.imported))))
     if spans := study.spans:
         headline.append((tr("wall time"), duration(wall_seconds(spans))))
     return Section(tr("What was found"), "found", [Facts(tuple(headline), headline=True), Findings(findings(study))])

@@ -36,7 +36,7 @@ def budget_used(study: StudyRecord) -> str:
         return ""
     budget = study.spec.search_budget
     spans = study.spans
-    finished, gpu = str(len(study.finished)), duration(sum(span.gpu_seconds for span in spans))
+    finished, gpu = str(len(study.trained)), duration(sum(span.gpu_seconds for span in spans))
     parts = [
         (study.spec.planned_trials(), finished, mark("{used} of {limit} trials")),
         (budget.hours, duration(wall_seconds(spans)), mark("{used} of {limit} hours")),

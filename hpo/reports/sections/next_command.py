@@ -74,7 +74,7 @@ def _unspent(study: StudyRecord) -> bool:
     hours = all(limit is None or spent < 3600 * limit for limit, spent in limits)
     if planned is None:
         return hours and any(limit is not None for limit, _ in limits)
-    return hours and len(study.finished) < planned
+    return hours and len(study.trained) < planned
 
 
 def _pruned_all(study: StudyRecord, name: str, recorded: str) -> tuple[str, str, str]:

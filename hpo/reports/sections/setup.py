@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -17,7 +18,7 @@ from hpo.spec.models import Budget, Metric
 from hpo.spec.wording import algorithm_text, sampler_text
 from hpo.storage.budget import Span, wall_seconds
 from hpo.text import LONGEST_REASON, cut, printable_line
-from hpo.translation.catalogue import moment, tr, trn, whole
+from hpo.translation.catalogue import moment, sentences, tr, trn, whole
 
 
 def setup_section(study: StudyRecord) -> Section:
@@ -26,6 +27,7 @@ def setup_section(study: StudyRecord) -> Section:
     for metric in study.metrics:
         if study.complete(metric):
             facts.append((tr("All final {metric}", metric=metric.name), _all_finals(study, metric)))
+    facts += _imported(study)
     facts += _samples(study)
     if spans := study.spans:
         facts += [(tr("Time"), _times(spans)), (tr("Trained"), _dates(spans))]
@@ -80,6 +82,16 @@ def _dates(spans: Sequence[Span]) -> str:
     seconds = min(span.started for span in spans), max(span.finished for span in spans)
     first, last = (moment(datetime.fromtimestamp(second).astimezone()) for second in seconds)
     return first if first == last else tr("{first} to {last}", first=first, last=last)
+
+
+def _imported(study: StudyRecord) -> list[tuple[str, Cell]]:
+    """Return where the trials were trained that were not trained here; nothing without any."""
+    if not study.imported:
+        return []
+    sources = Counter(f"{one.imported.study} ({one.imported.place})" for one in study.imported if one.imported)
+    places = [trn("{n} trial of {source}", "{n} trials of {source}", n, source=source) for source, n in sources.items()]
+    note = tr("They were trained elsewhere: no time, GPU hour or budget of this study counts them.")
+    return [(tr("Imported"), sentences([f"{listed(places)}.", note]))]
 
 
 def _samples(study: StudyRecord) -> list[tuple[str, Cell]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from hpo.errors import HpoError
 from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage.readonly import engine_options
-from hpo.text import cut, first_line, redact
+from hpo.text import cut, first_line, listing, nearest, redact
 from hpo.trackers.mlflow import records
 from hpo.trackers.mlflow.place import is_missing_file, is_server
 
@@ -50,6 +50,7 @@ __all__ = [
     "make_tables",
     "ranked",
     "read_run",
+    "read_runs",
     "reader_of",
     "reason",
     "search",
@@ -160,14 +161,31 @@ def upload(client: MlflowClient, artifacts: str, file: Path) -> None:
 class RunRead:
     """A run as it was logged.
 
-    metrics: (step, value) of each in the order of the steps; infinities, for which MLflow keeps the largest number, are
-    infinities again.
+    Attributes:
+        run_id: MLflow's ID of it.
+        name: its name, else its ID.
+        status: FINISHED, FAILED, KILLED, RUNNING or SCHEDULED.
+        params: parameters, as texts.
+        tags: tags.
+        points: (step, value, seconds since the epoch) of each metric in the order of the steps; infinities, for which
+            MLflow keeps the largest number, are infinities again.
+        started: seconds since the epoch; None if it is not known.
+        ended: the same.
     """
 
+    run_id: str
     name: str
     status: str
     params: Mapping[str, str]
-    metrics: Mapping[str, tuple[tuple[int, float], ...]]
+    tags: Mapping[str, str]
+    points: Mapping[str, tuple[tuple[int, float, float], ...]]
+    started: float | None
+    ended: float | None
+
+    @property
+    def metrics(self) -> dict[str, tuple[tuple[int, float], ...]]:
+        """(step, value) of each metric in the order of the steps."""
+        return {name: tuple((step, value) for step, value, _ in points) for name, points in self.points.items()}
 
 
 def read_run(uri: str, run_id: str) -> RunRead:
@@ -175,8 +193,7 @@ def read_run(uri: str, run_id: str) -> RunRead:
     place = redact(uri)
     try:
         client = reader_of(uri)
-        run = client.get_run(run_id)
-        metrics = {name: client.get_metric_history(run_id, name) for name in run.data.metrics}
+        return _read(client, client.get_run(run_id))
     except Exception as error:
         if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise HpoError(
@@ -184,14 +201,57 @@ def read_run(uri: str, run_id: str) -> RunRead:
                 "store"
             ) from error
         raise HpoError(f"MLflow at {place} cannot be read: {reason(error)}") from error
+
+
+def read_runs(uri: str, experiment: str) -> Iterator[RunRead]:
+    """Yield the runs of an experiment that are not deleted, in the order of their starts.
+
+    Raises:
+        HpoError: there is no such experiment, or the store cannot be read.
+    """
+    place = redact(uri)
+    try:
+        client = reader_of(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            known = [one.name for one in client.search_experiments()]
+            there = f"it has {listing(map(repr, known))}" if known else "it has none"
+            raise HpoError(f"MLflow at {place} has no experiment '{experiment}'; {there}.{nearest(experiment, known)}")
+        token = None
+        while True:
+            page = client.search_runs(
+                [found.experiment_id],
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            for run in page:
+                yield _read(client, run)
+            token = page.token
+            if not token:
+                return
+    except HpoError:
+        raise
+    except Exception as error:  # each store raises its own classes
+        raise HpoError(f"MLflow at {place} cannot be read: {reason(error)}") from error
+
+
+def _read(client: MlflowClient, run: Run) -> RunRead:
+    info = run.info
+    histories = {name: client.get_metric_history(info.run_id, name) for name in run.data.metrics}
     return RunRead(
-        run.info.run_name or run_id,
-        run.info.status,
-        dict(run.data.params),
-        {
-            name: tuple((point.step, infinite(point.value)) for point in sorted(points, key=_order))
-            for name, points in metrics.items()
+        run_id=info.run_id,
+        name=info.run_name or info.run_id,
+        status=info.status,
+        params=dict(run.data.params),
+        tags=dict(run.data.tags),
+        points={
+            name: tuple((one.step, infinite(one.value), one.timestamp / 1000) for one in sorted(points, key=_order))
+            for name, points in histories.items()
         },
+        started=info.start_time / 1000 if info.start_time else None,
+        ended=info.end_time / 1000 if info.end_time else None,
     )
 
 
