@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from hpo.analysis.formatting import configuration, duration, label, number
@@ -96,6 +96,8 @@ def _templates() -> jinja2.Environment:
         "moment": moment,
         "number": number,
         "spark": spark,
+        # Texts lose tokens; this link needs its own.
+        "with_token": lambda link: Markup(escape(link)),
         "with_page": lambda query, number: replace(query, page=number),
     }
     return environment

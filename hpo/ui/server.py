@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -25,6 +26,10 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens on an address; OSError or OverflowError if it cannot."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=128)
+
+
+def _terminated(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def serve(runs: Path, host: str, listener: socket.socket, tell: Callable[[str], None]) -> None:
@@ -50,6 +55,8 @@ def serve(runs: Path, host: str, listener: socket.socket, tell: Callable[[str], 
     )
     # Studies are read while the browser opens.
     threading.Thread(target=studies.listed, daemon=True, name="hpo-ui-first").start()
+    # After its own handler uvicorn sends itself the signal once more.
+    signal.signal(signal.SIGTERM, _terminated)
     tell(access.link("/"))
     try:
         with listener, contextlib.suppress(KeyboardInterrupt):
