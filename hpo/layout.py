@@ -109,6 +109,12 @@ def follow_up(command: str, runs: Path) -> str:
     return f"hpo {command}{runs_argument(runs)}"
 
 
+def how_to_continue(runs: Path, name: str) -> str:
+    """Return a sentence on how to continue a study that has no driver."""
+    recorded = shlex.quote(str(study_directory(runs, name) / SPEC))
+    return f"`{follow_up(f'run {recorded}', runs)}` continues it, and so does `hpo submit`"
+
+
 def knowledge_directory(runs: Path) -> Path:
     """Return the folder of imported knowledge files."""
     return runs / KNOWLEDGE
@@ -166,6 +172,15 @@ def closed_folders(runs: Path) -> list[Path]:
     """Return the folders in a runs folder that this user may not look into: what they hold is not known."""
     found = sorted(runs.glob("[!.]*")) if runs.is_dir() else []
     return [path for path in found if path.is_dir() and not os.access(path, os.R_OK | os.X_OK)]
+
+
+def folders_without_spec(runs: Path) -> list[Path]:
+    """Return the folders of trials whose study.yaml is gone."""
+    found = sorted(runs.glob("[!.]*")) if runs.is_dir() else []
+    closed = set(closed_folders(runs))
+    return [
+        path for path in found if path not in closed and trials_directory(path).is_dir() and not (path / SPEC).exists()
+    ]
 
 
 def studies_in(runs: Path) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo.translation.catalogue import mark, tr, trn
@@ -95,6 +95,27 @@ def duration(seconds: float | None) -> str:
         return tr("{minutes} min {seconds} s", minutes=whole // 60, seconds=f"{whole % 60:02d}")
     minutes = round(seconds / 60)
     return tr("{hours} h {minutes} min", hours=minutes // 60, minutes=f"{minutes % 60:02d}")
+
+
+def rough_duration(seconds: float) -> str:
+    """Return a time to wait, no finer than it can be known: `8 s`, `2 min`, `1 h 20 min`, `3 d 4 h`."""
+    if seconds < 60:
+        return f"{max(seconds, 0):.0f} s"
+    minutes = round(seconds / 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [
+        f"{days} d" if days else "",
+        f"{hours} h" if hours else "",
+        f"{minutes} min" if minutes and not days else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def around(interval: tuple[float, float, float], text: Callable[[float], str]) -> str:
+    """Return an interval and its middle: `12 min (10 min to 15 min)`, or `12 min` where all are written alike."""
+    low, middle, high = map(text, interval)
+    return middle if low == middle == high else f"{middle} ({low} to {high})"
 
 
 def decimals(values: Iterable[float]) -> int:

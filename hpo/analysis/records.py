@@ -45,8 +45,11 @@ from hpo.trial import INVALID
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
     from hpo.space.search_space import SearchSpace
+
+    Alike = dict[tuple[str, ...], Mapping[str, BaseDistribution]]
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 STOP, WARN = "stop", "warn"
@@ -338,45 +341,58 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
     """
     stored = study.get_trials(deepcopy=False)
     source = Histories(directory, stored)
-    alike: dict[tuple[str, ...], Mapping[str, BaseDistribution]] = {}
-    names = [metric.name for metric in spec.metrics]
-    trials = tuple(_record(trial, spec, names, Steps(partial(_steps, source, trial)), alike) for trial in stored)
+    alike: Alike = {}
+    trials = tuple(record_of(trial, spec, source, alike) for trial in stored)
     for trial in trials if histories else ():
         len(trial.history)
+    return study_record(study, spec, directory, stored, trials)
+
+
+def study_record(
+    study: optuna.Study,
+    spec: StudySpec,
+    directory: Path,
+    stored: Sequence[FrozenTrial],
+    trials: tuple[TrialRecord, ...],
+) -> StudyRecord:
+    """Return the record of an Optuna study.
+
+    Args:
+        study: The study, as loaded from its storage.
+        spec: What study.yaml says.
+        directory: Its folder.
+        stored: Its trials, as its storage has them.
+        trials: Their records.
+    """
     storage = redact(storage_url(spec, directory.parent))
-    warm = study.user_attrs.get(WARM_START) or {}
-    changes = tuple(changes_of(stored, study.user_attrs))
-    samplers = tuple(map(str, _of(list, study.user_attrs.get(SAMPLERS))))
+    attributes = study.user_attrs
+    warm = attributes.get(WARM_START) or {}
+    changes = tuple(changes_of(stored, attributes))
+    samplers = tuple(map(str, _of(list, attributes.get(SAMPLERS))))
     return StudyRecord(
         spec.name, directory, spec.metrics, spec.group_by, spec.space, trials, spec, storage, warm, changes, samplers
     )
 
 
-def _steps(histories: Histories, trial: optuna.trial.FrozenTrial) -> list[Step]:
+def _steps(histories: Histories, trial: FrozenTrial) -> list[Step]:
     with told_denials():
         return histories.read(trial)
 
 
-def _record(
-    trial: optuna.trial.FrozenTrial,
-    spec: StudySpec,
-    names: Sequence[str],
-    history: Steps,
-    alike: dict[tuple[str, ...], Mapping[str, BaseDistribution]],
-) -> TrialRecord:
-    """Return the record of a trial.
+def record_of(trial: FrozenTrial, spec: StudySpec, histories: Histories, alike: Alike) -> TrialRecord:
+    """Return the record of a trial, whose history is read when it is first asked for.
 
     Args:
-        trial: The trial.
+        trial: The trial, as its storage has it.
         spec: What study.yaml says.
-        names: Those of the study's metrics.
-        history: Its steps.
+        histories: The histories of its study.
         alike: Distributions that trials share, each of which the storage makes anew.
     """
     attributes, state = trial.user_attrs, trial.state.name
     job, origin = attributes.get(JOB) or {}, attributes.get(ORIGIN)
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
     outcome = outcome_of(trial) if state in FINISHED else {}
+    names = [metric.name for metric in spec.metrics]
     values, params = values_of(trial, names), params_of(trial, spec.space)
     if damage := contradiction(trial, spec.space, names):
         reason = f"{damage}: a record of the storage is damaged, and this result cannot be believed"
@@ -403,7 +419,7 @@ def _record(
         source=job.get("source", "other"),
         attempt=job.get("attempt", 1),
         retry_of=job.get("retry_of"),
-        history=history,
+        history=Steps(partial(_steps, histories, trial)),
         requeued=state == "FAIL" and requeued(attributes),
         gpu_seconds=outcome.get("gpu_seconds") or 0.0,
         distributions=distributions,

@@ -47,7 +47,7 @@ def sort_keys(study: StudyRecord, columns: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*(metric.name for metric in study.metrics), "trial", "group", *found]))
 
 
-def sorted_by(study: StudyRecord, key: str, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+def sorted_by(study: StudyRecord, key: str, trials: Iterable[TrialRecord], reverse: bool = False) -> list[TrialRecord]:
     """Return trials sorted by one of `sort_keys`; those that lack it come last, and equals in the order tried.
 
     A metric of the study begins with its best value, numbers with the smallest, texts with the first by letter.
@@ -56,6 +56,7 @@ def sorted_by(study: StudyRecord, key: str, trials: Iterable[TrialRecord]) -> li
         study: The study.
         key: The key.
         trials: The trials.
+        reverse: The other way round.
     """
     metric = next((one for one in study.metrics if one.name == key), None)
     group_of = group_labels(study) if key == "group" else {}
@@ -68,7 +69,12 @@ def sorted_by(study: StudyRecord, key: str, trials: Iterable[TrialRecord]) -> li
             return (0, value if metric is None else metric.cost(value), trial.number)
         return (1, str(value), trial.number)
 
-    return sorted(trials, key=place)
+    found = sorted(trials, key=place)
+    if not reverse:
+        return found
+    lack = sum(place(trial)[0] == 2 for trial in found)
+    there = len(found) - lack
+    return [*reversed(found[:there]), *found[there:]]
 
 
 def _value(trial: TrialRecord, key: str, group_of: Mapping[int, str]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,9 +13,9 @@ from hpo import layout
 from hpo.analysis.formatting import number
 from hpo.cli.complete import as_a_shell_reads, folders, study_files, study_names, trial_numbers
 from hpo.cli.output import echo, echo_document, say
-from hpo.cli.page_access import LOCAL
 from hpo.errors import AccessDenied, ControlError, HpoError, StudyNotFound
 from hpo.machine.access import why_denied
+from hpo.machine.page_access import LOCAL
 from hpo.text import listing, nearest, printable_json
 
 if TYPE_CHECKING:
@@ -198,7 +197,7 @@ def _where_to_look(first: str) -> str:
     return f"{first}; {other}" if first else other
 
 
-follow_up = layout.follow_up
+follow_up, how_to_continue = layout.follow_up, layout.how_to_continue
 
 
 def answer_or_error(answer: Answer) -> str:
@@ -212,12 +211,6 @@ def answer_or_error(answer: Answer) -> str:
     return answer.said
 
 
-def how_to_continue(runs: Path, name: str) -> str:
-    """Return a sentence on how to continue a study that has no driver."""
-    recorded = shlex.quote(str(layout.study_directory(runs, name) / layout.SPEC))
-    return f"`{follow_up(f'run {recorded}', runs)}` continues it, and so does `hpo submit`"
-
-
 def emit(data: Any, write: Callable[[str], object] = echo_document) -> None:
     """Print the one JSON document of `--json` with `write`."""
     from hpo.reports.to_json import to_plain_data
@@ -228,27 +221,6 @@ def emit(data: Any, write: Callable[[str], object] = echo_document) -> None:
 def metrics_text(metrics: Mapping[str, float]) -> str:
     """Return metrics as `val_auc 0.91, val_loss 0.3`."""
     return ", ".join(f"{name} {number(float(value))}" for name, value in metrics.items())
-
-
-def rough_duration(seconds: float) -> str:
-    """Return a time to wait, no finer than it can be known: `8 s`, `2 min`, `1 h 20 min`, `3 d 4 h`."""
-    if seconds < 60:
-        return f"{max(seconds, 0):.0f} s"
-    minutes = round(seconds / 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [
-        f"{days} d" if days else "",
-        f"{hours} h" if hours else "",
-        f"{minutes} min" if minutes and not days else "",
-    ]
-    return " ".join(filter(None, parts))
-
-
-def around(interval: tuple[float, float, float], text: Callable[[float], str]) -> str:
-    """Return an interval and its middle: `12 min (10 min to 15 min)`, or `12 min` where all are written alike."""
-    low, middle, high = map(text, interval)
-    return middle if low == middle == high else f"{middle} ({low} to {high})"
 
 
 def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

@@ -6,14 +6,18 @@ import shlex
 import socket
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import click
 
 from hpo.cli.common import cannot_listen, find_study, listen_options, runs_option, study_argument
 from hpo.cli.output import echo, echo_document
-from hpo.cli.page_access import LOCAL, PageAccess
+from hpo.machine.page_access import LOCAL, PageAccess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -27,6 +31,22 @@ class _ServerOnIPv6(_Server):
 class _Silent(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: the page asks for news every few seconds."""
+
+
+def guarded(application: WSGIApplication, access: PageAccess) -> WSGIApplication:
+    """Return an application that gets only the requests that are let through."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+        names = ("host", "origin", "cookie")
+        headers = {name: environ.get(f"HTTP_{name.upper()}", "") for name in names}
+        reply = access.reply(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), headers)
+        if reply is None:
+            return application(environ, start_response)
+        start_response(reply.status, list(reply.headers))
+        return [reply.body]
+
+    return answer
 
 
 @click.command(
@@ -69,8 +89,8 @@ def dashboard(study: str | None, host: str, port: int, runs: Path) -> None:
     except (OSError, OverflowError) as error:
         raise cannot_listen("the dashboard", host, port, error) from error
     with server:
-        access = PageAccess(application, host, server.server_port, "`hpo dashboard` prints it where it was started")
-        server.set_app(access)
+        access = PageAccess(host, server.server_port, "`hpo dashboard` prints it where it was started")
+        server.set_app(guarded(application, access))
         echo_document(f"{access.link(f'/dashboard/studies/{storage.get_study_id_from_name(name)}')}\n")
         echo(f"Without a login: optuna-dashboard {shlex.quote(redact(dashboard_argument(url)))}")
         if not writable:

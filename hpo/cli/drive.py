@@ -177,7 +177,7 @@ def _verdict(
 
 def _silent_flags(spec: StudySpec, runs: Path) -> list[str]:
     from hpo.analysis.records import read_study
-    from hpo.cli.study_status import silent_flags
+    from hpo.analysis.study_status import silent_flags
 
     return silent_flags(read_study(runs, spec.name, histories=False), spec)
 

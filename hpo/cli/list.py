@@ -50,7 +50,7 @@ def list_studies(runs: Path, as_json: bool, built_in: bool) -> None:
     rows = [_row(runs, name, storages) for name in layout.studies_in(runs)]
     rows += [
         {"study": path.name, "directory": path, "driven": None, "driver": None, "error": _GONE}
-        for path in _without_spec(runs)
+        for path in layout.folders_without_spec(runs)
     ]
     rows += [
         {"study": path.name, "directory": path, "driven": None, "driver": None, "error": why_denied(path)}
@@ -66,20 +66,6 @@ def list_studies(runs: Path, as_json: bool, built_in: bool) -> None:
                 echo(f"hpo: {row['study']}: {row['error']}", err=True)
     else:
         echo(f"there is no study in {runs}; `hpo run STUDY.yaml` starts one", err=True)
-
-
-def _without_spec(runs: Path) -> list[Path]:
-    """Return the folders of trials whose study.yaml is gone."""
-    found = sorted(runs.iterdir()) if runs.is_dir() else []
-    closed = set(layout.closed_folders(runs))
-    return [
-        path
-        for path in found
-        if not path.name.startswith(".")
-        and path not in closed
-        and layout.trials_directory(path).is_dir()
-        and not (path / layout.SPEC).exists()
-    ]
 
 
 def _list_built_in(as_json: bool) -> None:
@@ -105,7 +91,7 @@ def _row(runs: Path, name: str, storages: dict[str, optuna.storages.BaseStorage]
     import optuna
 
     from hpo.analysis.records import records_of
-    from hpo.cli.study_status import study_status
+    from hpo.analysis.study_status import study_status
     from hpo.spec.load import load_spec
     from hpo.storage.driver_lock import driver_of
     from hpo.storage.open import open_storage, storage_url

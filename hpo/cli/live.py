@@ -20,10 +20,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo.analysis.formatting import configuration, number
+from hpo.analysis.formatting import around, configuration, number, rough_duration
 from hpo.analysis.formatting import duration as exact
 from hpo.cli.best_table import varying
-from hpo.cli.common import around, rough_duration
 from hpo.cli.progress import Running, StudyProgress
 from hpo.cli.sparkline import sparkline
 from hpo.cli.standing import Best

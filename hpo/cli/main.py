@@ -61,6 +61,7 @@ COMMANDS = {
         "Export the results of studies into one small file.",
     ),
     "import-knowledge": ("hpo.cli.import_knowledge:import_knowledge", "Import results of studies run elsewhere."),
+    "ui": ("hpo.cli.ui:ui", "Serve all studies of the runs folder as pages."),
     "dashboard": ("hpo.cli.dashboard:dashboard", "Serve optuna-dashboard on the storage of a study."),
     "mlflow": ("hpo.cli.mlflow:mlflow", "Show the runs of a study in MLflow."),
     "doctor": ("hpo.cli.doctor:doctor", "Say what is wrong with studies, and fix it."),
@@ -134,6 +135,7 @@ Examples:
   hpo best > best.yaml && hpo run best.yaml
   hpo confirm                              the best again, with fresh seeds
   hpo evaluate --data DIR                  the winner on data it has not seen
+  hpo ui                                   all studies as pages; prints a link to open
   hpo dashboard                            prints a link to open
   hpo mlflow                               http://127.0.0.1:5000
 

@@ -18,9 +18,9 @@ import click
 from hpo import layout
 from hpo.cli.common import cannot_listen, find_study, listen_options, runs_option, study_argument
 from hpo.cli.output import echo, say
-from hpo.cli.page_access import LOCAL, address, bracketed, names_of
 from hpo.errors import HpoError
 from hpo.machine.access import may_write
+from hpo.machine.page_access import LOCAL, address, bracketed, names_of
 from hpo.machine.sqlite_uri import sqlite_path, sqlite_uri
 from hpo.machine.temporary import scratch_folder
 from hpo.storage.readonly import copy_sqlite

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.analysis.formatting import duration, number, rounded_percent
+from hpo.analysis.formatting import around, duration, number, rough_duration, rounded_percent
 from hpo.cli.common import (
     aligned,
-    around,
     emit,
     json_option,
     labelled,
-    rough_duration,
     runs_option,
     set_option,
     study_file_argument,

@@ -26,9 +26,9 @@ from hpo.analysis.forecast import (
     shares_of,
     timing,
 )
+from hpo.analysis.formatting import around, number, rough_duration
 from hpo.analysis.formatting import duration as exact
-from hpo.analysis.formatting import number
-from hpo.cli.common import around, metrics_text, rough_duration
+from hpo.cli.common import metrics_text
 from hpo.cli.standing import Standing
 from hpo.spec.racing import is_race, race_of
 from hpo.text import presentable

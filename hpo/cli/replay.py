@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.formatting import duration, number, rounded_percent
-from hpo.cli.common import (
-    aligned,
-    emit,
-    find_study,
-    json_option,
-    rough_duration,
-    runs_option,
-    set_option,
-    study_argument,
-)
+from hpo.analysis.formatting import duration, number, rough_duration, rounded_percent
+from hpo.cli.common import aligned, emit, find_study, json_option, runs_option, set_option, study_argument
 from hpo.cli.output import echo
 from hpo.text import count
 

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.analysis.formatting import configuration, duration, numbers
+from hpo.analysis.formatting import around, configuration, duration, numbers, rough_duration
 from hpo.cli.common import (
     aligned,
-    around,
     emit,
     find_study,
     follow_up,
     json_option,
     labelled,
     metrics_text,
-    rough_duration,
     runs_option,
     study_argument,
 )
@@ -31,7 +29,7 @@ from hpo.text import count
 
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord, TrialRecord
-    from hpo.cli.study_status import StudyStatus
+    from hpo.analysis.study_status import StudyStatus
     from hpo.cluster.jobs import Job
 
 # Regions of the space that are shown; --json has some more.
@@ -62,7 +60,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.analysis.goals import goal_states
     from hpo.analysis.notices import change_sentence, notices_of
     from hpo.analysis.records import records_of
-    from hpo.cli.study_status import part_of, silent_flags, study_status
+    from hpo.analysis.study_status import part_of, silent_flags, study_status
     from hpo.cluster.jobs import jobs_of, states_of
     from hpo.control.requests import read_steering
     from hpo.layout import study_directory, trials_directory

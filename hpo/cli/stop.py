@@ -79,7 +79,7 @@ def _nobody(directory: Path, name: str) -> None:
 
 def _standing(runs: Path, name: str) -> str:
     from hpo.analysis.records import records_of
-    from hpo.cli.study_status import study_status
+    from hpo.analysis.study_status import study_status
     from hpo.storage.load_study import load_study
 
     spec, stored = load_study(runs, name)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.analysis.formatting import number
-from hpo.cli.common import around, emit, json_option, metrics_text, runs_option, set_option, study_file_argument
+from hpo.analysis.formatting import around, number
+from hpo.cli.common import emit, json_option, metrics_text, runs_option, set_option, study_file_argument
 from hpo.cli.output import echo
 from hpo.text import count, show
 

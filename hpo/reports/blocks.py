@@ -171,7 +171,13 @@ def linked_to(folder: Path, part: Any, here: Container[str] = ()) -> Any:
 
 def charts_of(report: Report) -> Iterator[tuple[str, Chart]]:
     """Yield every chart in the order of the report, with the title of the row it stands in or an empty text."""
-    for block in (block for section in report.sections for block in section.blocks):
+    for section in report.sections:
+        yield from charts_in(section.blocks)
+
+
+def charts_in(blocks: Sequence[Block]) -> Iterator[tuple[str, Chart]]:
+    """Yield every chart of some blocks, as `charts_of`."""
+    for block in blocks:
         if isinstance(block, Chart):
             yield "", block
         elif isinstance(block, Row):

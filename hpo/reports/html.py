@@ -1,6 +1,7 @@
 """A report as one HTML file that needs nothing else: no network, no other file.
 
-The page itself is the template `page.html`, with its style in `page.css` and its script in `page.js`.
+The page itself is the template `page.html`, with its parts in `blocks.html`, its style in `page.css` and its script in
+`plots.js` and `page.js`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,7 +21,20 @@ from markupsafe import Markup, escape
 
 from hpo.analysis.formatting import columns_of
 from hpo.reports import figures
-from hpo.reports.blocks import Chart, Explanation, Facts, Findings, Link, Report, Row, Table, Text, charts_of
+from hpo.reports.blocks import (
+    Block,
+    Chart,
+    Explanation,
+    Facts,
+    Findings,
+    Link,
+    Report,
+    Row,
+    Table,
+    Text,
+    charts_in,
+    charts_of,
+)
 from hpo.reports.csv import file_name, to_csv
 from hpo.text import redact
 from hpo.translation.catalogue import current, tr
@@ -53,36 +67,75 @@ class DrawnChart:
 
 def render(report: Report) -> str:
     """Return the report as an HTML page in the current language."""
-    drawn: dict[int, DrawnChart] = {}
-    tables: list[str] = []
-    for row_title, chart in charts_of(report):
-        drawn[id(chart)] = _draw(chart, len(drawn), tables, file_name(report.title, row_title, chart.title))
-
-    def least_width(row: Row) -> int:
-        return max((drawn[id(chart)].least_width for chart in row.charts), default=0)
-
+    drawings = _Drawings(report.title)
+    drawings.add(charts_of(report))
     too_old = tr("This browser is too old to draw the figures. The tables have their numbers.")
-    return _template().render(
+    return _templates().get_template("page.html").render(
         report=report,
         titles={section.anchor: section.title for section in report.sections},
-        drawn=lambda chart: drawn[id(chart)],
-        least_width=least_width,
         language=current(),
         title=tr("{name}: report", name=report.title),
         contents=tr("Contents"),
-        how_to_read=tr("How to read this"),
-        half_a_page=HALF_A_PAGE,
         style=Markup(_asset("page.css")),
         words=_script_json(json.dumps({"old": too_old}, ensure_ascii=False)),
-        figures=_script_list(chart.figure for chart in drawn.values()),
-        tables=_script_list(tables),
-        plotly=_packed_plotly() if drawn else "",
-        script=Markup(_asset("page.js")),
-    )
+        plotly=_packed_plotly() if drawings.figures else "",
+        script=Markup(_asset("plots.js") + _asset("page.js")),
+        **drawings.as_values(),
+    )  # fmt: skip
+
+
+def fragment(title: str, blocks: Sequence[Block]) -> Markup:
+    """Return parts of a report as a piece of another page, with their figures as JSON for plots.js to draw.
+
+    Args:
+        title: Begins the names of the CSV files.
+        blocks: The parts.
+    """
+    drawings = _Drawings(title)
+    drawings.add(charts_in(blocks))
+    return Markup(_templates().get_template("fragment.html").render(blocks=blocks, titles={}, **drawings.as_values()))
+
+
+class _Drawings:
+    """Figures of a page, and the CSV files of those that have numbers of their own.
+
+    Args:
+        title: Begins the names of the CSV files.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._drawn: dict[int, DrawnChart] = {}
+        self._tables: list[str] = []
+
+    def add(self, charts: Iterable[tuple[str, Chart]]) -> None:
+        """Draw charts, each given with the title of its row."""
+        for row_title, chart in charts:
+            name = file_name(self._title, row_title, chart.title)
+            self._drawn[id(chart)] = _draw(chart, len(self._drawn), self._tables, name)
+
+    @property
+    def figures(self) -> Markup:
+        """The figures as a JSON list for a script element; empty without any."""
+        return _script_list(chart.figure for chart in self._drawn.values())
+
+    def as_values(self) -> dict[str, Any]:
+        """Return what the templates need of them."""
+        return {
+            "drawn": lambda chart: self._drawn[id(chart)],
+            "least_width": self._least_width,
+            "half_a_page": HALF_A_PAGE,
+            "how_to_read": tr("How to read this"),
+            "figures": self.figures,
+            "tables": _script_list(self._tables),
+        }
+
+    def _least_width(self, row: Row) -> int:
+        return max((self._drawn[id(chart)].least_width for chart in row.charts), default=0)
 
 
 @cache
-def _template() -> jinja2.Template:
+def _templates() -> jinja2.Environment:
     page = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
         autoescape=True,
@@ -96,7 +149,7 @@ def _template() -> jinja2.Template:
     for kind in (Text, Explanation, Facts, Findings, Table, Row, Link):
         page.tests[kind.__name__.lower()] = kind.__instancecheck__
     page.tests["long"] = _is_long
-    return page.get_template("page.html")
+    return page
 
 
 def _without_passwords(value: Any) -> Any:

@@ -12,7 +12,8 @@ import urllib.request
 
 import pytest
 
-from hpo.cli.page_access import PageAccess
+from hpo.cli.dashboard import guarded
+from hpo.machine.page_access import PageAccess
 from hpo.storage.load_study import load_study
 
 from .conftest import Hpo, environment
@@ -133,7 +134,7 @@ def test_it_answers_to_the_names_of_the_address_that_it_listens_on(host):
         start_response("200 OK", [])
         return [b"inside"]
 
-    access = PageAccess(application, host, 8080, "x")
+    access = PageAccess(host, 8080, "x")
     query = access.link("/").partition("?")[2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1", "::1": "[::1]"}.get(host, host)
     assert access.link("/").startswith(f"http://{shown}:8080/?token=")
@@ -141,7 +142,7 @@ def test_it_answers_to_the_names_of_the_address_that_it_listens_on(host):
     names = {f"{shown}:8080", "localhost:8080"} | ({f"{socket.gethostname()}:8080"} if host != "::1" else set())
     for name, status in [*((name, "303 See Other") for name in names), ("0.0.0.0:8080", "403 Forbidden")]:
         environ = {"REQUEST_METHOD": "GET", "HTTP_HOST": name, "QUERY_STRING": query, "PATH_INFO": "/"}
-        access(environ, lambda status, headers: said.append(status))
+        guarded(application, access)(environ, lambda status, headers: said.append(status))
         assert said.pop() == status, name
 
 

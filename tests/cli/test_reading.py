@@ -19,7 +19,7 @@ import yaml
 from optuna_dashboard import get_note
 from waiting import wait_until
 
-from hpo.cli import study_status
+from hpo.analysis import study_status
 from hpo.cluster.jobs import Job, record_job
 from hpo.storage import history
 from hpo.storage.load_study import load_study

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import plotly
 import plotly.graph_objects as go
 import plotly.offline
 
 from hpo.analysis.comparison import Comparison
 from hpo.analysis.importance import Importance
 from hpo.analysis.optimization_history import History
+from hpo.analysis.parallel import ParallelCoordinates
 from hpo.analysis.pareto import Front
 from hpo.analysis.stability import Stabilities
 from hpo.analysis.statistics.pairwise import Pairwise
@@ -44,6 +46,7 @@ from hpo.reports.figures.history import history_figure, history_rows
 from hpo.reports.figures.importance import importance_figure, importance_rows
 from hpo.reports.figures.line_panels import line_panels_figure, line_panels_rows
 from hpo.reports.figures.pairwise import pairwise_figure, pairwise_rows
+from hpo.reports.figures.parallel import parallel_figure, parallel_rows
 from hpo.reports.figures.pareto import front_figure, front_rows
 from hpo.reports.figures.population import schedule_figure, schedule_rows
 from hpo.reports.figures.red_flag_regions import enrichment_figure, enrichment_rows
@@ -74,6 +77,7 @@ _DRAWINGS: dict[type, Drawing] = {
     LinePanels: Drawing(line_panels_figure, line_panels_rows),
     LinesChart: Drawing(lines_figure, lines_rows),
     Pairwise: Drawing(pairwise_figure, pairwise_rows),
+    ParallelCoordinates: Drawing(parallel_figure, parallel_rows),
     Pictures: Drawing(pictures_figure, None),
     ScheduleChart: Drawing(schedule_figure, schedule_rows),
     StackedShares: Drawing(stacked_figure, stacked_rows),
@@ -96,6 +100,11 @@ def rows(data: Any) -> Rows | None:
 def script() -> str:
     """Return the source of plotly.js."""
     return str(plotly.offline.get_plotlyjs())
+
+
+def script_version() -> str:
+    """Return the version of plotly.js, or of what brings it: another script has another one."""
+    return str(plotly.__version__)
 
 
 def to_json(figure: go.Figure) -> str:

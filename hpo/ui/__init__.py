@@ -1,0 +1,1 @@
+"""`hpo ui`: the studies of a runs folder as pages, live, with buttons that steer them."""
