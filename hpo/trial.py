@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from hpo import layout
@@ -209,8 +208,9 @@ class Outcome:
         seconds: time that the attempt took.
         peak_gpu_bytes: the most GPU memory that torch's allocator held.
         observed: what the worker saw of the objective, if it saw it: sources (its files, `hpo.objective.sources`),
-            environment (packages, processor, device, threads), unread (names of parameters that it has not read),
-            stepless (JSON lines with a metric and without a step).
+            environment (packages, processor, device, threads), unread and unread_constants (names that it has not
+            read), alone (it has forked no process, which may read them), used (`save` and `restore`, if it called
+            them), stepless (JSON lines with a metric and without a step).
 
     Raises:
         ValueError: these do not fit together.
@@ -277,7 +277,7 @@ def _number(name: str, value: object) -> float:
 
 
 class Params(Mapping[str, Any]):
-    """Parameters of a trial, read-only, which know the names that were read.
+    """Parameters or constants of a trial, read-only, which know the names that were read.
 
     Who iterates over them, or sends them to another process, reads them all; printing reads none.
     """
@@ -287,7 +287,7 @@ class Params(Mapping[str, Any]):
         self._read: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
-        """Return the value of a parameter."""
+        """Return a value."""
         self._read.add(name)
         return self._values[name]
 
@@ -297,7 +297,7 @@ class Params(Mapping[str, Any]):
         return iter(self._values)
 
     def __len__(self) -> int:
-        """Return the number of parameters."""
+        """Return the number of them."""
         return len(self._values)
 
     def __repr__(self) -> str:
@@ -341,7 +341,7 @@ class Trial:
 
     def __init__(self, job: Job, send: Callable[[int, dict[str, float]], Stop | None]) -> None:
         self.params = Params(job.params)
-        self.constants: Mapping[str, Any] = MappingProxyType(dict(job.constants))
+        self.constants = Params(job.constants)
         self.number = job.number
         self.seed = job.seed
         self.attempt = job.attempt
@@ -349,10 +349,16 @@ class Trial:
         self.root = Path(job.objective.root)
         self._job = job
         self._send = send
+        self._saved = self._restored = False
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Names of `save` and `restore`, as far as they were called."""
+        return ("save",) * self._saved + ("restore",) * self._restored
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how a process that this one starts gets the trial: all of it but its reports."""
-        dict(self.params)  # that process may read them
+        dict(self.params), dict(self.constants)  # that process may read them
         return Trial, (self._job, _refuse)
 
     def report(self, step: int, *given: Mapping[str, float], **metrics: float) -> None:
@@ -394,6 +400,7 @@ class Trial:
         Args:
             state: anything that can be pickled, tensors too.
         """
+        self._saved = True
         layout.make_trial_directory(self.directory)
         write_checkpoint(self.directory / layout.CHECKPOINT, state, self._job.lineage)
 
@@ -403,6 +410,7 @@ class Trial:
         A file that is damaged or of another trial is not restored, nor is one that others could have written, unless
         it holds plain data alone: to load other objects may run any code. A sentence on stderr says so.
         """
+        self._restored = True
         path = self.directory / layout.CHECKPOINT
         if not path.exists():
             return None

@@ -118,13 +118,15 @@ class CostPlan:
         return found
 
 
-def plan_costs(spec: StudySpec, runs: Path, probing: bool, say: Callable[[str], None] = lambda _: None) -> CostPlan:
+def plan_costs(
+    spec: StudySpec, runs: Path, probing: bool | Probe, say: Callable[[str], None] = lambda _: None
+) -> CostPlan:
     """Return what a study costs, from past trials of the same space, or from a probe.
 
     Args:
         spec: The study.
         runs: The runs folder.
-        probing: Train a probe of each structural group; without it nothing is trained.
+        probing: Train a probe of each structural group; or a probe that was made. Without it nothing is trained.
         say: Gets sentences while a probe runs.
 
     Raises:
@@ -135,7 +137,7 @@ def plan_costs(spec: StudySpec, runs: Path, probing: bool, say: Callable[[str], 
     own = _own(spec, runs)
     workers, unknown = _workers(spec)
     past, other = ([own], []) if own is not None and _timings(own, spec) else _past(spec, runs)
-    probed = probe(spec, runs, workers or 1, say) if probing else None
+    probed = probing if isinstance(probing, Probe) else probe(spec, runs, workers or 1, say) if probing else None
     now = time.time()
     timings = [*probed.timings] if probed else [one for record in past for one in _timings(record, spec)]
     source = _source(probed, past, len(timings), workers)

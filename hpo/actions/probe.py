@@ -79,11 +79,11 @@ def probe(spec: StudySpec, runs: Path, workers: int, say: Callable[[str], None])
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=".hpo-probe-", dir=shared, ignore_cleanup_errors=True) as folder:
         directory = Path(folder)
-        bare = _bare(spec, len(configurations))
-        study = optuna.create_study(directions=[metric.direction for metric in bare.metrics])
-        oracle = _ProbeOracle(bare, study, directory, configurations, began + SECONDS, workers)
-        engine = make_engine(bare, directory, say)
-        with contextlib.closing(oracle), _interruptible(oracle, engine), gpu_sharing_service(bare, directory, say):
+        short = bare(spec, len(configurations))
+        study = optuna.create_study(directions=[metric.direction for metric in short.metrics])
+        oracle = _ProbeOracle(short, study, directory, configurations, began + SECONDS, workers)
+        engine = make_engine(short, directory, say)
+        with contextlib.closing(oracle), interruptible(oracle, engine), gpu_sharing_service(short, directory, say):
             engine.run(oracle)
     if oracle.control.interrupted:
         raise KeyboardInterrupt
@@ -102,7 +102,7 @@ def _configurations(spec: StudySpec) -> tuple[list[tuple[str, Mapping[str, Any]]
     rng = random.Random(spec.seed)
     found: dict[str, list[Mapping[str, Any]]] = {}
     seen: dict[str, int] = {}
-    for params in (_drawn(spec.space, rng) for _ in range(SAMPLES)):
+    for params in (drawn(spec.space, rng) for _ in range(SAMPLES)):
         group = group_of(spec, params)
         seen[group] = seen.get(group, 0) + 1
         found.setdefault(group, []).append(params)
@@ -116,12 +116,13 @@ def _configurations(spec: StudySpec) -> tuple[list[tuple[str, Mapping[str, Any]]
     return rounds, len(found) - len(kept)
 
 
-def _drawn(space: SearchSpace, rng: random.Random) -> Mapping[str, Any]:
+def drawn(space: SearchSpace, rng: random.Random) -> Mapping[str, Any]:
+    """Return a configuration of a space without its fixed values."""
     fixed = {parameter.name for parameter in space.walk() if parameter.kind == "fixed"}
     return {name: value for name, value in space.resolve(space.sample(rng)).items() if name not in fixed}
 
 
-def _bare(spec: StudySpec, trials: int) -> StudySpec:
+def bare(spec: StudySpec, trials: int) -> StudySpec:
     """Return the study without all that ends trials or keeps them."""
     return spec.model_copy(
         update={
@@ -220,14 +221,14 @@ class _ProbeOracle(Oracle):
 
 
 @contextlib.contextmanager
-def _interruptible(oracle: Oracle, engine: Engine) -> Iterator[None]:
-    """End the probe at the first SIGINT or SIGTERM, so that its folder and its processes are removed."""
+def interruptible(oracle: Oracle, engine: Engine) -> Iterator[None]:
+    """End what runs at the first SIGINT or SIGTERM, so that its folder and its processes are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        oracle.control.interrupt("the probe is being stopped")
+        oracle.control.interrupt("it is being stopped")
         engine.halt()
 
     earlier = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

@@ -182,6 +182,11 @@ class Comparison:
         return "within noise" if all(one.within for one in differing) else "differs"
 
 
+def is_measured(name: str) -> bool:
+    """Return True if a metric's name says that it is a time or memory, which differ from run to run."""
+    return bool(_MEASURED.search(name) or _RATE.search(name))
+
+
 def compare(study: StudyRecord, trial: TrialRecord, again: TrialRecord) -> Comparison:
     """Compare a trial with a second training of it.
 
@@ -194,7 +199,7 @@ def compare(study: StudyRecord, trial: TrialRecord, again: TrialRecord) -> Compa
     """
     own = [metric.name for metric in study.metrics]
     names = list(dict.fromkeys([*own, *_names(trial), *_names(again)]))
-    measured = tuple(name for name in names if name not in own and (_MEASURED.search(name) or _RATE.search(name)))
+    measured = tuple(name for name in names if name not in own and is_measured(name))
     found = {name: _first_difference(name, trial, again) for name in names if name not in measured}
     differing = [one for one in found.values() if one is not None]
     differing.sort(key=lambda one: math.inf if one.step is None else one.step)

@@ -8,6 +8,7 @@ import click
 
 from hpo.analysis.formatting import numbers
 from hpo.cli.common import emit, find_study, json_option, runs_option, study_argument
+from hpo.cli.complete import trial_numbers
 from hpo.cli.confirm import searched_study
 from hpo.cli.output import echo, echo_document
 
@@ -21,7 +22,13 @@ Examples:
 """
 )
 @study_argument
-@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="This trial instead of the best.")
+@click.option(
+    "--trial",
+    type=click.IntRange(min=0),
+    metavar="N",
+    shell_complete=trial_numbers,
+    help="This trial instead of the best.",
+)
 @runs_option
 @json_option
 def best(study: str | None, trial: int | None, runs: Path, as_json: bool) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from hpo import layout
 from hpo.analysis.formatting import number
+from hpo.cli.complete import as_a_shell_reads, folders, study_files, study_names, trial_numbers
 from hpo.cli.output import echo, echo_document, say
 from hpo.cli.page_access import LOCAL
 from hpo.errors import AccessDenied, ControlError, HpoError, StudyNotFound
@@ -31,9 +31,15 @@ def runs_option(command: F) -> F:
     return click.option(
         "--runs",
         metavar="DIR",
-        callback=lambda _context, _option, value: layout.runs_folder(value),
+        callback=_runs_folder,
+        shell_complete=folders,
         help="Folder of all studies.  [default: $HPO_RUNS, else ./runs]",
     )(command)
+
+
+def _runs_folder(context: click.Context, _option: click.Parameter, value: str | None) -> Path:
+    """Return the runs folder that --runs names."""
+    return layout.runs_folder(as_a_shell_reads(value) if value and context.resilient_parsing else value)
 
 
 def set_option(command: F) -> F:
@@ -75,25 +81,15 @@ def study_argument(command: F) -> F:
     return click.argument("study", required=False, shell_complete=study_names)(command)
 
 
+def trial_argument(command: F) -> F:
+    """Add an optional argument N, the number of a trial of the study before it, passed on as `trial`."""
+    kind = click.IntRange(min=0)
+    return click.argument("trial", required=False, type=kind, metavar="[N]", shell_complete=trial_numbers)(command)
+
+
 def study_file_argument(command: F) -> F:
     """Add an argument STUDY.yaml, passed on as `study`."""
     return click.argument("study", metavar="STUDY.yaml", shell_complete=study_files)(command)
-
-
-def study_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the studies of the runs folder that begin so, and files."""
-    above = (context.parent.params.get("runs") if context.parent else None) or None
-    runs = layout.runs_folder(context.params.get("runs") or above)
-    names = [CompletionItem(name) for name in layout.studies_in(runs) if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
-
-
-def study_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return that files complete the argument, and the built-in studies."""
-    from hpo.spec.includes import built_in_studies
-
-    names = [CompletionItem(name) for name in built_in_studies() if incomplete and name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
 
 
 def find_study(runs: Path, given: str | None) -> str:

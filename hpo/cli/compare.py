@@ -19,9 +19,9 @@ from hpo.cli.common import (
     page_options,
     present_report,
     runs_option,
-    study_names,
     write_where_allowed,
 )
+from hpo.cli.complete import studies_and_trials
 from hpo.cli.output import say, say_document
 from hpo.text import count
 
@@ -39,7 +39,7 @@ Examples:
   hpo compare before after --json | jq .metrics[].tests
 """
 )
-@click.argument("given", nargs=-1, required=True, metavar="A B [C ...]", shell_complete=study_names)
+@click.argument("given", nargs=-1, required=True, metavar="A B [C ...]", shell_complete=studies_and_trials)
 @output_option("Write it to this folder; that of the first study otherwise.")
 @page_options
 @runs_option

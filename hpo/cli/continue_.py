@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo.cli.common import emit, find_study, follow_up, json_option, metrics_text, runs_option, study_names
+from hpo.cli.common import emit, find_study, follow_up, json_option, metrics_text, runs_option
+from hpo.cli.complete import study_names, trial_numbers
 from hpo.cli.output import echo, say
 from hpo.trackers.base import Tracker
 
@@ -35,7 +36,7 @@ to go on from or a value does not fit, 3 the study is running, 130 interrupted.
 """,
 )
 @click.argument("study", shell_complete=study_names)
-@click.argument("trial", type=click.IntRange(min=0), metavar="N")
+@click.argument("trial", type=click.IntRange(min=0), metavar="N", shell_complete=trial_numbers)
 @click.option("--epochs", type=click.IntRange(min=1), metavar="EPOCHS", help="Epochs in all (constants.epochs).")
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Another value of a parameter or constants.NAME."

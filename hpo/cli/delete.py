@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo import layout
-from hpo.cli.common import find_study, follow_up, runs_option, study_names
+from hpo.cli.common import find_study, follow_up, runs_option
+from hpo.cli.complete import study_names
 from hpo.cli.output import echo, say
 from hpo.errors import HpoError, NotDeleted, StudyNotFound
 from hpo.text import count

@@ -19,9 +19,9 @@ from hpo.cli.common import (
     page_options,
     present_report,
     runs_option,
-    study_names,
     write_where_allowed,
 )
+from hpo.cli.complete import studies_and_trials, trial_numbers
 from hpo.cli.output import echo, echo_document, say, say_document
 from hpo.errors import StudyNotFound
 from hpo.text import listing
@@ -68,8 +68,14 @@ stands). A flat curve and one of fewer than 8 epochs have none. The rules:
 docs/guides/diagnose.md.
 """
 )
-@click.argument("source", required=False, shell_complete=study_names)
-@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="This trial of the study instead of the best.")
+@click.argument("source", required=False, shell_complete=studies_and_trials)
+@click.option(
+    "--trial",
+    type=click.IntRange(min=0),
+    metavar="N",
+    shell_complete=trial_numbers,
+    help="This trial of the study instead of the best.",
+)
 @click.option(
     "--columns",
     multiple=True,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo import layout
-from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option, study_names
+from hpo.cli.common import emit, find_study, follow_up, json_option, runs_option
+from hpo.cli.complete import study_names
 from hpo.cli.output import echo, status_line
 from hpo.doctor.finding import NOT_LOOKED_AT, NOTES
 from hpo.errors import StudyNotFound

@@ -18,7 +18,7 @@ from hpo.analysis.evaluation_wording import (
     value_text,
 )
 from hpo.analysis.formatting import configuration, duration, number
-from hpo.cli.common import aligned, emit, find_study, json_option, labelled, runs_option, study_argument
+from hpo.cli.common import aligned, emit, find_study, json_option, labelled, runs_option, study_argument, trial_argument
 from hpo.cli.output import echo
 from hpo.reports.to_json import to_plain_data
 from hpo.translation.catalogue import whole
@@ -46,7 +46,7 @@ study, trial or function, or it failed.
 """
 )
 @study_argument
-@click.argument("trial", required=False, type=click.IntRange(min=0), metavar="[N]")
+@trial_argument
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

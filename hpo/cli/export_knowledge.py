@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import find_study, runs_option, study_names
+from hpo.cli.common import find_study, runs_option
+from hpo.cli.complete import study_names
 from hpo.cli.output import echo, echo_document
 from hpo.errors import HpoError, StudyNotFound
 from hpo.machine.access import reason

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option, study_names
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
+from hpo.cli.complete import study_names, trial_numbers
 from hpo.cli.output import say
 from hpo.errors import HpoError
 
@@ -23,7 +24,9 @@ What the trials reported is kept. So does the Fail button of optuna-dashboard.
 """
 )
 @click.argument("study", shell_complete=study_names)
-@click.argument("trials", metavar="N...", nargs=-1, required=True, type=click.IntRange(min=0))
+@click.argument(
+    "trials", metavar="N...", nargs=-1, required=True, type=click.IntRange(min=0), shell_complete=trial_numbers
+)
 @runs_option
 def kill(study: str, trials: tuple[int, ...], runs: Path) -> None:
     """Kill running trials; they are not retried.

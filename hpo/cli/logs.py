@@ -14,6 +14,7 @@ import click
 
 from hpo import layout
 from hpo.cli.common import find_study, follow_up, runs_option, study_argument
+from hpo.cli.complete import trial_numbers
 from hpo.cli.output import echo, echo_output
 from hpo.errors import HpoError
 from hpo.machine.files import NotPlainError, open_plain, tail_of
@@ -41,7 +42,13 @@ Examples:
 """
 )
 @study_argument
-@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Print the output of trial N.")
+@click.option(
+    "--trial",
+    type=click.IntRange(min=0),
+    metavar="N",
+    shell_complete=trial_numbers,
+    help="Print the output of trial N.",
+)
 @click.option("-f", "--follow", is_flag=True, help="Continue until the driver, or the trial, ends.")
 @click.option(
     "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, metavar="N", help="The last N lines."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import importlib
@@ -13,6 +14,8 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from hpo import __version__
+from hpo.cli.complete import folders
+from hpo.cli.completion import VARIABLE as COMPLETE
 from hpo.cli.output import echo
 from hpo.errors import HpoError
 from hpo.machine.terminal import discard, fails, open_missing_streams
@@ -23,6 +26,7 @@ COMMANDS = {
     "init": ("hpo.cli.init:init", "Write the first files of a study."),
     "run": ("hpo.cli.run:run", "Run a study, or go on with it."),
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
+    "try": ("hpo.cli.try_:try_", "Train one trial for an epoch or two, and say what is not as it is meant."),
     "plan": ("hpo.cli.plan:plan", "Say what a study costs before it is spent."),
     "schema": ("hpo.cli.schema:schema", "Print the JSON Schema of study.yaml, for editors."),
     "submit": ("hpo.cli.submit:submit", "Submit a study to SLURM or PBS."),
@@ -57,13 +61,12 @@ COMMANDS = {
     "dashboard": ("hpo.cli.dashboard:dashboard", "Serve optuna-dashboard on the storage of a study."),
     "mlflow": ("hpo.cli.mlflow:mlflow", "Show the runs of a study in MLflow."),
     "doctor": ("hpo.cli.doctor:doctor", "Say what is wrong with studies, and fix it."),
+    "completion": ("hpo.cli.completion:completion", "Print the script by which bash, zsh or fish complete hpo."),
     "backup": ("hpo.cli.backup:backup", "Save studies, also while they run."),
     "restore": ("hpo.cli.restore:restore", "Bring studies back from the trash or from a backup."),
     "delete": ("hpo.cli.delete:delete", "Delete a study: its trials, its files, its report."),
 }
 
-# Set by the shell that asks for completions, or for the script that makes it ask.
-_COMPLETE = "_HPO_COMPLETE"
 INTERRUPTED = 130
 # What a shell reports of a program that SIGPIPE ended.
 BROKEN_PIPE = 141
@@ -117,6 +120,7 @@ class LazyGroup(click.Group):
 Examples:
   hpo init train.py                        a study for your script, or from nothing: --task
   hpo check study.yaml                     is it right, and what would it do?
+  hpo try study.yaml                       two epochs of one trial: what is not as it is meant?
   hpo plan study.yaml --probe              when will it end?
   hpo run study.yaml                       search; the same command again goes on
   hpo run study.yaml --trials 3 --set constants.epochs=2
@@ -135,12 +139,17 @@ Files:
   HPO_DEBUG=1 shows the traceback behind an error.
 
 \b
-Completion by TAB, in ~/.bashrc (zsh_source, fish_source for other shells):
-  eval "$(_HPO_COMPLETE=bash_source hpo)"
+Completion by TAB, in ~/.bashrc (also for zsh and fish: hpo completion --help):
+  eval "$(hpo completion bash)"
 """,
 )
 @click.version_option(__version__, prog_name="hpo", message="%(prog)s %(version)s")
-@click.option("--runs", metavar="DIR", help="Folder of all studies; it may also stand behind the command.")
+@click.option(
+    "--runs",
+    metavar="DIR",
+    shell_complete=folders,
+    help="Folder of all studies; it may also stand behind the command.",
+)
 @click.pass_context
 def cli(context: click.Context, runs: str | None) -> None:
     """Search hyperparameters: one YAML says what to try, the result is a configuration and a report."""
@@ -165,8 +174,8 @@ def main(args: Sequence[str] | None = None) -> int:
     open_missing_streams()
     # Of a hundred thousand trials, millions of objects stay: looking through them takes a fifth of `hpo status`.
     gc.set_threshold(50_000)
-    if instruction := os.environ.get(_COMPLETE):
-        return shell_complete(cli, {}, "hpo", _COMPLETE, instruction)
+    if instruction := os.environ.get(COMPLETE):
+        return _complete(instruction)
     given = list(sys.argv[1:] if args is None else args)
     try:
         code = _invoke(given)
@@ -181,6 +190,17 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         discard(sys.stdout)
         complain(f"what was asked for cannot be written: {error.strerror}")
+        return 1
+
+
+def _complete(instruction: str) -> int:
+    """Answer a shell that asks for completions. Where that fails there are none, for its user is typing a line."""
+    if os.environ.get("HPO_DEBUG") == "1":
+        return shell_complete(cli, {}, "hpo", COMPLETE, instruction)
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+            return shell_complete(cli, {}, "hpo", COMPLETE, instruction)
+    except BaseException:  # whatever a folder, a file or an interrupt does
         return 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpo.analysis.formatting import configuration, rounded_percent
-from hpo.cli.common import find_study, labelled, runs_option, study_argument
+from hpo.cli.common import find_study, labelled, runs_option, study_argument, trial_argument
 from hpo.cli.output import echo
 from hpo.text import count
 
@@ -30,7 +30,7 @@ Exit code: 0 written, 1 nothing is kept of the trial or FILE is there already,
 """
 )
 @study_argument
-@click.argument("trial", required=False, type=click.IntRange(min=0), metavar="[N]")
+@trial_argument
 @click.option(
     "--data", required=True, type=click.Path(exists=True, path_type=Path), metavar="DIR", help="The new files."
 )

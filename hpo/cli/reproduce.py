@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo.analysis.formatting import listed, number
-from hpo.cli.common import emit, find_study, json_option, output_option, runs_option, study_names
+from hpo.cli.common import emit, find_study, json_option, output_option, runs_option
+from hpo.cli.complete import study_names, trial_numbers
 from hpo.cli.output import echo, say
 from hpo.text import count
 
@@ -40,7 +41,7 @@ is not known, 2 there is no such trial or it cannot be repeated, 130 interrupted
 """
 )
 @click.argument("study", shell_complete=study_names)
-@click.argument("trial", type=click.IntRange(min=0), metavar="N")
+@click.argument("trial", type=click.IntRange(min=0), metavar="N", shell_complete=trial_numbers)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="SEED", help="Another seed than the trial's own.")
 @click.option(
     "--export",

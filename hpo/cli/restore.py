@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import runs_option, study_names
+from hpo.cli.common import runs_option
+from hpo.cli.complete import study_names
 from hpo.cli.output import echo, say
 from hpo.errors import HpoError
 from hpo.text import count

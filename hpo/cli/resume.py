@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option, study_names
+from hpo.cli.common import answer_or_error, find_study, how_to_continue, runs_option
+from hpo.cli.complete import study_names
 from hpo.cli.output import say
 
 

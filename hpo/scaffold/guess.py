@@ -295,7 +295,12 @@ def _holds(declared: dict[str, Any], setting: Setting) -> bool:
         return False
     if "low" in declared and declared.get("log") and declared["low"] <= 0:  # of a default of 1e-323
         return False
-    return not ("low" in declared and declared["low"] >= declared["high"])
+    if "low" in declared and declared["low"] >= declared["high"]:
+        return False
+    if not _number(setting.value) or "low" not in declared:
+        return True
+    # 0 is as good as the least value of a logarithmic range.
+    return bool(declared["low"] <= setting.value <= declared["high"] or (setting.value == 0 and declared.get("log")))
 
 
 def _typed(declared: dict[str, Any], setting: Setting) -> dict[str, Any]:

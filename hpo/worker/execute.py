@@ -110,7 +110,6 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
             state.save()
             current_trial.set_current(handle)
             returned = function(handle)
-            observed["unread"] = handle.params.unread if _Forks.count == forks else ()
         result: dict[str, Any] = {"state": "COMPLETE", "metrics": check_returned(returned, job.metrics)}
     except BaseException as error:
         try:
@@ -120,8 +119,16 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
     finally:
         reports.end()
         current_trial.set_none()
+    if not job.objective.command:
+        observed |= _seen_of(handle, alone=_Forks.count == forks)
     seconds, peak = time.monotonic() - began, torch_runtime.peak_gpu_bytes()
     return Outcome(job.number, **result, seconds=seconds, peak_gpu_bytes=peak, observed=observed)
+
+
+def _seen_of(handle: Trial, alone: bool) -> dict[str, Any]:
+    """Return what is seen of an objective's use of its trial. Unless it was alone, other processes may have read it."""
+    unread, unread_constants = (handle.params.unread, handle.constants.unread) if alone else ((), ())
+    return {"used": handle.used, "unread": unread, "unread_constants": unread_constants, "alone": alone}
 
 
 def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]:

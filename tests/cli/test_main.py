@@ -187,6 +187,7 @@ def test_other_options_stand_behind_the_command(capsys):
     [
         ("hpo re", {"resume", "report", "replay", "reproduce", "restore"}),
         ("hpo run studies/q", {"studies/quickstart.yaml"}),
+        ("hpo run quick", {"quickstart"}),
         ("hpo run --wor", {"--workers"}),
         ("hpo status ", {"mine"}),
     ],
