@@ -246,8 +246,10 @@ def _numbered(script: Script, call: ast.Call, name: ast.expr | None) -> Iterator
             bounds = [_most(script, one) for one in node.iter.args] if isinstance(node.iter, ast.Call) else []
             if not bounds or any(bound is None for bound in bounds) or call_name(node.iter) != "range":
                 return
-            for number in range(*[bound for bound in bounds if bound is not None][:2]):
-                yield pattern.format(number)
+            try:
+                yield from [pattern.format(number) for number in range(*[one for one in bounds if one is not None][:2])]
+            except (IndexError, KeyError, ValueError):  # the text holds other braces
+                return
             return
 
 

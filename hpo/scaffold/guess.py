@@ -165,6 +165,8 @@ _RULES: tuple[tuple[re.Pattern[str], Rule, str], ...] = tuple(
         (r"(^|_)momentum$", _momentum, "the usual range"),
         (r"(^|_)(beta_?1|b1|adam_beta_?1)$", lambda value: _between(value, 0.85, 0.95), "the usual range"),
         (r"(^|_)(beta_?2|b2|adam_beta_?2)$", lambda value: _between(value, 0.95, 0.999), "the usual range"),
+        (r"(^|_)max_depth$", lambda value: _integers(value, 2, max(10, 2 * int(value)) if _number(value) else 10),
+         "the usual range of a tree's depth"),
         (r"(^|_)(num_layers|n_layers|nlayers|layers|depth|num_blocks|n_blocks|blocks|num_hidden_layers|levels)$",
          _layers, "two fewer to two more"),
         (r"(^|_)(hidden|hidden_size|hidden_dim|hidden_units|n_hidden|num_hidden|hidden_channels|hidden_features|units"
@@ -181,8 +183,6 @@ _RULES: tuple[tuple[re.Pattern[str], Rule, str], ...] = tuple(
         (r"(^|_)warmup_(ratio|fraction|proportion)$", lambda value: _between(value, 0.0, 0.2), "from none on"),
         (r"(^|_)(n_estimators|num_trees|n_trees|num_boost_round|num_leaves)$", lambda value: _times(value, 50, 800),
          "a quarter to four times"),
-        (r"(^|_)max_depth$", lambda value: _integers(value, 2, max(10, 2 * int(value)) if _number(value) else 10),
-         "the usual range of a tree's depth"),
         (r"(^|_)(subsample|colsample\w*|feature_fraction|bagging_fraction|max_features)$",
          lambda value: _between(value, 0.5, 1.0), "from a half"),
         (r"(^|_)min_(child_weight|samples_leaf|child_samples)$", lambda value: _integers(value, 1, 20),
@@ -295,7 +295,12 @@ def _holds(declared: dict[str, Any], setting: Setting) -> bool:
         return False
     if "low" in declared and declared.get("log") and declared["low"] <= 0:  # of a default of 1e-323
         return False
-    return not ("low" in declared and declared["low"] >= declared["high"])
+    if "low" in declared and declared["low"] >= declared["high"]:
+        return False
+    if not _number(setting.value) or "low" not in declared:
+        return True
+    # 0 is as good as the least value of a logarithmic range.
+    return bool(declared["low"] <= setting.value <= declared["high"] or (setting.value == 0 and declared.get("log")))
 
 
 def _typed(declared: dict[str, Any], setting: Setting) -> dict[str, Any]:

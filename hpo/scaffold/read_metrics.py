@@ -26,6 +26,9 @@ _METHODS = {"log_metrics", "log_dict", "log_metric", "add_scalar", "add_scalars"
 _NAME = re.compile(r"[A-Za-z][\w@./ -]*$")
 _PERCENT = re.compile(r"%\(?\w*\)?[-+ #0]*\d*(?:\.\d+)?[diouxXeEfFgGcrs]")
 _BRACES = re.compile(r"\{[^{}]*\}")
+# Expressions whose values are text, true or false, several values, or pictures.
+_NO_NUMBERS = (ast.JoinedStr, ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Starred, ast.Compare, ast.BoolOp, ast.Lambda,
+               ast.ListComp, ast.GeneratorExp, ast.Await, ast.Yield, ast.NamedExpr)  # fmt: skip
 _COSTS = {"loss", "error", "err", "mse", "mae", "rmse", "nll", "perplexity", "ppl", "cost", "fid", "wer", "cer"}
 _GAINS = {
     *("acc", "accuracy", "auc", "auroc", "f1", "map", "iou", "dice", "jaccard", "recall", "precision", "score", "r2"),
@@ -293,6 +296,9 @@ def _sites(script: Script) -> list[Site]:
         together: dict[str, ast.expr] = {}
         for _, metrics, _ in told:
             together |= {name: value for name, value in metrics.items() if name not in together}
+        # What may be text would end the trial: a report takes numbers alone.
+        sure = {name: value for name, value in together.items() if _is_number(name, value, script)}
+        together = sure or together
         step = next((step for _, _, step in told if step), "")
         found.append(_site(script, statement, together, step))
     return found
@@ -366,10 +372,19 @@ def _is_metric(name: str, value: ast.expr, script: Script) -> bool:
         or plain.rpartition("_")[2] in ("time", "lr", "seconds", "epoch", "epochs", "s")
     ):
         return False
-    if isinstance(value, (ast.JoinedStr, ast.Dict, ast.List, ast.Tuple)) or "wandb." in ast.unparse(value):
+    if isinstance(value, _NO_NUMBERS) or "wandb." in ast.unparse(value):
         return False  # text, or a picture
     literal = script.literal(value)
     return literal is MISSING and not (isinstance(value, ast.Constant))
+
+
+def _is_number(name: str, value: ast.expr, script: Script) -> bool:
+    """Return True if a value is a number by its name, or by the way in which it is written."""
+    holder = script.parents.get(value)
+    if isinstance(holder, ast.FormattedValue):
+        return bool(direction_of(name)) or holder.format_spec is not None
+    printed = isinstance(holder, ast.Call) and call_name(holder) in ("print", "tqdm.write", "click.echo")
+    return bool(direction_of(name)) or not printed
 
 
 def _told_by(call: ast.Call, script: Script) -> tuple[dict[str, ast.expr], str]:
