@@ -89,7 +89,7 @@ class WarmOrigin:
 
 @dataclass(frozen=True)
 class Imported:
-    """Where a trial was trained that was brought in by `hpo import`.
+    """Place where a trial was trained that was brought in by `hpo import`.
 
     Attributes:
         kind: What it was read from: optuna, mlflow, csv or wandb-csv.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -39,6 +39,12 @@ def row_columns(study: StudyRecord, trials: Iterable[TrialRecord]) -> list[str]:
         params |= dict.fromkeys(flat_params(trial.params))
     others = (*(f"values_{name}" for name in values), *(f"params_{name}" for name in params))
     return list(dict.fromkeys([*_FACTS, *metrics, *others]))
+
+
+def trial_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the columns and the rows of a table of trials, with their numbers first, in the order given."""
+    columns = row_columns(study, study.trials)
+    return ["trial", *columns], [(trial.number, *map(trial_row(trial).get, columns)) for trial in trials]
 
 
 def sort_keys(study: StudyRecord, columns: Iterable[str]) -> list[str]:

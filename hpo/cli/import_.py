@@ -109,8 +109,7 @@ def optuna(url: str, study_there: str | None, **said: Any) -> None:
     """Import a study of Optuna's.
 
     URL is its storage: sqlite:///FILE, journal:FILE, the path of such a file, or another URL that Optuna opens. States,
-    parameters, intermediate values, times and constraints on parameters come from there; without a study.yaml the
-    ranges do too.
+    parameters, intermediate values and times come from there; without a study.yaml the ranges do too.
     """
     from hpo.transfer.optuna_source import read_optuna
 
@@ -157,9 +156,9 @@ def from_csv(file: Path, **said: Any) -> None:
     Columns are recognised by their names: params_X, config/X and what the study calls so are parameters, values_X and
     names that sound like a metric are metrics; state, started and seconds are what they say.
     """
-    from hpo.transfer.table_source import read_csv
+    from hpo.transfer.table_source import exported_name, read_csv
 
-    _import(lambda reading: read_csv(file, reading), file.absolute().stem, **said)
+    _import(lambda reading: read_csv(file, reading), exported_name(file), **said)
 
 
 @import_.command(

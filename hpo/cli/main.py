@@ -55,6 +55,7 @@ COMMANDS = {
     "ensemble": ("hpo.cli.ensemble:ensemble", "Average the best trials' kept weights, beside the winner."),
     "predict": ("hpo.cli.predict:predict", "Write what the kept weights of the winner say of new files."),
     "list": ("hpo.cli.list:list_studies", "List the studies of the runs folder."),
+    "export": ("hpo.cli.export:export", "Export a study: CSV, Parquet, Optuna, LaTeX."),
     "import": ("hpo.cli.import_:import_", "Import finished trials of Optuna, MLflow, CSV or W&B."),
     "export-knowledge": (
         "hpo.cli.export_knowledge:export_knowledge",

@@ -50,7 +50,7 @@ def trials(study: str | None, sort: str | None, everything: bool, as_csv: bool, 
     STUDY is a name in the runs folder or a YAML; by default the study last driven.
     """
     from hpo.analysis.records import read_study
-    from hpo.analysis.trial_rows import row_columns, sort_keys, sorted_by, trial_row
+    from hpo.analysis.trial_rows import row_columns, sort_keys, sorted_by, trial_row, trial_table
     from hpo.reports.blocks import Rows
     from hpo.reports.csv import to_csv
     from hpo.reports.to_json import Each, document
@@ -70,8 +70,8 @@ def trials(study: str | None, sort: str | None, everything: bool, as_csv: bool, 
         for piece in document(Each(lambda trial: {"trial": trial.number} | trial_row(trial), found), indent=2):
             echo_document(piece, nl=False)
     elif as_csv:
-        lines = [(trial.number, *map(trial_row(trial).get, columns)) for trial in found]
-        echo_document(to_csv(Rows(("trial", *columns), lines)).replace("\r\n", "\n"), nl=False)
+        heads, lines = trial_table(record, found)
+        echo_document(to_csv(Rows(tuple(heads), lines)).replace("\r\n", "\n"), nl=False)
     elif not record.trials:
         echo(f"study '{record.name}' has no trial yet", err=True)
     else:

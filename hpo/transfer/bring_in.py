@@ -48,7 +48,7 @@ from hpo.trial import CAUSES, LARGEST_STEP
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import has done: numbers of trials that are new, and that were there already."""
+    """Result of an import: numbers of trials that are new, and that were there already."""
 
     new: int
     known: int

@@ -55,7 +55,7 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Fit:
-    """What of a source fits a study.
+    """Trials of a source that fit a study.
 
     Attributes:
         fitted: The trials that do, in the order of the source.

@@ -23,7 +23,7 @@ from hpo.transfer.table_source import Reading
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user has said about an import.
+    """Wishes of a user about an import.
 
     Attributes:
         study: The study.yaml, which is written if it is not there; None: one named after the study.
@@ -48,7 +48,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Result:
-    """What an import has done.
+    """Result of an import.
 
     Attributes:
         study: Name of the study.
@@ -109,7 +109,8 @@ def import_trials(
         source = _without(source, wanted.ignored)
         _require_trials(source)
         name = plain_study_name(wanted.name or source.name)
-        text = study_text(source, name, _metrics(source, wanted.metrics), wanted.names, command)
+        metrics = [] if source.study_yaml else _metrics(source, wanted.metrics)
+        text = study_text(source, name, metrics, wanted.names, command)
         write_atomically(path, text)
         spec = _load(path, "")
         say(f"{path} is written; look at what is marked with DECIDE before `hpo run`")

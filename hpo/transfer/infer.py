@@ -129,6 +129,9 @@ def _of_distribution(name: str, distribution: Any) -> Any:
 
 def _of_numbers(numbers: Sequence[int | float]) -> tuple[Any, str]:
     different = sorted(set(numbers))
+    # pandas writes 8 as 8.0 in a column that has gaps.
+    if all(abs(one) < 2**53 and float(one).is_integer() for one in different) and different[-1] >= 2:
+        different = list(map(int, different))
     if len(different) == 1:
         return different[0], ""
     powers = all(isinstance(one, int) and one > 1 and one & (one - 1) == 0 for one in different)

@@ -174,12 +174,12 @@ def _of_hpo(frozen: FrozenTrial) -> dict[str, Any]:
     if not isinstance(job, dict) or not isinstance(frozen.user_attrs.get(OUTCOME, {}), dict):
         return {}
     outcome = outcome_of(frozen)
-    known = {name: outcome[name] for name in ("metrics", "cause", "reason", "finished") if name in outcome}
-    known |= {name: job[name] for name in ("seed", "started") if name in job}
+    known = {name: outcome[name] for name in ("metrics", "cause", "reason") if name in outcome}
+    started, seconds = job.get("started"), outcome.get("seconds")
     if elsewhere := imported_from(frozen.user_attrs):  # its times may not have been known to hpo either
-        timed = outcome.get("seconds") is not None
-        known |= {"started": elsewhere.get("started"), "finished": outcome.get("finished") if timed else None}
-    return known
+        started = elsewhere.get("started")
+    ended = None if started is None or seconds is None else started + seconds
+    return known | {"seed": job.get("seed"), "started": started, "finished": ended}
 
 
 def _history(noted: Any) -> Iterator[tuple[int, str, float, float | None]]:

@@ -104,7 +104,7 @@ class Source:
 
 
 class Examples:
-    """What was met in a source: a number and a few examples for each kind."""
+    """Cases that were met in a source: a number and a few examples for each kind."""
 
     def __init__(self) -> None:
         self._met: dict[str, list[str]] = {}

@@ -7,9 +7,10 @@ are nothing else; `values_auc` and `summary.auc` are metrics, as are those whose
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,8 @@ from hpo.storage.history import LARGEST_TIME
 from hpo.text import cut, listing, nearest, quote
 from hpo.transfer.source import COMPLETE, FAIL, PRUNED, Examples, Source, SourceTrial, moment, rows_of
 
-TRIALS, HISTORIES = "trials.csv", "histories.csv"
+TRIALS, HISTORIES, STUDY = "trials.csv", "histories.csv", "study.yaml"
+KEY_COMMENT = "# Exported by hpo. Key of the study: "
 # Names of columns, in small letters, by what they hold; the first one that is there counts.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "trial": ("trial", "number", "trial_id", "trial_number", "run_id", "run", "id", "config_id", "name"),
@@ -31,13 +33,14 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "state": ("state", "status"),
     "reason": ("reason", "error"),
     "cause": ("cause",),
+    "requeued": ("requeued",),
     "seed": ("seed",),
     "started": ("started", "datetime_start", "start_time", "created"),
     "finished": ("finished", "datetime_complete", "end_time"),
     "seconds": ("seconds", "duration", "runtime", "_runtime"),
 }
 # Of a table that a tool wrote, which holds no parameter or metric without a prefix.
-_OF_FRAMES = ("cause", "reason", "seed")
+_OF_FRAMES = ("cause", "reason", "seed", "requeued")
 _PARAMS = ("params_", "params.", "param_", "config/", "config.", "hparams/", "hyperparameters/")
 _VALUES = ("values_", "summary.", "summary/")
 _PASSED_OVER = ("notes", "user", "tags", "sweep", "created", "runtime", "id", "name", "description", "host", "group")
@@ -55,7 +58,7 @@ _SPLITS = ("train_", "val_", "valid_", "validation_", "test_", "eval_", "train/"
 
 @dataclass(frozen=True)
 class Reading:
-    """How a table is to be read, as far as the user or a study.yaml says it.
+    """Reading of a table, as far as the user or a study.yaml says it.
 
     Attributes:
         params: Columns that are parameters; empty: not said.
@@ -76,7 +79,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class _Columns:
-    """What each column of a table is: those of _NAMES, those of parameters and metrics by name, and the others."""
+    """Columns of a table: those of _NAMES, those of parameters and metrics by name, and the others."""
 
     of: Mapping[str, str]
     params: Mapping[str, str]
@@ -108,11 +111,28 @@ def read_csv(path: Path, reading: Reading) -> Source:
         raise TransferError(f"there is no file {file}; expected {expected}")
     beside = (file.parent / HISTORIES) if file.name == TRIALS else None
     histories = _histories(beside) if beside is not None and beside.is_file() else {}
-    written = file.with_name("study.yaml") if file.name == TRIALS else None
     source = _read(file, reading, "csv", histories)
-    if written is None or not written.is_file():
+    text = _exported_study(file)
+    if not text:
         return source
-    return Source(**{**vars(source), "study_yaml": written.read_text(encoding="utf-8", errors="replace")})
+    key = text.partition("\n")[0].removeprefix(KEY_COMMENT)
+    return replace(source, name=exported_name(path), study_yaml=text.partition("\n")[2], study_key=key)
+
+
+def exported_name(path: Path) -> str:
+    """Return the name of the study that `hpo export --csv` has written; of another file its name without the suffix."""
+    file = path / TRIALS if path.is_dir() else path
+    found = re.search(r"(?m)^name: *(\S+) *$", _exported_study(file))
+    return found[1] if found else file.absolute().stem
+
+
+def _exported_study(file: Path) -> str:
+    """Return the study.yaml that was exported beside trials; empty if there is none."""
+    beside = file.with_name(STUDY)
+    if file.name != TRIALS or not beside.is_file():
+        return ""
+    text = log_files.text_of(beside)
+    return text if text.startswith(KEY_COMMENT) else ""
 
 
 def read_wandb_csv(path: Path, reading: Reading) -> Source:
@@ -139,6 +159,9 @@ def _read(path: Path, reading: Reading, kind: str, histories: Mapping[str, list[
         state = _state(path, lines, columns)
         if not state:
             left_out.add("had not ended", lines.name)
+            continue
+        if str(lines.rows[-1].cells.get(columns.of.get("requeued", ""), "")).lower() == "true":
+            left_out.add("were lost and tried again there", lines.name)
             continue
         trials.append(_trial(path, identity, lines, state, columns, histories))
     passed = listing(columns.others)
@@ -192,10 +215,8 @@ def _columns(path: Path, names: Sequence[str], reading: Reading, kind: str) -> _
             metrics[name] = name
         elif name in reading.params or name in reading.known:
             params[name] = name
-        elif kind == "wandb-csv" and (name.lower() in _PASSED_OVER or name[0] == "_"):
+        elif valued or (kind == "wandb-csv" and (name.lower() in _PASSED_OVER or name[0] == "_")):
             continue
-        elif valued:
-            others.append(name)
         elif _sounds_like_metric(name):
             metrics[name] = name
         elif not prefixed and not reading.params:
