@@ -156,22 +156,20 @@ def save_before(grown: Grown, say: Say) -> Path:
     return target
 
 
-def grow(grown: Grown, say: Say) -> None:
+def grow(grown: Grown) -> None:
     """Write all trials of a study in the new space, and the edited study.yaml into its folder.
+
+    Without changes it does what a growth that was cut short has left undone.
 
     Raises:
         HpoError: the storage cannot be written; the study is as it was.
     """
     if grown.growth.changes:
         _rewrite(grown)
-    _finish(grown, say)
-
-
-def finish(grown: Grown, say: Say) -> None:
-    """Do what a growth that was cut short has left undone; nothing of one that was not."""
     ran = load_spec(grown.directory / layout.SPEC, locate=False)
-    if identity.changes(grown.study.user_attrs.get(IDENTITY), ran.identity()):
-        _finish(grown, say)
+    if identity.changes(json.loads(json.dumps(identity.to_json(ran.identity()))), grown.spec.identity()):
+        spec = grown.spec.model_copy(update={"storage": grown.url}) if grown.spec.storage is not None else grown.spec
+        record(effective(spec, read_steering(grown.directory)), grown.directory)
 
 
 def _rewrite(grown: Grown) -> None:
@@ -193,14 +191,8 @@ def _rewrite(grown: Grown) -> None:
         close_storage(storage)
 
 
-def _finish(grown: Grown, say: Say) -> None:
-    spec = grown.spec.model_copy(update={"storage": grown.url}) if grown.spec.storage is not None else grown.spec
-    record(effective(spec, read_steering(grown.directory)), grown.directory)
-    _write_runs(grown.runs, spec.name, say)
-
-
-def _write_runs(runs: Path, name: str, say: Say) -> None:
-    """Write the new parameters to the study's runs in MLflow, if it has any."""
+def write_runs(runs: Path, name: str, say: Say) -> None:
+    """Write the new parameters to the study's runs in MLflow, if it has any; nobody drives it by then."""
     from hpo.trackers.mlflow.place import read_place, sync_command
     from hpo.trackers.mlflow.sync import sync
 

@@ -271,5 +271,5 @@ def _new_params(
     if fixed is not None:
         # What goes on from another trial is as that was. Of others the sampler chooses what is not given.
         goes_on = trial.user_attrs.get(ORIGIN, {}).get("retry_of") is not None or continued_from(trial.user_attrs)
-        fixed = carry(fixed, old, new, before if goes_on else {}).params
+        fixed = carry(fixed, old, new, before if goes_on else {}, partly=not goes_on).params
     return NewParams(carried.params, new.resolve(carried.params) if noted else None, fixed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from hpo import layout
 from hpo.cli.common import follow_up, runs_option, set_option, study_file_argument
 from hpo.cli.output import echo, say
 from hpo.errors import NotGrown
@@ -48,15 +49,15 @@ def grow(study: str, was: tuple[str, ...], overrides: tuple[str, ...], yes: bool
     `hpo run STUDY.yaml` goes on, and the sampler has learned from them. First the study is saved, as by
     `hpo backup`. Metrics, objective and constants may not change.
     """
-    from hpo.actions.grow import finish, growing, save_before
     from hpo.actions.grow import grow as carry_out
+    from hpo.actions.grow import growing, save_before, write_runs
     from hpo.spec.load import load_spec
 
     spec = load_spec(study, overrides)
     go_on = follow_up(f"run {shlex.quote(study)}", runs)
     with growing(spec, runs, was) as grown:
         if not grown.growth.changes:
-            finish(grown, complain)
+            carry_out(grown)
             say(f"nothing to grow: study '{spec.name}' has this search space; `{go_on}` goes on")
             return
         listed = [f"  {sentence}" for sentence in grown.growth.changes]
@@ -67,7 +68,12 @@ def grow(study: str, was: tuple[str, ...], overrides: tuple[str, ...], yes: bool
             restore = follow_up(f"restore {shlex.quote(spec.name)} --from {shlex.quote(str(saved))}", runs)
             delete = follow_up(f"delete {shlex.quote(spec.name)}", runs)
             say(f"saved in {saved}; `{delete}` and `{restore}` bring it back")
-        carry_out(grown, complain)
+        carry_out(grown)
+    write_runs(runs, spec.name, complain)
+    confirmation = f"{spec.name}{layout.CONFIRM}"
+    if confirmation in layout.studies_in(runs):
+        delete = follow_up(f"delete {shlex.quote(confirmation)}", runs)
+        complain(f"study '{confirmation}' is of the space before; `{delete}`, before you confirm this one again")
     kept = f"its {count(grown.trials, 'trial')} stay what they were"
     say(f"study '{spec.name}' has grown: {kept}, and the sampler learns from them; `{go_on}` goes on")
 

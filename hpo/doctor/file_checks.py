@@ -123,8 +123,9 @@ def half_written(context: StudyContext) -> Iterator[Finding]:
 
 
 def left_in(runs: Path) -> Iterator[Finding]:
-    """Find half written files in the runs folder: MLflow's store, while it was made."""
-    for path in sorted(runs.glob(f"{layout.MLFLOW_STORE}.*.partial*")):
+    """Find half written files in the runs folder: MLflow's store while it was made, a journal, a backup."""
+    patterns = (f"{layout.MLFLOW_STORE}.*.partial*", f"{layout.JOURNAL}.*.partial", f"{layout.BACKUPS}/*.partial")
+    for path in sorted(path for pattern in patterns for path in runs.glob(pattern)):
         if _NUMBERED.search(path.name) and not _being_written(path):
             yield Finding(
                 "half-written", "", None, f"{path} was never finished: its writer died", "certain", "remove it",

@@ -14,6 +14,7 @@ from hpo.objective.sources import Sources, sources_of
 from hpo.search.samplers import make_pruner, make_sampler, note_sampler
 from hpo.spec import identity
 from hpo.spec.models import StudySpec
+from hpo.spec.racing import is_race
 from hpo.storage import trial_attributes
 from hpo.storage.ownership import give_key
 from hpo.storage.source_versions import changes_of, places_of
@@ -130,6 +131,11 @@ def _source_changes(spec: StudySpec, study: optuna.Study, sources: Sources, stri
 
 def _changed(spec: StudySpec, changes: list[str]) -> str:
     listed = "\n  ".join(changes)
+    if is_race(spec):
+        return (
+            f"{spec.source}: study '{spec.name}' confirmed trials of another search:\n  {listed}\nThe study that it "
+            f"confirms has changed since. `hpo delete {spec.name}` makes room for a new confirmation"
+        )
     grows = all(change.startswith("search_space") for change in changes)
     return (
         f"{spec.source}: study '{spec.name}' has trials, and what was searched has changed since:\n  {listed}\n"

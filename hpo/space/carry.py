@@ -29,7 +29,9 @@ class Carried:
     gone: list[str] = field(default_factory=list)
 
 
-def carry(stored: Mapping[str, Any], old: SearchSpace, new: SearchSpace, before: Mapping[str, Any]) -> Carried:
+def carry(
+    stored: Mapping[str, Any], old: SearchSpace, new: SearchSpace, before: Mapping[str, Any], *, partly: bool = False
+) -> Carried:
     """Return a configuration of one space as one of another, in which it means the same to the objective.
 
     Parameters are recognized by the name that the objective sees. Weights that sum to 1 and have got company have 0
@@ -40,8 +42,12 @@ def carry(stored: Mapping[str, Any], old: SearchSpace, new: SearchSpace, before:
         old: its space.
         new: the other one.
         before: what the objective did before a parameter was searched: values by Optuna's names.
+        partly: it is not whole: what the old space fixed is left open too.
     """
     given, carried = old.resolve(stored), Carried()
+    if partly:
+        fixed = {one.name for one in old.walk() if one.kind == "fixed"}
+        given = {name: value for name, value in given.items() if name not in fixed}
     same = {one.full_name: one.choices for one in old.walk() if one.kind == "simplex"}
     used = set()
     waiting = list(reversed(new.parameters))

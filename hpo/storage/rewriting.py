@@ -1,7 +1,7 @@
 """New content of a study whose parameters are written in another search space, where Optuna changes none.
 
-`hpo.storage.rewriting_journal` and `rewriting_database` write it. That is one step, however it ends: a journal is
-replaced by another file, a database commits one transaction. Numbers and ids of trials, times, states, values, steps
+`hpo.storage.rewriting_journal` and `hpo.storage.rewriting_database` write it in one step, however that ends: a journal
+is replaced by another file, a database commits one transaction. Numbers and ids of trials, times, states, values, steps
 and all other attributes stay as they are, and so do other studies.
 """
 
