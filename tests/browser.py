@@ -158,8 +158,12 @@ class Tab:
         return str(self.run("document.body.innerText"))
 
     def wait(self, condition: str) -> None:
-        """Until an expression is true in the page."""
-        wait_until(lambda: self.run(f"Boolean({condition})"), every=0.05)
+        """Until an expression is true in the page. Between two pages there is nothing that it could be true of."""
+        tried = f"(() => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()"
+        try:
+            wait_until(lambda: self.run(tried), every=0.05)
+        except AssertionError as error:
+            raise AssertionError(f"{condition}\n{self.text()}") from error
 
     def wait_text(self, text: str) -> None:
         """Until the page shows a text."""

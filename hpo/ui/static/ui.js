@@ -49,6 +49,15 @@
   document.addEventListener("htmx:beforeCleanupElement", (event) => {
     if (event.detail.elt.matches?.(".js-plotly-plot")) Plotly.purge(event.detail.elt);
   });
+  // A part that is replaced between the press and the release of a button would lose the click. Its news come again.
+  let pressed = false;
+  for (const [name, is] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) {
+    document.addEventListener(name, () => { pressed = is; }, true);
+  }
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const asksForNews = event.detail.requestConfig.verb === "get" && event.detail.requestConfig.path.includes("seen=");
+    if (pressed && asksForNews) event.detail.shouldSwap = false;
+  });
   const away = (is) => { document.getElementById("away").hidden = !is; };
   document.addEventListener("htmx:sendError", () => away(true));
   document.addEventListener("htmx:afterOnLoad", () => away(false));
