@@ -18,12 +18,12 @@ def private_uses(package: Path) -> dict[str, set[str]]:
 
     hpo's own are those that it defines: of `self` in any file, of other objects in the file that uses them.
     """
-    trees = {path: ast.parse(path.read_text()) for path in sorted(package.rglob("*.py"))}
-    defined = {path: _defined(tree) for path, tree in trees.items()}
+    files = {path: list(ast.walk(ast.parse(path.read_text()))) for path in sorted(package.rglob("*.py"))}
+    defined = {path: _defined(nodes) for path, nodes in files.items()}
     anywhere = set().union(*defined.values())
     found: dict[str, set[str]] = defaultdict(set)
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
+    for path, nodes in files.items():
+        for node in nodes:
             for name in _used(node, defined[path], anywhere):
                 found[str(path.relative_to(package.parent))].add(name)
     return dict(found)
@@ -48,10 +48,10 @@ def _used(node: ast.AST, here: set[str], anywhere: set[str]) -> list[str]:
     return [place for place in places if any(_is_private(part) for part in place.split("."))]
 
 
-def _defined(tree: ast.AST) -> set[str]:
+def _defined(nodes: list[ast.AST]) -> set[str]:
     """Return the names that a file defines: functions, classes, variables, attributes that are set, fields, slots."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             found.add(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):

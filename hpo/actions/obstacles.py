@@ -6,11 +6,13 @@ import contextlib
 from pathlib import Path
 
 from hpo import layout
-from hpo.errors import ResourceError
+from hpo.errors import ResourceError, StorageError
 from hpo.machine.access import may_write, why_denied
 from hpo.machine.resources import visible_gpus
 from hpo.spec.models import StudySpec
+from hpo.storage.journal import JOURNAL_SCHEME
 from hpo.storage.open import storage_file, storage_url
+from hpo.storage.readonly import holds_nothing
 from hpo.storage.study_folder import refuse_taken
 from hpo.text import listing
 
@@ -37,7 +39,12 @@ def _refuse_changed(spec: StudySpec, url: str) -> None:
     from hpo.oracle.open_study import changes_without_result, open_study
     from hpo.storage.open import close_storage, open_storage
 
-    storage = open_storage(url, readonly=True)
+    try:
+        storage = open_storage(url, readonly=True)
+    except StorageError:
+        if not url.startswith(JOURNAL_SCHEME) and holds_nothing(url):
+            return  # a database as its server makes it: `hpo run` makes the tables
+        raise
     try:
         here = optuna.storages.InMemoryStorage()
         with contextlib.suppress(KeyError):  # a new study

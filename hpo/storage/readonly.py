@@ -60,6 +60,21 @@ def engine_options(url: str) -> dict[str, Any]:
     return options
 
 
+def holds_nothing(url: str) -> bool:
+    """Return True if a database can be read and has no tables of Optuna's: nobody has stored a study in it yet."""
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(url, **engine_options(url))
+        try:
+            return not inspect(engine).has_table("studies")
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, StorageMissing):
+        return False
+
+
 def _existing(path: Path) -> Path:
     try:
         path.stat()

@@ -25,6 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Pages that a test of their own follows, which looks at what they print too.
+OWN_TESTS = {
+    "docs/guides/bring-your-own-task.md": "tests/test_guide.py",
+    "docs/python-api.md": "tests/test_python_api.py",
+}
 KINDS = ("yaml", "python", "console", "json", "text")
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<kind>.*)$")
 _COMMENT = re.compile(r"<!-- *(?P<word>not run|setup)\b:?\s*(?P<text>.*?)\s*-->", re.DOTALL)

@@ -14,7 +14,7 @@ from hpo.errors import SpecError
 from hpo.spec.load import KEYS, load_spec
 from hpo.spec.yaml_document import dump, load_text
 
-from .blocks import KINDS, Block, blocks_of, name_of, pages, spans_of
+from .blocks import KINDS, OWN_TESTS, ROOT, Block, blocks_of, name_of, pages, spans_of
 from .command_line import fault, words_of
 
 PAGES = pages()
@@ -85,6 +85,12 @@ def test_what_is_not_run_says_why() -> None:
     kinds = ("python", "console", "yaml")
     short = [block for block in BLOCKS if block.not_run and (len(block.not_run) < 10 or block.kind not in kinds)]
     assert places(short) == [], f"say the reason in a sentence: <!-- not run: it needs a GPU -->; {HOW}"
+
+
+def test_pages_with_a_test_of_their_own_have_it() -> None:
+    for page, test in OWN_TESTS.items():
+        assert (ROOT / page).exists()
+        assert Path(page).name in (ROOT / test).read_text()
 
 
 @pytest.mark.parametrize("block", of_kind("console"), ids=lambda block: block.place)

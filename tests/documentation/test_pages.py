@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from .blocks import blocks_of, name_of, pages
+from .blocks import OWN_TESTS, blocks_of, name_of, pages
 from .walk import FILES, Walk
 
 pytestmark = pytest.mark.slow
 FOLLOWED = [
     page
     for page in pages()
-    if page.name not in ("bring-your-own-task.md", "python-api.md")  # tests/test_guide.py and test_python_api.py do
+    if name_of(page) not in OWN_TESTS
     and any(block.kind in ("console", "python") and not block.not_run and not block.file for block in blocks_of(page))
 ]
 
