@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # one that is gone is taken off. Python has no upper bound: the files that use its private names have tests of it.
 USES: dict[str, dict[str, set[str]]] = {
     "optuna": {
+        "hpo/actions/grow.py": {"_storage", "_study_id", "_trial_id"},
         "hpo/doctor/journal_pieces.py": {"optuna.storages.journal._storage.JournalStorageReplayResult"},
         "hpo/doctor/optuna_checks.py": {"_trial_id"},
         "hpo/oracle/oracle.py": {"_storage", "_trial_id"},
@@ -40,6 +41,9 @@ USES: dict[str, dict[str, set[str]]] = {
         "hpo/storage/reconnecting.py": {
             *("optuna.storages._base.DEFAULT_STUDY_NAME_PREFIX", "optuna.storages._rdb.models.TrialModel"),
         },
+        "hpo/storage/rewriting_database.py": {"optuna.storages._rdb.models"},
+        "hpo/transfer/bring_in.py": {"_storage", "_study_id"},
+        "hpo/ui/live.py": {"_storage"},
         "hpo/warm_start/sources.py": {"_study_id"},
     },
     "ray": {

@@ -94,7 +94,7 @@ def test_without_a_command_the_help_is_shown(hpo: Hpo):
     ("args", "message"),
     [
         (["stauts"], "there is no command 'stauts'. Did you mean 'status'?"),
-        (["xyzzy"], "there is no command 'xyzzy'. Expected one of run, check"),
+        (["xyzzy"], "there is no command 'xyzzy'. Expected one of init, run, check"),
         (["--verison"], "'--verison'. Did you mean '--version'?"),
         (["run"], "Missing argument 'STUDY.yaml'"),
         (["run", "a.yaml", "--trails", "3"], "'--trails'. Did you mean '--trials'?"),
