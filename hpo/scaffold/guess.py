@@ -305,9 +305,11 @@ def _holds(declared: dict[str, Any], setting: Setting) -> bool:
 
 def _typed(declared: dict[str, Any], setting: Setting) -> dict[str, Any]:
     """Return a range of real numbers where the script's value is one: two whole bounds mean whole numbers."""
-    if "low" in declared and (setting.kind == "float" or isinstance(setting.value, float)):
+    if setting.kind != "float" and not isinstance(setting.value, float):
+        return declared
+    if "low" in declared:
         return {**declared, "low": float(declared["low"]), "high": float(declared["high"])}
-    return declared
+    return {**declared, "choices": [float(choice) for choice in declared["choices"]]}
 
 
 def _wider(value: float) -> dict[str, Any]:
