@@ -195,7 +195,9 @@ class _Builder:
         self.taken.add(word)
         on = not setting.value
         declared = {"choices": {not on: {}, on: {word: setting.flag}}}
-        self.draft.parameters.append(Entry(name, declared, f"{setting.shown}; {found.why}", "", setting.value))
+        self.draft.parameters.append(
+            Entry(name, declared, f"{setting.shown}; {found.why}", found.decide, setting.value)
+        )
         self.draft.command.append([f"{{{word}}}"])
 
     def either(self, setting: Setting, found: Guess) -> None:
@@ -205,7 +207,7 @@ class _Builder:
         assert setting.forms
         default = setting.forms[bool(setting.value)]
         why = f"{setting.shown}; {found.why}"
-        self.draft.parameters.append(Entry(name, {"choices": list(setting.forms)}, why, "", default))
+        self.draft.parameters.append(Entry(name, {"choices": list(setting.forms)}, why, found.decide, default))
         self.draft.command += [_filled(word, f"{{{name}}}") for word in setting.arguments]
 
     def parameter(self, setting: Setting, found: Guess, why: str = "") -> str:

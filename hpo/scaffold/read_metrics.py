@@ -96,6 +96,8 @@ def read_metrics(script: Script) -> Found:
     if (fit := _keras_fit(script)) is not None:
         return Found("keras", _keras_names(script, fit), node=fit)
     sites = _sites(script)
+    if not any(direction_of(name) for site in sites for name in site.metrics):
+        sites = _assigned(script) or sites  # a value that is kept, and shown elsewhere or not at all
     if not sites:
         return Found()
     best = min(sites, key=lambda site: (site.batches, _rank(site), -script.start(site.statement)))
@@ -129,7 +131,7 @@ def choose_metric(names: Sequence[str]) -> MetricEntry:
 def direction_of(name: str) -> str:
     """Return the better direction of a metric by its name, however it is spelled; empty if it does not say."""
     plain = "_".join(sorted_words(name))
-    words = set(plain.split("_"))
+    words = {word.rstrip("0123456789") for word in plain.split("_")} | set(plain.split("_"))
     if found := direction_by_name(plain):
         return found
     if words & _COSTS:
@@ -298,9 +300,36 @@ def _sites(script: Script) -> list[Site]:
             together |= {name: value for name, value in metrics.items() if name not in together}
         # What may be text would end the trial: a report takes numbers alone.
         sure = {name: value for name, value in together.items() if _is_number(name, value, script)}
-        together = sure or together
+        together = sure or {name: value for name, value in together.items() if not _calls(value)}
+        if not together:
+            continue
         step = next((step for _, _, step in told if step), "")
         found.append(_site(script, statement, together, step))
+    return found
+
+
+def _calls(value: ast.expr) -> bool:
+    return any(isinstance(part, ast.Call) and not _is_cheap(part) for part in ast.walk(value))
+
+
+def _assigned(script: Script) -> list[Site]:
+    """Return the values that a loop over epochs computes under the names of metrics: `acc1 = validate(...)`."""
+    found = []
+    for loop in ast.walk(script.tree):
+        if not isinstance(loop, ast.For) or _step_variable(loop, script) not in _STEP_NAMES:
+            continue
+        told: dict[str, ast.expr] = {}
+        last: ast.stmt | None = None
+        for statement in loop.body:
+            if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
+                continue
+            targets = [one for target in statement.targets for one in ast.walk(target) if isinstance(one, ast.Name)]
+            names = {one.id: one for one in targets if direction_of(one.id) and not one.id.startswith("best")}
+            if names:
+                told |= names
+                last = statement
+        if last is not None:
+            found.append(_site(script, last, told, ""))
     return found
 
 
@@ -322,9 +351,7 @@ def _site(script: Script, statement: ast.stmt, metrics: dict[str, ast.expr], ste
                 batches = batches or _is_inner(node, script)
             elif not variable:
                 batches = True
-    again = any(
-        isinstance(part, ast.Call) and not _is_cheap(part) for value in metrics.values() for part in ast.walk(value)
-    )
+    again = any(map(_calls, metrics.values()))
     sources = {name: ast.unparse(value) for name, value in metrics.items()}
     return Site(statement, sources, variable or step, batches, repeated, again)
 

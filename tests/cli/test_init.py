@@ -162,6 +162,7 @@ def test_a_sweep(hpo: Hpo) -> None:
     assert spec.pruner.data() == {"name": "hyperband", "min_resource": 3, "reduction_factor": 3}  # 27 / 3^2
     assert "log_normal" in said.out
     assert "train.py is not there" in said.out
+    assert "to mend first:" in said.out
 
 
 @pytest.mark.slow
