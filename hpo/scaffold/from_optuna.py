@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpo.errors import ScaffoldError
-from hpo.scaffold.draft import MISSING, Draft, Entry, MetricEntry, key_name
+from hpo.scaffold.draft import MISSING, Draft, Entry, MetricEntry, key_name, refused
 from hpo.scaffold.from_script import Scaffold, fits, script_study_name
 from hpo.scaffold.python_source import Change, Script, assignments, call_name, keyword
 from hpo.scaffold.read_metrics import direction_of
@@ -184,7 +184,7 @@ def _suggested(script: Script, call: ast.Call, unread: list[str]) -> Iterator[tu
     kind = call.func.attr
     given = call.args[0] if call.args else keyword(call, "name")
     declared = _declared(script, call, kind)
-    if declared is None:
+    if declared is None or refused(declared):
         unread.append(
             f"line {call.lineno}: the bounds or choices of `{ast.unparse(call)}` are no literals; give a range"
         )
@@ -214,7 +214,7 @@ def _declared(script: Script, call: ast.Call, kind: str) -> dict[str, Any] | Non
             return None
         return {"choices": list(choices)}
     low, high = value(1, "low"), value(2, "high")
-    if not all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in (low, high)):
+    if not all(isinstance(bound, (int, float)) and abs(bound) < 2**53 for bound in (low, high)):
         return None
     log = script.literal(keyword(call, "log")) is True or kind == "suggest_loguniform"
     step = value(3, "q") if kind == "suggest_discrete_uniform" else script.literal(keyword(call, "step"))
@@ -225,11 +225,7 @@ def _declared(script: Script, call: ast.Call, kind: str) -> dict[str, Any] | Non
     found: dict[str, Any] = {"low": low, "high": high}
     if log:
         found["log"] = True
-    elif (
-        isinstance(step, (int, float))
-        and not isinstance(step, bool)
-        and step not in (0, 1 if kind == "suggest_int" else 0)
-    ):
+    elif isinstance(step, (int, float)) and step > 1e-9 and not (kind == "suggest_int" and step == 1):
         # Optuna rounds the upper bound down to a whole number of steps.
         steps = int((high - low) / step + 1e-9)
         found = {"low": low, "high": type(low)(round(low + steps * step, 12)), "step": type(low)(step)}
