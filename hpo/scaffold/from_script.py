@@ -11,13 +11,14 @@ from typing import Any
 
 from hpo.errors import ScaffoldError
 from hpo.scaffold.changes import applied, constant_changes, import_line, report_changes
+from hpo.scaffold.choose_metric import choose_metric
 from hpo.scaffold.draft import MISSING, VALUE, Draft, Entry, Setting, default_group, key_name, study_name
 from hpo.scaffold.guess import CONSTANT, DIRECTORY, LEAVE, PARAMETER, SEED, Guess, guess
 from hpo.scaffold.python_source import Change, Script
 from hpo.scaffold.read_argparse import read_argparse
 from hpo.scaffold.read_constants import read_constants
 from hpo.scaffold.read_hydra import HydraConfig, read_hydra
-from hpo.scaffold.read_metrics import Found, choose_metric, read_metrics
+from hpo.scaffold.read_metrics import Found, read_metrics
 
 _PLAIN_NAMES = {"train", "main", "run", "script", "training", "app", "__main__", "fit", "model", "experiment", "study"}
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from hpo.errors import ScaffoldError, SpecError
 from hpo.scaffold.changes import applied
+from hpo.scaffold.choose_metric import direction_of
 from hpo.scaffold.draft import Draft, Entry, MetricEntry, key_name, refused, study_name
 from hpo.scaffold.from_script import Scaffold, add_settings, finish, script_study_name
 from hpo.scaffold.python_source import Change, Script, call_name, keyword
 from hpo.scaffold.read_argparse import read_argparse
 from hpo.scaffold.read_hydra import read_hydra
-from hpo.scaffold.read_metrics import Found, direction_of, read_metrics
+from hpo.scaffold.read_metrics import Found, read_metrics
 from hpo.space.other_tools import declaration
 from hpo.spec.yaml_document import read_yaml
 
