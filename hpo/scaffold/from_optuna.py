@@ -12,7 +12,7 @@ from typing import Any
 from hpo.errors import ScaffoldError
 from hpo.scaffold.choose_metric import direction_of
 from hpo.scaffold.draft import MISSING, Draft, Entry, MetricEntry
-from hpo.scaffold.from_script import Scaffold, fits, script_study_name
+from hpo.scaffold.from_script import Scaffold, engine_entry, fits, script_study_name
 from hpo.scaffold.python_source import Change, Script, assignments, call_name, keyword
 from hpo.scaffold.read_optuna import objective_of
 from hpo.spec.algorithms import known_name
@@ -156,10 +156,7 @@ def _study(draft: Draft, script: Script) -> None:
     if first:
         draft.settings.append(Entry("enqueue", first, "enqueue_trial"))
     draft.settings.append(Entry("budget", budget or {"trials": 40}, "", "" if budget else "how many?"))
-    gpu = any(word in script.text.lower() for word in ("cuda", "gpu", "torch", "keras", "tensorflow", "jax"))
-    draft.settings.append(
-        Entry("engine", {"workers": 1}, "gpu: 1 gives each trial a GPU; without it trials see none" if gpu else "")
-    )
+    draft.settings.append(engine_entry(script))
 
 
 def _call(script: Script, name: str) -> ast.Call | None:

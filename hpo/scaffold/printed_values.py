@@ -20,7 +20,7 @@ _BRACES = re.compile(r"\{[^{}]*\}")
 # What is called for a value that is known.
 _CHEAP = {
     *("item", "mean", "sum", "float", "int", "round", "len", "sqrt", "exp", "log", "cpu", "detach", "compute", "max"),
-    *("min", "numpy", "avg", "abs"),
+    *("min", "numpy", "avg", "abs", "std", "var"),
 }
 
 
