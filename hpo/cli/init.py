@@ -130,10 +130,11 @@ def _file(path: Path, output: Path | None, apply: bool, force: bool) -> int:
     """Write a study for a script or a sweep."""
     from hpo.errors import ScaffoldError
     from hpo.scaffold.files import write_new
-    from hpo.scaffold.from_optuna import from_optuna, is_optuna
+    from hpo.scaffold.from_optuna import from_optuna
     from hpo.scaffold.from_script import from_script
     from hpo.scaffold.from_wandb import from_wandb, is_sweep
     from hpo.scaffold.python_source import Script
+    from hpo.scaffold.read_optuna import is_optuna
     from hpo.scaffold.write_yaml import study_text
 
     if path.is_dir():
@@ -177,7 +178,11 @@ def _file(path: Path, output: Path | None, apply: bool, force: bool) -> int:
         done = f"{target}, with the lines below" if scaffold.changed else f"nothing: {target} needs no lines"
         written.append(("changed", done))
     blocks = [labelled(written), "" if kept else _recognised(scaffold), _lines(scaffold, diff_file, apply)]
-    blocks += ["" if kept else _decisions(study), _next(study, None if apply or not scaffold.diff else diff_file)]
+    blocks += [
+        "" if kept else _decisions(study),
+        _problems(study),
+        _next(study, None if apply or not scaffold.diff else diff_file),
+    ]
     say("\n\n".join(filter(None, blocks)))
     return 0
 
@@ -261,6 +266,18 @@ def _decisions(study: Path) -> str:
     if not found:
         return ""
     return "\n".join(["to decide:", *(f"  {study}:{line}  {text}" for line, text in found)])
+
+
+def _problems(study: Path) -> str:
+    """Return what `hpo check` refuses in a study; nothing, unless what the sweep or the script names is missing."""
+    from hpo.errors import SpecError
+    from hpo.spec.load import load_spec
+
+    try:
+        load_spec(study)
+    except SpecError as error:
+        return "\n".join(["to mend first:", *(f"  {problem}" for problem in error.problems)])
+    return ""
 
 
 def _next(study: Path, diff_file: Path | None = None) -> str:

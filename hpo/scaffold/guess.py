@@ -67,8 +67,28 @@ _FIXED_WORDS = {
     *("config", "cfg", "accelerator", "strategy", "prefetch", "cache", "download", "ngpu", "nproc", "gpuid", "user"),
     *("image", "img", "input", "inputs", "crop", "resolution", "length", "len", "timeout", "password", "token", "key"),
     *("mean", "std", "in", "threshold", "eps", "epsilon", "min", "final", "metric", "monitor", "mode", "ema", "memory"),
-    *("accumulate", "accumulation", "target"),
+    *("accumulate", "accumulation", "target", "dummy", "fake", "smoke", "sanity", "overwrite", "force", "toy"),
+    *("mock", "demo"),
+    *("synthetic", "continue", "restart", "clean", "no", "push", "upload", "email", "notify", "progress", "bar"),
 }  # fmt: skip
+# Switches that are worth a search; of others a person is asked.
+_SWITCHES = {
+    *(
+        "augment",
+        "augmentation",
+        "aug",
+        "nesterov",
+        "amsgrad",
+        "pretrained",
+        "freeze",
+        "frozen",
+        "bn",
+        "batchnorm",
+        "norm",
+    ),
+    *("bias", "residual", "attention", "bidirectional", "mixup", "cutmix", "flip", "shuffle", "weighted", "balanced"),
+    *("weights", "dropout", "normalize", "standardize", "skip", "scheduler", "warmup", "oversample", "class", "cosine"),
+}
 _SHAPES = {"arch", "architecture", "model", "backbone", "net", "network", "encoder", "decoder"}
 
 Rule = Callable[[Any], dict[str, Any] | None]
@@ -280,9 +300,11 @@ def _of_choices(setting: Setting, name: str, words: set[str]) -> Guess:
 
 
 def _of_bool(setting: Setting, name: str, words: set[str]) -> Guess:
-    if words & _FIXED_WORDS or not isinstance(setting.value, bool):
+    fixed = words & _FIXED_WORDS and not words & _SWITCHES
+    if fixed or not isinstance(setting.value, bool):
         return _constant(setting, name, "")
-    return Guess(PARAMETER, name, {"choices": [False, True]}, "on or off")
+    decide = "" if words & _SWITCHES else "is it worth a search?"
+    return Guess(PARAMETER, name, {"choices": [False, True]}, "on or off", decide)
 
 
 def _with_value(setting: Setting, value: Any) -> Setting:
@@ -305,9 +327,11 @@ def _holds(declared: dict[str, Any], setting: Setting) -> bool:
 
 def _typed(declared: dict[str, Any], setting: Setting) -> dict[str, Any]:
     """Return a range of real numbers where the script's value is one: two whole bounds mean whole numbers."""
-    if "low" in declared and (setting.kind == "float" or isinstance(setting.value, float)):
+    if setting.kind != "float" and not isinstance(setting.value, float):
+        return declared
+    if "low" in declared:
         return {**declared, "low": float(declared["low"]), "high": float(declared["high"])}
-    return declared
+    return {**declared, "choices": [float(choice) for choice in declared["choices"]]}
 
 
 def _wider(value: float) -> dict[str, Any]:
