@@ -18,6 +18,7 @@ HpoError                    shown as a message, never as a traceback
 │   └── StorageMissing      the file that it is does not exist
 ├── AccessDenied            this user may not read or write a file
 ├── ResourceError           more workers or GPUs requested than the machine or the cluster has
+├── ScaffoldError           a first study cannot be made of what was given, or its files cannot be written
 ├── InvalidJobRequest       a resource or option of a cluster job is not valid
 ├── NotComparable           the two sides of a comparison have nothing in common
 ├── ReplayError             the study recorded too little to be replayed
@@ -197,6 +198,12 @@ class SpecError(HpoError):
 
 class LogError(HpoError):
     """A training log that cannot be read."""
+
+    exit_code = 2
+
+
+class ScaffoldError(HpoError):
+    """A first study cannot be made of what was given, or its files cannot be written."""
 
     exit_code = 2
 

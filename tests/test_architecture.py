@@ -49,7 +49,7 @@ def test_there_are_few_rooms() -> None:
     top = [path for path in (ROOT / "hpo").iterdir() if path.name != "__pycache__"]
     inner = [path.parent for path in (ROOT / "hpo").glob("*/*/__init__.py")]
     assert len([path for path in top if path.is_file()]) <= 10
-    assert len(top) + len(inner) <= 35
+    assert len(top) + len(inner) <= 38
 
 
 def test_each_package_says_what_belongs_in_it() -> None:

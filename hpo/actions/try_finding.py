@@ -1,4 +1,4 @@
-"""What `hpo try` says of a study: a line that is ok, a warning or an error, with what to do about it."""
+"""Findings of `hpo try`: lines that are ok, a warning or an error, with what to do about it."""
 
 from __future__ import annotations
 

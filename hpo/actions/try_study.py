@@ -28,7 +28,7 @@ _LINES = 8
 
 @dataclass(frozen=True)
 class TryResult:
-    """What one short training of a study showed.
+    """Result of one short training of a study.
 
     Attributes:
         study: Its name.

@@ -66,7 +66,7 @@ class Tried:
 
     @property
     def end(self) -> Outcome:
-        """How it ended; of a training that was interrupted there is none."""
+        """The outcome; of a training that was interrupted there is none."""
         if self.outcome is None:
             raise KeyboardInterrupt
         return self.outcome

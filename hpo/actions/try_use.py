@@ -22,7 +22,7 @@ GIB = 2**30
 
 def parameters(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     """Look for searched parameters of the trial that it has not read."""
-    if tried.end.state == "FAIL":
+    if not _trained(tried):
         return
     if not tried.end.observed.get("alone", True):
         yield ok("parameters", "which of them it reads is not seen: it starts processes, which may read them")
@@ -43,7 +43,7 @@ def parameters(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
 
 def constants(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     """Look for constants that are not read."""
-    if tried.end.state == "FAIL" or not spec.constants or not tried.end.observed.get("alone", True):
+    if not _trained(tried) or not spec.constants or not tried.end.observed.get("alone", True):
         return
     unread = [*map(str, _unread_constants(spec, tried))]
     for name in unread:
@@ -147,6 +147,11 @@ def seed(spec: StudySpec, first: Tried, second: Tried) -> Iterator[Finding]:
     yield ok(
         "seed", f"two trainings with seed {first.job.seed} report the same numbers ({count(len(names), 'metric')})"
     )
+
+
+def _trained(tried: Tried) -> bool:
+    """Return True if it came so far that what it has not read is left aside."""
+    return tried.end.state == "COMPLETE" or (tried.end.state == "PRUNED" and bool(tried.reports))
 
 
 def _shown(gpus: float | str) -> str:

@@ -23,6 +23,7 @@ from hpo.text import nearest
 
 # The module and name of each click command, and the line that `hpo --help` shows: the first sentence of its help.
 COMMANDS = {
+    "init": ("hpo.cli.init:init", "Write the first files of a study."),
     "run": ("hpo.cli.run:run", "Run a study, or go on with it."),
     "check": ("hpo.cli.check:check", "Validate a study and print its plan; nothing is run."),
     "try": ("hpo.cli.try_:try_", "Train one trial for an epoch or two, and say what is not as it is meant."),
@@ -117,6 +118,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
+  hpo init train.py                        a study for your script, or from nothing: --task
   hpo check study.yaml                     is it right, and what would it do?
   hpo try study.yaml                       two epochs of one trial: what is not as it is meant?
   hpo plan study.yaml --probe              when will it end?

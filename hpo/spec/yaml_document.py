@@ -67,9 +67,19 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     return dumper.represent_scalar(_TAG + "str", text, style)
 
 
+class _InlineDumper(_Dumper):
+    """Writes line ends as escapes."""
+
+
+def _represent_text_inline(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = '"' if any(broken in text for broken in "\n\r\x85\u2028\u2029") else None
+    return dumper.represent_scalar(_TAG + "str", text, style)
+
+
 _Dumper.add_representer(str, _represent_text)
+_InlineDumper.add_representer(str, _represent_text_inline)
 for _name, _pattern, _first in _RESOLVERS:
-    for _class in (_Loader, _Dumper):
+    for _class in (_Loader, _Dumper, _InlineDumper):
         _class.add_implicit_resolver(_TAG + _name, _pattern, [*_first, *([""] if _name == "null" else [])])
 
 
@@ -172,6 +182,14 @@ def dump(data: Any) -> str:
     """`data` as YAML text that `load_text` reads back to equal data, keys in their order."""
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     return text
+
+
+def dump_inline(data: Any) -> str:
+    """Return `data` as YAML text of one line that `load_text` reads back to equal data: `{low: 0.1, high: 1.0}`."""
+    text: str = yaml.dump(
+        data, Dumper=_InlineDumper, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
+    )
+    return text.removesuffix("...\n").removesuffix("\n")
 
 
 def _refuse_large(text: str, file: str) -> None:

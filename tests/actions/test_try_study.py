@@ -247,6 +247,20 @@ def test_a_training_that_takes_too_long_is_ended(tried):
     assert "--minutes 1 waits longer" in said(found, "trial", "error")
 
 
+@pytest.mark.parametrize(
+    ("body", "level", "words"),
+    [
+        ("raise MemoryError('too big')", "error", "it ran out of memory: too big"),
+        ("import hpo\nraise hpo.Pruned('not this one')", "warning", "gave this configuration up: not this one"),
+        ("__import__('os')._exit(3)", "error", "exited with code 3"),
+    ],
+)
+def test_a_training_that_ends_at_once_says_nothing_of_what_it_reads(tried, body, level, words):
+    found = tried(body)
+    assert words in said(found, "trial", level)
+    assert lines(found, "parameters") == lines(found, "constants") == []
+
+
 def test_what_processes_of_the_objective_read_is_not_seen(tried):
     body = SOUND.replace("lr / epoch", "1 / epoch").replace('trial.params["lr"]', "__import__('os').fork()")
     body = body.replace("state =", "lr or __import__('os')._exit(0); state =", 1)

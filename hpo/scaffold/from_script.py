@@ -1,0 +1,330 @@
+"""A study from a training script: from its argparse, its Hydra configuration or its constants, and its metrics."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hpo.errors import ScaffoldError
+from hpo.scaffold.changes import applied, constant_changes, import_line, report_changes
+from hpo.scaffold.draft import MISSING, VALUE, Draft, Entry, Setting, default_group, key_name, study_name
+from hpo.scaffold.guess import CONSTANT, DIRECTORY, LEAVE, PARAMETER, SEED, Guess, guess
+from hpo.scaffold.python_source import Change, Script
+from hpo.scaffold.read_argparse import read_argparse
+from hpo.scaffold.read_constants import read_constants
+from hpo.scaffold.read_hydra import HydraConfig, read_hydra
+from hpo.scaffold.read_metrics import Found, choose_metric, read_metrics
+
+_PLAIN_NAMES = {"train", "main", "run", "script", "training", "app", "__main__", "fit", "model", "experiment", "study"}
+
+
+@dataclass
+class Scaffold:
+    """A study that is drafted from a script.
+
+    Attributes:
+        draft: the study.
+        script: the script; None where there is none.
+        changed: its text with the lines that it needs; empty: it needs none.
+        reported: the metrics that the study gets, besides those that it optimises.
+        roles: (what the script calls it, what becomes of it) of settings that are not searched.
+    """
+
+    draft: Draft
+    script: Script | None = None
+    changed: str = ""
+    reported: tuple[str, ...] = ()
+    roles: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def diff(self) -> str:
+        """The lines that the script needs, as a unified diff; empty: none."""
+        return self.script.diff(self.changed) if self.script is not None and self.changed else ""
+
+
+def from_script(path: Path) -> Scaffold:
+    """Return a study that trains a script as a command.
+
+    Raises:
+        ScaffoldError: the script cannot be read, or has nothing to search.
+    """
+    script = Script(path)
+    found = read_metrics(script)
+    draft = Draft(script_study_name(path))
+    builder = _Builder(script, draft)
+    hydra = read_hydra(script)
+    line = read_argparse(script)
+    changes: list[Change] = []
+    draft.command = ["python", path.name, *line.before]
+    if hydra is not None:
+        builder.hydra(hydra)
+    elif line.settings:
+        builder.arguments(line.settings)
+        draft.notes += line.skipped
+    else:
+        constants = read_constants(script)
+        changes += builder.constants(constants.settings, constants.nodes)
+    builder.refuse_empty(line.skipped)
+    return finish(script, draft, found, changes, builder.roles)
+
+
+def finish(script: Script, draft: Draft, found: Found, changes: list[Change], roles: list[tuple[str, str]]) -> Scaffold:
+    """Return a draft with the script's metrics, its first trial and its engine, and the script's changes."""
+    add_metrics(draft, found)
+    add_settings(draft, script, found)
+    reports = report_changes(script, found)
+    # Either brings the import.
+    changes = [*reports, *changes] if reports else [*(import_line(script) if changes else []), *changes]
+    if found.site is not None and found.site.again:
+        draft.notes.append(
+            "the reported line computes a value a second time; put it into a variable if that takes long"
+        )
+    names = {metric.name for metric in draft.metrics}
+    reported = tuple(name for name in found.names if name not in names)
+    return Scaffold(draft, script, applied(script, changes) if changes else "", reported, roles)
+
+
+def script_study_name(path: Path) -> str:
+    """Return the name of a script's study: the script's, or its folder's where that says more."""
+    if path.stem.lower() in _PLAIN_NAMES:
+        folder = path.absolute().parent.name
+        if folder and folder.lower() not in ("src", "scripts", "code"):
+            return study_name(folder)
+    return study_name(path.stem)
+
+
+def add_metrics(draft: Draft, found: Found) -> None:
+    """Choose the metric to optimise, unless the draft has one."""
+    if not draft.metrics:
+        draft.metrics = [choose_metric(found.names)]
+    if not found.kind:
+        draft.decide.append(
+            "no metric was found in the script: put `hpo.report(epoch, "
+            f"{draft.metrics[0].name}=value)` behind each epoch (docs/objectives.md)"
+        )
+
+
+def add_settings(draft: Draft, script: Script | None, found: Found) -> None:
+    """Add group, first trial, pruner, budget and engine."""
+    draft.group_by = draft.group_by or default_group(draft.parameters)
+    known = {entry.name for entry in draft.settings}
+    if "pruner" not in known and found.kind and not found.repeated:
+        draft.settings.append(Entry("pruner", "none", "the metric is known at the end only"))
+    first = {entry.name: entry.default for entry in draft.parameters if entry.default is not MISSING}
+    if first and "enqueue" not in known:
+        draft.settings.append(Entry("enqueue", [first], "what the script does today, first: the search has to beat it"))
+    if "budget" not in known:
+        draft.settings.append(Entry("budget", {"trials": 40}))
+    if "engine" not in known:
+        text = "" if script is None else script.text.lower()
+        gpu = any(word in text for word in ("cuda", "gpu", "lightning", "keras", "tensorflow", "torch", "jax"))
+        draft.settings.append(
+            Entry("engine", {"workers": 1}, "gpu: 1 gives each trial a GPU; without it trials see none" if gpu else
+                  "more workers train more trials at once")
+        )  # fmt: skip
+
+
+class _Builder:
+    """Sorts settings into parameters, constants and what stays the script's."""
+
+    def __init__(self, script: Script, draft: Draft) -> None:
+        self.script = script
+        self.draft = draft
+        self.roles: list[tuple[str, str]] = []
+        self.taken: set[str] = set()
+        # Nothing is known by its name, so that numbers are searched whose names are not known.
+        self.guessing = False
+
+    def arguments(self, settings: Sequence[Setting]) -> None:
+        """Add the arguments of a command line; positional ones in their order, before the others."""
+        self.guessing = not any(guess(setting).role == PARAMETER for setting in settings)
+        positional = [setting for setting in settings if setting.arguments == (VALUE,) and not setting.forms]
+        for setting in [*positional, *(setting for setting in settings if setting not in positional)]:
+            self.argument(setting, keep=setting.required)
+
+    def argument(
+        self, setting: Setting, keep: bool = False, constants: bool = True, beside: Sequence[Setting] = ()
+    ) -> None:
+        """Add a setting that words of the command line set.
+
+        Args:
+            setting: it.
+            keep: it must be given.
+            constants: constants are given too; else they stay where they are.
+            beside: the same setting with other defaults, which the range has to hold too.
+        """
+        found = guess(setting)
+        if self.guessing and found.possible is not None:
+            why = "half to twice"
+            found = replace(found, role=PARAMETER, declared=found.possible, why=why, decide="is this the range?")
+        for other in map(guess, beside):
+            found = replace(found, declared=_wider(found.declared, other.declared))
+        if setting.forms and found.role == PARAMETER:
+            self.either(setting, found)
+        elif setting.flag:
+            self.switch(setting, found)
+        elif found.role == PARAMETER:
+            name = self.parameter(setting, found)
+            self.place(setting, f"{{{name}}}", found.declared)
+        elif found.role == SEED:
+            self.roles.append((setting.shown, "the trial's seed"))
+            self.place(setting, "{seed}")
+        elif found.role == DIRECTORY:
+            self.roles.append((setting.shown, "the trial's folder"))
+            self.place(setting, "{directory}")
+        elif found.role == CONSTANT and not setting.forms and (constants or keep or found.name == "epochs"):
+            name = self.constant(setting, found)
+            self.place(setting, f"{{constants.{name}}}", found.declared)
+        elif found.role == LEAVE and keep:
+            self.draft.decide.append(f"{setting.shown} is required; add it to the command")
+        elif found.role == CONSTANT:
+            self.roles.append((setting.shown, f"stays {_shown(setting.value)}"))
+
+    def switch(self, setting: Setting, found: Guess) -> None:
+        """Add a flag: a choice that brings the word with it, which the command leaves out elsewhere."""
+        if found.role != PARAMETER:
+            self.roles.append((setting.shown, "stays as it is"))
+            return
+        name = key_name(found.name, self.taken)
+        self.taken.add(name)
+        word = key_name(f"{name}_flag", self.taken)
+        self.taken.add(word)
+        on = not setting.value
+        declared = {"choices": {not on: {}, on: {word: setting.flag}}}
+        self.draft.parameters.append(
+            Entry(name, declared, f"{setting.shown}; {found.why}", found.decide, setting.value)
+        )
+        self.draft.command.append([f"{{{word}}}"])
+
+    def either(self, setting: Setting, found: Guess) -> None:
+        """Add a setting that is true or false, with the words that say so."""
+        name = key_name(found.name, self.taken)
+        self.taken.add(name)
+        assert setting.forms
+        default = setting.forms[bool(setting.value)]
+        why = f"{setting.shown}; {found.why}"
+        self.draft.parameters.append(Entry(name, {"choices": list(setting.forms)}, why, found.decide, default))
+        self.draft.command += [_filled(word, f"{{{name}}}") for word in setting.arguments]
+
+    def parameter(self, setting: Setting, found: Guess, why: str = "") -> str:
+        """Add a parameter and return its name."""
+        name = key_name(found.name, self.taken)
+        self.taken.add(name)
+        default = setting.value if setting.value is not MISSING and fits(found.declared, setting.value) else MISSING
+        if default is MISSING and setting.value == 0 and found.declared.get("log"):
+            default = found.declared["low"]  # as good as none
+        said = f" {_shown(setting.value)}" if setting.value is not MISSING else ""
+        self.draft.parameters.append(
+            Entry(name, found.declared, why or f"{setting.shown}{said}; {found.why}", found.decide, default)
+        )
+        return name
+
+    def constant(self, setting: Setting, found: Guess) -> str:
+        """Add a constant and return its name."""
+        name = key_name(found.name, self.taken)
+        self.taken.add(name)
+        self.draft.constants.append(Entry(name, found.declared, setting.shown, found.decide))
+        return name
+
+    def place(self, setting: Setting, placeholder: str, value: Any = None) -> None:
+        """Add the words of the command that set a setting."""
+        words = [_filled(word, placeholder) for word in setting.arguments]
+        lowest = value.get("low") if isinstance(value, Mapping) else value
+        listed = value.get("choices", []) if isinstance(value, Mapping) else [value]
+        minus = (isinstance(lowest, (int, float)) and lowest < 0) or any(str(one).startswith("-") for one in listed)
+        if minus and len(words) == 2:  # argparse would take `-1e-05` for an option
+            words = ["=".join(words)]
+        self.draft.command += words
+
+    def constants(self, settings: Sequence[Setting], nodes: Mapping[str, ast.expr]) -> list[Change]:
+        """Add constants of the script that are read from the trial, and return the changes that read them."""
+        read: dict[str, str] = {}
+        for setting in settings:
+            found = guess(setting)
+            if found.role == PARAMETER:
+                read[setting.name] = f"params.{self.parameter(setting, found)}"
+            elif found.role == CONSTANT and found.name == "epochs":
+                read[setting.name] = f"constants.{self.constant(setting, found)}"
+            elif found.role == CONSTANT and found.decide:
+                self.draft.notes.append(f"{setting.name} = {_shown(setting.value)} is {found.decide}")
+        return constant_changes(self.script, nodes, read)
+
+    def hydra(self, config: HydraConfig) -> None:
+        """Add what overrides of Hydra's can set; its output goes to the trial's folder."""
+        for group in config.groups:
+            self.group(group.name, group.default, group.options)
+        for setting in config.settings:
+            self.argument(setting, keep=setting.required, constants=False)
+        self.draft.command.append("hydra.run.dir='{directory}'")
+
+    def group(self, wanted: str, default: str, options: Mapping[str, Sequence[Setting]]) -> None:
+        """Add a group of options as a choice; what only some options have is there only with them."""
+        name = key_name(wanted.rpartition("/")[2], self.taken)
+        self.taken.add(name)
+        everywhere = set.intersection(*({setting.name for setting in held} for held in options.values()))
+        children: dict[str, dict[str, Any]] = {option: {} for option in options}
+        words: list[list[str]] = []
+        for option, held in options.items():
+            for setting in held:
+                found = guess(setting)
+                if setting.name in everywhere:
+                    if option == default and found.role in (PARAMETER, SEED, DIRECTORY):
+                        same = [one for other in options.values() for one in other if one.name == setting.name]
+                        self.argument(setting, constants=False, beside=same)
+                elif found.role == PARAMETER:
+                    key = key_name(found.name, self.taken)
+                    self.taken.add(key)
+                    children[option][key] = found.declared
+                    words.append([_filled(word, f"{{{key}}}") for word in setting.arguments])
+        declared = {"choices": children if any(children.values()) else list(options)}
+        self.draft.parameters.append(Entry(name, declared, f"{wanted}/: the options that there are", "", default))
+        self.draft.command.append(f"{wanted}={{{name}}}")
+        self.draft.command += words
+
+    def refuse_empty(self, skipped: Sequence[str]) -> None:
+        """Raise an error if nothing is searched."""
+        if self.draft.parameters:
+            return
+        seen = [entry.why or entry.name for entry in self.draft.constants]
+        there = f" It has {', '.join(seen[:12])}." if seen else ""
+        if "current_trial" in self.script.text:
+            raise ScaffoldError(
+                f"{self.script.path} takes its values from the trial already, and has no others to search"
+            )
+        more = "".join(f"\n{sentence}" for sentence in [*skipped, *self.draft.notes][:8])
+        raise ScaffoldError(
+            f"{self.script.path} has nothing that is known to be searched.{there} Expected arguments of argparse "
+            "(--lr, --batch-size, ...), a Hydra configuration, or constants such as LEARNING_RATE = 1e-3. `hpo init "
+            f"NAME --task command` writes a study and a script to start from{more}"
+        )
+
+
+def fits(declared: Any, value: Any) -> bool:
+    """Return True if a value lies in a range or among choices."""
+    if not isinstance(declared, Mapping):
+        return False
+    if "choices" in declared:
+        return any(type(one) is type(value) and one == value for one in declared["choices"])
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return bool(declared["low"] <= value <= declared["high"])
+
+
+def _wider(declared: Any, other: Any) -> Any:
+    """Return a range that holds another one too; of choices, and of what is no range, the first."""
+    if not (isinstance(declared, Mapping) and isinstance(other, Mapping) and "low" in declared and "low" in other):
+        return declared
+    return {**declared, "low": min(declared["low"], other["low"]), "high": max(declared["high"], other["high"])}
+
+
+def _filled(word: str, placeholder: str) -> str:
+    """Return a word of a setting with the placeholder of its value; its own braces are text."""
+    return word.replace("{", "{{").replace("}", "}}").replace(VALUE, placeholder)
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else re.sub(r"^(True|False|None)$", lambda m: m[0].lower(), str(value))

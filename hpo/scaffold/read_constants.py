@@ -1,0 +1,108 @@
+"""Settings of a script without a command line: constants at its top, or a dict of its configuration."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpo.scaffold.draft import Setting
+from hpo.scaffold.guess import PARAMETER, guess
+from hpo.scaffold.python_source import Script, assignments, call_name, keyword
+
+_DICTS = {"config", "cfg", "hparams", "hyperparameters", "hyperparams", "params", "settings", "conf", "defaults"}
+
+
+@dataclass
+class Constants:
+    """Constants of a script, and the expressions that hold their values."""
+
+    settings: list[Setting] = field(default_factory=list)
+    nodes: dict[str, ast.expr] = field(default_factory=dict)
+
+    def add(self, script: Script, name: str, value: ast.expr) -> None:
+        """Add a constant if its value is a number, a text, true or false."""
+        literal = script.literal(value)
+        if isinstance(literal, (bool, int, float, str)) and name not in self.nodes:
+            self.settings.append(Setting(name, literal, _kind(literal), shown=name))
+            self.nodes[name] = value
+
+
+def read_constants(script: Script) -> Constants:
+    """Return the constants of a script.
+
+    They are its names in upper case; else the entries of a dict called config or the like, or given to `wandb.init`;
+    else those of its variables that are known by their names, such as `lr`.
+    """
+    found = Constants()
+    top = _top_level(script.tree.body)
+    for name, value, statement in assignments(top):
+        if name.isupper() and _once(script, name) and isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            found.add(script, name, value)
+    if any(guess(setting).role == PARAMETER for setting in found.settings):
+        return found
+    if (held := _configuration(script)) is not None:
+        inside = Constants()
+        for key, value in held.items():
+            inside.add(script, key, value)
+        if any(guess(setting).role == PARAMETER for setting in inside.settings):
+            return inside
+    known = Constants()
+    for name, value, _ in assignments(top):
+        if not name.isupper() and _once(script, name):
+            known.add(script, name, value)
+    recognised = [setting for setting in known.settings if guess(setting).role != "constant" or guess(setting).why]
+    if any(guess(setting).role == PARAMETER for setting in recognised):
+        return Constants(recognised, {setting.name: known.nodes[setting.name] for setting in recognised})
+    return found
+
+
+def _top_level(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements of a module, with those below `if __name__ == "__main__":`."""
+    found: list[ast.stmt] = []
+    for statement in body:
+        if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
+            found += statement.body
+        else:
+            found.append(statement)
+    return found
+
+
+def _once(script: Script, name: str) -> bool:
+    """Return True if a name is assigned once in the whole script."""
+    stored = [
+        node for node in ast.walk(script.tree)
+        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+    ]  # fmt: skip
+    return len(stored) == 1
+
+
+def _configuration(script: Script) -> dict[str, ast.expr] | None:
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.Call) and call_name(node) == "wandb.init":
+            given = keyword(node, "config")
+            if given is not None and (entries := _entries(given)):
+                return entries
+    for name, value, _ in assignments(_top_level(script.tree.body)):
+        if name.lower() in _DICTS and (entries := _entries(value)):
+            return entries
+    return None
+
+
+def _entries(node: ast.expr) -> dict[str, ast.expr]:
+    if isinstance(node, ast.Dict):
+        return {
+            key.value: value
+            for key, value in zip(node.keys, node.values, strict=True)
+            if isinstance(key, ast.Constant) and isinstance(key.value, str)
+        }
+    if isinstance(node, ast.Call) and call_name(node) in ("dict", "SimpleNamespace", "types.SimpleNamespace",
+                                                          "argparse.Namespace", "Namespace"):  # fmt: skip
+        return {one.arg: one.value for one in node.keywords if one.arg}
+    return {}
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return {int: "int", float: "float"}.get(type(value), "text")

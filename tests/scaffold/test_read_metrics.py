@@ -1,0 +1,192 @@
+"""Metrics found in scripts as people write them, and the line that reports them."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from hpo.scaffold.changes import applied, report_changes
+from hpo.scaffold.python_source import Script
+from hpo.scaffold.read_metrics import choose_metric, read_metrics
+
+LOOP = "for epoch in range(10):\n    {}\n"
+# What is in the loop, and the line that reports it.
+TOLD = {
+    'print(f"epoch {epoch} loss {loss:.3f}")': "hpo.report(epoch, loss=loss)",
+    'print("epoch", epoch, "val_acc", acc)': "hpo.report(epoch, val_acc=acc)",
+    'print("epoch %d: train loss %.3f, val loss %.3f" % (epoch, tl, vl))':
+        "hpo.report(epoch, train_loss=tl, val_loss=vl)",
+    'print("Loss: {:.4f} Acc: {:.4f}".format(a, b))': "hpo.report(epoch, loss=a, acc=b)",
+    'print(f"{epoch}: {val_loss}")': "hpo.report(epoch, val_loss=val_loss)",
+    'print(epoch, metrics["f1"])': "hpo.report(epoch, f1=metrics['f1'])",
+    'logging.info("epoch %d auc %.4f", epoch, auc)': "hpo.report(epoch, auc=auc)",
+    'logger.info(f"Acc@1 {top1.avg:.3f} Acc@5 {top5.avg:.3f}")':
+        'hpo.report(epoch, {"acc@1": top1.avg, "acc@5": top5.avg})',
+    'wandb.log({"epoch": epoch, "val/loss": vl, "lr": lr, "picture": wandb.Image(x)})':
+        'hpo.report(epoch, {"val/loss": vl})',
+    'mlflow.log_metrics({"val_auc": a}, step=epoch)': "hpo.report(epoch, val_auc=a)",
+    'mlflow.log_metric("val_auc", a, step=epoch)': "hpo.report(epoch, val_auc=a)",
+    'writer.add_scalar("Loss/val", vl, epoch)': 'hpo.report(epoch, {"Loss/val": vl})',
+    'tqdm.write(f"val_dice={dice:.3f}")': "hpo.report(epoch, val_dice=dice)",
+    'print(f"epoch {epoch} [{i}/{n}] val_loss {vl:.3f} model {name} done {done} {time.time() - start:.1f}s")':
+        "hpo.report(epoch, val_loss=vl)",
+    'print("Accuracy: {}/{} ({:.0f}%)".format(right, len(x), 100 * right / len(x)))':
+        "hpo.report(epoch, accuracy=100 * right / len(x))",
+}  # fmt: skip
+
+
+def script(tmp_path: Path, text: str) -> Script:
+    path = tmp_path / "train.py"
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return Script(path)
+
+
+def added(tmp_path: Path, text: str) -> list[str]:
+    """The lines that are put into a script, without the import."""
+    given = script(tmp_path, text)
+    changed = applied(given, report_changes(given, read_metrics(given)))
+    ast.parse(changed)
+    before = given.text.splitlines()
+    return [line.strip() for line in changed.splitlines() if line not in before and line not in ("", "import hpo")]
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_the_line_that_reports_what_is_told(told: str, tmp_path: Path) -> None:
+    assert added(tmp_path, LOOP.format(told)) == [TOLD[told]]
+
+
+def test_scalars_beside_each_other_are_one_report(tmp_path: Path) -> None:
+    text = """
+        for epoch in range(3):
+            writer.add_scalar("loss", loss, epoch)
+            writer.add_scalar("acc", acc, epoch)
+    """
+    assert added(tmp_path, text) == ["hpo.report(epoch, loss=loss, acc=acc)"]
+
+
+def test_epochs_count_and_batches_do_not(tmp_path: Path) -> None:
+    text = """
+        for epoch in range(3):
+            for i, batch in enumerate(loader):
+                print(f"batch {i} loss {loss:.3f}")
+            print(f"val loss {val_loss:.3f}")
+    """
+    assert added(tmp_path, text) == ["hpo.report(epoch, val_loss=val_loss)"]
+
+
+def test_a_function_that_has_no_epoch_counts_its_calls(tmp_path: Path) -> None:
+    text = """
+        def test(model):
+            print(f"accuracy {accuracy:.3f}")
+
+        for epoch in range(3):
+            test(model)
+    """
+    assert added(tmp_path, text) == [
+        "import itertools",
+        "hpo_steps = itertools.count(1)",
+        "hpo.report(next(hpo_steps), accuracy=accuracy)",
+    ]
+
+
+def test_a_function_that_is_given_the_epoch_uses_it(tmp_path: Path) -> None:
+    text = """
+        def validate(model, epoch):
+            print(f"accuracy {accuracy:.3f}")
+    """
+    assert added(tmp_path, text) == ["hpo.report(epoch, accuracy=accuracy)"]
+
+
+def test_what_is_told_once_is_no_curve(tmp_path: Path) -> None:
+    given = script(tmp_path, "print('accuracy', accuracy)\n")
+    assert not read_metrics(given).repeated
+    assert added(tmp_path, "print('accuracy', accuracy)\n") == ["hpo.report(0, accuracy=accuracy)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('print(json.dumps({"step": epoch, "val_loss": x}))', ("val_loss",)),
+        ("hpo.report(epoch, val_loss=x)", ("val_loss",)),
+        ('hpo.report(epoch, {"val/loss": x})', ("val/loss",)),
+    ],
+)
+def test_a_script_that_reports_needs_no_lines(text: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    given = script(tmp_path, f"import hpo, json\n{LOOP.format(text)}")
+    found = read_metrics(given)
+    assert (found.kind, found.names) == ("reports", names)
+    assert report_changes(given, found) == []
+
+
+FITS = {
+    "model.fit(x, y, epochs=3)": "model.fit(x, y, epochs=3, callbacks=[CALLBACK])",
+    "model.fit(x, y, epochs=3, callbacks=[stop])": "model.fit(x, y, epochs=3, callbacks=[stop, CALLBACK])",
+    "model.fit(x, y, epochs=3, callbacks=mine)": "model.fit(x, y, epochs=3, callbacks=[*(mine or []), CALLBACK])",
+    "model.fit(x, y, verbose=(0))": "model.fit(x, y, verbose=(0), callbacks=[CALLBACK])",
+    "model.fit()": "model.fit(callbacks=[CALLBACK])",
+    "model.fit(\n    x,  # all, of\n    y,  # them,\n)":
+        "model.fit(\n    x,  # all, of\n    y,  # them,\n    callbacks=[CALLBACK],\n)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_keras_gets_a_callback_wherever_it_fits(fit: str, tmp_path: Path) -> None:
+    given = script(tmp_path, f"from tensorflow import keras\n{fit}\n")
+    changed = applied(given, report_changes(given, read_metrics(given)))
+    callback = "keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: hpo.report(epoch, logs))"
+    assert changed == f"from tensorflow import keras\nimport hpo\n{FITS[fit].replace('CALLBACK', callback)}\n"
+
+
+def test_lightning_uses_the_hook_that_is_there(tmp_path: Path) -> None:
+    text = """
+        import lightning as L
+
+        class Module(L.LightningModule):
+            def validation_step(self, batch, index):
+                self.log("val_acc", acc)
+
+            def on_validation_end(self):
+                print("done")
+
+            def forward(self, x):
+                return x
+    """
+    assert added(tmp_path, text) == [
+        "if not self.trainer.sanity_checking:",
+        'hpo.report(self.current_epoch, val_acc=self.trainer.callback_metrics["val_acc"])',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["train_loss", "val_loss", "val_acc"], ("val_acc", "maximize")),
+        (["loss", "val_loss"], ("val_loss", "minimize")),
+        (["val_accuracy", "val_auc"], ("val_auc", "maximize")),
+        (["Loss/train", "Loss/val"], ("Loss/val", "minimize")),
+        (["train_acc", "test_error"], ("test_error", "minimize")),
+        ([], ("val_loss", "minimize")),
+    ],
+)
+def test_the_metric_of_validation_that_says_most(names: list[str], chosen: tuple[str, str]) -> None:
+    entry = choose_metric(names)
+    assert (entry.name, entry.direction, entry.decide) == (*chosen, "")
+
+
+def test_a_direction_that_no_name_tells_is_to_decide() -> None:
+    assert choose_metric(["val_zeal"]).decide
+
+
+def test_line_ends_indentation_and_the_last_line_stay(tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_bytes("for epoch in range(3):\r\n\tprint('größe', 1); print('val_loss', loß)".encode())
+    given = Script(path)
+    changed = applied(given, report_changes(given, read_metrics(given)))
+    assert changed == (
+        "import hpo\r\nfor epoch in range(3):\r\n\tprint('größe', 1); print('val_loss', loß); "
+        "hpo.report(epoch, val_loss=loß)"
+    )
+    assert given.diff(changed).endswith("\\ No newline at end of file\n")
