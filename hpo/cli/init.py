@@ -130,10 +130,11 @@ def _file(path: Path, output: Path | None, apply: bool, force: bool) -> int:
     """Write a study for a script or a sweep."""
     from hpo.errors import ScaffoldError
     from hpo.scaffold.files import write_new
-    from hpo.scaffold.from_optuna import from_optuna, is_optuna
+    from hpo.scaffold.from_optuna import from_optuna
     from hpo.scaffold.from_script import from_script
     from hpo.scaffold.from_wandb import from_wandb, is_sweep
     from hpo.scaffold.python_source import Script
+    from hpo.scaffold.read_optuna import is_optuna
     from hpo.scaffold.write_yaml import study_text
 
     if path.is_dir():

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 
 from hpo.errors import ScaffoldError
+from hpo.scaffold.metric_sites import Site
 from hpo.scaffold.python_source import Change, Script, keyword
-from hpo.scaffold.read_metrics import Found, Site
+from hpo.scaffold.read_metrics import Found
 
 _LONGEST = 110
 

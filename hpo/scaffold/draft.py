@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpo.errors import SpecError
 from hpo.objective.command_line import RESERVED
+from hpo.space.search_space import SearchSpace
 from hpo.spec.study_name import LONGEST, name_problem
 
 
@@ -125,6 +127,15 @@ def key_name(wanted: str, taken: Iterable[str]) -> str:
     if name not in used:
         return name
     return next(other for n in range(2, 10_000) if (other := f"{name}_{n}") not in used)
+
+
+def refused(declared: Any) -> str:
+    """Return why a range is none, as a study would say it; empty if it is one."""
+    try:
+        SearchSpace.parse({"it": declared})
+    except SpecError as error:
+        return error.problems[0].message
+    return ""
 
 
 def default_group(parameters: Sequence[Entry]) -> str:

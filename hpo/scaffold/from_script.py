@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import ScaffoldError
+from hpo.machine.resources import visible_gpus
 from hpo.scaffold.changes import applied, constant_changes, import_line, report_changes
+from hpo.scaffold.choose_metric import choose_metric
 from hpo.scaffold.draft import MISSING, VALUE, Draft, Entry, Setting, default_group, key_name, study_name
 from hpo.scaffold.guess import CONSTANT, DIRECTORY, LEAVE, PARAMETER, SEED, Guess, guess
 from hpo.scaffold.python_source import Change, Script
 from hpo.scaffold.read_argparse import read_argparse
 from hpo.scaffold.read_constants import read_constants
 from hpo.scaffold.read_hydra import HydraConfig, read_hydra
-from hpo.scaffold.read_metrics import Found, choose_metric, read_metrics
+from hpo.scaffold.read_metrics import Found, read_metrics
 
 _PLAIN_NAMES = {"train", "main", "run", "script", "training", "app", "__main__", "fit", "model", "experiment", "study"}
 
@@ -120,12 +122,17 @@ def add_settings(draft: Draft, script: Script | None, found: Found) -> None:
     if "budget" not in known:
         draft.settings.append(Entry("budget", {"trials": 40}))
     if "engine" not in known:
-        text = "" if script is None else script.text.lower()
-        gpu = any(word in text for word in ("cuda", "gpu", "lightning", "keras", "tensorflow", "torch", "jax"))
-        draft.settings.append(
-            Entry("engine", {"workers": 1}, "gpu: 1 gives each trial a GPU; without it trials see none" if gpu else
-                  "more workers train more trials at once")
-        )  # fmt: skip
+        draft.settings.append(engine_entry(script))
+
+
+def engine_entry(script: Script | None) -> Entry:
+    """Return the engine: with a GPU if this machine has one and the script speaks of some, for trials see no others."""
+    text = "" if script is None else script.text.lower()
+    wants = any(word in text for word in ("cuda", "gpu", "lightning", "keras", "tensorflow", "torch", "jax"))
+    if wants and visible_gpus():
+        return Entry("engine", {"workers": 1, "gpu": 1}, "gpu: auto puts as many trials on a GPU as fit and pay")
+    comment = "gpu: 1 gives each trial a GPU; without it trials see none" if wants else "more train more trials at once"
+    return Entry("engine", {"workers": 1}, comment)
 
 
 class _Builder:

@@ -11,12 +11,13 @@ from typing import Any
 
 from hpo.errors import ScaffoldError, SpecError
 from hpo.scaffold.changes import applied
-from hpo.scaffold.draft import Draft, Entry, MetricEntry, key_name, study_name
+from hpo.scaffold.choose_metric import direction_of
+from hpo.scaffold.draft import Draft, Entry, MetricEntry, key_name, refused, study_name
 from hpo.scaffold.from_script import Scaffold, add_settings, finish, script_study_name
 from hpo.scaffold.python_source import Change, Script, call_name, keyword
 from hpo.scaffold.read_argparse import read_argparse
 from hpo.scaffold.read_hydra import read_hydra
-from hpo.scaffold.read_metrics import Found, direction_of, read_metrics
+from hpo.scaffold.read_metrics import Found, read_metrics
 from hpo.space.other_tools import declaration
 from hpo.spec.yaml_document import read_yaml
 
@@ -59,21 +60,22 @@ def from_wandb(path: Path) -> Scaffold:
     changes: list[Change] = []
     given = _reads_config(script) if script is not None else None
     if given is not None and script is not None:
-        draft.command = ["python", program]
+        draft.command = ["python", _text(program)]
         changes = [_config_change(script, given)]
         for key, wanted in names.items():
             if key != wanted:
                 draft.decide.append(f"the sweep's {wanted} is called {key} here, and so in wandb.config")
     else:
-        draft.command = _command(data.get("command"), program or "train.py", names, draft)
+        draft.command = _command(data.get("command"), _text(program) or "train.py", names, draft)
         _texts_for_truth(draft)
-    if program and script is None:
-        draft.notes.append(f"{path.parent / program} is not there, so its metrics could not be looked for")
-        found = Found("unknown")
     if script is None:
+        if program:
+            draft.notes.append(f"{path.parent / program} is not there, so its metrics could not be looked for")
+        if not draft.metrics:
+            draft.metrics = [MetricEntry("val_loss", "minimize", "the sweep names no metric: which one is it?")]
         add_settings(draft, None, Found("reports"))
         return Scaffold(draft)
-    if found.kind and draft.metrics[0].name not in found.names:
+    if found.kind and draft.metrics and draft.metrics[0].name not in found.names:
         draft.decide.append(
             f"{program} reports {', '.join(found.names)}, and the sweep's metric is {draft.metrics[0].name}; one name "
             "for both is needed"
@@ -105,7 +107,11 @@ def _parameters(draft: Draft, parameters: Mapping[Any, Any], names: dict[str, st
         names[key] = wanted
         declared = declaration(_known_words(written))
         said = written.get("distribution", "")
-        if isinstance(declared, Mapping):
+        why_not = refused(declared) if isinstance(declared, Mapping) else ""
+        if why_not:
+            draft.decide.append(f"give the sweep's {wanted} a range, for as it is {why_not}")
+            del names[key]
+        elif isinstance(declared, Mapping):
             choices = declared.get("choices")
             if choices is not None and len(choices) == 1:
                 draft.constants.append(Entry(key, choices[0]))
@@ -198,8 +204,9 @@ def _method(draft: Draft, data: Mapping[Any, Any]) -> None:
         options: dict[str, Any] = {"name": "hyperband"}
         eta = stopping.get("eta", 3)
         least = stopping.get("min_iter")
-        if least is None and isinstance(stopping.get("max_iter"), int) and isinstance(stopping.get("s", 2), int):
-            least = max(1, round(stopping["max_iter"] / eta ** stopping.get("s", 2)))
+        most, brackets = stopping.get("max_iter"), stopping.get("s", 2)
+        if least is None and all(isinstance(one, int) and 0 < one < 10**6 for one in (most, brackets, eta)):
+            least = max(1, round(most / float(eta) ** min(brackets, 50)))
         if isinstance(least, int) and least > 0:
             options["min_resource"] = least
         if isinstance(eta, int) and eta > 1:
@@ -232,9 +239,9 @@ def _command(written: Any, program: str, names: Mapping[str, str], draft: Draft)
         elif part == "${program}":
             found.append(program)
         elif part in ("${args}", "${args_no_boolean_flags}"):
-            found += [f"--{names[key]}={place}" for key, place in places.items()]
+            found += [f"--{_text(names[key])}={place}" for key, place in places.items()]
         elif part == "${args_no_hyphens}":
-            found += [f"{names[key]}={place}" for key, place in places.items()]
+            found += [f"{_text(names[key])}={place}" for key, place in places.items()]
         elif part.startswith("${args_json"):
             draft.decide.append(
                 f"the sweep's command has {part}, which is not known here; give the parameters as arguments"
@@ -244,8 +251,13 @@ def _command(written: Any, program: str, names: Mapping[str, str], draft: Draft)
                 f"the sweep's command has {part}; the environment is the same in each trial: write it out"
             )
         else:
-            found.append(re.sub(r"[{}]", lambda brace: brace[0] * 2, part))
+            found.append(_text(part))
     return found or ["python", program]
+
+
+def _text(word: str) -> str:
+    """Return a word of a command whose braces are text."""
+    return re.sub(r"[{}]", lambda brace: brace[0] * 2, word)
 
 
 def _texts_for_truth(draft: Draft) -> None:

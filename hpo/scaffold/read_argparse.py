@@ -145,7 +145,11 @@ def _setting(script: Script, call: ast.Call, defaults: dict[str, Any], skipped: 
         return None
     value = _converted(value, kind, forms)
     taken = {"int": (int,), "float": (int, float)}.get(kind, (str,))  # others never equal what the type makes
-    choices = tuple(one for one in _choices(script, keyword(call, "choices")) if isinstance(one, taken))
+    named = _choices(script, keyword(call, "choices"))
+    choices = tuple(one for one in named if isinstance(one, taken) and not isinstance(one, bool))
+    if named and not choices:
+        skipped.append(f"{shown} has choices that a value of the command line never equals; it is left to the script")
+        return None
     arguments = (VALUE,) if positional else (shown, VALUE)
     return Setting(name, value, kind, choices, shown, arguments, required=required, forms=forms)
 

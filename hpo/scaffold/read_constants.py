@@ -8,6 +8,7 @@ from typing import Any
 
 from hpo.scaffold.draft import Setting
 from hpo.scaffold.guess import PARAMETER, guess
+from hpo.scaffold.printed_values import dict_entries
 from hpo.scaffold.python_source import Script, assignments, call_name, keyword
 
 _DICTS = {"config", "cfg", "hparams", "hyperparameters", "hyperparams", "params", "settings", "conf", "defaults"}
@@ -81,25 +82,12 @@ def _configuration(script: Script) -> dict[str, ast.expr] | None:
     for node in ast.walk(script.tree):
         if isinstance(node, ast.Call) and call_name(node) == "wandb.init":
             given = keyword(node, "config")
-            if given is not None and (entries := _entries(given)):
+            if given is not None and (entries := dict_entries(given, script)):
                 return entries
     for name, value, _ in assignments(_top_level(script.tree.body)):
-        if name.lower() in _DICTS and (entries := _entries(value)):
+        if name.lower() in _DICTS and (entries := dict_entries(value, script)):
             return entries
     return None
-
-
-def _entries(node: ast.expr) -> dict[str, ast.expr]:
-    if isinstance(node, ast.Dict):
-        return {
-            key.value: value
-            for key, value in zip(node.keys, node.values, strict=True)
-            if isinstance(key, ast.Constant) and isinstance(key.value, str)
-        }
-    if isinstance(node, ast.Call) and call_name(node) in ("dict", "SimpleNamespace", "types.SimpleNamespace",
-                                                          "argparse.Namespace", "Namespace"):  # fmt: skip
-        return {one.arg: one.value for one in node.keywords if one.arg}
-    return {}
 
 
 def _kind(value: Any) -> str:

@@ -75,6 +75,7 @@ def test_a_new_study_is_right_at_once(hpo: Hpo, task: str) -> None:
     assert f"hpo run {study}" in said.out
 
 
+@pytest.mark.slow
 def test_a_new_command_runs(hpo: Hpo) -> None:
     hpo("init", "mine", "--task", "command")
     run_two_trials(Path("mine/study.yaml"), "--set", "constants.epochs=1")
@@ -247,6 +248,7 @@ def test_an_optuna_script(hpo: Hpo) -> None:
     assert 'if __name__ == "__main__":' in said.out
 
 
+@pytest.mark.slow
 def test_a_study_of_an_optuna_script_runs(hpo: Hpo) -> None:
     hpo("init", write("search.py", OPTUNA), "--apply")
     compile(Path("search.py").read_text(), "search.py", "exec")

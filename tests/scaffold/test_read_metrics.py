@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from hpo.scaffold.changes import applied, report_changes
+from hpo.scaffold.choose_metric import choose_metric
 from hpo.scaffold.python_source import Script
-from hpo.scaffold.read_metrics import choose_metric, read_metrics
+from hpo.scaffold.read_metrics import read_metrics
 
 LOOP = "for epoch in range(10):\n    {}\n"
 # What is in the loop, and the line that reports it.
