@@ -232,6 +232,20 @@ def test_bad_input_is_answered_in_a_sentence(hpo: Hpo, tmp_path: Path, arguments
     assert not Path("runs").exists()
 
 
+def test_a_yaml_is_written_into_a_new_folder_and_taken_when_it_is_there(hpo: Hpo, tmp_path: Path):
+    tune(f"sqlite:///{tmp_path / 'old.db'}", trials=2)
+    assert hpo("import", "optuna", "old.db", "--study", "new folder/s.yaml").code == 0
+    assert Path("new folder/s.yaml").exists()
+    (tmp_path / "file").write_text("")
+    answer = hpo("import", "optuna", "old.db", "--study", "file/s.yaml", "--new-name", "x")
+    assert answer.code == 2
+    assert "file" in answer.err
+    assert "Traceback" not in answer.err
+    assert "0 new trials; 2 were there already" in hpo("import", "optuna", "old.db").out
+    again = hpo("import", "optuna", "old.db")
+    assert "old-one.yaml is there, and is taken as the study" in again.err
+
+
 def test_directions_that_differ_do_not_compare(hpo: Hpo, target, tmp_path: Path):
     tune(f"sqlite:///{tmp_path / 'old.db'}", trials=2)
     said = hpo("import", "optuna", "old.db", "--study", target(metrics=[{"name": "score", "direction": "minimize"}]))
