@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +246,25 @@ def test_a_yaml_is_written_into_a_new_folder_and_taken_when_it_is_there(hpo: Hpo
     assert "0 new trials; 2 were there already" in hpo("import", "optuna", "old.db").out
     again = hpo("import", "optuna", "old.db")
     assert "old-one.yaml is there, and is taken as the study" in again.err
+
+
+def test_damaged_storages_are_answered_in_a_sentence(hpo: Hpo, runs: Path, tmp_path: Path):
+    tune(f"sqlite:///{tmp_path / 'old.db'}", trials=3)
+    (tmp_path / "cut.db").write_bytes((tmp_path / "old.db").read_bytes()[:9000])
+    with closing(sqlite3.connect("old.db")) as database, database:
+        database.execute("update trial_params set distribution_json = '{broken' where trial_id = 2")
+    tune(JournalStorage(JournalFileBackend("old.log")), trials=3)
+    lines = Path("old.log").read_text().splitlines(keepends=True)
+    Path("garbled.log").write_text("".join([*lines[:3], "garbage\n", *lines[3:]]))
+    for name, said in (("cut.db", "malformed"), ("old.db", "a record of it is damaged"), ("garbled.log", "is damaged")):
+        answer = hpo("import", "optuna", name)
+        assert answer.code == 1
+        assert said in answer.err
+        assert "Traceback" not in answer.err
+    Path("torn.log").write_text("".join(lines)[:-40])  # as a kill leaves it
+    assert hpo("import", "optuna", "torn.log").code == 0
+    assert len(record(runs, "old-one").trials) == 3
+    assert not Path("runs/cut").exists()
 
 
 def test_directions_that_differ_do_not_compare(hpo: Hpo, target, tmp_path: Path):
