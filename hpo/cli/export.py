@@ -87,7 +87,7 @@ def export(
         from hpo.transfer.export_optuna import write_optuna
 
         there = name or record.name
-        new, known = write_optuna(record, stored, url, there)
+        new, known = write_optuna(record, stored, url, there, lambda text: echo(text, err=True))
         before = f"; {known} were there already" if known else ""
         say(f"study '{there}' in {redact(url)} has {count(new, 'new trial')}{before}")
     if latex is None:

@@ -23,7 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
 from hpo.control.requests import effective, read_steering, record
-from hpo.errors import HpoError, TransferError
+from hpo.errors import HpoError, StorageError, TransferError
+from hpo.machine.access import denial, is_denied
 from hpo.oracle.open_study import open_study
 from hpo.oracle.supersede import supersede
 from hpo.spec.models import StudySpec
@@ -40,10 +41,12 @@ from hpo.storage.ownership import key_of, set_foreign_aside, write_key
 from hpo.storage.shared_trials import mark_shared
 from hpo.storage.study_folder import refuse_copy, refuse_deleted, refuse_taken
 from hpo.storage.trial_attributes import IMPORT, IMPORTED, JOB, ORIGIN, OUTCOME, imported_from
-from hpo.text import LONGEST_REASON, cut, printable_line, redact
+from hpo.text import LONGEST_REASON, cut, first_line, printable_line, redact
 from hpo.transfer.fit import FittedTrial
 from hpo.transfer.source import COMPLETE, PRUNED, Source, moment
 from hpo.trial import CAUSES, LARGEST_STEP
+
+PROGRESS = 500  # trials, after each of which it is said how far the import is
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def bring_in(
         HpoError: The study cannot be opened.
     """
     _refuse(spec)
-    with _opened(spec, runs, say) as (study, spec, directory):
+    with _storage_errors(), _opened(spec, runs, say) as (study, spec, directory):
         if source.study_key and source.study_key == key_of(study):
             raise TransferError(
                 f"these are the trials of study '{spec.name}' itself, which it has already; --new-name OTHER imports "
@@ -83,9 +86,24 @@ def bring_in(
         now = time.time()
         distributions = spec.space.distributions()
         for place, one in enumerate(new):
+            if place and place % PROGRESS == 0:
+                say(f"{place} of {len(new)} trials are imported")
             _write(study, directory, spec, source, one, len(trials) + place, now, distributions)
     _mirror(runs, spec, say)
     return Imported(len(new), len(fitted) - len(new))
+
+
+@contextlib.contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, OSError) as error:
+        if isinstance(error, OSError) and is_denied(error):
+            raise denial(error) from error
+        raise StorageError(
+            f"writing the study failed: {first_line(error)}. What was imported is kept; the same command imports the "
+            "rest when the disk or the database is back"
+        ) from error
 
 
 def _refuse(spec: StudySpec) -> None:

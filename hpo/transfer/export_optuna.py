@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -17,12 +17,15 @@ from hpo.storage.faults import LARGEST_KEPT_STEP
 from hpo.storage.open import close_storage, open_storage
 from hpo.storage.ownership import key_of
 from hpo.text import one_line, redact
+from hpo.transfer.bring_in import PROGRESS
 from hpo.transfer.optuna_source import EXPORTED, storage_place
 
 _OWN = "hpo:"  # begins the names of attributes that are no user's
 
 
-def write_optuna(record: StudyRecord, stored: optuna.Study, url: str, name: str) -> tuple[int, int]:
+def write_optuna(
+    record: StudyRecord, stored: optuna.Study, url: str, name: str, say: Callable[[str], object] = str
+) -> tuple[int, int]:
     """Write the finished trials of a study into a study of Optuna's.
 
     Trials have their parameters, distributions, states, values, intermediate values, times and user attributes. What
@@ -34,6 +37,7 @@ def write_optuna(record: StudyRecord, stored: optuna.Study, url: str, name: str)
         stored: The same, as its storage has it.
         url: The storage to write to; made if it is not there.
         name: Name of the study there.
+        say: Told how far it is, of many trials.
 
     Returns:
         The numbers of trials that were written now, and that were there already.
@@ -48,13 +52,12 @@ def write_optuna(record: StudyRecord, stored: optuna.Study, url: str, name: str)
         study = _opened(record, stored, storage, name, place)
         there = {(trial.user_attrs.get(EXPORTED) or {}).get("number") for trial in study.get_trials(deepcopy=False)}
         frozen = {trial.number: trial for trial in stored.get_trials(deepcopy=False)}
-        known = 0
-        for trial in record.finished:
-            if trial.number in there:
-                known += 1
-                continue
+        new = [trial for trial in record.finished if trial.number not in there]
+        for done, trial in enumerate(new):
+            if done and done % PROGRESS == 0:
+                say(f"{done} of {len(new)} trials are written")
             study.add_trial(_plain(trial, frozen[trial.number]))
-        return len(record.finished) - known, known
+        return len(new), len(record.finished) - len(new)
     except optuna.exceptions.StorageInternalError as error:
         raise StorageError(f"the storage {redact(place)} cannot be written: {one_line(error)}") from error
     finally:

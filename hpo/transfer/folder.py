@@ -1,4 +1,4 @@
-"""The folder into which an export writes."""
+"""The folder into which files are written."""
 
 from __future__ import annotations
 

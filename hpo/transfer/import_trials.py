@@ -16,6 +16,7 @@ from hpo.spec.models import Metric, StudySpec
 from hpo.text import count, listing, nearest
 from hpo.transfer.bring_in import bring_in
 from hpo.transfer.fit import Fit, FittedTrial, filled, fit, study_names
+from hpo.transfer.folder import prepared
 from hpo.transfer.infer import study_text
 from hpo.transfer.source import COMPLETE, FAIL, PRUNED, Source, plain_study_name
 from hpo.transfer.table_source import Reading
@@ -102,6 +103,8 @@ def import_trials(
     path = wanted.study or Path(f"{plain_study_name(wanted.name or called)}.yaml")
     written = not path.exists()
     if not written:
+        if wanted.study is None:
+            say(f"{path} is there, and is taken as the study (--study FILE names another)")
         spec = _load(path, wanted.name)
         source = read(_by_spec(reading, spec, wanted.names)) if source is None else source
     else:
@@ -111,7 +114,8 @@ def import_trials(
         name = plain_study_name(wanted.name or source.name)
         metrics = [] if source.study_yaml else _metrics(source, wanted.metrics)
         text = study_text(source, name, metrics, wanted.names, command)
-        write_atomically(path, text)
+        with prepared(path.absolute().parent):
+            write_atomically(path, text)
         spec = _load(path, "")
         say(f"{path} is written; look at what is marked with DECIDE before `hpo run`")
     _require_trials(source)

@@ -155,7 +155,7 @@ def _of_texts(source: Source, name: str, values: Sequence[str]) -> tuple[Any, st
             f"'{name}' has {count(len(different), 'different text')} in {count(len(values), 'trial')} of {source.name} "
             f"({listing(map(repr, different), 3)}): that is no parameter to search. --ignore {name} passes it over"
         )
-    choices = [_boolean(value) for value in different]
+    choices = list(dict.fromkeys(map(_boolean, different)))
     if len(choices) == 1:
         return choices[0], ""
     return {"choices": choices}, "DECIDE: the values that were tried"

@@ -23,6 +23,7 @@ _SPECIAL = {
     "\u2014": "---", "\u2026": r"\ldots{}", "\n": " ",
 }  # fmt: skip
 _UNDERSCORE = r"\_"
+_DAGGER = r"$^\dagger$"  # marks trials that were trained elsewhere
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _best(study: StudyRecord, metric: Metric, confirmed: Confirmation | None, su
                 score(best.values[metric.name], places),
                 *([_mean(shown[best.number], places) if best.number in shown else "--"] if shown else []),
                 f"{group.complete}",
-                str(best.number),
+                f"{best.number}{_DAGGER if best.imported else ''}",
                 escaped(configuration(best.params, without=[study.group_by])),
             ]
         )
@@ -136,6 +137,8 @@ def _best(study: StudyRecord, metric: Metric, confirmed: Confirmation | None, su
     )
     if shown:
         caption += " Again: trained again with other seeds, in parentheses their number."
+    if any(group.best is not None and group.best.imported for group in groups):
+        caption += f" {_DAGGER}: trained elsewhere, and imported."
     return LatexTable(f"best{suffix}", caption, columns, head, rows)
 
 

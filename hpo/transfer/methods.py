@@ -39,9 +39,10 @@ def methods(study: StudyRecord, stored: optuna.Study) -> list[str]:
     spec = study.spec
     if spec is None:
         return []
+    race = own_race(study) is not None  # which searches nothing
     sentences = [
-        *_space(study, spec),
-        *_search(study, spec),
+        *(() if race else _space(study, spec)),
+        *(() if race else _search(study, spec)),
         *_trials(study),
         *_imported(study),
         *_budget(study, spec),
@@ -102,8 +103,9 @@ def _imported(study: StudyRecord) -> Iterator[str]:
     if study.imported:
         sources = Counter(f"{one.imported.study} ({one.imported.kind})" for one in study.imported if one.imported)
         places = listed(f"{n} of {source}" for source, n in sources.items())
+        noun = "further trial" if study.trained else "trial"
         yield (
-            f"{count(len(study.imported), 'further trial')} {_was(len(study.imported))} trained elsewhere and "
+            f"{count(len(study.imported), noun)} {_was(len(study.imported))} trained elsewhere and "
             f"imported ({places}); no time below is theirs."
         )
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import StorageError, TransferError
+from hpo.errors import HpoError, StorageError, TransferError
 from hpo.machine.sqlite_uri import resolved, sqlite_path, sqlite_uri
 from hpo.storage.journal import JOURNAL_SCHEME
 from hpo.storage.open import close_storage, open_storage, storage_file
 from hpo.storage.trial_attributes import JOB, KEY, OUTCOME, imported_from, outcome_of, requeued
-from hpo.text import listing, nearest, one_line, redact
+from hpo.text import first_line, listing, nearest, redact
 from hpo.transfer.source import COMPLETE, Examples, Source, SourceTrial, finite, moment, rows_of
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ def read_optuna(url: str, name: str | None) -> Source:
     try:
         study = optuna.load_study(study_name=_chosen(storage, name, place), storage=storage)
         return _source(study, redact(place))
-    except optuna.exceptions.OptunaError as error:
-        raise StorageError(f"the storage {redact(place)} cannot be read: {one_line(error)}") from error
+    except HpoError:
+        raise
+    except Exception as error:  # of a damaged record, each storage and each database driver raises its own classes
+        why = f"a record of it is damaged ({first_line(error)})" if isinstance(error, ValueError) else first_line(error)
+        raise StorageError(f"the storage {redact(place)} cannot be read: {why}") from error
     finally:
         close_storage(storage)
 

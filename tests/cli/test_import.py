@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -208,28 +210,61 @@ def test_what_does_not_fit_is_said_by_reason_and_nothing_is_imported(hpo: Hpo, r
     assert hpo("doctor").out.strip().endswith("nothing is wrong")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("missing.db",), "missing.db is not there"),
-        (("old.db", "old on"), "there is no study 'old on'"),
-        (("old.db",), "holds 2 studies; name one of them"),
-        ((".",), "is a folder"),
-        (("old.db", "old one", "--metric", "value:minimize"), "old one says maximize"),
-        (("old.db", "old one", "--rename", "lr"), "'lr' is not NAME=VALUE"),
-        (("old.db", "empty"), "has no finished trial"),
-        (("text.txt",), "text.txt"),
-    ],
+WRONG = (
+    (("missing.db",), "missing.db is not there"),
+    (("old.db", "old on"), "there is no study 'old on'"),
+    (("old.db",), "holds 2 studies; name one of them"),
+    ((".",), "is a folder"),
+    (("old.db", "old one", "--metric", "value:minimize"), "old one says maximize"),
+    (("old.db", "old one", "--rename", "lr"), "'lr' is not NAME=VALUE"),
+    (("old.db", "empty"), "has no finished trial"),
+    (("text.txt",), "text.txt"),
 )
-def test_bad_input_is_answered_in_a_sentence(hpo: Hpo, tmp_path: Path, arguments: tuple[str, ...], said: str):
+
+
+def test_bad_input_is_answered_in_a_sentence(hpo: Hpo, tmp_path: Path):
     tune(f"sqlite:///{tmp_path / 'old.db'}", trials=2)
     optuna.create_study(storage=f"sqlite:///{tmp_path / 'old.db'}", study_name="empty")
     (tmp_path / "text.txt").write_text("hello\n")
-    answer = hpo("import", "optuna", *arguments)
-    assert answer.code in (1, 2)
-    assert said in answer.err
+    for arguments, said in WRONG:
+        answer = hpo("import", "optuna", *arguments)
+        assert answer.code in (1, 2)
+        assert said in answer.err
+        assert "Traceback" not in answer.err
+        assert not Path("runs").exists()
+
+
+def test_a_yaml_is_written_into_a_new_folder_and_taken_when_it_is_there(hpo: Hpo, tmp_path: Path):
+    tune(f"sqlite:///{tmp_path / 'old.db'}", trials=2)
+    assert hpo("import", "optuna", "old.db", "--study", "new folder/s.yaml").code == 0
+    assert Path("new folder/s.yaml").exists()
+    (tmp_path / "file").write_text("")
+    answer = hpo("import", "optuna", "old.db", "--study", "file/s.yaml", "--new-name", "x")
+    assert answer.code == 2
+    assert "file" in answer.err
     assert "Traceback" not in answer.err
-    assert not Path("runs").exists()
+    assert "0 new trials; 2 were there already" in hpo("import", "optuna", "old.db").out
+    again = hpo("import", "optuna", "old.db")
+    assert "old-one.yaml is there, and is taken as the study" in again.err
+
+
+def test_damaged_storages_are_answered_in_a_sentence(hpo: Hpo, runs: Path, tmp_path: Path):
+    tune(f"sqlite:///{tmp_path / 'old.db'}", trials=3)
+    (tmp_path / "cut.db").write_bytes((tmp_path / "old.db").read_bytes()[:9000])
+    with closing(sqlite3.connect("old.db")) as database, database:
+        database.execute("update trial_params set distribution_json = '{broken' where trial_id = 2")
+    tune(JournalStorage(JournalFileBackend("old.log")), trials=3)
+    lines = Path("old.log").read_text().splitlines(keepends=True)
+    Path("garbled.log").write_text("".join([*lines[:3], "garbage\n", *lines[3:]]))
+    for name, said in (("cut.db", "malformed"), ("old.db", "a record of it is damaged"), ("garbled.log", "is damaged")):
+        answer = hpo("import", "optuna", name)
+        assert answer.code == 1
+        assert said in answer.err
+        assert "Traceback" not in answer.err
+    Path("torn.log").write_text("".join(lines)[:-40])  # as a kill leaves it
+    assert hpo("import", "optuna", "torn.log").code == 0
+    assert len(record(runs, "old-one").trials) == 3
+    assert not Path("runs/cut").exists()
 
 
 def test_directions_that_differ_do_not_compare(hpo: Hpo, target, tmp_path: Path):
@@ -344,22 +379,22 @@ def test_an_experiment_without_a_yaml(hpo: Hpo, runs: Path, store: str):
     assert len(record(runs, "lr-search").imported) == 4
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("nothing.db", "e"), "there is no MLflow store"),
-        ((".", "e"), "MLflow 3 reads runs in folders of files no more"),
-        (("file:///tmp/mlruns", "e"), "MLflow 3 reads runs in folders of files no more"),
-        (("store.db", "lr serch"), "has no experiment 'lr serch'; it has"),
-        (("text.txt", "e"), "cannot be read"),
-    ],
+WRONG_STORES = (
+    (("nothing.db", "e"), "there is no MLflow store"),
+    ((".", "e"), "MLflow 3 reads runs in folders of files no more"),
+    (("file:///tmp/mlruns", "e"), "MLflow 3 reads runs in folders of files no more"),
+    (("store.db", "lr serch"), "has no experiment 'lr serch'; it has"),
+    (("text.txt", "e"), "cannot be read"),
 )
-def test_a_wrong_store_is_answered_in_a_sentence(hpo: Hpo, store: str, tmp_path: Path, arguments, said: str):
+
+
+def test_a_wrong_store_is_answered_in_a_sentence(hpo: Hpo, store: str, tmp_path: Path):
     (tmp_path / "text.txt").write_text("hello\n")
-    answer = hpo("import", "mlflow", *arguments)
-    assert answer.code in (1, 2)
-    assert said in answer.err
-    assert "Traceback" not in answer.err
+    for arguments, said in WRONG_STORES:
+        answer = hpo("import", "mlflow", *arguments)
+        assert answer.code in (1, 2)
+        assert said in answer.err
+        assert "Traceback" not in answer.err
 
 
 # --- CSV

@@ -124,7 +124,7 @@ def make(folder: Path, name: str, source: Source) -> StudyRecord:
 
 
 # Shrinking would take minutes: each example is three studies.
-@settings(max_examples=12, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=8, phases=(Phase.explicit, Phase.generate))
 @given(trials=SOURCES)
 def test_what_goes_out_and_comes_in_again_is_the_same(tmp_path_factory: pytest.TempPathFactory, trials):
     folder = tmp_path_factory.mktemp("trip")
