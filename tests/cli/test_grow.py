@@ -265,7 +265,7 @@ def test_no_study_none_to_grow_and_one_that_is_no_search(hpo: Hpo, study_yaml, r
     assert "study 'toy.confirm' is of the space before; `hpo delete toy.confirm`" in said.err
     assert "`hpo run " in said.out
     assert " --set search_space.x.high=2.0` goes on" in said.out
-    assert "`hpo delete toy.confirm` makes room for a new confirmation" in hpo("confirm", "toy", "--top", 2).err
+    assert "`hpo delete toy.confirm` makes room for a new confirmation" in hpo("confirm", "toy", "--top", 3).err
 
 
 def test_the_doctor_removes_what_a_kill_has_left(hpo: Hpo, study_yaml, runs: Path):
