@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from hpo.analysis.formatting import label
 from hpo.errors import NotGrown, SpecError
 from hpo.space.carry import Carried, carry
 from hpo.space.parameter import Parameter, same_choice
@@ -165,7 +166,7 @@ def _of_trials(carried: Mapping[int, Carried], new: SearchSpace, old: SearchSpac
         for name, value in one.outside:
             outside.setdefault(name, {})[number] = value
     for name, values in outside.items():
-        shown = [f"{number} with {show(value)}" for number, value in values.items()]
+        shown = [f"{trial} with {label(value)}" for trial, value in values.items()]
         lie = "trial lies" if len(values) == 1 else "trials lie"
         yield (
             f"{name}: {len(values)} of {len(carried)} {lie} outside of {parameters[name].distribution} "

@@ -54,7 +54,8 @@ def grow(study: str, was: tuple[str, ...], overrides: tuple[str, ...], yes: bool
     from hpo.spec.load import load_spec
 
     spec = load_spec(study, overrides)
-    go_on = follow_up(f"run {shlex.quote(study)}", runs)
+    same = "".join(f" --set {shlex.quote(text)}" for text in overrides)
+    go_on = follow_up(f"run {shlex.quote(study)}{same}", runs)
     with growing(spec, runs, was) as grown:
         if not grown.growth.changes:
             carry_out(grown)

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from servers import PostgreSQL
 from waiting import wait_until
 
+from hpo.actions import grow
 from hpo.cli.main import main
 from hpo.storage.load_study import load_study
 from hpo.storage.trial_attributes import JOB, OUTCOME
@@ -144,6 +145,7 @@ def test_a_study_grows_and_goes_on(hpo: Hpo, searched, runs: Path):
     assert hpo("doctor").code == 0
 
 
+@pytest.mark.parametrize("storage", ["journal"], indirect=True)
 def test_the_sampler_learns_from_the_trials_before(hpo: Hpo, searched, runs: Path):
     assert hpo("grow", searched(NEW), "--yes", "--no-backup").code == 0
     assert not (runs / ".backups").exists()
@@ -152,6 +154,7 @@ def test_the_sampler_learns_from_the_trials_before(hpo: Hpo, searched, runs: Pat
     assert space == {name: one for name, one in spec.space.distributions().items() if not name.startswith("loss.")}
 
 
+@pytest.mark.parametrize("storage", ["journal"], indirect=True)
 def test_what_cannot_be_is_said_all_at_once_and_nothing_changes(hpo: Hpo, searched, runs: Path):
     before = trials_of(runs)
     space = OLD | {"x": {"low": 0.0, "high": 0.5}, "new": {"low": 1, "high": 3}}
@@ -181,6 +184,7 @@ def test_what_cannot_be_is_said_all_at_once_and_nothing_changes(hpo: Hpo, search
         assert sentence in said.err
 
 
+@pytest.mark.parametrize("storage", ["journal"], indirect=True)
 def test_a_narrower_range_that_holds_all_trials(hpo: Hpo, searched, runs: Path):
     highest = max(one.params["x"] for one in trials_of(runs))
     said = hpo("grow", searched(OLD | {"x": {"low": 0.0, "high": highest}}), "--yes")
@@ -190,6 +194,7 @@ def test_a_narrower_range_that_holds_all_trials(hpo: Hpo, searched, runs: Path):
     assert hpo("doctor").code == 0
 
 
+@pytest.mark.parametrize("storage", ["journal"], indirect=True)
 def test_the_backup_brings_the_study_back_as_it_was(hpo: Hpo, searched, runs: Path, tmp_path: Path):
     before = trials_of(runs)
     path = searched(NEW)
@@ -251,13 +256,27 @@ def test_no_study_none_to_grow_and_one_that_is_no_search(hpo: Hpo, study_yaml, r
     hpo("run", path, "-q")
     assert hpo("grow", path).out.startswith("nothing to grow: ")
     assert "no study 'tyo'" in hpo("grow", study_yaml(name="tyo")).err
+    path = study_yaml(engine="inline")
     assert hpo("confirm", "toy", "--top", 1, "--seeds", 2, "-q").code == 0
-    race = runs / "toy.confirm" / "study.yaml"
-    wider = race.read_text().replace("x: {low: 0.0, high: 1.0}", "x: {low: 0.0, high: 2.0}")
-    edited = runs.parent / "race.yaml"
-    edited.write_text(wider)
-    if wider != race.read_text():
-        assert "is a confirmation" in hpo("grow", edited, "--yes").err
+    race, wider = runs / "toy.confirm" / "study.yaml", ("--set", "search_space.x.high=2.0")
+    assert "study 'toy.confirm' is a confirmation" in hpo("grow", race, "--yes", *wider).err
+    said = hpo("grow", path, "--yes", *wider)
+    assert said.code == 0
+    assert "study 'toy.confirm' is of the space before; `hpo delete toy.confirm`" in said.err
+    assert "`hpo run " in said.out
+    assert " --set search_space.x.high=2.0` goes on" in said.out
+    assert "`hpo delete toy.confirm` makes room for a new confirmation" in hpo("confirm", "toy", "--top", 3).err
+
+
+def test_the_doctor_removes_what_a_kill_has_left(hpo: Hpo, study_yaml, runs: Path):
+    hpo("run", study_yaml(engine="inline"), "-q")
+    (runs / ".backups").mkdir()
+    for path in (runs / "journal.log.0123abcd.4194305.partial", runs / ".backups" / "toy-1.tar.4194305.partial"):
+        path.touch()
+    assert hpo("doctor").out.count("was never finished: its writer died") == 2
+    assert hpo("doctor", "--fix").code == 0
+    assert hpo("doctor").code == 0
+    assert not list(runs.glob("**/*.partial"))
 
 
 def test_it_asks_on_a_terminal(study_yaml, hpo: Hpo, runs: Path):
@@ -295,13 +314,24 @@ def test_a_damaged_journal_is_refused_and_stays(hpo: Hpo, study_yaml, runs: Path
 # --- kills
 
 
-def _killed_at(step: int, arguments: list[str]) -> int:
-    """Run a command in a process of its own that is killed before its n-th change of a file or a database."""
+def _killed_at(step: int, arguments: list[str], *, from_start: bool = False) -> int:
+    """Run a command in a process of its own that is killed before its n-th change of a file or a database.
+
+    They are counted from the moment on at which the trials are written, or from the start.
+    """
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     try:
-        left = [step]
+        left = [step if from_start else -1]
+        rewrite = grow._rewrite
+
+        def begin(grown: grow.Grown) -> None:
+            left[0] = step
+            rewrite(grown)
+
+        if not from_start:
+            grow._rewrite = begin
 
         def statement(_connection: object, _cursor: object, text: str, *_: object) -> None:
             if text.startswith(("INSERT", "UPDATE", "DELETE")):
@@ -337,13 +367,16 @@ def test_killed_at_any_step_it_is_as_it_was_or_as_it_is_to_be(hpo: Hpo, searched
     new = [(kept(one), one.params) for one in trials_of(runs)]
     assert old != new
     seen, step = [], 0
-    while True:
-        step += 1
+    for early in (1, 9):  # in the backup, or before
         shutil.rmtree(runs)
         shutil.copytree(pristine, runs)
-        # A backup changes nothing of the study: a kill in it is tried three times.
-        saved = [] if step <= 3 else ["--no-backup"]
-        code = _killed_at(step, ["grow", str(path), "--yes", "--runs", str(runs), *saved])
+        assert _killed_at(early, ["grow", str(path), "--yes", "--runs", str(runs)], from_start=True) == -signal.SIGKILL
+        assert [(kept(one), one.params) for one in trials_of(runs)] == old
+    while True:
+        step += 1 if storage is None else 2  # one statement a trial: every other one will do
+        shutil.rmtree(runs)
+        shutil.copytree(pristine, runs)
+        code = _killed_at(step, ["grow", str(path), "--yes", "--no-backup", "--runs", str(runs)])
         now = [(kept(one), one.params) for one in trials_of(runs)]
         assert now in (old, new), step
         seen.append(now == new)
