@@ -175,7 +175,9 @@ class Tab:
         found = f"{every}.find((e) => e.textContent.includes({json.dumps(text)}))"
         self.wait(found)
         middle = "((b) => [b.x + b.width / 2, b.y + b.height / 2])(e.getBoundingClientRect())"
-        place = self.run(f"((e) => {{ e.scrollIntoView({{block: 'center'}}); return {middle}; }})({found})")
+        place = self.run(
+            f"((e) => {{ e.scrollIntoView({{block: 'center', behavior: 'instant'}}); return {middle}; }})({found})"
+        )
         self.press(*place)
 
     def press(self, x: float, y: float, to: tuple[float, float] | None = None) -> None:

@@ -58,6 +58,14 @@
     const asksForNews = event.detail.requestConfig.verb === "get" && event.detail.requestConfig.path.includes("seen=");
     if (pressed && asksForNews) event.detail.shouldSwap = false;
   });
+  // A table that is sorted anew stays where it was scrolled to.
+  const table = (target) => (target.id === "rows" ? target.querySelector(".table") : null);
+  let scrolled = 0;
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => { scrolled = table(detail.target)?.scrollLeft ?? 0; });
+  document.addEventListener("htmx:load", ({ detail }) => {
+    const there = table(detail.elt);
+    if (there) there.scrollLeft = scrolled;
+  });
   const away = (is) => { document.getElementById("away").hidden = !is; };
   document.addEventListener("htmx:sendError", () => away(true));
   document.addEventListener("htmx:afterOnLoad", () => away(false));
