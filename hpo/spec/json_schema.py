@@ -297,6 +297,7 @@ def _parameter() -> Schema:
         "additionalProperties": {"anyOf": [{"$ref": "#/$defs/group"}, _NULL]},
     }
     number: Schema = {"type": "number"}
+    was = {"description": "What trials had before it was searched, for `hpo grow`."}
     return {
         "anyOf": [
             {**_SCALAR, "description": "A fixed value, not searched."},
@@ -311,6 +312,7 @@ def _parameter() -> Schema:
                     "step": {"description": "It must divide the range.", **number, "exclusiveMinimum": 0},
                     "log": {"description": "Sampled by its logarithm.", "type": "boolean", "default": False},
                     "structural": structural,
+                    "was": was | number,
                 },
                 "if": {"required": ["log"], "properties": {"log": {"const": True}}},
                 "then": {"properties": {"low": {"exclusiveMinimum": 0}, "step": False}},
@@ -323,6 +325,7 @@ def _parameter() -> Schema:
                 "properties": {
                     "choices": {"anyOf": [listed, named]},
                     "structural": structural,
+                    "was": was | {"$ref": "#/$defs/choice"},
                 },
             },
             {
@@ -330,7 +333,11 @@ def _parameter() -> Schema:
                 "type": "object",
                 "required": ["simplex"],
                 "additionalProperties": False,
-                "properties": {"simplex": {"anyOf": [names, weights]}, "structural": structural},
+                "properties": {
+                    "simplex": {"anyOf": [names, weights]},
+                    "structural": structural,
+                    "was": was | weights,
+                },
             },
         ]
     }

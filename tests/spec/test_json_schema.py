@@ -142,6 +142,8 @@ ACCEPTED = [
     {"search_space": {"include": ["optimizer.yaml"], "width": 64, "flag": None, "text": "x"}},
     {"search_space": {"layers": {"choices": [[64, 32], [128], []]}, "n": {"low": 1, "high": 9, "step": 2}}},
     {"search_space": {"opt": {"choices": {"adam": None, "sgd": {"m": {"low": 0, "high": 1.0}}}, "structural": True}}},
+    {"search_space": {"opt": {"choices": ["adam", "sgd"], "was": "sgd"}, "x": {"low": 0, "high": 1.0, "was": 0}}},
+    {"search_space": {"weights": {"simplex": ["bce", "dice"], "was": {"bce": 0.25, "dice": 0.75}}}},
     {"search_space": {"w": {"simplex": ["a", "b"]}, "v": {"simplex": {"a": 0.25, "b": 0.75}}}},
     {"x-ranges": {"unit": {"low": 0.0}}},
     {"trial_seeds": [1, 2], "seed": None, "storage": "sqlite:///a.db"},
@@ -251,7 +253,8 @@ names = st.sampled_from(["a", "b", "lr", "_x", "x-y", "1a", ""])
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(-2, 2), st.sampled_from(["x", "y", ""]))
 numbers = st.one_of(st.integers(-3, 9), st.floats(0.25, 4), st.just("1"), st.none())
 ranges = st.fixed_dictionaries(
-    {"low": numbers, "high": numbers}, optional={"step": numbers, "log": scalars, "structural": st.booleans()}
+    {"low": numbers, "high": numbers},
+    optional={"step": numbers, "log": scalars, "structural": st.booleans(), "was": numbers},
 )
 lists = st.lists(st.one_of(scalars, st.lists(scalars, max_size=2)), max_size=3)
 parameters = st.recursive(
