@@ -1,7 +1,5 @@
 """`python -m hpo` is `hpo`."""
 
-import sys
+from hpo.cli.main import run_process
 
-from hpo.cli.main import main
-
-sys.exit(main())
+run_process()

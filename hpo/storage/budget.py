@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from hpo.storage.trial_attributes import JOB, OUTCOME
 
@@ -34,8 +33,7 @@ class Limits(Protocol):
         """The moment from which on no trial starts."""
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Start and end of an attempt, and the GPU seconds that it cost.
 
     Attributes:

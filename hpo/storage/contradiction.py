@@ -58,7 +58,7 @@ def _differing(trial: FrozenTrial, space: SearchSpace) -> dict[str, tuple[Any, A
     """
     noted, params = _noted(trial), trial.params
     # As with most spaces and trials; it is many times as fast.
-    if noted == params and all(type(value) is type(params[name]) for name, value in noted.items()):
+    if noted == params and list(map(type, noted.values())) == list(map(type, map(params.get, noted))):
         return {}
     try:
         stored = space.resolve(trial.params)

@@ -51,8 +51,9 @@ def places_of(trials: Iterable[FrozenTrial], attributes: Mapping[str, Any]) -> d
 
 def version_of(trial: FrozenTrial) -> str:
     """Return the mark of the sources that a trial ran with; empty if it is not known."""
-    notes = (trial.user_attrs.get(OUTCOME) or {}, trial.user_attrs.get(JOB) or {})
-    return next((str(note["sources"]) for note in notes if note.get("sources")), "")
+    attributes = trial.user_attrs
+    noted = (attributes.get(OUTCOME) or {}).get("sources") or (attributes.get(JOB) or {}).get("sources")
+    return str(noted) if noted else ""
 
 
 def changes_of(

@@ -69,8 +69,9 @@ def values_of(trial: FrozenTrial, names: Iterable[str]) -> dict[str, float]:
     """
     if trial.state.name != "COMPLETE":
         return {}
-    outcome = trial.user_attrs.get(OUTCOME) or {}
-    return {**(outcome.get("metrics") or {}), **dict(zip(names, trial.values or (), strict=False))}
+    values = dict((trial.user_attrs.get(OUTCOME) or {}).get("metrics") or ())
+    values.update(zip(names, trial.values or (), strict=False))
+    return values
 
 
 def started_of(trial: FrozenTrial) -> float | None:
