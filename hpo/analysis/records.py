@@ -342,7 +342,8 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
     stored = study.get_trials(deepcopy=False)
     source = Histories(directory, stored)
     alike: Alike = {}
-    trials = tuple(record_of(trial, spec, source, alike) for trial in stored)
+    names = [metric.name for metric in spec.metrics]
+    trials = tuple(record_of(trial, spec, names, source, alike) for trial in stored)
     for trial in trials if histories else ():
         len(trial.history)
     return study_record(study, spec, directory, stored, trials)
@@ -379,12 +380,15 @@ def _steps(histories: Histories, trial: FrozenTrial) -> list[Step]:
         return histories.read(trial)
 
 
-def record_of(trial: FrozenTrial, spec: StudySpec, histories: Histories, alike: Alike) -> TrialRecord:
+def record_of(
+    trial: FrozenTrial, spec: StudySpec, names: Sequence[str], histories: Histories, alike: Alike
+) -> TrialRecord:
     """Return the record of a trial, whose history is read when it is first asked for.
 
     Args:
         trial: The trial, as its storage has it.
         spec: What study.yaml says.
+        names: Those of the study's metrics.
         histories: The histories of its study.
         alike: Distributions that trials share, each of which the storage makes anew.
     """
@@ -392,7 +396,6 @@ def record_of(trial: FrozenTrial, spec: StudySpec, histories: Histories, alike: 
     job, origin = attributes.get(JOB) or {}, attributes.get(ORIGIN)
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
     outcome = outcome_of(trial) if state in FINISHED else {}
-    names = [metric.name for metric in spec.metrics]
     values, params = values_of(trial, names), params_of(trial, spec.space)
     if damage := contradiction(trial, spec.space, names):
         reason = f"{damage}: a record of the storage is damaged, and this result cannot be believed"

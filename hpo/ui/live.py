@@ -195,7 +195,8 @@ class LiveStudy:
             kept.seen.pop(trial.number, None)
         else:
             kept.seen[trial.number] = mark
-        record = record_of(trial, kept.spec, histories, kept.alike)
+        names = [metric.name for metric in kept.spec.metrics]
+        record = record_of(trial, kept.spec, names, histories, kept.alike)
         kept.records[trial.number : trial.number + 1] = [record]
         return True
 

@@ -22,7 +22,7 @@ from hpo.text import presentable
 COMMANDS = {"dashboard": "optuna-dashboard", "mlflow": "MLflow"}
 # A server on a busy machine imports for long before it says anything.
 _START_SECONDS = 120.0
-_END_SECONDS = 10.0
+_END_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 
@@ -98,7 +98,7 @@ class Servers:
         """End all servers, and wait for them."""
         with self._lock:
             for server in self._servers.values():
-                _signal(server, signal.SIGINT)
+                _signal(server, signal.SIGTERM)
             until = time.monotonic() + _END_SECONDS
             for server in self._servers.values():
                 with contextlib.suppress(subprocess.TimeoutExpired):
