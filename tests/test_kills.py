@@ -22,12 +22,12 @@ FAST_MOMENTS = 4  # either sampler with either storage
 STORAGES = [None, "sqlite:///study.db"]
 
 
-def moments():
+def moments(fast=1):
     """Each a seed; those beyond the first few belong to `make test-slow`."""
-    return [pytest.param(k, marks=[] if k < FAST_MOMENTS else pytest.mark.slow) for k in range(MOMENTS)]
+    return [pytest.param(k, marks=[] if k < fast else pytest.mark.slow) for k in range(MOMENTS)]
 
 
-@pytest.mark.parametrize("moment", moments())
+@pytest.mark.parametrize("moment", moments(FAST_MOMENTS))
 def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml, runs, moment):
     chance = random.Random(moment)
     keys = GRID if moment % 2 else TPE

@@ -291,7 +291,9 @@ class StudyRecord:
     def complete(self, metric: Metric) -> tuple[TrialRecord, ...]:
         """Return the COMPLETE trials that have a finite final value of `metric`."""
         if metric.name not in self._complete:
-            self._complete[metric.name] = tuple(trial for trial in self.trials if trial.completed(metric))
+            self._complete[metric.name] = tuple(
+                trial for trial in self.in_state("COMPLETE") if math.isfinite(trial.values.get(metric.name, math.nan))
+            )
         return self._complete[metric.name]
 
     @cached_property
@@ -416,7 +418,7 @@ def record_of(
         values=values,
         cause=outcome.get("cause") or "",
         # Earlier versions kept reasons of any length.
-        reason=cut(outcome.get("reason") or "", LONGEST_REASON),
+        reason=cut(outcome["reason"], LONGEST_REASON) if outcome.get("reason") else "",
         seconds=seconds,
         started=elsewhere.get("started") if elsewhere else started_of(trial),
         source=job.get("source", "other"),
@@ -426,12 +428,12 @@ def record_of(
         requeued=state == "FAIL" and requeued(attributes),
         gpu_seconds=outcome.get("gpu_seconds") or 0.0,
         distributions=distributions,
-        flags=_raised_flags(attributes.get(FLAGS) or ()),
+        flags=_raised_flags(attributes[FLAGS]) if attributes.get(FLAGS) else (),
         flag=outcome.get("flag") or "",
         warm=_warm_origin(origin) if origin else None,
         seed=job.get("seed"),
         notices=_of(dict, outcome.get("notices")),
-        unread=tuple(map(str, _of(list, outcome.get("unread")))),
+        unread=tuple(map(str, _of(list, outcome["unread"]))) if outcome.get("unread") else (),
         segment=_segment(origin) if origin else None,
         training=_training(origin) if origin else None,
         imported=_imported(elsewhere),

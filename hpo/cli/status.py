@@ -56,7 +56,6 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     trials early (each red flag by itself), and where in the search space red flags are raised. STUDY is a name in the
     runs folder or a YAML; by default the study last driven.
     """
-    from hpo.analysis.forecast import rest_of
     from hpo.analysis.goals import goal_states
     from hpo.analysis.notices import change_sentence, notices_of
     from hpo.analysis.records import records_of
@@ -96,7 +95,11 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     jobs = jobs_of(record.directory)
     states = states_of(jobs)
     paused = read_steering(record.directory).paused
-    rest = rest_of(record, spec, time.time()) if driver is not None and paused is None else None
+    rest = None
+    if driver is not None and paused is None:
+        from hpo.analysis.forecast import rest_of
+
+        rest = rest_of(record, spec, time.time())
     if as_json:
         emit(
             {

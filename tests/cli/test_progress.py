@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.cli.common import rough_duration
+from hpo.analysis.formatting import rough_duration
 from hpo.cli.progress import PlainProgress
 from hpo.trackers.base import Progress
 from hpo.trial import Job, ObjectiveRef, Outcome
