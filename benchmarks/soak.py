@@ -13,7 +13,6 @@ import argparse
 import http.cookiejar
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -112,7 +111,7 @@ def seen(pid: int, leave_out: str = "") -> tuple[float, int]:
     memory, descriptors = 0.0, 0
     for process in family(psutil.Process(pid), leave_out):
         try:
-            memory += process.memory_full_info().pss / MIB
+            memory += process.memory_full_info().uss / MIB
             descriptors += process.num_fds()
         except psutil.Error:
             continue
@@ -162,7 +161,7 @@ def main() -> None:
             reader.pages(PAGES[name])
         time.sleep(5)
     for process, _ in servers.values():
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # a program in the background may ignore SIGINT
     codes = {name: process.wait(120) for name, (process, _) in servers.items()}
     answer = subprocess.run(
         [sys.executable, "-m", "hpo", "status", "soak", "--runs", str(runs), "--json"], capture_output=True, text=True

@@ -96,7 +96,11 @@ def causes_of(study: StudyRecord) -> tuple[Cause, ...]:
 def warnings_of(study: StudyRecord) -> dict[str, int]:
     """Return in how many trials each red flag only warned, running ones included, the most frequent first."""
     counted = Counter(
-        flag.name for trial in study.trials if not trial.requeued for flag in trial.flags if flag.action == WARN
+        flag.name
+        for trial in study.trials
+        if trial.flags and not trial.requeued
+        for flag in trial.flags
+        if flag.action == WARN
     )
     return dict(counted.most_common())
 

@@ -404,7 +404,7 @@ def record_of(
         state, values, outcome = "FAIL", {}, {**outcome, "cause": INVALID, "reason": reason}
         params = agreed_params(trial, spec.space)
     distributions = alike.setdefault(tuple(trial.distributions), trial.distributions)
-    if distributions != trial.distributions:  # the space was edited
+    if distributions is not trial.distributions and distributions != trial.distributions:  # the space was edited
         distributions = trial.distributions
     elsewhere = imported_from(attributes) if origin else {}
     seconds = outcome.get("seconds")
@@ -420,7 +420,7 @@ def record_of(
         # Earlier versions kept reasons of any length.
         reason=cut(outcome["reason"], LONGEST_REASON) if outcome.get("reason") else "",
         seconds=seconds,
-        started=elsewhere.get("started") if elsewhere else started_of(trial),
+        started=elsewhere.get("started") if elsewhere else job.get("started") or started_of(trial),
         source=job.get("source", "other"),
         attempt=job.get("attempt", 1),
         retry_of=job.get("retry_of"),

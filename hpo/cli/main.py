@@ -203,12 +203,16 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run_process() -> NoReturn:
     """Run the command line of this process and end it with the exit code."""
-    code = main()
     given = sys.argv[3:] if sys.argv[1:2] == ["--runs"] else sys.argv[1:]
-    if next((word for word in given if not word.startswith("-")), "") in _READING and not fails(sys.stderr):
-        # Freeing millions of objects one by one takes a quarter of `hpo status`. `main` has written what was printed.
-        os._exit(code)
-    sys.exit(code)
+    if next((word for word in given if not word.startswith("-")), "") not in _READING:
+        sys.exit(main())
+    # Of a hundred thousand trials millions of objects stay until the end, which is near: neither looking for those that
+    # could go, nor freeing all one by one, is worth a third of `hpo status`.
+    gc.disable()
+    code = main()
+    if fails(sys.stderr):
+        discard(sys.stderr)
+    os._exit(code)  # `main` has written what was printed
 
 
 def _complete(instruction: str) -> int:

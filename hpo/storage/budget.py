@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
-from hpo.storage.trial_attributes import JOB, OUTCOME, imported_from
+from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, imported_from
 
 
 class Limits(Protocol):
@@ -52,7 +53,7 @@ class Span(NamedTuple):
 def span_of(attributes: Mapping[str, Any]) -> Span | None:
     """Return the span that the Oracle noted in a trial's attributes, or None if it never ended or was imported."""
     job, outcome = attributes.get(JOB), attributes.get(OUTCOME)
-    if not job or not outcome or imported_from(attributes):
+    if not job or not outcome or (ORIGIN in attributes and imported_from(attributes)):
         return None
     return Span(job["started"], outcome["finished"], outcome["gpu_seconds"], job.get("run", ""))
 
@@ -84,7 +85,7 @@ def wall_seconds(spans: Iterable[Span]) -> float:
     Nights in which no driver was running do not count.
     """
     total, ends = 0.0, dict[str, float]()
-    for span in sorted(spans, key=lambda s: s.started):
+    for span in sorted(spans, key=itemgetter(0)):
         end = ends.get(span.run, float("-inf"))
         total += max(0.0, span.finished - max(span.started, end))
         ends[span.run] = max(end, span.finished)

@@ -95,7 +95,9 @@ def test_what_a_trial_printed_cannot_steer_the_terminal(hostile: Path, hpo: Hpo)
 
 
 def test_the_live_display_moves_the_cursor_and_nothing_else_does(study_yaml, runs: Path) -> None:
-    path = study_yaml("smooth", search_space={"x": {"low": 0.0, "high": 1.0}, "kind": {"choices": [HOSTILE]}})
+    path = study_yaml(
+        "smooth", search_space={"x": {"low": 0.0, "high": 1.0}, "kind": {"choices": [HOSTILE, HOSTILE * 2]}}
+    )
     shown = on_a_terminal("run", path)
     assert "\x1b[2K" in shown
     assert "\\x1b]52;c" in shown
