@@ -51,11 +51,13 @@ def output(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     if not tried.reports and likely and fine:
         fine = False
         shown = cut(redact(printable_line(likely)), _LONGEST)
-        example = json.dumps({"epoch": 1, spec.metrics[0].name: 0.5})
+        name = spec.metrics[0].name
+        example = json.dumps({"epoch": 1, name: 0.5})
+        value = f"{name}=value" if name.isidentifier() else f"{{{json.dumps(name, ensure_ascii=False)}: value}}"
         yield error(
             "output",
             f"`{shown}` looks like a metric, and hpo reads JSON lines alone",
-            f"print {example} on stdout as well, or call hpo.report(epoch, {spec.metrics[0].name}=value)",
+            f"print {example} on stdout as well, or call hpo.report(epoch, {value})",
         )
     if fine and tried.reports:
         yield ok("output", "its JSON lines or hpo.report calls were understood")

@@ -20,6 +20,11 @@ NO_METRICS = {
     *("batch_size", "weight_decay", "momentum", "progress", "model", "optimizer", "trial", "number", "run", "started"),
 }  # fmt: skip
 _STEP_NAMES = {"epoch", "epochs", "ep", "epoch_idx", "epoch_i", "epoch_num", "current_epoch", "epoch_number"}
+# Conditions under which a script logs: the metrics are there without them.
+_LOGS = re.compile(
+    r"wandb|mlflow|tensorboard|neptune|comet|clearml|writer|logger|verbose|quiet|silent|%|(?:^|[^a-z])(?:log|print)",
+    re.IGNORECASE,
+)
 # Expressions whose values are text, true or false, several values, or pictures.
 _NO_NUMBERS = (ast.JoinedStr, ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Starred, ast.Compare, ast.BoolOp, ast.Lambda,
                ast.ListComp, ast.GeneratorExp, ast.Await, ast.Yield, ast.NamedExpr)  # fmt: skip
@@ -30,7 +35,7 @@ class Site:
     """Statement that prints or logs metrics.
 
     Attributes:
-        statement: it; what reports them is put in after it.
+        statement: it, or the condition on which it logs; what reports them is put in after it.
         metrics: the metrics by name, each with the expression that has its value.
         step: the expression of the step; empty: there is none.
         batches: it stands in a loop over batches.
@@ -115,8 +120,26 @@ def _site(script: Script, statement: ast.stmt, metrics: dict[str, ast.expr], ste
             elif not variable:
                 batches = True
     again = any(map(_calls, metrics.values()))
+    if not (again or batches):
+        statement = _unconditional(script, statement, metrics)
     sources = {name: ast.unparse(value) for name, value in metrics.items()}
     return Site(statement, sources, variable or step, batches, repeated, again)
+
+
+def _unconditional(script: Script, statement: ast.stmt, metrics: dict[str, ast.expr]) -> ast.stmt:
+    """Return the outermost `if wandb:`, `if epoch % 10 == 0:` around a statement; the statement if it is in none.
+
+    Where the condition does not hold nothing is logged, and the metrics are known all the same. One that computes them
+    stays around what reports them.
+    """
+    used = {part.id for value in metrics.values() for part in ast.walk(value) if isinstance(part, ast.Name)}
+    while isinstance(guard := script.parents[statement], ast.If) and _LOGS.search(ast.unparse(guard.test)):
+        if any(
+            isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store) and one.id in used for one in ast.walk(guard)
+        ):
+            break
+        statement = guard
+    return statement
 
 
 def _is_inner(loop: ast.For | ast.AsyncFor, script: Script) -> bool:

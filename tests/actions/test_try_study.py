@@ -412,6 +412,15 @@ def test_what_a_command_prints_and_hpo_does_not_understand(tried, row, topic, le
     assert words in said(found, topic, level), found["findings"]
 
 
+@pytest.mark.parametrize(
+    ("name", "call"), [("f1", "hpo.report(epoch, f1=value)"), ("val/f1", '(epoch, {"val/f1": value})')]
+)
+def test_the_call_that_is_proposed_is_python(tried, name, call):
+    row = 'print(f"Epoch {epoch}/9 - loss: {args.lr / epoch:.3f}")'
+    found = tried("", program=program(row), command=COMMAND, metrics=[{"name": name, "direction": "maximize"}])
+    assert call in said(found, "output", "error"), found["findings"]
+
+
 def test_flags_that_a_program_does_not_know(tried):
     wrong = [*COMMAND[:2], "--lrr", "{lr}", *COMMAND[4:]]
     found = tried("", program=program(), command=wrong)

@@ -68,6 +68,27 @@ def test_scalars_beside_each_other_are_one_report(tmp_path: Path) -> None:
     assert added(tmp_path, text) == ["hpo.report(epoch, loss=loss, acc=acc)"]
 
 
+@pytest.mark.parametrize(
+    ("body", "indentation"),
+    [
+        (["if wandb:", "    wandb.log({'acc': acc})"], 4),
+        (["if epoch % 10 == 0:", "    if args.verbose:", "        print(f'acc {acc:.3f}')"], 4),
+        (["if use_wandb:", "    wandb.log({'acc': acc})", "else:", "    pass"], 4),
+        # The metric is known on this condition alone; only one process is to report; a batch is no epoch.
+        (["if epoch % 10 == 0:", "    acc = evaluate()", "    print(f'acc {acc:.3f}')"], 8),
+        (["if rank == 0:", "    print(f'acc {acc:.3f}')"], 8),
+        (["if wandb:", "    wandb.log({'acc': evaluate(net)})"], 8),
+        (["for i, batch in enumerate(loader):", "    if i % 100 == 0:", "        print(f'acc {acc:.3f}')"], 12),
+    ],
+)
+def test_a_report_does_not_depend_on_whether_the_script_logs(body: list[str], indentation: int, tmp_path: Path) -> None:
+    given = script(tmp_path, "\n".join(["for epoch in range(3):", *(f"    {line}" for line in body), ""]))
+    changed = applied(given, report_changes(given, read_metrics(given)))
+    ast.parse(changed)
+    line = next(line for line in changed.splitlines() if "hpo.report(" in line)
+    assert len(line) - len(line.lstrip()) == indentation
+
+
 def test_epochs_count_and_batches_do_not(tmp_path: Path) -> None:
     text = """
         for epoch in range(3):
