@@ -303,10 +303,10 @@ def brushed(tab: Tab) -> None:
 def test_memory_stays_where_it_is_while_pages_are_polled(large: Path):
     with Served(large) as served:
         paths = ["/part/studies", "/study/scale/part/state", "/study/scale/part/rows", "/study/scale/part/curves"]
-        for _ in range(20):
+        for _ in range(120):  # it grows for about a hundred rounds, then stays: seen over 650
             list(map(served.get, paths))
         before, files = served.memory, psutil.Process(served.process.pid).num_fds()
         for _ in range(200):
             list(map(served.get, paths))
-        assert served.memory < 1.1 * before
+        assert served.memory < 1.05 * before
         assert psutil.Process(served.process.pid).num_fds() <= files + 4
