@@ -291,9 +291,7 @@ class StudyRecord:
     def complete(self, metric: Metric) -> tuple[TrialRecord, ...]:
         """Return the COMPLETE trials that have a finite final value of `metric`."""
         if metric.name not in self._complete:
-            self._complete[metric.name] = tuple(
-                trial for trial in self.in_state("COMPLETE") if math.isfinite(trial.values.get(metric.name, math.nan))
-            )
+            self._complete[metric.name] = tuple(one for one in self.in_state("COMPLETE") if one.completed(metric))
         return self._complete[metric.name]
 
     @cached_property

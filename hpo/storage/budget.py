@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
-from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, imported_from
+from hpo.storage.trial_attributes import JOB, OUTCOME, imported_from
 
 
 class Limits(Protocol):
@@ -53,7 +53,7 @@ class Span(NamedTuple):
 def span_of(attributes: Mapping[str, Any]) -> Span | None:
     """Return the span that the Oracle noted in a trial's attributes, or None if it never ended or was imported."""
     job, outcome = attributes.get(JOB), attributes.get(OUTCOME)
-    if not job or not outcome or (ORIGIN in attributes and imported_from(attributes)):
+    if not job or not outcome or imported_from(attributes):
         return None
     return Span(job["started"], outcome["finished"], outcome["gpu_seconds"], job.get("run", ""))
 
