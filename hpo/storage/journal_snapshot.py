@@ -37,7 +37,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo import layout
 from hpo.machine.checkpoint import PlainUnpickler
 from hpo.machine.files import open_plain, plain_opener
-from hpo.storage.journal_replay import Replay
+from hpo.storage.journal_replay import Replay, shared
 
 # Bytes of a journal that are replayed without a snapshot: 20,000 records, in less than a second.
 EVERY = 4 << 20
@@ -206,7 +206,6 @@ def _true_of(journal: IO[bytes], frames: Sequence[_Frame]) -> int:
 
 def _packed(replay: Replay, ids: Iterable[int], more: Any = None) -> bytes:
     """Return trials as a pickle: texts that many share, such as keys, and sets of distributions are in it once."""
-    texts: dict[str, str] = {}
     spaces: dict[tuple[tuple[str, str], ...], int] = {}
     rows = []
     for one in ids:
@@ -216,22 +215,11 @@ def _packed(replay: Replay, ids: Iterable[int], more: Any = None) -> bytes:
             (
                 one, replay._trial_id_to_study_id[one], trial.number, trial.state.value, trial._values,
                 _microseconds(trial.datetime_start), _microseconds(trial.datetime_complete),
-                _shared(trial.params, texts), spaces.setdefault(space, len(spaces)),
-                _shared(trial.user_attrs, texts), _shared(trial.system_attrs, texts), trial.intermediate_values,
+                shared(trial.params), spaces.setdefault(space, len(spaces)),
+                shared(trial.user_attrs), shared(trial.system_attrs), trial.intermediate_values,
             )
         )  # fmt: skip
     return pickle.dumps((list(spaces), rows, more), protocol=5)
-
-
-def _shared(value: Any, texts: dict[str, str]) -> Any:
-    """Return a copy of a value in which equal texts are one object."""
-    if isinstance(value, str):
-        return texts.setdefault(value, value)
-    if isinstance(value, dict):
-        return {texts.setdefault(key, key): _shared(each, texts) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_shared(each, texts) for each in value]
-    return value
 
 
 def _studies(replay: Replay) -> tuple[int, list[tuple[Any, ...]]]:

@@ -82,6 +82,7 @@ class _Kept:
     alike: Alike = field(default_factory=dict)
     records: list[TrialRecord] = field(default_factory=list)
     seen: dict[int, object] = field(default_factory=dict)  # of trials that have not ended, by number
+    histories: Histories | None = None
     place: object = None  # of the trials in their storage, which may be replaced
     place_number: int = 0
     record: StudyRecord | None = None
@@ -176,14 +177,14 @@ class LiveStudy:
             stored = trials_of(kept.view)
             trials = kept.view._storage.trials  # type: ignore[attr-defined]
             replaced = trials.version != kept.place or len(stored) < len(kept.records)
-            if replaced:
+            if replaced or kept.histories is None:
+                kept.histories = Histories(self.directory, stored)  # the view goes on with its list of trials
                 kept.place, kept.records, kept.seen = trials.version, [], {}
                 kept.place_number = next(_NUMBERS)
             kept.storage_mark = beside
-            histories = Histories(self.directory, stored)
             changed = replaced
             for number in [*kept.seen, *range(len(kept.records), len(stored))]:
-                changed = self._read_trial(kept, stored[number], histories) or changed
+                changed = self._read_trial(kept, stored[number], kept.histories) or changed
         return changed
 
     def _read_trial(self, kept: _Kept, trial: FrozenTrial, histories: Histories) -> bool:
@@ -193,6 +194,8 @@ class LiveStudy:
             return False
         if trial.state.is_finished():
             kept.seen.pop(trial.number, None)
+            # The steps that pages show are those of its history; the storage is this process's own and writes nothing.
+            trial.intermediate_values = {}
         else:
             kept.seen[trial.number] = mark
         names = [metric.name for metric in kept.spec.metrics]

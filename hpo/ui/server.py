@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import socket
 import threading
@@ -19,6 +20,9 @@ from hpo.ui.studies import Studies
 
 # Requests that are being answered when it is to end get so long.
 _LAST_SECONDS = 2
+# New objects until those in cycles are looked for, and how often also the older ones are: Python's are 700, 10 and 10,
+# which slows down reading a large study.
+_GARBAGE = (10_000, 20, 10)
 WHERE = "`hpo ui` prints it where it was started"
 
 
@@ -53,6 +57,8 @@ def serve(runs: Path, host: str, listener: socket.socket, tell: Callable[[str], 
         timeout_graceful_shutdown=_LAST_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
     )
+    # A command leaves what is in cycles until it ends, which is soon (hpo.cli.main): here each page leaves some.
+    gc.set_threshold(*_GARBAGE)
     # Studies are read while the browser opens.
     threading.Thread(target=studies.listed, daemon=True, name="hpo-ui-first").start()
     # After its own handler uvicorn sends itself the signal once more.
