@@ -15,7 +15,7 @@ HpoError                    shown as a message, never as a traceback
 ├── ControlError            a request to a running study cannot be sent or obeyed
 ├── StorageError            the storage cannot be opened, read or repaired
 │   ├── StorageLocked       another program has locked the SQLite file or the journal that it is
-│   └── StorageMissing      the file that it is does not exist
+│   └── StorageMissing      its file does not exist, or its database holds no tables yet
 ├── AccessDenied            this user may not read or write a file
 ├── ResourceError           more workers or GPUs requested than the machine or the cluster has
 ├── ScaffoldError           a first study cannot be made of what was given, or its files cannot be written
@@ -116,7 +116,7 @@ class StorageLocked(StorageError):
 
 
 class StorageMissing(StorageError):
-    """The file that the storage is does not exist."""
+    """The file that the storage is does not exist, or nobody has stored a study in the database yet."""
 
 
 class AccessDenied(HpoError):

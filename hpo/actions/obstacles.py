@@ -6,13 +6,11 @@ import contextlib
 from pathlib import Path
 
 from hpo import layout
-from hpo.errors import ResourceError, StorageError
+from hpo.errors import ResourceError, StorageMissing
 from hpo.machine.access import may_write, why_denied
 from hpo.machine.resources import visible_gpus
 from hpo.spec.models import StudySpec
-from hpo.storage.journal import JOURNAL_SCHEME
-from hpo.storage.open import storage_file, storage_url
-from hpo.storage.readonly import holds_nothing
+from hpo.storage.open import storage_url
 from hpo.storage.study_folder import refuse_taken
 from hpo.text import listing
 
@@ -26,10 +24,7 @@ def refuse_unstartable(spec: StudySpec, runs: Path) -> None:
         StudyChanged: The study has trials, and what was searched has changed since.
     """
     refuse_taken(runs, spec.name)
-    url = storage_url(spec, runs)
-    file = storage_file(url)
-    if file is None or file.exists():
-        _refuse_changed(spec, url)
+    _refuse_changed(spec, storage_url(spec, runs))
 
 
 def _refuse_changed(spec: StudySpec, url: str) -> None:
@@ -41,10 +36,8 @@ def _refuse_changed(spec: StudySpec, url: str) -> None:
 
     try:
         storage = open_storage(url, readonly=True)
-    except StorageError:
-        if not url.startswith(JOURNAL_SCHEME) and holds_nothing(url):
-            return  # a database as its server makes it: `hpo run` makes the tables
-        raise
+    except StorageMissing:
+        return
     try:
         here = optuna.storages.InMemoryStorage()
         with contextlib.suppress(KeyError):  # a new study

@@ -127,11 +127,12 @@ def _text(submission: Submission, job: Job, runs: Path) -> str:
     from hpo.cluster.job_request import hours
 
     request = submission.request
+    each = " each" if request.nodes > 1 else ""
     asked = [
         count(request.nodes, "node"),
-        count(request.cpus, "CPU") if request.cpus else "",
-        count(request.gpus, "GPU") if request.gpus else "",
-        request.mem or "",
+        f"{count(request.cpus, 'CPU')}{each}" if request.cpus else "",
+        f"{count(request.gpus, 'GPU')}{each}" if request.gpus else "",
+        f"{request.mem}{each}" if request.mem else "",
         hours(request.time) if request.time else "",
     ]
     study = shlex.quote(submission.study)

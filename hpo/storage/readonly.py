@@ -16,6 +16,7 @@ from hpo.machine.files import require_plain
 from hpo.machine.sqlite_uri import sqlite_path
 from hpo.storage.absence import HOLDERS, is_locked
 from hpo.storage.journal import JOURNAL_SCHEME, open_journal
+from hpo.text import redact
 
 if TYPE_CHECKING:
     import optuna
@@ -33,7 +34,7 @@ def open_readonly(url: str) -> optuna.storages.BaseStorage:
     """Open a storage that exists, for reading.
 
     Raises:
-        StorageMissing: there is no such file.
+        StorageMissing: there is no such file, or nobody has stored a study in the database yet.
         Exception: what the storage raises.
     """
     import optuna
@@ -41,7 +42,15 @@ def open_readonly(url: str) -> optuna.storages.BaseStorage:
     if url.startswith(JOURNAL_SCHEME):
         # Reading needs no lock: a line that is being written is not read yet.
         return open_journal(_existing(Path(url.removeprefix(JOURNAL_SCHEME))), None)
-    return optuna.storages.RDBStorage(url, engine_kwargs=engine_options(url), skip_table_creation=True)
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs=engine_options(url), skip_table_creation=True)
+    except Exception:
+        if _is_empty(url):  # as its server makes it: `hpo run` makes the tables
+            raise StorageMissing(
+                f"the storage {redact(url)} holds no study: no table of Optuna's is in its database. `hpo run` makes "
+                "them; if studies were there, look whether the URL names the right database"
+            ) from None
+        raise
 
 
 def engine_options(url: str) -> dict[str, Any]:
@@ -60,8 +69,8 @@ def engine_options(url: str) -> dict[str, Any]:
     return options
 
 
-def holds_nothing(url: str) -> bool:
-    """Return True if a database can be read and has no tables of Optuna's: nobody has stored a study in it yet."""
+def _is_empty(url: str) -> bool:
+    """Return True if a database can be read and has no tables of Optuna's."""
     from sqlalchemy import create_engine, inspect
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -71,7 +80,7 @@ def holds_nothing(url: str) -> bool:
             return not inspect(engine).has_table("studies")
         finally:
             engine.dispose()
-    except (SQLAlchemyError, StorageMissing):
+    except SQLAlchemyError:
         return False
 
 

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo import layout
-from hpo.errors import HpoError, Problem, SpecError
+from hpo.errors import HpoError, Problem, SpecError, StorageMissing
 from hpo.space.search_space import SearchSpace
 from hpo.spec.algorithms import NOT_ADAPTIVE
 from hpo.spec.identity import from_json, to_json
@@ -21,7 +21,7 @@ from hpo.spec.racing import RACING
 from hpo.storage import trial_attributes
 from hpo.storage.contradiction import contradiction
 from hpo.storage.load_study import load_study
-from hpo.storage.open import close_storage, open_storage, storage_file
+from hpo.storage.open import close_storage, open_storage
 from hpo.text import listing, nearest
 from hpo.warm_start import knowledge_file
 from hpo.warm_start.candidates import Choice, Source, choose, unasked
@@ -291,11 +291,10 @@ def look(spec: StudySpec, runs: Path, url: str) -> list[str]:
     """Return sentences about what a run would take from earlier studies, without making a storage (`hpo check`)."""
     if not begins_warm(spec):
         return []
-    file = storage_file(url)
-    if file is not None and not file.exists():
-        storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
-    else:
+    try:
         storage = open_storage(url, readonly=True)
+    except StorageMissing:
+        storage = optuna.storages.InMemoryStorage()
     complaints: list[str] = []
     try:
         own = _studies(storage).get(spec.name)

@@ -11,6 +11,7 @@ import pytest
 from servers import PostgreSQL, free_port
 
 from hpo.actions.obstacles import refuse_unstartable
+from hpo.actions.plan import plan
 from hpo.errors import StorageError
 from hpo.spec.load import load_spec
 
@@ -20,7 +21,9 @@ def test_an_empty_sqlite_file_is_no_obstacle_and_is_left_empty(
 ) -> None:
     file = tmp_path / "study.db"
     file.touch()
-    refuse_unstartable(load_spec(study_yaml(storage=f"sqlite:///{file}")), runs)
+    spec = load_spec(study_yaml(storage=f"sqlite:///{file}"))
+    refuse_unstartable(spec, runs)
+    assert plan(spec, runs=runs)
     assert file.read_bytes() == b""
 
 
@@ -40,7 +43,9 @@ def test_a_server_that_does_not_answer_is_said(study_yaml: Callable[..., Path], 
 def test_a_new_database_of_a_server_is_no_obstacle(study_yaml: Callable[..., Path], runs: Path, tmp_path: Path) -> None:
     with contextlib.closing(PostgreSQL(tmp_path)) as server:
         url = server.url("studies")
-        refuse_unstartable(load_spec(study_yaml(storage=url)), runs)
+        spec = load_spec(study_yaml(storage=url))
+        refuse_unstartable(spec, runs)
+        assert plan(spec, runs=runs)
         with psycopg.connect(url) as connection:
             tables = "select count(*) from information_schema.tables where table_schema = 'public'"
             assert connection.execute(tables).fetchone() == (0,)

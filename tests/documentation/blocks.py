@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Pages that a test of their own follows, which looks at what they print too.
 OWN_TESTS = {
+    "docs/guides/cluster.md": "tests/cluster/test_cluster_page.py",
     "docs/guides/bring-your-own-task.md": "tests/test_guide.py",
     "docs/guides/first-study.md": "tests/scaffold/test_first_study_page.py",
     "docs/python-api.md": "tests/test_python_api.py",

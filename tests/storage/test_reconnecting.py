@@ -26,7 +26,7 @@ from waiting import PATIENCE, leftover, wait_until
 
 from hpo import layout
 from hpo.cli.main import main
-from hpo.errors import StorageError
+from hpo.errors import StorageMissing
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.storage.absence import libpq_timeouts
@@ -107,7 +107,7 @@ def test_only_the_storage_of_a_driver_waits(server, tmp_path):
 
 def test_a_server_is_read_and_not_written(server):
     url = server.url("readers")
-    with pytest.raises(StorageError, match="version_info"):  # no tables are made
+    with pytest.raises(StorageMissing, match="holds no study"):  # no tables are made
         open_storage(url, readonly=True)
     storage = open_storage(url)
     study = optuna.create_study(study_name="s", storage=storage)
