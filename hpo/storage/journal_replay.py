@@ -44,11 +44,11 @@ class Replay(JournalStorageReplayResult):
     def _share(self, trial: FrozenTrial) -> None:
         """Let an ended trial share what is equal with those before it: it takes half of the memory then."""
         trial.user_attrs, trial.system_attrs = shared(trial.user_attrs), shared(trial.system_attrs)
-        trial._params = shared(trial._params)
-        space = trial._distributions
+        trial.params = shared(trial.params)
+        space = trial.distributions
         known = self._spaces.setdefault(tuple(space), space)
         if known == space:
-            trial._distributions = known
+            trial.distributions = known
 
     def fill(self, trials: Iterable[tuple[int, FrozenTrial]]) -> None:
         """Take in the trials that a journal came to, each with the id of its study, in the order of their own ids."""
