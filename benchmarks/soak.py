@@ -31,6 +31,8 @@ def train(trial):
     for step in range(1, 11):
         time.sleep(trial.constants["seconds"] / 10)
         trial.report(step, loss=(trial.params["x"] - 0.3) ** 2 + trial.params["y"] / step)
+    if trial.params["kind"] not in "abc":
+        raise ValueError("no such kind")
     return {"loss": (trial.params["x"] - 0.3) ** 2}
 """
 STUDY = """

@@ -293,6 +293,7 @@ def _drive(opened: _OpenStudy) -> None:
         # The budget may have been extended while the engine ended.
         while not server.should_finish():
             engine.run(oracle)
+        oracle.end()
     for notice in oracle.notices.closing():
         opened.tracker.message(f"warning: {notice}")
 

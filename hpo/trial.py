@@ -37,6 +37,8 @@ EXCEPTION = "exception"
 INVALID = "invalid"
 TIMEOUT = "timeout"
 KILLED = "killed"
+# A trial that waited at a rung goes on as a further attempt (hpo.search.promotion).
+PROMOTED = "promoted"
 # Causes of pruning.
 PRUNER = "pruner"
 RED_FLAG = "red_flag"
@@ -46,7 +48,7 @@ OBJECTIVE = "objective"
 CAUSES: dict[State, frozenset[str]] = {
     "COMPLETE": frozenset({""}),
     "PRUNED": frozenset({PRUNER, RED_FLAG, OUT_OF_MEMORY, OBJECTIVE}),
-    "FAIL": frozenset({LOST, INTERRUPTED, PREEMPTED, EXCEPTION, INVALID, TIMEOUT, KILLED}),
+    "FAIL": frozenset({LOST, INTERRUPTED, PREEMPTED, EXCEPTION, INVALID, TIMEOUT, KILLED, PROMOTED}),
 }
 # Causes that are not the configuration's doing: such attempts are always retried.
 EXTERNAL_CAUSES = frozenset({INTERRUPTED, PREEMPTED})

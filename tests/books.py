@@ -19,6 +19,9 @@ TRIALS = 10
 GRID = {"search_space": {"x": {"choices": [round(0.1 * k, 1) for k in range(TRIALS)]}}, "sampler": {"name": "grid"}}
 TPE = {"sampler": {"name": "tpe"}, "pruner": {"name": "successive_halving", "min_resource": 2, "reduction_factor": 3}}
 
+# Trials that save, as those of `slow` do, wait at a rung, and go on as further attempts.
+WAITS = {"sampler": {"name": "kernel", "n_startup_trials": 4}, "pruner": {"name": "halving"}}
+
 
 def start(path: Path, runs: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     variables = {**os.environ, "HPO_TEST_RUN": str(runs), **(environment or {})}

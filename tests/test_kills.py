@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
+from books import GRID, TPE, TRIALS, WAITS, check_books, finish, processes_of, start
 from lineages import check_lineages
 from mlflow_reading import check_all_is_there, in_file, parent_of
 from waiting import leftover, wait_until
@@ -18,7 +18,7 @@ from hpo import layout
 from hpo.storage.load_study import load_study
 
 MOMENTS = 20
-FAST_MOMENTS = 4  # either sampler with either storage
+FAST_MOMENTS = 4  # each way to search, and either storage
 STORAGES = [None, "sqlite:///study.db"]
 
 
@@ -30,9 +30,9 @@ def moments(fast=1):
 @pytest.mark.parametrize("moment", moments(FAST_MOMENTS))
 def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml, runs, moment):
     chance = random.Random(moment)
-    keys = GRID if moment % 2 else TPE
+    keys = (TPE, GRID, WAITS)[moment % 3]
     path = study_yaml(
-        "slow", engine={"workers": 2}, budget={"trials": TRIALS}, storage=STORAGES[moment // 2 % 2], **keys
+        "slow", engine={"workers": 2}, budget={"trials": TRIALS}, storage=STORAGES[moment // 3 % 2], **keys
     )
     for _ in range(1 + moment % 3):
         driver = start(path, runs)
@@ -52,7 +52,9 @@ def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml
 @pytest.mark.parametrize("moment", moments())
 def test_workers_killed_at_random_moments_cost_no_trial(study_yaml, runs, moment):
     chance = random.Random(1000 + moment)
-    path = study_yaml("slow", engine={"workers": 2, "retries": 3}, budget={"trials": TRIALS}, **TPE)
+    path = study_yaml(
+        "slow", engine={"workers": 2, "retries": 3}, budget={"trials": TRIALS}, **(WAITS, TPE)[moment % 2]
+    )
     driver = start(path, runs)
     for _ in range(2):
         time.sleep(chance.uniform(0.3, 1.2))
@@ -96,7 +98,12 @@ def test_after_kills_mlflow_has_every_trial_once_and_all_of_it(study_yaml, runs,
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     chance = random.Random(2000 + moment)
     path = study_yaml(
-        "slow", engine={"workers": 2}, budget={"trials": TRIALS}, constants={"seconds": 0.1}, mlflow=True, **TPE
+        "slow",
+        engine={"workers": 2},
+        budget={"trials": TRIALS},
+        constants={"seconds": 0.1},
+        mlflow=True,
+        **(TPE, WAITS)[moment % 2],
     )
     for _ in range(1 + moment % 2):
         driver = start(path, runs)

@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from books import GRID, TPE, TRIALS, check_books, finish, processes_of, start
+from books import GRID, TPE, TRIALS, WAITS, check_books, finish, processes_of, start
 from lineages import check_lineages
 from ray_cluster import RayCluster
 from test_kills import POPULATION
@@ -39,7 +39,7 @@ def moments():
 
 
 def study(study_yaml, cluster, moment, **engine):
-    keys = GRID if moment % 2 else TPE
+    keys = GRID if moment % 2 else (TPE, WAITS)[moment // 2 % 2]
     engine = {"name": "ray", "address": cluster.address, **engine}
     return study_yaml("slow", engine=engine, budget={"trials": TRIALS}, constants={"seconds": 0.05}, **keys)
 
@@ -74,7 +74,9 @@ def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml
         driver.communicate()
     finish(path, runs, two_nodes.environment)
     trials = check(runs, moment)
-    assert all(trial.user_attrs["hpo:outcome"]["cause"] in ("", "interrupted", "pruner") for trial in trials)
+    assert all(
+        trial.user_attrs["hpo:outcome"]["cause"] in ("", "interrupted", "pruner", "promoted") for trial in trials
+    )
 
 
 @pytest.mark.parametrize("moment", moments())

@@ -31,6 +31,11 @@ def _default(problem: Problem, seed: int) -> tuple[_Sampler, _Pruner]:
     return make_sampler(spec, 0), make_pruner(spec)
 
 
+def _without_checkpoints(problem: Problem, seed: int) -> tuple[_Sampler, _Pruner]:
+    """The same of a training that saves none: the pruner stops what is behind."""
+    return make_sampler(spec_of(problem.space, seed), 0), HalvingPruner(promotion=False)
+
+
 def _before(problem: Problem, seed: int) -> tuple[_Sampler, _Pruner]:
     """hpo's default until November 2026."""
     return KernelSampler(problem.space, seed=seed), _quarters()
@@ -58,6 +63,7 @@ def _hyperband(epochs: int) -> optuna.pruners.BasePruner:
 
 POLICIES: dict[str, Policy] = {
     "default": _default,
+    "default without checkpoints": _without_checkpoints,
     "default before": _before,
     "random": lambda problem, seed: (_random(problem, seed), optuna.pruners.NopPruner()),
     "Optuna's default": lambda problem, seed: (_tpe(problem, seed), optuna.pruners.MedianPruner()),
@@ -65,6 +71,10 @@ POLICIES: dict[str, Policy] = {
     "TPE + halving": lambda problem, seed: (_tpe(problem, seed), _quarters()),
     "random + halving": lambda problem, seed: (_random(problem, seed), _quarters()),
     "random + the default's pruner": lambda problem, seed: (_random(problem, seed), HalvingPruner()),
+    "random + the default's without checkpoints": lambda problem, seed: (
+        _random(problem, seed),
+        HalvingPruner(promotion=False),
+    ),
 }
 if find_spec("ray"):
     from ray_asha import RayAsha

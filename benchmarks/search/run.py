@@ -49,7 +49,7 @@ def _row(data: Path, job: tuple[str, str, int, int]) -> dict[str, Any]:
     problem = problems(data, family)[index]
     sampler, pruner = POLICIES[name](problem, seed)
     began = time.process_time()
-    trace, _ = simulate(problem, sampler, pruner)
+    trace, _ = simulate(problem, sampler, pruner, checkpoints=True)
     worst = problem.scale[2]
     regret = [problem.regret(trace.best(part * problem.budget, worst)) for part in MOMENTS]
     took = time.process_time() - began

@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from problems import WORKERS, Problem
 
 from hpo.engines.replay import RecordedSampler, Recording, Recordings
+from hpo.search.halving import HalvingPruner
 from hpo.trial import Outcome
 
 _STARTED = datetime(2026, 1, 1)
@@ -146,6 +147,7 @@ def simulate(
     pruner: optuna.pruners.BasePruner,
     workers: int = WORKERS,
     until: float | None = None,
+    checkpoints: bool = False,
 ) -> tuple[Trace, Study]:
     """Search a problem for its budget.
 
@@ -155,6 +157,7 @@ def simulate(
         pruner: is asked after each report.
         workers: trials at a time.
         until: the end in simulated seconds; None: the problem's budget.
+        checkpoints: trainings save one in each epoch, so that those behind wait if the pruner has them wait.
     """
     end = problem.budget if until is None else until
     table, study, trace = Table(problem), Study(pruner), Trace()
@@ -162,9 +165,19 @@ def simulate(
     order = itertools.count()  # of two events at one time, the one that was planned first comes first
     events: list[tuple[float, int, int, float, int]] = []
     epochs = problem.curves.shape[2]
+    promotion = pruner.promotion() if checkpoints and isinstance(pruner, HalvingPruner) else None
     now = 0.0
     while True:
-        while len(events) < workers and len(table):
+        while len(events) < workers:
+            if promotion is not None and (number := promotion.next(last=not events and not len(table))) is not None:
+                promotion.withdraw(number)
+                epoch = max(study.trials[number].intermediate_values)
+                index, _ = table.curve(number)
+                seconds = float(problem.seconds[index])
+                heapq.heappush(events, (now + seconds, next(order), number, now - epoch * seconds, epoch))
+                continue
+            if not len(table):
+                break
             trial = study.add()
             recorded.before_trial(study, trial)  # type: ignore[arg-type]
             params = recorded.sample_relative(study, trial, table.distributions)  # type: ignore[arg-type]
@@ -188,13 +201,20 @@ def simulate(
         if math.isfinite(value):
             trial.intermediate_values[epoch + 1] = value
             trace.add(now, float(problem.means[index, epoch]))
-            if not pruner.prune(study, copy.copy(trial)):  # type: ignore[arg-type]
-                # The end of the training comes at the time of its last report.
-                ahead = min(epoch + 2, epochs) * float(problem.seconds[index])
-                heapq.heappush(events, (max(now, began + ahead), next(order), number, began, epoch + 1))
+            if promotion is not None and epoch + 1 < epochs:
+                promotion.reported(number, None, epoch + 1, value)
+                if promotion.is_behind(number):
+                    if (over := promotion.wait(number)) is not None:
+                        _end(study, recorded, study.trials[over], TrialState.PRUNED)
+                    continue
+            elif promotion is None and pruner.prune(study, copy.copy(trial)):  # type: ignore[arg-type]
+                _end(study, recorded, study.trials[number], TrialState.PRUNED)
                 continue
-        else:  # the default red flag
-            trial.set_constraint("red_flag_non_finite", 1.0)
+            # The end of the training comes at the time of its last report.
+            ahead = min(epoch + 2, epochs) * float(problem.seconds[index])
+            heapq.heappush(events, (max(now, began + ahead), next(order), number, began, epoch + 1))
+            continue
+        trial.set_constraint("red_flag_non_finite", 1.0)  # the default red flag
         _end(study, recorded, study.trials[number], TrialState.PRUNED)
 
 

@@ -30,6 +30,7 @@ _WORDS = {
     causes.LOST: (mark("lost"), mark("its worker died")),
     causes.KILLED: (mark("killed"), mark("somebody ended it by hand")),
     causes.INTERRUPTED: (mark("interrupted"), mark("the study was stopped while it ran")),
+    causes.PROMOTED: (mark("promoted"), mark("it waited at a rung, and went on as another trial")),
     causes.PREEMPTED: (mark("preempted"), mark("its node was taken away or died")),
     UNKNOWN: (
         mark("unknown"),
@@ -77,20 +78,26 @@ class Cause:
 
 
 def causes_of(study: StudyRecord) -> tuple[Cause, ...]:
-    """Return the causes for which trials ended.
+    """Return the causes for which trials ended; one that was promoted goes on.
 
     Failures come first, then prunings, each red flag for itself, then attempts that were tried again. Among these the
     most frequent come first.
     """
     found: dict[tuple[str, str, str, bool], list[TrialRecord]] = {}
     for trial in study.trials:
-        if trial.state in ("FAIL", "PRUNED"):
+        if trial.state in ("FAIL", "PRUNED") and trial.cause != causes.PROMOTED:
             found.setdefault((trial.state, trial.cause, trial.flag, trial.requeued), []).append(trial)
     rules = rules_of(study)
     counted = [
         Cause(state, cause, tuple(trials), flag, rules.get(flag)) for (state, cause, flag, _), trials in found.items()
     ]
     return tuple(sorted(counted, key=lambda c: (c.requeued, c.state != "FAIL", -len(c.trials), c.cause, c.flag)))
+
+
+def ended_by(trial: TrialRecord) -> str:
+    """Return why a trial ended early, in a word or two, in English."""
+    cause = f"red flag {trial.flag}" if trial.flag else trial.cause.replace("_", " ")
+    return f"{cause}, tried again" if trial.requeued and trial.cause != causes.PROMOTED else cause
 
 
 def warnings_of(study: StudyRecord) -> dict[str, int]:

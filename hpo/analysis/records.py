@@ -6,7 +6,7 @@ All analysis starts here, and none of it touches Optuna's objects or the run sid
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,9 +28,11 @@ from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
     ORIGIN,
+    OUTCOME,
     RACE,
     SAMPLERS,
     SEGMENT,
+    WAITS,
     WARM_START,
     imported_from,
     outcome_of,
@@ -145,7 +147,8 @@ class TrialRecord:
         attempt: 1, and one more each time that it was tried again.
         retry_of: The number of the attempt before.
         history: Every reported step, ascending.
-        requeued: Whether it was lost or interrupted and tried again under another number. It is then no finished trial.
+        requeued: Whether it was lost or interrupted and tried again under another number, or waited at a rung and went
+            on under one. It is then no finished trial.
         gpu_seconds: GPUs times run time.
         distributions: Optuna's distributions, by Optuna's names.
         flags: The red flags it raised, in earlier attempts too.
@@ -340,10 +343,10 @@ def records_of(study: optuna.Study, spec: StudySpec, directory: Path, *, histori
         AccessDenied: This user may not read one of them.
     """
     stored = study.get_trials(deepcopy=False)
-    source = Histories(directory, stored)
+    read = steps_in(Histories(directory, stored))
     alike: Alike = {}
     names = [metric.name for metric in spec.metrics]
-    trials = tuple(record_of(trial, spec, names, source, alike) for trial in stored)
+    trials = tuple(record_of(trial, spec, names, read, alike) for trial in stored)
     for trial in trials if histories else ():
         len(trial.history)
     return study_record(study, spec, directory, stored, trials)
@@ -375,13 +378,22 @@ def study_record(
     )
 
 
+def steps_in(histories: Histories) -> Callable[[FrozenTrial], Sequence[Step]]:
+    """Return what reads the steps of a trial. Raises AccessDenied where this user may not."""
+    return partial(_steps, histories)
+
+
 def _steps(histories: Histories, trial: FrozenTrial) -> list[Step]:
     with told_denials():
         return histories.read(trial)
 
 
 def record_of(
-    trial: FrozenTrial, spec: StudySpec, names: Sequence[str], histories: Histories, alike: Alike
+    trial: FrozenTrial,
+    spec: StudySpec,
+    names: Sequence[str],
+    read: Callable[[FrozenTrial], Sequence[Step]],
+    alike: Alike,
 ) -> TrialRecord:
     """Return the record of a trial, whose history is read when it is first asked for.
 
@@ -389,11 +401,13 @@ def record_of(
         trial: The trial, as its storage has it.
         spec: What study.yaml says.
         names: Those of the study's metrics.
-        histories: The histories of its study.
+        read: Returns its steps, see `steps_in`.
         alike: Distributions that trials share, each of which the storage makes anew.
     """
     attributes, state = trial.user_attrs, trial.state.name
     job, origin = attributes.get(JOB) or {}, attributes.get(ORIGIN)
+    if state == "RUNNING" and (attributes.get(OUTCOME) or {}).get(WAITS):
+        state = "PRUNED"  # it waits at a rung: so it ends, unless it goes on as another trial
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
     outcome = outcome_of(trial) if state in FINISHED else {}
     values, params = values_of(trial, names), params_of(trial, spec.space)
@@ -422,7 +436,7 @@ def record_of(
         source=job.get("source", "other"),
         attempt=job.get("attempt", 1),
         retry_of=job.get("retry_of"),
-        history=Steps(partial(_steps, histories, trial)),
+        history=Steps(read, trial),
         requeued=state == "FAIL" and requeued(attributes),
         gpu_seconds=outcome.get("gpu_seconds") or 0.0,
         distributions=distributions,

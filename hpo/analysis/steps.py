@@ -9,9 +9,11 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from hpo.storage.history import Step
+
+T = TypeVar("T")
 
 
 class _Columns(NamedTuple):
@@ -38,21 +40,23 @@ class Steps(Sequence[Step]):
     """Steps that a trial reported, in ascending order. They are read when they are first asked for.
 
     Args:
-        read: Returns them.
+        read: Returns those of a trial.
+        trial: The trial.
     """
 
-    __slots__ = ("_columns", "_read")
+    __slots__ = ("_columns", "_read", "_trial")
 
-    def __init__(self, read: Callable[[], Iterable[Step]]) -> None:
-        self._read: Callable[[], Iterable[Step]] | None = read
+    def __init__(self, read: Callable[[T], Iterable[Step]], trial: T) -> None:
+        self._read: Callable[[Any], Iterable[Step]] | None = read  # many share it
+        self._trial: Any = trial
         self._columns: _Columns | None = None
 
     @property
     def columns(self) -> _Columns:
         """The steps as columns."""
         if self._columns is None:
-            self._columns = _columns(tuple(self._read() if self._read else ()))
-            self._read = None  # which holds the whole study
+            self._columns = _columns(tuple(self._read(self._trial) if self._read else ()))
+            self._read = self._trial = None  # which holds the whole study
         return self._columns
 
     @property
@@ -105,7 +109,7 @@ class Steps(Sequence[Step]):
 
 def steps_of(history: Sequence[Step]) -> Steps:
     """Return steps as columns; those that are stay as they are."""
-    return history if isinstance(history, Steps) else Steps(lambda: history)
+    return history if isinstance(history, Steps) else Steps(lambda steps: steps, history)
 
 
 def _columns(steps: Sequence[Step]) -> _Columns:

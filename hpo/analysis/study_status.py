@@ -11,6 +11,7 @@ from hpo.analysis.records import StudyRecord, TrialRecord, best_of
 from hpo.red_flags.monitor import names_in_rule, unreported_names
 from hpo.spec.models import StudySpec
 from hpo.text import count
+from hpo.trial import PROMOTED
 
 MOST_ASKED = 2000  # trials, whose histories are read
 
@@ -93,7 +94,8 @@ def study_status(record: StudyRecord, spec: StudySpec) -> StudyStatus:
     best = best_of(record.complete(record.metrics[0]), record.metrics[0])
     one = () if best is None else (best,)
     states = Counter(trial.state for trial in record.trained)
-    early = (one for one in record.trials if one.state in ("PRUNED", "FAIL") and one.imported is None)
+    ended = (one for one in record.trials if one.cause != PROMOTED and one.imported is None)
+    early = (one for one in ended if one.state in ("PRUNED", "FAIL"))
     causes = Counter(map(_cause, early))
     return StudyStatus(
         budget=spec.planned_trials(),

@@ -145,6 +145,11 @@ class StudyProgress(Tracker):
         if self._end is None or self._clock() - self._estimated >= _STANDS_SECONDS:
             self._estimate()
 
+    def trial_promoted(self, outcome: Outcome, progress: Progress) -> None:
+        """Take out a pruned trial that goes on under another number."""
+        self._progress = progress
+        self.standing.take_out(outcome)
+
     def shown_metric(self, metrics: Mapping[str, float]) -> str | None:
         """Return the study's first metric that is among these, else the first of these; None if there are none."""
         return next((metric.name for metric in self.metrics if metric.name in metrics), next(iter(metrics), None))

@@ -78,6 +78,10 @@ class Standing:
             return
         self.ended = self.ended + Counter([_cause(outcome)])
 
+    def take_out(self, outcome: Outcome) -> None:
+        """Count the end of a trial no longer, for it goes on."""
+        self.ended = self.ended - Counter([_cause(outcome)])
+
     def _put(self, group: str, found: Best) -> None:
         known = self.groups.get(group)
         if known is None or self._metric.cost(found.value) < self._metric.cost(known.value):

@@ -176,7 +176,8 @@ def _text(
         ("finished", f"{now.total}: {counts}"),
     ]
     if now.requeued:
-        lines.append(("", f"{count(now.requeued, 'lost or interrupted attempt')}, tried again and not counted"))
+        again = "lost, interrupted or promoted; gone on with, and not counted"
+        lines.append(("", f"{count(now.requeued, 'attempt')} {again}"))
     if now.imported:
         lines.append(("imported", f"{count(now.imported, 'trial')} that {'was' if now.imported == 1 else 'were'} "
                       "trained elsewhere, in no other number"))  # fmt: skip

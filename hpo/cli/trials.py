@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpo.analysis.failures import ended_by
 from hpo.analysis.formatting import columns_of, configuration, duration, number
 from hpo.cli.common import aligned, find_study, json_option, runs_option, study_argument
 from hpo.cli.output import echo, echo_document
@@ -94,7 +95,7 @@ def _table(record: StudyRecord, found: Sequence[TrialRecord]) -> list[str]:
         values = [number(trial.values[name]) if name in trial.values else "" for name in metrics]
         time = "" if trial.seconds is None else duration(trial.seconds)
         params = configuration(trial.params, without=groups) if trial.params else ""
-        ended = ", ".join(filter(None, [_origin(trial), _ended(trial)]))
+        ended = ", ".join(filter(None, [_origin(trial), ended_by(trial)]))
         rows.append(
             (
                 str(trial.number),
@@ -113,12 +114,6 @@ def _table(record: StudyRecord, found: Sequence[TrialRecord]) -> list[str]:
 def _origin(trial: TrialRecord) -> str:
     """Return where an imported trial was trained; empty of one of this study."""
     return "" if trial.imported is None else f"imported ({trial.imported.study}, {trial.imported.trial})"
-
-
-def _ended(trial: TrialRecord) -> str:
-    """Return why a trial ended early, in a word or two."""
-    cause = f"red flag {trial.flag}" if trial.flag else trial.cause.replace("_", " ")
-    return f"{cause}, tried again" if trial.requeued else cause
 
 
 def _fitting(line: str) -> str:

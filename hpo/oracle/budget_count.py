@@ -100,10 +100,19 @@ class BudgetCount:
         else:
             self._count(outcome.number, outcome.state, outcome.cause, outcome.metrics.get(self._metric.name))
 
-    def spent(self) -> bool:
-        """Return True if no further trial may start, and set `done` or `stopped` to the reason."""
+    def on_trial_promoted(self) -> None:
+        """Count a pruned trial no longer: it goes on under another number."""
+        self._progress = replace(self._progress, pruned=self._progress.pruned - 1)
+        self._count_requeued()
+
+    def spent(self, instead: int = 0) -> bool:
+        """Return True if no further trial may start, and set `done` or `stopped` to the reason.
+
+        Args:
+            instead: number of finished trials that would count no longer.
+        """
         limits, progress, now = self._control.spec.search_budget, self._progress, self._clock()
-        self.done = exhausted(limits, progress.finished + len(self._started), self._spans(now), now)
+        self.done = exhausted(limits, progress.finished - instead + len(self._started), self._spans(now), now)
         # A trial that a person has killed says nothing about the others.
         failed = progress.failed - self._killed - self._failed_before
         if failed >= limits.failures and progress.failed == progress.finished:

@@ -68,6 +68,10 @@ class MinComplete:
         """Note how a trial has ended, and whether it was queued again, so that this attempt does not count."""
         self._end(outcome.number, outcome.state, outcome.cause, again)
 
+    def on_trial_promoted(self, params: Mapping[str, Any]) -> None:
+        """Note that a pruned trial with these parameters goes on, and counts when it has ended once more."""
+        self._finished -= self._name in params
+
     def spares(self, number: int) -> bool:
         """Return True if the pruner is to let this running trial go on."""
         group = self._running.get(number)

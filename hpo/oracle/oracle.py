@@ -10,6 +10,7 @@ an outcome is noted before the trial is told, so that `hpo.oracle.recovery` can 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import secrets
@@ -29,6 +30,7 @@ from hpo.oracle.checkpoint_retention import CheckpointRetention, fork, inherit
 from hpo.oracle.continuation import Continuation, began_anew, checkpoints_to_continue, trained_nothing
 from hpo.oracle.min_complete import MinComplete
 from hpo.oracle.notices import Notices, TrialWatch
+from hpo.oracle.promotions import Promotions, WaitingTrial
 from hpo.oracle.queue import Queue, searched
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, seed_of
 from hpo.oracle.run_control import RunControl
@@ -57,8 +59,10 @@ from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
     ORIGIN,
+    OUTCOME,
     SAMPLER,
     SEGMENT,
+    WAITS,
     continued_from,
     lost_attempts,
     requeued,
@@ -73,6 +77,7 @@ from hpo.trial import (
     INVALID,
     KILLED,
     LOST,
+    PROMOTED,
     PRUNER,
     RED_FLAG,
     Job,
@@ -140,6 +145,7 @@ class Oracle:
         self.control = RunControl(spec, study, self._running)
         self.budget = BudgetCount(self.control, trials, clock)
         self._pruning = pruning_for(spec, study, directory)
+        self._promotions = Promotions(spec, self._searched, searched(trials))
         self._min_complete = MinComplete(spec, self.budget, searched(trials))
         self._retention = CheckpointRetention(spec, directory, trials, self._tracker.message, self._checkpoints_needed)
         self._retention.prune()
@@ -158,7 +164,14 @@ class Oracle:
     @property
     def no_more_jobs(self) -> bool:
         """True if no further job will come, asked after `ask` had none; False if the study is paused."""
+        if self.budget.done and len(self._promotions) and (self._running or self.control.paused):
+            return self.control.interrupted  # what a running trial reports decides who goes on
         return self.control.interrupted or bool(self.budget.done or self.budget.stopped)
+
+    def end(self) -> None:
+        """End the trials that wait at a rung: they are pruned. For the end of a run."""
+        for waiting in self._promotions.rest():
+            self._stop_for_good(waiting)
 
     def close(self) -> None:
         """Close the files of trials that were never told; the next Oracle recovers these trials."""
@@ -176,7 +189,8 @@ class Oracle:
         # Before the budget is looked at, since it may grow once more in this very moment.
         if self.control.take_extension():
             self._tracker.study_extended(self.spec, self.budget.progress)
-        if self.control.interrupted or (not self._only_continued and self.budget.spent()) or self.control.paused:
+        spent = not self._only_continued and not self._promote() and self.budget.spent()
+        if self.control.interrupted or self.control.paused or (spent and not self._promote(last=True)):
             return None
         if (continued := self._queue.next_continued()) is not None:
             self._study._storage.set_trial_state_values(continued._trial_id, TrialState.RUNNING)
@@ -186,7 +200,7 @@ class Oracle:
             return None
         if fixed is not None:
             self._queue.enqueue(self.spec.space.to_optuna(fixed), {"source": ENQUEUE})
-        elif not self._queue.waiting and not self._refill():
+        elif not self._queue.waiting and not self._refill() and not self._promote(last=True):
             return None
         return self._start(self._searched.ask())
 
@@ -264,17 +278,22 @@ class Oracle:
         if outcome.state == "COMPLETE" and running.segment_end is not None:
             note["segment_end"] = running.segment_end
         note |= self._observed(outcome, running)
+        waits = running.waits and outcome.cause == PRUNER and not self.control.interrupted
         try:
-            finish_trial(self._searched, running.trial, note, self._names)
+            if waits:  # noted as it ends if it does not go on
+                note[WAITS] = True
+                running.trial.set_user_attr(OUTCOME, note)
+            else:
+                finish_trial(self._searched, running.trial, note, self._names)
         except UpdateFinishedTrialError:
-            outcome, again = _failed(outcome, KILLED, ENDED_OUTSIDE), False
+            outcome, again, waits = _failed(outcome, KILLED, ENDED_OUTSIDE), False, False
         except Exception as error:
             if not concerns_trial_alone(error, running.job.directory):
                 raise
             outcome = _failed(
                 outcome, INVALID, f"its outcome cannot be kept: {type(error).__name__}: {one_line(error)}"
             )
-            note = outcome_note(outcome, finished, again, gpu)
+            note, waits = outcome_note(outcome, finished, again, gpu), False
             finish_trial(self._study, running.trial, note, self._names)
         if not running.continued:
             self._pruning.finished(running.trial, outcome)
@@ -282,12 +301,57 @@ class Oracle:
         self._min_complete.on_trial_finished(outcome, again)
         if outcome.state == "COMPLETE" and not running.continued:
             self._judge_warm_start(running, FINAL, outcome.metrics[self._names[0]])
-        self._retention.on_trial_finished(running.job, outcome, again, self._running)
-        if not again and self._segments is not None:
-            self._segments.on_trial_finished(outcome.number, started_of(self._stored(running)))
+        if outcome.state == "FAIL":
+            self._promotions.failed(outcome.number)
+        if not waits:
+            self._files_of_ended(running, outcome, again)
+        elif (over := self._promotions.wait(WaitingTrial(running, outcome, note))) is not None:
+            self._stop_for_good(over)
         self._tracker.trial_finished(running.job, outcome, self.budget.progress)
         if again:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")
+
+    def _files_of_ended(self, running: RunningTrial, outcome: Outcome, again: bool) -> None:
+        """Remove checkpoints that nobody needs now, and put the history of a trial where those of many are."""
+        self._retention.on_trial_finished(running.job, outcome, again, self._running)
+        if not again and self._segments is not None:
+            self._segments.on_trial_finished(outcome.number, started_of(self._stored(running)))
+
+    # --- trials that wait at a rung
+
+    def _promote(self, last: bool = False) -> bool:
+        """Queue a further attempt at the trial that waits and is to go on, if there is one and the budget has room.
+
+        Args:
+            last: there is nothing else to try.
+        """
+        if self.control.interrupted or self.control.paused or self._queue.waiting or (last and self._running):
+            return False
+        waiting = self._promotions.next(last)
+        if waiting is None or self.budget.spent(instead=1):
+            return False
+        running, number = waiting.running, waiting.outcome.number
+        self._promotions.take(number)
+        if self._stored(running).state.is_finished():  # somebody has ended it
+            return False
+        self._queue.requeue(
+            number, running.job.seed, running.origin, running.origin.get("spent", {}), running.trial.params
+        )
+        self._queue.warm.forget(number)
+        outcome = _failed(waiting.outcome, PROMOTED, "it goes on: it is among the best that came to its rung by now")
+        note = waiting.note | {"state": "FAIL", "cause": PROMOTED, "reason": outcome.reason, "requeued": True}
+        finish_trial(self._searched, running.trial, note, self._names)
+        self.budget.on_trial_promoted()
+        self._min_complete.on_trial_promoted(running.trial.params)
+        self._files_of_ended(running, outcome, again=True)
+        self._tracker.trial_promoted(waiting.outcome, self.budget.progress)
+        return True
+
+    def _stop_for_good(self, waiting: WaitingTrial) -> None:
+        """End a trial that does not go on, as was noted."""
+        with contextlib.suppress(UpdateFinishedTrialError):  # somebody has ended it
+            finish_trial(self._searched, waiting.running.trial, waiting.note, self._names)
+        self._files_of_ended(waiting.running, waiting.outcome, again=False)
 
     # --- the start of a trial
 
@@ -465,8 +529,11 @@ class Oracle:
             return ""
         # The pruner is also asked about a guarded trial: successive halving writes down its rungs when it is asked.
         warm = self._queue.warm
-        guarded = warm.guards(running.origin, len(running.steps))
-        if self._pruning.should_prune(running.trial) and not guarded and not self._min_complete.spares(number):
+        spared = warm.guards(running.origin, len(running.steps)) or self._min_complete.spares(number)
+        waits = self._promotions.has_wait(running, step)
+        behind = self._pruning.should_prune(running.trial) if waits is None else waits
+        if behind and not spared:
+            running.waits = bool(waits)
             return f"the pruner {self.spec.pruner.name} stopped it at step {step}"
         if number in warm.disproved_trials:
             return f"the earlier study '{running.origin['from']}', whose configuration it tries, misleads"
@@ -524,7 +591,7 @@ class Oracle:
         """Return the numbers of the trials whose checkpoints others may still go on from."""
         unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
         members = self._study.get_trials(deepcopy=False) if is_population(self.spec) else []
-        return checkpoints_needed(self.spec, members) | checkpoints_to_continue(unfinished)
+        return checkpoints_needed(self.spec, members) | checkpoints_to_continue(unfinished) | self._promotions.numbers
 
     def _no_population(self, running: RunningTrial, why: str) -> None:
         """Stop the study: its objective cannot be trained in segments."""
@@ -541,6 +608,7 @@ class Oracle:
         running.steps.add(step)
         if running.continued:
             return False
+        self._promotions.reported(running, step, value)
         try:
             self._pruning.report(running.trial, value, step)
         except StorageInternalError as error:

@@ -17,8 +17,8 @@ from hpo.oracle.queue import Queue
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
 from hpo.storage.history import Step
-from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, configuration_of
-from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, RED_FLAG, Outcome
+from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, WAITS, configuration_of
+from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, PROMOTED, RED_FLAG, Outcome
 
 
 def recover(
@@ -53,6 +53,8 @@ def recover(
                 requeue(spec, queue, frozen)
                 say(f"trial {frozen.number} was running when its driver died; it goes back in the queue")
             note = _lost_note(spec, histories.read(frozen), frozen, clock())
+        elif note.get(WAITS) and frozen.number in tried_again:  # it died when it had queued the attempt that goes on
+            note = {**note, "state": "FAIL", "cause": PROMOTED, "requeued": True}
         finish_trial(study, optuna.Trial(study, frozen._trial_id), note, [metric.name for metric in spec.metrics])
 
 

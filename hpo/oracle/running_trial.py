@@ -31,6 +31,7 @@ class RunningTrial:
         stop: the answer to a report that was to be the last, but for an interruption.
         fault: why what the trial says cannot be kept, so that it fails; or empty.
         lost: files of its folder that could not be written.
+        waits: with its last report it came to a rung at which it is to wait (`hpo.oracle.promotions`).
         segment_end: the step at which it is ended as a segment of a member's training; None: it is not.
     """
 
@@ -44,6 +45,7 @@ class RunningTrial:
     stop: Stop | None = None
     fault: str = ""
     lost: set[str] = field(default_factory=set)
+    waits: bool = False
     segment_end: int | None = None
 
     @property

@@ -21,6 +21,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.search.promotion import Promotion
 from hpo.search.study_view import trials_of
 
 
@@ -35,6 +36,8 @@ class HalvingPruner(optuna.pruners.BasePruner):
         reduction_factor: a rung is this many times as far as the one before; one of so many passes it.
         first_reduction_factor: one of so many passes the first rung.
         window: number of trials, by their numbers the latest, that are compared; the trial itself is one of them.
+        promotion: a trial that has saved a checkpoint is not stopped, but waits at its rung (`hpo.search.promotion`):
+            one of `reduction_factor` goes on, of all trials that came there. Only in studies of one metric.
 
     Raises:
         ValueError: an option is out of its range.
@@ -46,6 +49,7 @@ class HalvingPruner(optuna.pruners.BasePruner):
         reduction_factor: int = 4,
         first_reduction_factor: float = 2.0,
         window: int = 32,
+        promotion: bool = True,
     ) -> None:
         if min_resource < 1:
             raise ValueError(f"min_resource is {min_resource}; expected at least 1")
@@ -57,6 +61,11 @@ class HalvingPruner(optuna.pruners.BasePruner):
             raise ValueError(f"window is {window}; expected at least reduction_factor, {reduction_factor}")
         self._first, self._factor = min_resource, reduction_factor
         self._first_factor, self._window = first_reduction_factor, window
+        self._promotion = promotion
+
+    def promotion(self) -> Promotion | None:
+        """Return what has trials wait; None if they are stopped."""
+        return Promotion(self._first, self._factor) if self._promotion else None
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Return True if the trial should stop after its last report."""

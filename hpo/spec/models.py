@@ -346,7 +346,14 @@ class ConfirmSpec(_Model):
 
 KERNEL = Component(name="kernel", options={"n_startup_trials": 16, "random_fraction": 0.2})
 HALVING = Component(
-    name="halving", options={"min_resource": 1, "reduction_factor": 4, "first_reduction_factor": 2, "window": 32}
+    name="halving",
+    options={
+        "min_resource": 1,
+        "reduction_factor": 4,
+        "first_reduction_factor": 2,
+        "window": 32,
+        "promotion": True,
+    },
 )
 
 

@@ -11,6 +11,7 @@ from optuna.storages.journal._storage import JournalStorageReplayResult
 from optuna.trial import FrozenTrial
 
 from hpo.storage.journal_records import CREATE_TRIAL
+from hpo.storage.trial_attributes import JOB
 
 
 class Replay(JournalStorageReplayResult):
@@ -43,8 +44,11 @@ class Replay(JournalStorageReplayResult):
 
     def _share(self, trial: FrozenTrial) -> None:
         """Let an ended trial share what is equal with those before it: it takes half of the memory then."""
-        trial.user_attrs, trial.system_attrs = shared(trial.user_attrs), shared(trial.system_attrs)
         trial.params = shared(trial.params)
+        trial.user_attrs, trial.system_attrs = shared(trial.user_attrs), shared(trial.system_attrs)
+        job = trial.user_attrs.get(JOB)
+        if isinstance(job, dict) and _equal(job.get("params"), trial.params):
+            job["params"] = trial.params
         space = trial.distributions
         known = self._spaces.setdefault(tuple(space), space)
         if known == space:
@@ -56,6 +60,15 @@ class Replay(JournalStorageReplayResult):
             self._trials[trial._trial_id] = trial
             self._trial_id_to_study_id[trial._trial_id] = study_id
             self._study_id_to_trial_ids[study_id].append(trial._trial_id)
+
+
+def _equal(one: Any, other: dict[str, Any]) -> bool:
+    """Return True if a value is the same table, in the same order, also by the types of its values: 1 is not 1.0."""
+    return (
+        isinstance(one, dict)
+        and list(one) == list(other)
+        and all(type(one[key]) is type(value) and one[key] == value for key, value in other.items())
+    )
 
 
 def shared(value: Any) -> Any:

@@ -22,6 +22,8 @@ JOB = "hpo:job"
 # State, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued, and if there are any:
 # sources (others than JOB's), environment (a mark), unread (names of parameters), notices (hpo.analysis.notices).
 OUTCOME = "hpo:outcome"
+# In OUTCOME, of a trial that waits at a rung: it ends so unless it goes on as another trial (hpo.oracle.promotions).
+WAITS = "waits"
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity(), by hpo.spec.identity.to_json
 SOURCES = "hpo:sources:"  # of a study, and a mark: places, files (hpo.storage.source_versions)
@@ -63,7 +65,7 @@ def params_of(trial: FrozenTrial, space: SearchSpace) -> Mapping[str, Any]:
     return space.resolve(trial.params) if trial.params else {}
 
 
-def values_of(trial: FrozenTrial, names: Iterable[str]) -> dict[str, float]:
+def values_of(trial: FrozenTrial, names: Iterable[str]) -> Mapping[str, float]:
     """Return the final values of a COMPLETE trial: the study's metrics, and what else its objective returned.
 
     A trial in another state has none: Optuna gives a pruned one its last intermediate value.
@@ -74,9 +76,11 @@ def values_of(trial: FrozenTrial, names: Iterable[str]) -> dict[str, float]:
     """
     if trial.state.name != "COMPLETE":
         return {}
-    values = dict((trial.user_attrs.get(OUTCOME) or {}).get("metrics") or ())
-    values.update(zip(names, trial.values or (), strict=False))
-    return values
+    noted: dict[str, float] = (trial.user_attrs.get(OUTCOME) or {}).get("metrics") or {}
+    told = dict(zip(names, trial.values or (), strict=False))
+    if all(type(noted.get(name)) is float and noted[name] == value for name, value in told.items()):
+        return noted  # of a hundred thousand trials a copy each takes 20 MB
+    return {**noted, **told}
 
 
 def started_of(trial: FrozenTrial) -> float | None:

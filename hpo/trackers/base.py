@@ -22,14 +22,14 @@ _log = logging.getLogger("hpo")
 class Progress:
     """Progress of a study.
 
-    `finished` = complete + pruned + failed counts against the budget; `requeued` attempts (lost or interrupted) do not.
+    `finished` = complete + pruned + failed counts against the budget; `requeued` attempts do not.
 
     Attributes:
         budget: Trials that the budget allows; None if it names no number of trials.
         complete: Trials that completed.
         pruned: Trials that were pruned.
         failed: Trials that failed.
-        requeued: Attempts that were lost or interrupted, and are tried again.
+        requeued: Attempts that were lost or interrupted, and are tried again, or that waited at a rung and went on.
         running: Trials that run now.
         best: Best value of the first metric; None until a trial completed.
         best_number: The trial that reached it.
@@ -67,6 +67,9 @@ class Tracker:
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         """Note how a trial ended."""
+
+    def trial_promoted(self, outcome: Outcome, progress: Progress) -> None:
+        """Note that a trial that ended so, pruned, does not count: it goes on under another number."""
 
     def message(self, text: str) -> None:
         """Take a sentence for the user: a repair, a retry, a stop."""
@@ -111,6 +114,10 @@ class Trackers(Tracker):
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
         """Pass the call on."""
         self._each("trial_finished", job, outcome, progress)
+
+    def trial_promoted(self, outcome: Outcome, progress: Progress) -> None:
+        """Pass the call on."""
+        self._each("trial_promoted", outcome, progress)
 
     def message(self, text: str) -> None:
         """Pass the call on."""

@@ -91,7 +91,9 @@ def _trials(study: StudyRecord) -> Iterator[str]:
     why = f" ({listed(f'{n} {cause}' for cause, n in causes.most_common())})" if causes else ""
     again = sum(trial.requeued for trial in study.trials)
     repeated = (
-        f" {count(again, 'attempt')} lost or interrupted did not count and {_was(again)} repeated." if again else ""
+        f" {count(again, 'attempt')} lost, interrupted or promoted did not count and {_was(again)} gone on with."
+        if again
+        else ""
     )
     yield (
         f"{count(len(own), 'trial')} {_was(len(own))} trained: {states['COMPLETE']} completed, {states['PRUNED']} "

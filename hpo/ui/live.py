@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from hpo import layout
-from hpo.analysis.records import StudyRecord, TrialRecord, record_of, study_record
+from hpo.analysis.records import StudyRecord, TrialRecord, record_of, steps_in, study_record
 from hpo.search.study_view import trials_of, view_of
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from hpo.analysis.records import Alike
+    from hpo.storage.history import Step
 
 _NUMBERS = itertools.count(1)
 # A storage and a driver are looked at no more often, however many pages are open.
@@ -82,7 +83,7 @@ class _Kept:
     alike: Alike = field(default_factory=dict)
     records: list[TrialRecord] = field(default_factory=list)
     seen: dict[int, object] = field(default_factory=dict)  # of trials that have not ended, by number
-    histories: Histories | None = None
+    read: Callable[[FrozenTrial], Sequence[Step]] | None = None  # the steps of a trial
     place: object = None  # of the trials in their storage, which may be replaced
     place_number: int = 0
     record: StudyRecord | None = None
@@ -177,17 +178,17 @@ class LiveStudy:
             stored = trials_of(kept.view)
             trials = kept.view._storage.trials  # type: ignore[attr-defined]
             replaced = trials.version != kept.place or len(stored) < len(kept.records)
-            if replaced or kept.histories is None:
-                kept.histories = Histories(self.directory, stored)  # the view goes on with its list of trials
+            if replaced or kept.read is None:
+                kept.read = steps_in(Histories(self.directory, stored))  # the view goes on with its list of trials
                 kept.place, kept.records, kept.seen = trials.version, [], {}
                 kept.place_number = next(_NUMBERS)
             kept.storage_mark = beside
             changed = replaced
             for number in [*kept.seen, *range(len(kept.records), len(stored))]:
-                changed = self._read_trial(kept, stored[number], kept.histories) or changed
+                changed = self._read_trial(kept, stored[number], kept.read) or changed
         return changed
 
-    def _read_trial(self, kept: _Kept, trial: FrozenTrial, histories: Histories) -> bool:
+    def _read_trial(self, kept: _Kept, trial: FrozenTrial, read: Callable[[FrozenTrial], Sequence[Step]]) -> bool:
         path = layout.trial_directory(self.directory, trial.number) / layout.HISTORY
         mark = (trial.state, len(trial.intermediate_values), len(trial.user_attrs), len(trial.params), mark_of(path))
         if kept.seen.get(trial.number) == mark:
@@ -199,7 +200,7 @@ class LiveStudy:
         else:
             kept.seen[trial.number] = mark
         names = [metric.name for metric in kept.spec.metrics]
-        record = record_of(trial, kept.spec, names, histories, kept.alike)
+        record = record_of(trial, kept.spec, names, read, kept.alike)
         kept.records[trial.number : trial.number + 1] = [record]
         return True
 

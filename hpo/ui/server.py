@@ -57,7 +57,10 @@ def serve(runs: Path, host: str, listener: socket.socket, tell: Callable[[str], 
         timeout_graceful_shutdown=_LAST_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    # A command leaves what is in cycles until it ends, which is soon (hpo.cli.main): here each page leaves some.
+    # A command leaves what is in cycles until it ends, which is soon (hpo.cli.main): here each page leaves some. What
+    # was loaded by now stays, and need not be looked through.
+    gc.collect()
+    gc.freeze()
     gc.set_threshold(*_GARBAGE)
     # Studies are read while the browser opens.
     threading.Thread(target=studies.listed, daemon=True, name="hpo-ui-first").start()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from hpo.analysis.axes import flat_params, searched
 from hpo.analysis.cache import cached_per_study
+from hpo.analysis.failures import ended_by
 from hpo.analysis.formatting import configuration, duration, label, number
 from hpo.analysis.groups import group_labels, groups_of
 from hpo.analysis.records import StudyRecord, TrialRecord
@@ -156,16 +157,10 @@ def table_rows(study: StudyRecord, trials: Sequence[TrialRecord]) -> tuple[RowOf
             str(trial.steps),
             "" if trial.seconds is None else duration(trial.seconds),
             *shown,
-            ended(trial),
+            ended_by(trial),
         ]
         rows.append(RowOfTrial(trial, tuple(cells)))
     return tuple(rows)
-
-
-def ended(trial: TrialRecord) -> str:
-    """Return why a trial ended early, in a word or two."""
-    cause = f"red flag {trial.flag}" if trial.flag else trial.cause.replace("_", " ")
-    return f"{cause}, tried again" if trial.requeued else cause
 
 
 def _columns(study: StudyRecord) -> tuple[Column, ...]:
@@ -211,7 +206,7 @@ def row_texts(study: StudyRecord) -> Mapping[int, str]:
                 str(trial.number),
                 trial.state,
                 group_of.get(trial.number, ""),
-                ended(trial),
+                ended_by(trial),
                 trial.reason,
                 trial.source,
                 configuration(trial.params),

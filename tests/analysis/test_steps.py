@@ -61,7 +61,7 @@ def test_steps_are_read_once_and_only_when_they_are_asked_for() -> None:
         read.append(None)
         return [Step(1, 0.0, 1, {"score": 0.5})]
 
-    found = Steps(reading)
+    found = Steps(lambda number: reading(), 7)
     assert read == []
     assert (len(found), found.last("score"), found[0].step) == (1, 0.5, 1)
     assert len(read) == 1

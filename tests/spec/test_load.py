@@ -87,7 +87,7 @@ def test_a_full_study(folder: Path) -> None:
 def test_the_defaults(folder: Path) -> None:
     spec = load(folder, MINIMAL)
     assert spec.sampler.data() == {"name": "auto"}
-    rungs = {"min_resource": 1, "reduction_factor": 4, "first_reduction_factor": 2, "window": 32}
+    rungs = {"min_resource": 1, "reduction_factor": 4, "first_reduction_factor": 2, "window": 32, "promotion": True}
     assert spec.pruner.data() == {"name": "halving", **rungs}
     assert (spec.engine.name, spec.engine.workers, spec.engine.retries.lost) == ("local", None, 1)
     assert (spec.seed, spec.storage, spec.budget.failures, spec.constants) == (42, None, 5, {})

@@ -15,7 +15,7 @@ import pytest
 from snapshots import snapshot
 from waiting import wait_until
 
-from hpo.errors import StorageError, StorageLocked
+from hpo.errors import StorageError, StorageLocked, StorageMissing
 from hpo.storage import readonly
 from hpo.storage.open import open_storage
 from hpo.storage.readonly import SqliteReader, copy_sqlite
@@ -173,6 +173,6 @@ def test_a_storage_that_is_gone_is_not_made(tmp_path: Path, url: str) -> None:
 
 def test_a_database_that_is_no_storage_is_left_as_it_is(file: Path) -> None:
     before = snapshot(file.parent)
-    with pytest.raises(StorageError, match="no such table"):
+    with pytest.raises(StorageMissing, match="holds no study"):
         open_storage(f"sqlite:///{str(file).replace('?', '%3F')}", readonly=True)
     assert snapshot(file.parent) == before

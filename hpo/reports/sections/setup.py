@@ -167,8 +167,8 @@ def counts(study: StudyRecord) -> str:
     if not again:
         return listed(parts)
     return trn(
-        "{counts}; {n} attempt lost or interrupted and tried again",
-        "{counts}; {n} attempts lost or interrupted and tried again",
+        "{counts}; {n} attempt lost, interrupted or promoted, and gone on with",
+        "{counts}; {n} attempts lost, interrupted or promoted, and gone on with",
         again,
         counts=listed(parts),
     )

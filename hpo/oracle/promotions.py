@@ -1,0 +1,116 @@
+"""Trials of a study that wait at a rung of successive halving, each with its checkpoint, to go on or to be stopped.
+
+A trial that waits has ended for its engine, and counts as pruned. In the storage its outcome is noted, and it is not
+told: Optuna changes no trial that has ended. So whatever happens to the driver, it is pruned, as was noted. If it goes
+on, then as a further attempt under another number, which takes over its checkpoint and its history like one that was
+interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from hpo import layout
+from hpo.oracle.running_trial import RunningTrial
+from hpo.search.halving import HalvingPruner
+from hpo.search.promotion import Promotion
+from hpo.spec.models import StudySpec
+from hpo.trial import Outcome
+
+
+@dataclass(frozen=True)
+class WaitingTrial:
+    """A trial that waits: as it ran, how it ended if it does not go on, and the note of that."""
+
+    running: RunningTrial
+    outcome: Outcome
+    note: dict[str, Any]
+
+
+class Promotions:
+    """Trials that wait. In a study whose pruner has none wait, none does.
+
+    Args:
+        spec: the study.
+        study: its Optuna study.
+        trials: those of earlier runs.
+    """
+
+    def __init__(self, spec: StudySpec, study: optuna.Study, trials: Iterable[FrozenTrial]) -> None:
+        self._metric, self._group_by = spec.metrics[0], spec.group_by
+        self._promotion: Promotion | None = None
+        self._waiting: dict[int, WaitingTrial] = {}
+        self._groups: dict[int, Any] = {}  # of the trials of this run
+        if len(spec.metrics) == 1 and isinstance(study.pruner, HalvingPruner):
+            self._promotion = study.pruner.promotion()
+        if self._promotion is not None:
+            self._promotion.load(trials, self._group_by, self._metric.cost(1.0))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def numbers(self) -> set[int]:
+        """Numbers of the trials that wait."""
+        return set(self._waiting)
+
+    def reported(self, running: RunningTrial, step: int, value: float) -> None:
+        """Take in the first metric of a step."""
+        if self._promotion is None:
+            return
+        number = running.job.number
+        if number not in self._groups:  # Optuna copies the parameters each time
+            self._groups[number] = running.trial.params.get(self._group_by) if self._group_by else None
+        self._promotion.reported(number, self._groups[number], step, self._metric.cost(value))
+
+    def has_wait(self, running: RunningTrial, step: int) -> bool | None:
+        """Return True if a trial is to wait after its last report, False if it goes on.
+
+        None: it cannot wait, for it has saved no checkpoint, so that the pruner decides.
+        """
+        if self._promotion is None or not os.path.exists(running.job.directory / layout.CHECKPOINT):
+            return None
+        epochs = running.job.params.get("epochs", running.job.constants.get("epochs"))
+        at_end = isinstance(epochs, int) and step >= epochs
+        return not at_end and self._promotion.is_behind(running.job.number)
+
+    def wait(self, trial: WaitingTrial) -> WaitingTrial | None:
+        """Have a trial wait. Return the one that waits no longer, which is to be stopped; None: there is room."""
+        assert self._promotion is not None
+        number = trial.outcome.number
+        self._waiting[number] = trial
+        over = self._promotion.wait(number)
+        return None if over is None else self._waiting.pop(over)
+
+    def next(self, last: bool) -> WaitingTrial | None:
+        """Return the trial that is to go on, which waits until `take`; None if there is none.
+
+        Args:
+            last: nothing runs, and no new trial will come.
+        """
+        number = None if self._promotion is None else self._promotion.next(last)
+        return None if number is None else self._waiting[number]
+
+    def take(self, number: int) -> None:
+        """Take out a trial that goes on."""
+        del self._waiting[number]
+        self.failed(number)
+
+    def failed(self, number: int) -> None:
+        """Leave out a trial that failed or goes on under another number: others are not compared with it."""
+        if self._promotion is not None:
+            self._promotion.forget(number)
+
+    def rest(self) -> list[WaitingTrial]:
+        """Return all trials that wait, which wait no longer."""
+        left, self._waiting = list(self._waiting.values()), {}
+        for trial in left:
+            assert self._promotion is not None
+            self._promotion.withdraw(trial.outcome.number)
+        return left

@@ -1,0 +1,235 @@
+"""Trials that wait at a rung: what is kept of them, what becomes of them, and a death at every moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from books import check_books
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo import layout
+from hpo.analysis.records import StudyRecord, records_of
+from hpo.oracle import oracle as oracle_module
+from hpo.oracle.oracle import Oracle
+from hpo.runner import run
+from hpo.search.halving import HalvingPruner
+from hpo.spec.load import load_spec
+from hpo.spec.models import StudySpec
+from hpo.storage.load_study import load_study
+from hpo.trial import PRUNER, Job, Outcome
+
+HALVING = {"name": "halving"}
+
+
+class Search:
+    """A study whose trials are reported by hand; `epochs` of a training, each saves a checkpoint."""
+
+    def __init__(self, spec: StudySpec, folder: Path) -> None:
+        self.spec, self.folder = spec, folder
+        self.study = optuna.create_study(
+            study_name="toy",
+            storage=InMemoryStorage(),
+            direction="maximize",
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            pruner=HalvingPruner(),
+        )
+        self.oracle = self.driven()
+
+    def driven(self) -> Oracle:
+        """A driver, after one that is gone."""
+        self.oracle = Oracle(self.spec, self.study, self.folder)
+        return self.oracle
+
+    def ask(self) -> Job:
+        job = self.oracle.ask()
+        assert job is not None
+        return job
+
+    def train(self, score: float, *steps: int, job: Job | None = None, saves: bool = True) -> Job:
+        """Report `score` at steps until told to stop, then end so; after the last one complete."""
+        job = job or self.ask()
+        for step in steps:
+            layout.make_trial_directory(job.directory)
+            if saves:
+                (job.directory / layout.CHECKPOINT).write_text(str(step))
+            if (stop := self.oracle.report(job.number, step, {"score": score})) is not None:
+                self.oracle.tell(Outcome(job.number, "PRUNED", cause=PRUNER, reason=stop.reason, seconds=step))
+                return job
+        self.oracle.tell(Outcome(job.number, "COMPLETE", {"score": score}, seconds=sum(steps)))
+        return job
+
+    def stored(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
+
+    def outcome(self, number: int) -> dict[str, Any]:
+        noted: dict[str, Any] = self.stored(number).user_attrs["hpo:outcome"]
+        return noted
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Pruned and complete trials, and attempts that do not count."""
+        progress = self.oracle.budget.progress
+        return progress.pruned, progress.complete, progress.requeued
+
+    def records(self) -> StudyRecord:
+        return records_of(self.study, self.spec, self.folder)
+
+
+@pytest.fixture
+def search(make_spec: Callable[..., StudySpec], tmp_path: Path) -> Iterator[Search]:
+    found = Search(make_spec(pruner=HALVING, budget={"trials": 8}), tmp_path / "toy")
+    yield found
+    found.oracle.close()
+
+
+def test_a_trial_that_is_behind_waits_and_goes_on_with_its_checkpoint(search: Search) -> None:
+    waiting = search.train(0.5, 1)
+    for score in (0.4, 0.3):
+        search.train(score, 1)
+    assert [search.stored(number).state for number in range(3)] == [TrialState.RUNNING] * 3
+    assert [trial.state for trial in search.records().trials] == ["PRUNED"] * 3  # what they are if they do not go on
+    assert search.counts == (3, 0, 0)
+    search.train(0.2, 1)  # of four the first one is the best quarter
+    promoted = search.ask()
+    assert (promoted.number, promoted.attempt, promoted.params, promoted.seed) == (4, 2, waiting.params, waiting.seed)
+    assert (promoted.directory / layout.CHECKPOINT).read_text() == "1"
+    assert (search.stored(0).state, search.outcome(0)["cause"]) == (TrialState.FAIL, "promoted")
+    assert search.stored(4).intermediate_values == {1: 0.5}
+    search.train(0.6, 2, 3, job=promoted)
+    assert search.counts == (3, 1, 1)
+    found = search.records().trials
+    assert [step.step for step in found[4].history] == [1, 2, 3]
+    assert (found[0].requeued, found[0].finished, found[4].retry_of) == (True, False, 0)
+    assert search.outcome(0)["seconds"] == 1  # what it took stays, and is not counted twice
+    assert search.outcome(4)["seconds"] == 5
+
+
+def test_what_has_saved_nothing_is_stopped_for_good(search: Search) -> None:
+    for score in (0.5, 0.4, 0.3, 0.2):
+        search.train(score, 1, 2, saves=False)
+    # The better half of the last ones goes on: only the first was among it.
+    assert [search.stored(number).state.name for number in range(4)] == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
+
+
+def test_nobody_waits_at_the_end_of_a_training(make_spec: Callable[..., StudySpec], tmp_path: Path) -> None:
+    search = Search(make_spec(pruner=HALVING, constants={"epochs": 1}), tmp_path / "toy")
+    search.train(0.5, 1)
+    assert search.stored(0).state == TrialState.COMPLETE
+    search.oracle.close()
+
+
+def test_at_the_end_the_best_goes_on_and_the_others_are_pruned(
+    make_spec: Callable[..., StudySpec], tmp_path: Path
+) -> None:
+    search = Search(make_spec(pruner=HALVING, budget={"trials": 3}), tmp_path / "toy")
+    for score in (0.3, 0.5, 0.4):
+        search.train(score, 1)
+    assert not search.oracle.no_more_jobs
+    promoted = search.train(0.6, 2, 3)
+    assert search.stored(promoted.number).user_attrs["hpo:origin"]["retry_of"] == 1
+    assert search.oracle.ask() is None
+    assert search.oracle.no_more_jobs
+    search.oracle.end()
+    assert [trial.state.name for trial in search.study.get_trials()] == ["PRUNED", "FAIL", "PRUNED", "COMPLETE"]
+    assert search.counts == (2, 1, 1)
+    search.oracle.close()
+
+
+def test_while_others_run_there_may_be_more(make_spec: Callable[..., StudySpec], tmp_path: Path) -> None:
+    search = Search(make_spec(pruner=HALVING, budget={"trials": 4}), tmp_path / "toy")
+    jobs = [search.ask() for _ in range(4)]
+    for score, job in zip((0.5, 0.4, 0.3), jobs, strict=False):
+        search.train(score, 1, job=job)
+    assert search.oracle.ask() is None
+    assert not search.oracle.no_more_jobs  # the fourth decides
+    search.train(0.2, 1, job=jobs[3])
+    assert search.ask().params == jobs[0].params
+    search.oracle.close()
+
+
+def test_a_paused_study_promotes_nobody(search: Search) -> None:
+    for score in (0.5, 0.4, 0.3, 0.2):
+        search.train(score, 1)
+    search.oracle.control.pause()
+    assert search.oracle.ask() is None
+    search.oracle.control.resume()
+    assert search.ask().attempt == 2
+
+
+def test_few_wait_at_a_rung(search: Search) -> None:
+    jobs = [search.ask() for _ in range(6)]
+    for number, job in enumerate(jobs):
+        if number:
+            search.train(0.5 - number / 10, 1, job=job)
+    states = [search.stored(number).state.name for number in range(6)]
+    assert states == ["RUNNING", "RUNNING", "RUNNING", "RUNNING", "RUNNING", "PRUNED"]
+
+
+def test_a_driver_that_dies_leaves_those_that_wait_pruned(search: Search) -> None:
+    for score in (0.5, 0.4, 0.3):
+        search.train(score, 1)
+    oracle = search.driven()  # the one before had no time for anything
+    assert [search.stored(number).state.name for number in range(3)] == ["PRUNED"] * 3
+    assert search.counts == (3, 0, 0)
+    assert oracle.ask() is not None
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_driver_that_dies_while_it_promotes_doubles_nothing(
+    search: Search, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    for score in (0.5, 0.4, 0.3, 0.2):
+        search.train(score, 1)
+
+    class Died(BaseException):
+        pass
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise Died
+
+    name = ("requeue", "finish_trial", "on_trial_promoted")[written]
+    where = (search.oracle._queue, oracle_module, search.oracle.budget)[written]
+    with monkeypatch.context() as patched:
+        patched.setattr(where, name, dies)
+        with pytest.raises(Died):
+            search.oracle.ask()
+    search.driven()
+    expected = (4, 0, 0) if written == 0 else (3, 0, 1)
+    assert search.counts == expected
+    job = search.ask()
+    assert job.attempt == (1 if written == 0 else 2)
+    search.train(0.6, 2, 3, job=job)
+    assert search.oracle.budget.progress.finished == (5 if written == 0 else 4)
+
+
+def test_one_that_was_ended_elsewhere_does_not_go_on(search: Search) -> None:
+    for score in (0.5, 0.4, 0.3, 0.2):
+        search.train(score, 1)
+    search.study.tell(0, state=TrialState.FAIL)  # optuna-dashboard's Fail
+    assert search.ask().attempt == 1
+    search.oracle.end()
+    assert search.stored(0).state == TrialState.FAIL
+
+
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_a_study_with_promotions_counts_each_configuration_once(
+    study_yaml: Callable[..., Path], runs: Path, engine: str
+) -> None:
+    path = study_yaml(
+        "slow", pruner=HALVING, budget={"trials": 16}, constants={"seconds": 0}, engine={"name": engine, "workers": 1}
+    )
+    spec = load_spec(path)
+    run(spec, runs)
+    trials, finished = check_books(runs, 16)
+    promoted = [trial for trial in trials if trial.user_attrs["hpo:outcome"]["cause"] == "promoted"]
+    assert promoted
+    assert len(trials) == 16 + len(promoted)
+    assert any(trial.state == TrialState.COMPLETE for trial in finished)
+    spec, study = load_study(runs, "toy")
+    record = records_of(study, spec, runs / "toy")
+    assert len(record.finished) == 16
