@@ -1,4 +1,4 @@
-"""Peak memory of a process and of its children, on Linux; 0 on other systems.
+"""Peak memory of a process and of its children, on Linux; 0 on other systems. And memory given back.
 
 A worker lives over many trials, and the kernel keeps the peak over all of them. `reset_peak` starts it anew.
 """
@@ -6,12 +6,14 @@ A worker lives over many trials, and the kernel keeps the peak over all of them.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
 _KIB = re.compile(r"^(VmHWM|VmRSS):\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -61,3 +63,13 @@ def _peak(pid: str) -> int:
     except OSError:
         return 0
     return 1024 * int(found.get("VmHWM") or found.get("VmRSS") or 0)
+
+
+def give_back_arrays() -> None:
+    """Have this process return each array of 128 KiB or more to the system as soon as it is freed.
+
+    glibc does so at first, and keeps ever larger ones (up to 32 MiB) once one was freed: `mallopt(3)`,
+    M_MMAP_THRESHOLD. Another C library is left as it is.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 128 << 10)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from hpo.machine.memory import give_back_arrays
 from hpo.machine.page_access import PageAccess
 from hpo.ui.access import Guard
 from hpo.ui.app import application
@@ -59,6 +60,7 @@ def serve(runs: Path, host: str, listener: socket.socket, tell: Callable[[str], 
     )
     # A command leaves what is in cycles until it ends, which is soon (hpo.cli.main): here each page leaves some. What
     # was loaded by now stays, and need not be looked through.
+    give_back_arrays()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE)

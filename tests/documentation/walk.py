@@ -81,6 +81,7 @@ class Walk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            timeout=900,  # of a command that waits for somebody, such as a server's, which is not to be run
         )
         assert done.returncode == 0, f"{block.place}: {command}\n{done.stdout}\n{done.stderr}"
         self.printed.append((command, done.stdout + done.stderr))
