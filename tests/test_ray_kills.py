@@ -74,9 +74,9 @@ def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml
         driver.communicate()
     finish(path, runs, two_nodes.environment)
     trials = check(runs, moment)
-    assert all(
-        trial.user_attrs["hpo:outcome"]["cause"] in ("", "interrupted", "pruner", "promoted") for trial in trials
-    )
+    waits = {"promoted"} if moment % 4 == 2 else set()
+    causes = {trial.user_attrs["hpo:outcome"]["cause"] for trial in trials}
+    assert causes <= {"", "interrupted", "pruner"} | waits
 
 
 @pytest.mark.parametrize("moment", moments())

@@ -330,15 +330,12 @@ class Oracle:
         waiting = self._promotions.next(last)
         if waiting is None or self.budget.spent(instead=1):
             return False
-        running, number = waiting.running, waiting.outcome.number
-        self._promotions.take(number)
+        running = waiting.running
+        self._promotions.take(waiting.outcome.number)
         if self._stored(running).state.is_finished():  # somebody has ended it
             return False
-        self._queue.requeue(
-            number, running.job.seed, running.origin, running.origin.get("spent", {}), running.trial.params
-        )
-        self._queue.warm.forget(number)
         outcome = _failed(waiting.outcome, PROMOTED, "it goes on: it is among the best that came to its rung by now")
+        self._requeue(outcome, running)
         note = waiting.note | {"state": "FAIL", "cause": PROMOTED, "reason": outcome.reason, "requeued": True}
         finish_trial(self._searched, running.trial, note, self._names)
         self.budget.on_trial_promoted()
@@ -529,10 +526,10 @@ class Oracle:
             return ""
         # The pruner is also asked about a guarded trial: successive halving writes down its rungs when it is asked.
         warm = self._queue.warm
-        spared = warm.guards(running.origin, len(running.steps)) or self._min_complete.spares(number)
+        guarded = warm.guards(running.origin, len(running.steps))
         waits = self._promotions.has_wait(running, step)
         behind = self._pruning.should_prune(running.trial) if waits is None else waits
-        if behind and not spared:
+        if behind and not guarded and not self._min_complete.spares(number):
             running.waits = bool(waits)
             return f"the pruner {self.spec.pruner.name} stopped it at step {step}"
         if number in warm.disproved_trials:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -54,7 +55,7 @@ def here(block: Block, servers: dict[str, str]) -> Block:
     text = block.text
     for there, place in servers.items():
         text = text.replace(there, place)
-    return Block(block.page, block.line, block.kind, text, block.not_run, block.setup)
+    return replace(block, text=text)
 
 
 def is_site(block: Block) -> bool:
