@@ -46,6 +46,7 @@ runs/<study>/trials/<N>/diagnosis.html, .md, .json  report of `hpo diagnose` on 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from pathlib import Path
@@ -53,6 +54,7 @@ from pathlib import Path
 JOURNAL = "journal.log"
 SNAPSHOT = ".snapshot"  # behind the name of a journal
 HISTORY = "history.jsonl"
+TRIALS = "trials"  # the folder of a study in which each trial has its own
 HISTORIES = "histories"
 OUTPUT = "output.log"
 ERROR = "error.txt"
@@ -137,12 +139,20 @@ def confirmation_name(study: str) -> str:
 
 def trials_directory(study: Path) -> Path:
     """Return the folder of a study's trials."""
-    return study / "trials"
+    return study / TRIALS
 
 
 def trial_directory(study: Path, number: int) -> Path:
     """Return the folder of one trial."""
     return trials_directory(study) / str(number)
+
+
+def history_file(study: Path, number: int) -> str:
+    """Return the history of one trial, as text.
+
+    A `Path` interns the parts of its name, which takes time and memory: a hundred thousand are looked at.
+    """
+    return os.path.join(study, TRIALS, str(number), HISTORY)
 
 
 def segments_directory(study: Path) -> Path:
@@ -185,5 +195,13 @@ def folders_without_spec(runs: Path) -> list[Path]:
 
 def studies_in(runs: Path) -> list[str]:
     """Return the names of the studies in a runs folder, the one last driven first."""
-    found = [path.parent for path in runs.glob(f"[!.]*/{SPEC}")] if runs.is_dir() else []
-    return [path.name for path in sorted(found, key=lambda p: p.joinpath(SPEC).stat().st_mtime, reverse=True)]
+    try:
+        names = os.listdir(runs)
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        with contextlib.suppress(OSError):  # it is none, is closed to this user, or was removed this moment
+            if not name.startswith("."):
+                found.append((os.stat(os.path.join(runs, name, SPEC)).st_mtime, name))
+    return [name for _, name in sorted(found, reverse=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,7 @@ def spec_of(space: SearchSpace, **keys: Any) -> StudySpec:
 def with_distributions(record: StudyRecord) -> StudyRecord:
     """The same study with what Optuna knows of each trial filled in; for spaces without conditions."""
     distributions = {parameter.name: _distribution(parameter) for parameter in record.space.walk()}
-    trials = tuple(
-        TrialRecord(**{**vars(t), "optuna_params": dict(t.params), "distributions": distributions})
-        for t in record.trials
-    )
+    trials = tuple(replace(t, optuna_params=dict(t.params), distributions=distributions) for t in record.trials)
     return StudyRecord(**{**vars(record), "trials": trials})
 
 

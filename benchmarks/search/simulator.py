@@ -10,7 +10,8 @@ import copy
 import heapq
 import itertools
 import math
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ from problems import WORKERS, Problem
 from hpo.engines.replay import RecordedSampler, Recording, Recordings
 from hpo.search.halving import HalvingPruner
 from hpo.trial import Outcome
+from hpo.warm_start.trust import FINAL, WarmStart, from_earlier_study
 
 _STARTED = datetime(2026, 1, 1)
 
@@ -96,11 +98,16 @@ class Study:
 
 @dataclass
 class Trace:
-    """What a search found: the time of each report, its value, and how many trials it started."""
+    """What a search found: the time of each report, its value, and how many trials it started.
+
+    Attributes:
+        told: of each trial that an earlier study proposed the seconds that it trained.
+    """
 
     times: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     trials: int = 0
+    told: Counter[int] = field(default_factory=Counter)
 
     def add(self, time: float, value: float) -> None:
         """Note a report. What has no value, for another repeat of its configuration diverged, counts for nothing."""
@@ -148,6 +155,7 @@ def simulate(
     workers: int = WORKERS,
     until: float | None = None,
     checkpoints: bool = False,
+    warm: WarmStart | None = None,
 ) -> tuple[Trace, Study]:
     """Search a problem for its budget.
 
@@ -158,7 +166,10 @@ def simulate(
         workers: trials at a time.
         until: the end in simulated seconds; None: the problem's budget.
         checkpoints: trainings save one in each epoch, so that those behind wait if the pruner has them wait.
+        warm: what earlier studies propose.
     """
+    warm = warm or WarmStart((), 0, maximize=False)
+    origins: dict[int, Mapping[str, Any]] = {}
     end = problem.budget if until is None else until
     table, study, trace = Table(problem), Study(pruner), Trace()
     recorded = RecordedSampler(sampler, table)
@@ -179,10 +190,13 @@ def simulate(
             if not len(table):
                 break
             trial = study.add()
+            told, origins[trial.number] = warm.next() or ({}, {})
+            fixed = problem.space.to_optuna(told)
+            trial.system_attrs = {"fixed_params": fixed} if fixed else {}
             recorded.before_trial(study, trial)  # type: ignore[arg-type]
             params = recorded.sample_relative(study, trial, table.distributions)  # type: ignore[arg-type]
             trial = study.trials[-1]  # the sampler may have noted something of it
-            trial.params = params
+            trial.params = {name: fixed.get(name, value) for name, value in params.items()}
             trial.distributions = {name: table.distributions[name] for name in params}
             trace.trials += 1
             index, _ = table.curve(trial.number)
@@ -191,23 +205,34 @@ def simulate(
             return trace, study
         now, _, number, began, epoch = heapq.heappop(events)
         if now > end:
+            for at, _, one, _, _ in [(now, 0, number, began, epoch), *events]:
+                if one in trace.told:  # of the epoch that it is in
+                    trace.told[one] += max(0.0, float(problem.seconds[table.curve(one)[0]]) - (at - end))
             return trace, study
         trial, (index, curve) = study.trials[number], table.curve(number)
         if epoch == epochs:
             trial.values = [min(trial.intermediate_values.values())]
             _end(study, recorded, trial, TrialState.COMPLETE)
+            warm.observe(number, origins[number], FINAL, trial.values[0])
             continue
+        if from_earlier_study(origins[number]):
+            trace.told[number] += float(problem.seconds[index])
         value = float(curve[epoch])
         if math.isfinite(value):
             trial.intermediate_values[epoch + 1] = value
             trace.add(now, float(problem.means[index, epoch]))
+            warm.observe(number, origins[number], epoch + 1, value)
+            guarded = warm.guards(origins[number], len(trial.intermediate_values))
             if promotion is not None and epoch + 1 < epochs:
                 promotion.reported(number, None, epoch + 1, value)
-                if promotion.is_behind(number):
+                if promotion.is_behind(number) and not guarded:
                     if (over := promotion.wait(number)) is not None:
                         _end(study, recorded, study.trials[over], TrialState.PRUNED)
                     continue
-            elif promotion is None and pruner.prune(study, copy.copy(trial)):  # type: ignore[arg-type]
+            elif promotion is None and pruner.prune(study, copy.copy(trial)) and not guarded:  # type: ignore[arg-type]
+                _end(study, recorded, study.trials[number], TrialState.PRUNED)
+                continue
+            if number in warm.disproved_trials:
                 _end(study, recorded, study.trials[number], TrialState.PRUNED)
                 continue
             # The end of the training comes at the time of its last report.

@@ -127,7 +127,7 @@ class Segment:
     constants: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a hundred thousand
 class TrialRecord:
     """One attempt at one configuration.
 
@@ -260,6 +260,12 @@ class StudyRecord:
             return self.noted_samplers
         return tuple(sampler.name for sampler in self.spec.samplers)
 
+    @property
+    def spans(self) -> list[Span]:
+        """Times in which trials ran here, of those of which it is known."""
+        own = (trial for trial in self.trials if trial.imported is None)
+        return [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in own if t.started and t.seconds]
+
     # What follows is asked for again and again, of every trial there is.
     @cached_property
     def finished(self) -> tuple[TrialRecord, ...]:
@@ -280,12 +286,6 @@ class StudyRecord:
     def by_number(self) -> Mapping[int, TrialRecord]:
         """All trials by their numbers."""
         return {trial.number: trial for trial in self.trials}
-
-    @cached_property
-    def spans(self) -> list[Span]:
-        """Times in which trials ran here, of those of which it is known."""
-        own = (trial for trial in self.trials if trial.imported is None)
-        return [Span(t.started, t.started + t.seconds, t.gpu_seconds) for t in own if t.started and t.seconds]
 
     def in_state(self, state: str) -> tuple[TrialRecord, ...]:
         """Return the trials in a state, without lost and interrupted attempts."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar, overload
 
 from hpo.storage.history import Step
@@ -116,13 +116,19 @@ def _columns(steps: Sequence[Step]) -> _Columns:
     names = _shared(tuple(dict.fromkeys(name for step in steps for name in step.metrics)))
     places = [(step.metrics, name) for step in steps for name in names]
     return _Columns(
-        array("q", [step.step for step in steps]),
+        _whole(tuple(step.step for step in steps)),
         array("d", [step.time for step in steps]),
-        array("q", [step.attempt for step in steps]),
+        _whole(tuple(step.attempt for step in steps)),
         names,
         array("d", [metrics.get(name, math.nan) for metrics, name in places]),
         frozenset(place for place, (metrics, name) in enumerate(places) if name not in metrics),
     )
+
+
+@lru_cache(1024)
+def _whole(numbers: tuple[int, ...]) -> array[int]:
+    """Return whole numbers as a column, one for all: most trials of a study have the same steps, in one attempt."""
+    return array("q", numbers)
 
 
 @cache

@@ -100,17 +100,17 @@ def outcome_note(outcome: Outcome, finished: float, requeued: bool, gpu: float) 
         requeued: it was queued again, so that this attempt does not count.
         gpu: the share of GPUs that it held.
     """
-    return {
+    note: dict[str, Any] = {
         "state": outcome.state,
         "cause": outcome.cause,
-        "reason": outcome.reason,
         "metrics": dict(outcome.metrics),
         "finished": finished,
         "seconds": round(outcome.seconds, 3),
         "gpu_seconds": round(outcome.seconds * gpu, 3),
-        "peak_gpu_bytes": outcome.peak_gpu_bytes,
         "requeued": requeued,
     }
+    more = {"reason": outcome.reason, "peak_gpu_bytes": outcome.peak_gpu_bytes}
+    return note | {name: value for name, value in more.items() if value}
 
 
 def count_attempt(origin: Mapping[str, Any], cause: str) -> dict[str, int]:

@@ -32,15 +32,15 @@ class Histories:
 
     def path(self, trial: FrozenTrial) -> Path:
         """Return the file that has the history of a trial: its own, or a segment in which those of others are too."""
-        own = layout.trial_directory(self._directory, trial.number) / layout.HISTORY
-        return segment_of(self._directory, trial.number) if self._in_segment(trial, own) else own
+        own = layout.history_file(self._directory, trial.number)
+        return segment_of(self._directory, trial.number) if self._in_segment(trial, own) else Path(own)
 
     def rows(self, trial: FrozenTrial) -> list[Step]:
         """Return the rows of a trial and of the lost attempts that it went on from, as they were written.
 
         Those of other trials are left out, of which another study of the same name or a swapped file may hold some.
         """
-        own = layout.trial_directory(self._directory, trial.number) / layout.HISTORY
+        own = layout.history_file(self._directory, trial.number)
         # In this order: a driver removes the file after it has written the segment.
         return history.rows(own, self._marks(trial)) or [*history.rows_of(self._in_segment(trial, own))]
 
@@ -50,11 +50,11 @@ class Histories:
 
     def foreign(self, trial: FrozenTrial) -> list[str]:
         """Return the marks in a trial's history that are neither its own nor those of its lost attempts."""
-        own = layout.trial_directory(self._directory, trial.number) / layout.HISTORY
+        own = layout.history_file(self._directory, trial.number)
         there = {row.owner for row in history.rows(own) if row.owner}
         return sorted(there - self._marks(trial))
 
-    def _in_segment(self, trial: FrozenTrial, own: Path) -> list[str]:
+    def _in_segment(self, trial: FrozenTrial, own: str) -> list[str]:
         """Return the lines of a trial in its segment; none if it has a file of its own."""
         if os.path.lexists(own) or not (mark := mark_in_storage(trial)):
             return []

@@ -165,7 +165,7 @@ def merge(pieces: Iterable[Step]) -> list[Step]:
     return [steps[number] for number in sorted(steps)]
 
 
-def rows(path: Path, owners: Container[str] | None = None) -> list[Step]:
+def rows(path: str | Path, owners: Container[str] | None = None) -> list[Step]:
     """Return the rows of a history file as they were written, without damaged ones.
 
     What is no plain file, or cannot be one of a history for its size, has none.

@@ -13,6 +13,9 @@ from optuna.trial import FrozenTrial
 from hpo.storage.journal_records import CREATE_TRIAL
 from hpo.storage.trial_attributes import JOB
 
+# Of ended trials, which nobody changes any more: a table of its own for nothing is 64 bytes.
+NOTHING: dict[Any, Any] = {}
+
 
 class Replay(JournalStorageReplayResult):
     """Studies and trials that the records of a journal come to.
@@ -45,7 +48,7 @@ class Replay(JournalStorageReplayResult):
     def _share(self, trial: FrozenTrial) -> None:
         """Let an ended trial share what is equal with those before it: it takes half of the memory then."""
         trial.params = shared(trial.params)
-        trial.user_attrs, trial.system_attrs = shared(trial.user_attrs), shared(trial.system_attrs)
+        trial.user_attrs, trial.system_attrs = shared(trial.user_attrs), shared(trial.system_attrs) or NOTHING
         job = trial.user_attrs.get(JOB)
         if isinstance(job, dict) and _equal(job.get("params"), trial.params):
             job["params"] = trial.params

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent, segment
 # Seed, attempt, retry_of, source, started (s since the epoch), run, params, sources and code (marks).
 JOB = "hpo:job"
-# State, cause, reason, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued, and if there are any:
-# sources (others than JOB's), environment (a mark), unread (names of parameters), notices (hpo.analysis.notices).
+# State, cause, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued, and if there are any: reason,
+# peak_gpu_bytes, sources (others than JOB's), environment (a mark), unread (names of parameters), notices
+# (hpo.analysis.notices).
 OUTCOME = "hpo:outcome"
 # In OUTCOME, of a trial that waits at a rung: it ends so unless it goes on as another trial (hpo.oracle.promotions).
 WAITS = "waits"

@@ -25,6 +25,7 @@ from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.driver_lock import driver_of
 from hpo.storage.histories import Histories
+from hpo.storage.journal_replay import NOTHING
 from hpo.storage.open import open_storage, storage_file, storage_url
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _NUMBERS = itertools.count(1)
 # A storage and a driver are looked at no more often, however many pages are open.
 LOOK_SECONDS = 1.0
+# Files of a study, beside its histories, of which pages show something.
+_SHOWN = (layout.STEERING, f"{layout.REPORT}.html", layout.JOBS)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class _Kept:
     spec: StudySpec
     view: optuna.Study
     lock: threading.RLock
-    url: str
+    files: Sequence[str]  # of the storage, which change when it does; none of a server
     alike: Alike = field(default_factory=dict)
     records: list[TrialRecord] = field(default_factory=list)
     seen: dict[int, object] = field(default_factory=dict)  # of trials that have not ended, by number
@@ -106,6 +109,7 @@ class LiveStudy:
     ) -> None:
         self.name = name
         self.directory = layout.study_directory(runs, name)
+        self._shown = [os.path.join(self.directory, name) for name in _SHOWN]
         self._runs = runs
         self._storages = storages
         self._clock = clock
@@ -150,8 +154,7 @@ class LiveStudy:
         driver = driver_of(self.directory)
         ended = sum(trial.state not in ("RUNNING", "WAITING") for trial in kept.records)
         finished = _digest(self._spec_mark, kept.place_number, ended)
-        marks = (mark_of(self.directory / name) for name in (layout.STEERING, f"{layout.REPORT}.html", layout.JOBS))
-        version = _digest(finished, kept.number, driver and sorted(driver.items()), *marks)
+        version = _digest(finished, kept.number, driver and sorted(driver.items()), *map(mark_of, self._shown))
         return Snapshot(kept.record, kept.spec, driver, version, finished)
 
     def _up_to_date(self) -> _Kept:
@@ -164,13 +167,14 @@ class LiveStudy:
             storage, lock = self._storages.of(url)
             with lock:
                 study = optuna.load_study(study_name=self.name, storage=storage)
-            self._kept, self._spec_mark = _Kept(spec, view_of(study), lock, url), mark
+            file = storage_file(url)
+            files = [] if file is None else [str(file), f"{file}-wal"]
+            self._kept, self._spec_mark = _Kept(spec, view_of(study), lock, files), mark
         return self._kept
 
     def _read_trials(self, kept: _Kept) -> bool:
         """Read the trials that are new or have not ended; return True if anything is different."""
-        file = storage_file(kept.url)
-        beside = () if file is None else (mark_of(file), mark_of(file.with_name(f"{file.name}-wal")))
+        beside = tuple(map(mark_of, kept.files))
         unchanged = bool(beside) and kept.storage_mark == beside
         with kept.lock:
             if unchanged and not kept.seen:
@@ -189,14 +193,14 @@ class LiveStudy:
         return changed
 
     def _read_trial(self, kept: _Kept, trial: FrozenTrial, read: Callable[[FrozenTrial], Sequence[Step]]) -> bool:
-        path = layout.trial_directory(self.directory, trial.number) / layout.HISTORY
-        mark = (trial.state, len(trial.intermediate_values), len(trial.user_attrs), len(trial.params), mark_of(path))
+        file = mark_of(layout.history_file(self.directory, trial.number))
+        mark = (trial.state, len(trial.intermediate_values), len(trial.user_attrs), len(trial.params), file)
         if kept.seen.get(trial.number) == mark:
             return False
         if trial.state.is_finished():
             kept.seen.pop(trial.number, None)
             # The steps that pages show are those of its history; the storage is this process's own and writes nothing.
-            trial.intermediate_values = {}
+            trial.intermediate_values = NOTHING
         else:
             kept.seen[trial.number] = mark
         names = [metric.name for metric in kept.spec.metrics]
@@ -205,7 +209,7 @@ class LiveStudy:
         return True
 
 
-def mark_of(path: Path) -> object:
+def mark_of(path: str | Path) -> object:
     """Return what changes when a file does; None without it."""
     try:
         status = os.stat(path)

@@ -36,7 +36,7 @@ class Source:
         trials: Of each COMPLETE trial the number, the parameters as the objective saw them, and the values of
             `metrics`.
         constants: What it held constant; None if that is unknown.
-        complete: Number of COMPLETE trials if `trials` are only the best of them.
+        tried: Number of its COMPLETE and PRUNED trials; None: as many as `trials`.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Source:
     metrics: Sequence[Metric]
     trials: Sequence[Tried]
     constants: Mapping[str, Any] | None = None
-    complete: int | None = None
+    tried: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
     The best of each source are taken in turn, and of each value of `group_by` in turn, without near-duplicates of each
     other and of `enqueue`. Sources with today's constants come before the others. With several metrics those that a
     source shares decide: its Pareto front comes first, spread from end to end. Where study.yaml does not ask for a warm
-    start, no more than a quarter of a source is taken.
+    start, no more than a quarter of what a source tried is taken.
     """
     limit = most(spec)
     taken: Counter[int] = Counter()
@@ -114,7 +114,7 @@ def choose(spec: StudySpec, sources: Sequence[Source]) -> Choice:
     for source, (number, params, values) in round_robin(spec, sources):
         if len(candidates) == limit:
             break
-        if unasked(spec) and taken[id(source)] == (source.complete or len(source.trials)) // 4:
+        if unasked(spec) and taken[id(source)] == (source.tried or len(source.trials)) // 4:
             continue
         try:
             fitted, changes = fit(spec.space, params)

@@ -46,7 +46,7 @@ def entry_of(runs: Path, name: str, trials: int) -> tuple[Entry, tuple[str, ...]
     directory = layout.study_directory(runs, name)
     counts = {key: sum(t.state == state for t in everything) for key, state in _STATES.items()}
     entry = Entry(
-        source=Source(name, space, spec.metrics, kept, complete=counts["complete"]),
+        source=Source(name, space, spec.metrics, kept, tried=counts["complete"] + counts["pruned"]),
         objective=objective_mark(spec.identity()["objective"]),
         group_by=spec.group_by if spec.group_by in known else None,
         counts=counts,

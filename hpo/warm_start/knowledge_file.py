@@ -343,5 +343,5 @@ def _entry(at: KeyPath, study: _StudyModel, problems: _Problems) -> Entry | None
     metrics = tuple(Metric(name=metric.name, direction=metric.direction) for metric in study.metrics)
     trials = tuple((trial.number, trial.params, tuple(trial.values)) for trial in study.best)
     counts = study.trials.model_dump()
-    source = Source(study.name, space, metrics, trials, complete=counts["complete"])
+    source = Source(study.name, space, metrics, trials, tried=counts["complete"] + counts["pruned"])
     return Entry(source, study.objective, study.group_by, counts, study.began, study.ended, study.data)

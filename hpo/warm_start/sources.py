@@ -30,6 +30,7 @@ from hpo.warm_start.trust import WarmStart, guard_of
 
 # An earlier study is of the same space if it has at least this part of the parameters that are searched today.
 SHARED = 0.5
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def warm_start_of(
@@ -205,7 +206,8 @@ def _of_optuna(frozen: Any, spec: StudySpec, storage: optuna.storages.BaseStorag
     if directions != wanted:
         return [], f"its directions are {listing(directions)}; expected {listing(wanted)}"
     names = {name: one.name for one in spec.space.walk() for name in (one.full_name, one.name) if one.kind != "fixed"}
-    trials = storage.get_all_trials(frozen._study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+    ended = storage.get_all_trials(frozen._study_id, deepcopy=False, states=_ENDED)
+    trials = [trial for trial in ended if trial.state == TrialState.COMPLETE]
     tried = [
         (
             trial.number,
@@ -220,7 +222,7 @@ def _of_optuna(frozen: Any, spec: StudySpec, storage: optuna.storages.BaseStorag
         if not trials:
             return [], "it has no complete trial"
         return [], f"none of its parameters ({listing(theirs)}) is one of search_space ({listing(sorted(names))})"
-    return [Source(frozen.study_name, spec.space, spec.metrics, tried)], ""
+    return [Source(frozen.study_name, spec.space, spec.metrics, tried, tried=len(ended))], ""
 
 
 def _by_name(name: str, storage: optuna.storages.BaseStorage, runs: Path) -> list[Source]:
@@ -241,23 +243,26 @@ def _by_name(name: str, storage: optuna.storages.BaseStorage, runs: Path) -> lis
 
 def source_of(spec: StudySpec, study: optuna.Study) -> Source:
     """Return a study as a Source."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = study.get_trials(deepcopy=False, states=_ENDED)
     constants = from_json(to_json(spec.constants))
-    return Source(spec.name, spec.space, spec.metrics, _tried(trials, spec.space, spec.metrics), constants)
+    complete = _complete(trials, spec.space, spec.metrics)
+    return Source(spec.name, spec.space, spec.metrics, complete, constants, len(trials))
 
 
 def _source(frozen: Any, known: _Identity, storage: Any) -> Source:
-    trials = storage.get_all_trials(frozen._study_id, deepcopy=False, states=(TrialState.COMPLETE,))
-    tried = _tried(trials, known.space, known.metrics)
-    return Source(frozen.study_name, known.space, known.metrics, tried, known.constants)
+    trials = storage.get_all_trials(frozen._study_id, deepcopy=False, states=_ENDED)
+    complete = _complete(trials, known.space, known.metrics)
+    return Source(frozen.study_name, known.space, known.metrics, complete, known.constants, len(trials))
 
 
-def _tried(trials: Iterable[optuna.trial.FrozenTrial], space: SearchSpace, metrics: Iterable[Metric]) -> list[Any]:
+def _complete(trials: Iterable[optuna.trial.FrozenTrial], space: SearchSpace, metrics: Iterable[Metric]) -> list[Any]:
     names = [metric.name for metric in metrics]
     return [
         (trial.number, trial_attributes.params_of(trial, space), tuple(trial.values))
         for trial in trials
-        if not contradiction(trial, space, names) and not trial_attributes.continued_from(trial.user_attrs)
+        if trial.state == TrialState.COMPLETE
+        and not contradiction(trial, space, names)
+        and not trial_attributes.continued_from(trial.user_attrs)
     ]
 
 

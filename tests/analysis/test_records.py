@@ -99,13 +99,13 @@ def test_histories_are_read_when_they_are_asked_for(
         writer = HistoryWriter(layout.trial_directory(tmp_path, number) / layout.HISTORY)
         writer.append(Step(1, 1.0, 1, {"score": 0.1 * number}))
         writer.close()
-    read: list[Path] = []
+    read: list[str | Path] = []
     rows = history.rows
     monkeypatch.setattr(history, "rows", lambda path, owners=None: read.append(path) or rows(path, owners))
     record = records_of(study, spec, tmp_path, histories=False)
     assert read == []
     assert [record.trials[k].last("score") for k in (3, 3)] == [pytest.approx(0.3)] * 2
-    assert read == [layout.trial_directory(tmp_path, 3) / layout.HISTORY]
+    assert read == [layout.history_file(tmp_path, 3)]
     records_of(study, spec, tmp_path)
     assert len(read) == 6
 

@@ -16,8 +16,12 @@ from hpo.oracle.oracle import Oracle
 from hpo.search.halving import HalvingPruner
 from hpo.search.kernel_sampler import KernelSampler
 from hpo.space.search_space import SearchSpace
-from hpo.spec.models import Budget, StudySpec
+from hpo.spec.models import Budget, Metric, StudySpec, WarmStartSpec
+from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME
+from hpo.warm_start.candidates import Source, candidates_of
+from hpo.warm_start.trust import WarmStart, guard_of
 
+LOSS = Metric(name="loss", direction="minimize")
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "search"
 SPACE = SearchSpace.parse(
     {
@@ -88,26 +92,67 @@ def test_it_agrees_with_the_replay(
     options = {"min_resource": 1} if pruner is optuna.pruners.SuccessiveHalvingPruner else {}
     trace, simulated = simulator.simulate(problem, sampler(7), pruner(**options))
 
-    recordings, clock = Recordings(SPACE, problem.recordings()), Clock()
-    spec = StudySpec(
+    assert trace.trials == len(simulated.trials) > 10
+    assert shown(simulated.trials) == shown(replayed(problem, sampler(7), pruner(**options), tmp_path))
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["true", "misleading"])
+def test_it_agrees_with_the_replay_of_a_warm_start(bench: Any, tmp_path: Path, order: int) -> None:
+    problems, simulator = bench
+    problem = problem_of(problems)
+    ends = np.where(np.isfinite(problem.curves[:, 0, -1]), problem.curves[:, 0].min(axis=1), np.inf)
+    told = [int(i) for i in np.argsort(ends) if np.isfinite(ends[i])][::order]
+    source = Source("before", SPACE, (LOSS,), [(k, problem.configurations[i], [k]) for k, i in enumerate(told[:10])])
+    spec = spec_of(warm_start=WarmStartSpec())
+
+    def warm() -> WarmStart:
+        return WarmStart(candidates_of(spec, [source]), guard_of(spec), maximize=False)
+
+    trace, simulated = simulator.simulate(problem, kernel(7), HalvingPruner(), warm=warm())
+    there = replayed(problem, kernel(7), HalvingPruner(), tmp_path, warm())
+    assert shown(simulated.trials) == shown(there)
+    seconds: dict[int, float] = {}
+    for trial in there:
+        if trial.user_attrs.get(ORIGIN, {}).get("from"):
+            outcome, job = trial.user_attrs.get(OUTCOME), trial.user_attrs[JOB]
+            seconds[trial.number] = (outcome["finished"] if outcome else problem.budget) - job["started"]
+    assert len(seconds) == 2
+    assert dict(trace.told) == pytest.approx(seconds)
+    pruned = [simulated.trials[number].state.name == "PRUNED" for number in seconds]
+    assert all(pruned) == (order == -1)
+
+
+def spec_of(**more: Any) -> StudySpec:
+    return StudySpec(
         name="replay",
         objective="recorded:train",
         root=Path(),
-        metrics=({"name": "loss", "direction": "minimize"},),
+        metrics=(LOSS,),
         space=SPACE,
         budget=Budget(failures=10**9),
         mlflow=None,
         source=Path(),
+        **more,
     )
-    replayed = optuna.create_study(sampler=RecordedSampler(sampler(7), recordings), pruner=pruner(**options))
-    oracle = Oracle(spec, replayed, tmp_path, None, clock, NoHistory)
-    ReplayEngine(recordings, clock, problems.WORKERS, problem.budget).run(oracle)
 
-    def shown(trials: list[optuna.trial.FrozenTrial]) -> list[Any]:
-        return [(trial.state, trial.params, trial.intermediate_values) for trial in trials]
 
-    assert trace.trials == len(simulated.trials) > 10
-    assert shown(simulated.trials) == shown(replayed.get_trials(deepcopy=False))
+def replayed(
+    problem: Any,
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner,
+    directory: Path,
+    warm: WarmStart | None = None,
+) -> list[optuna.trial.FrozenTrial]:
+    recordings, clock = Recordings(SPACE, problem.recordings()), Clock()
+    study = optuna.create_study(sampler=RecordedSampler(sampler, recordings), pruner=pruner)
+    spec = spec_of(warm_start=WarmStartSpec()) if warm else spec_of()
+    oracle = Oracle(spec, study, directory, None, clock, NoHistory, warm)
+    ReplayEngine(recordings, clock, 8, problem.budget).run(oracle)
+    return study.get_trials(deepcopy=False)
+
+
+def shown(trials: list[optuna.trial.FrozenTrial]) -> list[Any]:
+    return [(trial.state, trial.params, trial.intermediate_values) for trial in trials]
 
 
 def test_a_finite_problem_can_be_tried_again_and_is_judged_by_means(bench: Any) -> None:

@@ -137,8 +137,15 @@ def test_unasked_at_most_two_a_twentieth_of_the_trials_and_a_quarter_of_a_study(
     old = source("old", [({"x": n / 20}, n / 20) for n in range(complete)])
     assert len(candidates_of(spec, [old])) == found
     # Of knowledge only the best are there: the quarter is that of all.
-    carried = replace(old, trials=old.trials[-1:], complete=complete)
+    carried = replace(old, trials=old.trials[-1:], tried=complete)
     assert len(candidates_of(spec, [carried])) == min(1, found)
+
+
+def test_the_quarter_is_that_of_all_that_were_tried(make_spec):
+    """Those that a pruner let through are the best of many."""
+    spec = make_spec(budget={"trials": 60}, sampler="kernel")
+    old = source("old", [({"x": n / 3}, n / 3) for n in range(3)])
+    assert [len(candidates_of(spec, [replace(old, tried=tried)])) for tried in (3, 4, 8, 40)] == [0, 1, 2, 2]
 
 
 def test_studies_with_the_same_constants_come_first(make_spec):

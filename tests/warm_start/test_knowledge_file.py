@@ -218,7 +218,7 @@ def test_a_valid_file_with_bytes_damaged_is_read_or_refused(tmp_path, at, damage
 
 def entry(name="toy", began=1.0, ended=2.0, complete=1, x=0.5):
     space, metrics = SearchSpace.parse({"x": {"low": 0.0, "high": 1.0}}), (Metric(name="score", direction="maximize"),)
-    source = Source(name, space, metrics, ((0, {"x": x}, (0.5,)),), complete=complete)
+    source = Source(name, space, metrics, ((0, {"x": x}, (0.5,)),), tried=complete)
     return Entry(source, "train.py:train", None, {"complete": complete, "pruned": 0, "failed": 0}, began, ended, {})
 
 
