@@ -92,3 +92,11 @@ if find_spec("syne_tune"):
         return scheduler.sampler, scheduler.pruner
 
     POLICIES |= {f"Syne Tune's {name}": partial(_syne_tune, name) for name in SCHEDULERS}
+if find_spec("smac"):
+    from smac_scheduler import Smac
+
+    def _smac(problem: Problem, seed: int) -> tuple[_Sampler, _Pruner]:
+        scheduler = Smac(problem.space, _epochs(problem), seed, problem.scale[2])
+        return scheduler.sampler, scheduler.pruner
+
+    POLICIES["SMAC3's multi-fidelity"] = _smac

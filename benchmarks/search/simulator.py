@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from problems import WORKERS, Problem
 
 from hpo.engines.replay import RecordedSampler, Recording, Recordings
-from hpo.search.halving import HalvingPruner
+from hpo.search.promotion import Promotion
 from hpo.trial import Outcome
 from hpo.warm_start.trust import FINAL, WarmStart, from_earlier_study
 
@@ -176,7 +176,8 @@ def simulate(
     order = itertools.count()  # of two events at one time, the one that was planned first comes first
     events: list[tuple[float, int, int, float, int]] = []
     epochs = problem.curves.shape[2]
-    promotion = pruner.promotion() if checkpoints and isinstance(pruner, HalvingPruner) else None
+    make = getattr(pruner, "promotion", None)
+    promotion: Promotion | None = make() if checkpoints and make is not None else None
     now = 0.0
     while True:
         while len(events) < workers:
@@ -222,14 +223,16 @@ def simulate(
             trial.intermediate_values[epoch + 1] = value
             trace.add(now, float(problem.means[index, epoch]))
             warm.observe(number, origins[number], epoch + 1, value)
-            guarded = warm.guards(origins[number], len(trial.intermediate_values))
             if promotion is not None and epoch + 1 < epochs:
                 promotion.reported(number, None, epoch + 1, value)
-                if promotion.is_behind(number) and not guarded:
+                if promotion.is_behind(number):
                     if (over := promotion.wait(number)) is not None:
                         _end(study, recorded, study.trials[over], TrialState.PRUNED)
                     continue
-            elif promotion is None and pruner.prune(study, copy.copy(trial)) and not guarded:  # type: ignore[arg-type]
+            elif promotion is None and (
+                pruner.prune(study, copy.copy(trial))  # type: ignore[arg-type]
+                and not warm.guards(origins[number], len(trial.intermediate_values))
+            ):
                 _end(study, recorded, study.trials[number], TrialState.PRUNED)
                 continue
             if number in warm.disproved_trials:

@@ -524,11 +524,12 @@ class Oracle:
             return reason
         if not new:
             return ""
-        # The pruner is also asked about a guarded trial: successive halving writes down its rungs when it is asked.
+        # The pruner is also asked about a guarded trial: successive halving writes down its rungs when it is asked. One
+        # that can wait needs no guard, for it may go on.
         warm = self._queue.warm
-        guarded = warm.guards(running.origin, len(running.steps))
         waits = self._promotions.has_wait(running, step)
         behind = self._pruning.should_prune(running.trial) if waits is None else waits
+        guarded = waits is None and warm.guards(running.origin, len(running.steps))
         if behind and not guarded and not self._min_complete.spares(number):
             running.waits = bool(waits)
             return f"the pruner {self.spec.pruner.name} stopped it at step {step}"

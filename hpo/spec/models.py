@@ -317,7 +317,8 @@ class WarmStartSpec(_Model):
         sources: `from` in YAML: auto, or names of studies and knowledge files. None: study.yaml has no `warm_start`.
             Then it is as auto, but for samplers that do not choose by results, and decided at the first start.
         trials: number of their configurations to try.
-        guard: number of reports for which the pruner does not end these; None: see `hpo.warm_start.trust.guard_of`.
+        guard: number of reports for which the pruner does not end these, unless they wait at a rung; None: see
+            `hpo.warm_start.trust.guard_of`.
     """
 
     sources: Literal["auto"] | tuple[Text, ...] | None = Field(default=None, alias="from")

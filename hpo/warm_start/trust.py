@@ -26,7 +26,7 @@ CHANCE = 0.05
 
 
 def guard_of(spec: StudySpec) -> int:
-    """Return for how many reports the pruner does not end a trial from an earlier study.
+    """Return for how many reports the pruner does not end a trial from an earlier study that cannot wait at a rung.
 
     It is `warm_start.guard` if given. Otherwise it is 4, or until the trial is past the pruner's `min_resource`,
     counted from 0 or from 1.
@@ -94,7 +94,7 @@ class WarmStart:
         return dict(one.params), origin
 
     def guards(self, origin: Mapping[str, Any], reports: int) -> bool:
-        """Return True if a trial with this number of reports goes on whatever the pruner says."""
+        """Return True if a trial with this number of reports is not stopped, whatever the pruner says."""
         return self.trusted and from_earlier_study(origin) and reports <= self._guard
 
     def observe(self, number: int, origin: Mapping[str, Any], step: int, value: float) -> str:

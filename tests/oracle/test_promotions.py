@@ -22,6 +22,8 @@ from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.storage.load_study import load_study
 from hpo.trial import PRUNER, Job, Outcome
+from hpo.warm_start.candidates import Candidate
+from hpo.warm_start.trust import WarmStart
 
 HALVING = {"name": "halving"}
 
@@ -114,6 +116,24 @@ def test_what_has_saved_nothing_is_stopped_for_good(search: Search) -> None:
         search.train(score, 1, 2, saves=False)
     # The better half of the last ones goes on: only the first was among it.
     assert [search.stored(number).state.name for number in range(4)] == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_guarded_trial_waits_and_is_not_stopped(
+    make_spec: Callable[..., StudySpec], tmp_path: Path, saves: bool
+) -> None:
+    """What came from an earlier study is spared the pruner for four reports; one that waits may go on."""
+    search = Search(make_spec(pruner=HALVING, warm_start="auto", budget={"trials": 10}), tmp_path)
+    candidates = [Candidate({"x": value}, "pilot", index, value) for index, value in enumerate((0.1, 0.2))]
+    search.oracle = Oracle(search.spec, search.study, tmp_path, warm=WarmStart(candidates, 4, maximize=True))
+    jobs = [search.ask() for _ in range(6)]
+    told = [job for job in jobs if search.stored(job.number).user_attrs["hpo:job"]["source"] == "warm_start"]
+    for job in jobs:
+        if job not in told:
+            search.train(0.5, 1, job=job, saves=saves)
+    for job in told:
+        search.train(0.4, 1, 2, 3, job=job, saves=saves)
+    assert list(search.stored(told[0].number).intermediate_values) == ([1] if saves else [1, 2, 3])
 
 
 def test_nobody_waits_at_the_end_of_a_training(make_spec: Callable[..., StudySpec], tmp_path: Path) -> None:
