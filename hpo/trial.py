@@ -213,6 +213,7 @@ class Outcome:
             environment (packages, processor, device, threads), unread and unread_constants (names that it has not
             read), alone (it has forked no process, which may read them), used (`save` and `restore`, if it called
             them), stepless (JSON lines with a metric and without a step).
+        flag: the red flag that ended it, if one did.
 
     Raises:
         ValueError: these do not fit together.
@@ -227,6 +228,7 @@ class Outcome:
     seconds: float = 0.0
     peak_gpu_bytes: int = 0
     observed: Mapping[str, Any] = field(default_factory=dict)
+    flag: str = ""
 
     def __post_init__(self) -> None:
         if self.cause not in CAUSES[self.state]:

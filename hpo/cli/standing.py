@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from hpo.trial import Job, Outcome
 if TYPE_CHECKING:
     from hpo.analysis.records import StudyRecord
     from hpo.spec.models import StudySpec
-
-_FLAG = re.compile(r"red flag '(.*?)' ")
 
 
 @dataclass(frozen=True)
@@ -97,5 +94,4 @@ class Standing:
 def _cause(outcome: Outcome) -> str:
     from hpo.analysis.failures import Cause
 
-    flag = _FLAG.match(outcome.reason) if outcome.cause == "red_flag" else None
-    return Cause(outcome.state, outcome.cause, (), flag[1] if flag else "").name
+    return Cause(outcome.state, outcome.cause, (), outcome.flag).name

@@ -265,7 +265,7 @@ class Oracle:
         outcome = self._counted_as(outcome, running)
         flag = running.monitor.stopping if outcome.cause == PRUNER else None
         if flag is not None:  # a worker only knows that it was told to stop
-            outcome = replace(outcome, cause=RED_FLAG, reason=flag.reason)
+            outcome = replace(outcome, cause=RED_FLAG, reason=flag.reason, flag=flag.name)
         finished = self._clock()
         again = self._retried(outcome, running)
         self._say(running.keep("traceback", lambda: running.write_error(outcome.error)))
@@ -273,8 +273,6 @@ class Oracle:
             self._requeue(outcome, running)
         gpu = self.spec.engine.gpus if gpu is None else gpu
         note = outcome_note(outcome, finished, again, gpu)
-        if flag is not None:
-            note["flag"] = flag.name
         if outcome.state == "COMPLETE" and running.segment_end is not None:
             note["segment_end"] = running.segment_end
         note |= self._observed(outcome, running)
@@ -727,7 +725,7 @@ class Oracle:
 
 def _failed(outcome: Outcome, cause: str, reason: str) -> Outcome:
     """Return the attempt as one that failed for this cause."""
-    return replace(outcome, state="FAIL", metrics={}, cause=cause, reason=reason)
+    return replace(outcome, state="FAIL", metrics={}, cause=cause, reason=reason, flag="")
 
 
 def _job_note(

@@ -109,7 +109,7 @@ def outcome_note(outcome: Outcome, finished: float, requeued: bool, gpu: float) 
         "gpu_seconds": round(outcome.seconds * gpu, 3),
         "requeued": requeued,
     }
-    more = {"reason": outcome.reason, "peak_gpu_bytes": outcome.peak_gpu_bytes}
+    more = {"reason": outcome.reason, "flag": outcome.flag, "peak_gpu_bytes": outcome.peak_gpu_bytes}
     return note | {name: value for name, value in more.items() if value}
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ORIGIN = "hpo:origin"  # source, retry_of, attempt, seed, spent, segment
 # Seed, attempt, retry_of, source, started (s since the epoch), run, params, sources and code (marks).
 JOB = "hpo:job"
-# State, cause, flag (that ended it), metrics, finished, seconds, gpu_seconds, requeued, and if there are any: reason,
+# State, cause, metrics, finished, seconds, gpu_seconds, requeued, and if there are any: reason, flag (that ended it),
 # peak_gpu_bytes, sources (others than JOB's), environment (a mark), unread (names of parameters), notices
 # (hpo.analysis.notices).
 OUTCOME = "hpo:outcome"

@@ -111,7 +111,7 @@ def test_the_best_of_each_group_the_causes_and_the_budget_are_counted(make_spec,
         ({"architecture": "unet", "x": 0.5}, Outcome(6, "COMPLETE", {"score": 0.25}, seconds=60)),
         ({"architecture": "attention_unet", "x": 0.75}, Outcome(7, "COMPLETE", {"score": 0.625}, seconds=60)),
         ({"x": 0.75}, Outcome(8, "PRUNED", cause="pruner", reason="below the median")),
-        ({"x": 0.75}, Outcome(9, "PRUNED", cause="red_flag", reason="red flag 'ill' at epoch 2: x == 0")),
+        ({"x": 0.75}, Outcome(9, "PRUNED", cause="red_flag", reason="red flag 'ill' at epoch 2: x == 0", flag="ill")),
         ({"x": 0.75}, Outcome(10, "FAIL", cause="exception", reason="ValueError")),
         ({"x": 0.75}, Outcome(11, "PRUNED", cause="pruner", reason="below the median")),
     ]
