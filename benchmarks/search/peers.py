@@ -61,6 +61,8 @@ def _hyperband(epochs: int) -> optuna.pruners.BasePruner:
     return optuna.pruners.HyperbandPruner(1, epochs, 3)
 
 
+# They try no configuration of a finite space twice, as a study that names no sampler: others propose what they like.
+EACH_ONCE = {"default", "default without checkpoints"}
 POLICIES: dict[str, Policy] = {
     "default": _default,
     "default without checkpoints": _without_checkpoints,

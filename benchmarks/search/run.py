@@ -19,6 +19,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import numpy as np
 import optuna
 from families import DEVELOPMENT, FAMILIES, VALIDATION
 from numpy.typing import NDArray
-from peers import POLICIES
+from peers import EACH_ONCE, POLICIES
 from problems import Problem
 from rows import fill, search_of
 from simulator import simulate
@@ -47,6 +48,8 @@ def _row(data: Path, job: tuple[str, str, int, int]) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     problem = problems(data, family)[index]
+    if name in EACH_ONCE:
+        problem = replace(problem, again=False)
     sampler, pruner = POLICIES[name](problem, seed)
     began = time.process_time()
     trace, _ = simulate(problem, sampler, pruner, checkpoints=True)

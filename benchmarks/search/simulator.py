@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from problems import WORKERS, Problem
 
 from hpo.engines.replay import RecordedSampler, Recording, Recordings
-from hpo.search.promotion import Promotion
+from hpo.search.promotion import WAITING, WAITING_FOR_REST, Promotion
 from hpo.trial import Outcome
 from hpo.warm_start.trust import FINAL, WarmStart, from_earlier_study
 
@@ -177,11 +177,14 @@ def simulate(
     events: list[tuple[float, int, int, float, int]] = []
     epochs = problem.curves.shape[2]
     make = getattr(pruner, "promotion", None)
-    promotion: Promotion | None = make() if checkpoints and make is not None else None
+    # hpo tries each configuration of a finite space once, and then has those go on that wait (StudySpec.uses_rest).
+    each_once = not problem.again and problem.space.grid_size() is not None
+    most = WAITING_FOR_REST if each_once else WAITING
+    promotion: Promotion | None = make(most) if checkpoints and make is not None else None
     now = 0.0
     while True:
         while len(events) < workers:
-            if promotion is not None and (number := promotion.next(last=not events and not len(table))) is not None:
+            if promotion is not None and (number := promotion.next(*_ended(events, table, each_once))) is not None:
                 promotion.withdraw(number)
                 epoch = max(study.trials[number].intermediate_values)
                 index, _ = table.curve(number)
@@ -244,6 +247,12 @@ def simulate(
             continue
         trial.set_constraint("red_flag_non_finite", 1.0)  # the default red flag
         _end(study, recorded, study.trials[number], TrialState.PRUNED)
+
+
+def _ended(events: Sized, table: Table, each_once: bool) -> tuple[bool, bool]:
+    """Return whether no new trial will come, and whether all that wait may go on."""
+    rest = each_once and not len(table)
+    return rest or (not events and not len(table)), rest
 
 
 def _end(study: Study, sampler: optuna.samplers.BaseSampler, trial: FrozenTrial, state: TrialState) -> None:

@@ -82,7 +82,7 @@ class Smac:
     def withdraw(self, number: int) -> None:
         """Have a trial wait no longer."""
 
-    def next(self, last: bool = False) -> int | None:
+    def next(self, last: bool = False, rest: bool = False) -> int | None:
         """Return the number of the trial that is to go on; None: a new one is to be tried."""
         while self._asked is None and (asked := self._ask()) is not None:
             if asked.config not in self._numbers:
@@ -155,7 +155,7 @@ class _Pruner(optuna.pruners.BasePruner):
     def __init__(self, scheduler: Smac) -> None:
         self._scheduler = scheduler
 
-    def promotion(self) -> Smac:
+    def promotion(self, most: int = 0) -> Smac:
         return self._scheduler
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:

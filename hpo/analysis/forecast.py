@@ -226,16 +226,20 @@ def rest_of(record: StudyRecord, spec: StudySpec, now: float) -> Forecast | None
     workers = spec.engine.workers or len(running)
     timings = timings_of(record, spec, workers)
     trials = spec.planned_trials()
+    # Those that wait go on when all were tried, to their ends.
+    finished = [one for one in record.finished if not (spec.uses_rest and one.waits)]
+    trained = sum(one.imported is None for one in finished)
     so_far = [Span(now - passed, now, 0.0) for _, passed in running]
     limits = Limits(
-        None if trials is None else max(0, trials - len(record.trained) - len(running)),
+        None if trials is None else max(0, trials - trained - len(running)),
         seconds_left(spec.search_budget, [*record.spans, *so_far], now),
     )
     if not timings or not workers or limits == Limits():
         return None
-    proposed = [*record.finished, *record.in_state("RUNNING")]
+    proposed = [*finished, *record.in_state("RUNNING")]
     composition = composition_of(spec).with_trials(group_of(spec, trial.params) for trial in proposed)
-    model = Model(timings, composition, shares_of(timings), DRIFT_IN_RUN)
+    shares = shares_of(timings) if len(finished) == len(record.finished) else [1.0]
+    model = Model(timings, composition, shares, DRIFT_IN_RUN)
     return model.forecast(limits, workers, running)
 
 

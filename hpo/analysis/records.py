@@ -159,6 +159,7 @@ class TrialRecord:
         unread: Names of parameters that its objective has not read, of COMPLETE trials only.
         segment: Its place among those that its training went through; None if it was trained alone.
         training: Its place in a race; None without one.
+        waits: Whether it waits at a rung, and may go on.
         imported: Where it was trained, if that was not here. Its `started` and `seconds` are None where they are not
             known, and no time of it counts as one of this study.
     """
@@ -188,6 +189,7 @@ class TrialRecord:
     segment: Segment | None = None
     training: Training | None = None
     imported: Imported | None = None
+    waits: bool = False
 
     @property
     def continued(self) -> Segment | None:
@@ -406,8 +408,9 @@ def record_of(
     """
     attributes, state = trial.user_attrs, trial.state.name
     job, origin = attributes.get(JOB) or {}, attributes.get(ORIGIN)
-    if state == "RUNNING" and (attributes.get(OUTCOME) or {}).get(WAITS):
-        state = "PRUNED"  # it waits at a rung: so it ends, unless it goes on as another trial
+    waits = state == "RUNNING" and bool((attributes.get(OUTCOME) or {}).get(WAITS))
+    if waits:
+        state = "PRUNED"  # so it ends, unless it goes on as another trial
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
     outcome = outcome_of(trial) if state in FINISHED else {}
     values, params = values_of(trial, names), params_of(trial, spec.space)
@@ -449,6 +452,7 @@ def record_of(
         segment=_segment(origin) if origin else None,
         training=_training(origin) if origin else None,
         imported=_imported(elsewhere),
+        waits=waits,
     )
 
 

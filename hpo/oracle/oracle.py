@@ -321,11 +321,14 @@ class Oracle:
         """Queue a further attempt at the trial that waits and is to go on, if there is one and the budget has room.
 
         Args:
-            last: there is nothing else to try.
+            last: there is nothing else to try. What still runs may change who is the best, unless all may go on.
         """
-        if self.control.interrupted or self.control.paused or self._queue.waiting or (last and self._running):
+        rest = last and self.spec.uses_rest
+        if self.control.interrupted or self.control.paused or self._queue.waiting:
             return False
-        waiting = self._promotions.next(last)
+        if last and self._running and not rest:
+            return False
+        waiting = self._promotions.next(last, rest)
         if waiting is None or self.budget.spent(instead=1):
             return False
         running = waiting.running
@@ -373,7 +376,9 @@ class Oracle:
         self.budget.done = f"each of the {self.spec.space.grid_size()} configurations was tried once"
         failed = self.budget.progress.failed
         again = f"; {failed} failed, which `hpo run --retry-failed` tries again" if failed else ""
-        self._say_once(Queue, f"{self.budget.done}: the study ends{again}")
+        rest = self.spec.uses_rest and len(self._promotions)
+        end = "what waits goes on while there is time" if rest else "the study ends"
+        self._say_once(Queue, f"{self.budget.done}: {end}{again}")
 
     def _short_groups(self) -> list[Any]:
         """Return the groups that the next trial may be of, for they are short of complete ones; empty: all."""

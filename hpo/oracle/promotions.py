@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from hpo import layout
 from hpo.oracle.running_trial import RunningTrial
 from hpo.search.halving import HalvingPruner
-from hpo.search.promotion import Promotion
+from hpo.search.promotion import WAITING, WAITING_FOR_REST, Promotion
 from hpo.spec.models import StudySpec
 from hpo.trial import Outcome
 
@@ -48,7 +48,7 @@ class Promotions:
         self._waiting: dict[int, WaitingTrial] = {}
         self._groups: dict[int, Any] = {}  # of the trials of this run
         if len(spec.metrics) == 1 and isinstance(study.pruner, HalvingPruner):
-            self._promotion = study.pruner.promotion()
+            self._promotion = study.pruner.promotion(WAITING_FOR_REST if spec.uses_rest else WAITING)
         if self._promotion is not None:
             self._promotion.load(trials, self._group_by, self._metric.cost(1.0))
 
@@ -88,13 +88,14 @@ class Promotions:
         over = self._promotion.wait(number)
         return None if over is None else self._waiting.pop(over)
 
-    def next(self, last: bool) -> WaitingTrial | None:
+    def next(self, last: bool, rest: bool) -> WaitingTrial | None:
         """Return the trial that is to go on, which waits until `take`; None if there is none.
 
         Args:
-            last: nothing runs, and no new trial will come.
+            last: no new trial will come.
+            rest: all that wait may go on.
         """
-        number = None if self._promotion is None else self._promotion.next(last)
+        number = None if self._promotion is None else self._promotion.next(last, rest)
         return None if number is None else self._waiting[number]
 
     def take(self, number: int) -> None:

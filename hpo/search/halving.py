@@ -21,7 +21,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.search.promotion import Promotion
+from hpo.search.promotion import WAITING, Promotion
 from hpo.search.study_view import trials_of
 
 
@@ -63,9 +63,9 @@ class HalvingPruner(optuna.pruners.BasePruner):
         self._first_factor, self._window = first_reduction_factor, window
         self._promotion = promotion
 
-    def promotion(self) -> Promotion | None:
-        """Return what has trials wait; None if they are stopped."""
-        return Promotion(self._first, self._factor) if self._promotion else None
+    def promotion(self, most: int = WAITING) -> Promotion | None:
+        """Return what has trials wait, `most` of them at a rung; None if they are stopped."""
+        return Promotion(self._first, self._factor, most) if self._promotion else None
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Return True if the trial should stop after its last report."""

@@ -18,6 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 # Trials that wait at a rung, of each group. With any number of them the search is no better: benchmarks/RESULTS.md.
 WAITING = 4
+# The same where time is left to them in the end (`StudySpec.uses_rest`).
+WAITING_FOR_REST = 16
 # Of earlier runs so many trials are remembered, the latest.
 HISTORY = 4000
 
@@ -31,10 +33,11 @@ class Promotion:
     Args:
         first: step of the first rung.
         factor: a rung is this many times as far as the one before; one of so many goes on from it.
+        most: that many wait at a rung, in each group.
     """
 
-    def __init__(self, first: int, factor: int) -> None:
-        self._first, self._factor = first, factor
+    def __init__(self, first: int, factor: int, most: int = WAITING) -> None:
+        self._first, self._factor, self._most = first, factor, most
         self._came: dict[_Rung, list[_Place]] = {}  # ascending
         self._waiting: dict[_Rung, list[_Place]] = {}  # ascending
         self._places: dict[int, list[tuple[_Rung, float]]] = {}  # of a trial, at all rungs
@@ -89,25 +92,30 @@ class Promotion:
         key, cost = self._at[number]
         waiting = self._waiting.setdefault(key, [])
         insort(waiting, (cost, number))
-        return waiting.pop()[1] if len(waiting) > WAITING else None
+        return waiting.pop()[1] if len(waiting) > self._most else None
 
     def withdraw(self, number: int) -> None:
         """Have a trial wait no longer: it is stopped for good."""
         key, cost = self._at[number]
         _remove(self._waiting[key], (cost, number))
 
-    def next(self, last: bool = False) -> int | None:
+    def next(self, last: bool = False, rest: bool = False) -> int | None:
         """Return the number of the trial that is to go on, the best at the highest rung; None if there is none.
 
         Args:
             last: no other trial will come: the best of each rung goes on in any case.
+            rest: nor is there anything else to do: then the one goes on of which the smallest part of those at its
+                rung was better.
         """
         for rung, group in sorted(self._waiting, key=lambda key: (-key[0], self._share(key))):
             came, waiting = self._came[rung, group], self._waiting[rung, group]
             best = max(len(came) // self._factor, int(last))
             if waiting and best and waiting[0] <= came[best - 1]:
                 return waiting[0][1]
-        return None
+        places = [key for key, waiting in self._waiting.items() if waiting]
+        if not rest or not places:
+            return None
+        return self._waiting[min(places, key=lambda key: (self._share(key), -key[0]))][0][1]
 
     def _share(self, key: _Rung) -> float:
         """Return the part of those at a rung that are better than the best that waits."""

@@ -514,6 +514,13 @@ class StudySpec(_Model):
             return self.sampler.name == "grid"
         return (self.space.grid_size() or 1) > 1
 
+    @property
+    def uses_rest(self) -> bool:
+        """True if each configuration is tried once, and those that wait have the time that the budget leaves."""
+        limits = self.search_budget
+        timed = (limits.hours, limits.gpu_hours, limits.by) != (None, None, None)
+        return timed and self.tries_each_once and self.planned_trials() == self.space.grid_size()
+
     def planned_trials(self) -> int | None:
         """Return the number of trials if it is known: the budget's, or as many configurations as are tried once."""
         known = [self.search_budget.trials, self.space.grid_size() if self.tries_each_once else None]

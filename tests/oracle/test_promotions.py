@@ -160,6 +160,48 @@ def test_at_the_end_the_best_goes_on_and_the_others_are_pruned(
     search.oracle.close()
 
 
+CELLS = {"x": {"choices": [1, 2, 3, 4, 5, 6]}}
+
+
+@pytest.mark.parametrize("budget", [{"hours": 5}, {"hours": 5, "trials": 6}])
+def test_where_each_is_tried_once_what_waits_has_the_rest_of_the_time(
+    make_spec: Callable[..., StudySpec], tmp_path: Path, budget: dict[str, Any]
+) -> None:
+    spec = make_spec(pruner=HALVING, search_space=CELLS, sampler="grid", budget=budget)
+    search = Search(spec, tmp_path / "toy")
+    jobs = [search.ask() for _ in range(6)]
+    for job in sorted(jobs, key=lambda job: -job.params["x"]):  # the best comes first: nobody is the best of four
+        search.train(0.1 * job.params["x"], 1, job=job)
+    # While others run; the one goes on before which the smallest part of those at its rung is.
+    again = [search.ask() for _ in range(6)]
+    assert [(job.params["x"], job.attempt) for job in again] == [(x, 2) for x in (6, 5, 4, 3, 2, 1)]
+    for job in again:
+        search.train(0.1 * job.params["x"], 2, 3, job=job)
+    assert search.oracle.ask() is None
+    assert search.oracle.no_more_jobs
+    assert search.counts == (0, 6, 6)
+    search.oracle.close()
+
+
+@pytest.mark.parametrize("budget", [{"trials": 6}, {"trials": 20}, {"trials": 5, "hours": 5}])
+def test_without_time_that_is_left_only_the_best_goes_on(
+    make_spec: Callable[..., StudySpec], tmp_path: Path, budget: dict[str, Any]
+) -> None:
+    spec = make_spec(pruner=HALVING, search_space=CELLS, sampler="grid", budget=budget)
+    search = Search(spec, tmp_path / "toy")
+    jobs = [search.ask() for _ in range(min(6, budget["trials"]))]
+    for job in sorted(jobs, key=lambda job: -job.params["x"]):  # the best comes first: nobody is the best of four
+        search.train(0.1 * job.params["x"], 1, job=job)
+    best = search.ask()
+    assert best.params == max((job.params for job in jobs), key=lambda params: params["x"])
+    assert search.oracle.ask() is None
+    search.train(0.9, 2, 3, job=best)
+    assert search.oracle.ask() is None
+    assert search.oracle.no_more_jobs
+    search.oracle.end()
+    search.oracle.close()
+
+
 def test_while_others_run_there_may_be_more(make_spec: Callable[..., StudySpec], tmp_path: Path) -> None:
     search = Search(make_spec(pruner=HALVING, budget={"trials": 4}), tmp_path / "toy")
     jobs = [search.ask() for _ in range(4)]

@@ -13,9 +13,9 @@ from hpo.search.promotion import WAITING, Promotion
 Report = tuple[int, int, float]
 
 
-def promotion(*costs: float, group: str | None = None) -> Promotion:
+def promotion(*costs: float, group: str | None = None, most: int = WAITING) -> Promotion:
     """Trials 0, 1, ... that have reported these costs at step 1, factor 4. Who is behind waits, as it comes."""
-    found = Promotion(1, 4)
+    found = Promotion(1, 4, most)
     for number, cost in enumerate(costs):
         found.reported(number, group, 1, cost)
         if found.is_behind(number):
@@ -60,6 +60,26 @@ def test_the_highest_rung_comes_first() -> None:
     assert found.next() == 2
     found.wait(5)
     assert found.next() == 5  # of eight at step 4 the best two are trials 6 and 5
+
+
+def test_the_rest_goes_on_by_the_part_that_was_better() -> None:
+    found = promotion(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, most=16)
+    found.withdraw(0)
+    found.withdraw(1)
+    for number, cost in ((0, 0.5), (1, 0.4), (8, 0.9)):
+        found.reported(number, None, 4, cost)
+        if found.is_behind(number):
+            found.wait(number)
+    order = []
+    for _ in range(9):
+        number = found.next(last=True, rest=True)
+        assert number is not None
+        order.append(number)
+        found.withdraw(number)
+    # At step 4 trial 1 is the best (0 of 3 better), 0 has one of three before it, 8 two; at step 1 the trials that wait
+    # have 2 of 8 (trial 2, the best quarter of them: 0.25), 3 of 8, ... before them.
+    assert order == [1, 2, 0, 3, 4, 5, 8, 6, 7]
+    assert found.next(last=True, rest=True) is None
 
 
 def test_groups_are_compared_by_themselves() -> None:
