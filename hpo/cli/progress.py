@@ -95,6 +95,7 @@ class StudyProgress(Tracker):
         self._proposed: Counter[str] = Counter()
         self._composition: Composition | None = None
         self._at_once = 1
+        self._promotes = False
         self._end: Interval | None = None  # by the display's clock
         self._estimated = -_STANDS_SECONDS
         self._curves: dict[int, list[float]] = {}
@@ -147,7 +148,7 @@ class StudyProgress(Tracker):
 
     def trial_promoted(self, outcome: Outcome, progress: Progress) -> None:
         """Take out a pruned trial that goes on under another number."""
-        self._progress = progress
+        self._progress, self._promotes = progress, True
         self.standing.take_out(outcome)
 
     def shown_metric(self, metrics: Mapping[str, float]) -> str | None:
@@ -185,7 +186,9 @@ class StudyProgress(Tracker):
         """Estimate the end by the trials of this run that have finished."""
         self._estimated = now = self._clock()
         limit, budget = self._seconds_left, self._progress.budget
-        left = None if budget is None else max(0, budget - self._progress.finished - len(self._running))
+        rest = self._promotes and self._spec.uses_rest  # those that wait go on when all were tried, to their ends
+        done = self._progress.finished - (self._progress.pruned if rest else 0)
+        left = None if budget is None else max(0, budget - done - len(self._running))
         limits = Limits(left, None if limit is None else max(0.0, limit - self.elapsed))
         # The first trial of a worker waits for its start.
         known = self._timings[-_MOST_TIMINGS:]
@@ -195,8 +198,8 @@ class StudyProgress(Tracker):
             return
         if self._composition is None:
             self._composition = composition_of(self._spec)
-        composition = self._composition.with_trials(self._proposed)
-        model = Model(timings, composition, shares_of(timings), DRIFT_IN_RUN)
+        composition = self._composition if rest else self._composition.with_trials(self._proposed)
+        model = Model(timings, composition, [1.0] if rest else shares_of(timings), DRIFT_IN_RUN)
         running = [(group_of(self._spec, one.job.params), now - one.since) for one in self._running.values()]
         found = model.forecast(limits, self._at_once, running, _DRAWS)
         self._end = Interval(*(now + seconds for seconds in found.seconds))

@@ -39,9 +39,9 @@ def choose(space: SearchSpace, metrics: int, trials: int | None) -> Choice:
     if size == 1:
         return Choice(("kernel",), "the space has one configuration: each trial repeats it with another seed")
     if size is not None and trials is not None and size <= trials:
-        ends = "the study ends when each was tried once (`hpo best` writes the best one, to train it again)"
+        ends = "each is tried once (`hpo best` writes the best one, to train it again)"
         return Choice(("grid",), f"the space has {size} configurations and the budget {trials} trials; {ends}")
-    ends = "" if size is None else f"; the study ends at the latest when each of its {size} configurations was tried"
+    ends = "" if size is None else f"; each of its {size} configurations is tried once at most"
     if why := _unfit_for_gp(space):
         tpe = "" if metrics == 1 else " (for several metrics it is TPE)"
         return Choice(("kernel",), f"{why}{tpe}{ends}")

@@ -194,6 +194,28 @@ def test_the_rest_of_a_run(monkeypatch, make_spec, tmp_path):
     assert rest_of(replace(study, trials=()), spec, 110.0) is None
 
 
+def test_what_waits_is_still_to_come_where_time_is_left_to_it(monkeypatch, make_spec, tmp_path):
+    exact(monkeypatch)
+    monkeypatch.setattr(forecast, "DRIFT_IN_RUN", 0.0)
+    keys = {"constants": {"epochs": 4}, "engine": {"workers": 1}, "search_space": {"x": {"choices": [1, 2, 3]}}}
+    spec = make_spec(**keys, sampler="grid", budget={"hours": 1})
+
+    def trial(number: int, state: str, waits: bool = False) -> TrialRecord:
+        history = tuple(Step(k, 100.0 * number + 5 * k, 1, {"score": 0.0}) for k in ((1,) if waits else (1, 2, 3, 4)))
+        took = 5.0 if waits else 20.0
+        return TrialRecord(number, state, {"x": 1}, seconds=took, started=100.0 * number, history=history, waits=waits)
+
+    def left(trials: tuple[TrialRecord, ...], of=spec) -> float:
+        return rest_of(StudyRecord("toy", tmp_path, of.metrics, None, of.space, trials, of), of, 500.0).seconds.middle
+
+    done = trial(0, "COMPLETE")
+    # Two wait after one of four epochs of 5 s: a training each; without a limit of time nothing is to come.
+    assert left((done, trial(1, "PRUNED", True), trial(2, "PRUNED", True))) == pytest.approx(40.0)
+    assert left((done, trial(1, "PRUNED"), trial(2, "PRUNED"))) == 0.0
+    trials = make_spec(**keys, sampler="grid", budget={"trials": 3})
+    assert left((done, trial(1, "PRUNED", True), trial(2, "PRUNED", True)), trials) == 0.0
+
+
 def test_nothing_left_takes_no_time():
     found = model([Timing("a", 1.0, 1.0)] * 2).forecast(Limits(trials=0), 2, ())
     assert found.seconds == Interval(0, 0, 0)

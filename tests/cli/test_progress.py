@@ -95,6 +95,32 @@ def test_the_end_is_estimated_by_this_run_alone(plain, clock):
     assert plain.remaining.low < 3 * 60 < plain.remaining.high < 2 * 3 * 60
 
 
+def test_what_waits_goes_on_to_its_end_when_each_was_tried_once(make_spec, clock):
+    """Each of four cells was stopped after the first of 4 epochs; two of them go on."""
+    spec = make_spec(
+        budget={"hours": 1}, search_space={"x": {"choices": [1, 2, 3, 4]}}, sampler="grid", constants={"epochs": 4}
+    )
+    shown = PlainProgress(spec, io.StringIO(), lambda: 3600.0, clock)
+    shown.study_started(progress(budget=4))
+    for number in range(4):
+        shown.trial_started(job(number, x=number + 1))
+        clock.now += 10
+        shown.reported(number, 1, {"score": 0.1})
+        stopped = Outcome(number, "PRUNED", cause="pruner", reason="behind", seconds=10)
+        shown.trial_finished(job(number, x=number + 1), stopped, progress(pruned=number + 1, budget=4))
+    assert shown.remaining is None
+    for number, x in ((4, 4), (5, 3)):
+        shown.trial_promoted(stopped, progress(pruned=7 - number, requeued=number - 3, budget=4))
+        shown.trial_started(job(number, x=x))
+    for step in (2, 3, 4):
+        clock.now += 10
+        shown.reported(4, step, {"score": 0.1})
+    done = Outcome(4, "COMPLETE", {"score": 0.2}, seconds=30)
+    shown.trial_finished(job(4, x=4), done, progress(1, 2, requeued=2, budget=4, **best(0.2, 4)))
+    # Of 4 epochs of 10 s the one that runs has 1 to go, and two are to come, on two workers: about 50 s.
+    assert 30 <= shown.remaining.middle <= 100
+
+
 def test_the_hours_end_a_run_that_trials_would_not(make_spec, clock):
     shown = PlainProgress(make_spec(budget={"trials": 10, "hours": 1}), io.StringIO(), lambda: 600.0, clock)
     shown.study_started(progress())
