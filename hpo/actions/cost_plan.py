@@ -166,7 +166,7 @@ def plan_costs(
         gpus=spec.engine.gpus,
         by=spec.budget.by.timestamp() if spec.budget.by else None,
         planned=now,
-        weaknesses=tuple(_weaknesses(spec, groups, forecast, workers, probed, past)),
+        weaknesses=tuple(_weaknesses(spec, groups, forecast, limits, workers, probed, past)),
     )
 
 
@@ -300,27 +300,29 @@ def _weaknesses(
     spec: StudySpec,
     groups: Sequence[GroupCost],
     forecast: Forecast | None,
+    limits: Limits,
     workers: int | None,
     probed: Probe | None,
     past: Sequence[StudyRecord],
 ) -> list[str]:
     """Return sentences about what was measured; `hpo check` has those that can be told without."""
     return [
-        *_uncovered_grid(spec, forecast),
+        *_uncovered_grid(spec, forecast, limits),
         *_hungry_choices(spec, groups),
         *_too_large(spec, groups, workers),
         *_failed(spec, probed, past),
     ]
 
 
-def _uncovered_grid(spec: StudySpec, forecast: Forecast | None) -> list[str]:
-    cells = spec.space.grid_size()
-    if forecast is None or cells is None or not spec.tries_each_once or spec.budget.trials is not None:
+def _uncovered_grid(spec: StudySpec, forecast: Forecast | None, limits: Limits) -> list[str]:
+    left = limits.trials  # of the grid's cells
+    if forecast is None or left is None or not spec.tries_each_once or spec.budget.trials is not None:
         return []
     fit = round(forecast.trials.middle)
-    if fit >= cells:
+    if fit >= left:
         return []
-    return [f"the grid has {count(cells, 'cell')}, and about {fit} ({rounded_percent(fit / cells)}) fit the budget"]
+    more = "" if left == spec.space.grid_size() else " left"
+    return [f"the grid has {count(left, 'cell')}{more}, and about {fit} ({rounded_percent(fit / left)}) fit the budget"]
 
 
 def _hungry_choices(spec: StudySpec, groups: Sequence[GroupCost]) -> list[str]:

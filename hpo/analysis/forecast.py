@@ -227,7 +227,7 @@ def rest_of(record: StudyRecord, spec: StudySpec, now: float) -> Forecast | None
     timings = timings_of(record, spec, workers)
     trials = spec.planned_trials()
     # Those that wait go on when all were tried, to their ends.
-    finished = [one for one in record.finished if not (spec.uses_rest and one.waits)]
+    finished = [one for one in record.finished if not (one.waits and spec.uses_rest)]
     trained = sum(one.imported is None for one in finished)
     so_far = [Span(now - passed, now, 0.0) for _, passed in running]
     limits = Limits(

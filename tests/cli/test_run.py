@@ -84,7 +84,7 @@ def test_the_runs_folder_is_the_given_one_then_the_environments(hpo: Hpo, study_
 def test_a_space_that_was_tried_has_nothing_left_to_run_whatever_the_budget(hpo: Hpo, study_yaml, runs: Path):
     path = study_yaml(search_space={"x": {"choices": [0.25, 0.5, 0.75]}}, sampler=None, budget={"trials": 9})
     said = hpo("run", path)
-    assert "auto: grid, for the space has 3 configurations and the budget 9 trials; the study ends when" in said.out
+    assert "auto: grid, for the space has 3 configurations and the budget 9 trials; each is tried once" in said.out
     assert "[3/3]" in said.out
     assert "each of the 3 configurations was tried once: the study ends" in said.out
     assert "3 of 3 trials finished: 3 complete, in" in said.out
