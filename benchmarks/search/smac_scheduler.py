@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-from collections.abc import Sequence
 from typing import Any
 
 import optuna
 from ConfigSpace import Categorical, ConfigurationSpace, Constant, Float, Integer
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+from proposed import ProposedSampler
 from smac import MultiFidelityFacade, Scenario
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.runhistory.dataclasses import TrialInfo, TrialValue
@@ -41,9 +41,15 @@ class Smac:
         self._names = {f"p{index}": name for index, name in enumerate(self._distributions)}
         configurations = ConfigurationSpace(seed=seed)
         configurations.add([_hyperparameter(key, self._distributions[name]) for key, name in self._names.items()])
-        folder = tempfile.mkdtemp(prefix="smac-")
+        self._folder = tempfile.TemporaryDirectory(prefix="smac-")  # it goes with this scheduler
         scenario = Scenario(
-            configurations, folder, deterministic=True, n_trials=100_000, min_budget=1, max_budget=epochs, seed=seed
+            configurations,
+            self._folder.name,
+            deterministic=True,
+            n_trials=100_000,
+            min_budget=1,
+            max_budget=epochs,
+            seed=seed,
         )
         self._facade = MultiFidelityFacade(scenario, _no_target, overwrite=True, logging_level=False)
         self._asked: TrialInfo | None = None
@@ -51,7 +57,7 @@ class Smac:
         self._numbers: dict[Any, int] = {}
         self._steps: dict[int, tuple[int, float]] = {}
         self._worst, self._diverged = worst, set[int]()
-        self.sampler, self.pruner = _Sampler(self), _Pruner(self)
+        self.sampler, self.pruner = ProposedSampler(self.propose, self._ended), _Pruner(self)
 
     def propose(self, number: int) -> dict[str, Any]:
         """Return the parameters of a new trial; none, for SMAC has proposed all of a finite space."""
@@ -95,6 +101,11 @@ class Smac:
             self.tell(number, math.nan)
         return None
 
+    def _ended(self, trial: FrozenTrial, state: TrialState) -> None:
+        if state == TrialState.COMPLETE or trial.constraints:  # of which one says that it diverged
+            step = max(trial.intermediate_values, default=0)
+            self.tell(trial.number, trial.intermediate_values[step] if state == TrialState.COMPLETE else math.nan)
+
     def _ask(self) -> TrialInfo | None:
         try:
             return self._facade.ask()
@@ -122,33 +133,6 @@ def _hyperparameter(key: str, one: BaseDistribution) -> Any:
         return Constant(key, one.low)
     kind = Integer if isinstance(one, IntDistribution) else Float
     return kind(key, (one.low, one.high), log=one.log)
-
-
-class _Sampler(optuna.samplers.BaseSampler):
-    def __init__(self, scheduler: Smac) -> None:
-        self._scheduler = scheduler
-        self._random = optuna.samplers.RandomSampler(seed=0)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._scheduler.propose(trial.number)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._random.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        if state == TrialState.COMPLETE or trial.constraints:  # of which one says that it diverged
-            step = max(trial.intermediate_values, default=0)
-            value = trial.intermediate_values[step] if state == TrialState.COMPLETE else math.nan
-            self._scheduler.tell(trial.number, value)
 
 
 class _Pruner(optuna.pruners.BasePruner):

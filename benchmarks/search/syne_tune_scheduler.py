@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+from proposed import ProposedSampler
 from syne_tune import config_space
 from syne_tune.backend.trial_status import Trial
 from syne_tune.optimizer.baselines import ASHACQR, BOHB
@@ -24,7 +24,8 @@ SCHEDULERS = {"BOHB": BOHB, "ASHA + CQR": ASHACQR}
 class SyneTune:
     """Scheduler of Syne Tune with its defaults, asked as sampler and as pruner.
 
-    It has no conditional parameters: those that a configuration lacks keep what it proposed for them.
+    It has no conditional parameters: those that a configuration lacks keep what it proposed for them. With one
+    seed its BOHB does not repeat itself.
 
     Args:
         name: a key of `SCHEDULERS`.
@@ -41,7 +42,7 @@ class SyneTune:
         )
         self._proposed: dict[int, dict[str, Any]] = {}
         self._added: dict[int, Trial] = {}
-        self.sampler, self.pruner = _Sampler(self), _Pruner(self)
+        self.sampler, self.pruner = ProposedSampler(self.propose), _Pruner(self)
 
     def propose(self, number: int) -> dict[str, Any]:
         """Return the parameters of a new trial."""
@@ -85,29 +86,6 @@ def _domain(distribution: BaseDistribution) -> Any:
     if distribution.low == distribution.high:
         return config_space.choice([distribution.low])
     return (config_space.loguniform if distribution.log else config_space.uniform)(distribution.low, distribution.high)
-
-
-class _Sampler(optuna.samplers.BaseSampler):
-    def __init__(self, scheduler: SyneTune) -> None:
-        self._scheduler = scheduler
-        self._random = optuna.samplers.RandomSampler(seed=0)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._scheduler.propose(trial.number)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._random.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None: ...
 
 
 class _Pruner(optuna.pruners.BasePruner):
