@@ -24,7 +24,7 @@ import numpy as np
 import optuna
 from policies import FULL_TRAININGS, LOSS, WORKERS, Task, Trace, spec_of, tasks
 
-from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recordings, ReplayEngine
+from hpo.engines.replay import NOWHERE, Clock, MemoryFiles, RecordedSampler, Recordings, ReplayEngine
 from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.space.search_space import SearchSpace
@@ -45,13 +45,17 @@ def row_of(task: Task, name: str, seed: int, times: float) -> dict[str, Any]:
     """`times`: the budget, in parts of that of benchmarks/policies.py."""
     group_by, least = POLICIES[name]
     seconds = times * task.budget
-    budget = Budget(hours=seconds / 3600, failures=10**9)
+    budget = Budget(trials=len(task.recordings), hours=seconds / 3600, failures=10**9)
     spec = spec_of(task.space, seed).model_copy(update={"group_by": group_by, "min_complete": least, "budget": budget})
+    epochs = max(len(recording.steps) for recording in task.recordings)
+    spec = spec.model_copy(update={"constants": {"epochs": epochs}})
     recordings, clock = Recordings(task.space, task.recordings), Clock()
     study = optuna.create_study(sampler=RecordedSampler(make_sampler(spec, 0), recordings), pruner=make_pruner(spec))
     trace = Trace(clock)
     # What runs when the budget is spent goes on, as it does in a run.
-    ReplayEngine(recordings, clock, WORKERS).run(Oracle(spec, study, Path(), trace, clock, NoHistory))
+    files = MemoryFiles(saves=True)
+    oracle = Oracle(spec, study, NOWHERE, trace, clock, files)
+    ReplayEngine(recordings, clock, WORKERS, files=files).run(oracle)
     regrets = [
         task.regret(min((value for at, value in trace.seen if at <= part * seconds), default=task.high))
         for part in MOMENTS

@@ -17,9 +17,19 @@ from hpo.analysis.confirmation import own_race
 from hpo.analysis.forecast import gaps
 from hpo.analysis.lineages import is_population
 from hpo.analysis.records import StudyRecord, TrialRecord, best_of
-from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine, ShuffledSampler
+from hpo.engines.replay import (
+    NOWHERE,
+    Clock,
+    MemoryFiles,
+    RecordedSampler,
+    Recording,
+    Recordings,
+    ReplayEngine,
+    ShuffledSampler,
+)
 from hpo.errors import ReplayError
 from hpo.oracle.oracle import Oracle
+from hpo.search.halving import HalvingPruner
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
 from hpo.spec.models import Budget, Checkpoints, Component, EngineSpec, StudySpec
@@ -29,7 +39,7 @@ from hpo.spec.wording import algorithm_text
 from hpo.storage.history import Step
 from hpo.text import count
 from hpo.trackers.base import Tracker
-from hpo.trial import EXCEPTION, OBJECTIVE, Job, Outcome
+from hpo.trial import EXCEPTION, OBJECTIVE, PROMOTED, Job, Outcome
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Recorded:
         workers: Number of trials that ran at once.
         winner: Number of the best COMPLETE trial.
         best: Final value of the winner.
+        saves: Whether trials saved checkpoints, so that one that waits at a rung can go on.
     """
 
     recordings: tuple[Recording, ...]
@@ -55,6 +66,7 @@ class Recorded:
     workers: int
     winner: int
     best: float
+    saves: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,12 @@ class Policy:
     name: str
     spec: StudySpec
     shuffled: bool
+
+    @property
+    def has_trials_wait(self) -> bool:
+        """True if trials that have saved a checkpoint wait at a rung, and may go on."""
+        pruner = make_pruner(self.spec)
+        return len(self.spec.metrics) == 1 and isinstance(pruner, HalvingPruner) and pruner.promotion() is not None
 
 
 def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, overrides: Sequence[str]) -> Policy:
@@ -153,7 +171,14 @@ def recorded_of(study: StudyRecord) -> Recorded:
         workers=at_once(usable),
         winner=winner.number,
         best=winner.values[metric.name],
+        saves=any(_has_saved(study, trial) for trial in study.trials),
     )
+
+
+def _has_saved(study: StudyRecord, trial: TrialRecord) -> bool:
+    """Return True if it shows that a trial saved a checkpoint; most are removed when a trial has ended."""
+    checkpoint = layout.trial_directory(study.directory, trial.number) / layout.CHECKPOINT
+    return trial.waits or trial.cause == PROMOTED or checkpoint.exists()
 
 
 def _recording(study: StudyRecord, trial: TrialRecord) -> Recording:
@@ -217,9 +242,10 @@ def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Repla
         ReplayError: If a recording is missing.
         SpecError: If the policy does not fit the study.
     """
-    # Recordings are all there is to spend, and no file is to be touched.
-    budget = Budget(failures=len(recorded.recordings) + 1)
-    changes = {"seed": seed, "budget": budget, "enqueue": (), "fallbacks": ()}
+    # Recordings are all there is to spend, none of them kept for a group, and no file is to be touched.
+    size = len(recorded.recordings)
+    budget = Budget(trials=size, failures=size + 1)
+    changes = {"seed": seed, "budget": budget, "min_complete": 0, "enqueue": (), "fallbacks": ()}
     changes |= {"checkpoints": Checkpoints(keep_best=None)}
     # What failed fails again; and the cells of a grid would be queued beside the random order.
     changes |= {"engine": EngineSpec()} | ({"sampler": Component(name="random")} if policy.shuffled else {})
@@ -228,9 +254,9 @@ def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Repla
     drawn = ShuffledSampler(recordings, seed) if policy.shuffled else RecordedSampler(make_sampler(spec, 0), recordings)
     directions = [metric.direction for metric in spec.metrics]
     study = optuna.create_study(directions=directions, sampler=drawn, pruner=make_pruner(spec))
-    clock, counter = Clock(), _Counter()
-    oracle = Oracle(spec, study, Path(), counter, clock, NoHistory)
-    ReplayEngine(recordings, clock, workers).run(oracle)
+    clock, counter, files = Clock(), _Counter(), MemoryFiles(recorded.saves)
+    oracle = Oracle(spec, study, NOWHERE, counter, clock, files)
+    ReplayEngine(recordings, clock, workers, files=files).run(oracle)
     return _result(recorded, spec, counter, clock.now, recordings)
 
 
@@ -244,6 +270,9 @@ def _result(recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: flo
     }
     number_of = {number: recordings.taken(number).outcome.number for number in counter.trained | counter.ended}
     ended = {number_of[number]: number for number in counter.ended}
+    trained: Counter[int] = Counter()
+    for number, steps in counter.trained.items():
+        trained[number_of[number]] += steps  # of all attempts
     best = min(ended, key=lambda number: (values[number], number), default=None)
     return Replayed(
         steps=counter.steps,
@@ -252,5 +281,5 @@ def _result(recorded: Recorded, spec: StudySpec, counter: _Counter, seconds: flo
         kept=recorded.winner in ended,
         best=None if best is None else sign * values[best],
         rank=None if best is None else 1 + sum(value < values[best] for value in values.values()),
-        trained={number_of[number]: steps for number, steps in counter.trained.items()},
+        trained=trained,
     )

@@ -101,6 +101,7 @@ def _data(name: str, recorded: Recorded, workers: int, found: Sequence[tuple[Pol
         "complete": recorded.complete,
         "cut": recorded.cut,
         "left_out": recorded.left_out,
+        "saves_checkpoints": recorded.saves,
         "steps": recorded.steps,
         "winner": recorded.winner,
         "best": recorded.best,
@@ -139,6 +140,12 @@ def _text(
     if recorded.left_out:
         lines.append(
             f"{count(recorded.left_out, 'finished trial')} left out, since nothing was recorded of what they reported"
+        )
+    if any(policy.has_trials_wait for policy, _ in found):
+        lines.append(
+            "Its trials saved checkpoints: under halving one that is behind waits, and may go on"
+            if recorded.saves
+            else "No trial has left a checkpoint: under halving one that is behind is stopped, and none waits"
         )
     rows = [("policy", "epochs saved", "time", "best trial kept", f"best {metric.name}", "found after")]
     for policy, replays in found:

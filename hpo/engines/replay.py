@@ -2,14 +2,15 @@
 
 The same Oracle, sampler, pruner and red flags decide as in a run, and an epoch costs the time that it once took. Only
 recorded trainings can be replayed: a proposal of the sampler is moved to the nearest configuration that is left, and
-the sampler is told of that one.
+the sampler is told of that one. A trial that was lost, or waited at a rung, goes on with its own recording.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.oracle.oracle import Oracle
+from hpo.oracle.trial_files import TrialFiles
 from hpo.space.encoding import UnitCubeEncoder
 from hpo.space.search_space import SearchSpace
-from hpo.storage.history import Step
+from hpo.storage.history import Step, Writer
 from hpo.trial import INTERRUPTED, PRUNER, Job, Outcome, Stop
 
 
@@ -52,13 +54,51 @@ class Clock:
         return self.now
 
 
-class NoHistory:
-    """Writer in place of a history file, that keeps nothing."""
+# The folder of a replayed study: below no folder, so that nothing is ever there, and nothing can be written.
+NOWHERE = Path(os.devnull) / "replay"
 
-    def __init__(self, path: Path, owner: str) -> None: ...
+
+class MemoryFiles(TrialFiles):
+    """Files of replayed trials, in memory.
+
+    Args:
+        saves: a training saves a checkpoint before each report.
+    """
+
+    def __init__(self, saves: bool) -> None:
+        self._saves = saves
+        self._rows: dict[Path, list[Step]] = {}
+
+    def open_history(self, directory: Path, owner: str) -> Writer:
+        """Return a writer that keeps the rows."""
+        return _MemoryWriter(self._rows.setdefault(directory, []))
+
+    def has_checkpoint(self, directory: Path) -> bool:
+        """Return True if the trial of a folder has saved a checkpoint."""
+        return self._saves and bool(self._rows.get(directory))
+
+    def inherit(self, attempts: Iterable[Path], directory: Path) -> list[Step]:
+        """Give a further attempt the rows of the latest one that has saved a checkpoint, and return them."""
+        holder = next(filter(self.has_checkpoint, attempts), None)
+        if holder is None:
+            return []
+        self._rows[directory] = self._rows.pop(holder)
+        return list(self._rows[directory])
+
+    def steps(self, directory: Path) -> int:
+        """Return how many steps the trial of a folder has reported, its lost attempts included."""
+        return len(self._rows[directory])
+
+
+class _MemoryWriter:
+    """Writer of a history that appends to a list."""
+
+    def __init__(self, rows: list[Step]) -> None:
+        self._rows = rows
 
     def append(self, step: Step) -> None:
-        """Do nothing."""
+        """Keep a step."""
+        self._rows.append(step)
 
     def close(self) -> None:
         """Do nothing."""
@@ -74,6 +114,7 @@ class Recordings:
         self._points = np.array([self._cube.point(recording.params) for recording in recordings])
         self._left = np.ones(len(recordings), dtype=bool)
         self._taken: dict[int, Recording] = {}
+        self._first: dict[str, int] = {}  # the number of a lineage's first attempt
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -119,7 +160,10 @@ class Recordings:
         self._taken[number] = self._recordings[index]
 
     def for_job(self, job: Job) -> Recording:
-        """Give a job its recording."""
+        """Give a job its recording: that of its first attempt."""
+        first = self._first.setdefault(job.lineage, job.number)
+        if first != job.number:
+            self._taken[job.number] = self._taken[first]
         return self.take(job.number, self.space.to_optuna(job.params))
 
 
@@ -208,17 +252,26 @@ class _Proposal:
 
 
 class ReplayEngine:
-    """Engine that replays recordings, until no more jobs come, all is replayed, or the time is over.
+    """Engine that replays recordings, until no more jobs come, or the time is over.
 
     Args:
-        recordings: the trainings to replay.
+        recordings: the trainings to replay. The study's budget is of no more trials.
         clock: the simulated time, which this engine sets. It is the Oracle's too.
         workers: trials at a time.
         until: the end in simulated seconds. Trials that run then are left running.
+        files: those of the Oracle's trials; None: a further attempt begins anew.
     """
 
-    def __init__(self, recordings: Recordings, clock: Clock, workers: int, until: float = float("inf")) -> None:
+    def __init__(
+        self,
+        recordings: Recordings,
+        clock: Clock,
+        workers: int,
+        until: float = float("inf"),
+        files: MemoryFiles | None = None,
+    ) -> None:
         self._recordings, self._clock, self._workers, self._until = recordings, clock, workers, until
+        self._files = files
 
     def run(self, oracle: Oracle) -> None:
         """Replay, event by event in simulated time."""
@@ -232,8 +285,11 @@ class ReplayEngine:
             heapq.heappush(events, (at, next(order), job, recording, began, index))
 
         while True:
-            while len(events) < self._workers and len(self._recordings) and (job := oracle.ask()) is not None:
-                plan(job, self._recordings.for_job(job), self._clock.now, 0)
+            while len(events) < self._workers and (job := oracle.ask()) is not None:
+                recording = self._recordings.for_job(job)
+                index = 0 if self._files is None else self._files.steps(job.directory)
+                trained = recording.steps[index - 1].time if index else 0.0
+                plan(job, recording, self._clock.now - trained, index)
             if not events:
                 return
             at, _, job, recording, began, index = heapq.heappop(events)

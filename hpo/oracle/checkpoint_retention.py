@@ -1,11 +1,10 @@
-"""Checkpoints: what a retried trial takes over from lost attempts, and which trials keep theirs on disk."""
+"""Retention: which trials keep their checkpoints and weights on disk."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,67 +13,9 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
-from hpo.machine.files import open_plain, replacement
 from hpo.spec.models import StudySpec, dominates
 from hpo.storage import trial_attributes
 from hpo.trial import Job, Outcome
-
-# What tells how a lost attempt ended stays in its own folder.
-_NOT_INHERITED = {layout.HISTORY, layout.OUTPUT, layout.ERROR, layout.CRASH}
-# Nobody but the owner may write a checkpoint, as `hpo.machine.checkpoint` says.
-_MODE = 0o644
-
-
-def inherit(attempts: Iterable[Path], directory: Path) -> None:
-    """Move the files of lost attempts into the folder of the next one, the checkpoint last, and copy the history.
-
-    Usually the latest attempt holds all. One that died while it was inheriting holds a part, and the attempt before it
-    the rest. Without a checkpoint nothing is taken: the trial starts afresh.
-
-    Args:
-        attempts: folders of the lost attempts, the latest first.
-        directory: folder of the next attempt.
-    """
-    chain = []
-    for attempt in attempts:
-        chain.append(attempt)
-        if (attempt / layout.CHECKPOINT).exists():
-            break
-    else:
-        return
-    layout.make_trial_directory(directory)
-    holder = chain[-1]
-    if (holder / layout.HISTORY).exists():
-        open_plain(holder / layout.HISTORY).close()  # copying a pipe would raise an error that names no file
-        shutil.copyfile(holder / layout.HISTORY, directory / layout.HISTORY)
-    for attempt in chain:
-        for entry in sorted(attempt.iterdir()) if attempt.is_dir() else ():
-            if entry.name not in _NOT_INHERITED | {layout.CHECKPOINT}:
-                entry.rename(directory / entry.name)
-    (holder / layout.CHECKPOINT).rename(directory / layout.CHECKPOINT)
-
-
-def fork(parent: Path, directory: Path) -> None:
-    """Copy the files of a trial into the folder of another one that goes on from its checkpoint, which comes last.
-
-    Args:
-        parent: folder of the trial, which keeps its own.
-        directory: folder of the other.
-
-    Raises:
-        OSError: there is no checkpoint, or a file cannot be copied.
-    """
-    with open_plain(parent / layout.CHECKPOINT) as checkpoint:
-        layout.make_trial_directory(directory)
-        for entry in sorted(parent.iterdir()):
-            if entry.name in _NOT_INHERITED | {layout.CHECKPOINT} or entry.is_symlink():
-                continue
-            if entry.is_dir():
-                shutil.copytree(entry, directory / entry.name, symlinks=True, dirs_exist_ok=True)
-            elif entry.is_file():
-                shutil.copy2(entry, directory / entry.name)
-        with replacement(directory / layout.CHECKPOINT, _MODE) as copy:
-            shutil.copyfileobj(checkpoint, copy)
 
 
 @dataclass(frozen=True)

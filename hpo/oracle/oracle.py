@@ -1,8 +1,8 @@
 """The Oracle: ask, report and tell over one Optuna study, whose sole owner and writer it is.
 
 Everything that must survive a kill is in the storage and in the history files; what the Oracle holds in memory is
-rebuilt from them. The study's directory, the clock and the writer of histories are passed in, so that a replay can
-pass its own.
+rebuilt from them. The study's directory, the clock and the files of trials are passed in, so that a replay can pass its
+own.
 
 The order of writes makes every moment a safe one to die at. A retry is queued before the lost attempt is failed, and
 an outcome is noted before the trial is told, so that `hpo.oracle.recovery` can finish either.
@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo import layout
 from hpo.objective.sources import Sources, sources_of
 from hpo.oracle.budget_count import BudgetCount
-from hpo.oracle.checkpoint_retention import CheckpointRetention, fork, inherit
+from hpo.oracle.checkpoint_retention import CheckpointRetention
 from hpo.oracle.continuation import Continuation, began_anew, checkpoints_to_continue, trained_nothing
 from hpo.oracle.min_complete import MinComplete
 from hpo.oracle.notices import Notices, TrialWatch
@@ -35,6 +35,7 @@ from hpo.oracle.queue import Queue, searched
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, seed_of
 from hpo.oracle.run_control import RunControl
 from hpo.oracle.running_trial import RunningTrial, monitor_of
+from hpo.oracle.trial_files import TrialFiles, fork
 from hpo.red_flags.monitor import Raised
 from hpo.search.pbt import checkpoints_needed
 from hpo.search.pruning import pruning_for
@@ -104,7 +105,7 @@ class Oracle:
         directory: its folder.
         tracker: gets everything that happens.
         clock: seconds since the epoch; None: `run_clock`.
-        open_history: opens the history file of a trial.
+        files: those of the trials; None: on disk, in `directory`.
         warm: what earlier studies have to offer.
         code: the mark of the record of git commit and data files (`hpo.storage.provenance`); empty without one.
     """
@@ -116,7 +117,7 @@ class Oracle:
         directory: Path,
         tracker: Tracker | None = None,
         clock: Callable[[], float] | None = None,
-        open_history: Callable[[Path, str], history.Writer] = history.HistoryWriter,
+        files: TrialFiles | None = None,
         warm: WarmStart | None = None,
         code: str = "",
     ) -> None:
@@ -128,7 +129,7 @@ class Oracle:
         self._tracker = tracker or Tracker()
         self._clock = clock = clock or run_clock()
         self._run = secrets.token_hex(4)  # tells the times of this run from those of others, see `Span`
-        self._open_history = open_history
+        self._files = files or TrialFiles()
         self._key = key_of(study)
         self._names = tuple(metric.name for metric in spec.metrics)
         self._running: dict[int, RunningTrial] = {}
@@ -145,7 +146,7 @@ class Oracle:
         self.control = RunControl(spec, study, self._running)
         self.budget = BudgetCount(self.control, trials, clock)
         self._pruning = pruning_for(spec, study, directory)
-        self._promotions = Promotions(spec, self._searched, searched(trials))
+        self._promotions = Promotions(spec, self._searched, searched(trials), self._files)
         self._min_complete = MinComplete(spec, self.budget, searched(trials))
         self._retention = CheckpointRetention(spec, directory, trials, self._tracker.message, self._checkpoints_needed)
         self._retention.prune()
@@ -412,7 +413,7 @@ class Oracle:
         earlier, lost = self._take_over(origin, job.directory)
         if not (job.directory / layout.CHECKPOINT).exists():
             earlier, lost = self._fork(origin, job, owner) or (earlier, lost)
-        writer = self._open_history(job.directory / layout.HISTORY, owner)
+        writer = self._files.open_history(job.directory, owner)
         monitor = monitor_of(self.spec, job, started, [row for row in earlier if row.step > start], lost)
         running = RunningTrial(trial, job, origin, writer, monitor, TrialWatch(self.spec, job))
         self._running[job.number] = running
@@ -468,14 +469,13 @@ class Oracle:
                 f"{histories.path(one).parent} holds files of another trial; trial {one.number} is not resumed from it"
             )
         try:
-            inherit((histories.path(one).parent for one in own), directory)
+            earlier = self._files.inherit((histories.path(one).parent for one in own), directory)
         except OSError as error:
             if not concerns_trial_alone(error, layout.trials_directory(self._directory)):
                 raise
             what = f"what attempt {origin['retry_of']} left cannot be taken over: {one_line(error)}"
             self._tracker.message(f"{what}; the trial starts afresh")
             return [], {}
-        earlier = history.rows(directory / layout.HISTORY)
         return earlier, trials[origin["retry_of"]].user_attrs if earlier else {}
 
     def _fork(self, origin: Mapping[str, Any], job: Job, owner: str) -> tuple[list[Step], Mapping[str, Any]] | None:
@@ -575,7 +575,7 @@ class Oracle:
             return running.fault
         running.history.close()
         history.write(path, [*kept, rows[-1]])
-        running.history = self._open_history(path, mark_in_storage(self._stored(running)))
+        running.history = self._files.open_history(path.parent, mark_in_storage(self._stored(running)))
         same = next((row.metrics == rows[-1].metrics for row in rows[:-1] if row.step == step), False)
         split = step if same else max(row.step for row in kept)
         running.origin = {**running.origin, SEGMENT: {**place, "start": split}}

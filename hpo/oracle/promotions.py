@@ -8,7 +8,6 @@ interrupted.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from hpo import layout
 from hpo.oracle.running_trial import RunningTrial
+from hpo.oracle.trial_files import TrialFiles
 from hpo.search.halving import HalvingPruner
 from hpo.search.promotion import WAITING, WAITING_FOR_REST, Promotion
+from hpo.spec.epochs import epochs_in
 from hpo.spec.models import StudySpec
 from hpo.trial import Outcome
 
@@ -40,10 +40,11 @@ class Promotions:
         spec: the study.
         study: its Optuna study.
         trials: those of earlier runs.
+        files: those of the trials.
     """
 
-    def __init__(self, spec: StudySpec, study: optuna.Study, trials: Iterable[FrozenTrial]) -> None:
-        self._metric, self._group_by = spec.metrics[0], spec.group_by
+    def __init__(self, spec: StudySpec, study: optuna.Study, trials: Iterable[FrozenTrial], files: TrialFiles) -> None:
+        self._metric, self._group_by, self._files = spec.metrics[0], spec.group_by, files
         self._promotion: Promotion | None = None
         self._waiting: dict[int, WaitingTrial] = {}
         self._groups: dict[int, Any] = {}  # of the trials of this run
@@ -74,10 +75,11 @@ class Promotions:
 
         None: it cannot wait, for it has saved no checkpoint, so that the pruner decides.
         """
-        if self._promotion is None or not os.path.exists(running.job.directory / layout.CHECKPOINT):
+        if self._promotion is None or not self._files.has_checkpoint(running.job.directory):
             return None
-        epochs = running.job.params.get("epochs", running.job.constants.get("epochs"))
-        at_end = isinstance(epochs, int) and step >= epochs
+        epochs = epochs_in({**running.job.constants, **running.job.params})
+        # Steps count from 1, or from 0.
+        at_end = epochs is not None and step + (0 in running.steps) >= epochs
         return not at_end and self._promotion.is_behind(running.job.number)
 
     def wait(self, trial: WaitingTrial) -> WaitingTrial | None:

@@ -32,6 +32,37 @@ def test_what_a_pruner_would_have_saved(hpo: Hpo) -> None:
     assert policy["kept_winner"] == len(policy["replays"]) == 20
 
 
+def test_trials_wait_if_those_of_the_study_saved_checkpoints(hpo: Hpo, study_yaml: Callable[..., Path]) -> None:
+    """The order of `smooth` never changes: to wait for the best quarter saves more than to stop the worse half."""
+    saved = {}
+    for name in ("saves", "forgets"):
+        more = {"constants": {"epochs": 10}, "engine": "inline"}
+        assert hpo("run", study_yaml("smooth", name=name, budget={"trials": 16}, **more), "--quiet").code == 0
+        for checkpoint in Path("runs").glob("forgets/trials/*/checkpoint.pkl"):
+            checkpoint.unlink()
+        data = json.loads(hpo("replay", name, "--pruner", "halving", "--seeds", 5, "--json").out)
+        said = hpo("replay", name, "--pruner", "halving", "--seeds", 1).out
+        waits = "Its trials saved checkpoints: under halving one that is behind waits, and may go on"
+        stops = "No trial has left a checkpoint: under halving one that is behind is stopped, and none waits"
+        assert ((waits in said), (stops in said)) == (data["saves_checkpoints"], not data["saves_checkpoints"])
+        assert (waits in hpo("replay", name, "--pruner", "none", "--seeds", 1).out) is False
+        saved[data["saves_checkpoints"]] = data["policies"][0]["saved"]
+        assert data["policies"][0]["kept_winner"] == 5
+    assert saved[True] > saved[False] > 0
+
+
+@pytest.mark.usefixtures("ran")
+def test_it_changes_nothing_in_the_folder_of_the_study(hpo: Hpo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor anywhere else: once it set aside the trials of a study in whose folder it was started."""
+    runs = Path("runs").resolve()
+    for folder in (runs / "toy", runs):
+        monkeypatch.chdir(folder)
+        before = {path: path.stat().st_mtime_ns for path in sorted(runs.rglob("*"))}
+        assert len(before) > 12
+        assert hpo("replay", "toy", "--runs", runs, "--seeds", 2).code == 0
+        assert {path: path.stat().st_mtime_ns for path in sorted(runs.rglob("*"))} == before
+
+
 @pytest.mark.usefixtures("ran")
 def test_samplers_and_red_flags(hpo: Hpo) -> None:
     said = hpo("replay", "--sampler", "kernel", "--sampler", "random", "--seeds", 3, "--json")

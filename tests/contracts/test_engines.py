@@ -24,7 +24,7 @@ from waiting import PATIENCE, wait_until
 from hpo import layout, runner
 from hpo.control import client as steer
 from hpo.engines.factory import make_engine
-from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine
+from hpo.engines.replay import Clock, RecordedSampler, Recording, Recordings, ReplayEngine
 from hpo.oracle.oracle import Oracle
 from hpo.runner import run
 from hpo.search.samplers import make_pruner, make_sampler
@@ -765,7 +765,8 @@ def driven(engine, make_spec, runs):
 
     def make(**keys):
         replayed = engine["name"] == "replay"
-        keys = {"enqueue": [{"x": x} for x in XS], "engine": {"name": "inline"} if replayed else engine} | keys
+        usual = {"enqueue": [{"x": x} for x in XS], "budget": {"trials": len(XS)}}
+        keys = usual | {"engine": {"name": "inline"} if replayed else engine} | keys
         spec = make_spec("smooth", **keys)
         sampler, pruner, clock = make_sampler(spec, 0), make_pruner(spec), time.time
         if replayed:
@@ -845,10 +846,10 @@ def test_it_can_be_run_again_when_the_budget_has_grown(driven):
 
 def test_a_paused_replay_ends_and_can_go_on(make_spec, runs):
     """In simulated time nobody can resume it meanwhile."""
-    spec = make_spec("smooth", enqueue=[{"x": x} for x in XS])
+    spec = make_spec("smooth", enqueue=[{"x": x} for x in XS], budget={"trials": len(XS)})
     recordings, clock = Recordings(spec.space, [recorded(x, k) for k, x in enumerate(XS)]), Clock()
     study = optuna.create_study(direction="maximize", sampler=RecordedSampler(make_sampler(spec, 0), recordings))
-    oracle = Oracle(spec, study, runs, None, clock, NoHistory)
+    oracle = Oracle(spec, study, runs / "toy", None, clock)
     oracle.control.pause()
     engine = ReplayEngine(recordings, clock, 2)
     engine.run(oracle)

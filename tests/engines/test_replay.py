@@ -11,14 +11,23 @@ import optuna
 import pytest
 from reading import spec_of
 
-from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recording, Recordings, ReplayEngine
+from hpo.engines.replay import (
+    NOWHERE,
+    Clock,
+    MemoryFiles,
+    RecordedSampler,
+    Recording,
+    Recordings,
+    ReplayEngine,
+)
 from hpo.oracle.oracle import Oracle
+from hpo.search.halving import HalvingPruner
 from hpo.space.search_space import SearchSpace
-from hpo.spec.models import Component
+from hpo.spec.models import Budget, Component
 from hpo.storage.history import Step
 from hpo.storage.history import read as read_history
 from hpo.trackers.base import Tracker
-from hpo.trial import OBJECTIVE, Outcome
+from hpo.trial import LOST, OBJECTIVE, Outcome
 
 LINE = SearchSpace.parse({"x": {"low": 0.0, "high": 10.0}})
 
@@ -51,14 +60,16 @@ def replay(
     pruner: optuna.pruners.BasePruner | None = None,
     until: float = float("inf"),
     space: SearchSpace = LINE,
+    saves: bool = False,
     **keys: Any,
 ) -> tuple[list[tuple[float, str]], optuna.Study]:
     table, clock = Recordings(space, recordings), Clock()
     sampler = RecordedSampler(optuna.samplers.RandomSampler(seed=0), table)
     study = optuna.create_study(sampler=sampler, pruner=pruner or optuna.pruners.NopPruner())
-    diary = Diary(clock)
-    oracle = Oracle(spec_of(space, enqueue=tuple(order), **keys), study, Path("nowhere"), diary, clock, NoHistory)
-    ReplayEngine(table, clock, workers, until).run(oracle)
+    diary, files = Diary(clock), MemoryFiles(saves)
+    keys = {"budget": Budget(trials=len(recordings), failures=100), "enqueue": tuple(order)} | keys
+    oracle = Oracle(spec_of(space, **keys), study, NOWHERE, diary, clock, files)
+    ReplayEngine(table, clock, workers, until, files).run(oracle)
     return diary.lines, study
 
 
@@ -81,7 +92,6 @@ def test_time_passes_as_it_did() -> None:
         (6.0, "0 COMPLETE"),
     ]
     assert [trial.value for trial in study.trials] == [0.4, 0.6, 0.3]
-    assert not Path("nowhere").exists()
 
 
 def test_a_stopped_trial_frees_its_worker() -> None:
@@ -91,6 +101,41 @@ def test_a_stopped_trial_frees_its_worker() -> None:
     lines, study = replay([good, *bad], [{"x": float(k)} for k in range(1, 5)], 1, pruner)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] + ["PRUNED"] * 3
     assert lines[-1] == (4.0 + 3 * 1.0, "3 PRUNED")
+
+
+def test_a_trial_that_waits_goes_on_with_its_own_recording() -> None:
+    """With checkpoints: of four the best goes on from its second epoch when the fourth has come to the rung."""
+    recordings = [recording(k, {"x": float(k)}, [0.1 * k] * 3) for k in range(1, 5)]
+    order = [{"x": 1.0}, {"x": 2.0}, {"x": 3.0}, {"x": 4.0}]
+    lines, study = replay(recordings, order, 1, HalvingPruner(), saves=True, constants={"epochs": 3})
+    assert lines[:12] == [
+        *((float(at), f"{number} {what}") for number in range(4) for at, what in (
+            (number, "starts"), (number + 1, f"1 {0.1 * (number + 1):g}"), (number + 1, "PRUNED"),
+        )),
+    ]  # fmt: skip
+    assert lines[12:] == [(4.0, "4 starts"), (5.0, "4 2 0.1"), (6.0, "4 3 0.1"), (6.0, "4 COMPLETE")]
+    assert study.trials[4].intermediate_values == {1: 0.1, 2: 0.1, 3: 0.1}
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "RUNNING", "RUNNING", "RUNNING", "COMPLETE"]
+
+
+def test_an_interrupted_trial_goes_on_with_its_own_recording() -> None:
+    """Without checkpoints from its start."""
+    for saves, reports in ((True, [1, 2]), (False, [1, 1, 2])):
+        table, clock = Recordings(LINE, [recording(k, {"x": float(k)}, [0.5, 0.4]) for k in (1, 2)]), Clock()
+        study = optuna.create_study(sampler=RecordedSampler(optuna.samplers.RandomSampler(seed=0), table))
+        diary, files = Diary(clock), MemoryFiles(saves)
+        spec = spec_of(LINE, enqueue=({"x": 1.0},), budget=Budget(trials=1))
+        oracle = Oracle(spec, study, NOWHERE, diary, clock, files)
+        engine = ReplayEngine(table, clock, 1, files=files)
+        job = oracle.ask()
+        assert job is not None
+        assert table.for_job(job).params == {"x": 1.0}
+        assert oracle.report(job.number, 1, {"loss": 0.5}) is None
+        oracle.tell(Outcome(job.number, "FAIL", cause=LOST, reason="its node died", seconds=1.0))
+        engine.run(oracle)
+        assert [int(line.split()[1]) for _, line in diary.lines if line.split()[1].isdigit()] == reports
+        assert study.trials[1].params == {"x": 1.0}
+        assert clock.now == len(reports) - 1
 
 
 def test_it_ends_in_the_middle() -> None:
@@ -144,9 +189,9 @@ def test_every_recording_is_replayed_once_whatever_proposes(sampler: str) -> Non
 
     recordings = [recording(k, {"x": k / 4}, [0.5 + k / 100]) for k in range(40)]
     table, clock = Recordings(LINE, recordings), Clock()
-    spec = spec_of(LINE, sampler=Component(name=sampler))
+    spec = spec_of(LINE, sampler=Component(name=sampler), budget=Budget(trials=40))
     study = optuna.create_study(sampler=RecordedSampler(make_sampler(spec, 0), table))
-    ReplayEngine(table, clock, 4).run(Oracle(spec, study, Path("nowhere"), None, clock, NoHistory))
+    ReplayEngine(table, clock, 4).run(Oracle(spec, study, NOWHERE, None, clock, MemoryFiles(False)))
     assert sorted(trial.params["x"] for trial in study.trials) == [k / 4 for k in range(40)]
     assert clock.now == 10.0
 
@@ -180,7 +225,7 @@ def test_the_decisions_are_those_of_a_run(make_spec: Any, tmp_path: Path) -> Non
     study = optuna.create_study(
         direction="maximize", sampler=sampler, pruner=optuna.pruners.SuccessiveHalvingPruner(1, 2)
     )
-    ReplayEngine(table, clock, 1).run(Oracle(halved, study, Path("nowhere"), None, clock, NoHistory))
+    ReplayEngine(table, clock, 1).run(Oracle(halved, study, NOWHERE, None, clock, MemoryFiles(False)))
     replayed = [(t.params, len(t.intermediate_values)) for t in study.trials]
     assert replayed == [(params, len(steps)) for params, steps in trials("halved")]
     assert 20 < sum(steps for _, steps in replayed) < 200

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.engines.replay import Clock, NoHistory
+from hpo.engines.replay import NOWHERE, Clock, MemoryFiles
 from hpo.oracle.oracle import Oracle
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.space.search_space import SearchSpace
@@ -84,7 +84,7 @@ def driven(
     rng, clock = random.Random(seed), clock or Clock()
     study = study or optuna.create_study(direction="maximize", sampler=make_sampler(spec, 0))
     study.pruner = Always() if pruner == "always" else make_pruner(spec)
-    oracle = Oracle(spec, study, Path(), tracker, clock, NoHistory)
+    oracle = Oracle(spec, study, NOWHERE, tracker, clock, MemoryFiles(False))
     running: dict[int, tuple[Job, int]] = {}
     for _ in range(until):
         while len(running) < workers and (job := oracle.ask()) is not None:

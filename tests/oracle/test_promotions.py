@@ -136,9 +136,16 @@ def test_a_guarded_trial_waits_and_is_not_stopped(
     assert list(search.stored(told[0].number).intermediate_values) == ([1] if saves else [1, 2, 3])
 
 
-def test_nobody_waits_at_the_end_of_a_training(make_spec: Callable[..., StudySpec], tmp_path: Path) -> None:
-    search = Search(make_spec(pruner=HALVING, constants={"epochs": 1}), tmp_path / "toy")
-    search.train(0.5, 1)
+@pytest.mark.parametrize(
+    ("constants", "steps"),
+    [({"epochs": 1}, [1]), ({"max_epochs": 4}, [4]), ({"epochs": 2}, [0, 1]), ({"num_epochs": 5}, [0, 4])],
+)
+def test_nobody_waits_at_the_end_of_a_training(
+    make_spec: Callable[..., StudySpec], tmp_path: Path, constants: dict[str, int], steps: list[int]
+) -> None:
+    """Whatever the number of epochs is called, and where steps count from 0 too."""
+    search = Search(make_spec(pruner=HALVING, constants=constants), tmp_path / "toy")
+    search.train(0.5, *steps)
     assert search.stored(0).state == TrialState.COMPLETE
     search.oracle.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import optuna
 import pytest
 
-from hpo.engines.replay import Clock, NoHistory, RecordedSampler, Recordings, ReplayEngine
+from hpo.engines.replay import NOWHERE, Clock, MemoryFiles, RecordedSampler, Recordings, ReplayEngine
 from hpo.oracle.oracle import Oracle
 from hpo.search.halving import HalvingPruner
 from hpo.search.kernel_sampler import KernelSampler
@@ -83,7 +84,6 @@ def kernel(seed: int) -> optuna.samplers.BaseSampler:
 )
 def test_it_agrees_with_the_replay(
     bench: Any,
-    tmp_path: Path,
     sampler: Callable[[int], optuna.samplers.BaseSampler],
     pruner: Callable[[], optuna.pruners.BasePruner],
 ) -> None:
@@ -93,23 +93,57 @@ def test_it_agrees_with_the_replay(
     trace, simulated = simulator.simulate(problem, sampler(7), pruner(**options))
 
     assert trace.trials == len(simulated.trials) > 10
-    assert shown(simulated.trials) == shown(replayed(problem, sampler(7), pruner(**options), tmp_path))
+    assert shown(simulated.trials) == shown(replayed(problem, sampler(7), pruner(**options)))
+
+
+# TPE counts later numbers for more, and what goes on gets a later one. The simulator gives it none.
+@pytest.mark.parametrize("sampler", [random, kernel])
+def test_it_agrees_with_the_replay_of_trials_that_wait(
+    bench: Any, sampler: Callable[[int], optuna.samplers.BaseSampler]
+) -> None:
+    problems, simulator = bench
+    problem = problem_of(problems)
+    _, simulated = simulator.simulate(problem, sampler(7), HalvingPruner(), checkpoints=True)
+    there = replayed(problem, sampler(7), HalvingPruner(), saves=True)
+    once = trainings(there)
+    assert len(there) - len(once) > 5
+    assert shown(simulated.trials) == shown(once)
+
+
+def test_it_agrees_with_the_replay_of_a_space_that_ends(bench: Any) -> None:
+    """When each configuration was tried, those that wait have the rest of the time."""
+    problems, simulator = bench
+    made = problem_of(problems, count=36)
+    space = SearchSpace.parse({"rate": {"low": 1, "high": 9}, "kind": {"choices": ["a", "b", "c", "d"]}})
+    problem = dataclasses.replace(made, space=space, configurations=tuple(space.grid()), full_trainings=25)
+    budget = Budget(hours=problem.budget / 3600, failures=10**9)
+
+    def sampler() -> optuna.samplers.BaseSampler:
+        return KernelSampler(space, seed=7)
+
+    _, simulated = simulator.simulate(problem, sampler(), HalvingPruner(), checkpoints=True)
+    there = replayed(problem, sampler(), HalvingPruner(), saves=True, budget=budget)
+    once = trainings(there)
+    assert len(once) == 36
+    assert shown(simulated.trials) == shown(once)
+    # The last configuration was not the last to be trained: what waited went on after it.
+    assert any(trial.number > once[-1].number for trial in once[:-1])
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["true", "misleading"])
-def test_it_agrees_with_the_replay_of_a_warm_start(bench: Any, tmp_path: Path, order: int) -> None:
+def test_it_agrees_with_the_replay_of_a_warm_start(bench: Any, order: int) -> None:
     problems, simulator = bench
     problem = problem_of(problems)
     ends = np.where(np.isfinite(problem.curves[:, 0, -1]), problem.curves[:, 0].min(axis=1), np.inf)
     told = [int(i) for i in np.argsort(ends) if np.isfinite(ends[i])][::order]
     source = Source("before", SPACE, (LOSS,), [(k, problem.configurations[i], [k]) for k, i in enumerate(told[:10])])
-    spec = spec_of(warm_start=WarmStartSpec())
+    spec = spec_of(problem, warm_start=WarmStartSpec())
 
     def warm() -> WarmStart:
         return WarmStart(candidates_of(spec, [source]), guard_of(spec), maximize=False)
 
     trace, simulated = simulator.simulate(problem, kernel(7), HalvingPruner(), warm=warm())
-    there = replayed(problem, kernel(7), HalvingPruner(), tmp_path, warm())
+    there = replayed(problem, kernel(7), HalvingPruner(), warm())
     assert shown(simulated.trials) == shown(there)
     seconds: dict[int, float] = {}
     for trial in there:
@@ -122,33 +156,46 @@ def test_it_agrees_with_the_replay_of_a_warm_start(bench: Any, tmp_path: Path, o
     assert all(pruned) == (order == -1)
 
 
-def spec_of(**more: Any) -> StudySpec:
-    return StudySpec(
-        name="replay",
-        objective="recorded:train",
-        root=Path(),
-        metrics=(LOSS,),
-        space=SPACE,
-        budget=Budget(failures=10**9),
-        mlflow=None,
-        source=Path(),
-        **more,
-    )
+def spec_of(problem: Any, **more: Any) -> StudySpec:
+    usual: dict[str, Any] = {
+        "name": "replay",
+        "objective": "recorded:train",
+        "root": Path(),
+        "metrics": (LOSS,),
+        "space": problem.space,
+        "budget": Budget(trials=len(problem.configurations), failures=10**9),
+        "constants": {"epochs": problem.curves.shape[2]},
+        "mlflow": None,
+        "source": Path(),
+    }
+    return StudySpec(**usual | more)
 
 
 def replayed(
     problem: Any,
     sampler: optuna.samplers.BaseSampler,
     pruner: optuna.pruners.BasePruner,
-    directory: Path,
     warm: WarmStart | None = None,
+    saves: bool = False,
+    **keys: Any,
 ) -> list[optuna.trial.FrozenTrial]:
-    recordings, clock = Recordings(SPACE, problem.recordings()), Clock()
+    recordings, clock, files = Recordings(problem.space, problem.recordings()), Clock(), MemoryFiles(saves)
     study = optuna.create_study(sampler=RecordedSampler(sampler, recordings), pruner=pruner)
-    spec = spec_of(warm_start=WarmStartSpec()) if warm else spec_of()
-    oracle = Oracle(spec, study, directory, None, clock, NoHistory, warm)
-    ReplayEngine(recordings, clock, 8, problem.budget).run(oracle)
+    keys |= {"warm_start": WarmStartSpec()} if warm else {}
+    oracle = Oracle(spec_of(problem, **keys), study, NOWHERE, None, clock, files, warm)
+    ReplayEngine(recordings, clock, 8, problem.budget, files).run(oracle)
     return study.get_trials(deepcopy=False)
+
+
+def trainings(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    """Of each training its last attempt, in the order in which they began."""
+    last: dict[int, optuna.trial.FrozenTrial] = {}
+    first: dict[int, int] = {}
+    for trial in trials:
+        before = trial.user_attrs.get(ORIGIN, {}).get("retry_of")
+        first[trial.number] = trial.number if before is None else first[before]
+        last[first[trial.number]] = trial
+    return [last[number] for number in sorted(last)]
 
 
 def shown(trials: list[optuna.trial.FrozenTrial]) -> list[Any]:
