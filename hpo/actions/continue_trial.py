@@ -13,6 +13,7 @@ from hpo.analysis.records import StudyRecord, TrialRecord, read_study, records_o
 from hpo.errors import NotContinued, SpecError, StudyLocked
 from hpo.oracle.continuation import Continuation
 from hpo.runner import RunResult, run
+from hpo.spec.epochs import NAMES, name_in
 from hpo.spec.load import load_spec
 from hpo.spec.models import StudySpec
 from hpo.spec.population import is_population
@@ -25,8 +26,6 @@ from hpo.trackers.base import Tracker
 
 if TYPE_CHECKING:
     import optuna
-
-_EPOCHS = "epochs"
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,10 @@ def continuation_of(
                 f"trial {number} was trained to epoch {start} already; --epochs is the number in all, expected more "
                 f"than {start}"
             )
-        if _EPOCHS in trial.params:
-            params[_EPOCHS] = epochs
+        if (searched := name_in(trial.params)) is not None:
+            params[searched] = epochs
         else:
-            constants[_EPOCHS] = epochs
+            constants[name_in(spec.constants) or NAMES[0]] = epochs
     if trial.state == "COMPLETE" and not params and not constants:
         raise NotContinued(f"trial {number} was trained to its end at epoch {start}; --epochs N trains it to epoch N")
     constants = {**(trial.continued.constants if trial.continued else {}), **constants}

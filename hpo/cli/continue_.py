@@ -41,7 +41,7 @@ to go on from or a value does not fit, 3 the study is running, 130 interrupted.
 )
 @click.argument("study", shell_complete=study_names)
 @click.argument("trial", type=click.IntRange(min=0), metavar="N", shell_complete=trial_numbers)
-@click.option("--epochs", type=click.IntRange(min=1), metavar="EPOCHS", help="Epochs in all (constants.epochs).")
+@click.option("--epochs", type=click.IntRange(min=1), metavar="EPOCHS", help="Epochs in all.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Another value of a parameter or constants.NAME."
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.spec.epochs import NAMES, name_in
 from hpo.storage.trial_attributes import CONTINUE, SEGMENT, configuration_of, continued_from, requeued
 
 
@@ -55,10 +56,12 @@ def checkpoints_to_continue(unfinished: Iterable[FrozenTrial]) -> set[int]:
 
 def trained_nothing(start: int, constants: Mapping[str, Any]) -> str:
     """Return why a continuation that reported no step beyond `start` fails."""
-    epochs = f" ({constants['epochs']} now)" if "epochs" in constants else ""
+    name = name_in(constants)
+    epochs = "" if name is None else f" ({constants[name]} now)"
     return (
         f"it trained nothing beyond epoch {start}, from which it was to go on: expected an objective that reads "
-        f"constants.epochs{epochs}, and that its own early stopping does not end (--set constants.patience=null)"
+        f"constants.{name or NAMES[0]}{epochs}, and that its own early stopping does not end (--set "
+        "constants.patience=null)"
     )
 
 

@@ -14,8 +14,17 @@ NAMES = ("epochs", "n_epochs", "num_epochs", "max_epochs")
 
 def epochs_in(values: Mapping[str, Any]) -> int | None:
     """Return the number of epochs among parameters or constants; None if it is not among them."""
-    found = (values[name] for name in NAMES if name in values)
-    return next((int(n) for n in found if isinstance(n, (int, float)) and not isinstance(n, bool) and n >= 1), None)
+    name = name_in(values)
+    return None if name is None else int(values[name])
+
+
+def name_in(values: Mapping[str, Any]) -> str | None:
+    """Return the name of the number of epochs among parameters or constants; None if it is not among them."""
+    return next((name for name in NAMES if name in values and _is_number(values[name])), None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1
 
 
 def most_epochs(spec: StudySpec) -> int | None:

@@ -30,7 +30,8 @@ def train(trial):
     state = trial.restore() or {"epoch": 0, "sum": 0.0}
     if state["epoch"]:
         trial.report(state["epoch"], score=state["sum"])
-    for epoch in range(state["epoch"] + 1, trial.constants.get("epochs", 4) + 1):
+    last = trial.constants.get("max_epochs", trial.constants.get("epochs", 4))
+    for epoch in range(state["epoch"] + 1, last + 1):
         while epoch == trial.constants.get("wait_at") and not os.path.exists(trial.root / "gate"):
             time.sleep(0.02)
         state = {"epoch": epoch, "sum": state["sum"] + trial.params["x"]}
@@ -222,6 +223,20 @@ def test_an_objective_that_cannot_go_on_is_told_what_is_missing(hpo, study, func
     said = hpo("continue", "toy", 0, "--epochs", 9)
     assert said.code == (2 if function == "saves_nothing" else 1)
     assert words in said.out + said.err
+
+
+def test_the_number_of_epochs_may_have_another_name(hpo, study, runs):
+    hpo("run", study(constants={"max_epochs": 3}, budget={"trials": 1}), "--quiet")
+    said = hpo("continue", "toy", 0, "--epochs", 6)
+    assert said.code == 0, said.err
+    assert sorted(curve(runs, 1)) == [1, 2, 3, 4, 5, 6]
+    assert read_study(runs, "toy").trials[1].continued.constants == {"max_epochs": 6}
+    hpo("run", study("fixed", name="stubborn", constants={"num_epochs": 4}, budget={"trials": 1}), "--quiet")
+    said = hpo("continue", "stubborn", 0, "--epochs", 6)
+    assert (said.code, "expected an objective that reads constants.num_epochs (6 now)" in said.out + said.err) == (
+        1,
+        True,
+    )
 
 
 def test_a_trial_that_a_red_flag_has_ended_would_end_again(hpo, study):
