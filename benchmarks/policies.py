@@ -36,6 +36,7 @@ import numpy as np
 import optuna
 import tried
 from bohb import BOHBSampler
+from optuna.trial import TrialState
 
 from hpo.engines.replay import NOWHERE, Clock, MemoryFiles, RecordedSampler, Recording, Recordings, ReplayEngine
 from hpo.oracle.oracle import Oracle
@@ -140,8 +141,9 @@ def _complete(data: Path, family: str, index: int, seed: int) -> Source:
     """What the default finds on a task."""
     task = tasks(data, family)[index]
     _, study = study_of(task, POLICIES["default"], seed, ())
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    return Source(task.name, task.space, (LOSS,), [(trial.number, trial.params, trial.values) for trial in complete])
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    complete = [(trial.number, trial.params, trial.values) for trial in ended if trial.state == TrialState.COMPLETE]
+    return Source(task.name, task.space, (LOSS,), complete, tried=len(ended))
 
 
 def _other_tasks(data: Path, family: str, index: int, seed: int) -> list[Source]:
@@ -227,6 +229,7 @@ def study_of(task: Task, policy: Policy, seed: int, sources: Sequence[Source]) -
         warm = WarmStart(candidates_of(spec, sources), guard_of(spec), maximize=False)
     oracle = Oracle(spec, study, NOWHERE, trace, clock, files, warm)
     ReplayEngine(recordings, clock, WORKERS, task.budget, files).run(oracle)
+    oracle.end()
     return trace, study
 
 

@@ -147,7 +147,7 @@ def plan_costs(
     saving = model = forecast = None
     groups: tuple[GroupCost, ...] = ()
     if timings:
-        saving = saving_of(spec, past[0] if past else None, workers or 1)
+        saving = saving_of(spec, past[0] if past else None, workers or 1, None if probed is None else probed.saves)
         model = Model(timings, _composition(spec, past, own), saving.shares, DRIFT)
         if workers is not None and limits != Limits():
             forecast = model.forecast(limits, workers)

@@ -20,6 +20,7 @@ from typing import Any
 
 import optuna
 
+from hpo import layout
 from hpo.analysis.forecast import SAMPLES, Timing, epochs_of, group_of, timing
 from hpo.engines.base import Engine
 from hpo.engines.factory import gpu_sharing_service, make_engine
@@ -49,6 +50,7 @@ class Probe:
         failures: Groups of which no trial could be measured, with the reason.
         unprobed: Number of groups that were left out.
         seconds: What the probe took.
+        saves: Whether a trial saved a checkpoint.
     """
 
     timings: tuple[Timing, ...]
@@ -57,6 +59,7 @@ class Probe:
     failures: Mapping[str, str]
     unprobed: int
     seconds: float
+    saves: bool
 
 
 def probe(spec: StudySpec, runs: Path, workers: int, say: Callable[[str], None]) -> Probe:
@@ -90,7 +93,13 @@ def probe(spec: StudySpec, runs: Path, workers: int, say: Callable[[str], None])
     measured = {one.group for one in oracle.timings}
     failures = {group: reason for group, reason in oracle.failures.items() if group not in measured}
     return Probe(
-        tuple(oracle.timings), oracle.usage, oracle.out_of_memory, failures, unprobed, time.monotonic() - began
+        tuple(oracle.timings),
+        oracle.usage,
+        oracle.out_of_memory,
+        failures,
+        unprobed,
+        time.monotonic() - began,
+        oracle.saves,
     )
 
 
@@ -169,6 +178,7 @@ class _ProbeOracle(Oracle):
         self.usage: dict[str, Usage] = {}
         self.out_of_memory: dict[str, str] = {}
         self.failures: dict[str, str] = {}
+        self.saves = False
         self._left = list(configurations)
         self._groups = len({group for group, _ in configurations})
         self._until, self._workers = until, workers
@@ -205,6 +215,7 @@ class _ProbeOracle(Oracle):
     def tell(self, outcome: Outcome, gpu: float | None = None) -> None:
         """Note what a trial took, or why it could not be measured."""
         super().tell(outcome, gpu)
+        self.saves |= (layout.trial_directory(self._directory, outcome.number) / layout.CHECKPOINT).exists()
         seen = self._seen[outcome.number]
         if outcome.cause == OUT_OF_MEMORY:
             self.out_of_memory[seen.group] = outcome.reason

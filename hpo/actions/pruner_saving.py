@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from hpo.actions.replay import Policy, Recorded, recorded_of
+from hpo.actions.replay import Policy, Recorded, recorded_of, saves_checkpoints
 from hpo.actions.replay import replay as replay_once
 from hpo.analysis.forecast import SAMPLES, epochs_of, shares_of, timings_of
 from hpo.analysis.records import StudyRecord
@@ -21,6 +21,12 @@ from hpo.trial import Outcome
 REPLAYS = 3
 # Trials and reports of the curves that are made up where nothing was recorded.
 MOST_TRIALS, MOST_REPORTS = 60, 12_000
+# Of a pruner under which trials wait: what is said by whether they save checkpoints.
+_CHECKPOINTS = {
+    True: " and that wait with their checkpoints",
+    False: " and that save no checkpoint",
+    None: " and that save no checkpoint (that is not known; with checkpoints it saves more)",
+}
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,14 @@ class Saving:
         return 1 - sum(self.shares) / len(self.shares)
 
 
-def saving_of(spec: StudySpec, history: StudyRecord | None, workers: int) -> Saving:
+def saving_of(spec: StudySpec, history: StudyRecord | None, workers: int, saves: bool | None = None) -> Saving:
     """Return what the pruner of a study leaves.
 
     Args:
         spec: The study.
         history: Past trials of the same space; None without any.
         workers: Trials at once.
+        saves: Whether trials save checkpoints, so that they can wait at a rung; None: what past trials show.
     """
     pruner = algorithm_text(spec.pruner)
     if history is not None and history.spec is not None and history.finished:
@@ -68,7 +75,9 @@ def saving_of(spec: StudySpec, history: StudyRecord | None, workers: int) -> Sav
     if ":" in spec.pruner.name or most_epochs(spec) is None:
         why = "an objective without a number of epochs" if ":" not in spec.pruner.name else "a pruner of your own"
         return Saving((1.0,), f"what {pruner} saves is not known ({why}) and not counted")
-    return _made_up(spec, workers)
+    if saves is None and history is not None:
+        saves = saves_checkpoints(history)
+    return _made_up(spec, workers, saves)
 
 
 def _replayed(spec: StudySpec, history: StudyRecord, workers: int) -> Saving:
@@ -83,8 +92,11 @@ def _replayed(spec: StudySpec, history: StudyRecord, workers: int) -> Saving:
     return Saving(tuple(shares), f"by a replay of {trials}")
 
 
-def _made_up(spec: StudySpec, workers: int) -> Saving:
-    """Return the shares of trials whose order never changes: the pruner's rungs alone decide."""
+def _made_up(spec: StudySpec, workers: int, saves: bool | None) -> Saving:
+    """Return the shares of trials whose order never changes: the pruner's rungs alone decide.
+
+    What is not known of checkpoints costs more than it may: trials that wait train fewer epochs than those that pass.
+    """
     rng = random.Random(spec.seed)
     drawn = [spec.space.sample(rng) for _ in range(SAMPLES)][:MOST_TRIALS]
     lengths = [epochs_of(spec, spec.space.resolve(params)) or 1 for params in drawn]
@@ -96,11 +108,11 @@ def _made_up(spec: StudySpec, workers: int) -> Saving:
         steps = tuple(Step(step, float(step), 1, metrics) for step in range(1, length + 1))
         outcome = Outcome(number, "COMPLETE", metrics=metrics, seconds=float(length))
         recordings.append(Recording(params, steps, outcome))
-    recorded = Recorded(tuple(recordings), len(recordings), 0, 0, sum(lengths[:n]), workers, 0, 0.0)
-    bare = spec.model_copy(update={"red_flags": (), "min_complete": 0})
-    trained = replay_once(recorded, Policy("", bare, True), workers, spec.seed).trained
+    recorded = Recorded(tuple(recordings), len(recordings), 0, 0, sum(lengths[:n]), workers, 0, 0.0, bool(saves))
+    # Of fewer trials than are planned, as small a part runs to its end for the sake of its group.
+    least = round(spec.min_complete * n / max(n, spec.planned_trials() or n))
+    policy = Policy("", spec.model_copy(update={"red_flags": (), "min_complete": least}), True)
+    trained = replay_once(recorded, policy, workers, spec.seed).trained
     shares = tuple(trained.get(number, 0) / lengths[number] for number in range(n))
-    return Saving(
-        shares,
-        "by its rungs alone, for trials whose order never changes; red flags are not counted",
-    )
+    waits = _CHECKPOINTS[saves] if policy.has_trials_wait else ""
+    return Saving(shares, f"by its rungs alone, for trials whose order never changes{waits}; red flags are not counted")

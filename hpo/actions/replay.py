@@ -171,14 +171,18 @@ def recorded_of(study: StudyRecord) -> Recorded:
         workers=at_once(usable),
         winner=winner.number,
         best=winner.values[metric.name],
-        saves=any(_has_saved(study, trial) for trial in study.trials),
+        saves=saves_checkpoints(study),
     )
 
 
-def _has_saved(study: StudyRecord, trial: TrialRecord) -> bool:
-    """Return True if it shows that a trial saved a checkpoint; most are removed when a trial has ended."""
-    checkpoint = layout.trial_directory(study.directory, trial.number) / layout.CHECKPOINT
-    return trial.waits or trial.cause == PROMOTED or checkpoint.exists()
+def saves_checkpoints(study: StudyRecord) -> bool:
+    """Return True if a trial of a study shows that it saved a checkpoint; most are removed when a trial has ended."""
+    return any(
+        trial.waits
+        or trial.cause == PROMOTED
+        or (layout.trial_directory(study.directory, trial.number) / layout.CHECKPOINT).exists()
+        for trial in study.trials
+    )
 
 
 def _recording(study: StudyRecord, trial: TrialRecord) -> Recording:
@@ -242,10 +246,10 @@ def replay(recorded: Recorded, policy: Policy, workers: int, seed: int) -> Repla
         ReplayError: If a recording is missing.
         SpecError: If the policy does not fit the study.
     """
-    # Recordings are all there is to spend, none of them kept for a group, and no file is to be touched.
+    # Recordings are all there is to spend, and no file is to be touched.
     size = len(recorded.recordings)
     budget = Budget(trials=size, failures=size + 1)
-    changes = {"seed": seed, "budget": budget, "min_complete": 0, "enqueue": (), "fallbacks": ()}
+    changes = {"seed": seed, "budget": budget, "enqueue": (), "fallbacks": ()}
     changes |= {"checkpoints": Checkpoints(keep_best=None)}
     # What failed fails again; and the cells of a grid would be queued beside the random order.
     changes |= {"engine": EngineSpec()} | ({"sampler": Component(name="random")} if policy.shuffled else {})

@@ -29,6 +29,7 @@ def plan_of(spec: StudySpec, tried: Tried, runs: Path) -> CostPlan:
         failures={} if measured else {group: "two epochs are needed, and a parameter or constant called `epochs`"},
         unprobed=0,
         seconds=tried.end.seconds,
+        saves=tried.saved,
     )
     return plan_costs(spec, runs, found)
 

@@ -142,13 +142,17 @@ class Recordings:
             self._give(number, int(np.where(self._left, distances, np.inf).argmin()))
         return self._taken[number]
 
-    def draw(self, number: int, rng: np.random.Generator) -> Recording:
-        """Give trial `number` one of the recordings that are left, each as likely.
+    def draw(self, number: int, rng: np.random.Generator, fixed: Mapping[str, Any]) -> Recording:
+        """Give trial `number` one of the recordings that are left and have the fixed values, each as likely.
+
+        If none has them, it is one of all that are left.
 
         Raises:
             ValueError: no recording is left.
         """
-        self._give(number, int(rng.choice(np.flatnonzero(self._left))))
+        left = np.flatnonzero(self._left)
+        fitting = [index for index in left if fixed.items() <= self._recordings[index].params.items()]
+        self._give(number, int(rng.choice(fitting or left)))
         return self._taken[number]
 
     def taken(self, number: int) -> Recording:
@@ -222,7 +226,8 @@ class ShuffledSampler(RecordedSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return one of the recorded configurations that are left."""
-        return dict(self._recordings.draw(trial.number, self._rng).params)
+        fixed = trial.system_attrs.get("fixed_params", {})
+        return dict(self._recordings.draw(trial.number, self._rng, fixed).params)
 
 
 class _Proposal:

@@ -111,3 +111,20 @@ def test_a_sampler_that_learns_finds_the_best_sooner_than_a_random_order() -> No
         for policy in (learning, blind)
     }
     assert after["kernel"] < 0.8 * after["random order"]
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_the_last_recordings_are_for_groups_that_are_short(shuffled: bool) -> None:
+    """As in a run of so many trials: `min_complete` of each group run to their end."""
+    space = SearchSpace.parse(SPACE | {"net": {"choices": ["a", "b"], "structural": True}})
+    made = [(k, "ab"[k % 2]) for k in range(24)]
+    trials = [replace(curve(k, [0.1 * k] * 8), params={"x": float(k % 20), "net": net}) for k, net in made]
+    record = with_distributions(study(trials, space=space.data(), group_by="net", metrics=(LOSS,)))
+    recorded = recorded_of(record)
+    for least in (0, 4):
+        spec = spec_of(space, pruner=HALVING, group_by="net", min_complete=least, sampler=Component(name="kernel"))
+        for seed in range(3):
+            trained = replay(recorded, Policy("halving", spec, shuffled), 1, seed).trained
+            assert sorted(trained) == list(range(24))
+            whole = [sum(trained[k] == 8 for k, net in made if net == group) for group in "ab"]
+            assert (min(whole) >= 4) == (least == 4)

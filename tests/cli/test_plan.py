@@ -162,6 +162,24 @@ def test_what_the_pruner_saves_is_replayed_or_taken_over_or_its_rungs(hpo: Hpo, 
     assert saving_of(make_spec(pruner=halving), None, 1).words.startswith("what successive_halving")
 
 
+def test_trials_that_wait_train_fewer_epochs(hpo: Hpo, study_yaml, make_spec, runs: Path):
+    """Of trials whose order never changes a half goes on after step 1, or with checkpoints a quarter."""
+    keys = {"pruner": "halving", "constants": {"epochs": 10}, "budget": {"trials": 60}, "engine": "inline"}
+    spec = make_spec(**keys)
+    stopped, waiting, unknown = (saving_of(spec, None, 2, saves) for saves in (False, True, None))
+    assert 0.4 < stopped.saved == unknown.saved < 0.6
+    assert 0.65 < waiting.saved < 0.85
+    assert "for trials whose order never changes and that wait with their checkpoints; red" in waiting.words
+    assert "and that save no checkpoint; red" in stopped.words
+    assert "(that is not known; with checkpoints it saves more)" in unknown.words
+    # A probe sees it, and so do past trials.
+    probed = hpo("plan", study_yaml("smooth", **keys), "--runs", runs, "--probe", "--json")
+    assert json.loads(probed.out)["saving"] == {"saved": waiting.saved, "words": waiting.words}
+    few = study_yaml("smooth", **keys | {"pruner": "median", "budget": {"trials": 3}})
+    assert hpo("run", few, "--runs", runs, "-q").code == 0
+    assert saving_of(spec, read_study(runs, "toy"), 2).words == waiting.words
+
+
 def test_a_wrong_study_is_refused(hpo: Hpo, slow_study, runs: Path):
     said = hpo("plan", slow_study(budget={"by": "2020-01-01 09:00"}), "--runs", runs)
     assert said.code == 2

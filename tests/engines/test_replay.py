@@ -166,8 +166,9 @@ def test_the_nearest_that_is_left_is_taken() -> None:
     assert [table.take(n, {"x": 2.2}).outcome.number for n in range(3)] == [2, 3, 1]
     assert table.take(0, {"x": 9.0}).outcome.number == 2  # trial 0 has its own already
     assert len(table) == 2
-    rest = {table.draw(n, np.random.default_rng(0)).outcome.number for n in (7, 8)}
-    assert rest == {0, 4}
+    rng = np.random.default_rng(0)
+    assert table.draw(7, rng, {"x": 4.0}).outcome.number == 4  # the one that has it
+    assert table.draw(8, rng, {"x": 4.0}).outcome.number == 0  # none has it now
     with pytest.raises(ValueError, match="every recorded training was replayed"):
         table.take(9, {"x": 1.0})
 
