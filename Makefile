@@ -7,6 +7,9 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# Where a machine sets it, each of the thousand processes that the tests start would compile hpo anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: run test test-slow release dist docs audit licences coverage bench check messages translations setup setup-docs clean help
 
