@@ -28,11 +28,9 @@ from hpo.storage.trial_attributes import (
     FLAGS,
     JOB,
     ORIGIN,
-    OUTCOME,
     RACE,
     SAMPLERS,
     SEGMENT,
-    WAITS,
     WARM_START,
     imported_from,
     outcome_of,
@@ -40,6 +38,7 @@ from hpo.storage.trial_attributes import (
     requeued,
     started_of,
     values_of,
+    waits,
 )
 from hpo.text import LONGEST_REASON, cut, redact
 from hpo.trial import INVALID
@@ -408,8 +407,8 @@ def record_of(
     """
     attributes, state = trial.user_attrs, trial.state.name
     job, origin = attributes.get(JOB) or {}, attributes.get(ORIGIN)
-    waits = state == "RUNNING" and bool((attributes.get(OUTCOME) or {}).get(WAITS))
-    if waits:
+    waiting = waits(trial)
+    if waiting:
         state = "PRUNED"  # so it ends, unless it goes on as another trial
     # The outcome is noted before the trial ends: a driver killed in between leaves it on a running one.
     outcome = outcome_of(trial) if state in FINISHED else {}
@@ -452,7 +451,7 @@ def record_of(
         segment=_segment(origin) if origin else None,
         training=_training(origin) if origin else None,
         imported=_imported(elsewhere),
-        waits=waits,
+        waits=waiting,
     )
 
 

@@ -18,7 +18,7 @@ from hpo.cli.complete import trial_numbers
 from hpo.cli.output import echo, echo_output
 from hpo.errors import HpoError
 from hpo.machine.files import NotPlainError, open_plain, tail_of
-from hpo.storage.trial_attributes import ORIGIN
+from hpo.storage.trial_attributes import ORIGIN, waits
 from hpo.text import LONGEST_REASON, cut, listing
 
 # How often a file is looked at, and how often whether more may come.
@@ -102,7 +102,8 @@ def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int
         raise HpoError(f"study '{name}' has no trial {number}; {there}")
 
     def state() -> str:
-        return str(study.get_trials(deepcopy=False)[number].state.name)
+        trial = study.get_trials(deepcopy=False)[number]
+        return "it waits at a rung" if waits(trial) else str(trial.state.name)
 
     def ended() -> bool:
         # Nobody waits for a trial that waits for a driver.

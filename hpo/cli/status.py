@@ -68,7 +68,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     from hpo.storage.driver_lock import driver_of
     from hpo.storage.load_study import load_study
     from hpo.storage.open import storage_url
-    from hpo.storage.trial_attributes import JOB
+    from hpo.storage.trial_attributes import JOB, waits
     from hpo.text import redact
 
     try:
@@ -85,8 +85,9 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     driver = driver_of(record.directory)
     spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
     if driver is not None:
-        running = [trial.user_attrs.get(JOB) for trial in stored.get_trials(False) if trial.state.name == "RUNNING"]
-        spans += [span_until(time.time(), job, spec.engine.gpus) for job in running if job]
+        started = [trial for trial in stored.get_trials(deepcopy=False) if trial.state.name == "RUNNING"]
+        running = [job for trial in started if (job := trial.user_attrs.get(JOB)) and not waits(trial)]
+        spans += [span_until(time.time(), job, spec.engine.gpus) for job in running]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     part, of_part = part_of(record)
     where = [f"{sentence}{of_part}" for sentence in region_sentences(part)]
@@ -121,6 +122,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "failed": now.failed,
                 "requeued": now.requeued,
                 "waiting": now.waiting,
+                "at_rung": sum(trial.waits for trial in record.trials),
                 "imported": now.imported,
                 "best": now.best and _trial(now.best),
                 "goals": goal_states(record),
@@ -175,6 +177,8 @@ def _text(
         *([("paused", paused)] if paused else []),
         ("finished", f"{now.total}: {counts}"),
     ]
+    if resting := sum(trial.waits for trial in record.trials):
+        lines.append(("", f"{resting} of the pruned {'waits' if resting == 1 else 'wait'} at a rung, and may go on"))
     if now.requeued:
         again = "lost, interrupted or promoted; gone on with, and not counted"
         lines.append(("", f"{count(now.requeued, 'attempt')} {again}"))

@@ -14,7 +14,7 @@ from hpo.analysis.notices import change_sentence
 from hpo.doctor.context import Check, StudyContext
 from hpo.doctor.finding import OBJECTIVE_CHANGED, Finding
 from hpo.oracle.queue import Queue
-from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, requeue
+from hpo.oracle.recovery import can_wait, count_attempt, finish_trial, outcome_note, recover, requeue
 from hpo.storage.contradiction import contradiction
 from hpo.storage.source_versions import changes_of
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, requeued
@@ -27,7 +27,7 @@ def left_running(context: StudyContext) -> Iterator[Finding]:
     if context.driver is not None:
         return
     for trial in context.trials:
-        if trial.state != TrialState.RUNNING:
+        if trial.state != TrialState.RUNNING or can_wait(trial, context.directory):
             continue
         note = trial.user_attrs.get(OUTCOME)
         if note is None:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.oracle.run_control import RunControl
 from hpo.storage.budget import Span, exhausted, seconds_left, span_of, wall_seconds
 from hpo.storage.contradiction import contradiction
-from hpo.storage.trial_attributes import imported_from, outcome_of, requeued
+from hpo.storage.trial_attributes import imported_from, outcome_of, requeued, waits
 from hpo.trackers.base import Progress
 from hpo.trial import KILLED, OBJECTIVE, OUT_OF_MEMORY, PRUNER, RED_FLAG, Outcome
 
@@ -154,14 +154,15 @@ class BudgetCount:
         """Count a trial of an earlier run, and return its span."""
         if requeued(trial.user_attrs):
             self._count_requeued()
-        elif trial.state.is_finished():
+        elif trial.state.is_finished() or waits(trial):
             spec = self._control.spec
             believed = trial.state == TrialState.COMPLETE and not contradiction(trial, spec.space, self._names)
             value = trial.values[0] if believed else None
             if imported_from(trial.user_attrs):  # the best may be one of them; the budget pays for none
                 self._note_best(trial.number, value)
             else:
-                self._count(trial.number, trial.state.name, outcome_of(trial).get("cause", ""), value)
+                state = "PRUNED" if waits(trial) else trial.state.name  # so it ends, unless it goes on
+                self._count(trial.number, state, outcome_of(trial).get("cause", ""), value)
         return span_of(trial.user_attrs)
 
     def _count_requeued(self) -> None:

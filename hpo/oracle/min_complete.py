@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 
 from hpo.oracle.budget_count import BudgetCount
 from hpo.spec.models import StudySpec
-from hpo.storage.trial_attributes import ORIGIN, RETRY, outcome_of, requeued
+from hpo.storage.trial_attributes import ORIGIN, RETRY, outcome_of, requeued, waits
 from hpo.trial import PRUNER, Outcome
 
 
@@ -47,7 +47,7 @@ class MinComplete:
         self._finished = 0
         self._running: dict[int, Any] = {}
         for trial in trials:
-            if trial.state.is_finished():
+            if trial.state.is_finished() or waits(trial):
                 self.on_trial_started(trial.number, trial.params, trial.user_attrs.get(ORIGIN, {}))
                 cause = outcome_of(trial).get("cause", "")
                 self._end(trial.number, trial.state.name, cause, requeued(trial.user_attrs))

@@ -34,7 +34,7 @@ from hpo.oracle.promotions import Promotions, WaitingTrial
 from hpo.oracle.queue import Queue, searched
 from hpo.oracle.recovery import count_attempt, finish_trial, outcome_note, recover, seed_of
 from hpo.oracle.run_control import RunControl
-from hpo.oracle.running_trial import RunningTrial, monitor_of
+from hpo.oracle.running_trial import Attempt, RunningTrial, monitor_of
 from hpo.oracle.trial_files import TrialFiles, fork
 from hpo.red_flags.monitor import Raised
 from hpo.search.pbt import checkpoints_needed
@@ -156,6 +156,8 @@ class Oracle:
             SegmentWriter(directory, ((one.number, started_of(one)) for one in ended)) if spec.mlflow is None else None
         )
         self._queue.load(trials, directory)
+        for waiting in self._promotions.resume(searched(trials), self._job):
+            self._stop_for_good(waiting)
 
     @property
     def spec(self) -> StudySpec:
@@ -170,8 +172,9 @@ class Oracle:
         return self.control.interrupted or bool(self.budget.done or self.budget.stopped)
 
     def end(self) -> None:
-        """End the trials that wait at a rung: they are pruned. For the end of a run."""
-        for waiting in self._promotions.rest():
+        """End the trials that wait at a rung, for the end of a run: they are pruned. If the study goes on they wait."""
+        goes_on = self._only_continued or not (self.budget.done or self.budget.stopped)
+        for waiting in () if goes_on else self._promotions.rest():
             self._stop_for_good(waiting)
 
     def close(self) -> None:
@@ -277,22 +280,22 @@ class Oracle:
         if outcome.state == "COMPLETE" and running.segment_end is not None:
             note["segment_end"] = running.segment_end
         note |= self._observed(outcome, running)
-        waits = running.waits and outcome.cause == PRUNER and not self.control.interrupted
+        waiting = running.waits and outcome.cause == PRUNER
         try:
-            if waits:  # noted as it ends if it does not go on
+            if waiting:  # noted as it ends if it does not go on
                 note[WAITS] = True
                 running.trial.set_user_attr(OUTCOME, note)
             else:
                 finish_trial(self._searched, running.trial, note, self._names)
         except UpdateFinishedTrialError:
-            outcome, again, waits = _failed(outcome, KILLED, ENDED_OUTSIDE), False, False
+            outcome, again, waiting = _failed(outcome, KILLED, ENDED_OUTSIDE), False, False
         except Exception as error:
             if not concerns_trial_alone(error, running.job.directory):
                 raise
             outcome = _failed(
                 outcome, INVALID, f"its outcome cannot be kept: {type(error).__name__}: {one_line(error)}"
             )
-            note, waits = outcome_note(outcome, finished, again, gpu), False
+            note, waiting = outcome_note(outcome, finished, again, gpu), False
             finish_trial(self._study, running.trial, note, self._names)
         if not running.continued:
             self._pruning.finished(running.trial, outcome)
@@ -302,19 +305,19 @@ class Oracle:
             self._judge_warm_start(running, FINAL, outcome.metrics[self._names[0]])
         if outcome.state == "FAIL":
             self._promotions.failed(outcome.number)
-        if not waits:
+        if not waiting:
             self._files_of_ended(running, outcome, again)
-        elif (over := self._promotions.wait(WaitingTrial(running, outcome, note))) is not None:
+        elif over := self._promotions.wait(WaitingTrial(running.trial, running.job, running.origin, outcome, note)):
             self._stop_for_good(over)
         self._tracker.trial_finished(running.job, outcome, self.budget.progress)
         if again:
             self._tracker.message(f"trial {outcome.number} goes back in the queue: {outcome.reason}")
 
-    def _files_of_ended(self, running: RunningTrial, outcome: Outcome, again: bool) -> None:
+    def _files_of_ended(self, attempt: Attempt, outcome: Outcome, again: bool) -> None:
         """Remove checkpoints that nobody needs now, and put the history of a trial where those of many are."""
-        self._retention.on_trial_finished(running.job, outcome, again, self._running)
+        self._retention.on_trial_finished(attempt.job, outcome, again, self._running)
         if not again and self._segments is not None:
-            self._segments.on_trial_finished(outcome.number, started_of(self._stored(running)))
+            self._segments.on_trial_finished(outcome.number, started_of(self._stored(attempt)))
 
     # --- trials that wait at a rung
 
@@ -332,25 +335,24 @@ class Oracle:
         waiting = self._promotions.next(last, rest)
         if waiting is None or self.budget.spent(instead=1):
             return False
-        running = waiting.running
         self._promotions.take(waiting.outcome.number)
-        if self._stored(running).state.is_finished():  # somebody has ended it
+        if self._stored(waiting).state.is_finished():  # somebody has ended it
             return False
         outcome = _failed(waiting.outcome, PROMOTED, "it goes on: it is among the best that came to its rung by now")
-        self._requeue(outcome, running)
-        note = waiting.note | {"state": "FAIL", "cause": PROMOTED, "reason": outcome.reason, "requeued": True}
-        finish_trial(self._searched, running.trial, note, self._names)
+        self._requeue(outcome, waiting)
+        note = {**waiting.note, "state": "FAIL", "cause": PROMOTED, "reason": outcome.reason, "requeued": True}
+        finish_trial(self._searched, waiting.trial, note, self._names)
         self.budget.on_trial_promoted()
-        self._min_complete.on_trial_promoted(running.trial.params)
-        self._files_of_ended(running, outcome, again=True)
+        self._min_complete.on_trial_promoted(waiting.trial.params)
+        self._files_of_ended(waiting, outcome, again=True)
         self._tracker.trial_promoted(waiting.outcome, self.budget.progress)
         return True
 
     def _stop_for_good(self, waiting: WaitingTrial) -> None:
         """End a trial that does not go on, as was noted."""
         with contextlib.suppress(UpdateFinishedTrialError):  # somebody has ended it
-            finish_trial(self._searched, waiting.running.trial, waiting.note, self._names)
-        self._files_of_ended(waiting.running, waiting.outcome, again=False)
+            finish_trial(self._searched, waiting.trial, waiting.note, self._names)
+        self._files_of_ended(waiting, waiting.outcome, again=False)
 
     # --- the start of a trial
 
@@ -530,11 +532,11 @@ class Oracle:
         # The pruner is also asked about a guarded trial: successive halving writes down its rungs when it is asked. One
         # that can wait needs no guard, for it may go on.
         warm = self._queue.warm
-        waits = self._promotions.has_wait(running, step)
-        behind = self._pruning.should_prune(running.trial) if waits is None else waits
-        guarded = waits is None and warm.guards(running.origin, len(running.steps))
+        to_wait = self._promotions.has_wait(running, step)
+        behind = self._pruning.should_prune(running.trial) if to_wait is None else to_wait
+        guarded = to_wait is None and warm.guards(running.origin, len(running.steps))
         if behind and not guarded and not self._min_complete.spares(number):
-            running.waits = bool(waits)
+            running.waits = bool(to_wait)
             return f"the pruner {self.spec.pruner.name} stopped it at step {step}"
         if number in warm.disproved_trials:
             return f"the earlier study '{running.origin['from']}', whose configuration it tries, misleads"
@@ -585,8 +587,8 @@ class Oracle:
     def _last_step(self, running: RunningTrial) -> int:
         return max((row.step for row in history.rows(running.job.directory / layout.HISTORY)), default=0)
 
-    def _stored(self, running: RunningTrial) -> FrozenTrial:
-        return self._study._storage.get_trial(running.trial._trial_id)
+    def _stored(self, attempt: Attempt) -> FrozenTrial:
+        return self._study._storage.get_trial(attempt.trial._trial_id)
 
     def _checkpoints_needed(self) -> set[int]:
         """Return the numbers of the trials whose checkpoints others may still go on from."""
@@ -718,9 +720,9 @@ class Oracle:
         if sentence:
             self._tracker.message(sentence)
 
-    def _requeue(self, outcome: Outcome, running: RunningTrial) -> None:
-        retries = count_attempt(running.origin, outcome.cause)
-        self._queue.requeue(outcome.number, running.job.seed, running.origin, retries, running.trial.params)
+    def _requeue(self, outcome: Outcome, attempt: Attempt) -> None:
+        retries = count_attempt(attempt.origin, outcome.cause)
+        self._queue.requeue(outcome.number, attempt.job.seed, attempt.origin, retries, attempt.trial.params)
         self._queue.warm.forget(outcome.number)
 
     def _retried(self, outcome: Outcome, running: RunningTrial) -> bool:

@@ -1,36 +1,38 @@
 """Trials of a study that wait at a rung of successive halving, each with its checkpoint, to go on or to be stopped.
 
 A trial that waits has ended for its engine, and counts as pruned. In the storage its outcome is noted, and it is not
-told: Optuna changes no trial that has ended. So whatever happens to the driver, it is pruned, as was noted. If it goes
-on, then as a further attempt under another number, which takes over its checkpoint and its history like one that was
-interrupted.
+told: Optuna changes no trial that has ended. So whatever happens to the driver, the next one finds it waiting. If it
+goes on, then as a further attempt under another number, which takes over its checkpoint and its history like one that
+was interrupted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
-from hpo.oracle.running_trial import RunningTrial
+from hpo.oracle.running_trial import Attempt, RunningTrial
 from hpo.oracle.trial_files import TrialFiles
 from hpo.search.halving import HalvingPruner
 from hpo.search.promotion import WAITING, WAITING_FOR_REST, Promotion
 from hpo.spec.epochs import epochs_in
 from hpo.spec.models import StudySpec
-from hpo.trial import Outcome
+from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, SAMPLER, waits
+from hpo.trial import Job, Outcome
+
+JobOf = Callable[[int, Mapping[str, Any], Mapping[str, Any]], Job]
 
 
-@dataclass(frozen=True)
-class WaitingTrial:
-    """A trial that waits: as it ran, how it ended if it does not go on, and the note of that."""
+@dataclass
+class WaitingTrial(Attempt):
+    """A trial that waits: how it ended if it does not go on, and the note of that."""
 
-    running: RunningTrial
     outcome: Outcome
-    note: dict[str, Any]
+    note: Mapping[str, Any]
 
 
 class Promotions:
@@ -44,7 +46,8 @@ class Promotions:
     """
 
     def __init__(self, spec: StudySpec, study: optuna.Study, trials: Iterable[FrozenTrial], files: TrialFiles) -> None:
-        self._metric, self._group_by, self._files = spec.metrics[0], spec.group_by, files
+        self._metric, self._group_by = spec.metrics[0], spec.group_by
+        self._study, self._files = study, files
         self._promotion: Promotion | None = None
         self._waiting: dict[int, WaitingTrial] = {}
         self._groups: dict[int, Any] = {}  # of the trials of this run
@@ -99,6 +102,26 @@ class Promotions:
         """
         number = None if self._promotion is None else self._promotion.next(last, rest)
         return None if number is None else self._waiting[number]
+
+    def resume(self, trials: Iterable[FrozenTrial], job_of: JobOf) -> list[WaitingTrial]:
+        """Have those trials of earlier runs wait that did. Return those of them that are to be stopped.
+
+        Args:
+            trials: those of earlier runs.
+            job_of: returns the job of a trial with a number, parameters and an origin.
+        """
+        dropped: list[WaitingTrial | None] = []
+        for trial in filter(waits, trials):
+            note, noted = trial.user_attrs[OUTCOME], trial.user_attrs[JOB]
+            origin = {"source": SAMPLER, "attempt": noted["attempt"], **trial.user_attrs.get(ORIGIN, {})}
+            job = job_of(trial.number, noted["params"], {**origin, "seed": noted["seed"]})
+            outcome = Outcome(
+                trial.number, note["state"], cause=note["cause"], reason=note["reason"], seconds=note["seconds"]
+            )
+            waiting = WaitingTrial(optuna.Trial(self._study, trial._trial_id), job, origin, outcome, note)
+            known = self._promotion is not None and self._promotion.is_at_rung(trial.number)
+            dropped.append(self.wait(waiting) if known else waiting)
+        return [one for one in dropped if one is not None]
 
     def take(self, number: int) -> None:
         """Take out a trial that goes on."""

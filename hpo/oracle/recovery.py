@@ -13,11 +13,12 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo import layout
 from hpo.oracle.queue import Queue
 from hpo.spec.models import StudySpec
 from hpo.storage.histories import Histories
 from hpo.storage.history import Step
-from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, WAITS, configuration_of
+from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, configuration_of, waits
 from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, PROMOTED, RED_FLAG, Outcome
 
 
@@ -29,7 +30,7 @@ def recover(
     clock: Callable[[], float],
     say: Callable[[str], None],
 ) -> None:
-    """End every RUNNING trial of the study.
+    """End every RUNNING trial of the study, but those that wait at a rung with a checkpoint.
 
     An attempt without an outcome is queued again and fails; it does not count.
 
@@ -53,9 +54,16 @@ def recover(
                 requeue(spec, queue, frozen)
                 say(f"trial {frozen.number} was running when its driver died; it goes back in the queue")
             note = _lost_note(spec, histories.read(frozen), frozen, clock())
-        elif note.get(WAITS) and frozen.number in tried_again:  # it died when it had queued the attempt that goes on
+        elif waits(frozen) and frozen.number in tried_again:  # it died when it had queued the attempt that goes on
             note = {**note, "state": "FAIL", "cause": PROMOTED, "requeued": True}
+        elif can_wait(frozen, directory):
+            continue
         finish_trial(study, optuna.Trial(study, frozen._trial_id), note, [metric.name for metric in spec.metrics])
+
+
+def can_wait(trial: FrozenTrial, directory: Path) -> bool:
+    """Return True if a trial waits at a rung with its checkpoint, in a study whose folder is `directory`."""
+    return waits(trial) and (layout.trial_directory(directory, trial.number) / layout.CHECKPOINT).exists()
 
 
 def requeue(spec: StudySpec, queue: Queue, frozen: FrozenTrial) -> None:

@@ -22,11 +22,23 @@ from hpo.trial import Job, Stop
 
 
 @dataclass
-class RunningTrial:
-    """A trial that an engine runs.
+class Attempt:
+    """An attempt at a configuration, as the Oracle holds it.
 
     Attributes:
         origin: where its configuration came from (`trial_attributes.ORIGIN`).
+    """
+
+    trial: optuna.Trial
+    job: Job
+    origin: Mapping[str, Any]
+
+
+@dataclass
+class RunningTrial(Attempt):
+    """A trial that an engine runs.
+
+    Attributes:
         steps: those whose first metric Optuna was given.
         stop: the answer to a report that was to be the last, but for an interruption.
         fault: why what the trial says cannot be kept, so that it fails; or empty.
@@ -35,9 +47,6 @@ class RunningTrial:
         segment_end: the step at which it is ended as a segment of a member's training; None: it is not.
     """
 
-    trial: optuna.Trial
-    job: Job
-    origin: Mapping[str, Any]
     history: history.Writer
     monitor: RedFlagMonitor
     watch: TrialWatch

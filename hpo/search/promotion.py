@@ -75,9 +75,13 @@ class Promotion:
             _remove(self._came[key], (cost, number))
             _remove(self._waiting.get(key, []), (cost, number))
 
+    def is_at_rung(self, number: int) -> bool:
+        """Return True if a trial has come to a rung with its last report."""
+        return number in self._at
+
     def is_behind(self, number: int) -> bool:
         """Return True if a trial has come to a rung with its last report, and is not among the best there."""
-        if number not in self._at:
+        if not self.is_at_rung(number):
             return False
         key, cost = self._at[number]
         best = len(self._came[key]) // self._factor

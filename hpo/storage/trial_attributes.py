@@ -23,7 +23,8 @@ JOB = "hpo:job"
 # peak_gpu_bytes, sources (others than JOB's), environment (a mark), unread (names of parameters), notices
 # (hpo.analysis.notices).
 OUTCOME = "hpo:outcome"
-# In OUTCOME, of a trial that waits at a rung: it ends so unless it goes on as another trial (hpo.oracle.promotions).
+# In OUTCOME, of a trial that waits at a rung, and is RUNNING: it ends so unless it goes on as another trial
+# (hpo.oracle.promotions).
 WAITS = "waits"
 FLAGS = "hpo:flags"  # the red flags raised: name, action, step, reason, evidence (rules.Raised.data)
 IDENTITY = "hpo:identity"  # StudySpec.identity(), by hpo.spec.identity.to_json
@@ -101,6 +102,11 @@ def outcome_of(trial: FrozenTrial) -> Mapping[str, Any]:
     if noted is None and trial.state.name == "FAIL" and JOB in trial.user_attrs:
         return {"cause": KILLED, "reason": ENDED_OUTSIDE}
     return noted or {}
+
+
+def waits(trial: FrozenTrial) -> bool:
+    """Return True if a trial waits at a rung. It is RUNNING there, and has ended for who trained it."""
+    return trial.state.name == "RUNNING" and bool((trial.user_attrs.get(OUTCOME) or {}).get(WAITS))
 
 
 def requeued(attributes: Mapping[str, Any]) -> bool:

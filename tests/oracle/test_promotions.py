@@ -170,15 +170,20 @@ def test_at_the_end_the_best_goes_on_and_the_others_are_pruned(
 CELLS = {"x": {"choices": [1, 2, 3, 4, 5, 6]}}
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
 @pytest.mark.parametrize("budget", [{"hours": 5}, {"hours": 5, "trials": 6}])
 def test_where_each_is_tried_once_what_waits_has_the_rest_of_the_time(
-    make_spec: Callable[..., StudySpec], tmp_path: Path, budget: dict[str, Any]
+    make_spec: Callable[..., StudySpec], tmp_path: Path, budget: dict[str, Any], interrupted: bool
 ) -> None:
     spec = make_spec(pruner=HALVING, search_space=CELLS, sampler="grid", budget=budget)
     search = Search(spec, tmp_path / "toy")
     jobs = [search.ask() for _ in range(6)]
     for job in sorted(jobs, key=lambda job: -job.params["x"]):  # the best comes first: nobody is the best of four
         search.train(0.1 * job.params["x"], 1, job=job)
+    if interrupted:
+        search.oracle.control.interrupt("Ctrl-C")
+        search.oracle.end()
+        search.driven()
     # While others run; the one goes on before which the smallest part of those at its rung is.
     again = [search.ask() for _ in range(6)]
     assert [(job.params["x"], job.attempt) for job in again] == [(x, 2) for x in (6, 5, 4, 3, 2, 1)]
@@ -239,13 +244,41 @@ def test_few_wait_at_a_rung(search: Search) -> None:
     assert states == ["RUNNING", "RUNNING", "RUNNING", "RUNNING", "RUNNING", "PRUNED"]
 
 
-def test_a_driver_that_dies_leaves_those_that_wait_pruned(search: Search) -> None:
+def test_the_next_driver_finds_them_waiting(search: Search) -> None:
+    """Whether the one before died or was interrupted: its study goes on as if it had not been."""
     for score in (0.5, 0.4, 0.3):
         search.train(score, 1)
-    oracle = search.driven()  # the one before had no time for anything
+    search.oracle.control.interrupt("Ctrl-C")
+    search.oracle.end()
+    oracle = search.driven()
+    assert [search.stored(number).state.name for number in range(3)] == ["RUNNING"] * 3
+    assert search.counts == (3, 0, 0)
+    search.train(0.2, 1)  # of four the first one is the best quarter
+    promoted = search.ask()
+    assert (promoted.attempt, promoted.params) == (2, search.stored(0).params)
+    assert (promoted.directory / layout.CHECKPOINT).exists()
+    assert promoted.seed == search.stored(0).user_attrs["hpo:job"]["seed"]
+    search.train(0.6, 2, 3, job=promoted)
+    assert search.counts == (3, 1, 1)
+    for score in (0.2, 0.2, 0.2, 0.2):
+        search.train(score, 1)
+    while (job := oracle.ask()) is not None:  # at the end the best of a rung goes on in any case
+        search.train(0.6, 2, 3, job=job)
+    oracle.end()
+    assert "RUNNING" not in {trial.state.name for trial in search.study.get_trials(deepcopy=False)}
+    assert oracle.budget.progress.finished == 8
+
+
+def test_those_that_cannot_wait_any_longer_are_pruned(search: Search, make_spec: Callable[..., StudySpec]) -> None:
+    jobs = [search.train(score, 1) for score in (0.5, 0.4, 0.3)]
+    (jobs[1].directory / layout.CHECKPOINT).unlink()
+    search.driven()
+    assert [search.stored(number).state.name for number in range(3)] == ["RUNNING", "PRUNED", "RUNNING"]
+    search.spec = make_spec(pruner="median", budget={"trials": 8})
+    search.study.pruner = optuna.pruners.MedianPruner()
+    search.driven()
     assert [search.stored(number).state.name for number in range(3)] == ["PRUNED"] * 3
     assert search.counts == (3, 0, 0)
-    assert oracle.ask() is not None
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])
@@ -271,9 +304,9 @@ def test_a_driver_that_dies_while_it_promotes_doubles_nothing(
     expected = (4, 0, 0) if written == 0 else (3, 0, 1)
     assert search.counts == expected
     job = search.ask()
-    assert job.attempt == (1 if written == 0 else 2)
+    assert (job.attempt, job.params) == (2, search.stored(0).params)
     search.train(0.6, 2, 3, job=job)
-    assert search.oracle.budget.progress.finished == (5 if written == 0 else 4)
+    assert search.counts == (3, 1, 1)
 
 
 def test_one_that_was_ended_elsewhere_does_not_go_on(search: Search) -> None:
