@@ -7,9 +7,6 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Where a machine sets it, each of the thousand processes that the tests start would compile hpo anew.
-unexport PYTHONDONTWRITEBYTECODE
-
 .DEFAULT_GOAL := help
 .PHONY: run test test-slow release dist docs audit licences coverage bench check messages translations setup setup-docs clean help
 
@@ -17,6 +14,7 @@ run: setup  ## set up, run the quickstart study (or STUDY=...) and print where i
 	@$(BIN)/hpo run $(STUDY)
 
 test: check  ## set up, then format, lint, types, floors and the fast tests
+	@$(BIN)/python -m compileall -q hpo objectives search_spaces studies  # or each process of the tests would do it
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 test-slow: setup-docs  ## the tests that take minutes: kills at random moments, builds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -27,6 +28,9 @@ hypothesis.settings.load_profile("unhurried")
 
 # A shell without job control starts what it runs in the background deaf to Ctrl-C, and so all that is started from it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests edit an objective twice within a second, which a compiled file of the first does not notice.
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 # Files whose tests take longest, most of it waiting for processes, the longest first.

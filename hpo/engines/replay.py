@@ -151,7 +151,7 @@ class Recordings:
             ValueError: no recording is left.
         """
         left = np.flatnonzero(self._left)
-        fitting = [index for index in left if fixed.items() <= self._recordings[index].params.items()]
+        fitting = [index for index in left if fixed.items() <= self._recordings[index].params.items()] if fixed else []
         self._give(number, int(rng.choice(fitting or left)))
         return self._taken[number]
 

@@ -22,7 +22,7 @@ from hpo.search.promotion import WAITING, WAITING_FOR_REST, Promotion
 from hpo.spec.epochs import epochs_in
 from hpo.spec.models import StudySpec
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, SAMPLER, waits
-from hpo.trial import Job, Outcome
+from hpo.trial import PRUNER, Job, Outcome
 
 JobOf = Callable[[int, Mapping[str, Any], Mapping[str, Any]], Job]
 
@@ -112,12 +112,12 @@ class Promotions:
         """
         dropped: list[WaitingTrial | None] = []
         for trial in filter(waits, trials):
-            note, noted = trial.user_attrs[OUTCOME], trial.user_attrs[JOB]
-            origin = {"source": SAMPLER, "attempt": noted["attempt"], **trial.user_attrs.get(ORIGIN, {})}
-            job = job_of(trial.number, noted["params"], {**origin, "seed": noted["seed"]})
-            outcome = Outcome(
-                trial.number, note["state"], cause=note["cause"], reason=note["reason"], seconds=note["seconds"]
-            )
+            note, noted = trial.user_attrs[OUTCOME], trial.user_attrs.get(JOB) or {}
+            origin = {"source": SAMPLER, "attempt": 1, **trial.user_attrs.get(ORIGIN, {})}
+            seed = {"seed": noted["seed"]} if "seed" in noted else {}
+            job = job_of(trial.number, noted.get("params", {}), origin | seed)
+            reason, seconds = note.get("reason", ""), note.get("seconds", 0.0)
+            outcome = Outcome(trial.number, "PRUNED", cause=PRUNER, reason=reason, seconds=seconds)
             waiting = WaitingTrial(optuna.Trial(self._study, trial._trial_id), job, origin, outcome, note)
             known = self._promotion is not None and self._promotion.is_at_rung(trial.number)
             dropped.append(self.wait(waiting) if known else waiting)
