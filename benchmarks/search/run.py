@@ -75,7 +75,9 @@ def difference(
     Of each bootstrap sample tasks and seeds are drawn, and each pair of them counts.
     """
     names = sorted({task for task, _ in ours})
-    seeds = sorted({seed for _, seed in ours} & {seed for _, seed in theirs})
+    # Those of which all tasks were run: a file may be unfinished.
+    both = [{seed for task, seed in ours.keys() & theirs.keys() if task == name} for name in names]
+    seeds = sorted(set.intersection(*both))
     apart = np.array(
         [[np.subtract(ours[task, seed], theirs[task, seed]) for seed in seeds] for task in names]
     )  # (tasks, seeds, moments)
