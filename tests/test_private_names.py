@@ -20,6 +20,7 @@ USES: dict[str, dict[str, set[str]]] = {
         "hpo/doctor/journal_pieces.py": {"optuna.storages.journal._storage.JournalStorageReplayResult"},
         "hpo/doctor/optuna_checks.py": {"_trial_id"},
         "hpo/oracle/oracle.py": {"_storage", "_trial_id"},
+        "hpo/oracle/promotions.py": {"_trial_id"},
         "hpo/oracle/recovery.py": {"_trial_id"},
         "hpo/reports/dashboard_process.py": {"_storage", "_study_id"},
         "hpo/reports/dashboard_tracker.py": {"_storage", "_study_id"},
