@@ -46,9 +46,9 @@ def row_of(task: Task, name: str, seed: int, times: float) -> dict[str, Any]:
     group_by, least = POLICIES[name]
     seconds = times * task.budget
     budget = Budget(trials=len(task.recordings), hours=seconds / 3600, failures=10**9)
-    spec = spec_of(task.space, seed).model_copy(update={"group_by": group_by, "min_complete": least, "budget": budget})
-    epochs = max(len(recording.steps) for recording in task.recordings)
-    spec = spec.model_copy(update={"constants": {"epochs": epochs}})
+    longest = max(len(recording.steps) for recording in task.recordings)
+    changes = {"group_by": group_by, "min_complete": least, "budget": budget, "constants": {"epochs": longest}}
+    spec = spec_of(task.space, seed).model_copy(update=changes)
     recordings, clock = Recordings(task.space, task.recordings), Clock()
     study = optuna.create_study(sampler=RecordedSampler(make_sampler(spec, 0), recordings), pruner=make_pruner(spec))
     trace = Trace(clock)

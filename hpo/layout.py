@@ -147,6 +147,11 @@ def trial_directory(study: Path, number: int) -> Path:
     return trials_directory(study) / str(number)
 
 
+def has_checkpoint(study: Path, number: int) -> bool:
+    """Return True if a trial has saved a checkpoint that is still there."""
+    return os.path.exists(os.path.join(study, TRIALS, str(number), CHECKPOINT))  # as text: see `history_file`
+
+
 def history_file(study: Path, number: int) -> str:
     """Return the history of one trial, as text.
 

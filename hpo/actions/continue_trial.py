@@ -131,7 +131,7 @@ def _refuse(study: StudyRecord, spec: StudySpec, stored: optuna.Study, trial: Tr
             f"{where} was ended by the red flag '{trial.flag}', which would end it again at once; `hpo best "
             f"{study.name} --trial {trial.number}` prints a study that trains it from its start, without the flag"
         )
-    if not (layout.trial_directory(study.directory, trial.number) / layout.CHECKPOINT).exists():
+    if not layout.has_checkpoint(study.directory, trial.number):
         raise NotContinued(_no_checkpoint(study, spec, trial))
     trials = stored.get_trials(deepcopy=False)
     if Histories(study.directory, trials).foreign(trials[trial.number]):
@@ -141,11 +141,7 @@ def _refuse(study: StudyRecord, spec: StudySpec, stored: optuna.Study, trial: Tr
 
 
 def _no_checkpoint(study: StudyRecord, spec: StudySpec, trial: TrialRecord) -> str:
-    kept = [
-        one.number
-        for one in study.trials
-        if (layout.trial_directory(study.directory, one.number) / layout.CHECKPOINT).exists()
-    ]
+    kept = [one.number for one in study.trials if layout.has_checkpoint(study.directory, one.number)]
     if not kept:
         return (
             f"no trial of study '{study.name}' has saved a state to go on from; expected an objective that calls "

@@ -215,7 +215,7 @@ class _ProbeOracle(Oracle):
     def tell(self, outcome: Outcome, gpu: float | None = None) -> None:
         """Note what a trial took, or why it could not be measured."""
         super().tell(outcome, gpu)
-        self.saves |= (layout.trial_directory(self._directory, outcome.number) / layout.CHECKPOINT).exists()
+        self.saves |= layout.has_checkpoint(self._directory, outcome.number)
         seen = self._seen[outcome.number]
         if outcome.cause == OUT_OF_MEMORY:
             self.out_of_memory[seen.group] = outcome.reason

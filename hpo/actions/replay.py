@@ -29,7 +29,7 @@ from hpo.engines.replay import (
 )
 from hpo.errors import ReplayError
 from hpo.oracle.oracle import Oracle
-from hpo.search.halving import HalvingPruner
+from hpo.search.halving import promotion_of
 from hpo.search.samplers import make_pruner, make_sampler
 from hpo.spec.load import load_spec
 from hpo.spec.models import Budget, Checkpoints, Component, EngineSpec, StudySpec
@@ -66,7 +66,7 @@ class Recorded:
     workers: int
     winner: int
     best: float
-    saves: bool = False
+    saves: bool
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ class Policy:
     @property
     def has_trials_wait(self) -> bool:
         """True if trials that have saved a checkpoint wait at a rung, and may go on."""
-        pruner = make_pruner(self.spec)
-        return len(self.spec.metrics) == 1 and isinstance(pruner, HalvingPruner) and pruner.promotion() is not None
+        return promotion_of(self.spec, make_pruner(self.spec)) is not None
 
 
 def policy_of(runs: Path, name: str, sampler: str | None, pruner: str | None, overrides: Sequence[str]) -> Policy:
@@ -178,9 +177,7 @@ def recorded_of(study: StudyRecord) -> Recorded:
 def saves_checkpoints(study: StudyRecord) -> bool:
     """Return True if a trial of a study shows that it saved a checkpoint; most are removed when a trial has ended."""
     return any(
-        trial.waits
-        or trial.cause == PROMOTED
-        or (layout.trial_directory(study.directory, trial.number) / layout.CHECKPOINT).exists()
+        trial.waits or trial.cause == PROMOTED or layout.has_checkpoint(study.directory, trial.number)
         for trial in study.trials
     )
 

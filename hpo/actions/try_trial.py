@@ -236,7 +236,7 @@ class _TryOracle(Oracle):
         one = self.tried[outcome.number]
         one.outcome = outcome
         one.notices = self._watches[outcome.number].ended(outcome, None)
-        one.saved = (one.job.directory / layout.CHECKPOINT).exists()
+        one.saved = self._files.has_checkpoint(one.job.directory)
         with contextlib.suppress(OSError):
             content = read_plain(one.job.directory / layout.OUTPUT)[-_MOST_OUTPUT:]
             one.output = content.decode("utf-8", errors="replace")

@@ -28,6 +28,7 @@ class StudyStatus:
         requeued: Attempts that were tried again.
         running: Trials that run now, or were left running by a driver that died.
         waiting: Number of queued trials.
+        at_rung: Pruned trials that wait at a rung, and may go on.
         best: The best trial by the first metric, or None.
         front: The Pareto front; with one metric the best trial alone.
         causes: How many trials each cause ended; each red flag is a cause of its own.
@@ -42,6 +43,7 @@ class StudyStatus:
     requeued: int
     running: tuple[TrialRecord, ...]
     waiting: int
+    at_rung: int
     best: TrialRecord | None
     front: tuple[TrialRecord, ...]
     causes: dict[str, int]
@@ -105,6 +107,7 @@ def study_status(record: StudyRecord, spec: StudySpec) -> StudyStatus:
         requeued=sum(trial.requeued for trial in record.trials),
         running=record.in_state("RUNNING"),
         waiting=len(record.in_state("WAITING")),
+        at_rung=sum(trial.waits for trial in record.trials),
         best=best,
         front=pareto_front(record) if len(record.metrics) > 1 else one,
         causes=dict(causes.most_common()),

@@ -83,10 +83,11 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
     record = records_of(stored, spec, study_directory(runs, name), histories=False)
     now = study_status(record, spec)
     driver = driver_of(record.directory)
-    spans = [span for trial in stored.get_trials(deepcopy=False) if (span := span_of(trial.user_attrs))]
+    trials = stored.get_trials(deepcopy=False)
+    spans = [span for trial in trials if (span := span_of(trial.user_attrs))]
     if driver is not None:
-        started = [trial for trial in stored.get_trials(deepcopy=False) if trial.state.name == "RUNNING"]
-        running = [job for trial in started if (job := trial.user_attrs.get(JOB)) and not waits(trial)]
+        started = [trial for trial in trials if trial.state.name == "RUNNING" and not waits(trial)]
+        running = [job for trial in started if (job := trial.user_attrs.get(JOB))]
         spans += [span_until(time.time(), job, spec.engine.gpus) for job in running]
     spent = {"seconds": wall_seconds(spans), "gpu_seconds": sum(span.gpu_seconds for span in spans)}
     part, of_part = part_of(record)
@@ -122,7 +123,7 @@ def status(study: str | None, runs: Path, as_json: bool) -> None:
                 "failed": now.failed,
                 "requeued": now.requeued,
                 "waiting": now.waiting,
-                "at_rung": sum(trial.waits for trial in record.trials),
+                "at_rung": now.at_rung,
                 "imported": now.imported,
                 "best": now.best and _trial(now.best),
                 "goals": goal_states(record),
@@ -177,8 +178,10 @@ def _text(
         *([("paused", paused)] if paused else []),
         ("finished", f"{now.total}: {counts}"),
     ]
-    if resting := sum(trial.waits for trial in record.trials):
-        lines.append(("", f"{resting} of the pruned {'waits' if resting == 1 else 'wait'} at a rung, and may go on"))
+    if now.at_rung:
+        lines.append(
+            ("", f"{now.at_rung} of the pruned {'waits' if now.at_rung == 1 else 'wait'} at a rung, and may go on")
+        )
     if now.requeued:
         again = "lost, interrupted or promoted; gone on with, and not counted"
         lines.append(("", f"{count(now.requeued, 'attempt')} {again}"))

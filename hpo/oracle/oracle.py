@@ -146,8 +146,9 @@ class Oracle:
         self.control = RunControl(spec, study, self._running)
         self.budget = BudgetCount(self.control, trials, clock)
         self._pruning = pruning_for(spec, study, directory)
-        self._promotions = Promotions(spec, self._searched, searched(trials), self._files)
-        self._min_complete = MinComplete(spec, self.budget, searched(trials))
+        own = searched(trials)
+        self._promotions = Promotions(spec, self._searched, own, self._files)
+        self._min_complete = MinComplete(spec, self.budget, own)
         self._retention = CheckpointRetention(spec, directory, trials, self._tracker.message, self._checkpoints_needed)
         self._retention.prune()
         ended = (one for one in trials if one.state.is_finished() and not requeued(one.user_attrs))
@@ -156,7 +157,7 @@ class Oracle:
             SegmentWriter(directory, ((one.number, started_of(one)) for one in ended)) if spec.mlflow is None else None
         )
         self._queue.load(trials, directory)
-        for waiting in self._promotions.resume(searched(trials), self._job):
+        for waiting in self._promotions.resume(own, self._job):
             self._stop_for_good(waiting)
 
     @property
@@ -173,8 +174,9 @@ class Oracle:
 
     def end(self) -> None:
         """End the trials that wait at a rung, for the end of a run: they are pruned. If the study goes on they wait."""
-        goes_on = self._only_continued or not (self.budget.done or self.budget.stopped)
-        for waiting in () if goes_on else self._promotions.rest():
+        if self._only_continued or not (self.budget.done or self.budget.stopped):
+            return
+        for waiting in self._promotions.rest():
             self._stop_for_good(waiting)
 
     def close(self) -> None:
@@ -413,7 +415,7 @@ class Oracle:
         self._clear(job)
         owner, start = mark_of(job.number, started), origin.get(SEGMENT, {}).get("start", 0)
         earlier, lost = self._take_over(origin, job.directory)
-        if not (job.directory / layout.CHECKPOINT).exists():
+        if not self._files.has_checkpoint(job.directory):
             earlier, lost = self._fork(origin, job, owner) or (earlier, lost)
         writer = self._files.open_history(job.directory, owner)
         monitor = monitor_of(self.spec, job, started, [row for row in earlier if row.step > start], lost)
@@ -671,7 +673,7 @@ class Oracle:
 
     def _segment_outcome(self, outcome: Outcome, running: RunningTrial, step: int) -> Outcome:
         """Return a segment that was ended at `step` as COMPLETE, with the metrics of that step."""
-        if not (running.job.directory / layout.CHECKPOINT).exists():
+        if not self._files.has_checkpoint(running.job.directory):
             reason = (
                 f"its segment ended at step {step}, and it had saved no checkpoint: sampler pbt needs an objective "
                 f"that saves (trial.save before trial.report, at least every {population_of(self.spec).interval} "

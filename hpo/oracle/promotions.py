@@ -17,8 +17,7 @@ from optuna.trial import FrozenTrial
 
 from hpo.oracle.running_trial import Attempt, RunningTrial
 from hpo.oracle.trial_files import TrialFiles
-from hpo.search.halving import HalvingPruner
-from hpo.search.promotion import WAITING, WAITING_FOR_REST, Promotion
+from hpo.search.halving import promotion_of
 from hpo.spec.epochs import epochs_in
 from hpo.spec.models import StudySpec
 from hpo.storage.trial_attributes import JOB, ORIGIN, OUTCOME, SAMPLER, waits
@@ -48,11 +47,9 @@ class Promotions:
     def __init__(self, spec: StudySpec, study: optuna.Study, trials: Iterable[FrozenTrial], files: TrialFiles) -> None:
         self._metric, self._group_by = spec.metrics[0], spec.group_by
         self._study, self._files = study, files
-        self._promotion: Promotion | None = None
+        self._promotion = promotion_of(spec, study.pruner)
         self._waiting: dict[int, WaitingTrial] = {}
         self._groups: dict[int, Any] = {}  # of the trials of this run
-        if len(spec.metrics) == 1 and isinstance(study.pruner, HalvingPruner):
-            self._promotion = study.pruner.promotion(WAITING_FOR_REST if spec.uses_rest else WAITING)
         if self._promotion is not None:
             self._promotion.load(trials, self._group_by, self._metric.cost(1.0))
 

@@ -63,7 +63,7 @@ def recover(
 
 def can_wait(trial: FrozenTrial, directory: Path) -> bool:
     """Return True if a trial waits at a rung with its checkpoint, in a study whose folder is `directory`."""
-    return waits(trial) and (layout.trial_directory(directory, trial.number) / layout.CHECKPOINT).exists()
+    return waits(trial) and layout.has_checkpoint(directory, trial.number)
 
 
 def requeue(spec: StudySpec, queue: Queue, frozen: FrozenTrial) -> None:

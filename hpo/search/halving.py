@@ -21,8 +21,16 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.search.promotion import WAITING, Promotion
+from hpo.search.promotion import WAITING, WAITING_FOR_REST, Promotion
 from hpo.search.study_view import trials_of
+from hpo.spec.models import StudySpec
+
+
+def promotion_of(spec: StudySpec, pruner: optuna.pruners.BasePruner) -> Promotion | None:
+    """Return what has trials of a study wait at a rung; None if its pruner stops what is behind."""
+    if len(spec.metrics) > 1 or not isinstance(pruner, HalvingPruner):
+        return None
+    return pruner.promotion(WAITING_FOR_REST if spec.uses_rest else WAITING)
 
 
 class HalvingPruner(optuna.pruners.BasePruner):
@@ -63,7 +71,7 @@ class HalvingPruner(optuna.pruners.BasePruner):
         self._first_factor, self._window = first_reduction_factor, window
         self._promotion = promotion
 
-    def promotion(self, most: int = WAITING) -> Promotion | None:
+    def promotion(self, most: int) -> Promotion | None:
         """Return what has trials wait, `most` of them at a rung; None if they are stopped."""
         return Promotion(self._first, self._factor, most) if self._promotion else None
 
