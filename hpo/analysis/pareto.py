@@ -10,6 +10,7 @@ from hpo.analysis.cache import cached_per_study
 from hpo.analysis.density import MOST_DOTS, Density, density, edges_over
 from hpo.analysis.records import StudyRecord, TrialRecord
 from hpo.analysis.summary_statistics import usual_range
+from hpo.spec.domination import non_dominated
 from hpo.spec.models import Metric
 
 CELLS = 60  # of a density, in each direction
@@ -27,15 +28,7 @@ def pareto_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
         for trial in complete
     )
     costs = np.array([one[0] for one in ordered]).reshape(len(ordered), len(study.metrics))
-    front: list[TrialRecord] = []
-    left = np.arange(len(ordered))
-    while left.size:
-        # Who dominates a trial stands before it, so the first one left is on the front.
-        first, left = left[0], left[1:]
-        front.append(ordered[first][2])
-        better = (costs[left] < costs[first]).any(axis=1)
-        left = left[better | (costs[left] == costs[first]).all(axis=1)]
-    return tuple(front)
+    return tuple(ordered[place][2] for place in np.flatnonzero(non_dominated(costs)))
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from hpo.analysis.formatting import around, configuration, number, rough_duratio
 from hpo.analysis.formatting import duration as exact
 from hpo.cli.best_table import varying
 from hpo.cli.progress import Running, StudyProgress
+from hpo.cli.run_summary import Best
 from hpo.cli.sparkline import sparkline
-from hpo.cli.standing import Best
 from hpo.text import count, listing, presentable
 from hpo.trackers.base import Progress
 from hpo.trial import Job, Outcome
@@ -79,7 +79,7 @@ class LiveProgress(StudyProgress):
         """Show the display."""
         super().study_started(progress)
         if self._earlier is not None and progress.finished + progress.requeued:
-            self.standing.take_in_earlier(self._earlier())
+            self.summary.take_in_earlier(self._earlier())
         self._live.start()
 
     def trial_finished(self, job: Job, outcome: Outcome, progress: Progress) -> None:
@@ -179,7 +179,7 @@ class LiveProgress(StudyProgress):
         return Text(self._cut(line.plain, width))
 
     def _ended(self, width: int) -> Text | None:
-        ended = self.standing.ended.most_common()
+        ended = self.summary.ended.most_common()
         if not ended:
             return None
         return Text(self._cut(f"ended by {', '.join(f'{cause} {n}' for cause, n in ended)}", width), style="dim")
@@ -194,7 +194,7 @@ class LiveProgress(StudyProgress):
             parts.append(rough_duration(self._seconds_left - self.elapsed))
         if budget.gpu_hours is not None:
             now, gpus = self._clock(), self._spec.engine.gpus
-            spent = self.standing.gpu_seconds + gpus * sum(now - one.since for one in tuple(self._running.values()))
+            spent = self.summary.gpu_seconds + gpus * sum(now - one.since for one in tuple(self._running.values()))
             parts.append(f"{number(max(0.0, budget.gpu_hours - spent / 3600), 3)} of {number(budget.gpu_hours)} GPU h")
         return Text(self._cut(f"budget left: {', '.join(parts)}", width), style="dim") if parts else None
 
@@ -208,7 +208,7 @@ class LiveProgress(StudyProgress):
         value, trial = f" {number(best)}", f", trial {self._progress.best_number}"
         name = self._cut(metric, max(8, width - len("best ") - len(value) - len(trial)))
         found = Text.assemble(("best ", "bold"), (f"{name}{value}", "bold green"), trial)
-        known, rest = self.standing.best, width - cell_len(found.plain)
+        known, rest = self.summary.best, width - cell_len(found.plain)
         if known is not None and known.number == self._progress.best_number and known.params and rest > 4:
             params = varying(self._spec.space, known.params) or known.params
             found.append(self._cut(f": {configuration(params)}", rest), style="dim")
@@ -216,7 +216,7 @@ class LiveProgress(StudyProgress):
 
     def _groups(self, width: int) -> list[Text]:
         """Return a line for the best trial of each group, the best first; none where there is only one group."""
-        groups = self.standing.groups
+        groups = self.summary.groups
         if self._spec.group_by is None or self._race is not None or len(groups) < 2:
             return []
         cost = self.metrics[0].cost

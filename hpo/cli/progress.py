@@ -29,7 +29,7 @@ from hpo.analysis.forecast import (
 from hpo.analysis.formatting import around, number, rough_duration
 from hpo.analysis.formatting import duration as exact
 from hpo.cli.common import metrics_text
-from hpo.cli.standing import Standing
+from hpo.cli.run_summary import RunSummary
 from hpo.spec.racing import is_race, race_of
 from hpo.text import presentable
 from hpo.trackers.base import Progress, Tracker
@@ -99,7 +99,7 @@ class StudyProgress(Tracker):
         self._end: Interval | None = None  # by the display's clock
         self._estimated = -_STANDS_SECONDS
         self._curves: dict[int, list[float]] = {}
-        self.standing = Standing(spec)
+        self.summary = RunSummary(spec)
         # In a confirmation the best training is the luckiest one: none is named.
         self._race = race_of(spec) if is_race(spec) else None
 
@@ -142,14 +142,14 @@ class StudyProgress(Tracker):
         if known is not None and not again:
             self._measure(known, outcome.state == "COMPLETE")
         self._curves.pop(job.number, None)
-        self.standing.take_in(job, outcome, again=again)
+        self.summary.take_in(job, outcome, again=again)
         if self._end is None or self._clock() - self._estimated >= _STANDS_SECONDS:
             self._estimate()
 
     def trial_promoted(self, outcome: Outcome, progress: Progress) -> None:
         """Take out a pruned trial that goes on under another number."""
         self._progress, self._promotes = progress, True
-        self.standing.take_out(outcome)
+        self.summary.take_out(outcome)
 
     def shown_metric(self, metrics: Mapping[str, float]) -> str | None:
         """Return the study's first metric that is among these, else the first of these; None if there are none."""

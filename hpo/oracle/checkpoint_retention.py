@@ -13,7 +13,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo import layout
-from hpo.spec.models import StudySpec, dominates
+from hpo.spec.domination import dominates
+from hpo.spec.models import StudySpec
 from hpo.storage import trial_attributes
 from hpo.trial import Job, Outcome
 

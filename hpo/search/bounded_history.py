@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.search.study_view import Follower, selection_of
-from hpo.spec.models import dominates
+from hpo.spec.domination import dominates
 
 T = TypeVar("T")
 # The most good trials of TPE (its gamma, Optuna 5.0). More of the best would be a larger part of its bad ones than they

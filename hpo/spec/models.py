@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -148,16 +147,6 @@ class Metric(_Model):
     def cost(self, value: float) -> float:
         """Return `value` turned so that lower is better."""
         return -value if self.direction == "maximize" else value
-
-
-def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return True if `one` Pareto-dominates `other`: nowhere worse and somewhere better.
-
-    Args:
-        one: costs, lower is better.
-        other: costs of the same metrics.
-    """
-    return tuple(one) != tuple(other) and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 class Component(_Model):

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hpo.space.parameter import Parameter, finite
 from hpo.space.scale import part_of_range
 from hpo.space.search_space import SearchSpace
+from hpo.spec.domination import non_dominated
 from hpo.spec.identity import differences, from_json, to_json
-from hpo.spec.models import Metric, StudySpec, WarmStartSpec, dominates
+from hpo.spec.models import Metric, StudySpec, WarmStartSpec
 from hpo.text import show
 
 # Two configurations are one if no numeric parameter differs by more than this part of its range.
@@ -175,8 +178,8 @@ def _best_first(spec: StudySpec, source: Source) -> list[Tried]:
     costs = [tuple(sign * trial[2][index] for index, sign in shared) for trial in source.trials]
     order = sorted(range(len(costs)), key=lambda i: (costs[i], source.trials[i][0]))
     if len(shared) > 1:
-        front = [i for i in order if not any(dominates(costs[j], costs[i]) for j in order)]
-        rest = [i for i in order if i not in set(front)]
+        best = non_dominated(np.array(costs).reshape(len(costs), len(shared)))
+        front, rest = [i for i in order if best[i]], [i for i in order if not best[i]]
         order = [front[place] for place in _ends_first(len(front))] + rest
     return [source.trials[i] for i in order]
 

@@ -6,7 +6,7 @@ from reading import LOSS, SCORE, study, trial
 
 from hpo.analysis.failures import causes_of
 from hpo.analysis.pareto import pareto_front
-from hpo.spec.models import dominates
+from hpo.spec.domination import dominates
 
 UNET = {"architecture": "unet", "learning_rate": 1e-3, "batch_size": 8}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.spec.domination import non_dominated
 from hpo.storage.contradiction import contradiction
 from hpo.storage.trial_attributes import requeued
 
@@ -91,15 +92,5 @@ def _order(costs: NDArray[np.float64], numbers: NDArray[np.int64]) -> NDArray[np
         places = np.empty(costs.shape)
         for index, column in enumerate(costs.T):
             places[np.lexsort((numbers, column)), index] = np.arange(len(numbers))
-        first = np.where(np.isinf(first), np.inf, places.min(axis=1) + np.where(_front(costs), 0, len(numbers)))
+        first = np.where(np.isinf(first), np.inf, places.min(axis=1) + np.where(non_dominated(costs), 0, len(numbers)))
     return np.lexsort((numbers, first))
-
-
-def _front(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which trials no other one dominates, (n,): none is better in a metric and worse in none."""
-    front = np.isfinite(costs[:, 0])
-    for index in np.lexsort(costs.T[::-1]):
-        if front[index]:
-            no_better, worse = (costs >= costs[index]).all(axis=1), (costs > costs[index]).any(axis=1)
-            front &= ~(no_better & worse)
-    return front

@@ -1,4 +1,4 @@
-"""Standing of a study while it runs, counted trial by trial: the best of each group, and why others ended."""
+"""Summary of a study while it runs, counted trial by trial: the best of each group, and why others ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Best:
     params: Mapping[str, Any]
 
 
-class Standing:
+class RunSummary:
     """The best of each group and the causes of ends. What a thread may read meanwhile is replaced whole.
 
     Attributes:
