@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.search.tables import DEVELOPMENT, FOLDER, VALIDATION, Table, load
+from benchmarks.search.tables import DEVELOPMENT, FOLDER, SECOND_VALIDATION, VALIDATION, Table, load
 from benchmarks.search.trainings.training import training
 
 HEADER = (
@@ -111,5 +111,9 @@ def markdown(names: tuple[str, ...]) -> str:
 
 
 if __name__ == "__main__":
-    for title, names in (("Development", DEVELOPMENT), ("Validation", VALIDATION)):
+    for title, names in (
+        ("Development", DEVELOPMENT),
+        ("Validation", VALIDATION),
+        ("Second validation", SECOND_VALIDATION),
+    ):
         print(f"### {title}\n\n{markdown(names)}\n")

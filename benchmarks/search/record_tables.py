@@ -1,6 +1,6 @@
 """Record small trainings with many configurations, for judging search policies offline.
 
-    python benchmarks/search/record_tables.py benchmarks/search/tables                # what is missing there, ~35 min
+    python benchmarks/search/record_tables.py benchmarks/search/tables                # what is missing there, ~60 min
     python benchmarks/search/record_tables.py OUT_DIR --only digits_mlp --jobs 2
 
 Each table is OUT_DIR/NAME.npz; `tables.load` reads it. Trainings that are done are kept in OUT_DIR/NAME.jsonl until all
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.search.tables import DEVELOPMENT, VALIDATION
+from benchmarks.search.tables import NAMES
 from benchmarks.search.trainings.training import Training, training
 from hpo.space.search_space import SearchSpace
 
@@ -100,11 +100,11 @@ def save(path: Path, found: Training, configurations: list[dict[str, Any]], rows
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="OUT_DIR")
-    parser.add_argument("--only", choices=DEVELOPMENT + VALIDATION, metavar="NAME", help="record this table alone")
+    parser.add_argument("--only", choices=NAMES, metavar="NAME", help="record this table alone")
     parser.add_argument("--jobs", type=int, choices=range(1, 129), default=1, metavar="N", help="processes (1)")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for name in [arguments.only] if arguments.only else DEVELOPMENT + VALIDATION:
+    for name in [arguments.only] if arguments.only else NAMES:
         if not (arguments.folder / f"{name}.npz").exists():
             record(name, arguments.folder, arguments.jobs)
 
