@@ -13,7 +13,7 @@ average. A sampler's proposal is moved to the nearest recorded configuration tha
 a training that diverges is ended by the default red flag. Trainings save a checkpoint in each epoch, so that those that
 are behind under the default's pruner wait and may go on. Regret: the best value seen in any epoch, minus the best of
 the table, in percent of what separates the table's median configuration from its best. Differences are paired by task
-and seed; their 95 % intervals are percentiles of 10,000 bootstrap samples of a family's tasks.
+and seed; for their 95 % intervals both are drawn (search/paired.py).
 
 `warm start` begins from what the default found on the family's other tasks with the same seed (TaskSet's tasks share
 one data set, so that this is optimistic there). `misled` is given each task's worst configurations as if they were the
@@ -50,6 +50,7 @@ from hpo.warm_start.candidates import Source, candidates_of
 from hpo.warm_start.trust import WarmStart, guard_of
 
 sys.path.insert(0, str(Path(__file__).parent / "search"))
+from paired import differences
 from problems import FULL_TRAININGS as FULL_TRAININGS  # for group_policies.py
 from problems import LOSS, WORKERS, Problem, spec_of
 from ray_asha import RayAsha
@@ -270,54 +271,35 @@ def warm_share(task: Task, study: optuna.Study) -> float:
 # --- the tables
 
 
-def _means(rows: Sequence[Mapping[str, Any]], name: str, family: str, moment: float) -> dict[str, dict[int, float]]:
-    """Regret by task and seed."""
-    found: dict[str, dict[int, float]] = {}
-    for row in rows:
-        if (row["policy"], row["family"]) == (name, family):
-            found.setdefault(row["task"], {})[row["seed"]] = row["regret"][MOMENTS.index(moment)]
-    return found
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % of the means of bootstrap samples."""
-    rng = np.random.default_rng(0)
-    means = rng.choice(np.array(values), size=(10_000, len(values))).mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _paired(one: Mapping[str, Mapping[int, float]], other: Mapping[str, Mapping[int, float]]) -> list[float]:
-    """Of each task the mean difference over the seeds that both have."""
-    return [
-        float(np.mean([one[task][seed] - other[task][seed] for seed in one[task].keys() & other[task].keys()]))
-        for task in one
-    ]
+def _regrets(rows: Sequence[Mapping[str, Any]], name: str, family: str) -> dict[tuple[str, int], list[float]]:
+    """Regrets at `MOMENTS`, by task and seed."""
+    return {
+        (row["task"], row["seed"]): row["regret"] for row in rows if (row["policy"], row["family"]) == (name, family)
+    }
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
+    moments = [MOMENTS.index(moment) for moment in (0.25, 0.5, 1.0)]
     for family in FAMILIES:
         lines += [
             f"{family}: regret at 25, 50 and 100 % of the budget, and default minus policy with its 95 % interval\n",
             "| policy | seeds | 25 % | 50 % | 100 % | difference at 25 % | at 50 % | at 100 % |",
             "|---|--:|--:|--:|--:|--:|--:|--:|",
         ]
+        ours = _regrets(rows, "default", family)
         for name in NAMES:
-            cells = []
-            differences = []
-            seeds = 0
-            for moment in (0.25, 0.5, 1.0):
-                own, ours = _means(rows, name, family, moment), _means(rows, "default", family, moment)
-                if not own or own.keys() != ours.keys():
-                    break
-                seeds = min(len(values) for values in own.values())
-                cells.append(f"{np.mean([np.mean(list(values.values())) for values in own.values()]):.1f}")
-                paired = _paired(ours, own)
-                low, high = _interval(paired)
-                differences.append("" if name == "default" else f"{np.mean(paired):+.1f} ({low:+.1f} to {high:+.1f})")
-            else:
-                lines.append(f"| {name} | {seeds} | {' | '.join(cells)} | {' | '.join(differences)} |")
+            own = _regrets(rows, name, family)
+            by_task: dict[str, list[list[float]]] = {}
+            for (task, _), regrets in own.items():
+                by_task.setdefault(task, []).append(regrets)
+            if not own or by_task.keys() != {task for task, _ in ours}:
+                continue
+            means = np.mean([np.mean(regrets, axis=0) for regrets in by_task.values()], axis=0)
+            seeds = min(map(len, by_task.values()))
+            apart = [""] * len(MOMENTS) if name == "default" else differences(ours, own)
+            cells = [f"{means[moment]:.1f}" for moment in moments] + [apart[moment] for moment in moments]
+            lines.append(f"| {name} | {seeds} | {' | '.join(cells)} |")
         lines.append("")
         for name in ("misled", "deceived"):
             lines += _misled(rows, name, family)
@@ -326,16 +308,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _misled(rows: Sequence[Mapping[str, Any]], name: str, family: str) -> list[str]:
     """The whole budget misled, against nine tenths of it without any history."""
-    whole, part = _means(rows, name, family, 1.0), _means(rows, "default", family, 0.9)
+    whole = {key: [regrets[-1]] for key, regrets in _regrets(rows, name, family).items()}
+    part = {key: [regrets[MOMENTS.index(0.9)]] for key, regrets in _regrets(rows, "default", family).items()}
     shares = [row["warm_share"] for row in rows if (row["policy"], row["family"]) == (name, family)]
     if not whole or whole.keys() != part.keys():
         return []
-    paired = _paired(whole, part)
-    low, high = _interval(paired)
     return [
         f"{family}, {name}: {np.mean(shares):.1%} of the budget (at most {max(shares):.1%}) went into the earlier "
-        f"study's configurations; regret minus that of the default after 90 % of the budget {np.mean(paired):+.1f} "
-        f"({low:+.1f} to {high:+.1f})\n"
+        f"study's configurations; regret minus that of the default after 90 % of the budget "
+        f"{differences(whole, part)[0]}\n"
     ]
 
 

@@ -38,6 +38,7 @@ import numpy as np
 import optuna
 
 sys.path.insert(0, str(Path(__file__).parent / "search"))
+from paired import differences
 from problems import LOSS, WORKERS, Problem, spec_of
 from recorded import FAMILIES, recorded
 from rows import fill
@@ -208,7 +209,10 @@ def row_of(data: Path, checkpoints: bool, job: tuple[str, str, int, int]) -> dic
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Shares, regrets, and differences from the default, paired by task and seed, with both drawn for the interval."""
-    plain = {(row["family"], row["task"], row["seed"]): row["regret"] for row in rows if row["history"] == "default"}
+    plain: dict[str, dict[tuple[str, int], list[float]]] = {row["family"]: {} for row in rows}
+    for row in rows:
+        if row["history"] == "default":
+            plain[row["family"]][row["task"], row["seed"]] = row["regret"][-1:]
     columns = [f"at {100 * moment:g} %" for moment in MOMENTS]
     lines = [f"| family | history | runs | share: mean | at most | regret {' | '.join(columns)} | less the default's |"]
     lines.append("|" + "---|" * (lines[0].count("|") - 1))
@@ -219,11 +223,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                 continue
             cells = [f"{value:.1f}" for value in np.array([row["regret"] for row in own]).mean(axis=0)]
             shares = [row["share"] for row in own]
-            pairs: dict[str, dict[int, float]] = {}
-            for row in own:
-                if (before := plain.get((family, row["task"], row["seed"]))) is not None:
-                    pairs.setdefault(row["task"], {})[row["seed"]] = row["regret"][-1] - before[-1]
-            paired = "" if name == "default" else _mean_and_interval(pairs)
+            ends = {(row["task"], row["seed"]): row["regret"][-1:] for row in own}
+            known = ends.keys() & plain[family].keys() if name != "default" else ()
+            paired = differences(ends, plain[family])[0] if known else ""
             lines.append(
                 f"| {family} | {name} | {len(own)} | {np.mean(shares):.1%} | {max(shares):.1%} | {' | '.join(cells)} | "
                 f"{paired} |"
@@ -232,21 +234,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         shares = [row["share"] for row in rows if row["history"] == name]
         lines.append(f"\n{name}: {np.mean(shares):.1%} of the budget, at most {max(shares):.1%} of {len(shares)} runs")
     return "\n".join(lines)
-
-
-def _mean_and_interval(pairs: Mapping[str, Mapping[int, float]]) -> str:
-    """Mean difference, with 95 % of the means where tasks and seeds are drawn."""
-    if not pairs:
-        return ""
-    seeds = sorted(set.intersection(*(set(one) for one in pairs.values())))
-    grid = np.array([[one[seed] for seed in seeds] for one in pairs.values()])
-    rng = np.random.default_rng(0)
-    drawn = [
-        grid[np.ix_(rng.integers(0, len(grid), len(grid)), rng.integers(0, len(seeds), len(seeds)))].mean()
-        for _ in range(10_000)
-    ]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return f"{grid.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, str, int]:

@@ -27,14 +27,13 @@ from typing import Any
 import numpy as np
 import optuna
 from families import DEVELOPMENT, FAMILIES, VALIDATION
-from numpy.typing import NDArray
+from paired import differences
 from peers import EACH_ONCE, POLICIES
 from problems import Problem
 from rows import fill, search_of
 from simulator import simulate
 
 MOMENTS = (0.25, 0.5, 1.0)
-SAMPLES = 4000
 
 
 @cache
@@ -67,28 +66,6 @@ def regrets(rows: Sequence[Mapping[str, Any]], policy: str, family: str) -> dict
     }
 
 
-def difference(
-    ours: Mapping[tuple[str, int], Sequence[float]], theirs: Mapping[tuple[str, int], Sequence[float]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean of the paired differences at each moment, and its 95 % interval of shape (2, moments).
-
-    Of each bootstrap sample tasks and seeds are drawn, and each pair of them counts.
-    """
-    names = sorted({task for task, _ in ours})
-    # Those of which all tasks were run: a file may be unfinished.
-    both = [{seed for task, seed in ours.keys() & theirs.keys() if task == name} for name in names]
-    seeds = sorted(set.intersection(*both))
-    apart = np.array(
-        [[np.subtract(ours[task, seed], theirs[task, seed]) for seed in seeds] for task in names]
-    )  # (tasks, seeds, moments)
-    rng = np.random.default_rng(0)
-    means = np.empty((SAMPLES, apart.shape[2]))
-    for sample in range(SAMPLES):
-        drawn = rng.integers(len(names), size=len(names)), rng.integers(len(seeds), size=len(seeds))
-        means[sample] = apart[np.ix_(*drawn)].mean(axis=(0, 1))
-    return apart.mean(axis=(0, 1)), np.percentile(means, [2.5, 97.5], axis=0)
-
-
 def table(rows: Sequence[Mapping[str, Any]], reference: str = "default") -> str:
     """Return a table of each family in Markdown."""
     lines = []
@@ -114,8 +91,7 @@ def table(rows: Sequence[Mapping[str, Any]], reference: str = "default") -> str:
             if name == reference:
                 cells += ["", "", ""]
             else:
-                apart, (low, high) = difference(ours, own)
-                cells += [f"{a:+.1f} ({b:+.1f} to {c:+.1f})" for a, b, c in zip(apart, low, high, strict=True)]
+                cells += differences(ours, own)
             took = [row["ask_ms"] for row in rows if (row["policy"], row["family"]) == (name, family)]
             lines.append(f"| {name} | {len(seeds)} | {' | '.join(cells)} | {np.median(took):.1f} |")
         lines.append("")
