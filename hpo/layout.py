@@ -98,7 +98,19 @@ CONFIRM = ".confirm"
 
 def runs_folder(given: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder that holds all studies: the one given, else $HPO_RUNS, else ./runs."""
-    return Path(given or os.environ.get("HPO_RUNS") or "runs").absolute()
+    return absolute(given or os.environ.get("HPO_RUNS") or "runs")
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path without `..`: a folder that it only leads through may be removed later.
+
+    Links stay as they are, but for those before a `..`.
+    """
+    whole = Path(path).absolute()
+    if ".." not in whole.parts:
+        return whole
+    after = len(whole.parts) - whole.parts[::-1].index("..")
+    return Path(*whole.parts[:after]).resolve().joinpath(*whole.parts[after:])
 
 
 def runs_argument(runs: Path) -> str:

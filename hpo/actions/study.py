@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import layout
@@ -115,7 +114,7 @@ class Study:
         from hpo.translation.catalogue import chosen, language
 
         with language(chosen(lang)):
-            return write_study_report(self._record, folder=None if directory is None else Path(directory).absolute())
+            return write_study_report(self._record, folder=None if directory is None else layout.absolute(directory))
 
     def figures(self, lang: str = "en") -> dict[str, go.Figure]:
         """Return the figures of the report as plotly figures, by their titles, in the order of the report.

@@ -51,7 +51,7 @@ def backup(studies: tuple[str, ...], target: Path, runs: Path) -> int:
     if not names:
         raise StudyNotFound(f"there is no study in {runs}; --runs DIR or $HPO_RUNS names another folder")
     saved, failed = save(
-        runs, list(dict.fromkeys(names)), target.absolute(), not studies, lambda text: echo(text, err=True)
+        runs, list(dict.fromkeys(names)), layout.absolute(target), not studies, lambda text: echo(text, err=True)
     )
     for one in saved:
         found = "its files alone: its storage does not have it" if one.trials is None else count(one.trials, "trial")

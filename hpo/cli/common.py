@@ -137,7 +137,7 @@ def output_option(text: str) -> Callable[[F], F]:
         "--output",
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
-        callback=lambda _context, _option, value: value and value.absolute(),
+        callback=lambda _context, _option, value: value and layout.absolute(value),
         help=text,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hpo import layout
 from hpo.analysis.ensemble_wording import caveats, member_rows, members_text, score_rows, verdict
 from hpo.analysis.formatting import configuration, duration
 from hpo.cli.common import aligned, emit, find_study, json_option, labelled, runs_option, study_argument
@@ -51,7 +52,7 @@ def ensemble(study: str | None, top: int, data: Path | None, once: bool, runs: P
     from hpo.actions.ensemble import as_json as document
     from hpo.actions.ensemble import ensemble as select
 
-    found = select(runs, find_study(runs, study), top, data.absolute() if data else None, not once)
+    found = select(runs, find_study(runs, study), top, layout.absolute(data) if data else None, not once)
     ensemble = found.ensemble
     if as_json:
         emit(document(found))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpo import layout
 from hpo.analysis.evaluation_wording import (
     calibration_sentence,
     interval_sentence,
@@ -71,7 +72,7 @@ def evaluate(
     """
     from hpo.actions.evaluate import evaluate as score
 
-    found = score(runs, find_study(runs, study), trial, data.absolute() if data else None, specificity)
+    found = score(runs, find_study(runs, study), trial, layout.absolute(data) if data else None, specificity)
     evaluation = found.evaluation
     if as_json:
         emit(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hpo import layout
 from hpo.analysis.formatting import configuration, rounded_percent
 from hpo.cli.common import find_study, labelled, runs_option, study_argument, trial_argument
 from hpo.cli.output import echo
@@ -57,7 +58,7 @@ def predict(
     if ensemble and trial is not None:
         raise click.UsageError(f"--ensemble asks several trials; leave out {trial}, or --ensemble")
     name = find_study(runs, study)
-    found = write(runs, name, data.absolute(), out.absolute(), trial, ensemble, overwrite)
+    found = write(runs, name, layout.absolute(data), layout.absolute(out), trial, ensemble, overwrite)
     shares = [
         f"trial {one.number} ({configuration(one.params)})" + (f", {rounded_percent(weight)}" if ensemble else "")
         for one, weight in found.trials

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpo import layout
 from hpo.analysis.formatting import listed, number
 from hpo.cli.common import emit, find_study, json_option, output_option, runs_option
 from hpo.cli.complete import study_names, trial_numbers
@@ -78,7 +79,7 @@ def reproduce(
 
     name = find_study(runs, study)
     if export is not None:
-        return _export(runs, name, trial, export.absolute(), seed, as_json)
+        return _export(runs, name, trial, layout.absolute(export), seed, as_json)
     display = Display(sys.stderr, command_line(context), quiet, log_file)
     try:
         found = train_again(runs, name, trial, output, seed, display.trackers)

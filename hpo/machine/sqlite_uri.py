@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from hpo import layout
+
 _URI = re.compile(r"(sqlite(?:\+\w+)?):///([^?]+)(\?.*)?", re.DOTALL)
 _MISREAD = re.compile(r"[%?#&{}\x00-\x1f\x7f]")
 
@@ -36,7 +38,7 @@ def resolved(uri: str, folder: str | os.PathLike[str]) -> str:
     found = _URI.fullmatch(uri)
     if found is None:
         raise ValueError(f"'{uri}' is not the URI of a SQLite file; expected sqlite:///FILE")
-    path = os.path.normpath(Path(folder) / unquote(found[2]))
+    path = layout.absolute(Path(folder) / unquote(found[2]))
     plain = sqlite_uri(path) if found[1] == "sqlite" else f"{found[1]}:///{_written(path)}"
     return plain + (found[3] or "")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo import layout
 from hpo.errors import KeyPath, Problem, SpecError
 from hpo.machine.sqlite_uri import resolved, sqlite_path
 from hpo.red_flags.definitions import read_flags
@@ -30,11 +31,11 @@ def rewrite(values: dict[str, Any], source: Path, locate: bool, wrong: Wrong) ->
         locate: the root must be on this machine.
         wrong: is called with the path and a sentence for each mistake.
     """
-    values["source"] = source.absolute()
-    folder = source.parent.absolute()
+    values["source"] = layout.absolute(source)
+    folder = values["source"].parent
     root = values.get("root", "")
     if isinstance(root, str):
-        values["root"] = Path(os.path.normpath(folder / root))
+        values["root"] = layout.absolute(folder / root)
         if locate and not os.path.isdir(values["root"]):
             wrong(("root",), f"there is no folder {values['root']}")
     for role in ("sampler", "pruner"):
@@ -131,7 +132,7 @@ def _storage(url: str, folder: Path, wrong: Wrong) -> str:
         elif dialect != "journal":
             return url
     path = re.sub(r"^//(?=/)", "", rest if dialect == "journal" and colon else url)
-    return f"journal:{os.path.normpath(folder / path)}"
+    return f"journal:{layout.absolute(folder / path)}"
 
 
 def _engine(written: Mapping[Any, Any], folder: Path, wrong: Wrong) -> dict[Any, Any]:
@@ -144,11 +145,11 @@ def _engine(written: Mapping[Any, Any], folder: Path, wrong: Wrong) -> dict[Any,
         expected = "a number from 0, or several: {lost: 1, exception: 0, timeout: 0}"
         wrong(("engine", "retries"), f"{quote(retries)} is not right; expected {expected}")
     if isinstance(shared := values.get("checkpoint_dir"), str):
-        values["checkpoint_dir"] = Path(os.path.normpath(folder / shared))
+        values["checkpoint_dir"] = layout.absolute(folder / shared)
     environment: Any = values.get("runtime_env")
     code = environment.get("working_dir") if isinstance(environment, dict) else None
     if isinstance(code, str) and "://" not in code:
-        values["runtime_env"] = {**environment, "working_dir": os.path.normpath(folder / code)}
+        values["runtime_env"] = {**environment, "working_dir": str(layout.absolute(folder / code))}
     return values
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpo import layout
 from hpo.errors import KeyPath, Problem, SpecError, dotted
 from hpo.spec.yaml_document import Document, Place, load_text
 from hpo.text import label, listing, nearest, nearest_name, quote
@@ -63,7 +64,7 @@ def _from_here(key: str, text: str, root: Path) -> str:
     except (OSError, ValueError):  # too long, or with a NUL: no path
         return text
     # A folder that is nowhere is looked for where it was typed, so that the message names that place.
-    return str(Path(text).absolute()) if here or (key in _PATHS and not there) else text
+    return str(layout.absolute(text)) if here or (key in _PATHS and not there) else text
 
 
 def apply(document: Document, override: Override) -> None:

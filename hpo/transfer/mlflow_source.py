@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo import layout
 from hpo.errors import TransferError
 from hpo.machine.sqlite_uri import resolved, sqlite_path, sqlite_uri
 from hpo.text import redact
@@ -61,7 +62,7 @@ def tracking_place(uri: str) -> str:
     if is_server(uri):
         return uri
     if "://" not in uri:
-        path = Path(uri.removeprefix("file:")).expanduser().absolute()
+        path = layout.absolute(Path(uri.removeprefix("file:")).expanduser())
         if path.is_dir():
             raise TransferError(
                 f"{path} is a folder; MLflow 3 reads runs in folders of files no more. Expected sqlite:///FILE or "

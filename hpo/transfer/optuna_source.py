@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo import layout
 from hpo.errors import HpoError, StorageError, TransferError
 from hpo.machine.sqlite_uri import resolved, sqlite_path, sqlite_uri
 from hpo.storage.journal import JOURNAL_SCHEME
@@ -59,11 +60,11 @@ def storage_place(url: str, must_exist: bool = True) -> str:
         TransferError: It is a file that is not there, or no storage.
     """
     if url.startswith(JOURNAL_SCHEME):
-        url = f"{JOURNAL_SCHEME}{Path(url.removeprefix(JOURNAL_SCHEME)).expanduser().absolute()}"
+        url = f"{JOURNAL_SCHEME}{layout.absolute(Path(url.removeprefix(JOURNAL_SCHEME)).expanduser())}"
     elif sqlite_path(url) is not None:
         url = resolved(url, Path.cwd())
     elif "://" not in url:
-        path = Path(url).expanduser().absolute()
+        path = layout.absolute(Path(url).expanduser())
         url = sqlite_uri(path) if _is_sqlite(path) else f"{JOURNAL_SCHEME}{path}"
     file = storage_file(url)
     if must_exist and file is not None and not file.is_file():

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
+from hpo import layout
 from hpo.analysis.training import log_files
 from hpo.curves.metric_names import direction_by_name
 from hpo.errors import TransferError
@@ -168,7 +169,7 @@ def _read(path: Path, reading: Reading, kind: str, histories: Mapping[str, list[
     others = (f"columns passed over: {passed}; --params says which are parameters",) if passed else ()
     notes = (*remarks, *left_out.sentences("trial"), *others)
     return Source(
-        kind, str(path.absolute()), path.stem, tuple(trials), tuple(columns.metrics), typed=False, notes=notes
+        kind, str(layout.absolute(path)), path.stem, tuple(trials), tuple(columns.metrics), typed=False, notes=notes
     )
 
 
@@ -262,7 +263,7 @@ def _by_trial(path: Path, rows: Sequence[log_files.Row], columns: _Columns, kind
             f"{path} has a row a step ('{step}') and no column that tells trials apart; expected one such as 'trial' "
             "(--trial-column NAME)"
         )
-    where = () if kind == "wandb-csv" and trial is not None and trial.lower() == "id" else (str(path.absolute()),)
+    where = () if kind == "wandb-csv" and trial is not None and trial.lower() == "id" else (str(layout.absolute(path)),)
     found: dict[tuple[str, ...], _Lines] = {}
     seen: Counter[str] = Counter()
     for row in rows:
