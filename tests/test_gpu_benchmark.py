@@ -165,6 +165,7 @@ def test_a_part_that_is_cut_off_keeps_its_rows(tmp_path: Path) -> None:
     assert "- speed: cut off after 0 s" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_how_to_try_it(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -18,16 +18,14 @@ from hpo import layout
 from hpo.storage.load_study import load_study
 
 MOMENTS = 20
-FAST_MOMENTS = 4  # each way to search, and either storage
 STORAGES = [None, "sqlite:///study.db"]
 
 
-def moments(fast=1):
-    """Each a seed; those beyond the first few belong to `make test-slow`."""
-    return [pytest.param(k, marks=[] if k < fast else pytest.mark.slow) for k in range(MOMENTS)]
+# Each a seed; those beyond the first belong to `make test-slow`.
+moments = pytest.mark.parametrize("moment", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, MOMENTS))])
 
 
-@pytest.mark.parametrize("moment", moments(FAST_MOMENTS))
+@moments
 def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml, runs, moment):
     chance = random.Random(moment)
     keys = (TPE, GRID, WAITS)[moment % 3]
@@ -49,7 +47,7 @@ def test_a_driver_killed_at_random_moments_ends_with_its_exact_budget(study_yaml
     assert not leftover(processes_of(runs))
 
 
-@pytest.mark.parametrize("moment", moments())
+@moments
 def test_workers_killed_at_random_moments_cost_no_trial(study_yaml, runs, moment):
     chance = random.Random(1000 + moment)
     path = study_yaml(
@@ -67,7 +65,8 @@ def test_workers_killed_at_random_moments_cost_no_trial(study_yaml, runs, moment
     assert not leftover(processes_of(runs))
 
 
-@pytest.mark.parametrize("moment", [pytest.param(k, marks=[] if k < 1 else pytest.mark.slow) for k in range(3)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(3))
 def test_a_queue_that_ends_every_process_of_a_job_at_once_costs_no_attempt(study_yaml, runs, moment):
     path = study_yaml(
         "slow", engine={"workers": 2, "retries": 0}, budget={"trials": TRIALS}, constants={"seconds": 0.1}, **TPE
@@ -91,9 +90,8 @@ def test_a_queue_that_ends_every_process_of_a_job_at_once_costs_no_attempt(study
 TRACKED_MOMENTS = 12
 
 
-@pytest.mark.parametrize(
-    "moment", [pytest.param(k, marks=[] if k < 1 else pytest.mark.slow) for k in range(TRACKED_MOMENTS)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(TRACKED_MOMENTS))
 def test_after_kills_mlflow_has_every_trial_once_and_all_of_it(study_yaml, runs, moment, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     chance = random.Random(2000 + moment)

@@ -39,8 +39,15 @@ TOO_NARROW = ("subnormal", "ulp_large", "two_integers")
 FLAG = {"name": "high", "when": "score > 0.5", "action": "warn"}
 
 
-@pytest.mark.parametrize("sampler", ["kernel", "random", "tpe"])
-@pytest.mark.parametrize("names", [list(RANGES)[k : k + 5] for k in (0, 5, 10)], ids=lambda names: names[0])
+@pytest.mark.parametrize(
+    ("names", "sampler"),
+    # Each of them once in `make test`.
+    [
+        pytest.param(names, name, id=f"{names[0]}-{name}", marks=[] if n == k else pytest.mark.slow)
+        for n, names in enumerate(list(RANGES)[k : k + 5] for k in (0, 5, 10))
+        for k, name in enumerate(("kernel", "random", "tpe"))
+    ],
+)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:optuna")
 def test_a_study_of_such_ranges_has_a_report(
     study_yaml: Callable[..., Path], runs: Path, sampler: str, names: list[str]

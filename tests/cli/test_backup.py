@@ -32,7 +32,9 @@ def check_same(runs: Path, other: Path, name: str = "toy") -> None:
     assert times[0] == times[1]
 
 
-@pytest.mark.parametrize("target", ["runs.tar", "runs.tar.gz", "folder"])
+@pytest.mark.parametrize(
+    "target", ["runs.tar.gz", *(pytest.param(name, marks=pytest.mark.slow) for name in ("runs.tar", "folder"))]
+)
 def test_all_studies_come_back_in_another_place(hpo: Hpo, finished, runs: Path, tmp_path: Path, target):
     hpo("run", finished, "--new-name", "other", "--trials", 1, "-q")
     exported = hpo("export-knowledge").out
@@ -74,10 +76,8 @@ def test_single_studies_are_saved_and_restored_beside_others(hpo: Hpo, finished,
     assert hpo("doctor").code == 0
 
 
-@pytest.mark.parametrize(
-    "storage",
-    [pytest.param(url, id=name, marks=[] if url is None else pytest.mark.slow) for name, url in STORAGES.items()],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", [pytest.param(url, id=name) for name, url in STORAGES.items()])
 def test_a_study_in_the_middle_of_a_run_is_saved_whole(hpo: Hpo, study_yaml, runs: Path, tmp_path: Path, storage):
     """Its driver is never stopped; what is restored is without a fault, and goes on to the same total."""
     path = study_yaml("slow", engine={"workers": 2}, budget={"trials": TRIALS}, storage=storage, **TPE)
@@ -221,6 +221,7 @@ def test_a_backup_does_not_write_outside_of_the_study(hpo: Hpo, finished, tmp_pa
     assert not (tmp_path / "runs/below/other/toy").exists()
 
 
+@pytest.mark.slow
 def test_runs_in_mlflow_are_written_again(hpo_process: Hpo, hpo: Hpo, finished, default_store_of, tmp_path: Path):
     default_store_of(tmp_path / "runs")
     assert hpo_process("mlflow", "toy", "--sync").code == 0

@@ -85,6 +85,7 @@ def test_a_confirmation_is_steered_and_reported_as_any_study(hpo: Hpo, searched:
     assert (refused.code, refused.err.startswith("hpo: --per-group: study 'toy' has no group_by")) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_run_that_confirms_at_its_end(hpo: Hpo, study_yaml: Write) -> None:
     path = study_yaml("lucky", **KEYS, confirm={"top": 1, "seeds": 2}, budget={"trials": 16})
     said = hpo("run", path)
@@ -103,6 +104,7 @@ def test_a_study_without_a_complete_trial(hpo: Hpo, study_yaml: Write) -> None:
     assert "no trial of study 'toy' has completed, so there is nothing to confirm" in said.err
 
 
+@pytest.mark.slow
 def test_its_study_yaml_runs_it_as_a_queue_does(hpo: Hpo, searched: Path) -> None:
     assert hpo("confirm", "--top", "1", "--seeds", "2", "--quiet").code == 0
     written = Path("runs/toy/report.md").read_text()

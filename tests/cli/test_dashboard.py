@@ -146,6 +146,7 @@ def test_it_answers_to_the_names_of_the_address_that_it_listens_on(host):
         assert said.pop() == status, name
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_a_sentence(served, hpo: Hpo):
     port = int(served[1].split("/")[2].split(":")[1])
     said = hpo("dashboard", "toy", "--port", port)

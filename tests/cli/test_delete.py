@@ -269,6 +269,7 @@ def shared_spec(make_spec, tmp_path: Path, **keys):
     return make_spec(engine={"name": "ray", "workers": 1, "checkpoint_dir": str(tmp_path / "shared")}, **keys)
 
 
+@pytest.mark.slow
 def test_trials_in_a_shared_folder_go_when_the_trash_is_emptied(
     hpo: Hpo, make_spec, shared, runs: Path, tmp_path: Path
 ):
@@ -288,6 +289,7 @@ def test_trials_in_a_shared_folder_go_when_the_trash_is_emptied(
     assert list((tmp_path / "shared").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_runs_folder_does_not_take_the_originals_trials(hpo: Hpo, shared, runs: Path, tmp_path: Path):
     before, copy = content(shared), tmp_path / "copy"
     shutil.copytree(runs, copy, symlinks=True)
@@ -307,6 +309,7 @@ def test_a_copy_of_the_runs_folder_does_not_take_the_originals_trials(hpo: Hpo, 
     assert hpo("doctor").code == 0
 
 
+@pytest.mark.slow
 def test_a_runs_folder_that_was_moved_keeps_its_shared_trials(hpo: Hpo, shared, runs: Path, tmp_path: Path):
     moved = tmp_path / "moved"
     runs.rename(moved)
@@ -339,7 +342,7 @@ def test_two_different_studies_of_one_name_are_both_left_alone(hpo: Hpo, finishe
     assert entries(runs) == []
 
 
-@pytest.mark.parametrize("scheme", ["journal:{}", "sqlite:///{}"])
+@pytest.mark.parametrize("scheme", ["journal:{}", pytest.param("sqlite:///{}", marks=pytest.mark.slow)])
 def test_the_storage_of_a_copied_folder_is_the_originals(hpo: Hpo, study_yaml, runs: Path, tmp_path: Path, scheme):
     path = study_yaml(storage=scheme.format(tmp_path / "storage.file"))
     hpo("run", path, "-q")
@@ -363,7 +366,7 @@ def test_the_storage_of_a_copied_folder_is_the_originals(hpo: Hpo, study_yaml, r
         load_study(runs, "toy")
 
 
-@pytest.mark.parametrize("scheme", ["journal:{}", "sqlite:///{}"])
+@pytest.mark.parametrize("scheme", ["journal:{}", pytest.param("sqlite:///{}", marks=pytest.mark.slow)])
 def test_a_storage_in_the_runs_folder_is_moved_with_it(hpo: Hpo, study_yaml, runs: Path, tmp_path: Path, scheme):
     path = study_yaml(storage=scheme.format(runs / "own.file"))
     hpo("run", path, "-q")

@@ -110,6 +110,7 @@ def run_id(default_store: Path) -> str:
     return subprocess.run(command, input=losses, capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_run_of_mlflow(hpo: Hpo, hpo_process: Hpo, run_id: str) -> None:
     said = hpo_process("diagnose", f"mlflow:{run_id}", "--json")
     assert (said.code, said.err) == (0, "")

@@ -195,6 +195,7 @@ def test_predictions_that_cannot_be_used_are_a_sentence(hpo: Hpo, screening: Cal
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
 def test_the_scores_are_metrics_of_the_trials_run(hpo: Hpo, screening: Callable[..., None]) -> None:
     from mlflow.tracking import MlflowClient

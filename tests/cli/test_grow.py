@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
     found.close()
 
 
-@pytest.fixture(params=["journal", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=["journal", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sqlite", "postgresql"))])
 def storage(request: pytest.FixtureRequest, runs: Path) -> str | None:
     if request.param == "postgresql":
         return str(request.getfixturevalue("server").url(f"hpo{abs(hash(runs))}"))
@@ -356,6 +356,7 @@ def _killed_at(step: int, arguments: list[str], *, from_start: bool = False) -> 
         os._exit(99)
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_it_is_as_it_was_or_as_it_is_to_be(hpo: Hpo, searched, runs: Path, storage, tmp_path: Path):
     if storage is not None and storage.startswith("postgresql"):
         pytest.skip("its data cannot be copied back after each kill; test_killed_in_a_database_server does it")

@@ -98,6 +98,7 @@ def test_written_off_it_is_off_and_said_no_more(hpo: Hpo, finished, runs: Path, 
     assert stored.warm_start is None
 
 
+@pytest.mark.slow
 def test_a_study_that_began_from_nothing_takes_nothing_later(hpo: Hpo, finished, study_yaml, runs: Path):
     """As one of an older hpo, which took nothing without the key."""
     keys = ("--new-name", "second", "--set", "sampler=kernel")
@@ -179,6 +180,7 @@ def test_false_is_no_warm_start(hpo: Hpo, finished):
     assert "warm start" not in hpo("check", finished, "--set", "name=second", "--set", "warm_start=false").out
 
 
+@pytest.mark.slow
 def test_auto_passes_over_studies_that_do_not_fit(hpo: Hpo, finished, study_yaml, runs: Path):
     keys = {"name": "wide", "search_space": {"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}}}
     # Half of today's parameters are enough, a third of them is not.

@@ -208,7 +208,7 @@ def _is_whole(screen: list[str], width: int) -> bool:
     return once and any("running" in line for line in screen) and all(len(line) <= width for line in screen)
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(120, 30), (50, 14)])
+@pytest.mark.parametrize(("columns", "lines"), [(120, 30), pytest.param(50, 14, marks=pytest.mark.slow)])
 def test_on_a_terminal_the_display_is_live_and_follows_its_size(study_yaml, tmp_path, columns, lines):
     command, gates = gated(study_yaml, tmp_path, search_space=SEARCH, group_by="architecture", engine={"workers": 2})
     terminal = Terminal(command, environment(), columns, lines)
@@ -231,6 +231,7 @@ def test_on_a_terminal_the_display_is_live_and_follows_its_size(study_yaml, tmp_
     assert "\x1b[?25h" in text, "the cursor is shown again"
 
 
+@pytest.mark.slow
 def test_a_study_that_goes_on_shows_what_earlier_runs_found(study_yaml, tmp_path, hpo: Hpo):
     command, gates = gated(study_yaml, tmp_path, search_space=SEARCH, group_by="architecture", sampler="qmc")
     open_gates(gates, 4)
@@ -245,6 +246,7 @@ def test_a_study_that_goes_on_shows_what_earlier_runs_found(study_yaml, tmp_path
     assert terminal.ends() == 0
 
 
+@pytest.mark.slow
 def test_no_color_is_respected(study_yaml, tmp_path):
     command, gates = gated(study_yaml, tmp_path)
     open_gates(gates)

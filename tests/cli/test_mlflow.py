@@ -65,6 +65,7 @@ def ask(page: str, path: str, host: str | None = None, **body: object):
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_sync_writes_an_untracked_study_and_its_page_compares_the_trials(synced, runs, hpo: Hpo, hpo_process: Hpo):
     server, (page, _, same, _) = synced
     assert same == f"The same as: mlflow ui --backend-store-uri sqlite:///{runs}/mlflow.db"

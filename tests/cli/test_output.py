@@ -94,6 +94,7 @@ def test_what_a_trial_printed_cannot_steer_the_terminal(hostile: Path, hpo: Hpo)
     assert "a\x1b]52;c;cm0gLXJm\x07b" in hpo("logs", "toy", "--trial", "0").out, "into a file it goes as it is"
 
 
+@pytest.mark.slow
 def test_the_live_display_moves_the_cursor_and_nothing_else_does(study_yaml, runs: Path) -> None:
     path = study_yaml(
         "smooth", search_space={"x": {"low": 0.0, "high": 1.0}, "kind": {"choices": [HOSTILE, HOSTILE * 2]}}

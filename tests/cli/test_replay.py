@@ -32,6 +32,7 @@ def test_what_a_pruner_would_have_saved(hpo: Hpo) -> None:
     assert policy["kept_winner"] == len(policy["replays"]) == 20
 
 
+@pytest.mark.slow
 def test_trials_wait_if_those_of_the_study_saved_checkpoints(hpo: Hpo, study_yaml: Callable[..., Path]) -> None:
     """The order of `smooth` never changes: to wait for the best quarter saves more than to stop the worse half."""
     saved = {}
@@ -93,6 +94,7 @@ def test_no_study(hpo: Hpo) -> None:
     assert hpo("replay", "nothing").code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ran")
 def test_a_population_is_not_replayed(hpo: Hpo, study_yaml: Callable[..., Path]) -> None:
     said = hpo("replay", "toy", "--sampler", "{name: pbt, steps: 10, interval: 2}", "--pruner", "none")

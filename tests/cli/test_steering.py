@@ -120,6 +120,7 @@ def test_a_live_study_obeys_each_command_and_ends_consistent(study_yaml, runs, q
     assert not leftover(processes_of(runs))
 
 
+@pytest.mark.slow
 def test_a_trial_that_hangs_in_the_drivers_own_process_does_not_keep_it_from_answering(study_yaml, runs, quick):
     path = study_yaml("slow", engine="inline", budget={"trials": 2}, constants={"seconds": 600.0, "steps": 2})
     driver = start(path, runs)
@@ -136,6 +137,7 @@ def test_a_trial_that_hangs_in_the_drivers_own_process_does_not_keep_it_from_ans
     assert load_study(runs, "toy")[1].trials[0].user_attrs["hpo:outcome"]["cause"] == "killed"
 
 
+@pytest.mark.slow
 def test_the_fail_button_of_the_dashboard_kills_a_trial_that_reports_nothing(study_yaml, runs, quick):
     path = study_yaml("slow", budget={"trials": 5}, constants={"seconds": 600.0})
     driver = start(path, runs)
@@ -166,6 +168,7 @@ def test_the_fail_button_of_the_dashboard_kills_a_trial_that_reports_nothing(stu
     assert not leftover(processes_of(runs))
 
 
+@pytest.mark.slow
 def test_stop_can_wait_for_the_end(study_yaml, runs, hpo, tmp_path):
     gates = tmp_path / "gates"
     gates.mkdir()
@@ -187,6 +190,7 @@ def test_stop_can_wait_for_the_end(study_yaml, runs, hpo, tmp_path):
     assert f"`hpo run {runs}/toy/study.yaml{layout.runs_argument(runs)}` continues it" in said.out
 
 
+@pytest.mark.slow
 def test_a_paused_study_waits_for_a_person_but_not_in_a_queue(study_yaml, runs, quick, hpo):
     path = study_yaml("slow", budget={"trials": 2})
     finish(path, runs)
@@ -328,6 +332,7 @@ def test_a_study_without_a_log_says_so(hpo, finished, runs):
     assert "no driver of study 'toy' has left a log" in said.err
 
 
+@pytest.mark.slow
 def test_following_ends_with_the_trial_and_with_the_driver(study_yaml, runs, tmp_path):
     # The second trial waits until the followers have been looked at.
     second = f"mkdir {tmp_path}/first || until [ -e {tmp_path}/go ]; do sleep 0.1; done"

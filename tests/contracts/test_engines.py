@@ -55,23 +55,22 @@ def _patient(monkeypatch):
     monkeypatch.setattr("hpo.control.requests.ANSWER_TIMEOUT", PATIENCE)
 
 
-@pytest.fixture(params=ENGINES)
+# Starting processes and Ray takes longest: on Ray, all but the first of these tests are for `make test-slow`.
+RAY_LATER = [*ENGINES[:2], pytest.param("ray", marks=pytest.mark.slow)]
+with_ray = pytest.mark.parametrize("engine", ENGINES, indirect=True)
+
+
+@pytest.fixture(params=RAY_LATER)
 def engine(request):
     with ready(request):
         yield {"name": request.param, "workers": 1}
 
 
-@pytest.fixture(params=ENGINES[1:])
+@pytest.fixture(params=RAY_LATER[1:])
 def apart(request):
     """An engine whose trials have processes of their own."""
     with ready(request):
         yield {"name": request.param, "workers": 1}
-
-
-# What the Oracle, the runner or the worker does, whichever engine passes it on: with Ray in `make test-slow`.
-same_for_all = pytest.mark.parametrize(
-    "engine", [*ENGINES[:2], pytest.param("ray", marks=pytest.mark.slow)], indirect=True
-)
 
 
 def trials_of(runs, name="toy"):
@@ -82,6 +81,7 @@ def outcome(trial):
     return trial.user_attrs["hpo:outcome"]
 
 
+@with_ray
 def test_a_budget_is_spent_exactly_and_every_report_is_kept(make_spec, runs, engine):
     result = run(make_spec("smooth", engine=engine), runs)
     assert (result.done, result.progress.complete, result.progress.finished) == (True, 4, 4)
@@ -111,6 +111,7 @@ def test_a_red_flag_stops_a_trial_and_every_report_says_what_it_takes(make_spec,
     assert [step.step for step in steps] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trials_on_every_engine(make_spec, tmp_path, ray_here):
     tables = []
     for name in ENGINES:
@@ -133,6 +134,7 @@ def test_the_same_seed_gives_the_same_trials_on_every_engine(make_spec, tmp_path
     assert {state for _, state, *_ in tables[0]} == {"COMPLETE", "PRUNED"}
 
 
+@with_ray
 def test_a_pruned_trial_keeps_its_reason(make_spec, runs, engine):
     spec = make_spec(
         "smooth",
@@ -150,7 +152,6 @@ def test_a_pruned_trial_keeps_its_reason(make_spec, runs, engine):
         )
 
 
-@same_for_all
 def test_several_metrics_are_pruned_by_the_first_ones_history(make_spec, runs, engine):
     metrics = [{"name": "score", "direction": "maximize"}, {"name": "other", "direction": "minimize"}]
     spec = make_spec(
@@ -174,6 +175,7 @@ def test_several_metrics_are_pruned_by_the_first_ones_history(make_spec, runs, e
     assert load_study(runs, "toy")[1].best_trials
 
 
+@with_ray
 def test_a_raising_trial_fails_with_its_traceback_and_the_study_goes_on(make_spec, runs, engine):
     result = run(make_spec("raising", engine=engine, budget={"trials": 6, "failures": 6}), runs)
     failed = [trial for trial in trials_of(runs) if trial.state.name == "FAIL"]
@@ -202,7 +204,6 @@ def test_a_raising_trial_fails_with_its_traceback_and_the_study_goes_on(make_spe
         ("exits", "exception", "the objective called sys.exit(3)"),
     ],
 )
-@same_for_all
 def test_a_wrong_result_is_a_clear_failure(make_spec, runs, engine, objective, cause, words):
     result = run(make_spec(objective, engine=engine, budget={"trials": 1}), runs)
     (trial,) = trials_of(runs)
@@ -215,7 +216,6 @@ def test_a_wrong_result_is_a_clear_failure(make_spec, runs, engine, objective, c
     ("objective", "cause", "words"),
     [("out_of_memory", "out_of_memory", "cannot hold 40 GB"), ("gives_up", "objective", "no positives in this fold")],
 )
-@same_for_all
 def test_out_of_memory_and_giving_up_are_pruned_with_their_reason(make_spec, runs, engine, objective, cause, words):
     run(make_spec(objective, engine=engine, budget={"trials": 1}), runs)
     (trial,) = trials_of(runs)
@@ -223,7 +223,6 @@ def test_out_of_memory_and_giving_up_are_pruned_with_their_reason(make_spec, run
     assert words in outcome(trial)["reason"]
 
 
-@same_for_all
 def test_a_study_whose_first_trials_all_fail_is_stopped(make_spec, runs, engine):
     result = run(make_spec("not_a_dict", engine=engine, budget={"trials": 50, "failures": 3}), runs)
     assert result.progress.failed == 3
@@ -242,6 +241,7 @@ class InterruptAt(Tracker):
             os.kill(os.getpid(), 2)
 
 
+@with_ray
 def test_ctrl_c_puts_running_trials_back_and_the_same_command_resumes_from_their_checkpoint(make_spec, runs, engine):
     spec = make_spec("slow", engine=engine, budget={"trials": 3})
     first = run(spec, runs, [InterruptAt(15)])
@@ -261,7 +261,6 @@ def test_ctrl_c_puts_running_trials_back_and_the_same_command_resumes_from_their
     assert sorted(retry.intermediate_values) == list(range(10))
 
 
-@same_for_all
 def test_enqueued_first_then_the_sampler(make_spec, runs, engine):
     run(make_spec("smooth", engine=engine, enqueue=[{"x": 0.25}, {"x": 0.75}], budget={"trials": 3}), runs)
     trials = trials_of(runs)
@@ -273,7 +272,6 @@ def test_enqueued_first_then_the_sampler(make_spec, runs, engine):
     ("first", "sources"),
     [(0.9, ["enqueue", "fallback", "fallback", "sampler"]), (0.1, ["enqueue", "sampler", "sampler", "sampler"])],
 )
-@same_for_all
 def test_fallbacks_are_tried_in_order_only_while_nothing_has_passed(make_spec, runs, engine, first, sources):
     spec = make_spec(
         "raising",
@@ -286,7 +284,6 @@ def test_fallbacks_are_tried_in_order_only_while_nothing_has_passed(make_spec, r
     assert [trial.user_attrs["hpo:job"]["source"] for trial in trials_of(runs)] == sources
 
 
-@same_for_all
 def test_every_cell_of_a_grid_once_over_resumes(make_spec, runs, engine):
     space = {
         "x": {"choices": [0.1, 0.2, 0.3]},
@@ -342,7 +339,6 @@ def test_a_command_is_an_objective_too(make_spec, runs, engine, tmp_path, progra
     assert all(trial.intermediate_values.keys() == set(range(10)) for trial in complete)
 
 
-@same_for_all
 def test_a_command_that_fails_shows_the_end_of_what_it_printed(make_spec, runs, engine):
     run(
         make_spec(command=["sh", "-c", "echo cannot read the masks >&2; exit 7"], engine=engine, budget={"trials": 1}),
@@ -353,7 +349,6 @@ def test_a_command_that_fails_shows_the_end_of_what_it_printed(make_spec, runs, 
     assert "cannot read the masks" in (layout.trial_directory(runs / "toy", 0) / layout.ERROR).read_text()
 
 
-@same_for_all
 def test_the_last_json_line_without_a_step_holds_the_final_metrics(make_spec, runs, engine):
     script = """echo '{{"step": 0, "score": 0.1}}'; echo '{{"score": 0.7}}'"""
     run(make_spec(command=["sh", "-c", script], engine=engine, budget={"trials": 1}), runs)
@@ -373,7 +368,6 @@ def test_a_trial_failed_in_the_dashboard_is_ended(make_spec, runs, engine):
     assert len(steps) <= 4
 
 
-@same_for_all
 def test_seeds_belong_to_the_trial(make_spec, runs, engine, tmp_path):
     run(make_spec("random_numbers", engine=engine), runs)
     values = [trial.value for trial in trials_of(runs)]
@@ -569,7 +563,6 @@ def test_a_study_paused_at_once_takes_its_trials_up_again_from_where_they_were(m
     assert trained == [str(step) for step in range(10)]
 
 
-@same_for_all
 def test_a_paused_study_can_be_stopped_and_starts_paused(make_spec, runs, engine):
     def pause():
         assert steer.pause(runs / "toy")[0].ok
@@ -672,7 +665,6 @@ def test_a_study_stopped_at_once_ends_in_the_middle_of_a_step(make_spec, runs, e
     assert in_state(runs, "RUNNING") == []
 
 
-@same_for_all
 def test_a_budget_can_be_extended_while_it_is_spent_and_afterwards(make_spec, runs, engine):
     class ExtendsAtTheEnd(Tracker):
         """While the driver's own thread waits: it is another that answers."""
@@ -693,7 +685,6 @@ def test_a_budget_can_be_extended_while_it_is_spent_and_afterwards(make_spec, ru
     check_books(runs, 4)
 
 
-@same_for_all
 def test_an_extension_that_comes_as_the_engine_ends_is_not_forgotten(make_spec, runs, engine, monkeypatch):
     made = runner.make_engine
 
@@ -754,7 +745,7 @@ def recorded(x, number):
     return Recording({"x": x}, steps, Outcome(number, "COMPLETE", {"score": score, "other": x}, seconds=10.0))
 
 
-every_engine = pytest.mark.parametrize("engine", [*ENGINES, "replay"], indirect=True)
+every_engine = pytest.mark.parametrize("engine", [*RAY_LATER, "replay"], indirect=True)
 
 
 @pytest.fixture

@@ -246,6 +246,7 @@ def hanging(planted):
     theirs.close()
 
 
+@pytest.mark.slow
 def test_a_worker_without_a_driver_is_ended(planted, hanging):
     (found,) = planted.look()
     assert (found.finding.check, found.finding.sure) == ("process-left", "certain")

@@ -219,6 +219,7 @@ def spoil(journal, at, content=None):
     journal.write_bytes(b"".join(lines))
 
 
+@pytest.mark.slow
 def test_the_creation_of_a_trial_is_put_back_and_its_study_goes_on(three, runs):
     journal = runs / layout.JOURNAL
     before = {name: trials_of(runs, name) for name in three}

@@ -83,10 +83,8 @@ def test_after_random_kills_the_three_books_agree(study_yaml, runs, moment, monk
     assert not leftover(processes_of(runs))
 
 
-@pytest.mark.parametrize(
-    ("storage", "mlflow"),
-    [(STORAGES[0], False), pytest.param(STORAGES[1], True, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("storage", "mlflow"), [(STORAGES[0], False), (STORAGES[1], True)])
 def test_a_study_that_runs_well_is_found_well_and_not_touched(study_yaml, runs, storage, mlflow, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     path = study_yaml(

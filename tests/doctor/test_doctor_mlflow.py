@@ -51,6 +51,7 @@ def test_runs_that_differ_are_one_finding_and_fixed_by_a_sync(differing):
     check_right(differing)
 
 
+@pytest.mark.slow
 def test_runs_of_a_study_that_is_driven_are_left_to_its_writer(differing):
     with driver_lock(differing.directory):
         assert examine(differing.runs, (), fix=True) == []
@@ -58,6 +59,7 @@ def test_runs_of_a_study_that_is_driven_are_left_to_its_writer(differing):
         assert examine(differing.runs, (), fix=True) == []
 
 
+@pytest.mark.slow
 def test_while_another_process_writes_nothing_is_fixed(differing):
     with place.writer_lock(differing.directory, pytest.fail):
         (one,) = examine(differing.runs, (), fix=True)
@@ -65,6 +67,7 @@ def test_while_another_process_writes_nothing_is_fixed(differing):
     assert "is writing it to MLflow now" in one.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, "{"])
 def test_a_note_of_the_runs_that_is_lost_is_found_again(tracked, content):
     noted = tracked.directory / layout.MLFLOW

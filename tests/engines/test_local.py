@@ -167,7 +167,7 @@ def test_a_fresh_process_for_each_trial_if_wanted(make_spec, runs):
     assert not workers_of(os.getpid())
 
 
-@pytest.mark.parametrize("fault", ["raises", "hangs", "dies"])
+@pytest.mark.parametrize("fault", ["raises", pytest.param("hangs", marks=pytest.mark.slow), "dies"])
 def test_a_clean_up_that_fails_costs_no_result(make_spec, runs, fault, monkeypatch):
     monkeypatch.setattr("hpo.engines.worker_process._READY_SECONDS", 1.0)
     spec = make_spec("unclean", budget={"trials": 3}, constants={"fault": fault})

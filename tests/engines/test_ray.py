@@ -55,6 +55,7 @@ def listening(processes):
     return found
 
 
+@pytest.mark.slow
 def test_ray_starts_by_itself_on_loopback_and_leaves_nothing_behind(study_yaml, runs):
     path = study_yaml("slow", engine={"name": "ray", "workers": 2}, budget={"trials": 4}, constants={"seconds": 0.2})
     # Of its own, though there may be a cluster here.
@@ -169,6 +170,7 @@ def test_no_cluster_at_the_address_is_said_at_once(make_spec, runs):
     assert time.monotonic() - began < PATIENCE
 
 
+@pytest.mark.slow
 def test_trials_in_a_folder_that_every_node_sees(make_spec, runs, ray_here, tmp_path):
     shared = tmp_path / "shared"
     spec = make_spec("slow", engine={"name": "ray", "workers": 1, "checkpoint_dir": str(shared)})
@@ -228,6 +230,7 @@ class KillsAtItsThirdReport(Tracker):
             assert steer.kill(self.runs / "toy", [0]).ok
 
 
+@pytest.mark.slow
 def test_the_actor_of_a_killed_trial_gets_no_other_trial(make_spec, runs, monkeypatch):
     tick = TuneBridge.tick
 

@@ -123,6 +123,7 @@ def test_python_m_hpo_leaves_the_working_folder_out(shadowed: Path) -> None:
     assert "train.py" in hpo(shadowed, "check", path, "--runs", shadowed / "runs", flags=())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regular", [True, False], ids=["with __init__.py", "without"])
 def test_a_package_objectives_of_the_users_is_taken_where_the_study_names_it(tmp_path: Path, regular: bool) -> None:
     """hpo's own package of that name is on PYTHONPATH, and gives the modules that the user's has not."""
@@ -134,6 +135,7 @@ def test_a_package_objectives_of_the_users_is_taken_where_the_study_names_it(tmp
     assert (state, score) == ("COMPLETE", 2.0 * x)
 
 
+@pytest.mark.slow
 def test_a_package_objectives_of_the_users_does_not_hide_the_built_in_one(tmp_path: Path) -> None:
     write_files(tmp_path, PACKAGE | {"objectives/__init__.py": "", "objectives/options.py": "raise RuntimeError\n"})
     arguments = ("--trials", 1, "--set", "constants.epochs=1", "--set", "mlflow=false", "--set", "engine.workers=1")
@@ -165,7 +167,10 @@ def test_one_ray_runs_studies_with_either_package(tmp_path: Path) -> None:
         assert [state for state, _, _ in scores(tmp_path / "runs", spec.name)] == ["COMPLETE"]
 
 
-@pytest.mark.parametrize("regular", [(), ("objectives",), ("objectives", "objectives/losses")])
+@pytest.mark.parametrize(
+    "regular",
+    [("objectives",), *(pytest.param(k, marks=pytest.mark.slow) for k in ((), ("objectives", "objectives/losses")))],
+)
 def test_a_subpackage_of_both_has_the_modules_of_both(tmp_path: Path, regular: tuple[str, ...]) -> None:
     code = "from objectives.losses import focal, own\n\ndef train(trial):\n    return focal.__file__, own.__file__\n"
     files = {"objectives/both.py": code, "objectives/losses/own.py": "", "load.py": LOADS}

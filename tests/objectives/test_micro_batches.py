@@ -493,6 +493,7 @@ train("small")
 '''
 
 
+@pytest.mark.slow
 def test_a_real_memory_that_is_too_small(tmp_path: Path) -> None:
     """A hidden layer of all 32 samples takes 128 MiB, and training keeps a few of its size."""
 

@@ -141,7 +141,7 @@ class Stored:
 PROGRESS = Progress(4, 4, 0, 0, 0, 0, 0.5, 1)
 
 
-@pytest.fixture(params=["journal", "sqlite"])
+@pytest.fixture(params=["journal", pytest.param("sqlite", marks=pytest.mark.slow)])
 def stored(request: pytest.FixtureRequest, make_spec: Callable[..., StudySpec], runs: Path) -> Iterator[Stored]:
     sqlite = request.param == "sqlite"
     spec = make_spec(engine={"name": "inline"}, **({"storage": f"sqlite:///{runs / 'toy.db'}"} if sqlite else {}))
@@ -156,6 +156,7 @@ def stored(request: pytest.FixtureRequest, make_spec: Callable[..., StudySpec], 
     close_storage(storage)
 
 
+@pytest.mark.slow
 def test_it_is_brought_up_to_date_seldom(stored: Stored) -> None:
     now, said = [50.0], list[str]()
     tracker = stored.tracker(said.append, lambda: now[0])
@@ -192,6 +193,7 @@ def test_a_note_that_is_edited_while_it_is_drawn_is_left_to_the_next_update(stor
     assert set(shown(stored.study)) == {"hpo-heatmap-1"}
 
 
+@pytest.mark.slow
 def test_what_takes_long_is_done_more_seldom(stored: Stored) -> None:
     seconds = iter([0.0, PERIOD, PERIOD, PERIOD + 60])  # the update takes a minute
     tracker = stored.tracker(pytest.fail, lambda: next(seconds))

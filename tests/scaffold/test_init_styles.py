@@ -170,6 +170,7 @@ def test_the_study_runs(style: tuple[Style, Path]) -> None:
     run_two_trials(*style)
 
 
+@pytest.mark.slow
 def test_a_study_of_an_argparse_script_runs(tmp_path: Path) -> None:
     folder = tmp_path / "my project"
     shutil.copytree(HERE / "scripts" / "argparse_loop", folder)

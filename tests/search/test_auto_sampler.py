@@ -101,6 +101,7 @@ def test_the_study_notes_who_proposed_and_says_that_another_takes_over() -> None
     assert said == ["sampler auto: from here on gp, kernel before: most complete"]
 
 
+@pytest.mark.slow
 def test_the_sampler_of_a_study_is_the_process_over_all_numbers(spec: StudySpec) -> None:
     """A parabola: gp finds its minimum in 25 trials, which random draws miss by far."""
     study = optuna.create_study(sampler=make_sampler(spec, 0))

@@ -620,7 +620,9 @@ MANY = {
 }
 
 
-@pytest.mark.parametrize("many", MANY)
+@pytest.mark.parametrize(
+    "many", [pytest.param(name, marks=pytest.mark.slow if name == "weights" else []) for name in MANY]
+)
 def test_more_parameters_or_choices_than_can_be_searched_are_a_sentence(tmp_path, many):
     """Which takes seconds: nothing of it is quadratic."""
     path = _space(tmp_path, MANY[many])

@@ -31,7 +31,7 @@ def server(tmp_path_factory):
     server.close()
 
 
-@pytest.fixture(params=["journal", "sqlite", "postgresql"])
+@pytest.fixture(params=["journal", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sqlite", "postgresql"))])
 def shared(request, tmp_path):
     """The URL of a storage outside of the runs folders."""
     if request.param == "postgresql":

@@ -404,6 +404,7 @@ def small(study_yaml, runs, server, wire):
     return study
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # hundreds of statements, each through a proxy: seconds, or minutes on a busy machine
 def test_a_study_whose_answers_are_lost_again_and_again_is_the_same(small):
     expected, commits = small("calm")
@@ -483,6 +484,7 @@ def moments():
     return [pytest.param(*pair, marks=[] if k == 0 else pytest.mark.slow) for k, pair in enumerate(pairs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "moment"), moments())
 def test_a_study_outlives_restarts_of_its_server(study_yaml, runs, server, url, mode, moment):
     chance = random.Random(3000 + moment)

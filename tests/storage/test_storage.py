@@ -94,6 +94,7 @@ def test_a_study_in_postgresql_is_resumed_there(make_spec, runs, postgresql):
     assert all(len(trial.intermediate_values) == 10 for trial in trials if trial.state.name == "COMPLETE")
 
 
+@pytest.mark.slow
 def test_two_studies_share_a_journal_at_the_same_time(study_yaml, runs, tmp_path):
     drivers = []
     for name in ("one", "two"):

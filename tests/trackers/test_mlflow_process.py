@@ -48,6 +48,7 @@ def sync(runs, code=0):
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_is_in_the_default_store_when_it_ends_and_a_longer_one_adds_to_it(study_yaml, runs, default_store, drive):
     path = study_yaml("slow", mlflow=True, **SLOW)
     said = output_of(drive(path))
@@ -179,6 +180,7 @@ def test_a_writer_that_is_killed_is_said_and_made_up_for(study_yaml, runs, defau
     check_all_is_there(runs, "toy", in_file(default_store))
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_takes_its_writer_along_and_its_runs_are_closed_by_the_next(
     study_yaml, runs, default_store, drive, tmp_path
 ):

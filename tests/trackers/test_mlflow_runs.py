@@ -107,6 +107,7 @@ def test_artifacts_are_the_files_of_a_trial_and_the_reports(ran, mirror_of, serv
     assert written == {"study.yaml", "report.html", "report.md", "report.json"}
 
 
+@pytest.mark.slow
 def test_a_diagnosis_that_is_written_later_follows_into_the_closed_run(ran, mirror_of, server, runs, monkeypatch):
     from mlflow.tracking import MlflowClient
 

@@ -195,6 +195,7 @@ def test_one_sync_makes_the_runs_equal_to_the_study(in_sqlite, plant):
     plant_and_sync(in_sqlite, plant, BEYOND_A_SEARCH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", plants(on_server=True))
 def test_one_sync_makes_the_runs_equal_on_a_server(on_server, plant):
     plant_and_sync(on_server, plant, BEYOND_A_SEARCH | BEYOND_A_SEARCH_ON_A_SERVER)
@@ -286,6 +287,7 @@ def test_odd_names_and_values_are_no_difference(study_yaml, runs, server, reques
     assert not sync(runs, "toy", pytest.fail)
 
 
+@pytest.mark.slow
 def test_steps_in_pieces_are_no_difference_and_one_piece_that_is_missing_is_written(study_yaml, runs, default_store):
     spec = load_spec(study_yaml("pieces", budget={"trials": 1}, mlflow=True))
     runner.run(spec, runs)
@@ -302,6 +304,7 @@ def test_steps_in_pieces_are_no_difference_and_one_piece_that_is_missing_is_writ
     assert differences(runs) == []
 
 
+@pytest.mark.slow
 def test_a_runs_folder_may_have_any_name(study_yaml, tmp_path, empty_store):
     runs = tmp_path / "a%41b?c#d&password=e {f}'\n" / "runs"
     runs.mkdir(parents=True)
@@ -377,6 +380,7 @@ def test_a_server_that_is_away_is_neither_read_nor_written(untracked, runs, own_
         synced(runs)
 
 
+@pytest.mark.slow
 def test_artifacts_that_are_not_taken_are_said_and_all_else_is_written(on_server):
     folder = on_server.artifacts(on_server.run(1).id)
     shutil.rmtree(folder)
@@ -488,6 +492,7 @@ def test_runs_of_an_earlier_study_of_that_name_are_not_taken_for_its_own(in_sqli
     check_right(in_sqlite)
 
 
+@pytest.mark.slow
 def test_two_folders_with_one_key_get_runs_of_their_own(on_server):
     copy = on_server.runs / "copied"
     shutil.copytree(on_server.runs / "toy", copy)
@@ -513,6 +518,7 @@ def synced_elsewhere(runs):
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
 
 
+@pytest.mark.slow
 def test_a_moved_runs_folder_does_not_make_the_old_place_again(in_sqlite, tmp_path):
     moved = tmp_path / "moved"
     in_sqlite.runs.rename(moved)
@@ -525,6 +531,7 @@ def test_a_moved_runs_folder_does_not_make_the_old_place_again(in_sqlite, tmp_pa
     assert not in_sqlite.runs.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noted", ["as now", "by its whole path, as earlier versions did"])
 def test_a_copied_runs_folder_has_its_own_store(in_sqlite, tmp_path, noted):
     if noted != "as now":
@@ -544,6 +551,7 @@ def test_a_copied_runs_folder_has_its_own_store(in_sqlite, tmp_path, noted):
     check_right(in_sqlite)
 
 
+@pytest.mark.slow
 def test_the_runs_on_a_server_are_the_originals_and_a_copy_gets_its_own(on_server, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(on_server.runs, copy)

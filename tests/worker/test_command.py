@@ -212,6 +212,7 @@ def test_ranks_and_threads_report_at_once(trained, runs):
         assert [row.step for row in rows if name in row.metrics] == list(range(1, 26))
 
 
+@pytest.mark.slow
 def test_a_peer_that_reads_no_answers_holds_up_nobody(trained):
     trial, _, _ = trained(
         CLIENT
@@ -268,7 +269,7 @@ def test_another_user_of_the_machine_is_not_served():
 # --- temporary folders
 
 
-@pytest.fixture(params=["long", "missing", "a file"])
+@pytest.fixture(params=["missing", *(pytest.param(name, marks=pytest.mark.slow) for name in ("long", "a file"))])
 def temporary(request, tmp_path):
     """A $TMPDIR that does no harm."""
     folder = tmp_path / LONG
@@ -304,6 +305,7 @@ def train(trial):
 """
 
 
+@pytest.mark.slow
 def test_an_objective_has_processes_of_its_own_below_a_long_tmpdir(study_yaml, runs, tmp_path):
     folder = tmp_path / LONG
     folder.mkdir(parents=True)

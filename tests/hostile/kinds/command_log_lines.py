@@ -2,7 +2,6 @@
 
 ---
 engines: [local, ray]
-fast: true
 study: {command: [python, objective.py], mlflow: false}
 expect: {history: {1-3: {val_loss: 1 / step}}, metrics: {val_loss: 1 / 3}}
 """

@@ -2,7 +2,6 @@
 
 ---
 engines: [local, inline]
-fast: true
 study:
   constants:
     class_weight: {0: 1.0, 1: 5.0}

@@ -2,7 +2,6 @@
 
 ---
 engines: [local, ray]
-fast: true
 study: {budget: {trials: 2}, mlflow: false}
 expect:
   history: any

@@ -2,7 +2,6 @@
 
 ---
 engines: [local, ray, inline]
-fast: true
 study: {mlflow: false}
 expect:
   history: {1-3: {val_loss: 1 / step}}

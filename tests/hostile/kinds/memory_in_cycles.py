@@ -2,7 +2,6 @@
 
 ---
 engines: [local, ray]
-fast: true
 study: {budget: {trials: 6}, mlflow: false}
 expect: {metrics: {val_loss: x, mib: value < 800}}
 """

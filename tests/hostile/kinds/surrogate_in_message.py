@@ -2,7 +2,6 @@ r"""Raise an error whose message holds the name of a file that is not UTF-8.
 
 ---
 engines: [local, ray, inline]
-fast: true
 run: {again: 4}
 expect:
   exit: 1

@@ -2,7 +2,6 @@
 
 ---
 engines: [local, ray, inline]
-fast: true
 study: {mlflow: false}
 expect: {metrics: {val_loss: 2 * x}}
 """
