@@ -4,14 +4,16 @@ An objective needs `Trial`, or `report` and `current_trial`. A notebook needs `l
 `run`. What an objective does not need is imported when it is first used, so that a trial starts fast.
 """
 
+import contextlib
 import os
 import sys
 
 # Under `python -m hpo` the working folder is first on sys.path, where a user's random.py would stand in for Python's.
 # This comes before all that imports more.
 _AS_PROGRAM = sys.argv[:1] == ["-m"] and ("-m", "hpo") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
-if _AS_PROGRAM and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
-    del sys.path[0]
+with contextlib.suppress(OSError):  # the working folder was removed: the command line says so
+    if _AS_PROGRAM and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
+        del sys.path[0]
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -115,7 +115,10 @@ def absolute(path: str | os.PathLike[str]) -> Path:
 
 def runs_argument(runs: Path) -> str:
     """Return ` --runs DIR` for a command that is typed here; empty if `runs` is the default."""
-    return "" if runs == runs_folder() else f" --runs {shlex.quote(str(runs))}"
+    with contextlib.suppress(FileNotFoundError):  # the folder that the run was started in may be removed meanwhile
+        if runs == runs_folder():
+            return ""
+    return f" --runs {shlex.quote(str(runs))}"
 
 
 def follow_up(command: str, runs: Path) -> str:

@@ -42,6 +42,7 @@ from hpo.storage.shared_trials import mark_shared, share_trials
 from hpo.storage.study_folder import beside_the_yaml, refuse_copy, refuse_deleted, refuse_taken
 from hpo.text import count, first_line, redact
 from hpo.trackers.base import Progress, Tracker, Trackers
+from hpo.trackers.working_folder import WorkingFolder
 from hpo.translation.catalogue import chosen, language
 from hpo.warm_start.sources import warm_start_of
 
@@ -162,8 +163,9 @@ def _open(
     if spec.storage is not None:  # its file may have come with a runs folder that was moved
         spec = spec.model_copy(update={"storage": url})
     beside = beside_the_yaml(spec, runs)
-    # MLflow's comes first, so that what it says while it closes is still shown.
-    tracker = Trackers([*_mlflow(spec, runs, url, Trackers(trackers)), *trackers])
+    # These come first, so that what they say while they close is still shown.
+    shown = Trackers(trackers)
+    tracker = Trackers([WorkingFolder(directory, shown.message), *_mlflow(spec, runs, url, shown), *trackers])
     refuse_taken(runs, spec.name)
     stack.enter_context(driver_lock(directory, tracker.message))
     refuse_deleted(runs, spec.name)

@@ -186,6 +186,11 @@ def main(args: Sequence[str] | None = None) -> int:
         return _complete(instruction)
     given = list(sys.argv[1:] if args is None else args)
     try:
+        os.getcwd()
+    except OSError:
+        complain("the current folder is not there any more; change to another one, such as `cd ~`")
+        return 2
+    try:
         code = _invoke(given)
         if fails(sys.stdout):  # of a command whose work is done: the interpreter's shutdown must not fail on it
             discard(sys.stdout)

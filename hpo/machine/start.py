@@ -39,7 +39,8 @@ def start_helper(module: str, *arguments: object, **options: Any) -> subprocess.
     import subprocess  # not in each worker, which this file starts
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command(module, *arguments), env=environment, process_group=0, **options)
+    # The working folder may be removed meanwhile, in which libraries fail; helpers need none.
+    return subprocess.Popen(command(module, *arguments), env=environment, process_group=0, cwd=os.sep, **options)
 
 
 def folder_to_add() -> str:

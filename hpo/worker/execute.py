@@ -22,6 +22,7 @@ import numpy as np
 from hpo import layout, trial
 from hpo.errors import ObjectiveError
 from hpo.machine import memory
+from hpo.machine.working_folder import leave_removed
 from hpo.objective.load import load
 from hpo.objective.locate import file_of
 from hpo.objective.sources import sources_of
@@ -95,6 +96,8 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
     observed: dict[str, Any] = {}
     try:
         layout.make_trial_directory(job.directory)
+        if sentence := leave_removed(job.directory):
+            print(sentence, flush=True)
         if job.objective.command:
             observed["environment"] = environment(job.objective, share.cpu, share.gpu)
             returned: object = run_command(job, handle, lambda group: host.command_started(job.number, group), observed)
