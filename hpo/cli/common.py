@@ -88,6 +88,19 @@ def trial_argument(command: F) -> F:
     return click.argument("trial", required=False, type=kind, metavar="[N]", shell_complete=trial_numbers)(command)
 
 
+def trial_option(text: str) -> Callable[[F], F]:
+    """Add `--trial N` with this help, for commands where N may also stand behind the study: `one_trial` joins them."""
+    kind = click.IntRange(min=0)
+    return click.option("--trial", "named", type=kind, metavar="N", shell_complete=trial_numbers, help=text)
+
+
+def one_trial(trial: int | None, named: int | None) -> int | None:
+    """Return the trial that stands behind the study, or that of `--trial`; UsageError if these are two."""
+    if trial is not None and named not in (None, trial):
+        raise click.UsageError(f"trial {trial} and --trial {named} are two trials; expected one")
+    return named if trial is None else trial
+
+
 def study_file_argument(command: F) -> F:
     """Add an argument STUDY.yaml, passed on as `study`."""
     return click.argument("study", metavar="STUDY.yaml", shell_complete=study_files)(command)

@@ -15,13 +15,16 @@ from hpo.cli.common import (
     emit,
     find_study,
     json_option,
+    one_trial,
     output_option,
     page_options,
     present_report,
     runs_option,
+    trial_argument,
+    trial_option,
     write_where_allowed,
 )
-from hpo.cli.complete import studies_and_trials, trial_numbers
+from hpo.cli.complete import studies_and_trials
 from hpo.cli.output import echo, echo_document, say, say_document
 from hpo.errors import StudyNotFound
 from hpo.text import listing
@@ -69,13 +72,8 @@ docs/guides/diagnose.md.
 """
 )
 @click.argument("source", required=False, shell_complete=studies_and_trials)
-@click.option(
-    "--trial",
-    type=click.IntRange(min=0),
-    metavar="N",
-    shell_complete=trial_numbers,
-    help="This trial of the study instead of the best.",
-)
+@trial_argument
+@trial_option("The same as N: this trial of the study instead of the best.")
 @click.option(
     "--columns",
     multiple=True,
@@ -97,6 +95,7 @@ docs/guides/diagnose.md.
 def diagnose(
     source: str | None,
     trial: int | None,
+    named: int | None,
     columns: dict[str, str],
     metric: str | None,
     tracking_uri: str | None,
@@ -109,7 +108,7 @@ def diagnose(
 ) -> None:
     """Say what went well or wrong in one training.
 
-    It also says what to do about it. SOURCE is a trial (STUDY/N), a study (its best trial), an MLflow run
+    It also says what to do about it. SOURCE is a trial (STUDY/N, or STUDY N), a study (its best trial), an MLflow run
     (mlflow:RUN_ID), or a log: a CSV or JSON-lines file. By default it is the best trial of the study last driven.
     """
     from hpo.actions.diagnose import by_metric
@@ -118,7 +117,7 @@ def diagnose(
     from hpo.translation.catalogue import chosen, language
 
     code = chosen(lang)
-    training = _training(source, trial, runs, columns, tracking_uri)
+    training = _training(source, one_trial(trial, named), runs, columns, tracking_uri)
     training = training if metric is None else by_metric(training, metric)
     folder = output or training.folder
     if folder is None and (show or images):
@@ -148,7 +147,7 @@ def _training(
     found = None if source is None else external_log(source, runs, columns, tracking_uri)
     if found is not None:
         if trial is not None:
-            raise click.UsageError(f"--trial needs a study, and '{source}' is none")
+            raise click.UsageError(f"a trial's number needs a study, and '{source}' is none")
         return found
     if columns:
         raise click.UsageError(
@@ -157,7 +156,7 @@ def _training(
     name, _, number = (source or "").rpartition("/")
     if name and number.isdecimal():
         if trial is not None:
-            raise click.UsageError(f"'{source}' is trial {number} already; leave out --trial")
+            raise click.UsageError(f"'{source}' is trial {number} already; leave out the other number")
         return trial_log(runs, find_study(runs, name), int(number))
     try:
         name = find_study(runs, source)

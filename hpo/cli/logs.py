@@ -13,8 +13,15 @@ from pathlib import Path
 import click
 
 from hpo import layout
-from hpo.cli.common import find_study, follow_up, runs_option, study_argument
-from hpo.cli.complete import trial_numbers
+from hpo.cli.common import (
+    find_study,
+    follow_up,
+    one_trial,
+    runs_option,
+    study_argument,
+    trial_argument,
+    trial_option,
+)
 from hpo.cli.output import echo, echo_output
 from hpo.errors import HpoError
 from hpo.machine.files import NotPlainError, open_plain, tail_of
@@ -36,30 +43,26 @@ _LONGEST_LINE = 2**20
 Examples:
   hpo logs                              of the study last driven
   hpo logs quickstart --follow          until its driver ends
-  hpo logs quickstart --trial 7         what the trial printed
-  hpo logs quickstart --trial 7 -f -n 0
+  hpo logs quickstart 7                 what trial 7 printed
+  hpo logs quickstart 7 -f -n 0
   hpo logs quickstart --lines 1000 | grep ' FAIL '
 """
 )
 @study_argument
-@click.option(
-    "--trial",
-    type=click.IntRange(min=0),
-    metavar="N",
-    shell_complete=trial_numbers,
-    help="Print the output of trial N.",
-)
+@trial_argument
+@trial_option("The same as N: print the output of this trial.")
 @click.option("-f", "--follow", is_flag=True, help="Continue until the driver, or the trial, ends.")
 @click.option(
     "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, metavar="N", help="The last N lines."
 )
 @runs_option
-def logs(study: str | None, trial: int | None, follow: bool, lines: int, runs: Path) -> None:
+def logs(study: str | None, trial: int | None, named: int | None, follow: bool, lines: int, runs: Path) -> None:
     """Print the log of a study, or the output of a trial.
 
     The log of a study has every finished trial and all messages of its drivers, run after run. The output of a trial is
     followed, on stderr, by the place of its error. The study may run on any machine that sees the folder.
     """
+    trial = one_trial(trial, named)
     name = find_study(runs, study)
     directory = layout.study_directory(runs, name)
     try:
@@ -119,7 +122,7 @@ def _of_trial(directory: Path, runs: Path, number: int, follow: bool, lines: int
     _note_error(folder, number, state())
     origin = study.get_trials(deepcopy=False)[number].user_attrs.get(ORIGIN, {})
     if (earlier := origin.get("retry_of")) is not None:
-        command = follow_up(f"logs {shlex.quote(name)} --trial {earlier}", runs)
+        command = follow_up(f"logs {shlex.quote(name)} {earlier}", runs)
         echo(f"it is a further attempt at trial {earlier}: `{command}`", err=True)
 
 

@@ -140,6 +140,7 @@ def test_trials_of_a_study(hpo: Hpo, finished: Path) -> None:
     other = (best + 1) % 4
     assert hpo("diagnose", f"toy/{other}").out.startswith(f"toy/{other}: ")
     assert hpo("diagnose", finished, "--trial", other).out.startswith(f"toy/{other}: ")
+    assert hpo("diagnose", "toy", other).out.startswith(f"toy/{other}: ")
 
 
 @pytest.mark.usefixtures("finished")

@@ -316,6 +316,9 @@ def test_a_run_that_is_refused_or_fails_leaves_no_or_its_reason(hpo, study_yaml,
 def test_what_a_trial_printed_and_where_its_error_is(hpo, study_yaml, runs):
     hpo("run", study_yaml("prints", budget={"trials": 1}), "--quiet")
     assert sorted(hpo("logs", "--trial", 0).out.split("\n")) == ["", "from a child", "to stderr", "to stdout"]
+    assert hpo("logs", "toy", 0).out == hpo("logs", "toy", 0, "--trial", 0).out == hpo("logs", "--trial", 0).out
+    said = hpo("logs", "toy", 0, "--trial", 1)
+    assert (said.code, said.err.splitlines()[0]) == (2, "hpo: trial 0 and --trial 1 are two trials; expected one")
     assert hpo("logs", "--trial", 0, "--follow").out.count("\n") == 3
     said = hpo("logs", "--trial", 5)
     assert (said.code, said.err) == (1, "hpo: study 'toy' has no trial 5; its trials are 0 to 0\n")

@@ -82,7 +82,7 @@ def _pruned_all(study: StudyRecord, name: str, recorded: str) -> tuple[str, str,
     found = max((cause for cause in causes_of(study) if not cause.requeued), key=lambda cause: len(cause.trials))
     if found.cause == causes.PRUNER:
         return tr("search without a pruner"), "failures", f"run {recorded} --new-name {name}-unpruned --set pruner=none"
-    return tr("see what ended the trials"), "failures", f"logs {name} --trial {found.trials[0].number}"
+    return tr("see what ended the trials"), "failures", f"logs {name} {found.trials[0].number}"
 
 
 def _pruned(study: StudyRecord) -> bool:
