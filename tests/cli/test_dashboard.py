@@ -104,6 +104,7 @@ def test_nobody_else_reads_or_deletes_anything(served, runs):
             assert b"toy" in answer.read()
 
 
+@pytest.mark.slow
 def test_its_own_page_deletes_a_study(served, runs):
     browser, root = opened(served[1].splitlines()[0])
     request = urllib.request.Request(f"{root}/api/studies/0", method="DELETE", headers={"Origin": root})

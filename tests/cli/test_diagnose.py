@@ -150,7 +150,7 @@ def test_what_cannot_be_diagnosed_is_said(hpo: Hpo, keras: Path) -> None:
         (("nope",), "Nor is 'nope' a file"),
         (("toy/99",), "has no trial 99"),
         (("toy/1", "--trial", "2"), "is trial 1 already"),
-        ((keras, "--trial", "2"), "--trial needs a study"),
+        ((keras, "--trial", "2"), "a trial's number needs a study"),
         (("toy", "--columns", "epoch=e"), "--columns needs a log file"),
         ((keras, "--open"), "give -o DIR"),
         (("mlflow:1", "--tracking-uri", "sqlite:///nowhere.db"), "there is no MLflow store nowhere.db"),

@@ -133,6 +133,7 @@ def test_a_node_that_cannot_submit_asks_the_host_that_did(commands, job, tmp_pat
     assert "\nrequeued=1\n" in commands.keep("ssh", 1).read_text()
 
 
+@pytest.mark.slow
 def test_one_that_is_not_put_back_says_so(commands, job, tmp_path):
     commands.add("scontrol", "exit 1")
     commands.add("qsub", "exit 1")

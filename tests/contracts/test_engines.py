@@ -58,6 +58,10 @@ def _patient(monkeypatch):
 # Starting processes and Ray takes longest: on Ray, all but the first of these tests are for `make test-slow`.
 RAY_LATER = [*ENGINES[:2], pytest.param("ray", marks=pytest.mark.slow)]
 with_ray = pytest.mark.parametrize("engine", ENGINES, indirect=True)
+# And these wait for seconds on each engine.
+only_local = pytest.mark.parametrize(
+    "engine", ["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("inline", "ray"))], indirect=True
+)
 
 
 @pytest.fixture(params=RAY_LATER)
@@ -459,7 +463,7 @@ def test_ctrl_c_twice_ends_even_hanging_trials_at_once(make_spec, runs, apart):
     assert not workers_alive()
 
 
-@pytest.mark.parametrize("cause", ["exception", "timeout"])
+@pytest.mark.parametrize("cause", ["exception", pytest.param("timeout", marks=pytest.mark.slow)])
 def test_retries_are_counted_by_cause(make_spec, runs, apart, cause):
     objective, limits = {
         "exception": ("raises_once", [{}]),
@@ -521,6 +525,7 @@ def in_state(runs, *states):
     return [trial.number for trial in trials_of(runs) if trial.state.name in states]
 
 
+@only_local
 def test_while_a_study_is_paused_nothing_starts_and_no_worker_stays(make_spec, runs, engine):
     seen = []
 
@@ -544,6 +549,7 @@ def test_while_a_study_is_paused_nothing_starts_and_no_worker_stays(make_spec, r
     check_books(runs, 3)
 
 
+@only_local
 def test_a_study_paused_at_once_takes_its_trials_up_again_from_where_they_were(make_spec, runs, engine):
     def pause():
         assert steer.pause(runs / "toy", now=True)[0].ok
@@ -563,6 +569,7 @@ def test_a_study_paused_at_once_takes_its_trials_up_again_from_where_they_were(m
     assert trained == [str(step) for step in range(10)]
 
 
+@only_local
 def test_a_paused_study_can_be_stopped_and_starts_paused(make_spec, runs, engine):
     def pause():
         assert steer.pause(runs / "toy")[0].ok
@@ -592,6 +599,7 @@ def test_a_paused_study_can_be_stopped_and_starts_paused(make_spec, runs, engine
     check_books(runs, 2)
 
 
+@only_local
 def test_a_killed_trial_ends_and_is_not_tried_again(make_spec, runs, engine):
     def kill():
         assert steer.kill(runs / "toy", [0]).ok

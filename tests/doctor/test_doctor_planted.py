@@ -25,6 +25,13 @@ def test_a_whole_study_has_nothing_wrong(planted_anywhere):
 # --- Optuna
 
 
+# Each of these drives the study to its end, which takes longer in SQLite.
+to_the_end = pytest.mark.parametrize(
+    "planted_anywhere", ["journal", pytest.param("sqlite", marks=pytest.mark.slow)], indirect=True
+)
+
+
+@to_the_end
 def test_a_trial_left_running_is_lost_and_tried_again(planted_anywhere):
     number = planted_anywhere.left_by_a_dead_driver()
     (found,) = planted_anywhere.fix("left-running")
@@ -36,12 +43,14 @@ def test_a_trial_left_running_is_lost_and_tried_again(planted_anywhere):
     planted_anywhere.finish(8)
 
 
+@to_the_end
 def test_a_trial_killed_while_it_was_asked_is_tried_again(planted_anywhere):
     planted_anywhere.study.ask()
     planted_anywhere.fix("left-running")
     planted_anywhere.finish(6)
 
 
+@to_the_end
 def test_a_trial_whose_end_was_noted_is_ended_as_noted(planted_anywhere):
     number = planted_anywhere.left_by_a_dead_driver()
     trial = planted_anywhere.study.trials[number]
@@ -59,6 +68,7 @@ def test_a_trial_whose_end_was_noted_is_ended_as_noted(planted_anywhere):
     assert len(planted_anywhere.study.trials) == number + 1
 
 
+@to_the_end
 @pytest.mark.parametrize(("cause", "spent"), [("interrupted", {}), ("lost", {"lost": 1})])
 def test_an_attempt_whose_retry_is_gone_is_queued_again(planted_anywhere, cause, spent):
     example = planted_anywhere.study.trials[0]
@@ -83,6 +93,7 @@ def test_an_attempt_whose_retry_is_gone_is_queued_again(planted_anywhere, cause,
     assert finished[-1].params == {"x": 0.25}
 
 
+@to_the_end
 @pytest.mark.parametrize("started", [False, True])
 def test_a_retry_that_waits_twice_is_withdrawn_once(planted_anywhere, started):
     number = planted_anywhere.left_by_a_dead_driver()

@@ -157,6 +157,7 @@ def test_workers_without_gpus_see_none(make_spec, runs, ray_here, monkeypatch):
     assert environments(runs) == {"1 []"}
 
 
+@pytest.mark.slow
 def test_a_worker_keeps_its_process_over_trials(make_spec, runs, ray_here):
     run(make_spec("process", budget={"trials": 5}, engine={"name": "ray", "workers": 1}), runs)
     assert len({trial.user_attrs["hpo:outcome"]["metrics"]["pid"] for trial in trials_of(runs)}) == 1

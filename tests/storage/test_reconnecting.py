@@ -570,6 +570,7 @@ class Hasty(ReconnectingStorage):
         super().__init__(url, say, patience=1.0)
 
 
+@pytest.mark.slow
 def test_a_server_that_never_comes_back_ends_the_study_in_a_sentence_and_the_same_command_resumes(
     study_yaml, runs, server, url, tmp_path, capsys, monkeypatch
 ):

@@ -153,6 +153,7 @@ def test_writing_twice_changes_nothing(ran, mirror_of, server):
     assert over_http(server.url, mirror_of.experiment) == first
 
 
+@pytest.mark.slow
 def test_odd_names_odd_values_and_more_than_mlflow_takes_at_once(ran, mirror_of, server):
     fixed = {f"p{k}": k for k in range(150)}
     space = {"x": {"low": 0.0, "high": 1.0}} | fixed

@@ -261,7 +261,7 @@ def test_what_a_user_deletes_among_the_best_stays_deleted(study, runs, default_s
     assert sorted(children_of(in_file(default_store))) == [1]
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_death_while_runs_come_and_go_is_made_good(study, runs, default_store, monkeypatch, after):
     from mlflow.tracking import MlflowClient
 

@@ -277,6 +277,7 @@ def test_points_of_a_history_that_was_restored_at_other_times_are_not_doubled(in
     assert again == in_sqlite.run(1)
 
 
+@pytest.mark.slow
 def test_odd_names_and_values_are_no_difference(study_yaml, runs, server, request):
     runner.run(load_spec(study_yaml("odd", budget={"trials": 2}, red_flags=[], mlflow=False)), runs)
     tracked = {"tracking_uri": server.url, "experiment": request.node.name}
@@ -567,6 +568,7 @@ def test_the_runs_on_a_server_are_the_originals_and_a_copy_gets_its_own(on_serve
     check_right(on_server)
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved_keeps_its_runs_on_a_server(on_server, tmp_path):
     moved = tmp_path / "moved"
     on_server.runs.rename(moved)

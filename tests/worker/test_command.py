@@ -269,7 +269,7 @@ def test_another_user_of_the_machine_is_not_served():
 # --- temporary folders
 
 
-@pytest.fixture(params=["missing", *(pytest.param(name, marks=pytest.mark.slow) for name in ("long", "a file"))])
+@pytest.fixture(params=["long", "missing", "a file"])
 def temporary(request, tmp_path):
     """A $TMPDIR that does no harm."""
     folder = tmp_path / LONG
@@ -284,7 +284,8 @@ def temporary(request, tmp_path):
 REPORTS = [sys.executable, "-c", "import hpo; hpo.report(1, score=hpo.current_trial().params['x'])"]
 
 
-@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "ray"])
 def test_tmpdir_does_no_harm_and_nothing_is_left_in_it(study_yaml, runs, temporary, engine):
     path = study_yaml(command=REPORTS, engine={"name": engine, "workers": 1}, budget={"trials": 2})
     finish(path, runs, {"TMPDIR": str(temporary)})

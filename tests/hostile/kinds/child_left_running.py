@@ -2,7 +2,6 @@
 
 ---
 engines: [local, ray]
-fast: true
 study: {mlflow: false}
 expect: {metrics: {val_loss: x, running: 0}}
 """

@@ -2,7 +2,6 @@
 
 ---
 engines: [local, ray]
-fast: true
 study: {budget: {trials: 4}, mlflow: false}
 expect: {files: {output.log: "begins"}}
 """
