@@ -97,7 +97,7 @@ def write_trials(path: Path, runs: Path, trials: int, curve: Curve) -> None:
         trials: number of trials.
         curve: what they report.
     """
-    hpo.run(path, runs, overrides=["budget.trials=1"])
+    hpo.run(path, runs, overrides=["budget.trials=1", "pruner=none"])  # to its end, without a wait at a rung
     spec, journal = load_spec(path), runs / layout.JOURNAL
     directory = layout.study_directory(runs, spec.name)
     record(spec, directory)
