@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+# Bound here: an objective may replace those of `os`.
+from os import chdir, getcwd
 from pathlib import Path
 
 
@@ -13,8 +14,8 @@ def leave_removed(folder: Path) -> str | None:
         What was done, in a sentence; None if nothing was.
     """
     try:
-        os.getcwd()
+        getcwd()
     except FileNotFoundError:
-        os.chdir(folder)
+        chdir(folder)
         return f"the folder in which this was started is not there any more; it goes on in {folder}"
     return None

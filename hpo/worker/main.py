@@ -27,6 +27,9 @@ from hpo.worker.command import end_group
 from hpo.worker.execute import Share, execute
 from hpo.worker.process_state import ProcessState
 
+# Bound before an objective runs, which may replace the builtin.
+_open = open
+
 # What a worker says: Report, number and process group of a command, Outcome, and whether it can take a further job. It
 # hears (Job, Share), and to each report None or a Stop.
 REPORT, COMMAND, OUTCOME, READY = "report", "command", "outcome", "ready"
@@ -140,8 +143,8 @@ def _output_of(job: Job) -> Iterator[None]:
     layout.make_trial_directory(job.directory)
     crash_file = job.directory / layout.CRASH
     with (
-        open(job.directory / layout.OUTPUT, "ab", opener=plain_opener) as output,
-        open(crash_file, "wb", opener=plain_opener) as crash,
+        _open(job.directory / layout.OUTPUT, "ab", opener=plain_opener) as output,
+        _open(crash_file, "wb", opener=plain_opener) as crash,
     ):
         kept = os.dup(1), os.dup(2)
         os.dup2(output.fileno(), 1)

@@ -6,7 +6,7 @@ study: {budget: {trials: 2}, engine: {trial_timeout: 60}, mlflow: false}
 expect:
   history: any
   metrics: {val_loss: x, handled: value > 0}
-  or: [{state: FAIL, cause: exception, reason: report}]
+  or: [{state: FAIL, cause: exception, reason: report|maximum recursion depth, history: any}]
 """
 
 import signal
