@@ -13,6 +13,12 @@ from hpo.trial import Stop
 Deliver = Callable[[int, int, dict[str, float]], Stop | None]
 
 
+class _Thread(threading.local):
+    """State of a thread: whether it reports."""
+
+    reporting = False
+
+
 class Reports:
     """Reports of one trial.
 
@@ -32,7 +38,8 @@ class Reports:
         self._ended = False
         # The objective's threads may report at the same time, and one of them while the trial ends.
         self._lock = threading.Lock()
-        self._reporting: int | None = None  # the thread that has the lock
+        # Set before the lock is asked for: a signal handler that then reports would wait for its own thread.
+        self._thread = _Thread()
         self._waiting: list[tuple[int, dict[str, float]]] = []
 
     def send(self, step: int, metrics: dict[str, float]) -> Stop | None:
@@ -47,27 +54,29 @@ class Reports:
                 f"trial {self._number} runs in process {self._process}, and this is process {os.getpid()}, which it "
                 "has forked; expected reports from the process that the trial was started in"
             )
-        if self._reporting == threading.get_ident():
+        if self._thread.reporting:
             # From a signal handler, in the middle of a report: it is passed on after that.
             self._waiting.append((step, metrics))
             return None
-        with self._lock:
-            if self._ended:
-                raise ReportRefused(
-                    f"trial {self._number} has ended, and step {step} is reported; expected reports before the "
-                    "objective returns, from the trial that it was called with"
-                )
-            try:
-                self._reporting = threading.get_ident()
+        self._thread.reporting = True
+        try:
+            with self._lock:
+                if self._ended:
+                    raise ReportRefused(
+                        f"trial {self._number} has ended, and step {step} is reported; expected reports before the "
+                        "objective returns, from the trial that it was called with"
+                    )
                 stop = self._deliver(self._number, step, metrics)
                 while self._waiting:
                     stop = self._deliver(self._number, *self._waiting.pop(0)) or stop
-            finally:
-                self._reporting = None
-            self.stopped |= stop is not None
-            return stop
+                self.stopped |= stop is not None
+        finally:
+            self._thread.reporting = False
+        return stop
 
     def end(self) -> None:
         """Refuse all reports from now on, after the one that is on its way."""
+        self._thread.reporting = True
         with self._lock:
             self._ended = True
+        self._thread.reporting = False
