@@ -26,6 +26,7 @@ import math
 import multiprocessing
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -50,7 +51,7 @@ from hpo.warm_start.candidates import Source, candidates_of
 from hpo.warm_start.trust import WarmStart, guard_of
 
 sys.path.insert(0, str(Path(__file__).parent / "search"))
-from paired import differences
+from paired import differences, figures_of, task_means
 from problems import FULL_TRAININGS as FULL_TRAININGS  # for group_policies.py
 from problems import LOSS, WORKERS, Problem, spec_of
 from ray_asha import RayAsha
@@ -271,13 +272,6 @@ def warm_share(task: Task, study: optuna.Study) -> float:
 # --- the tables
 
 
-def _regrets(rows: Sequence[Mapping[str, Any]], name: str, family: str) -> dict[tuple[str, int], list[float]]:
-    """Regrets at `MOMENTS`, by task and seed."""
-    return {
-        (row["task"], row["seed"]): row["regret"] for row in rows if (row["policy"], row["family"]) == (name, family)
-    }
-
-
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     moments = [MOMENTS.index(moment) for moment in (0.25, 0.5, 1.0)]
@@ -287,16 +281,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             "| policy | seeds | 25 % | 50 % | 100 % | difference at 25 % | at 50 % | at 100 % |",
             "|---|--:|--:|--:|--:|--:|--:|--:|",
         ]
-        ours = _regrets(rows, "default", family)
+        ours = figures_of(rows, "default", family)
         for name in NAMES:
-            own = _regrets(rows, name, family)
-            by_task: dict[str, list[list[float]]] = {}
-            for (task, _), regrets in own.items():
-                by_task.setdefault(task, []).append(regrets)
+            own = figures_of(rows, name, family)
+            by_task = task_means(own)
             if not own or by_task.keys() != {task for task, _ in ours}:
                 continue
-            means = np.mean([np.mean(regrets, axis=0) for regrets in by_task.values()], axis=0)
-            seeds = min(map(len, by_task.values()))
+            means = np.mean(list(by_task.values()), axis=0)
+            seeds = min(Counter(task for task, _ in own).values())
             apart = [""] * len(MOMENTS) if name == "default" else differences(ours, own)
             cells = [f"{means[moment]:.1f}" for moment in moments] + [apart[moment] for moment in moments]
             lines.append(f"| {name} | {seeds} | {' | '.join(cells)} |")
@@ -308,8 +300,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _misled(rows: Sequence[Mapping[str, Any]], name: str, family: str) -> list[str]:
     """The whole budget misled, against nine tenths of it without any history."""
-    whole = {key: [regrets[-1]] for key, regrets in _regrets(rows, name, family).items()}
-    part = {key: [regrets[MOMENTS.index(0.9)]] for key, regrets in _regrets(rows, "default", family).items()}
+    whole = {key: [regrets[-1]] for key, regrets in figures_of(rows, name, family).items()}
+    part = {key: [regrets[MOMENTS.index(0.9)]] for key, regrets in figures_of(rows, "default", family).items()}
     shares = [row["warm_share"] for row in rows if (row["policy"], row["family"]) == (name, family)]
     if not whole or whole.keys() != part.keys():
         return []

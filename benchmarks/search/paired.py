@@ -1,10 +1,11 @@
-"""Differences of two searches, paired by task and seed.
+"""Regrets of searches by task and seed, and differences of two searches, paired by these.
 
 The tasks of a family share configurations and seeds, so that both are drawn for an interval."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,21 @@ SAMPLES = 4000
 
 # By task and seed, the figures at some moments.
 Figures = Mapping[tuple[str, int], Sequence[float]]
+
+
+def figures_of(rows: Iterable[Mapping[str, Any]], policy: str, family: str) -> dict[tuple[str, int], list[float]]:
+    """Return the regrets of a policy in a family, by task and seed."""
+    return {
+        (row["task"], row["seed"]): row["regret"] for row in rows if (row["policy"], row["family"]) == (policy, family)
+    }
+
+
+def task_means(figures: Figures) -> dict[str, NDArray[np.float64]]:
+    """Return the means over the seeds of each task, of shape (moments,)."""
+    return {
+        task: np.mean([values for (of, _), values in figures.items() if of == task], axis=0)
+        for task in dict.fromkeys(task for task, _ in figures)
+    }
 
 
 def difference(ours: Figures, theirs: Figures) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

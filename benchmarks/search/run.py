@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import optuna
 from families import DEVELOPMENT, FAMILIES, VALIDATION
-from paired import differences
+from paired import differences, figures_of, task_means
 from peers import EACH_ONCE, POLICIES
 from problems import Problem
 from rows import fill, search_of
@@ -59,18 +59,11 @@ def _row(data: Path, job: tuple[str, str, int, int]) -> dict[str, Any]:
     return row | {"regret": regret, "trials": trace.trials, "ask_ms": 1000 * took / max(1, trace.trials)}
 
 
-def regrets(rows: Sequence[Mapping[str, Any]], policy: str, family: str) -> dict[tuple[str, int], list[float]]:
-    """Return the regrets of a policy in a family by task and seed."""
-    return {
-        (row["task"], row["seed"]): row["regret"] for row in rows if (row["policy"], row["family"]) == (policy, family)
-    }
-
-
 def table(rows: Sequence[Mapping[str, Any]], reference: str = "default") -> str:
     """Return a table of each family in Markdown."""
     lines = []
     for family in dict.fromkeys(row["family"] for row in rows):
-        ours = regrets(rows, reference, family)
+        ours = figures_of(rows, reference, family)
         count = len({task for task, _ in ours})
         lines += [
             f"| {family} ({count} tasks) | seeds | 25 % | 50 % | 100 % | worst task at 100 % "
@@ -78,14 +71,11 @@ def table(rows: Sequence[Mapping[str, Any]], reference: str = "default") -> str:
             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
         ]
         for name in POLICIES:
-            own = regrets(rows, name, family)
+            own = figures_of(rows, name, family)
             if not own or {task for task, _ in own} != {task for task, _ in ours}:
                 continue
             seeds = {seed for _, seed in own}
-            by_task = {
-                task: np.mean([values for (of, _), values in own.items() if of == task], axis=0)
-                for task in dict.fromkeys(task for task, _ in own)
-            }
+            by_task = task_means(own)
             means = np.mean(list(by_task.values()), axis=0)
             cells = [f"{value:.1f}" for value in means] + [f"{max(value[-1] for value in by_task.values()):.1f}"]
             if name == reference:

@@ -51,6 +51,32 @@ def test_a_report_after_the_end_is_refused(job):
     assert seen == [(3, 1, {"loss": 0.5})]
 
 
+@pytest.mark.parametrize("asked", ["before", "after"])
+def test_a_signal_handler_that_reports_while_the_lock_is_taken_waits_for_nobody(job, asked):
+    seen = []
+    reports = Reports(3, lambda *report: seen.append(report))
+
+    class Lock:
+        """As if a signal came just before, or just after, the lock is got."""
+
+        taken = False
+
+        def __enter__(self):
+            assert not self.taken, "the thread would wait for itself"
+            if asked == "after":
+                self.taken = True
+            if not seen:
+                reports.send(2, {"loss": 0.25})
+            self.taken = True
+
+        def __exit__(self, *_):
+            self.taken = False
+
+    reports._lock = Lock()
+    reports.send(1, {"loss": 0.5})
+    assert seen == [(3, 1, {"loss": 0.5}), (3, 2, {"loss": 0.25})]
+
+
 def test_a_forked_process_does_not_report(job):
     seen = []
     reports = Reports(3, lambda *report: seen.append(report))

@@ -14,6 +14,7 @@ from benchmarks.search.trainings.networks import (
     batches,
     optimizer_of,
     schedule_epochs,
+    step,
     training_work,
 )
 from benchmarks.search.trainings.training import Curve, Params, Training, Work
@@ -55,11 +56,7 @@ def run(params: Params, seed: int) -> Curve:
     optimizer = optimizer_of(model, params)
     for _ in schedule_epochs(optimizer, params, EPOCHS):
         for batch in batches(SAMPLES, params.get("batch_size", 20)):
-            optimizer.zero_grad()
-            ((model(x[batch]) - y[batch]) ** 2).mean().backward()
-            if "max_norm" in params:
-                nn.utils.clip_grad_norm_(model.parameters(), params["max_norm"])
-            optimizer.step()
+            step(optimizer, ((model(x[batch]) - y[batch]) ** 2).mean(), params.get("max_norm"))
         with torch.no_grad():
             yield (float(((model(x[SAMPLES:]) - y[SAMPLES:]) ** 2).mean()),)
 

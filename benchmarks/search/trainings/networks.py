@@ -73,9 +73,11 @@ def schedule_epochs(optimizer: torch.optim.Optimizer, params: Params, epochs: in
         yield epoch
 
 
-def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def step(optimizer: torch.optim.Optimizer, loss: Tensor, max_norm: float | None = None) -> None:
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
+    if max_norm is not None:
+        nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], max_norm)
     optimizer.step()
 
 

@@ -14,6 +14,7 @@ from benchmarks.search.trainings.networks import (
     batches,
     optimizer_of,
     schedule_epochs,
+    step,
     training_work,
 )
 from benchmarks.search.trainings.training import Curve, Params, Training
@@ -62,11 +63,7 @@ def run(params: Params, seed: int) -> Curve:
     for _ in schedule_epochs(optimizer, params, EPOCHS):
         for batch in batches(SAMPLES, params["batch_size"]):
             found, _ = model(series[batch, :-1])
-            optimizer.zero_grad()
-            ((found - series[batch, 1:]) ** 2).mean().backward()
-            if params["clip"] == "norm":
-                nn.utils.clip_grad_norm_(model.parameters(), params["max_norm"])
-            optimizer.step()
+            step(optimizer, ((found - series[batch, 1:]) ** 2).mean(), params.get("max_norm"))
         with torch.no_grad():
             error = model.forecast(val_series[:, :LENGTH]) - val_series[:, LENGTH:]
         yield float((error**2).mean().sqrt()), operations(params)
