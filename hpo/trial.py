@@ -212,7 +212,8 @@ class Outcome:
         observed: what the worker saw of the objective, if it saw it: sources (its files, `hpo.objective.sources`),
             environment (packages, processor, device, threads), unread and unread_constants (names that it has not
             read), alone (it has forked no process, which may read them), used (`save` and `restore`, if it called
-            them), stepless (JSON lines with a metric and without a step).
+            them), unused_gpu (why torch held nothing of its GPU: `hpo.worker.torch_runtime`), stepless (JSON lines with
+            a metric and without a step).
         flag: the red flag that ended it, if one did.
 
     Raises:

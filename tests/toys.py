@@ -161,6 +161,14 @@ def environment(trial: Trial) -> dict[str, float]:
     return {"score": trial.params["x"]}
 
 
+def uses_torch(trial: Trial) -> dict[str, float]:
+    """Trains wherever torch can."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {"score": float(torch.full((4,), trial.params["x"], device=device).mean())}
+
+
 def gpu_of(trial: Trial) -> dict[str, float]:
     """Reports for a while, and says which GPU it sees."""
     (trial.directory / "gpu.txt").write_text(os.environ["CUDA_VISIBLE_DEVICES"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpo.actions.try_finding import Finding, error, ok, warning
 from hpo.actions.try_trial import Tried
-from hpo.analysis.notices import STEPLESS, sentence
+from hpo.analysis.notices import STEPLESS, without_trial
 from hpo.objective.locate import PYTHON
 from hpo.objective.sources import MOST_FILES, sources_of
 from hpo.spec.models import StudySpec
@@ -45,8 +45,7 @@ def output(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
             yield warning("output", f"hpo {said}", todo)
     if STEPLESS in tried.notices:
         fine = False
-        text = sentence(STEPLESS, 0, tried.notices[STEPLESS]).removeprefix("Trial 0 ").rstrip(".")
-        yield warning("output", f"it {text}")
+        yield warning("output", f"it {without_trial(STEPLESS, tried.notices[STEPLESS])}")
     likely = next((line for line in _lines(tried.output) if _FOR_PEOPLE.search(line)), "")
     if not tried.reports and likely and fine:
         fine = False

@@ -11,7 +11,7 @@ from pathlib import Path
 from hpo.actions.try_finding import Finding, error, ok, warning
 from hpo.actions.try_trial import Tried
 from hpo.analysis.formatting import number
-from hpo.analysis.notices import RETURNED_OUTSIDE, STEP_BACK, STEP_CONSTANT, sentence
+from hpo.analysis.notices import RETURNED_OUTSIDE, STEP_BACK, STEP_CONSTANT, without_trial
 from hpo.curves.metric_names import is_loss, without_split
 from hpo.errors import ObjectiveError
 from hpo.objective.locate import file_of
@@ -40,7 +40,7 @@ def steps(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
         return
     for kind in (STEP_CONSTANT, STEP_BACK):
         if kind in tried.notices:
-            yield error("steps", sentence(kind, 0, tried.notices[kind]).removeprefix("Trial 0 ").rstrip("."))
+            yield error("steps", without_trial(kind, tried.notices[kind]))
             return
     if found[0] > _FIRST:
         yield warning(
@@ -136,8 +136,7 @@ def returned(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
     names_ = [metric.name for metric in spec.metrics]
     if tried.end.state == "COMPLETE":
         if RETURNED_OUTSIDE in tried.notices:
-            text = sentence(RETURNED_OUTSIDE, 0, tried.notices[RETURNED_OUTSIDE]).removeprefix("Trial 0 ")
-            yield error("returned", text.rstrip("."))
+            yield error("returned", without_trial(RETURNED_OUTSIDE, tried.notices[RETURNED_OUTSIDE]))
         else:
             yield ok("returned", ", ".join(f"{name} {number(tried.end.metrics[name])}" for name in names_))
         return

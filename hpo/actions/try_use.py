@@ -9,6 +9,7 @@ from hpo.actions.try_finding import Finding, error, ok, warning
 from hpo.actions.try_trial import Tried, gpu_here
 from hpo.analysis.axes import varies
 from hpo.analysis.formatting import number, rounded_percent
+from hpo.analysis.notices import UNUSED_GPU, without_trial
 from hpo.analysis.reproduction import is_measured
 from hpo.machine.resources import visible_gpus
 from hpo.objective.command_line import placeholders
@@ -116,6 +117,8 @@ def gpu(spec: StudySpec, tried: Tried) -> Iterator[Finding]:
         yield ok("gpu", f"it was given {spec.engine.gpu_text.replace(' each', '')}; what a command holds is not seen")
     elif held or tried.usage.gpu_memory:
         yield ok("gpu", f"torch held {held / GIB:.2f} GiB of it ({rounded_percent(tried.usage.gpu_memory)})")
+    elif unused := [kind for kind in UNUSED_GPU if kind in tried.notices]:
+        yield warning("gpu", f"it {without_trial(unused[0], tried.notices[unused[0]])}")
     elif tried.end.state != "FAIL":
         yield warning(
             "gpu",

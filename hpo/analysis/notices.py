@@ -27,6 +27,10 @@ METRIC_UNREPORTED = "metric_unreported"
 RETURNED_OUTSIDE = "returned_outside"
 STEPLESS = "stepless"
 IGNORED_STOP = "ignored_stop"
+GPU_NOT_BUILT_FOR = "gpu_not_built_for"
+GPU_NOT_SEEN = "gpu_not_seen"
+GPU_UNUSED = "gpu_unused"
+UNUSED_GPU = (GPU_NOT_BUILT_FOR, GPU_NOT_SEEN, GPU_UNUSED)
 
 _TEXTS = {
     STEP_CONSTANT: mark(
@@ -51,6 +55,18 @@ _TEXTS = {
     IGNORED_STOP: mark(
         "Trial {trial} was told to stop ({reason}) and went on to its end: its objective catches hpo.Pruned, perhaps "
         "with `except Exception`. Nothing can be pruned so; put `except hpo.Pruned: raise` before it."
+    ),
+    GPU_NOT_BUILT_FOR: mark(
+        "Trial {trial} had a GPU, and its torch ({torch}) is built for none: what torch computed, the CPU computed. "
+        "Install a torch that is built for CUDA, or set engine.gpu to 0."
+    ),
+    GPU_NOT_SEEN: mark(
+        "Trial {trial} had a GPU, and its torch ({torch}, for {built}) sees none: what torch computed, the CPU "
+        "computed. `nvidia-smi` shows whether the driver knows that version and that GPU."
+    ),
+    GPU_UNUSED: mark(
+        "Trial {trial} had a GPU, and torch in its process held nothing of it: what torch computed there, the CPU "
+        "computed. Move the model and the data to the GPU, .to('cuda'), or set engine.gpu to 0."
     ),
 }
 _NEAR = mark("Did you mean '{name}'?")
@@ -106,6 +122,11 @@ def sentence(kind: str, trial: int, values: Mapping[str, Any]) -> str:
     said = tr(_TEXTS[kind], trial=trial, **shown)
     more = (tr(text, name=values[key]) for key, text in (("near", _NEAR), ("instead", _INSTEAD)) if values.get(key))
     return sentences((said, *more))
+
+
+def without_trial(kind: str, values: Mapping[str, Any]) -> str:
+    """Return what the only trial there is showed, without its number and the full stop."""
+    return sentence(kind, 0, values).removeprefix("Trial 0 ").rstrip(".")
 
 
 def notices_of(study: StudyRecord) -> tuple[Notice, ...]:

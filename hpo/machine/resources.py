@@ -7,14 +7,18 @@ allocator refuses each of them more than half of its memory.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from hpo.errors import ResourceError
 from hpo.text import count
 
 _MAX_DEFAULT_WORKERS = 8
+# What CUDA takes for a GPU, or a part of one: its number, or its UUID.
+_GPU = re.compile(r"[0-9]+|(GPU|MIG)-.+")
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,13 @@ def visible_gpus() -> tuple[str, ...]:
     """Return the ids of the GPUs that this process may use.
 
     They are those of $CUDA_VISIBLE_DEVICES if it is set, else those that nvidia-smi lists: the driver itself must not
-    create a CUDA context.
+    create a CUDA context. CUDA uses none from the first entry on that names none, and none at all if one comes twice.
     """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return tuple(gpu.strip() for gpu in given.split(",") if gpu.strip() and gpu.strip() != "-1")
-    return nvidia_smi("index")
+    if given is None:
+        return nvidia_smi("index")
+    named = tuple(takewhile(_GPU.fullmatch, map(str.strip, given.split(","))))
+    return named if len(set(named)) == len(named) else ()
 
 
 def nvidia_smi(field: str) -> tuple[str, ...]:
@@ -89,7 +94,7 @@ def slots(workers: int | None, cpu: int | None, gpu: float, gpus: tuple[str, ...
         if not gpus:
             raise ResourceError(
                 f"engine.gpu is {gpu:g}, but no GPU is visible here (nvidia-smi lists none, or CUDA_VISIBLE_DEVICES "
-                "is empty); set engine.gpu to 0 to train on the CPU: --set engine.gpu=0"
+                "names none); set engine.gpu to 0 to train on the CPU: --set engine.gpu=0"
             )
         if gpu < 1:
             per_gpu = int(1 / gpu + 1e-9)

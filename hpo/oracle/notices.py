@@ -9,6 +9,9 @@ from typing import Any
 
 from hpo.analysis.notices import (
     ENOUGH_TRIALS,
+    GPU_NOT_BUILT_FOR,
+    GPU_NOT_SEEN,
+    GPU_UNUSED,
     IGNORED_STOP,
     METRIC_UNREPORTED,
     RETURNED_OUTSIDE,
@@ -96,6 +99,9 @@ class TrialWatch:
             stop: what a report of it was answered, if it was told to stop.
         """
         found = dict(self._steps())
+        unused = outcome.observed.get("unused_gpu")
+        if unused and outcome.state != "FAIL":
+            found[_unused_gpu_kind(unused)] = {name: unused[name] for name in ("torch", "built")}
         if outcome.state != "COMPLETE":
             return found
         first = self._spec.metrics[0].name
@@ -126,6 +132,12 @@ class TrialWatch:
             if series.times > (1 if self._job.attempt == 1 else 2) and series.first == series.highest:
                 yield STEP_CONSTANT, {"metric": name, "times": series.times, "step": series.first}
                 return
+
+
+def _unused_gpu_kind(unused: Mapping[str, Any]) -> str:
+    if unused["sees"]:
+        return GPU_UNUSED
+    return GPU_NOT_SEEN if unused["built"] else GPU_NOT_BUILT_FOR
 
 
 class Notices:

@@ -124,6 +124,7 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
         current_trial.set_none()
     if not job.objective.command:
         observed |= _seen_of(handle, alone=_Forks.count == forks)
+        observed |= {"unused_gpu": torch_runtime.unused_gpu()} if share.gpu > 0 else {}
     seconds, peak = time.monotonic() - began, torch_runtime.peak_gpu_bytes()
     return Outcome(job.number, **result, seconds=seconds, peak_gpu_bytes=peak, observed=observed)
 

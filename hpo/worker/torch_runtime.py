@@ -6,13 +6,17 @@ CUDA_VISIBLE_DEVICES, which the engine set before the process began.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
 # A CUDA context with cuBLAS and cuDNN loaded takes 300 to 500 MiB beside what the allocator holds.
 _CONTEXT_BYTES = 512 * 2**20
+# Others that compute on GPUs, and whose memory is not seen here.
+_OTHERS = frozenset({"catboost", "cuml", "cupy", "jax", "lightgbm", "numba.cuda", "paddle", "tensorflow", "xgboost"})
 
 
 def _torch() -> ModuleType | None:
@@ -46,10 +50,14 @@ def threads() -> int | None:
 
 
 def device() -> str:
-    """Return the name of the GPU that torch uses, with the versions of CUDA and cuDNN; empty if it uses none."""
+    """Return the name of the GPU that torch uses, with the versions of CUDA and cuDNN.
+
+    Returns:
+        `cpu` if torch alone computes here and sees no GPU; empty where that is not known.
+    """
     torch = _torch()
     if torch is None or not torch.cuda.is_available():
-        return ""
+        return "cpu" if torch is not None and _computes_alone(torch) else ""
     name = torch.cuda.get_device_name(torch.cuda.current_device())
     return f"{name}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
 
@@ -146,3 +154,29 @@ def peak_gpu_bytes() -> int:
     if torch is None or not torch.cuda.is_initialized():
         return 0
     return int(torch.cuda.max_memory_allocated())
+
+
+def unused_gpu() -> dict[str, Any]:
+    """Return what torch is, if it has held nothing of the worker's GPU since `prepare`.
+
+    Returns:
+        Its version, what it is `built` for (`CUDA 12.6`; empty: for no GPU), and whether it `sees` a GPU. Nothing if it
+        held something, or if another library or device may have computed in its place.
+    """
+    torch = _torch()
+    # An objective may have made an error of torch's warning of a driver that is too old.
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if torch is not None and _computes_alone(torch) and not peak_gpu_bytes():
+            versions = {"CUDA": torch.version.cuda, "ROCm": torch.version.hip}
+            built = " ".join(f"{name} {version}" for name, version in versions.items() if version)
+            return {"torch": str(torch.__version__), "built": built, "sees": torch.cuda.is_available()}
+    return {}
+
+
+def _computes_alone(torch: ModuleType) -> bool:
+    """Return True if no other library that computes on GPUs is imported, and torch has no device of another kind."""
+    if _OTHERS & sys.modules.keys() or not hasattr(torch, "accelerator"):
+        return False
+    device = torch.accelerator.current_accelerator()
+    return device is None or device.type == "cuda"

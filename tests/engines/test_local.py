@@ -14,9 +14,12 @@ from typing import ClassVar
 
 import psutil
 import pytest
+import torch
 from waiting import leftover, wait_until
 
 from hpo import layout
+from hpo.analysis.notices import notices_of
+from hpo.analysis.records import read_study
 from hpo.engines import local
 from hpo.engines.gpu_sharing import Sharing
 from hpo.engines.worker_process import Limits, WorkerProcess
@@ -42,6 +45,14 @@ def outcome(trial):
 
 def file_of(runs, number, name):
     return (layout.trial_directory(runs / "toy", number) / name).read_text()
+
+
+class Notes(Tracker):
+    def __init__(self):
+        self.said = []
+
+    def message(self, text):
+        self.said.append(text)
 
 
 def workers_of(pid):
@@ -71,13 +82,6 @@ def test_threads_and_gpus_are_set_before_the_libraries_load(make_spec, runs):
 
 
 def test_gpus_left_unused_are_mentioned(make_spec, runs, monkeypatch):
-    class Notes(Tracker):
-        def __init__(self):
-            self.said = []
-
-        def message(self, text):
-            self.said.append(text)
-
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     notes = Notes()
     run(make_spec("environment", budget={"trials": 1}), runs, [notes])
@@ -91,6 +95,20 @@ def test_a_share_of_a_gpu_is_the_one_the_worker_sees(make_spec, runs, monkeypatc
     run(make_spec("environment", budget={"trials": 8}, engine=engine), runs)
     seen = {file_of(runs, trial.number, "environment.txt") for trial in trials_of(runs)}
     assert seen == {"1 [GPU-aa]", "1 [GPU-bb]"}
+
+
+def test_a_gpu_that_torch_does_not_see_is_said_once(make_spec, runs, monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("torch sees a GPU here")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    notes = Notes()
+    engine = {"workers": 1, "gpu": 1}
+    result = run(make_spec("uses_torch", budget={"trials": 3}, engine=engine), runs, [notes])
+    assert result.progress.complete == 3
+    first, closing = [text for text in notes.said if "had a GPU" in text]
+    assert first.startswith(f"Trial 0 had a GPU, and its torch ({torch.__version__}")
+    assert closing.endswith("(3 trials)")
+    assert [notice.trials for notice in notices_of(read_study(runs, "toy"))] == [(0, 1, 2)]
 
 
 def test_what_a_trial_prints_is_kept_with_it(make_spec, runs):

@@ -36,6 +36,21 @@ def scores(steps: Sequence[int], values: Sequence[float] = (0.0, 1.0)) -> list[t
     return [(step, {"score": values[min(index, len(values) - 1)]}) for index, step in enumerate(steps)]
 
 
+@pytest.mark.parametrize(
+    ("built", "sees", "kind"),
+    [("", False, "gpu_not_built_for"), ("CUDA 12.6", False, "gpu_not_seen"), ("CUDA 12.6", True, "gpu_unused")],
+)
+def test_a_gpu_that_torch_did_not_use(spec: StudySpec, built: str, sees: bool, kind: str) -> None:
+    seen = {"unused_gpu": {"torch": "2.13.0", "built": built, "sees": sees}}
+    pruned = Outcome(0, "PRUNED", cause="pruner", reason="behind", observed=seen)
+    assert TrialWatch(spec, job(spec)).ended(pruned, None) == {kind: {"torch": "2.13.0", "built": built}}
+    # One that failed may not have come to it.
+    failed = Outcome(0, "FAIL", cause="exception", reason="no", observed=seen)
+    assert TrialWatch(spec, job(spec)).ended(failed, None) == {}
+    used = replace(pruned, observed={"unused_gpu": {}})
+    assert TrialWatch(spec, job(spec)).ended(used, None) == {}
+
+
 def test_steps(spec: StudySpec) -> None:
     assert kinds(spec, scores([1, 1, 1])) == {"step_constant": {"metric": "score", "times": 3, "step": 1}}
     assert kinds(spec, scores([3, 2, 1])) == {"step_back": {"metric": "score", "lower": 1, "higher": 3}}
