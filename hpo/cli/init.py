@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hpo.scaffold.from_script import Scaffold
 
 TASKS = ("segmentation", "classification", "ranking", "multitask", "command")
+# Endings of scripts and sweeps.
+_FILES = (".py", ".yaml", ".yml")
 
 
 def _built_in(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -87,7 +89,7 @@ def init(
             context,
         )
     path = Path(what)
-    if path.suffix.lower() not in (".py", ".yaml", ".yml"):
+    if path.suffix.lower() not in _FILES:
         raise click.UsageError(_not_known(path), context)
     return _file(path, output, apply, force)
 
@@ -109,7 +111,7 @@ def _folder(what: str | None, task: str | None, built_in: str | None, force: boo
     if what is None and task:
         raise click.UsageError(f"--task needs a name for the study: hpo init my-study --task {task}", context)
     folder = Path(what or default_folder(built_in or ""))
-    if folder.suffix in (".py", ".yaml", ".yml"):
+    if what and folder.suffix in _FILES:
         raise click.UsageError(f"'{folder}' is a file's name; expected a folder's, such as {folder.stem}", context)
     files = new_study(task, folder) if task else copy_study(built_in or "", folder)
     write_new(files, force)

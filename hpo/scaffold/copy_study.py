@@ -31,8 +31,10 @@ def copy_study(study: str, folder: Path) -> dict[Path, str | bytes]:
     known = {Path(name).stem: file for name, file in built_in_studies().items()}
     source = known.get(_stem(study))
     if source is None:
+        script = f" A file is given without --from: hpo init {study}." if Path(study).is_file() else ""
         raise ScaffoldError(
-            f"'{study}' is not a study that comes with hpo.{nearest(_stem(study), known)} There are {listing(known)}"
+            f"'{study}' is not a study that comes with hpo.{script or nearest(_stem(study), known)} There are "
+            f"{listing(known)}"
         )
     document = read_yaml(source)
     text = _NAME.sub(f"name: {dump_inline(study_name(folder.name))}", source.read_text(encoding="utf-8"), count=1)

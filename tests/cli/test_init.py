@@ -325,6 +325,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a sweep of nothing": (("fixed.yaml",), "none of them has values or a range"),
     "a task without a name": (("--task", "ranking"), "--task needs a name"),
     "a file for a folder": (("x.py", "--task", "ranking"), "is a file's name"),
+    "a script as a study": (("--from", "train.py"), "A file is given without --from: hpo init train.py"),
     "no such study": (("--from", "quickstrat"), "Did you mean 'quickstart'?"),
     "two origins": (("x", "--task", "ranking", "--from", "quickstart"), "expected one of them"),
     "lines for no script": (("x", "--task", "ranking", "--apply"), "leave them out"),
