@@ -34,7 +34,7 @@ def _built_in(_context: click.Context, _parameter: click.Parameter, incomplete: 
 Examples:
   hpo init my-study --task segmentation      a folder with a study that runs at once
   hpo init my-study --task command           a small train.py of your own, and its study
-  hpo init train.py                          a study for a script: argparse, Hydra, constants
+  hpo init train.py                          a study for a script: argparse, Click, Typer, Hydra, ...
   hpo init train.py --apply                  and put the lines that it needs into it
   hpo init sweep.yaml                        from a sweep of Weights & Biases
   hpo init optuna_script.py                  from Optuna's suggest_ calls

@@ -40,6 +40,7 @@ class Setting:
         flag: the words of a command line that switch it on, where it takes no value.
         required: the script does not start without it.
         forms: texts by which the command line says true and false; empty: as JSON does.
+        limits: the least and the largest value that the script takes; None: any.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Setting:
     flag: str = ""
     required: bool = False
     forms: tuple[str, str] | tuple[()] = ()
+    limits: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)

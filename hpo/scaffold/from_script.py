@@ -1,4 +1,4 @@
-"""A study from a training script: from its argparse, its Hydra configuration or its constants, and its metrics."""
+"""A study from a training script: from its command line, its Hydra configuration or its constants, and its metrics."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hpo.scaffold.draft import MISSING, VALUE, Draft, Entry, Setting, default_gr
 from hpo.scaffold.guess import CONSTANT, DIRECTORY, LEAVE, PARAMETER, SEED, Guess, guess
 from hpo.scaffold.python_source import Change, Script
 from hpo.scaffold.read_argparse import read_argparse
+from hpo.scaffold.read_commands import read_commands
 from hpo.scaffold.read_constants import read_constants
 from hpo.scaffold.read_hydra import HydraConfig, read_hydra
 from hpo.scaffold.read_metrics import Found, read_metrics
@@ -60,6 +61,7 @@ def from_script(path: Path) -> Scaffold:
     builder = _Builder(script, draft)
     hydra = read_hydra(script)
     line = read_argparse(script)
+    line = line if line.settings else read_commands(script)
     changes: list[Change] = []
     draft.command = ["python", path.name, *line.before]
     if hydra is not None:
@@ -170,6 +172,7 @@ class _Builder:
             found = replace(found, role=PARAMETER, declared=found.possible, why=why, decide="is this the range?")
         for other in map(guess, beside):
             found = replace(found, declared=_wider(found.declared, other.declared))
+        found = replace(found, declared=_within(found.declared, setting.limits))
         if setting.forms and found.role == PARAMETER:
             self.either(setting, found)
         elif setting.flag:
@@ -304,9 +307,9 @@ class _Builder:
             )
         more = "".join(f"\n{sentence}" for sentence in [*skipped, *self.draft.notes][:8])
         raise ScaffoldError(
-            f"{self.script.path} has nothing that is known to be searched.{there} Expected arguments of argparse "
-            "(--lr, --batch-size, ...), a Hydra configuration, or constants such as LEARNING_RATE = 1e-3. `hpo init "
-            f"NAME --task command` writes a study and a script to start from{more}"
+            f"{self.script.path} has nothing that is known to be searched.{there} Expected arguments of argparse, "
+            "Click, Typer or Fire (--lr, --batch-size, ...), a Hydra configuration, or constants such as LEARNING_RATE "
+            f"= 1e-3. `hpo init NAME --task command` writes a study and a script to start from{more}"
         )
 
 
@@ -326,6 +329,18 @@ def _wider(declared: Any, other: Any) -> Any:
     if not (isinstance(declared, Mapping) and isinstance(other, Mapping) and "low" in declared and "low" in other):
         return declared
     return {**declared, "low": min(declared["low"], other["low"]), "high": max(declared["high"], other["high"])}
+
+
+def _within(declared: Any, limits: tuple[float | None, float | None]) -> Any:
+    """Return a range, cut to the values that the script takes."""
+    if limits == (None, None) or not isinstance(declared, Mapping) or "low" not in declared:
+        return declared
+    low, high = limits
+    cut = {
+        "low": declared["low"] if low is None else max(declared["low"], low),
+        "high": declared["high"] if high is None else min(declared["high"], high),
+    }
+    return {**declared, **cut} if cut["low"] <= cut["high"] else declared
 
 
 def _filled(word: str, placeholder: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,13 +34,7 @@ def read_argparse(script: Script) -> CommandLine:
     found = CommandLine()
     exclusive = set(_assigned_from(script, "add_mutually_exclusive_group"))
     subcommands = _subcommands(script)
-    chosen = next((name for name in ("train", "fit", "run") if name in subcommands.values()), "")
-    chosen = chosen or next(iter(subcommands.values()), "")
-    if chosen:
-        found.before = (chosen,)
-        others = [name for name in subcommands.values() if name != chosen]
-        if others:
-            found.skipped.append(f"the subcommand {chosen} is used; arguments of {', '.join(others)} are left out")
+    chosen = chosen_command(subcommands.values(), found)
     defaults = _set_defaults(script)
     seen: set[str] = set()
     for call in _calls(script):
@@ -58,6 +52,17 @@ def read_argparse(script: Script) -> CommandLine:
             continue
         found.settings.append(setting)
     return found
+
+
+def chosen_command(names: Collection[str], found: CommandLine) -> str:
+    """Return the subcommand that trains, and note it with those that are left out; empty if there are none."""
+    if not names:
+        return ""
+    chosen = next((name for name in ("train", "fit", "run") if name in names), next(iter(names)))
+    found.before = (chosen,)
+    if others := [name for name in names if name != chosen]:
+        found.skipped.append(f"the subcommand {chosen} is used; arguments of {', '.join(others)} are left out")
+    return chosen
 
 
 def _calls(script: Script) -> list[ast.Call]:
@@ -145,7 +150,7 @@ def _setting(script: Script, call: ast.Call, defaults: dict[str, Any], skipped: 
         return None
     value = _converted(value, kind, forms)
     taken = {"int": (int,), "float": (int, float)}.get(kind, (str,))  # others never equal what the type makes
-    named = _choices(script, keyword(call, "choices"))
+    named = choices_of(script, keyword(call, "choices"))
     choices = tuple(one for one in named if isinstance(one, taken) and not isinstance(one, bool))
     if named and not choices:
         skipped.append(f"{shown} has choices that a value of the command line never equals; it is left to the script")
@@ -196,7 +201,8 @@ def _converted(value: Any, kind: str, forms: tuple[str, str] | tuple[()]) -> Any
     return value
 
 
-def _choices(script: Script, node: ast.expr | None) -> tuple[Any, ...]:
+def choices_of(script: Script, node: ast.expr | None) -> tuple[Any, ...]:
+    """Return the values that an expression lists: a list, the keys of a table, a range."""
     if node is None:
         return ()
     literal = script.literal(node)
@@ -219,7 +225,7 @@ def _choices(script: Script, node: ast.expr | None) -> tuple[Any, ...]:
         inner = inner or (node.args[0] if call_name(node) in ("list", "sorted", "tuple") and node.args else None)
         if isinstance(inner, ast.Name):
             return _keys_of(script, inner.id)
-        return _choices(script, inner) if inner is not None else ()
+        return choices_of(script, inner) if inner is not None else ()
     return _keys_of(script, node.id) if isinstance(node, ast.Name) else ()
 
 

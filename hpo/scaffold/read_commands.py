@@ -1,0 +1,309 @@
+"""Settings of a script whose command line Click, Typer or Fire makes of a function."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hpo.scaffold.draft import MISSING, VALUE, Setting
+from hpo.scaffold.python_source import Script, assignments, call_name, keyword
+from hpo.scaffold.read_argparse import CommandLine, choices_of, chosen_command
+
+_KINDS = {
+    **dict.fromkeys(("int", "INT", "IntRange"), "int"),
+    **dict.fromkeys(("float", "FLOAT", "FloatRange"), "float"),
+    **dict.fromkeys(("bool", "BOOL"), "bool"),
+    **dict.fromkeys(("str", "STRING", "Path", "PATH", "File", "UUID", "DateTime"), "text"),
+}
+# What click strips of a function's name.
+_ENDINGS = ("_command", "_cmd", "_group", "_grp")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def read_commands(script: Script) -> CommandLine:
+    """Return the settings of the function that Click, Typer or Fire runs; without any, there are none.
+
+    Of several commands it is that of the one called train, else of the first.
+    """
+    functions = {node.name: node for node in ast.walk(script.tree) if isinstance(node, _Function)}
+    return _click(script, functions) or _typer(script, functions) or _fire(script, functions) or CommandLine()
+
+
+# --- Click
+
+
+def _click(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
+    commands = {}
+    for function in functions.values():
+        calls = [one for one in function.decorator_list if isinstance(one, ast.Call) and _is_click(script, one)]
+        if calls:
+            commands[function] = calls
+    if not commands:
+        return None
+    groups = {name for name, function in functions.items() if _decorator(function, "group") is not None}
+    named = {
+        function: _command_name(script, function, call, strip=True)
+        for function in commands
+        if (call := _decorator(function, "command")) is not None and call_name(call).rpartition(".")[0] in groups
+    }
+    return _of_command(
+        named, list(commands), lambda function, found: _click_settings(script, commands[function], found)
+    )
+
+
+def _is_click(script: Script, call: ast.Call) -> bool:
+    module, _, name = _full_name(script, call).rpartition(".")
+    return module.endswith("click") and name in ("option", "argument")
+
+
+def _click_settings(script: Script, calls: Sequence[ast.Call], found: CommandLine) -> None:
+    for call in calls:
+        words = [word for argument in call.args if isinstance(word := script.literal(argument), str)]
+        if not words or len(words) < len(call.args):
+            found.skipped.append(f"line {call.lineno}: an option with a name that is no literal")
+            continue
+        flags = [word for word in words if word.startswith("-")]
+        shown = next((flag for flag in flags if flag.startswith("--")), (flags or words)[0])
+        name = next((word for word in words if not word.startswith("-")), shown.partition("/")[0].lstrip("-"))
+        if any(script.literal(keyword(call, key)) is True for key in ("multiple", "count", "prompt", "hidden")):
+            found.skipped.append(f"{shown} takes several values, or acts in its own way; it is left to the script")
+            continue
+        if script.literal(keyword(call, "nargs")) not in (MISSING, 1):
+            found.skipped.append(f"{shown} takes several values; it is left to the script")
+            continue
+        written = keyword(call, "default")
+        # What the script computes stays its own.
+        value = None if written is not None and script.literal(written) is MISSING else script.literal(written)
+        required = script.literal(keyword(call, "required"))
+        required = required is True or (not flags and required is MISSING and written is None)
+        kind = keyword(call, "type")
+        flagged = script.literal(keyword(call, "is_flag")) is True
+        _add(script, found, name, value, kind, shown if flags else "", required=required, flag=flagged)
+
+
+# --- Typer and Fire
+
+
+def _typer(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
+    modules = script.bound_modules()
+    if not any(name.partition(".")[0] == "typer" for name in modules.values()):
+        return None
+    apps = {
+        name
+        for name, value, _ in assignments(script.tree.body)
+        if isinstance(value, ast.Call) and _full_name(script, value) == "typer.Typer"
+    }
+    named = {
+        function: _command_name(script, function, call)
+        for function in functions.values()
+        if (call := _decorator(function, "command")) is not None and call_name(call).rpartition(".")[0] in apps
+    }
+    callback = any(_decorator(function, "callback") is not None for function in functions.values())
+    run = [functions[name] for name in _given_to(script, "typer.run") if name in functions]
+    if len(named) == 1 and not callback:  # an app of one command has no subcommands
+        run, named = list(named), {}
+
+    def settings(function: _Function, found: CommandLine) -> None:
+        _of_signature(script, function, found, dashes=True)
+
+    return _of_command(named, [*named, *run], settings)
+
+
+def _fire(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
+    run = [functions[name] for name in _given_to(script, "fire.Fire") if name in functions]
+    return _of_command({}, run, lambda function, found: _of_signature(script, function, found, dashes=False))
+
+
+def _given_to(script: Script, caller: str) -> Iterator[str]:
+    """Yield the names of the functions that a call is given."""
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.Call) and _full_name(script, node) == caller and node.args:
+            yield call_name(node.args[0])
+
+
+def _of_signature(script: Script, function: _Function, found: CommandLine, dashes: bool) -> None:
+    """Add the arguments of a function: those that Typer spells with dashes, or those of Fire."""
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    defaults = [*[None] * (len(arguments) - len(function.args.defaults)), *function.args.defaults]
+    pairs = [*zip(arguments, defaults, strict=True)]
+    pairs += zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    for argument, default in pairs:
+        kind, marker = _annotated(script, argument.annotation)
+        if isinstance(default, ast.Call) and _marks(script, default):
+            marker, default = default, default.args[0] if default.args else keyword(default, "default")
+            if script.literal(default) is ...:
+                default = None
+        elif marker is not None and marker.args and not isinstance(script.literal(marker.args[0]), str):
+            default = default or marker.args[0]
+        if isinstance(kind, ast.Name | ast.Attribute) and call_name(kind).rpartition(".")[2] == "Context":
+            continue
+        words = [] if marker is None else [script.literal(one) for one in marker.args]
+        given = [word for word in words if isinstance(word, str) and word.startswith("--")]
+        usual = f"--{argument.arg.replace('_', '-') if dashes else argument.arg}"
+        positional = dashes and (default is None if marker is None else _full_name(script, marker).endswith("Argument"))
+        shown = "" if positional else next(iter(given), usual)
+        if isinstance(kind, ast.Subscript) and call_name(kind.value).rpartition(".")[2] in ("list", "List", "tuple"):
+            found.skipped.append(f"{shown or argument.arg} takes several values; it is left to the script")
+            continue
+        value = script.literal(default)
+        value = None if default is not None and value is MISSING else value
+        truth = _kind_of(script, kind, value) == "bool"
+        if truth and dashes and not given and shown:
+            shown = f"{usual}/--no-{usual[2:]}"
+        flag = truth and dashes and "/" not in shown
+        _add(script, found, argument.arg, value, kind, shown, default is None, flag, marker, equals=not dashes)
+
+
+def _annotated(script: Script, node: ast.expr | None) -> tuple[ast.expr | None, ast.Call | None]:
+    """Return the type that an annotation names, and Typer's option or argument in it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        node = ast.parse(node.value, mode="eval").body if node.value.isidentifier() else None
+    if isinstance(node, ast.Subscript) and call_name(node.value).rpartition(".")[2] == "Annotated":
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        marks = [one for one in inner[1:] if isinstance(one, ast.Call) and _marks(script, one)]
+        return _plain(inner[0]), next(iter(marks), None)
+    return _plain(node), None
+
+
+def _plain(node: ast.expr | None) -> ast.expr | None:
+    """Return a type without its None."""
+    if isinstance(node, ast.Subscript) and call_name(node.value).rpartition(".")[2] == "Optional":
+        return node.slice
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return node.left if isinstance(node.right, ast.Constant) else node.right
+    return node
+
+
+def _marks(script: Script, call: ast.Call) -> bool:
+    return _full_name(script, call) in ("typer.Option", "typer.Argument")
+
+
+# --- both
+
+
+def _of_command(named: dict[_Function, str], functions: list[_Function], settings: Any) -> CommandLine | None:
+    """Return the command line of one of several functions; those in `named` are subcommands."""
+    if not functions:
+        return None
+    found = CommandLine()
+    function = functions[0]
+    if named:
+        chosen = chosen_command(named.values(), found)
+        function = next(one for one, name in named.items() if name == chosen)
+    settings(function, found)
+    return found
+
+
+def _add(
+    script: Script,
+    found: CommandLine,
+    name: str,
+    value: Any,
+    kind: ast.expr | None,
+    shown: str,
+    required: bool = False,
+    flag: bool = False,
+    bounds: ast.Call | None = None,
+    equals: bool = False,
+) -> None:
+    """Add a setting.
+
+    Args:
+        script: the script.
+        found: gets it.
+        name: the function's name of it.
+        value: its default; MISSING: none; None: one that is not known.
+        kind: its type.
+        shown: its option, as `--lr` or `--amp/--no-amp`; empty: it is positional.
+        required: the script does not start without it.
+        flag: the option takes no value.
+        bounds: the call that has `min` and `max`; None: that of the type.
+        equals: the option and its value are one word.
+    """
+    name, on = name.replace("-", "_").lower(), shown.partition("/")[0]
+    what = _kind_of(script, kind, value)
+    choices = _choices(script, kind)
+    limits = _limits(script, bounds or kind)
+    forms: tuple[str, str] | tuple[()] = ()
+    arguments = (f"{on}={VALUE}",) if on and equals else (on, VALUE) if on else (VALUE,)
+    if "/" in shown:
+        forms, arguments, what = (shown.partition("/")[2].strip(), on.strip()), (VALUE,), "bool"
+        if not all(form.startswith("--") for form in forms):
+            found.skipped.append(f"{shown} is left to the script")
+            return
+    elif flag:
+        if value is True:  # the option changes nothing
+            return
+        value = False
+        found.settings.append(Setting(name, value, "bool", shown=on, flag=on))
+        return
+    elif what == "bool":
+        forms = ("False", "True")
+    if forms and not isinstance(value, bool):
+        value, what = MISSING, ""
+    if what == "float" and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    found.settings.append(Setting(name, value, what, choices, on or name, arguments, "", required, forms, limits))
+
+
+def _kind_of(script: Script, kind: ast.expr | None, value: Any) -> str:
+    if kind is not None and (known := _KINDS.get(call_name(kind).rpartition(".")[2])):
+        return known
+    if kind is None or _choices(script, kind):
+        for of, name in ((bool, "bool"), (int, "int"), (float, "float")):
+            if isinstance(value, of):
+                return name
+    return "text"
+
+
+def _choices(script: Script, kind: ast.expr | None) -> tuple[Any, ...]:
+    """Return the values of a Choice, a Literal, or of an Enum of the script."""
+    if isinstance(kind, ast.Call) and call_name(kind).rpartition(".")[2] == "Choice" and kind.args:
+        return tuple(str(one) for one in choices_of(script, kind.args[0])) or _members(script, kind.args[0])
+    if isinstance(kind, ast.Subscript) and call_name(kind.value).rpartition(".")[2] == "Literal":
+        inner = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
+        return tuple(one for node in inner if isinstance(one := script.literal(node), (str, int, float)))
+    return _members(script, kind)
+
+
+def _members(script: Script, kind: ast.AST | None) -> tuple[Any, ...]:
+    if not isinstance(kind, ast.Name):
+        return ()
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.ClassDef) and node.name == kind.id:
+            bases = {call_name(base).rpartition(".")[2] for base in node.bases}
+            values = [script.literal(value) for _, value, _ in assignments(node.body)]
+            return tuple(values) if bases & {"Enum", "StrEnum"} and all(isinstance(v, str) for v in values) else ()
+    return ()
+
+
+def _limits(script: Script, call: ast.expr | None) -> tuple[float | None, float | None]:
+    """Return the least and the largest value that a Range, or an option of Typer, takes."""
+    if not isinstance(call, ast.Call):
+        return None, None
+    ranged = call_name(call).endswith("Range")
+    given = {key: script.literal(keyword(call, key)) for key in ("min", "max")}
+    given |= {key: script.literal(one) for key, one in zip(("min", "max"), call.args if ranged else (), strict=False)}
+    low, high = (one if isinstance(one := given[key], (int, float)) else None for key in ("min", "max"))
+    return low, high
+
+
+def _decorator(function: _Function, method: str) -> ast.Call | ast.expr | None:
+    return next((one for one in function.decorator_list if call_name(one).rpartition(".")[2] == method), None)
+
+
+def _command_name(script: Script, function: _Function, call: ast.expr, strip: bool = False) -> str:
+    given = [*call.args[:1], keyword(call, "name")] if isinstance(call, ast.Call) else []
+    for node in given:
+        if isinstance(name := script.literal(node), str):
+            return name
+    name = function.name.lower()
+    ending = next((one for one in _ENDINGS if strip and name.endswith(one)), "")
+    return name.removesuffix(ending).replace("_", "-")
+
+
+def _full_name(script: Script, node: ast.AST) -> str:
+    """Return what a call calls, by the name that it has in its own module: `click.option` of `import click as c`."""
+    head, dot, rest = call_name(node).partition(".")
+    return f"{script.bound_modules().get(head, head)}{dot}{rest}"
