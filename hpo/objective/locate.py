@@ -16,6 +16,8 @@ from hpo.text import listing, nearest
 from hpo.trial import ObjectiveRef
 
 PYTHON = ("python", "python3")
+# What makes an objective of a function that takes the parameters themselves.
+_AROUND = "def objective(trial): return {name}(**trial.params)"
 # The package of objectives that comes with hpo, and the folder that holds it and hpo itself.
 BUILT_IN = "objectives"
 PACKAGE_FOLDER = str(Path(__file__).absolute().parents[2])
@@ -265,9 +267,22 @@ def _check_arguments(function: ast.stmt, file: Path) -> None:
     positional = [*arguments.posonlyargs, *arguments.args]
     required = positional[: len(positional) - len(arguments.defaults)]
     needed = [a.arg for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
+    name = function.name
     if len(required) > 1 or needed or not (positional or arguments.vararg):
         said = ", ".join([*(argument.arg for argument in required), *needed]) or "none"
-        raise ObjectiveError(f"{where} needs other arguments ({said}) than one trial; expected {function.name}(trial)")
+        around = f", or around it: {_AROUND.format(name=name)}" if required or needed else ""
+        raise ObjectiveError(f"{where} needs other arguments ({said}) than one trial; expected {name}(trial){around}")
+    if positional and _is_value(positional[0], arguments.defaults[0] if not required else None):
+        said = f"takes {positional[0].arg} first, which is no trial"
+        raise ObjectiveError(f"{where} {said}; expected {name}(trial), or around it: {_AROUND.format(name=name)}")
+
+
+def _is_value(argument: ast.arg, default: ast.expr | None) -> bool:
+    """Return True if an argument is a number, a text, true or false, by its default or its annotation."""
+    written = argument.annotation
+    named = written.value if isinstance(written, ast.Constant) else getattr(written, "id", "")
+    literal = default.value if isinstance(default, ast.Constant) else None
+    return literal is not None or isinstance(default, ast.UnaryOp) or named in ("bool", "float", "int", "str")
 
 
 def _find_program(program: str | tuple[str, ...], root: str) -> str:

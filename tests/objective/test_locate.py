@@ -15,7 +15,7 @@ from hpo.objective.command_line import command_problems, fill_command
 from hpo.objective.load import load
 from hpo.objective.locate import locate
 from hpo.space.search_space import SearchSpace
-from hpo.trial import ObjectiveRef
+from hpo.trial import Job, ObjectiveRef, Trial
 
 CODE = """\
 import sys
@@ -97,6 +97,50 @@ def test_what_is_not_there_is_told_with_what_is_near(root: Path, target: str, wo
     with pytest.raises(ObjectiveError) as caught:
         locate(ObjectiveRef(target=target, root=str(root)))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("lr=1e-3, epochs=3", "takes lr first, which is no trial; expected train(trial), or around it: "),
+        ("shift=-1", "takes shift first"),
+        ("lr: float", "takes lr first"),
+        ("lr: 'float', *more", "takes lr first"),
+        (
+            "lr, batch_size",
+            "(lr, batch_size) than one trial; expected train(trial), or around it: def objective(trial)",
+        ),
+        ("*, lr", "(lr) than one trial; expected train(trial), or around it: "),
+        ("", "(none) than one trial; expected train(trial)"),
+        ("trial", None),
+        ("trial=None", None),
+        ("trial: 'hpo.Trial', verbose: bool = False", None),
+        ("config: dict", None),
+        ("*given", None),
+        ("trial=make()", None),
+    ],
+)
+def test_a_function_of_the_parameters_is_no_objective(tmp_path: Path, arguments: str, words: str | None) -> None:
+    (tmp_path / "own.py").write_text(f"make = dict\ndef train({arguments}): return 1.0\n")
+    ref = ObjectiveRef(target="own.py:train", root=str(tmp_path))
+    if words is None:
+        assert locate(ref).line == 2
+        return
+    with pytest.raises(ObjectiveError) as caught:
+        locate(ref)
+    assert words in str(caught.value)
+
+
+def test_what_is_put_around_it_is_an_objective(tmp_path: Path) -> None:
+    """The line that the message gives, as it stands there."""
+    code = "def train(x: float, scale=2.0): return x * scale\n"
+    (tmp_path / "own.py").write_text(code)
+    with pytest.raises(ObjectiveError) as caught:
+        locate(ObjectiveRef(target="own.py:train", root=str(tmp_path)))
+    (tmp_path / "own.py").write_text(f"{code}\n\n{str(caught.value).partition('around it: ')[2]}\n")
+    ref = ObjectiveRef(target="own.py:objective", root=str(tmp_path))
+    job = Job(0, {"x": 0.25}, 1, ref, {}, tmp_path / "0", ("score",))
+    assert load(ref)(Trial(job, lambda *report: None)) == 0.5
 
 
 @pytest.mark.parametrize("target", ["lone_of_tests:train", "lone_of_tests.py:train", "space_of_tests.deep:train"])
