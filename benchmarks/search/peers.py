@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 import optuna
 from problems import Problem, spec_of
+from tried import POLICIES as TRIED
 
 from hpo.search.halving import HalvingPruner
 from hpo.search.kernel_sampler import KernelSampler
@@ -62,7 +63,7 @@ def _hyperband(epochs: int) -> optuna.pruners.BasePruner:
 
 
 # They try no configuration of a finite space twice, as a study that names no sampler: others propose what they like.
-EACH_ONCE = {"default", "default without checkpoints"}
+EACH_ONCE = {"default", "default without checkpoints", *TRIED}
 POLICIES: dict[str, Policy] = {
     "default": _default,
     "default without checkpoints": _without_checkpoints,
@@ -77,6 +78,7 @@ POLICIES: dict[str, Policy] = {
         _random(problem, seed),
         HalvingPruner(promotion=False),
     ),
+    **TRIED,
 }
 if find_spec("ray"):
     from ray_asha import RayAsha

@@ -30,8 +30,11 @@ from families import DEVELOPMENT, FAMILIES, VALIDATION
 from paired import differences, figures_of, task_means
 from peers import EACH_ONCE, POLICIES
 from problems import Problem
+from recorded import FAMILIES as RECORDED
 from rows import fill, search_of
 from simulator import simulate
+from tried import POLICIES as TRIED
+from tried import portfolio
 
 MOMENTS = (0.25, 0.5, 1.0)
 
@@ -51,7 +54,9 @@ def _row(data: Path, job: tuple[str, str, int, int]) -> dict[str, Any]:
         problem = replace(problem, again=False)
     sampler, pruner = POLICIES[name](problem, seed)
     began = time.process_time()
-    trace, _ = simulate(problem, sampler, pruner, checkpoints=True)
+    others = (one for other in ("development tables", *RECORDED) for one in problems(data, other))
+    warm = portfolio(problem, seed, others) if name == "portfolio" else None
+    trace, _ = simulate(problem, sampler, pruner, checkpoints=True, warm=warm)
     worst = problem.scale[2]
     regret = [problem.regret(trace.best(part * problem.budget, worst)) for part in MOMENTS]
     took = time.process_time() - began
@@ -94,7 +99,10 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--only", default=",".join(POLICIES), help="policies, with commas between")
+    usual = ",".join(name for name in POLICIES if name not in TRIED)
+    parser.add_argument(
+        "--only", default=usual, help="policies, with commas between; left out: all but those of tried.py"
+    )
     parser.add_argument("--families", default="", help="families, with commas between; left out: all of development")
     parser.add_argument("--validation", action="store_true", help="the validation families")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())

@@ -112,7 +112,7 @@ class KeptWeights:
         rule = f"the best {self.spec.checkpoints.keep_best}" + (f" of each {by}" if by else "")
         return (
             f"the weights of trial {trial.number} were not kept (checkpoints.keep_best keeps those of {rule}); kept "
-            f"are those of trials {', '.join(map(str, kept))}. `hpo best {name} --trial {trial.number}` prints a study "
+            f"are those of trials {', '.join(map(str, kept))}. `hpo best {name} {trial.number}` prints a study "
             "that trains it again"
         )
 

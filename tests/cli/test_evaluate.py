@@ -52,7 +52,7 @@ def test_weights_that_were_not_kept(hpo: Hpo, study: Write) -> None:
     said = hpo("evaluate", "toy", 0)
     assert said.code == 1
     assert "the weights of trial 0 were not kept (checkpoints.keep_best keeps those of the best 2)" in said.err
-    assert "kept are those of trials 1, 3. `hpo best toy --trial 0` prints a study that trains it again" in said.err
+    assert "kept are those of trials 1, 3. `hpo best toy 0` prints a study that trains it again" in said.err
 
 
 def test_weights_of_another_trial_are_not_scored_as_those_of_this_one(hpo: Hpo, study: Write) -> None:
