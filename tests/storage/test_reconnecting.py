@@ -462,13 +462,19 @@ def restart(server, driver, runs, mode, chance, times, name="toy"):
         wait_until(lambda before=before: away(study) > before or driver.poll() is not None)
         time.sleep(chance.uniform(0.5, 1.5))
         server.start()
+        # Between two tries it waits for seconds: a server that comes and goes meanwhile was away once.
+        wait_until(lambda: times_said(study, " is back after ") == away(study) or driver.poll() is not None)
     return times
 
 
 def away(study):
     """How often its driver has said that the database is away."""
+    return times_said(study, " is away since ")
+
+
+def times_said(study, words):
     log = study / layout.DRIVER_LOG
-    return log.read_text().count(" is away since ") if log.exists() else 0
+    return log.read_text().count(words) if log.exists() else 0
 
 
 def output_of(driver, code=0):
