@@ -167,6 +167,50 @@ def _gamma(value: Any) -> dict[str, Any] | None:
     return _between(value, 0.0, 5.0)
 
 
+def _bins(value: Any) -> dict[str, Any] | None:
+    usual = {5, 10, 20, 30}
+    if not _number(value):
+        return {"choices": sorted(usual)}
+    return {"choices": sorted({*usual, int(value)})} if value == int(value) and value >= 1 else None
+
+
+def _positives(value: Any) -> dict[str, Any] | None:
+    """Return how often a sample of the rare class counts: once is no weight."""
+    if not _number(value):
+        return {"low": 1.0, "high": 50.0, "log": True}
+    return {"low": min(1.0, float(value)), "high": max(50.0, 2.0 * value), "log": True} if value > 0 else None
+
+
+def _part(low: float, high: float) -> Rule:
+    """Return a rule for what lies between 0 and 1, ends included."""
+    return lambda value: _between(value, low, high) if not _number(value) or 0 <= value <= 1 else None
+
+
+_LOSS_WEIGHT = "a decade to either side of a weight"
+# Parameters of losses, by the whole name, for `gamma`, `momentum` and `alpha` mean other things elsewhere. Ranges are
+# those of hpo's families in search_spaces/. As with `_RULES` the first that matches counts.
+_LOSS_RULES: tuple[tuple[re.Pattern[str], Rule, str], ...] = tuple(
+    (re.compile(pattern), rule, why)
+    for pattern, rule, why in (
+        (r"(^|_)(focal|fl)(_loss)?_?gamma$|(^|_)gamma_(focal|fl)$", lambda value: _between(value, 0.0, 5.0),
+         "of a focal loss; 0 is cross-entropy"),
+        (r"(^|_)(focal|fl)(_loss)?_?alpha$|(^|_)alpha_(focal|fl)$", _part(0.05, 0.95),
+         "of a focal loss; the weight of the positives"),
+        (r"(^|_)ghm(_[a-z]+)*_bins$|(^|_)bins_ghm$", _bins, "of GHM; small batches fill few"),
+        (r"(^|_)ghm(_[a-z]+)*_(momentum|mmt)$|(^|_)(momentum|mmt)_ghm$", _part(0.0, 0.95),
+         "of GHM; 0 counts each batch by itself"),
+        (r"(^|_)ghm(_[a-z]+)*_alpha$|(^|_)alpha_ghm$", _part(0.0, 1.0), "of GHM; 0 is the plain loss"),
+        (r"(^|_)tversky(_loss)?_(alpha|beta)$", _part(0.1, 0.9), "of a Tversky loss; 0.5 is Dice"),
+        (r"(^|_)(pos|positive|positives|fg|foreground|minority|rare|class)_?(class_)?(weight|w)$", _positives,
+         "1 is no weight; negatives / positives balances"),
+        (r"^w_\w+$|(^|_)weight_(?!decay)(\w+_)?loss$|(^|_)loss_weight_\w+$|(^|_)lambda\w*$"
+         r"|(^|_)(loss|losses|weights?)_(\w+_)?(seg|segmentation|cls|class|classification|reg|regression|aux|bce|ce|dice"
+         r"|focal|ghm|l1|l2|mse|mae|consistency|contrastive|recon|kl|rank|ranking)(_weight|_w)?$"
+         r"|(^|_)(seg|segmentation|cls|classification|reg|regression|aux|bce|ce|dice|focal|ghm|mse|mae|consistency"
+         r"|contrastive|recon|kl|rank|ranking|\w+_loss)_(weight|w|lambda|coef)$",
+         lambda value: _decades(value, 0.1, 10.0, 10), _LOSS_WEIGHT),
+    )
+)  # fmt: skip
 # The first that matches a name, in lower case with `_` between its words, says how it is searched and why.
 _RULES: tuple[tuple[re.Pattern[str], Rule, str], ...] = tuple(
     (re.compile(pattern), rule, why)
@@ -209,18 +253,18 @@ _RULES: tuple[tuple[re.Pattern[str], Rule, str], ...] = tuple(
          "the usual range"),
         (r"(^|_)min_samples_split$", lambda value: _integers(value, 2, 20), "the usual range"),
         (r"^(mixup|cutmix)(_alpha)?$", lambda value: _between(value, 0.0, 1.0), "the usual range"),
-        (r"(^|_)(focal_gamma|gamma)$", _gamma, "of a focal loss, or of a schedule"),
+        (r"(^|_)gamma$", _gamma, "of a focal loss, or of a schedule"),
         (r"(^|_)(temperature|temp|tau|margin)$", lambda value: _decades(value, 0.05, 1.0, 5),
          "a fifth to five times"),
-        (r"(^|_)(loss_weight|aux_weight|lambda\w*|\w+_lambda|coef|coeff|\w*_coeff?|pos_weight|positive_weight)$",
-         lambda value: _decades(value, 0.1, 10.0, 10), "a decade to either side of a weight"),
+        (r"(^|_)(loss_weight|\w+_lambda|coef|coeff|\w*_coeff?)$",
+         lambda value: _decades(value, 0.1, 10.0, 10), _LOSS_WEIGHT),
         (r"^c$", lambda value: _decades(value, 1e-2, 1e2, 100), "two decades to either side"),
     )
 )  # fmt: skip
 # What the range alone does not settle.
 _DECIDE = {
     "of a focal loss, or of a schedule": "a focal loss's gamma is 0 to 5, a schedule's factor 0.1 to 0.99: which?",
-    "a decade to either side of a weight": "is this the range in which the weight makes a difference?",
+    _LOSS_WEIGHT: "is this the range in which the weight makes a difference?",
     "a fifth to five times": "is this the range in which it makes a difference?",
 }
 
@@ -251,8 +295,10 @@ def guess(setting: Setting) -> Guess:
         return _of_bool(setting, name, words)
     if setting.kind in ("", "float", "int") and (setting.value is MISSING or _number(setting.value)):
         # A text of digits is none of these, and neither is true or false.
-        for pattern, rule, why in _RULES:
-            declared = rule(setting.value) if pattern.search(last) else None
+        whole = plain.replace(".", "_")
+        rules = [(found, whole) for found in _LOSS_RULES] + [(found, last) for found in _RULES]
+        for (pattern, rule, why), called in rules:
+            declared = rule(setting.value) if pattern.search(called) else None
             if declared is not None and _holds(declared, setting):
                 return Guess(PARAMETER, name, _typed(declared, setting), why, _DECIDE.get(why, ""))
     if words & _FIXED_WORDS:

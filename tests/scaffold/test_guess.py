@@ -34,6 +34,26 @@ RANGES: list[tuple[str, Any, dict[str, Any]]] = [
     ("n_estimators", 100, {"low": 25, "high": 400, "log": True}),
     ("warmup_epochs", 5, {"low": 0, "high": 10}),
     ("use_bias", True, {"choices": [False, True]}),
+    # Of losses: as in search_spaces/.
+    ("focal_gamma", 2.0, {"low": 0.0, "high": 5.0}),
+    ("loss.focal.gamma", 6.0, {"low": 0.0, "high": 6.0}),
+    ("fl_alpha", 0.25, {"low": 0.05, "high": 0.95}),
+    ("focalAlpha", 1.0, {"low": 0.05, "high": 1.0}),
+    ("ghm_bins", 10, {"choices": [5, 10, 20, 30]}),
+    ("GHM_NUM_BINS", 12, {"choices": [5, 10, 12, 20, 30]}),
+    ("ghm_momentum", 0.75, {"low": 0.0, "high": 0.95}),
+    ("loss.ghm.alpha", 0.75, {"low": 0.0, "high": 1.0}),
+    ("tversky_beta", 0.7, {"low": 0.1, "high": 0.9}),
+    ("pos_weight", 1.0, {"low": 1.0, "high": 50.0, "log": True}),
+    ("positive_class_weight", 100.0, {"low": 1.0, "high": 200.0, "log": True}),
+    ("w_seg", 1.0, {"low": 0.1, "high": 10.0, "log": True}),
+    ("lambda_cls", 0.5, {"low": 0.05, "high": 5.0, "log": True}),
+    ("dice_weight", 0.5, {"low": 0.05, "high": 5.0, "log": True}),
+    ("loss_weight_peak", 2.0, {"low": 0.2, "high": 20.0, "log": True}),
+    ("loss.weights.dice", 1.0, {"low": 0.1, "high": 10.0, "log": True}),
+    ("weight_seg_loss", 1.0, {"low": 0.1, "high": 10.0, "log": True}),
+    ("gamma", 0.95, {"low": 0.1, "high": 0.99}),  # of a schedule
+    ("momentum_encoder_momentum", 0.9, {"low": 0.8, "high": 0.99}),
 ]
 NOT_SEARCHED = {
     "epochs": (20, CONSTANT),
