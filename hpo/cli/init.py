@@ -222,11 +222,11 @@ def _no_sweep(path: Path) -> str:
 
 def _recognised(scaffold: Scaffold) -> str:
     """Return what was recognised: what is searched and why, what is not, and the metrics."""
-    from hpo.scaffold.write_yaml import in_words
+    from hpo.scaffold.write_yaml import in_words, rows_in_words
 
     draft = scaffold.draft
     rows = [("parameter", "range", "why")]
-    rows += [(entry.name, in_words(entry.declared), entry.why) for entry in draft.parameters]
+    rows += [row for entry in draft.parameters for row in rows_in_words(entry.name, entry.declared, entry.why)]
     lines = aligned(rows)
     others = [(entry.name, f"{in_words(entry.declared)}  ({entry.why})" if entry.why else in_words(entry.declared))
               for entry in draft.constants]  # fmt: skip

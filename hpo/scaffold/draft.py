@@ -97,6 +97,7 @@ class Draft:
         constants: what every trial gets unchanged.
         group_by: the parameter that is compared within; empty: none.
         settings: further keys of the study, in their order, each with a comment.
+        first: values of the first trial that stand inside choices of `parameters`.
         notes: sentences of what was seen and is not in the study.
         decide: sentences on what a person must decide that has no line of its own.
     """
@@ -110,6 +111,7 @@ class Draft:
     constants: list[Entry] = field(default_factory=list)
     group_by: str = ""
     settings: list[Entry] = field(default_factory=list)
+    first: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     decide: list[str] = field(default_factory=list)
 

@@ -15,6 +15,7 @@ from hpo.scaffold.changes import applied, constant_changes, import_line, report_
 from hpo.scaffold.choose_metric import choose_metric
 from hpo.scaffold.draft import MISSING, VALUE, Draft, Entry, Setting, default_group, key_name, study_name
 from hpo.scaffold.guess import CONSTANT, DIRECTORY, LEAVE, PARAMETER, SEED, Guess, guess
+from hpo.scaffold.nest_losses import nest_losses
 from hpo.scaffold.python_source import Change, Script
 from hpo.scaffold.read_argparse import read_argparse
 from hpo.scaffold.read_commands import read_commands
@@ -73,6 +74,7 @@ def from_script(path: Path) -> Scaffold:
         constants = read_constants(script)
         changes += builder.constants(constants.settings, constants.nodes)
     builder.refuse_empty(line.skipped)
+    nest_losses(draft)
     return finish(script, draft, found, changes, builder.roles)
 
 
@@ -118,7 +120,7 @@ def add_settings(draft: Draft, script: Script | None, found: Found) -> None:
     known = {entry.name for entry in draft.settings}
     if "pruner" not in known and found.kind and not found.repeated:
         draft.settings.append(Entry("pruner", "none", "the metric is known at the end only"))
-    first = {entry.name: entry.default for entry in draft.parameters if entry.default is not MISSING}
+    first = {entry.name: entry.default for entry in draft.parameters if entry.default is not MISSING} | draft.first
     if first and "enqueue" not in known:
         draft.settings.append(Entry("enqueue", [first], "what the script does today, first: the search has to beat it"))
     if "budget" not in known:

@@ -271,7 +271,7 @@ _DECIDE = {
 
 def guess(setting: Setting) -> Guess:
     """Return what a setting is, by its name, its default and what the script says of it."""
-    plain = _snake(setting.name)
+    plain = snake(setting.name)
     last = plain.rpartition(".")[2]
     name = _SAME.get(last, last)
     words = {word for word in re.split(r"[._]", plain) if word}
@@ -403,7 +403,7 @@ def _positive(value: Any) -> bool:
     return _number(value) and value > 0
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
     """Return `BatchSize`, `batchSize`, `batch-size` and `BATCH_SIZE` as `batch_size`."""
     if not name.isupper():
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)

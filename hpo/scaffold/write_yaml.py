@@ -129,16 +129,26 @@ def in_words(declared: Any) -> str:
     if not isinstance(declared, dict):
         return dump_inline(declared)
     if "choices" in declared:
-        nested = declared["choices"] if isinstance(declared["choices"], dict) else {}
-        choices = [f"{dump_inline(choice)}{_with(nested.get(choice))}" for choice in declared["choices"]]
-        return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
+        return _either([dump_inline(choice) for choice in declared["choices"]])
     if "low" not in declared:
         return dump_inline(declared)
     step = f", step {show(declared['step'])}" if "step" in declared else ""
     return f"{show(declared['low'])} to {show(declared['high'])}{', log' if declared.get('log') else step}"
 
 
-def _with(nested: Any) -> str:
-    """Return what a choice brings with it: ` (momentum 0.8 to 0.99)`."""
-    ranges = [f"{name} {in_words(held)}" for name, held in (nested or {}).items() if isinstance(held, dict)]
-    return f" ({'; '.join(ranges)})" if ranges else ""
+def rows_in_words(name: str, declared: Any, why: str) -> list[tuple[str, str, str]]:
+    """Return name, range and reason of a parameter, and below it those that its choices bring with them."""
+    rows = [(name, in_words(declared), why)]
+    nested = declared.get("choices") if isinstance(declared, dict) else None
+    brought: dict[str, tuple[str, Any, list[str]]] = {}
+    for choice, held in nested.items() if isinstance(nested, dict) else ():
+        for child, inner in (held or {}).items():
+            if isinstance(inner, dict):
+                brought.setdefault(f"{child} {inner}", (child, inner, []))[2].append(dump_inline(choice))
+    for child, inner, choices in brought.values():
+        rows += [(f"  {one[0]}", *one[1:]) for one in rows_in_words(child, inner, f"with {_either(choices)}")]
+    return rows
+
+
+def _either(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

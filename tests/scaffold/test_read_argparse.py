@@ -119,3 +119,40 @@ def test_unknown_numbers_are_searched_where_nothing_is_known(tmp_path: Path) -> 
     spec = study(tmp_path, found)
     assert [(one.name, one.low, one.high) for one in spec.space.parameters] == [("zeal", 0.25, 1.0)]
     assert found.draft.parameters[0].decide
+
+
+LOSSES = (
+    '"--loss", default="focal", choices=["bce", "focal", "GHMLoss", "dice_focal"]',
+    '"--focal-gamma", type=float, default=2.0',
+    '"--focal-alpha", type=float, default=0.25',
+    '"--ghm-bins", type=int, default=10',
+    '"--ghm-momentum", type=float, required=True',
+    '"--w-seg", type=float, default=1.0',
+)
+
+
+def test_parameters_of_a_loss_are_searched_with_it(tmp_path: Path) -> None:
+    spec = study(tmp_path, scaffold(tmp_path, *LOSSES))
+    found = {(one.name, *(choice for _, choice in one.condition)) for one in spec.space.walk()}
+    assert found == {
+        ("loss",),
+        ("focal_gamma", "focal"),
+        ("focal_gamma", "dice_focal"),
+        ("focal_alpha", "focal"),
+        ("focal_alpha", "dice_focal"),
+        ("ghm_bins", "GHMLoss"),
+        ("ghm_momentum",),  # without it the script does not start
+        ("w_seg",),
+    }
+    assert spec.enqueue == ({"loss": "focal", "focal_gamma": 2.0, "focal_alpha": 0.25, "w_seg": 1.0},)
+    always = {"ghm_momentum": 0.5, "w_seg": 2.0}
+    rest = ["--ghm-momentum", "0.5", "--w-seg", "2.0"]
+    assert words(spec, loss="bce", **always) == ["--loss", "bce", *rest]
+    focal = words(spec, loss="focal", focal_gamma=1.0, focal_alpha=0.5, **always)
+    assert focal == ["--loss", "focal", "--focal-gamma", "1.0", "--focal-alpha", "0.5", *rest]
+    assert words(spec, loss="GHMLoss", ghm_bins=5, **always) == ["--loss", "GHMLoss", "--ghm-bins", "5", *rest]
+
+
+def test_parameters_of_losses_that_are_not_chosen_stay(tmp_path: Path) -> None:
+    spec = study(tmp_path, scaffold(tmp_path, '"--loss", default="bce", choices=["bce", "dice"]', *LOSSES[1:3]))
+    assert [one.condition for one in spec.space.walk()] == [(), (), ()]
