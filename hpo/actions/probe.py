@@ -197,7 +197,7 @@ class _ProbeOracle(Oracle):
         group, params = self._left.pop(0)
         job = super().ask(params)
         if job is not None:
-            first = len(self._seen) < self._workers
+            first = len(self._seen) < self._workers and not self.spec.starts_each_trial
             self._seen[job.number] = _Seen(group, epochs_of(self.spec, job.params), first)
         return job
 

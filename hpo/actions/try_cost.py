@@ -41,7 +41,7 @@ def timing_of(spec: StudySpec, tried: Tried) -> Timing | None:
     if tried.end.state == "FAIL" or not (whole or (tried.ended_by_us and epochs)):
         return None
     group, reports = group_of(spec, tried.job.params), tried.times()
-    found = timing(group, tried.end.seconds, reports, epochs, True, whole)
+    found = timing(group, tried.end.seconds, reports, epochs, not spec.starts_each_trial, whole)
     return None if found is None else found._replace(share=None)
 
 

@@ -191,10 +191,10 @@ def timings_of(record: StudyRecord, spec: StudySpec, workers: int) -> list[Timin
     Args:
         record: The study.
         spec: The study whose groups count.
-        workers: Number of trials that ran at once: so many begin with the start of a worker.
+        workers: Number of trials that ran at once: so many begin with the start of a worker, unless each trial does.
     """
     trials = sorted((one for one in record.trained if one.seconds and one.params), key=lambda one: one.started or 0.0)
-    starts = 0 if spec.engine.fresh_process else workers
+    starts = 0 if spec.starts_each_trial else workers
     every = math.ceil(len(trials) / MOST_TIMED) or 1
     places = (place for place in range(len(trials)) if place < starts or place % every == 0)
     found = [_timing_of(trials[place], spec, place < starts) for place in places]

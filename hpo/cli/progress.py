@@ -192,7 +192,8 @@ class StudyProgress(Tracker):
         limits = Limits(left, None if limit is None else max(0.0, limit - self.elapsed))
         # The first trial of a worker waits for its start.
         known = self._timings[-_MOST_TIMINGS:]
-        timings = [one._replace(first=place < self._at_once) for place, one in known]
+        starts = 0 if self._spec.starts_each_trial else self._at_once
+        timings = [one._replace(first=place < starts) for place, one in known]
         if not timings or limits == Limits():
             self._end = None if limits.seconds is None else Interval(*[now + limits.seconds] * 3)
             return

@@ -504,6 +504,11 @@ class StudySpec(_Model):
         return (self.space.grid_size() or 1) > 1
 
     @property
+    def starts_each_trial(self) -> bool:
+        """True if each trial waits for the start of a process: of its command, or as `engine.fresh_process` asks."""
+        return self.objective is None or self.engine.fresh_process
+
+    @property
     def uses_rest(self) -> bool:
         """True if each configuration is tried once, and those that wait have the time that the budget leaves."""
         limits = self.search_budget

@@ -230,3 +230,22 @@ def test_of_very_many_trials_a_part_is_timed(monkeypatch: pytest.MonkeyPatch, ma
     found = timings_of(record, spec, 3)
     assert [one.epoch for one in found] == [1.0 + k for k in (0, 1, 2, *range(10, 95, 10))]
     assert [one.first for one in found] == [True] * 3 + [False] * 9
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_trial_that_starts_a_process_pays_for_it_each_time(make_spec, fresh: bool):
+    """A command does, and so does a function where study.yaml asks for it: no start is that of a worker alone."""
+    spec = make_spec(engine={"workers": 2, "fresh_process": True}) if fresh else make_spec()
+    if not fresh:
+        spec = spec.model_copy(update={"objective": None, "command": ("python", "train.py")})
+    record = study([trial(k, {"x": 0.5}, 0.5, seconds=4.0, started=10.0 * k) for k in range(3)], group_by=None)
+    assert [one.first for one in timings_of(record, spec, 2)] == [False] * 3
+
+
+def test_starts_that_each_trial_pays_are_all_in_the_forecast(monkeypatch: pytest.MonkeyPatch):
+    exact(monkeypatch)
+    # 3 s of start and 10 epochs of 1 s, of 4 trials: 52 s. As the starts of a worker they would be paid once, mostly.
+    each = model([Timing("a", 3.0, 1.0)]).forecast(Limits(trials=4), 1)
+    assert each.seconds == pytest.approx((52.0, 52.0, 52.0))
+    once = model([Timing("a", 3.0, 1.0, first=True)]).forecast(Limits(trials=4), 1)
+    assert once.seconds.middle < 48.0

@@ -95,6 +95,24 @@ def test_the_end_is_estimated_by_this_run_alone(plain, clock):
     assert plain.remaining.low < 3 * 60 < plain.remaining.high < 2 * 3 * 60
 
 
+def test_each_trial_of_a_command_pays_for_its_start(make_spec, clock):
+    """60 s of start and 2 epochs of 1 s: of the first trial of a worker most of the start would not come again."""
+    functions = make_spec(budget={"trials": 4}, constants={"epochs": 2}, engine={"workers": 1})
+    commands = functions.model_copy(update={"objective": None, "command": ("python", "train.py")})
+    left = []
+    for spec in (functions, commands):
+        shown = PlainProgress(spec, io.StringIO(), clock=clock)
+        shown.study_started(progress(budget=4))
+        shown.trial_started(job(0))
+        clock.now += 60
+        for step in (1, 2):
+            clock.now += 1
+            shown.reported(0, step, {"score": 0.5})
+        shown.trial_finished(job(0), Outcome(0, "COMPLETE", {"score": 1.0}), progress(1, budget=4, **best(1.0, 0)))
+        left.append(shown.remaining.middle)
+    assert left[0] < 120 < left[1] < 240  # three trials of 62 s, but for the machine's speed
+
+
 def test_what_waits_goes_on_to_its_end_when_each_was_tried_once(make_spec, clock):
     """Each of four cells was stopped after the first of 4 epochs; two of them go on."""
     spec = make_spec(
