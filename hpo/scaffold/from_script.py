@@ -310,8 +310,8 @@ class _Builder:
         more = "".join(f"\n{sentence}" for sentence in [*skipped, *self.draft.notes][:8])
         raise ScaffoldError(
             f"{self.script.path} has nothing that is known to be searched.{there} Expected arguments of argparse, "
-            "Click, Typer or Fire (--lr, --batch-size, ...), a Hydra configuration, or constants such as LEARNING_RATE "
-            f"= 1e-3. `hpo init NAME --task command` writes a study and a script to start from{more}"
+            "Click, Typer, Fire or tyro (--lr, --batch-size, ...), a Hydra configuration, or constants such as "
+            f"LEARNING_RATE = 1e-3. `hpo init NAME --task command` writes a study and a script to start from{more}"
         )
 
 

@@ -1,10 +1,10 @@
-"""Settings of a script whose command line Click, Typer or Fire makes of a function."""
+"""Settings of a script whose command line Click, Typer, Fire or tyro makes of a function or a dataclass."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from hpo.scaffold.draft import MISSING, VALUE, Setting
 from hpo.scaffold.python_source import Script, assignments, call_name, keyword
@@ -21,13 +21,22 @@ _ENDINGS = ("_command", "_cmd", "_group", "_grp")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+class _Argument(NamedTuple):
+    """Argument of a function, or field of a dataclass."""
+
+    name: str
+    annotation: ast.expr | None
+    default: ast.expr | None
+
+
 def read_commands(script: Script) -> CommandLine:
-    """Return the settings of the function that Click, Typer or Fire runs; without any, there are none.
+    """Return the settings of the function that Click, Typer, Fire or tyro runs; without any, there are none.
 
     Of several commands it is that of the one called train, else of the first.
     """
     functions = {node.name: node for node in ast.walk(script.tree) if isinstance(node, _Function)}
-    return _click(script, functions) or _typer(script, functions) or _fire(script, functions) or CommandLine()
+    found = (read(script, functions) for read in (_click, _typer, _fire, _tyro))
+    return next((line for line in found if line is not None), CommandLine())
 
 
 # --- Click
@@ -82,7 +91,7 @@ def _click_settings(script: Script, calls: Sequence[ast.Call], found: CommandLin
         _add(script, found, name, value, kind, shown if flags else "", required=required, flag=flagged)
 
 
-# --- Typer and Fire
+# --- Typer, Fire and tyro
 
 
 def _typer(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
@@ -115,6 +124,40 @@ def _fire(script: Script, functions: dict[str, _Function]) -> CommandLine | None
     return _of_command({}, run, lambda function, found: _of_signature(script, function, found, dashes=False))
 
 
+def _tyro(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
+    classes = {node.name: node for node in ast.walk(script.tree) if isinstance(node, ast.ClassDef)}
+    for name in _given_to(script, "tyro.cli"):
+        entries = _arguments(functions[name]) if name in functions else _fields(classes.get(name))
+        found = CommandLine()
+        _of_tyro(script, classes, entries, "", found)
+        return found
+    return None
+
+
+def _of_tyro(
+    script: Script, classes: Mapping[str, ast.ClassDef], entries: Iterable[_Argument], prefix: str, found: CommandLine
+) -> None:
+    """Add arguments, and the fields of those that are dataclasses of the script: `--optimizer.lr`."""
+    for entry in entries:
+        kind, _ = _annotated(script, entry.annotation)
+        default = entry.default
+        if isinstance(default, ast.Call) and call_name(default).rpartition(".")[2] == "field":
+            default = keyword(default, "default") or keyword(default, "default_factory")
+        dashed = entry.name.replace("_", "-")
+        inner = classes.get(kind.id) if isinstance(kind, ast.Name) else None
+        if inner is not None and not _members(script, kind):
+            _of_tyro(script, classes, _fields(inner), f"{prefix}{dashed}.", found)
+            continue
+        if inner is not None or _several(kind):
+            found.skipped.append(f"--{prefix}{dashed} is left to the script")
+            continue
+        value = script.literal(default)
+        value = None if default is not None and value is MISSING else value
+        truth = _kind_of(script, kind, value) == "bool"
+        shown = f"--{prefix}{dashed}/--{prefix}no-{dashed}" if truth else f"--{prefix}{dashed}"
+        _add(script, found, f"{prefix}{entry.name}", value, kind, shown, default is None)
+
+
 def _given_to(script: Script, caller: str) -> Iterator[str]:
     """Yield the names of the functions that a call is given."""
     for node in ast.walk(script.tree):
@@ -122,14 +165,29 @@ def _given_to(script: Script, caller: str) -> Iterator[str]:
             yield call_name(node.args[0])
 
 
-def _of_signature(script: Script, function: _Function, found: CommandLine, dashes: bool) -> None:
-    """Add the arguments of a function: those that Typer spells with dashes, or those of Fire."""
+def _arguments(function: _Function) -> Iterator[_Argument]:
     arguments = [*function.args.posonlyargs, *function.args.args]
     defaults = [*[None] * (len(arguments) - len(function.args.defaults)), *function.args.defaults]
     pairs = [*zip(arguments, defaults, strict=True)]
     pairs += zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
     for argument, default in pairs:
-        kind, marker = _annotated(script, argument.annotation)
+        yield _Argument(argument.arg, argument.annotation, default)
+
+
+def _fields(dataclass: ast.ClassDef | None) -> Iterator[_Argument]:
+    for statement in dataclass.body if dataclass is not None else ():
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield _Argument(statement.target.id, statement.annotation, statement.value)
+
+
+def _several(kind: ast.expr | None) -> bool:
+    return isinstance(kind, ast.Subscript) and call_name(kind.value).rpartition(".")[2].lower() in ("list", "tuple")
+
+
+def _of_signature(script: Script, function: _Function, found: CommandLine, dashes: bool) -> None:
+    """Add the arguments of a function: those that Typer spells with dashes, or those of Fire."""
+    for argument, annotation, default in _arguments(function):
+        kind, marker = _annotated(script, annotation)
         if isinstance(default, ast.Call) and _marks(script, default):
             marker, default = default, default.args[0] if default.args else keyword(default, "default")
             if script.literal(default) is ...:
@@ -140,11 +198,11 @@ def _of_signature(script: Script, function: _Function, found: CommandLine, dashe
             continue
         words = [] if marker is None else [script.literal(one) for one in marker.args]
         given = [word for word in words if isinstance(word, str) and word.startswith("--")]
-        usual = f"--{argument.arg.replace('_', '-') if dashes else argument.arg}"
+        usual = f"--{argument.replace('_', '-') if dashes else argument}"
         positional = dashes and (default is None if marker is None else _full_name(script, marker).endswith("Argument"))
         shown = "" if positional else next(iter(given), usual)
-        if isinstance(kind, ast.Subscript) and call_name(kind.value).rpartition(".")[2] in ("list", "List", "tuple"):
-            found.skipped.append(f"{shown or argument.arg} takes several values; it is left to the script")
+        if _several(kind):
+            found.skipped.append(f"{shown or argument} takes several values; it is left to the script")
             continue
         value = script.literal(default)
         value = None if default is not None and value is MISSING else value
@@ -152,7 +210,7 @@ def _of_signature(script: Script, function: _Function, found: CommandLine, dashe
         if truth and dashes and not given and shown:
             shown = f"{usual}/--no-{usual[2:]}"
         flag = truth and dashes and "/" not in shown
-        _add(script, found, argument.arg, value, kind, shown, default is None, flag, marker, equals=not dashes)
+        _add(script, found, argument, value, kind, shown, default is None, flag, marker, equals=not dashes)
 
 
 def _annotated(script: Script, node: ast.expr | None) -> tuple[ast.expr | None, ast.Call | None]:

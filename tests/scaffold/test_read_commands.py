@@ -96,6 +96,35 @@ if __name__ == "__main__":
     fire.Fire(train)
 """
 
+TYRO = """\
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+import tyro
+
+@dataclass
+class Optimizer:
+    lr: float = 3e-4
+    weight_decay: float = 1e-4
+    nesterov: bool = False
+
+@dataclass
+class Args:
+    data: str
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    batch_size: int = field(default=64)
+    gamma: float = 0.99
+    loss: Literal["bce", "focal"] = "focal"
+    focal_gamma: float = 2.0
+    augment: bool = True
+    sizes: tuple[int, ...] = (1, 2)
+    seed: int = 1
+    epochs: int = 3
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(tyro.cli(Args))))
+"""
+
 
 def study(folder: Path, text: str) -> tuple[Path, StudySpec]:
     script = folder / "train.py"
@@ -159,6 +188,26 @@ def test_a_function_of_fire(tmp_path: Path) -> None:
     got = taken(script, spec, learning_rate=1e-5, batch_size=64, augment="False")
     given = {"data": DATA, "augment": False, "optimizer": "adam", "seed": 5, "epochs": 3}
     assert got == {"lr": 1e-5, "batch_size": 64, **given}
+
+
+def test_a_dataclass_of_tyro(tmp_path: Path) -> None:
+    script, spec = study(tmp_path, TYRO)
+    assert ranges(spec) == {
+        "learning_rate": (3e-5, 3e-3),
+        "weight_decay": (1e-5, 1e-3),
+        "nesterov": ("--optimizer.no-nesterov", "--optimizer.nesterov"),
+        "batch_size": (32, 64, 128),
+        "gamma": (0.1, 0.99),
+        "loss": ("bce", "focal"),
+        "augment": ("--no-augment", "--augment"),
+    }
+    params = {"learning_rate": 1e-5, "weight_decay": 1e-3, "nesterov": "--optimizer.nesterov", "batch_size": 32}
+    got = taken(script, spec, **params, gamma=0.5, loss="focal", focal_gamma=1.5, augment="--no-augment")
+    assert got["optimizer"] == {"lr": 1e-5, "weight_decay": 1e-3, "nesterov": True}
+    given = {"data": DATA, "batch_size": 32, "gamma": 0.5, "loss": "focal", "focal_gamma": 1.5, "augment": False}
+    assert {name: got[name] for name in given} == given
+    assert (got["seed"], got["epochs"], got["sizes"]) == (5, 3, [1, 2])
+    assert taken(script, spec, **params, gamma=0.5, loss="bce", augment="--augment")["focal_gamma"] == 2.0
 
 
 ODD = {
