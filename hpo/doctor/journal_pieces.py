@@ -78,6 +78,7 @@ class Piece:
         headless: it does not begin as a record does. So it may be the rest of the damaged one before.
         values: how many values it gives a trial.
         identity: the attribute of that name that it gives a study.
+        doubled: it creates a trial that the line before has created.
     """
 
     line: int
@@ -97,6 +98,7 @@ class Piece:
     headless: bool = False
     values: int | None = None
     identity: Any = None
+    doubled: bool = False
 
     @property
     def whole(self) -> bool:
@@ -107,6 +109,7 @@ class Piece:
 def pieces_of(path: Path) -> Iterator[Piece]:
     """Yield the pieces of a journal, in their order. A torn last line is left out."""
     start = number = 0
+    before = b""
     with path.open("rb") as file:
         torn_at, torn = torn_record(file.fileno())
         while line := file.readline(LONGEST):
@@ -116,11 +119,24 @@ def pieces_of(path: Path) -> Iterator[Piece]:
                 yield from (piece for piece in _of_line(line, number, start) if not piece.why)
                 return
             if line.endswith(b"\n"):
-                yield from _of_line(line[:-1], number, start)
+                doubled = line == before
+                yield from (_once(piece) if doubled else piece for piece in _of_line(line[:-1], number, start))
             else:
                 yield Piece(number, start, end, f"it is longer than {LONGEST >> 20} MiB")
                 end += _pass_line(file)
-            start = end
+            start, before = end, line
+
+
+def _once(piece: Piece) -> Piece:
+    """Return a piece of a line that repeats the one before, or what stands for it if that line has created its trial.
+
+    Who creates a trial notes the microsecond, so that two such records are one that was written twice. A trial that is
+    queued, or added as it ended elsewhere, may come twice, and so may those that the doctor creates again.
+    """
+    if piece.why or not piece.plain or piece.started is None or piece.worker == DOCTOR:
+        return piece
+    why = f"line {piece.line - 1} has it already; twice, it shifts the numbers of the trials after it"
+    return Piece(piece.line, piece.start, piece.end, why, doubled=True)
 
 
 def _pass_line(file: Any) -> int:

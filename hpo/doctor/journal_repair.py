@@ -283,7 +283,7 @@ class Repair:
         """Return the piece whose readable rest is of the next creation that was lost there."""
         piece = self._pieces[at]
         first = all(creation.kind != kind for creation in self._creations.get(at, ()))
-        return piece if first and not piece.whole and piece.kind in (None, kind) else None
+        return piece if first and not (piece.whole or piece.doubled) and piece.kind in (None, kind) else None
 
     def _name_of(self, study: int, taken: Iterable[str], hint: Piece | None) -> str:
         """Return the name of a study whose creation is lost."""
@@ -412,6 +412,8 @@ def _what(piece: Piece, now: _Studies, study_of_worker: Mapping[str, Counter[int
     """Return what a damaged piece was, in words."""
     if not piece.why:
         return "the creation of what later lines write about"
+    if piece.doubled:
+        return "the creation of a trial"
     if piece.kind is None:
         return "a record that cannot be recognized"
     words = KINDS[piece.kind]

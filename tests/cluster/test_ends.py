@@ -164,7 +164,7 @@ def test_requeues_are_counted(commands, job, tmp_path):
 @pytest.mark.slow
 def test_a_driver_that_does_not_end_is_told_again_and_then_killed(commands, job, tmp_path):
     commands.add("scontrol")
-    hasty = SLURM.with_({"grace": 10})
+    hasty = SLURM.updated(JobOptions(grace=10))
     started = {obeys: job(hasty, code=130, obeys=obeys, name=str(obeys)) for obeys in (2, 3)}
     for process, _ in started.values():
         process.send_signal(signal.SIGUSR1)

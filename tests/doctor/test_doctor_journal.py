@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import optuna
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from hpo.errors import StorageError
 from hpo.runner import run
 from hpo.spec.load import load_spec
 from hpo.storage.driver_lock import driver_lock
-from hpo.storage.journal_records import parse
+from hpo.storage.journal_records import CREATE_TRIAL, parse
 from hpo.storage.load_study import load_study
 from hpo.storage.open import open_storage
 
@@ -133,6 +134,34 @@ def test_zeros_over_several_records_and_their_line_ends(shared):
         first = content[:at].count(b"\n")
         last = content[: at + 700].count(b"\n")
         check_others(before, studies_of(path), [concerns(lines[one], before) for one in range(first, last + 1)])
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_trial_whose_creation_is_there_twice_is_created_once(shared, times):
+    """Optuna would number all later trials one too high."""
+    path, lines, before = shared
+    doubled = 0
+    for at, line in enumerate(lines):
+        if json.loads(line)["op_code"] != CREATE_TRIAL or json.loads(line).get("state") is not None:
+            continue
+        doubled += 1
+        path.write_bytes(b"".join([*lines[:at], *[line] * times, *lines[at:]]))
+        losses = repair(path).values()
+        assert [loss.line for loss in losses] == [at + 2 + k for k in range(times)]
+        assert {loss.was for loss in losses} == {"the creation of a trial"}
+        assert studies_of(path) == before
+        assert repair(path) == {}
+    assert doubled > 3
+
+
+def test_two_trials_that_are_queued_alike_stay_two(tmp_path):
+    path = tmp_path / "journal.log"
+    storage = open_storage(f"journal:{path}")
+    study = optuna.create_study(storage=storage, study_name="queue")
+    study.enqueue_trial({"x": 1.0}, skip_if_exists=False)
+    study.enqueue_trial({"x": 1.0}, skip_if_exists=False)
+    assert len({*path.read_bytes().splitlines()[-2:]}) == 1
+    assert repair(path) == {}
 
 
 def test_the_kind_alone_can_be_wrong_and_nothing_is_lost(shared):

@@ -16,8 +16,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-# A command that takes longer hangs.
-ENDLESS = 60.0
+# A command that takes longer hangs. A driver that cannot be seen from here is waited for 60 s.
+ENDLESS = 150.0
 # What commands import only when they need it.
 _IMPORTED_LATE = (
     "babel.dates", "encodings.utf_8_sig", "optuna.storages", "optuna_dashboard", "plotly.express", "sklearn.ensemble",
