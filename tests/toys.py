@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -167,6 +168,15 @@ def uses_torch(trial: Trial) -> dict[str, float]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return {"score": float(torch.full((4,), trial.params["x"], device=device).mean())}
+
+
+def child_computes(trial: Trial) -> dict[str, float]:
+    """Has a child do the work, as ranks of a distributed training do it."""
+    import torch
+
+    code = "import time; end = time.process_time() + 1\nwhile time.process_time() < end: pass"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return {"score": float(torch.tensor(trial.params["x"]))}
 
 
 def gpu_of(trial: Trial) -> dict[str, float]:

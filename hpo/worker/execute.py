@@ -92,7 +92,7 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
     reports = Reports(job.number, host.report)
     handle = Trial(job, reports.send)
     memory.reset_peak()
-    began, forks = time.monotonic(), _Forks.count
+    began, forks, cpu = time.monotonic(), _Forks.count, os.times()
     observed: dict[str, Any] = {}
     try:
         layout.make_trial_directory(job.directory)
@@ -124,7 +124,8 @@ def execute(job: Job, host: Host, state: ProcessState, share: Share | None = Non
         current_trial.set_none()
     if not job.objective.command:
         observed |= _seen_of(handle, alone=_Forks.count == forks)
-        observed |= {"unused_gpu": torch_runtime.unused_gpu()} if share.gpu > 0 else {}
+        if share.gpu > 0 and not _children_did_more(cpu):
+            observed["unused_gpu"] = torch_runtime.unused_gpu()
     seconds, peak = time.monotonic() - began, torch_runtime.peak_gpu_bytes()
     return Outcome(job.number, **result, seconds=seconds, peak_gpu_bytes=peak, observed=observed)
 
@@ -133,6 +134,12 @@ def _seen_of(handle: Trial, alone: bool) -> dict[str, Any]:
     """Return what is seen of an objective's use of its trial. Unless it was alone, other processes may have read it."""
     unread, unread_constants = (handle.params.unread, handle.constants.unread) if alone else ((), ())
     return {"used": handle.used, "unread": unread, "unread_constants": unread_constants, "alone": alone}
+
+
+def _children_did_more(before: os.times_result) -> bool:
+    """Return True if processes that have ended since computed more than this one: they may have had the GPU."""
+    now = os.times()
+    return now.children_user - before.children_user > now.user - before.user
 
 
 def check_returned(returned: object, names: tuple[str, ...]) -> dict[str, float]:

@@ -111,6 +111,13 @@ def test_a_gpu_that_torch_does_not_see_is_said_once(make_spec, runs, monkeypatch
     assert [notice.trials for notice in notices_of(read_study(runs, "toy"))] == [(0, 1, 2)]
 
 
+def test_of_a_gpu_that_children_may_have_used_nothing_is_said(make_spec, runs, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    run(make_spec("child_computes", budget={"trials": 2}, engine={"workers": 1, "gpu": 1}), runs)
+    assert [trial.state.name for trial in trials_of(runs)] == ["COMPLETE"] * 2
+    assert 1 not in [number for notice in notices_of(read_study(runs, "toy")) for number in notice.trials]
+
+
 def test_what_a_trial_prints_is_kept_with_it(make_spec, runs):
     run(make_spec("prints", budget={"trials": 2}), runs)
     for number in range(2):
