@@ -15,7 +15,7 @@ run: setup  ## set up, run the quickstart study (or STUDY=...) and print where i
 
 test: check  ## set up, then format, lint, types, floors and the fast tests
 	@$(BIN)/python -m compileall -q hpo objectives search_spaces studies  # or each process of the tests would do it
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-slow: setup-docs  ## the tests that take minutes: kills at random moments, builds
 	@$(BIN)/python -m pytest -m slow
@@ -38,7 +38,7 @@ licences: setup-docs  ## write docs/reference/licences.md, the licences of what 
 	@$(BIN)/python docs/licences_page.py
 
 coverage: setup  ## the fast tests, and the lines of hpo that they do not reach (much slower than `make test`)
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --cov
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --cov
 
 bench: setup  ## what hpo costs a trial, beside plain Optuna
 	@$(BIN)/python benchmarks/overhead.py

@@ -52,7 +52,7 @@ LONG = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the order of `pytest_collection_modifyitems`: xdist would begin with the groups of most tests. Let Ray's
+    """Keep the order of `pytest_collection_modifyitems`: xdist would begin with the files of most tests. Let Ray's
     unclosed files be: Python finds them in whichever test then runs."""
     config.option.loadscopereorder = False
     unclosed = "unclosed file <_io.TextIOWrapper name='/(tmp/hpo-|sys/fs/cgroup)"
@@ -60,15 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group what runs one after the other (`pytest -n 3 --dist loadgroup`): files, and where a file tests each engine,
-    those of one engine; all that run on Ray share one. Fixtures of a module or a session are so made once, or a few
-    times. Long groups are begun first, or one of them would run alone at the end."""
-    for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        engine = parameters.get("engine", parameters.get("apart", ""))
-        group = f"{item.path} {engine}" if isinstance(engine, str) else str(item.path)
-        on_ray = engine == "ray" or item.path.name == "test_ray.py" or "ray_here" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else group))
+    """Begin with what takes longest: `pytest -n 3 --dist loadfile` hands out files in this order, or one of them would
+    run alone at the end. Fixtures of a module are so made once."""
     items.sort(key=lambda item: next((k for k, part in enumerate(LONG) if part in str(item.path)), len(LONG)))
 
 

@@ -32,6 +32,7 @@ def test_an_absolute_path_steps_back_over_folders_and_the_targets_of_links(
     assert layout.absolute("/..") == Path("/")
 
 
+@pytest.mark.slow
 def test_a_study_outlives_the_folder_in_which_its_paths_were_typed(
     study_yaml: Callable[..., Path], default_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

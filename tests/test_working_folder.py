@@ -30,7 +30,7 @@ def train(trial):
 """
 
 
-@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_outlives_the_folder_that_it_was_started_in(
     study_yaml: Callable[..., Path], runs: Path, default_store: Path, tmp_path: Path, fresh: bool
 ) -> None:
