@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from hpo.scaffold.draft import MISSING, VALUE, Setting
@@ -146,7 +147,8 @@ def _of_tyro(
         dashed = entry.name.replace("_", "-")
         inner = classes.get(kind.id) if isinstance(kind, ast.Name) else None
         if inner is not None and not _members(script, kind):
-            _of_tyro(script, classes, _fields(inner), f"{prefix}{dashed}.", found)
+            others = {name: one for name, one in classes.items() if one is not inner}  # it may hold itself
+            _of_tyro(script, others, _fields(inner), f"{prefix}{dashed}.", found)
             continue
         if inner is not None or _several(kind):
             found.skipped.append(f"--{prefix}{dashed} is left to the script")
@@ -216,7 +218,9 @@ def _of_signature(script: Script, function: _Function, found: CommandLine, dashe
 def _annotated(script: Script, node: ast.expr | None) -> tuple[ast.expr | None, ast.Call | None]:
     """Return the type that an annotation names, and Typer's option or argument in it."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        node = ast.parse(node.value, mode="eval").body if node.value.isidentifier() else None
+        text, node = node.value, None
+        with suppress(SyntaxError, ValueError):
+            node = ast.parse(text, mode="eval").body
     if isinstance(node, ast.Subscript) and call_name(node.value).rpartition(".")[2] == "Annotated":
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         marks = [one for one in inner[1:] if isinstance(one, ast.Call) and _marks(script, one)]
@@ -240,7 +244,9 @@ def _marks(script: Script, call: ast.Call) -> bool:
 # --- both
 
 
-def _of_command(named: dict[_Function, str], functions: list[_Function], settings: Any) -> CommandLine | None:
+def _of_command(
+    named: dict[_Function, str], functions: list[_Function], settings: Callable[[_Function, CommandLine], None]
+) -> CommandLine | None:
     """Return the command line of one of several functions; those in `named` are subcommands."""
     if not functions:
         return None

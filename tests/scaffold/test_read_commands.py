@@ -246,10 +246,15 @@ SIGNATURES: dict[str, tuple[str, str, list[str] | None]] = {
         "def f(lr: Annotated[float, typer.Option(1e-3, '--rate')]): 0",
         ["--rate", "{learning_rate}"],
     ),
-    "a type that is text": (
+    "types that are text": (
         "typer.run(f)",
-        "def f(lr: 'float | None' = None, wd: 'no type' = 1e-4): 0",
-        ["--wd", "{weight_decay}"],
+        "def f(batch_size: 'int | None' = 32, lr: 'class' = 1e-3, wd: 'no type' = 1e-4, dropout: '\\0' = 0.1): 0",
+        ["--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--wd", "{weight_decay}", "--dropout", "{dropout}"],
+    ),
+    "a class that holds itself": (
+        "tyro.cli(Node)",
+        "class Node:\n    lr: float = 1e-3\n    child: 'Node | None' = None",
+        ["--lr", "{learning_rate}", "--child.lr", "{learning_rate_2}"],
     ),
 }
 
@@ -258,7 +263,7 @@ SIGNATURES: dict[str, tuple[str, str, list[str] | None]] = {
 def test_odd_functions(tmp_path: Path, case: str) -> None:
     call, function, words = SIGNATURES[case]
     path = tmp_path / "train.py"
-    path.write_text(f"import typer, fire\nfrom typing import Annotated\n{function}\n{call}\n")
+    path.write_text(f"import typer, fire, tyro\nfrom typing import Annotated\n{function}\n{call}\n")
     if words is None:
         with pytest.raises(ScaffoldError, match="nothing that is known to be searched"):
             from_script(path)
