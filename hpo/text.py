@@ -72,7 +72,7 @@ def _length_of_password(scheme: str, rest: str, alone: bool) -> int:
         if scheme.lower().startswith("http") or "@" not in possible:
             return 0
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" in place and alone and "@" in authority[len(place) :]:  # it holds spaces behind an @
+    if "@" in authority[len(place) :]:  # it holds spaces, perhaps behind an @
         return 1 + authority.rindex("@")
     if "@" in place:
         return 1 + place.rindex("@")
