@@ -262,6 +262,8 @@ def test_report_in_chinese_lies_beside_the_english_one(hpo: Hpo, finished, runs:
 
 def test_best_of_a_given_trial_and_as_json(hpo: Hpo, finished):
     text = hpo("best", "--trial", 2).out
+    assert hpo("best", "toy", 2).out == text
+    assert "trial 2 and --trial 3 are two trials" in hpo("best", "toy", 2, "--trial", 3).err
     assert text.startswith("# Trial 2 of study 'toy', COMPLETE: score -")
     data = json.loads(hpo("best", "--trial", 2, "--json").out)
     assert data["trial"] == 2
