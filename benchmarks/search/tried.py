@@ -128,10 +128,13 @@ def _explained(column: Array, ranks: Array) -> float:
 class _BestSoFar(Promotion):
     """Promotion that compares the best value up to a rung, in place of the value at it."""
 
+    def __init__(self, first: int, factor: int, most: int) -> None:
+        super().__init__(first, factor, most)
+        self._best: dict[int, float] = {}
+
     def reported(self, number: int, group: Any, step: int, cost: float) -> None:
-        best: dict[int, float] = self.__dict__.setdefault("_best", {})
-        best[number] = min(cost, best.get(number, cost))
-        super().reported(number, group, step, best[number])
+        self._best[number] = min(cost, self._best.get(number, cost))
+        super().reported(number, group, step, self._best[number])
 
 
 class BestSoFarHalving(HalvingPruner):

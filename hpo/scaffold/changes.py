@@ -85,7 +85,7 @@ def _after(script: Script, site: Site) -> list[Change]:
     lines = report_line(step, site.metrics)
     changes = []
     if step == "next(hpo_steps)":
-        counter = ["import itertools"] if script.bound_modules().get("itertools") != "itertools" else []
+        counter = ["import itertools"] if script.bound_modules.get("itertools") != "itertools" else []
         place = script.import_place()
         changes.append(script.insert_lines(place, [*counter, "", "hpo_steps = itertools.count(1)"]))
     statement = site.statement
@@ -116,7 +116,7 @@ def _lightning(script: Script, module: ast.ClassDef, names: Sequence[str]) -> li
 
 def _keras(script: Script, fit: ast.Call) -> list[Change]:
     """Return a callback for `fit` that reports the logs of each epoch."""
-    modules = script.bound_modules()
+    modules = script.bound_modules
     needed: list[Change] = []
     if modules.get("keras") in ("keras", "tensorflow.keras", "tf_keras"):
         place = "keras.callbacks."

@@ -7,8 +7,10 @@ import difflib
 import io
 import operator
 import tokenize
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +153,11 @@ class Script:
 
     def imports_hpo(self) -> bool:
         """Return True if `hpo` is a name of the script already."""
-        return "hpo" in self.bound_modules()
+        return "hpo" in self.bound_modules
 
+    @cached_property
     def bound_modules(self) -> dict[str, str]:
-        """Return the modules and names that the script imports, by the names that they have in it."""
+        """The modules and names that the script imports, by the names that they have in it."""
         found: dict[str, str] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
@@ -166,6 +169,12 @@ class Script:
                 for alias in node.names:
                     found[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
         return found
+
+    @cached_property
+    def stored(self) -> Counter[str]:
+        """Number of assignments of each name, anywhere in the script."""
+        nodes = (node for node in ast.walk(self.tree) if isinstance(node, ast.Name))
+        return Counter(node.id for node in nodes if isinstance(node.ctx, ast.Store))
 
     def changed(self, changes: Sequence[Change]) -> str:
         """Return the text with changes made; those at one place in their order."""

@@ -83,8 +83,7 @@ def _click_settings(script: Script, calls: Sequence[ast.Call], found: CommandLin
             found.skipped.append(f"{shown} takes several values; it is left to the script")
             continue
         written = keyword(call, "default")
-        # What the script computes stays its own.
-        value = None if written is not None and script.literal(written) is MISSING else script.literal(written)
+        value = _default(script, written)
         required = script.literal(keyword(call, "required"))
         required = required is True or (not flags and required is MISSING and written is None)
         kind = keyword(call, "type")
@@ -96,7 +95,7 @@ def _click_settings(script: Script, calls: Sequence[ast.Call], found: CommandLin
 
 
 def _typer(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
-    modules = script.bound_modules()
+    modules = script.bound_modules
     if not any(name.partition(".")[0] == "typer" for name in modules.values()):
         return None
     apps = {
@@ -153,8 +152,7 @@ def _of_tyro(
         if inner is not None or _several(kind):
             found.skipped.append(f"--{prefix}{dashed} is left to the script")
             continue
-        value = script.literal(default)
-        value = None if default is not None and value is MISSING else value
+        value = _default(script, default)
         truth = _kind_of(script, kind, value) == "bool"
         shown = f"--{prefix}{dashed}/--{prefix}no-{dashed}" if truth else f"--{prefix}{dashed}"
         _add(script, found, f"{prefix}{entry.name}", value, kind, shown, default is None)
@@ -206,8 +204,7 @@ def _of_signature(script: Script, function: _Function, found: CommandLine, dashe
         if _several(kind):
             found.skipped.append(f"{shown or argument} takes several values; it is left to the script")
             continue
-        value = script.literal(default)
-        value = None if default is not None and value is MISSING else value
+        value = _default(script, default)
         truth = _kind_of(script, kind, value) == "bool"
         if truth and dashes and not given and shown:
             shown = f"{usual}/--no-{usual[2:]}"
@@ -299,8 +296,7 @@ def _add(
     elif flag:
         if value is True:  # the option changes nothing
             return
-        value = False
-        found.settings.append(Setting(name, value, "bool", shown=on, flag=on))
+        found.settings.append(Setting(name, False, "bool", shown=on, flag=on))
         return
     elif what == "bool":
         forms = ("False", "True")
@@ -309,6 +305,12 @@ def _add(
     if what == "float" and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     found.settings.append(Setting(name, value, what, choices, on or name, arguments, "", required, forms, limits))
+
+
+def _default(script: Script, written: ast.expr | None) -> Any:
+    """Return a default; MISSING if there is none, None for what the script computes, which stays its own."""
+    value = script.literal(written)
+    return None if written is not None and value is MISSING else value
 
 
 def _kind_of(script: Script, kind: ast.expr | None, value: Any) -> str:
@@ -370,4 +372,4 @@ def _command_name(script: Script, function: _Function, call: ast.expr, strip: bo
 def _full_name(script: Script, node: ast.AST) -> str:
     """Return what a call calls, by the name that it has in its own module: `click.option` of `import click as c`."""
     head, dot, rest = call_name(node).partition(".")
-    return f"{script.bound_modules().get(head, head)}{dot}{rest}"
+    return f"{script.bound_modules.get(head, head)}{dot}{rest}"

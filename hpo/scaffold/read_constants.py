@@ -71,11 +71,7 @@ def _top_level(body: list[ast.stmt]) -> list[ast.stmt]:
 
 def _once(script: Script, name: str) -> bool:
     """Return True if a name is assigned once in the whole script."""
-    stored = [
-        node for node in ast.walk(script.tree)
-        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-    ]  # fmt: skip
-    return len(stored) == 1
+    return script.stored[name] == 1
 
 
 def _configuration(script: Script) -> dict[str, ast.expr] | None:

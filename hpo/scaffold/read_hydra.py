@@ -57,7 +57,7 @@ def read_hydra(script: Script) -> HydraConfig | None:
     Raises:
         ScaffoldError: its file is not there, or is no configuration.
     """
-    modules = script.bound_modules()
+    modules = script.bound_modules
     for node in ast.walk(script.tree):
         for decorator in getattr(node, "decorator_list", []):
             called = call_name(decorator)

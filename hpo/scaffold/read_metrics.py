@@ -67,7 +67,7 @@ def _rank(site: Site) -> tuple[bool, bool, bool]:
 
 def _ready(script: Script) -> tuple[str, ...]:
     """Return the metrics that a script reports to hpo, or prints as JSON lines."""
-    modules = script.bound_modules()
+    modules = script.bound_modules
     names: list[str] = []
     for node in ast.walk(script.tree):
         if not isinstance(node, ast.Call):
@@ -109,7 +109,7 @@ def _of_validation(names: tuple[str, ...]) -> tuple[str, ...]:
 def _keras_fit(script: Script) -> ast.Call | None:
     """Return the call of `fit` in a script of Keras: the one with epochs or validation data."""
     if not any(
-        module.partition(".")[0] in ("keras", "tensorflow", "tf_keras") for module in script.bound_modules().values()
+        module.partition(".")[0] in ("keras", "tensorflow", "tf_keras") for module in script.bound_modules.values()
     ):
         return None
     fits = [

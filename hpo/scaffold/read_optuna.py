@@ -29,7 +29,7 @@ def is_optuna(script: Script) -> bool:
     return any(
         isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _SUGGESTS
         for node in ast.walk(script.tree)
-    ) and any(module.partition(".")[0] == "optuna" for module in script.bound_modules().values())
+    ) and any(module.partition(".")[0] == "optuna" for module in script.bound_modules.values())
 
 
 def objective_of(script: Script) -> Objective:
