@@ -14,6 +14,7 @@ from hpo.cli.output import say
 from hpo.text import count, nearest
 
 if TYPE_CHECKING:
+    from hpo.scaffold.changes import Edit
     from hpo.scaffold.draft import Draft
     from hpo.scaffold.from_script import Scaffold
 
@@ -41,8 +42,9 @@ Examples:
   hpo init --from mitochondria_small         a copy of a built-in study, to be edited
 
 \b
-A script is read, never run, and never changed without --apply: the lines that
-it needs are printed, and written beside it as a diff (`patch -p1` takes it).
+A script is read, with the modules of its folder that it imports. It is never run,
+and never changed without --apply: the lines that it needs are printed, and
+written beside it as a diff (`patch -p1` takes it).
 Files that are there are not overwritten.
 
 \b
@@ -65,7 +67,7 @@ Exit code: 0 written, 2 nothing was: what was given is not known, or files are t
     metavar="FILE",
     help="The study's file, of a script or a sweep.  [default: study.yaml beside it]",
 )
-@click.option("--apply", is_flag=True, help="Put the lines that the script needs into it.")
+@click.option("--apply", is_flag=True, help="Put the lines that the script and its modules need into them.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 def init(
     what: str | None, task: str | None, built_in: str | None, output: Path | None, apply: bool, force: bool
@@ -169,15 +171,17 @@ def _file(path: Path, output: Path | None, apply: bool, force: bool) -> int:
     if scaffold.diff and not _same(diff_file, scaffold.diff):
         files[diff_file] = scaffold.diff
     write_new(files, force or kept)
-    if apply and scaffold.changed and scaffold.script is not None:
-        _apply(scaffold)
+    if apply:
+        for edit in scaffold.edits:
+            _apply(edit)
     written = [("" if index else "wrote", str(one)) for index, one in enumerate(files)]
     if scaffold.diff and diff_file not in files:
         written.append(("kept", f"{diff_file}, which is the same"))
     if kept:
         written.append(("kept", f"{study}, which is there already"))
     if apply:
-        done = f"{target}, with the lines below" if scaffold.changed else f"nothing: {target} needs no lines"
+        changed = ", ".join(str(edit.script.path) for edit in scaffold.edits)
+        done = f"{changed}, with the lines below" if changed else f"nothing: {target} needs no lines"
         written.append(("changed", done))
     blocks = [labelled(written), "" if kept else _recognised(scaffold), _lines(scaffold, diff_file, apply)]
     blocks += [
@@ -193,16 +197,15 @@ def _same(path: Path, text: str) -> bool:
     return path.is_file() and path.read_bytes() == text.encode()
 
 
-def _apply(scaffold: Scaffold) -> None:
+def _apply(edit: Edit) -> None:
     from hpo.errors import ScaffoldError
     from hpo.machine.access import reason
     from hpo.machine.files import write_atomically
 
-    script = scaffold.script
-    assert script is not None
+    script = edit.script
     try:
         mode = script.path.stat().st_mode
-        write_atomically(script.path.resolve(), scaffold.changed.encode(script.encoding))
+        write_atomically(script.path.resolve(), edit.text.encode(script.encoding))
         script.path.chmod(mode & 0o7777)
     except OSError as error:
         raise ScaffoldError(f"{script.path} cannot be written: {reason(error)}") from error
@@ -250,10 +253,15 @@ def _lines(scaffold: Scaffold, diff_file: Path, applied: bool) -> str:
     name = scaffold.script.path.name
     if not scaffold.diff:
         return "" if _asks(scaffold.draft) else f"{name} is used as it is."
-    body = [line for line in scaffold.diff.splitlines()[2:] if line[:1] in "+-@"]
-    added = sum(line.startswith("+") for line in body)
-    head = f"{'put into' if applied else 'to be put into'} {name} ({count(added, 'line')}; {diff_file}):"
-    return "\n".join([head, *(f"  {line}" for line in body)])
+    lines = []
+    for edit in scaffold.edits:
+        body = [line for line in edit.diff.splitlines()[2:] if line[:1] in "+-@"]
+        added = sum(line.startswith("+") for line in body)
+        lines.append(
+            f"{'put into' if applied else 'to be put into'} {edit.name} ({count(added, 'line')}; {diff_file}):"
+        )
+        lines += [f"  {line}" for line in body]
+    return "\n".join(lines)
 
 
 def _asks(draft: Draft) -> bool:

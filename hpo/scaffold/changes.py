@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from hpo.errors import ScaffoldError
 from hpo.scaffold.metric_sites import Site
@@ -47,8 +49,28 @@ def constant_changes(script: Script, nodes: Mapping[str, ast.expr], read: Mappin
     return changes
 
 
-def applied(script: Script, changes: Sequence[Change]) -> str:
-    """Return the text of a script with changes made.
+@dataclass(frozen=True)
+class Edit:
+    """File that needs lines.
+
+    Attributes:
+        script: the file.
+        name: its path from the folder of the script that is run.
+        text: what it holds with the lines.
+    """
+
+    script: Script
+    name: str
+    text: str
+
+    @property
+    def diff(self) -> str:
+        """The lines as a unified diff."""
+        return self.script.diff(self.text, self.name)
+
+
+def edit(script: Script, changes: Sequence[Change], run: Path) -> Edit:
+    """Return a file with changes made; `run` is the script that imports it, or itself.
 
     Raises:
         ScaffoldError: the script has a form in which they are no Python; it has to be changed by hand.
@@ -56,7 +78,7 @@ def applied(script: Script, changes: Sequence[Change]) -> str:
     text = script.changed(changes)
     if not _parses(text):
         raise ScaffoldError(f"{script.path} has a form into which the lines do not fit; docs/objectives.md has them")
-    return text
+    return Edit(script, script.path.absolute().relative_to(run.absolute().parent).as_posix(), text)
 
 
 def import_line(script: Script) -> list[Change]:

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from hpo.errors import ScaffoldError
+from hpo.scaffold.changes import edit
 from hpo.scaffold.choose_metric import direction_of
 from hpo.scaffold.draft import MISSING, Draft, Entry, MetricEntry
 from hpo.scaffold.from_script import Scaffold, engine_entry, fits, script_study_name
@@ -77,10 +78,10 @@ def from_optuna(script: Script) -> tuple[Scaffold, str, str]:
         draft.decide.append(f"{function.name} takes more than a trial; give the rest in {_adapter_name(script)}")
     draft.objective = f"{_adapter_name(script)}:train"
     change = _guard(script)
-    changed = script.changed([change]) if change is not None else ""
-    if changed:
+    if change is not None:
         draft.notes.append("the study of the script would run at its import; the lines put it below a guard")
-    return Scaffold(draft, script, changed), _adapter_name(script), _adapter(script, function, draft)
+    edits = () if change is None else (edit(script, [change], script.path),)
+    return Scaffold(draft, script, edits), _adapter_name(script), _adapter(script, function, draft)
 
 
 def _adapter_name(script: Script) -> str:
@@ -156,7 +157,7 @@ def _study(draft: Draft, script: Script) -> None:
     if first:
         draft.settings.append(Entry("enqueue", first, "enqueue_trial"))
     draft.settings.append(Entry("budget", budget or {"trials": 40}, "", "" if budget else "how many?"))
-    draft.settings.append(engine_entry(script))
+    draft.settings.append(engine_entry([script]))
 
 
 def _call(script: Script, name: str) -> ast.Call | None:

@@ -11,18 +11,23 @@ from typing import Any
 
 from hpo.errors import ScaffoldError
 from hpo.machine.resources import visible_gpus
-from hpo.scaffold.changes import applied, constant_changes, import_line, report_changes
+from hpo.scaffold.changes import Edit, constant_changes, edit, import_line, report_changes
 from hpo.scaffold.choose_metric import choose_metric
 from hpo.scaffold.draft import MISSING, VALUE, Draft, Entry, Setting, default_group, key_name, study_name
 from hpo.scaffold.guess import CONSTANT, DIRECTORY, LEAVE, PARAMETER, SEED, Guess, guess
 from hpo.scaffold.nest_losses import nest_losses
+from hpo.scaffold.own_modules import own_modules
 from hpo.scaffold.python_source import Change, Script
-from hpo.scaffold.read_argparse import read_argparse
+from hpo.scaffold.read_argparse import CommandLine, read_argparse
 from hpo.scaffold.read_commands import read_commands
-from hpo.scaffold.read_constants import read_constants
+from hpo.scaffold.read_constants import Constants, read_constants
 from hpo.scaffold.read_hydra import HydraConfig, read_hydra
 from hpo.scaffold.read_metrics import Found, read_metrics
+from hpo.text import count
 
+# Modules whose constants are a script's configuration.
+_CONFIGURATIONS = {"config", "configs", "cfg", "conf", "constants", "settings", "hparams", "hyperparameters", "params",
+                   "hyperparams", "parameters", "options", "opts", "default", "defaults", "hp"}  # fmt: skip
 _PLAIN_NAMES = {"train", "main", "run", "script", "training", "app", "__main__", "fit", "model", "experiment", "study"}
 
 
@@ -33,21 +38,21 @@ class Scaffold:
     Attributes:
         draft: the study.
         script: the script; None where there is none.
-        changed: its text with the lines that it needs; empty: it needs none.
+        edits: the files of the script that need lines.
         reported: the metrics that the study gets, besides those that it optimises.
         roles: (what the script calls it, what becomes of it) of settings that are not searched.
     """
 
     draft: Draft
     script: Script | None = None
-    changed: str = ""
+    edits: tuple[Edit, ...] = ()
     reported: tuple[str, ...] = ()
     roles: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def diff(self) -> str:
         """The lines that the script needs, as a unified diff; empty: none."""
-        return self.script.diff(self.changed) if self.script is not None and self.changed else ""
+        return "".join(edit.diff for edit in self.edits)
 
 
 def from_script(path: Path) -> Scaffold:
@@ -57,13 +62,12 @@ def from_script(path: Path) -> Scaffold:
         ScaffoldError: the script cannot be read, or has nothing to search.
     """
     script = Script(path)
-    found = read_metrics(script)
+    modules = own_modules(script)
     draft = Draft(script_study_name(path))
     builder = _Builder(script, draft)
     hydra = read_hydra(script)
-    line = read_argparse(script)
-    line = line if line.settings else read_commands(script)
-    changes: list[Change] = []
+    line = command_line(script, modules)
+    changes: dict[Script, list[Change]] = {}
     draft.command = ["python", path.name, *line.before]
     if hydra is not None:
         builder.hydra(hydra)
@@ -71,27 +75,68 @@ def from_script(path: Path) -> Scaffold:
         builder.arguments(line.settings)
         draft.notes += line.skipped
     else:
-        constants = read_constants(script)
-        changes += builder.constants(constants.settings, constants.nodes)
-    builder.refuse_empty(line.skipped)
+        holder, constants = _constants(script, modules)
+        changes[holder] = builder.constants(holder, constants.settings, constants.nodes)
+    builder.refuse_empty(line.skipped, modules)
     nest_losses(draft)
-    return finish(script, draft, found, changes, builder.roles)
+    return finish(script, modules, draft, read_metrics(script, modules), changes, builder.roles)
 
 
-def finish(script: Script, draft: Draft, found: Found, changes: list[Change], roles: list[tuple[str, str]]) -> Scaffold:
-    """Return a draft with the script's metrics, its first trial and its engine, and the script's changes."""
+def command_line(script: Script, modules: Sequence[Script]) -> CommandLine:
+    """Return the command line of a script: with the arguments that its modules add."""
+    line = read_argparse(script)
+    for module in modules:
+        more = read_argparse(module)
+        known = {setting.name for setting in line.settings}
+        added = [setting for setting in more.settings if setting.name not in known]
+        if added:
+            line.skipped.append(f"{count(len(added), 'argument')} of {module.path.name}, which the script imports")
+        line.settings += added
+        line.before = line.before or more.before
+        line.skipped += [f"{module.path.name}: {sentence}" for sentence in more.skipped]
+    return line if line.settings else read_commands(script, modules)
+
+
+def _constants(script: Script, modules: Sequence[Script]) -> tuple[Script, Constants]:
+    """Return the constants of a script, or of a module that holds some to search, and what they stand in."""
+    own = read_constants(script)
+    if not _searched(own):
+        for module in modules:
+            if module.path.stem.lower() in _CONFIGURATIONS and _searched(constants := read_constants(module)):
+                return module, constants
+    return script, own
+
+
+def _searched(constants: Constants) -> bool:
+    return any(guess(setting).role == PARAMETER for setting in constants.settings)
+
+
+def finish(
+    script: Script,
+    modules: Sequence[Script],
+    draft: Draft,
+    found: Found,
+    changes: Mapping[Script, Sequence[Change]],
+    roles: list[tuple[str, str]],
+) -> Scaffold:
+    """Return a draft with the script's metrics, its first trial and its engine, and the changes of its files."""
     add_metrics(draft, found)
-    add_settings(draft, script, found)
-    reports = report_changes(script, found)
-    # Either brings the import.
-    changes = [*reports, *changes] if reports else [*(import_line(script) if changes else []), *changes]
+    add_settings(draft, [script, *modules], found)
+    edits = []
+    for one in (script, *modules):
+        reports = report_changes(one, found) if one is found.script else []
+        others = changes.get(one, ())
+        # Either brings the import.
+        together = [*reports, *others] if reports else [*(import_line(one) if others else []), *others]
+        if together:
+            edits.append(edit(one, together, script.path))
     if found.site is not None and found.site.again:
         draft.notes.append(
             "the reported line computes a value a second time; put it into a variable if that takes long"
         )
     names = {metric.name for metric in draft.metrics}
     reported = tuple(name for name in found.names if name not in names)
-    return Scaffold(draft, script, applied(script, changes) if changes else "", reported, roles)
+    return Scaffold(draft, script, tuple(edits), reported, roles)
 
 
 def script_study_name(path: Path) -> str:
@@ -114,7 +159,7 @@ def add_metrics(draft: Draft, found: Found) -> None:
         )
 
 
-def add_settings(draft: Draft, script: Script | None, found: Found) -> None:
+def add_settings(draft: Draft, scripts: Sequence[Script], found: Found) -> None:
     """Add group, first trial, pruner, budget and engine."""
     draft.group_by = draft.group_by or default_group(draft.parameters)
     known = {entry.name for entry in draft.settings}
@@ -126,12 +171,12 @@ def add_settings(draft: Draft, script: Script | None, found: Found) -> None:
     if "budget" not in known:
         draft.settings.append(Entry("budget", {"trials": 40}))
     if "engine" not in known:
-        draft.settings.append(engine_entry(script))
+        draft.settings.append(engine_entry(scripts))
 
 
-def engine_entry(script: Script | None) -> Entry:
+def engine_entry(scripts: Sequence[Script]) -> Entry:
     """Return the engine: with a GPU if this machine has one and the script speaks of some, for trials see no others."""
-    text = "" if script is None else script.text.lower()
+    text = "\n".join(script.text.lower() for script in scripts)
     wants = any(word in text for word in ("cuda", "gpu", "lightning", "keras", "tensorflow", "torch", "jax"))
     if wants and visible_gpus():
         return Entry("engine", {"workers": 1, "gpu": 1}, "gpu: auto puts as many trials on a GPU as fit and pay")
@@ -252,8 +297,8 @@ class _Builder:
             words = ["=".join(words)]
         self.draft.command += words
 
-    def constants(self, settings: Sequence[Setting], nodes: Mapping[str, ast.expr]) -> list[Change]:
-        """Add constants of the script that are read from the trial, and return the changes that read them."""
+    def constants(self, script: Script, settings: Sequence[Setting], nodes: Mapping[str, ast.expr]) -> list[Change]:
+        """Add constants of a file that are read from the trial, and return the changes that read them."""
         read: dict[str, str] = {}
         for setting in settings:
             found = guess(setting)
@@ -263,7 +308,7 @@ class _Builder:
                 read[setting.name] = f"constants.{self.constant(setting, found)}"
             elif found.role == CONSTANT and found.decide:
                 self.draft.notes.append(f"{setting.name} = {_shown(setting.value)} is {found.decide}")
-        return constant_changes(self.script, nodes, read)
+        return constant_changes(script, nodes, read)
 
     def hydra(self, config: HydraConfig) -> None:
         """Add what overrides of Hydra's can set; its output goes to the trial's folder."""
@@ -297,7 +342,7 @@ class _Builder:
         self.draft.command.append(f"{wanted}={{{name}}}")
         self.draft.command += words
 
-    def refuse_empty(self, skipped: Sequence[str]) -> None:
+    def refuse_empty(self, skipped: Sequence[str], modules: Sequence[Script]) -> None:
         """Raise an error if nothing is searched."""
         if self.draft.parameters:
             return
@@ -308,10 +353,12 @@ class _Builder:
                 f"{self.script.path} takes its values from the trial already, and has no others to search"
             )
         more = "".join(f"\n{sentence}" for sentence in [*skipped, *self.draft.notes][:8])
+        names = ", ".join(module.path.name for module in modules[:6])
+        looked = f" Its modules were read too ({names}{', ...' if len(modules) > 6 else ''})." if modules else ""
         raise ScaffoldError(
-            f"{self.script.path} has nothing that is known to be searched.{there} Expected arguments of argparse, "
-            "Click, Typer, Fire or tyro (--lr, --batch-size, ...), a Hydra configuration, or constants such as "
-            f"LEARNING_RATE = 1e-3. `hpo init NAME --task command` writes a study and a script to start from{more}"
+            f"{self.script.path} has nothing that is known to be searched.{there}{looked} Expected arguments of "
+            "argparse, Click, Typer, Fire or tyro (--lr, --batch-size, ...), a Hydra configuration, or constants such "
+            f"as LEARNING_RATE = 1e-3. `hpo init NAME --task command` writes a study and a script to start from{more}"
         )
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hpo.errors import ScaffoldError, SpecError
-from hpo.scaffold.changes import applied
+from hpo.scaffold.changes import edit
 from hpo.scaffold.choose_metric import direction_of
 from hpo.scaffold.draft import Draft, Entry, MetricEntry, key_name, refused, study_name
-from hpo.scaffold.from_script import Scaffold, add_settings, finish, script_study_name
+from hpo.scaffold.from_script import Scaffold, add_settings, command_line, finish, script_study_name
+from hpo.scaffold.own_modules import own_modules
 from hpo.scaffold.python_source import Change, Script, call_name, keyword
-from hpo.scaffold.read_argparse import read_argparse
 from hpo.scaffold.read_hydra import read_hydra
 from hpo.scaffold.read_metrics import Found, read_metrics
 from hpo.space.other_tools import declaration
@@ -56,9 +56,10 @@ def from_wandb(path: Path) -> Scaffold:
         raise ScaffoldError(f"{path}: parameters: none of them has values or a range; expected some that are searched")
     _metric(draft, data.get("metric"))
     _method(draft, data)
-    found = Found() if script is None else read_metrics(script)
+    modules = [] if script is None else own_modules(script)
+    found = Found() if script is None else read_metrics(script, modules)
     changes: list[Change] = []
-    given = _reads_config(script) if script is not None else None
+    given = _reads_config(script, modules) if script is not None else None
     if given is not None and script is not None:
         draft.command = ["python", _text(program)]
         changes = [_config_change(script, given)]
@@ -73,14 +74,14 @@ def from_wandb(path: Path) -> Scaffold:
             draft.notes.append(f"{path.parent / program} is not there, so its metrics could not be looked for")
         if not draft.metrics:
             draft.metrics = [MetricEntry("val_loss", "minimize", "the sweep names no metric: which one is it?")]
-        add_settings(draft, None, Found("reports"))
+        add_settings(draft, [], Found("reports"))
         return Scaffold(draft)
     if found.kind and draft.metrics and draft.metrics[0].name not in found.names:
         draft.decide.append(
             f"{program} reports {', '.join(found.names)}, and the sweep's metric is {draft.metrics[0].name}; one name "
             "for both is needed"
         )
-    return finish(script, draft, found, changes, [])
+    return finish(script, modules, draft, found, {script: changes}, [])
 
 
 def _load(path: Path) -> dict[Any, Any]:
@@ -272,9 +273,9 @@ def _texts_for_truth(draft: Draft) -> None:
                 entries[index] = Entry(entry.name, str(entry.declared), "as W&B writes it")
 
 
-def _reads_config(script: Script) -> ast.Call | None:
+def _reads_config(script: Script, modules: Sequence[Script]) -> ast.Call | None:
     """Return the call of `wandb.init` of a script that has no command line: it reads wandb.config."""
-    if read_argparse(script).settings or read_hydra(script) is not None:
+    if command_line(script, modules).settings or read_hydra(script) is not None:
         return None
     for node in ast.walk(script.tree):
         if isinstance(node, ast.Call) and call_name(node) == "wandb.init":
@@ -292,5 +293,5 @@ def _config_change(script: Script, call: ast.Call) -> Change:
     inside = script.text[script.start(call) : end].rstrip()
     comma = "" if inside.endswith(("(", ",")) else ", "
     change = Change(end, end, f"{comma}config={{{values}}}")
-    applied(script, [change])
+    edit(script, [change], script.path)  # it raises an error if it does not fit
     return change

@@ -164,12 +164,13 @@ def _step_variable(loop: ast.For | ast.AsyncFor, script: Script) -> str:
 
 
 def _called_in_loop(script: Script, function: str) -> bool:
-    for node in ast.walk(script.tree):
-        if isinstance(node, ast.Call) and call_name(node) == function:
-            for one in script.above(node):
-                if isinstance(one, (ast.For, ast.While)):
-                    return True
-    return False
+    return any(
+        isinstance(one, (ast.For, ast.While))
+        for user in (script, *script.users)
+        for node in ast.walk(user.tree)
+        if isinstance(node, ast.Call) and call_name(node).rpartition(".")[2] == function
+        for one in user.above(node)
+    )
 
 
 def _is_metric(name: str, value: ast.expr, script: Script) -> bool:

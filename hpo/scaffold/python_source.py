@@ -46,6 +46,8 @@ class Script:
         text: its text, with the line ends that it has.
         tree: its syntax tree.
         constants: literals that are assigned once at its top level, by name.
+        users: the scripts that import it.
+        running: what of it runs: of an imported module not what is for its own use as a program.
 
     Raises:
         ScaffoldError: it cannot be read, or is not Python.
@@ -73,6 +75,13 @@ class Script:
             self._starts.append(self._starts[-1] + len(line))
         self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
         self.constants = _constants(self.tree)
+        self.users: list[Script] = []
+        self.running: Sequence[ast.AST] = [self.tree]
+
+    def nodes(self) -> Iterator[ast.AST]:
+        """Yield the nodes of what runs."""
+        for one in self.running:
+            yield from ast.walk(one)
 
     def offset(self, line: int, column: int) -> int:
         """Return the place of a node's line (from 1) and column (in bytes of UTF-8), in characters."""
@@ -184,9 +193,8 @@ class Script:
             position = change.end
         return "".join([*parts, self.text[position:]])
 
-    def diff(self, changed: str) -> str:
-        """Return a unified diff from the text to `changed`, as `patch -p1` and `git apply` take it."""
-        name = self.path.name
+    def diff(self, changed: str, name: str) -> str:
+        """Return a unified diff from the text to `changed`, as `patch -p1` and `git apply` take it, under a name."""
         lines = difflib.unified_diff(_lines(self.text), _lines(changed), f"a/{name}", f"b/{name}")
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 

@@ -68,14 +68,14 @@ def chosen_command(names: Collection[str], found: CommandLine) -> str:
 def _calls(script: Script) -> list[ast.Call]:
     calls = [
         node
-        for node in ast.walk(script.tree)
+        for node in script.nodes()
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument"
     ]
     return sorted(calls, key=script.start)
 
 
 def _assigned_from(script: Script, method: str) -> Iterator[str]:
-    for node in ast.walk(script.tree):
+    for node in script.nodes():
         for name, value, _ in assignments([node]) if isinstance(node, ast.stmt) else ():
             if isinstance(value, ast.Call) and call_name(value).rpartition(".")[2] == method:
                 yield name
@@ -84,7 +84,7 @@ def _assigned_from(script: Script, method: str) -> Iterator[str]:
 def _subcommands(script: Script) -> dict[str, str]:
     """Return the names of subcommands by the variables that hold their parsers."""
     found = {}
-    for node in ast.walk(script.tree):
+    for node in script.nodes():
         for name, value, _ in assignments([node]) if isinstance(node, ast.stmt) else ():
             if isinstance(value, ast.Call) and call_name(value).endswith(".add_parser") and value.args:
                 literal = script.literal(value.args[0])
@@ -96,7 +96,7 @@ def _subcommands(script: Script) -> dict[str, str]:
 def _set_defaults(script: Script) -> dict[str, Any]:
     return {
         one.arg: script.literal(one.value)
-        for node in ast.walk(script.tree)
+        for node in script.nodes()
         if isinstance(node, ast.Call) and call_name(node).endswith(".set_defaults")
         for one in node.keywords
         if one.arg is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -30,14 +31,20 @@ class _Argument(NamedTuple):
     default: ast.expr | None
 
 
-def read_commands(script: Script) -> CommandLine:
+def read_commands(script: Script, modules: Sequence[Script] = ()) -> CommandLine:
     """Return the settings of the function that Click, Typer, Fire or tyro runs; without any, there are none.
 
-    Of several commands it is that of the one called train, else of the first.
+    Of several commands it is that of the one called train, else of the first. What Fire and tyro are given may stand
+    in a module of the script.
     """
-    functions = {node.name: node for node in ast.walk(script.tree) if isinstance(node, _Function)}
-    found = (read(script, functions) for read in (_click, _typer, _fire, _tyro))
-    return next((line for line in found if line is not None), CommandLine())
+    functions = _functions(script)
+    found = (line for read in (_click, _typer) if (line := read(script, functions)) is not None)
+    given = (line for read in (_fire, _tyro) if (line := read(script, [script, *modules])) is not None)
+    return next(itertools.chain(found, given), CommandLine())
+
+
+def _functions(script: Script) -> dict[str, _Function]:
+    return {node.name: node for node in ast.walk(script.tree) if isinstance(node, _Function)}
 
 
 # --- Click
@@ -119,17 +126,26 @@ def _typer(script: Script, functions: dict[str, _Function]) -> CommandLine | Non
     return _of_command(named, [*named, *run], settings)
 
 
-def _fire(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
-    run = [functions[name] for name in _given_to(script, "fire.Fire") if name in functions]
-    return _of_command({}, run, lambda function, found: _of_signature(script, function, found, dashes=False))
+def _fire(script: Script, files: Sequence[Script]) -> CommandLine | None:
+    for name in _given_to(script, "fire.Fire"):
+        for file in files:
+            if (function := _functions(file).get(name)) is not None:
+                found = CommandLine()
+                _of_signature(file, function, found, dashes=False)
+                return found
+    return None
 
 
-def _tyro(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
-    classes = {node.name: node for node in ast.walk(script.tree) if isinstance(node, ast.ClassDef)}
+def _tyro(script: Script, files: Sequence[Script]) -> CommandLine | None:
     for name in _given_to(script, "tyro.cli"):
-        entries = _arguments(functions[name]) if name in functions else _fields(classes.get(name))
         found = CommandLine()
-        _of_tyro(script, classes, entries, "", found)
+        for file in files:
+            functions = _functions(file)
+            classes = {node.name: node for node in ast.walk(file.tree) if isinstance(node, ast.ClassDef)}
+            if name in functions or name in classes:
+                entries = _arguments(functions[name]) if name in functions else _fields(classes[name])
+                _of_tyro(file, classes, entries, "", found)
+                break
         return found
     return None
 
@@ -159,10 +175,10 @@ def _of_tyro(
 
 
 def _given_to(script: Script, caller: str) -> Iterator[str]:
-    """Yield the names of the functions that a call is given."""
+    """Yield the names of the functions that a call is given, as their own modules have them."""
     for node in ast.walk(script.tree):
         if isinstance(node, ast.Call) and _full_name(script, node) == caller and node.args:
-            yield call_name(node.args[0])
+            yield _full_name(script, node.args[0]).rpartition(".")[2]
 
 
 def _arguments(function: _Function) -> Iterator[_Argument]:

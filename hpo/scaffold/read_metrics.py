@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from hpo.scaffold.choose_metric import choose_metric, direction_of, words_of
 from hpo.scaffold.metric_sites import NO_METRICS, Site, assigned_sites, sites_of
@@ -24,12 +25,14 @@ class Found:
         names: the metrics, in the script's order.
         site: where they are printed; None for the other kinds.
         node: the LightningModule, or the call of Keras's fit.
+        script: the file in which it does: the script, or a module of its own; None: there is no script.
     """
 
     kind: str = ""
     names: tuple[str, ...] = ()
     site: Site | None = None
     node: ast.AST | None = None
+    script: Script | None = None
 
     @property
     def repeated(self) -> bool:
@@ -37,8 +40,21 @@ class Found:
         return self.site is None or self.site.repeated
 
 
-def read_metrics(script: Script) -> Found:
-    """Return how a script tells its metrics."""
+def read_metrics(script: Script, modules: Sequence[Script] = ()) -> Found:
+    """Return how a script tells its metrics, or else a module of its own.
+
+    Of a module only what is known for a metric counts, since modules print much else.
+    """
+    own = _of_file(script)
+    if not any(map(direction_of, own.names)):
+        for module in modules:
+            found = _of_file(module)
+            if any(map(direction_of, found.names)):
+                return replace(found, script=module)
+    return replace(own, script=script)
+
+
+def _of_file(script: Script) -> Found:
     if ready := _ready(script):
         return Found("reports", ready)
     for node in ast.walk(script.tree):

@@ -24,4 +24,4 @@ def test_a_gpu_for_a_script_that_wants_one(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     path = tmp_path / "train.py"
     path.write_text(text)
-    assert engine_entry(Script(path)).declared == engine
+    assert engine_entry([Script(path)]).declared == engine

@@ -1,4 +1,4 @@
-"""`hpo init` on scripts that are not ours in style: an argparse loop, Hydra, Lightning, Keras, plain constants.
+"""`hpo init` on scripts that are not ours in style: an argparse loop, modules, Hydra, Lightning, Keras, constants.
 
 Where a framework is not installed, `stand_ins/` has the part of it that the script uses, under the same names.
 """
@@ -48,6 +48,13 @@ STYLES = {
         14,
         {"accuracy", "average_loss"},
         constants={"log_interval": 10, "test_batch_size": 1000},
+    ),
+    "modules_style": Style(
+        "train.py",
+        ("val_acc", "maximize"),
+        {"learning_rate": (1e-3, 0.1, True), "weight_decay": (1e-4, 1e-2, True)},
+        6,
+        {"val_acc"},
     ),
     "hydra_style": Style(
         "run.py",
@@ -117,6 +124,11 @@ def style(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Style, Path]:
     return found, folder / found.script
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """What the Python files of a folder hold."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.py")}
+
+
 def environment(style: Style) -> dict[str, str]:
     missing = any(importlib.util.find_spec(name) is None for name in style.framework)
     paths = [str(REPOSITORY), *([str(HERE / "stand_ins")] if missing else []), os.environ.get("PYTHONPATH", "")]
@@ -151,17 +163,17 @@ def test_the_study_has_sensible_ranges(style: tuple[Style, Path], capsys: pytest
 
 def test_the_diff_is_what_apply_does(style: tuple[Style, Path], tmp_path: Path) -> None:
     _, script = style
-    original = script.read_bytes()
+    other = tmp_path / "other"
+    shutil.copytree(script.parent, other)
+    original = contents(other)
     assert main(["init", str(script)]) == 0
     diff = script.with_name(f"{script.name}.diff")
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / script.name).write_bytes(original)
     if shutil.which("git") is not None:
         subprocess.run(["git", "apply", str(diff)], cwd=other, check=True, env={**os.environ, "GIT_DIR": "/nowhere"})
     assert main(["init", str(script), "--apply"]) == 0  # the study is there, and stays
-    assert (other / script.name).read_bytes() == script.read_bytes() != original
-    compile(script.read_bytes(), str(script), "exec")
+    assert contents(other) == contents(script.parent) != original
+    for path in script.parent.rglob("*.py"):
+        compile(path.read_bytes(), str(path), "exec")
     assert script.stat().st_mode == (other / script.name).stat().st_mode or os.access(script, os.X_OK)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.scaffold.changes import applied, report_changes
+from hpo.scaffold.changes import edit, report_changes
 from hpo.scaffold.choose_metric import choose_metric
 from hpo.scaffold.python_source import Script
 from hpo.scaffold.read_metrics import read_metrics
@@ -48,7 +48,7 @@ def script(tmp_path: Path, text: str) -> Script:
 def added(tmp_path: Path, text: str) -> list[str]:
     """The lines that are put into a script, without the import."""
     given = script(tmp_path, text)
-    changed = applied(given, report_changes(given, read_metrics(given)))
+    changed = edit(given, report_changes(given, read_metrics(given)), given.path).text
     ast.parse(changed)
     before = given.text.splitlines()
     return [line.strip() for line in changed.splitlines() if line not in before and line not in ("", "import hpo")]
@@ -83,7 +83,7 @@ def test_scalars_beside_each_other_are_one_report(tmp_path: Path) -> None:
 )
 def test_a_report_does_not_depend_on_whether_the_script_logs(body: list[str], indentation: int, tmp_path: Path) -> None:
     given = script(tmp_path, "\n".join(["for epoch in range(3):", *(f"    {line}" for line in body), ""]))
-    changed = applied(given, report_changes(given, read_metrics(given)))
+    changed = edit(given, report_changes(given, read_metrics(given)), given.path).text
     ast.parse(changed)
     line = next(line for line in changed.splitlines() if "hpo.report(" in line)
     assert len(line) - len(line.lstrip()) == indentation
@@ -157,7 +157,7 @@ FITS = {
 @pytest.mark.parametrize("fit", FITS)
 def test_keras_gets_a_callback_wherever_it_fits(fit: str, tmp_path: Path) -> None:
     given = script(tmp_path, f"from tensorflow import keras\n{fit}\n")
-    changed = applied(given, report_changes(given, read_metrics(given)))
+    changed = edit(given, report_changes(given, read_metrics(given)), given.path).text
     callback = "keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: hpo.report(epoch, logs))"
     assert changed == f"from tensorflow import keras\nimport hpo\n{FITS[fit].replace('CALLBACK', callback)}\n"
 
@@ -206,9 +206,9 @@ def test_line_ends_indentation_and_the_last_line_stay(tmp_path: Path) -> None:
     path = tmp_path / "train.py"
     path.write_bytes("for epoch in range(3):\r\n\tprint('größe', 1); print('val_loss', loß)".encode())
     given = Script(path)
-    changed = applied(given, report_changes(given, read_metrics(given)))
+    changed = edit(given, report_changes(given, read_metrics(given)), given.path).text
     assert changed == (
         "import hpo\r\nfor epoch in range(3):\r\n\tprint('größe', 1); print('val_loss', loß); "
         "hpo.report(epoch, val_loss=loß)"
     )
-    assert given.diff(changed).endswith("\\ No newline at end of file\n")
+    assert given.diff(changed, "train.py").endswith("\\ No newline at end of file\n")

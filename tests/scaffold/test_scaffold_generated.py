@@ -103,7 +103,8 @@ def test_any_argparse_script_ends_in_a_study(calls: list[str], metric: str) -> N
         study.write_text(study_text(found.draft), encoding="utf-8")
         spec, _ = load_with_hints(study)
         decisions(study.read_text(encoding="utf-8"))
-        ast.parse(found.changed)
+        for edit in found.edits:
+            ast.parse(edit.text)
         # argparse takes the command lines of the first trials.
         parser_text = "\n".join(["import argparse", "parser = argparse.ArgumentParser(allow_abbrev=False)", *kept])
         held: dict[str, Any] = {"argparse": argparse}
