@@ -109,7 +109,8 @@ def _after(script: Script, site: Site) -> list[Change]:
     if step == "next(hpo_steps)":
         counter = ["import itertools"] if script.bound_modules.get("itertools") != "itertools" else []
         place = script.import_place()
-        changes.append(script.insert_lines(place, [*counter, "", "hpo_steps = itertools.count(1)"]))
+        after = [] if script.text[place : place + 1] in ("", "\r", "\n") else [""]
+        changes.append(script.insert_lines(place, [*counter, "", "hpo_steps = itertools.count(1)", *after]))
     statement = site.statement
     line = script.text[script.start(statement) - statement.col_offset : script.start(statement)]
     rest = script.text[script.end(statement) : script.line_after(statement)].strip()
