@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from hpo.scaffold.own_modules import own_modules
 from hpo.scaffold.python_source import Change, Script
 from hpo.scaffold.read_argparse import CommandLine, read_argparse
 from hpo.scaffold.read_commands import read_commands
+from hpo.scaffold.read_config_file import read_config_file
 from hpo.scaffold.read_constants import Constants, read_constants
 from hpo.scaffold.read_hydra import HydraConfig, read_hydra
 from hpo.scaffold.read_metrics import Found, read_metrics
@@ -67,16 +67,22 @@ def from_script(path: Path) -> Scaffold:
     builder = _Builder(script, draft)
     hydra = read_hydra(script)
     line = command_line(script, modules)
+    config = None
+    if hydra is None and not _searched(line.settings):
+        config = read_config_file([script, *modules])
     changes: dict[Script, list[Change]] = {}
     draft.command = ["python", path.name, *line.before]
     if hydra is not None:
         builder.hydra(hydra)
     elif line.settings:
-        builder.arguments(line.settings)
+        builder.arguments(line.settings if config is None else config.given_to(line.settings), config is None)
         draft.notes += line.skipped
-    else:
+    if config is not None:
+        changes[config.script] = config.changes(builder.constants(config.settings))
+        draft.notes.append(f"its settings are those of {config.file}")
+    elif hydra is None and not line.settings:
         holder, constants = _constants(script, modules)
-        changes[holder] = builder.constants(holder, constants.settings, constants.nodes)
+        changes[holder] = constant_changes(holder, constants.nodes, builder.constants(constants.settings))
     builder.refuse_empty(line.skipped, modules)
     nest_losses(draft)
     return finish(script, modules, draft, read_metrics(script, modules), changes, builder.roles)
@@ -100,15 +106,14 @@ def command_line(script: Script, modules: Sequence[Script]) -> CommandLine:
 def _constants(script: Script, modules: Sequence[Script]) -> tuple[Script, Constants]:
     """Return the constants of a script, or of a module that holds some to search, and what they stand in."""
     own = read_constants(script)
-    if not _searched(own):
-        for module in modules:
-            if module.path.stem.lower() in _CONFIGURATIONS and _searched(constants := read_constants(module)):
-                return module, constants
+    if not _searched(own.settings):
+        held = ((one, read_constants(one)) for one in modules if one.path.stem.lower() in _CONFIGURATIONS)
+        return next(((one, constants) for one, constants in held if _searched(constants.settings)), (script, own))
     return script, own
 
 
-def _searched(constants: Constants) -> bool:
-    return any(guess(setting).role == PARAMETER for setting in constants.settings)
+def _searched(settings: Sequence[Setting]) -> bool:
+    return any(guess(setting).role == PARAMETER for setting in settings)
 
 
 def finish(
@@ -195,9 +200,14 @@ class _Builder:
         # Nothing is known by its name, so that numbers are searched whose names are not known.
         self.guessing = False
 
-    def arguments(self, settings: Sequence[Setting]) -> None:
-        """Add the arguments of a command line; positional ones in their order, before the others."""
-        self.guessing = not any(guess(setting).role == PARAMETER for setting in settings)
+    def arguments(self, settings: Sequence[Setting], alone: bool) -> None:
+        """Add the arguments of a command line; positional ones in their order, before the others.
+
+        Args:
+            settings: they.
+            alone: nothing else is searched.
+        """
+        self.guessing = alone and not _searched(settings)
         positional = [setting for setting in settings if setting.arguments == (VALUE,) and not setting.forms]
         for setting in [*positional, *(setting for setting in settings if setting not in positional)]:
             self.argument(setting, keep=setting.required)
@@ -297,8 +307,8 @@ class _Builder:
             words = ["=".join(words)]
         self.draft.command += words
 
-    def constants(self, script: Script, settings: Sequence[Setting], nodes: Mapping[str, ast.expr]) -> list[Change]:
-        """Add constants of a file that are read from the trial, and return the changes that read them."""
+    def constants(self, settings: Sequence[Setting]) -> dict[str, str]:
+        """Add settings that are read from the trial, and return what is read in their places, by name."""
         read: dict[str, str] = {}
         for setting in settings:
             found = guess(setting)
@@ -308,7 +318,7 @@ class _Builder:
                 read[setting.name] = f"constants.{self.constant(setting, found)}"
             elif found.role == CONSTANT and found.decide:
                 self.draft.notes.append(f"{setting.name} = {_shown(setting.value)} is {found.decide}")
-        return constant_changes(script, nodes, read)
+        return read
 
     def hydra(self, config: HydraConfig) -> None:
         """Add what overrides of Hydra's can set; its output goes to the trial's folder."""
@@ -357,8 +367,9 @@ class _Builder:
         looked = f" Its modules were read too ({names}{', ...' if len(modules) > 6 else ''})." if modules else ""
         raise ScaffoldError(
             f"{self.script.path} has nothing that is known to be searched.{there}{looked} Expected arguments of "
-            "argparse, Click, Typer, Fire or tyro (--lr, --batch-size, ...), a Hydra configuration, or constants such "
-            f"as LEARNING_RATE = 1e-3. `hpo init NAME --task command` writes a study and a script to start from{more}"
+            "argparse, Click, Typer, Fire or tyro (--lr, --batch-size, ...), a Hydra configuration, a YAML or JSON "
+            "file that it loads, or constants such as LEARNING_RATE = 1e-3. `hpo init NAME --task command` writes a "
+            f"study and a script to start from{more}"
         )
 
 

@@ -192,8 +192,8 @@ _LOSS_WEIGHT = "a decade to either side of a weight"
 _LOSS_RULES: tuple[tuple[re.Pattern[str], Rule, str], ...] = tuple(
     (re.compile(pattern), rule, why)
     for pattern, rule, why in (
-        (r"(^|_)(focal|fl)(_loss)?_?gamma$|(^|_)gamma_(focal|fl)$", lambda value: _between(value, 0.0, 5.0),
-         "of a focal loss; 0 is cross-entropy"),
+        (r"(^|_)(focal|fl|loss|criterion)(_loss|_args|_params|_kwargs)?_?gamma$|(^|_)gamma_(focal|fl)$",
+         lambda value: _between(value, 0.0, 5.0), "of a focal loss; 0 is cross-entropy"),
         (r"(^|_)(focal|fl)(_loss)?_?alpha$|(^|_)alpha_(focal|fl)$", _part(0.05, 0.95),
          "of a focal loss; the weight of the positives"),
         (r"(^|_)ghm(_[a-z]+)*_bins$|(^|_)bins_ghm$", _bins, "of GHM; small batches fill few"),
