@@ -99,6 +99,8 @@ def init(
 def _not_known(path: Path) -> str:
     if path.is_dir():
         return f"{path} is a folder; expected a script in it, or another name with --task ({', '.join(TASKS)})"
+    if path.suffix == ".ipynb":
+        return f"{path} is a notebook; `jupyter nbconvert --to script {path}` makes a script of it"
     if path.exists():
         return f"{path} is neither Python (.py) nor a sweep (.yaml); expected one of them"
     return f"'{path}' needs --task, which says what kind of study it is: {', '.join(TASKS)}"

@@ -1,17 +1,19 @@
-"""Settings of a script without a command line: constants at its top, or a dict of its configuration."""
+"""Settings of a script without a command line: constants at its top, or a class or dict of its configuration."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from hpo.scaffold.draft import Setting
-from hpo.scaffold.guess import PARAMETER, guess
+from hpo.scaffold.guess import PARAMETER, guess, snake
 from hpo.scaffold.printed_values import dict_entries
 from hpo.scaffold.python_source import Script, assignments, call_name, keyword
 
-_DICTS = {"config", "cfg", "hparams", "hyperparameters", "hyperparams", "params", "settings", "conf", "defaults"}
+_DICTS = {"config", "cfg", "hparams", "hyperparameters", "hyperparams", "params", "settings", "conf", "defaults",
+          "configuration", "args", "opt", "options"}  # fmt: skip
 
 
 @dataclass
@@ -32,8 +34,8 @@ class Constants:
 def read_constants(script: Script) -> Constants:
     """Return the constants of a script.
 
-    They are its names in upper case; else the entries of a dict called config or the like, or given to `wandb.init`;
-    else those of its variables that are known by their names, such as `lr`.
+    They are its names in upper case; else the attributes of a class called Config or the like; else the entries of a
+    dict called so, or given to `wandb.init`; else those of its variables that are known by their names, such as `lr`.
     """
     found = Constants()
     top = _top_level(script.tree.body)
@@ -42,7 +44,7 @@ def read_constants(script: Script) -> Constants:
             found.add(script, name, value)
     if any(guess(setting).role == PARAMETER for setting in found.settings):
         return found
-    if (held := _configuration(script)) is not None:
+    for held in (_class(script), _configuration(script)):
         inside = Constants()
         for key, value in held.items():
             inside.add(script, key, value)
@@ -74,7 +76,18 @@ def _once(script: Script, name: str) -> bool:
     return script.stored[name] == 1
 
 
-def _configuration(script: Script) -> dict[str, ast.expr] | None:
+def _class(script: Script) -> dict[str, ast.expr]:
+    """Return what is assigned once in the body of `class CFG:`, `@dataclass class TrainConfig:`."""
+    for node in script.tree.body:
+        if isinstance(node, ast.ClassDef) and _DICTS & {node.name.lower(), *snake(node.name).split("_")}:
+            found = list(assignments(node.body))
+            names = Counter(name for name, _, _ in found)
+            if once := {name: value for name, value, _ in found if names[name] == 1}:
+                return once
+    return {}
+
+
+def _configuration(script: Script) -> dict[str, ast.expr]:
     for node in ast.walk(script.tree):
         if isinstance(node, ast.Call) and call_name(node) == "wandb.init":
             given = keyword(node, "config")
@@ -83,7 +96,7 @@ def _configuration(script: Script) -> dict[str, ast.expr] | None:
     for name, value, _ in assignments(_top_level(script.tree.body)):
         if name.lower() in _DICTS and (entries := dict_entries(value, script)):
             return entries
-    return None
+    return {}
 
 
 def _kind(value: Any) -> str:

@@ -318,6 +318,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no Python": (("broken.py",), "broken.py:1: this is not valid Python"),
     "bytes": (("bytes.py",), "this is not valid Python"),
     "text": (("notes.txt",), "neither Python"),
+    "a notebook": (("train.ipynb",), "`jupyter nbconvert --to script train.ipynb` makes a script of it"),
     "no YAML": (("broken.yaml",), "this is not valid YAML"),
     "an empty YAML": (("empty.yaml",), "holds no sweep"),
     "a study": (("study.yaml",), "is a study already"),
