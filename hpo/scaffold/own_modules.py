@@ -27,7 +27,7 @@ def own_modules(script: Script) -> list[Script]:
             if path not in found:
                 if len(found) > MOST:
                     continue
-                found[path] = _read(path)
+                found[path] = _read(script.path.parent / path.relative_to(root))
                 waiting += [one for one in (found[path],) if one is not None]
             module = found[path]
             if module is not None and user not in (module, *module.users):

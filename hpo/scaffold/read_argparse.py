@@ -20,7 +20,7 @@ class CommandLine:
 
     Attributes:
         settings: what can be set, in the script's order.
-        before: words that stand before all arguments: a subcommand.
+        before: words that stand before all arguments: a subcommand, or what each trial sets.
         skipped: sentences on arguments that are left to the script.
     """
 

@@ -1,4 +1,4 @@
-"""Settings of a script whose command line Click, Typer, Fire or tyro makes of a function or a dataclass."""
+"""Settings of a script whose command line Click, Typer, Fire, tyro or LightningCLI makes of a function or a class."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class _Argument(NamedTuple):
 
 
 def read_commands(script: Script, modules: Sequence[Script] = ()) -> CommandLine:
-    """Return the settings of the function that Click, Typer, Fire or tyro runs; without any, there are none.
+    """Return the settings of what Click, Typer, Fire, tyro or LightningCLI runs; without any, there are none.
 
-    Of several commands it is that of the one called train, else of the first. What Fire and tyro are given may stand
+    Of several commands it is that of the one called train, else of the first. What the last three are given may stand
     in a module of the script.
     """
     functions = _functions(script)
     found = (line for read in (_click, _typer) if (line := read(script, functions)) is not None)
-    given = (line for read in (_fire, _tyro) if (line := read(script, [script, *modules])) is not None)
+    given = (line for read in (_fire, _tyro, _lightning) if (line := read(script, [script, *modules])) is not None)
     return next(itertools.chain(found, given), CommandLine())
 
 
@@ -98,7 +98,7 @@ def _click_settings(script: Script, calls: Sequence[ast.Call], found: CommandLin
         _add(script, found, name, value, kind, shown if flags else "", required=required, flag=flagged)
 
 
-# --- Typer, Fire and tyro
+# --- Typer, Fire, tyro and LightningCLI
 
 
 def _typer(script: Script, functions: dict[str, _Function]) -> CommandLine | None:
@@ -148,6 +148,35 @@ def _tyro(script: Script, files: Sequence[Script]) -> CommandLine | None:
                 break
         return found
     return None
+
+
+def _lightning(script: Script, files: Sequence[Script]) -> CommandLine | None:
+    for node in ast.walk(script.tree):
+        if not isinstance(node, ast.Call) or not _full_name(script, node).endswith(".LightningCLI"):
+            continue
+        given = node.args[0] if node.args else keyword(node, "model_class")
+        name = "" if given is None else _full_name(script, given).rpartition(".")[2]
+        subcommand = () if script.literal(keyword(node, "run")) is False else ("fit",)
+        # It writes its configuration into that folder, and ends where there is one.
+        found = CommandLine(before=(*subcommand, "--trainer.default_root_dir={directory}", "--seed_everything={seed}"))
+        for file in files:
+            models = [one for one in ast.walk(file.tree) if isinstance(one, ast.ClassDef) and one.name == name]
+            for start in (one for model in models for one in model.body if isinstance(one, ast.FunctionDef)):
+                if start.name == "__init__":
+                    _of_model(file, start, found)
+        return found
+    return None
+
+
+def _of_model(script: Script, start: _Function, found: CommandLine) -> None:
+    """Add the arguments that a model starts with: `--model.lr`."""
+    for argument, annotation, default in list(_arguments(start))[1:]:
+        kind, _ = _annotated(script, annotation)
+        value = _default(script, default)
+        if _several(kind) or value is None:
+            found.skipped.append(f"--model.{argument} is left to the script")
+        else:
+            _add(script, found, argument, value, kind, f"--model.{argument}", default is None, equals=True)
 
 
 def _of_tyro(

@@ -246,3 +246,31 @@ def test_of_a_large_project_the_nearest_modules_are_read(tmp_path: Path) -> None
     files = {f"m{index}": f"import m{index + 1}" for index in range(2 * MOST)}
     modules = own_modules(Script(project(tmp_path, train="import m0", **files)))
     assert [module.path.name for module in modules] == [f"m{index}.py" for index in range(MOST)]
+
+
+MODEL = """
+    import lightning
+    class Net(lightning.LightningModule):
+        def __init__(self, lr: float = 1e-3, residual: bool = True, sizes: list[int] = [1], classes: int = computed()):
+            pass
+        def validation_step(self, batch, index):
+            self.log("val_dice", dice)
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("from lightning.pytorch.cli import LightningCLI\nLightningCLI(Net, Data)", ["fit"]),
+        ("import lightning.pytorch.cli as c\nc.LightningCLI(model_class=Net)", ["fit"]),
+        ("from pytorch_lightning.cli import LightningCLI as CLI\nCLI(Net, run=False)", []),
+    ],
+)
+def test_the_model_of_a_lightning_command_line(call: str, words: list[str], tmp_path: Path) -> None:
+    scaffold = drafted(tmp_path, train="from net import Net\n" + call, net=MODEL)
+    assert searched(scaffold) == ["learning_rate", "residual"]
+    folder, seed = "--trainer.default_root_dir={directory}", "--seed_everything={seed}"
+    rate = ["--model.lr={learning_rate}", "--model.residual={residual}"]
+    assert scaffold.draft.command == ["python", "train.py", *words, folder, seed, *rate]
+    assert "--model.sizes is left to the script" in scaffold.draft.notes
+    assert list(changed(scaffold)) == ["net.py"]
