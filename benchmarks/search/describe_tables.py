@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.search.tables import DEVELOPMENT, FOLDER, SECOND_VALIDATION, VALIDATION, Table, load
+from benchmarks.search.tables import DEVELOPMENT, FOLDER, SECOND_VALIDATION, THIRD_VALIDATION, VALIDATION, Table, load
 from benchmarks.search.trainings.training import training
 
 HEADER = (
@@ -115,5 +115,6 @@ if __name__ == "__main__":
         ("Development", DEVELOPMENT),
         ("Validation", VALIDATION),
         ("Second validation", SECOND_VALIDATION),
+        ("Third validation", THIRD_VALIDATION),
     ):
         print(f"### {title}\n\n{markdown(names)}\n")

@@ -85,5 +85,6 @@ DEVELOPMENT: dict[str, Callable[[Path], list[Problem]]] = {
 VALIDATION: dict[str, Callable[[Path], list[Problem]]] = {
     "validation tables": lambda data: tabled(tables.VALIDATION, "validation tables"),
     "second validation tables": lambda data: tabled(tables.SECOND_VALIDATION, "second validation tables"),
+    "third validation tables": lambda data: tabled(tables.THIRD_VALIDATION, "third validation tables"),
 }
 FAMILIES = DEVELOPMENT | VALIDATION
