@@ -13,7 +13,8 @@ from hpo.errors import ScaffoldError
 from hpo.scaffold.changes import edit
 from hpo.scaffold.choose_metric import direction_of
 from hpo.scaffold.draft import MISSING, Draft, Entry, MetricEntry
-from hpo.scaffold.from_script import Scaffold, engine_entry, fits, script_study_name
+from hpo.scaffold.draft_builder import fits
+from hpo.scaffold.from_script import Scaffold, engine_entry, script_study_name
 from hpo.scaffold.python_source import Change, Script, assignments, call_name, keyword
 from hpo.scaffold.read_optuna import objective_of
 from hpo.spec.algorithms import known_name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -313,6 +313,11 @@ def guess(setting: Setting) -> Guess:
             setting, name, "", f"to search it: {name}: {{choices: [{setting.value}, ...]}}, with what the script takes"
         )
     return _constant(setting, name, "")
+
+
+def any_searched(settings: Iterable[Setting]) -> bool:
+    """Return True if a setting is one to search, by its name and its default."""
+    return any(guess(setting).role == PARAMETER for setting in settings)
 
 
 def _constant(setting: Setting, name: str, why: str, decide: str = "") -> Guess:

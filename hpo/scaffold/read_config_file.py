@@ -12,7 +12,7 @@ from typing import Any
 from hpo.errors import SpecError
 from hpo.machine.files import read_plain
 from hpo.scaffold.draft import Setting
-from hpo.scaffold.guess import PARAMETER, guess, snake
+from hpo.scaffold.guess import any_searched, snake
 from hpo.scaffold.python_source import Change, Script, call_name
 from hpo.spec.yaml_document import read_yaml
 
@@ -97,7 +97,7 @@ def read_config_file(scripts: Sequence[Script]) -> ConfigFile | None:
 def _searched_in(file: Path) -> list[Setting]:
     """Return the settings of a file, if one of them is worth a search."""
     settings = list(_settings(_load(file), ""))
-    return settings if any(guess(setting).role == PARAMETER for setting in settings) else []
+    return settings if any_searched(settings) else []
 
 
 def _files_in(root: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo.scaffold.draft import Setting
-from hpo.scaffold.guess import PARAMETER, guess, snake
+from hpo.scaffold.guess import any_searched, guess, snake
 from hpo.scaffold.printed_values import dict_entries
 from hpo.scaffold.python_source import Script, assignments, call_name, keyword
 
@@ -42,20 +42,20 @@ def read_constants(script: Script) -> Constants:
     for name, value, statement in assignments(top):
         if name.isupper() and _once(script, name) and isinstance(statement, (ast.Assign, ast.AnnAssign)):
             found.add(script, name, value)
-    if any(guess(setting).role == PARAMETER for setting in found.settings):
+    if any_searched(found.settings):
         return found
     for held in (_class(script), _configuration(script)):
         inside = Constants()
         for key, value in held.items():
             inside.add(script, key, value)
-        if any(guess(setting).role == PARAMETER for setting in inside.settings):
+        if any_searched(inside.settings):
             return inside
     known = Constants()
     for name, value, _ in assignments(top):
         if not name.isupper() and _once(script, name):
             known.add(script, name, value)
     recognised = [setting for setting in known.settings if guess(setting).role != "constant" or guess(setting).why]
-    if any(guess(setting).role == PARAMETER for setting in recognised):
+    if any_searched(recognised):
         return Constants(recognised, {setting.name: known.nodes[setting.name] for setting in recognised})
     return found
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.scaffold.draft import MISSING, Setting
-from hpo.scaffold.from_script import fits
+from hpo.scaffold.draft_builder import fits
 from hpo.scaffold.guess import CONSTANT, DIRECTORY, LEAVE, PARAMETER, SEED, guess
 from hpo.space.search_space import SearchSpace
 
