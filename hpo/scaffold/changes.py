@@ -32,23 +32,6 @@ def report_changes(script: Script, found: Found) -> list[Change]:
     return []
 
 
-def constant_changes(script: Script, nodes: Mapping[str, ast.expr], read: Mapping[str, str]) -> list[Change]:
-    """Return the changes that let constants of a script be read from the trial.
-
-    Args:
-        script: the script.
-        nodes: the expressions of the constants, by name.
-        read: what is read in their places: `params["learning_rate"]` of the trial, by name.
-    """
-    changes = []
-    for name, place in read.items():
-        node = nodes[name]
-        kind, key = place.split(".", 1)
-        text = f"hpo.current_trial().{kind}.get({json.dumps(key)}, {script.source(node)})"
-        changes.append(Change(script.start(node), script.end(node), text))
-    return changes
-
-
 @dataclass(frozen=True)
 class Edit:
     """File that needs lines.

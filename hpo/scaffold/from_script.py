@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpo.machine.resources import visible_gpus
-from hpo.scaffold.changes import Edit, constant_changes, edit, import_line, report_changes
+from hpo.scaffold.changes import Edit, edit, import_line, report_changes
 from hpo.scaffold.choose_metric import choose_metric
 from hpo.scaffold.draft import MISSING, Draft, Entry, default_group, study_name
 from hpo.scaffold.draft_builder import DraftBuilder
@@ -17,7 +17,7 @@ from hpo.scaffold.own_modules import own_modules
 from hpo.scaffold.python_source import Change, Script
 from hpo.scaffold.read_argparse import CommandLine, read_argparse
 from hpo.scaffold.read_commands import read_commands
-from hpo.scaffold.read_config_file import read_config_file
+from hpo.scaffold.read_config_file import ConfigFile, read_config_file
 from hpo.scaffold.read_constants import Constants, read_constants
 from hpo.scaffold.read_hydra import read_hydra
 from hpo.scaffold.read_metrics import Found, read_metrics
@@ -64,23 +64,24 @@ def from_script(path: Path) -> Scaffold:
     draft = Draft(script_study_name(path))
     builder = DraftBuilder(script, draft)
     hydra = read_hydra(script)
-    line = command_line(script, modules)
-    config = None
+    line = command_line(script, modules) if hydra is None else CommandLine()
+    inside: ConfigFile | Constants | None = None
     if hydra is None and not any_searched(line.settings):
-        config = read_config_file([script, *modules])
+        inside = read_config_file([script, *modules]) or _constants(script, modules)
+        if line.settings and not any_searched(inside.settings):
+            inside = None
     changes: dict[Script, list[Change]] = {}
     draft.command = ["python", path.name, *line.before]
     if hydra is not None:
         builder.hydra(hydra)
     elif line.settings:
-        builder.arguments(line.settings if config is None else config.given_to(line.settings), config is None)
+        given = inside.given_to(line.settings) if isinstance(inside, ConfigFile) else line.settings
+        builder.arguments(given, alone=inside is None)
         draft.notes += line.skipped
-    if config is not None:
-        changes[config.script] = config.changes(builder.constants(config.settings))
-        draft.notes.append(f"its settings are those of {config.file}")
-    elif hydra is None and not line.settings:
-        holder, constants = _constants(script, modules)
-        changes[holder] = constant_changes(holder, constants.nodes, builder.constants(constants.settings))
+    if inside is not None:
+        changes[inside.script] = inside.changes(builder.constants(inside.settings))
+    if isinstance(inside, ConfigFile):
+        draft.notes.append(f"its settings are those of {inside.file}")
     builder.refuse_empty(line.skipped, modules)
     nest_losses(draft)
     return finish(script, modules, draft, read_metrics(script, modules), changes, builder.roles)
@@ -101,13 +102,13 @@ def command_line(script: Script, modules: Sequence[Script]) -> CommandLine:
     return line if line.settings else read_commands(script, modules)
 
 
-def _constants(script: Script, modules: Sequence[Script]) -> tuple[Script, Constants]:
-    """Return the constants of a script, or of a module that holds some to search, and what they stand in."""
+def _constants(script: Script, modules: Sequence[Script]) -> Constants:
+    """Return the constants of a script, or those of its configuration's module if only they are worth a search."""
     own = read_constants(script)
     if not any_searched(own.settings):
-        held = ((one, read_constants(one)) for one in modules if one.path.stem.lower() in _CONFIGURATIONS)
-        return next(((one, constants) for one, constants in held if any_searched(constants.settings)), (script, own))
-    return script, own
+        others = (read_constants(one) for one in modules if one.path.stem.lower() in _CONFIGURATIONS)
+        return next((constants for constants in others if any_searched(constants.settings)), own)
+    return own
 
 
 def finish(

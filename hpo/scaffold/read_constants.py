@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hpo.scaffold.draft import Setting
 from hpo.scaffold.guess import any_searched, guess, snake
 from hpo.scaffold.printed_values import dict_entries
-from hpo.scaffold.python_source import Script, assignments, call_name, keyword
+from hpo.scaffold.python_source import Change, Script, assignments, call_name, keyword
 
 _DICTS = {"config", "cfg", "hparams", "hyperparameters", "hyperparams", "params", "settings", "conf", "defaults",
           "configuration", "args", "opt", "options"}  # fmt: skip
@@ -20,15 +22,30 @@ _DICTS = {"config", "cfg", "hparams", "hyperparameters", "hyperparams", "params"
 class Constants:
     """Constants of a script, and the expressions that hold their values."""
 
+    script: Script
     settings: list[Setting] = field(default_factory=list)
     nodes: dict[str, ast.expr] = field(default_factory=dict)
 
-    def add(self, script: Script, name: str, value: ast.expr) -> None:
+    def add(self, name: str, value: ast.expr) -> None:
         """Add a constant if its value is a number, a text, true or false."""
-        literal = script.literal(value)
+        literal = self.script.literal(value)
         if isinstance(literal, (bool, int, float, str)) and name not in self.nodes:
             self.settings.append(Setting(name, literal, _kind(literal), shown=name))
             self.nodes[name] = value
+
+    def changes(self, read: Mapping[str, str]) -> list[Change]:
+        """Return the changes that read constants from the trial.
+
+        Args:
+            read: what is read in their places: `params.learning_rate`, by name.
+        """
+        changes = []
+        for name, place in read.items():
+            node = self.nodes[name]
+            kind, key = place.split(".", 1)
+            text = f"hpo.current_trial().{kind}.get({json.dumps(key)}, {self.script.source(node)})"
+            changes.append(Change(self.script.start(node), self.script.end(node), text))
+        return changes
 
 
 def read_constants(script: Script) -> Constants:
@@ -37,26 +54,26 @@ def read_constants(script: Script) -> Constants:
     They are its names in upper case; else the attributes of a class called Config or the like; else the entries of a
     dict called so, or given to `wandb.init`; else those of its variables that are known by their names, such as `lr`.
     """
-    found = Constants()
+    found = Constants(script)
     top = _top_level(script.tree.body)
     for name, value, statement in assignments(top):
         if name.isupper() and _once(script, name) and isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            found.add(script, name, value)
+            found.add(name, value)
     if any_searched(found.settings):
         return found
     for held in (_class(script), _configuration(script)):
-        inside = Constants()
+        inside = Constants(script)
         for key, value in held.items():
-            inside.add(script, key, value)
+            inside.add(key, value)
         if any_searched(inside.settings):
             return inside
-    known = Constants()
+    known = Constants(script)
     for name, value, _ in assignments(top):
         if not name.isupper() and _once(script, name):
-            known.add(script, name, value)
+            known.add(name, value)
     recognised = [setting for setting in known.settings if guess(setting).role != "constant" or guess(setting).why]
     if any_searched(recognised):
-        return Constants(recognised, {setting.name: known.nodes[setting.name] for setting in recognised})
+        return Constants(script, recognised, {setting.name: known.nodes[setting.name] for setting in recognised})
     return found
 
 

@@ -43,10 +43,12 @@ class Found:
 def read_metrics(script: Script, modules: Sequence[Script] = ()) -> Found:
     """Return how a script tells its metrics, or else a module of its own.
 
-    Of a module only what is known for a metric counts, since modules print much else.
+    Of a module only what is known for a metric counts, since modules print much else; and of the script too, but for
+    what it tells of its own epochs.
     """
     own = _of_file(script)
-    if not any(map(direction_of, own.names)):
+    of_epochs = own.site is not None and bool(own.site.step) and not own.site.batches
+    if not (of_epochs or any(map(direction_of, own.names))):
         for module in modules:
             found = _of_file(module)
             if any(map(direction_of, found.names)):

@@ -175,6 +175,20 @@ def test_what_a_module_prints_is_a_metric_by_its_name_alone(tmp_path: Path) -> N
     assert any("no metric was found" in sentence for sentence in scaffold.draft.decide)
 
 
+@pytest.mark.parametrize(
+    ("loop", "metric"),
+    [
+        ("for epoch in range(3):\n    print(f'quality {quality:.3f}')", "quality"),
+        ("for batch in loader:\n    print(f'quality {quality:.3f}')", "val_acc"),
+        ("print(f'cells {cells:.3f}')", "val_acc"),
+    ],
+)
+def test_what_a_script_tells_of_its_epochs_comes_before_a_module(loop: str, metric: str, tmp_path: Path) -> None:
+    train = f"import argparse, engine\nparser.add_argument('--lr', type=float, default=0.1)\n{loop}\n"
+    scaffold = drafted(tmp_path, train=train, engine=LOOP)
+    assert [entry.name for entry in scaffold.draft.metrics] == [metric]
+
+
 def test_constants_of_a_configuration_and_a_lightning_module(tmp_path: Path) -> None:
     scaffold = drafted(
         tmp_path,

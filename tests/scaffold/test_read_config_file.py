@@ -125,7 +125,7 @@ def test_the_argument_that_names_the_file(name: str, more: str, command: list[st
 
 
 def test_numbers_that_nobody_knows_stay_where_a_file_is_searched(tmp_path: Path) -> None:
-    more = "parser.add_argument('--print-freq', type=int, default=10)\n"
+    more = "parser.add_argument('--some-amount', type=float, default=0.1)\n"
     scaffold = drafted(tmp_path, ARGUMENT.format("config", ", default='config.yaml'", more))
     assert searched(scaffold) == ["learning_rate", "batch_size", "gamma"]
 

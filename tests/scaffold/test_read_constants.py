@@ -64,3 +64,21 @@ def test_names_in_upper_case_come_before_a_class_and_a_class_before_a_dict(tmp_p
     for first, name in enumerate(("LEARNING_RATE", "dropout", "weight_decay", "lr")):
         found = read_constants(Script(script(tmp_path, "\n".join(parts[first:]))))
         assert [setting.name for setting in found.settings] == [name]
+
+
+def test_constants_are_searched_beside_arguments_that_are_not(tmp_path: Path) -> None:
+    """Then no number of the command line is searched for want of others."""
+    text = """
+        import argparse
+        class CFG:
+            lr = 1e-3
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--gpu", type=int, default=0)
+        parser.add_argument("--some-amount", type=float, default=0.1)
+    """
+    scaffold = from_script(script(tmp_path, text))
+    assert [entry.name for entry in scaffold.draft.parameters] == ["learning_rate"]
+    assert f"    lr = {RATE}" in scaffold.edits[0].text.splitlines()
+    scaffold = from_script(script(tmp_path, text.replace("lr = 1e-3", "name = 'x'")))
+    assert "some_amount" in [entry.name for entry in scaffold.draft.parameters]
+    assert scaffold.edits == ()
