@@ -78,7 +78,6 @@ def test_the_split_is_of_all_tables_and_each_half_is_varied() -> None:
         "digits_kernel",
         "maze_q_learning",
         "photo_dictionary",
-        "survival_cox",
         "text_svm",
         "wine_softmax",
     ],
