@@ -55,6 +55,13 @@ class Setting:
     limits: tuple[float | None, float | None] = (None, None)
 
 
+def kind_of(value: Any) -> str:
+    """Return the kind of a setting that has a value: bool, int, float or text."""
+    if isinstance(value, bool):
+        return "bool"
+    return {int: "int", float: "float"}.get(type(value), "text")
+
+
 @dataclass(frozen=True)
 class Entry:
     """A line of `search_space` or of `constants`.

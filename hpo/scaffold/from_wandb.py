@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import ScaffoldError, SpecError
-from hpo.scaffold.changes import edit
 from hpo.scaffold.choose_metric import direction_of
 from hpo.scaffold.draft import Draft, Entry, MetricEntry, key_name, refused, study_name
 from hpo.scaffold.from_script import Scaffold, add_settings, command_line, finish, script_study_name
@@ -292,6 +291,4 @@ def _config_change(script: Script, call: ast.Call) -> Change:
     end = script.end(call) - 1
     inside = script.text[script.start(call) : end].rstrip()
     comma = "" if inside.endswith(("(", ",")) else ", "
-    change = Change(end, end, f"{comma}config={{{values}}}")
-    edit(script, [change], script.path)  # it raises an error if it does not fit
-    return change
+    return Change(end, end, f"{comma}config={{{values}}}")

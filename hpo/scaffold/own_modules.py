@@ -27,14 +27,16 @@ def own_modules(script: Script) -> list[Script]:
             if path not in found:
                 if len(found) > MOST:
                     continue
-                found[path] = _read(script.path.parent / path.relative_to(root))
-                waiting += [one for one in (found[path],) if one is not None]
+                found[path] = read = _read(script.path.parent / path.relative_to(root))
+                if read is not None:
+                    waiting.append(read)
             module = found[path]
             if module is not None and user not in (module, *module.users):
                 module.users.append(user)
     modules = [module for module in found.values() if module is not None and module is not script]
+    asked = {one: _asked(one) for one in (script, *modules)}
     for module in modules:
-        module.running = _running(module)
+        module.running = _running(module, set().union(*(asked[user] for user in module.users)))
     return modules
 
 
@@ -73,13 +75,13 @@ def _files(folder: Path, parts: list[str]) -> Iterator[Path]:
                 break
 
 
-def _running(module: Script) -> list[ast.AST]:
-    """Return what of a module runs when others import it: not what it does as a program, nor functions nobody calls."""
+def _running(module: Script, asked: set[str]) -> list[ast.AST]:
+    """Return what of a module runs when others import it and ask for names: not what it does as a program."""
     body = [one for one in module.tree.body if not (isinstance(one, ast.If) and "__name__" in ast.unparse(one.test))]
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     definitions = {one.name: one for one in body if isinstance(one, kinds)}
     running: list[ast.AST] = [one for one in body if not isinstance(one, kinds)]
-    names = set().union(*(_named(one) for one in running), *map(_asked, module.users))
+    names = asked.union(*map(_named, running))
     while reached := [one for name in names & set(definitions) if (one := definitions.pop(name, None)) is not None]:
         running += reached
         names = set().union(*map(_named, reached))

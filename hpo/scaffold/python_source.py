@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import io
+import json
 import operator
 import tokenize
 from collections import Counter
@@ -179,6 +180,11 @@ class Script:
                     found[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
         return found
 
+    def full_name(self, node: ast.AST) -> str:
+        """Return what a call calls, by its name in its own module: `click.option` for `c.option`."""
+        head, dot, rest = call_name(node).partition(".")
+        return f"{self.bound_modules.get(head, head)}{dot}{rest}"
+
     @cached_property
     def stored(self) -> Counter[str]:
         """Number of assignments of each name, anywhere in the script."""
@@ -215,6 +221,12 @@ def call_name(node: ast.AST) -> str:
     if isinstance(here, ast.Name):
         parts.insert(0, here.id)
     return ".".join(parts)
+
+
+def from_trial(place: str, otherwise: str) -> str:
+    """Return the expression that reads a value of the trial, such as `params.learning_rate`, and what it is by hand."""
+    kind, key = place.split(".", 1)
+    return f"hpo.current_trial().{kind}.get({json.dumps(key)}, {otherwise})"
 
 
 def keyword(call: ast.Call, name: str) -> ast.expr | None:

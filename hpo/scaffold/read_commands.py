@@ -70,7 +70,7 @@ def _click(script: Script, functions: dict[str, _Function]) -> CommandLine | Non
 
 
 def _is_click(script: Script, call: ast.Call) -> bool:
-    module, _, name = _full_name(script, call).rpartition(".")
+    module, _, name = script.full_name(call).rpartition(".")
     return module.endswith("click") and name in ("option", "argument")
 
 
@@ -108,7 +108,7 @@ def _typer(script: Script, functions: dict[str, _Function]) -> CommandLine | Non
     apps = {
         name
         for name, value, _ in assignments(script.tree.body)
-        if isinstance(value, ast.Call) and _full_name(script, value) == "typer.Typer"
+        if isinstance(value, ast.Call) and script.full_name(value) == "typer.Typer"
     }
     named = {
         function: _command_name(script, function, call)
@@ -152,10 +152,10 @@ def _tyro(script: Script, files: Sequence[Script]) -> CommandLine | None:
 
 def _lightning(script: Script, files: Sequence[Script]) -> CommandLine | None:
     for node in ast.walk(script.tree):
-        if not isinstance(node, ast.Call) or not _full_name(script, node).endswith(".LightningCLI"):
+        if not isinstance(node, ast.Call) or not script.full_name(node).endswith(".LightningCLI"):
             continue
         given = node.args[0] if node.args else keyword(node, "model_class")
-        name = "" if given is None else _full_name(script, given).rpartition(".")[2]
+        name = "" if given is None else script.full_name(given).rpartition(".")[2]
         subcommand = () if script.literal(keyword(node, "run")) is False else ("fit",)
         # It writes its configuration into that folder, and ends where there is one.
         found = CommandLine(before=(*subcommand, "--trainer.default_root_dir={directory}", "--seed_everything={seed}"))
@@ -206,8 +206,8 @@ def _of_tyro(
 def _given_to(script: Script, caller: str) -> Iterator[str]:
     """Yield the names of the functions that a call is given, as their own modules have them."""
     for node in ast.walk(script.tree):
-        if isinstance(node, ast.Call) and _full_name(script, node) == caller and node.args:
-            yield _full_name(script, node.args[0]).rpartition(".")[2]
+        if isinstance(node, ast.Call) and script.full_name(node) == caller and node.args:
+            yield script.full_name(node.args[0]).rpartition(".")[2]
 
 
 def _arguments(function: _Function) -> Iterator[_Argument]:
@@ -244,7 +244,7 @@ def _of_signature(script: Script, function: _Function, found: CommandLine, dashe
         words = [] if marker is None else [script.literal(one) for one in marker.args]
         given = [word for word in words if isinstance(word, str) and word.startswith("--")]
         usual = f"--{argument.replace('_', '-') if dashes else argument}"
-        positional = dashes and (default is None if marker is None else _full_name(script, marker).endswith("Argument"))
+        positional = dashes and (default is None if marker is None else script.full_name(marker).endswith("Argument"))
         shown = "" if positional else next(iter(given), usual)
         if _several(kind):
             found.skipped.append(f"{shown or argument} takes several values; it is left to the script")
@@ -280,7 +280,7 @@ def _plain(node: ast.expr | None) -> ast.expr | None:
 
 
 def _marks(script: Script, call: ast.Call) -> bool:
-    return _full_name(script, call) in ("typer.Option", "typer.Argument")
+    return script.full_name(call) in ("typer.Option", "typer.Argument")
 
 
 # --- both
@@ -412,9 +412,3 @@ def _command_name(script: Script, function: _Function, call: ast.expr, strip: bo
     name = function.name.lower()
     ending = next((one for one in _ENDINGS if strip and name.endswith(one)), "")
     return name.removesuffix(ending).replace("_", "-")
-
-
-def _full_name(script: Script, node: ast.AST) -> str:
-    """Return what a call calls, by the name that it has in its own module: `click.option` of `import click as c`."""
-    head, dot, rest = call_name(node).partition(".")
-    return f"{script.bound_modules.get(head, head)}{dot}{rest}"

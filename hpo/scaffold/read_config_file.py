@@ -11,9 +11,9 @@ from typing import Any
 
 from hpo.errors import SpecError
 from hpo.machine.files import read_plain
-from hpo.scaffold.draft import Setting
+from hpo.scaffold.draft import Setting, kind_of
 from hpo.scaffold.guess import any_searched, snake
-from hpo.scaffold.python_source import Change, Script, call_name
+from hpo.scaffold.python_source import Change, Script, call_name, from_trial
 from hpo.spec.yaml_document import read_yaml
 
 _LOADERS = {
@@ -64,9 +64,8 @@ class ConfigFile:
         script, statement = self.script, self.statement
         lines = []
         for name, place in read.items():
-            kind, key = place.split(".", 1)
             here = f"{self.holder}{''.join(f'[{_quoted(part)}]' for part in name.split('.'))}"
-            lines.append(f"{here} = hpo.current_trial().{kind}.get({json.dumps(key)}, {here})")
+            lines.append(f"{here} = {from_trial(place, here)}")
         indentation = script.indentation(statement)
         if isinstance(statement, ast.Return):
             assert statement.value is not None
@@ -119,7 +118,7 @@ def _loads(scripts: Sequence[Script]) -> Iterator[tuple[Script, ast.Assign | ast
     """Yield the statements that load a file, in lines of their own."""
     for script in scripts:
         for node in script.nodes():
-            if not isinstance(node, ast.Call) or _full_name(script, node) not in _LOADERS:
+            if not isinstance(node, ast.Call) or script.full_name(node) not in _LOADERS:
                 continue
             statement = script.statement(node)
             simple = isinstance(statement, ast.Return) or (
@@ -144,7 +143,7 @@ def _calls(scripts: Sequence[Script], script: Script, statement: ast.stmt) -> in
     called = (
         isinstance(node, ast.Call)
         and call_name(node).rpartition(".")[2] == name
-        and _full_name(one, node) not in _LOADERS
+        and one.full_name(node) not in _LOADERS
         for one in scripts
         for node in ast.walk(one.tree)
     )
@@ -153,11 +152,6 @@ def _calls(scripts: Sequence[Script], script: Script, statement: ast.stmt) -> in
 
 def _holder(statement: ast.Assign | ast.Return) -> str:
     return ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else "loaded"
-
-
-def _full_name(script: Script, call: ast.Call) -> str:
-    head, dot, rest = call_name(call).partition(".")
-    return f"{script.bound_modules.get(head, head)}{dot}{rest}"
 
 
 def _named_files(scripts: Sequence[Script], root: Path) -> Iterator[Path]:
@@ -190,5 +184,4 @@ def _settings(data: Any, prefix: str) -> Iterator[Setting]:
         if isinstance(value, dict):
             yield from _settings(value, f"{name}.")
         elif isinstance(value, (bool, int, float, str)):
-            kind = "bool" if isinstance(value, bool) else {int: "int", float: "float"}.get(type(value), "text")
-            yield Setting(name, value, kind, shown=name)
+            yield Setting(name, value, kind_of(value), shown=name)

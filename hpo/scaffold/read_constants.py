@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from hpo.scaffold.draft import Setting
+from hpo.scaffold.draft import Setting, kind_of
 from hpo.scaffold.guess import any_searched, guess, snake
 from hpo.scaffold.printed_values import dict_entries
-from hpo.scaffold.python_source import Change, Script, assignments, call_name, keyword
+from hpo.scaffold.python_source import Change, Script, assignments, call_name, from_trial, keyword
 
 _DICTS = {"config", "cfg", "hparams", "hyperparameters", "hyperparams", "params", "settings", "conf", "defaults",
           "configuration", "args", "opt", "options"}  # fmt: skip
@@ -30,7 +28,7 @@ class Constants:
         """Add a constant if its value is a number, a text, true or false."""
         literal = self.script.literal(value)
         if isinstance(literal, (bool, int, float, str)) and name not in self.nodes:
-            self.settings.append(Setting(name, literal, _kind(literal), shown=name))
+            self.settings.append(Setting(name, literal, kind_of(literal), shown=name))
             self.nodes[name] = value
 
     def changes(self, read: Mapping[str, str]) -> list[Change]:
@@ -42,8 +40,7 @@ class Constants:
         changes = []
         for name, place in read.items():
             node = self.nodes[name]
-            kind, key = place.split(".", 1)
-            text = f"hpo.current_trial().{kind}.get({json.dumps(key)}, {self.script.source(node)})"
+            text = from_trial(place, self.script.source(node))
             changes.append(Change(self.script.start(node), self.script.end(node), text))
         return changes
 
@@ -114,9 +111,3 @@ def _configuration(script: Script) -> dict[str, ast.expr]:
         if name.lower() in _DICTS and (entries := dict_entries(value, script)):
             return entries
     return {}
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return {int: "int", float: "float"}.get(type(value), "text")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import ScaffoldError, SpecError
-from hpo.scaffold.draft import MISSING, VALUE, Setting
+from hpo.scaffold.draft import MISSING, VALUE, Setting, kind_of
 from hpo.scaffold.python_source import Script, call_name, keyword
 from hpo.spec.yaml_document import read_yaml
 
@@ -149,5 +149,4 @@ def _walk(data: Mapping[Any, Any], prefix: str) -> Iterator[Setting]:
         elif isinstance(value, (bool, int, float)) or (
             isinstance(value, str) and "${" not in value and key != "_target_"
         ):
-            kind = "bool" if isinstance(value, bool) else {int: "int", float: "float"}.get(type(value), "text")
-            yield Setting(name, value, kind, (), name, (f"{name}={VALUE}",))
+            yield Setting(name, value, kind_of(value), (), name, (f"{name}={VALUE}",))
