@@ -183,7 +183,7 @@ class DraftBuilder:
             return
         seen = [entry.why or entry.name for entry in self.draft.constants]
         there = f" It has {', '.join(seen[:12])}." if seen else ""
-        if "current_trial" in self.script.text:
+        if any(one.reads_trial() for one in (self.script, *modules)):
             raise ScaffoldError(
                 f"{self.script.path} takes its values from the trial already, and has no others to search"
             )

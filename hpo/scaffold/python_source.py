@@ -165,6 +165,10 @@ class Script:
         """Return True if `hpo` is a name of the script already."""
         return "hpo" in self.bound_modules
 
+    def reads_trial(self) -> bool:
+        """Return True if it takes values from the trial already."""
+        return "current_trial" in self.text
+
     @cached_property
     def bound_modules(self) -> dict[str, str]:
         """The modules and names that the script imports, by the names that they have in it."""

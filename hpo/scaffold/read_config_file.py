@@ -95,7 +95,10 @@ def read_config_file(scripts: Sequence[Script]) -> ConfigFile | None:
 
 def _searched_in(file: Path) -> list[Setting]:
     """Return the settings of a file, if one of them is worth a search."""
-    settings = list(_settings(_load(file), ""))
+    data = _load(file)
+    if isinstance(data, dict) and ("search_space" in data or {"method", "parameters"} <= data.keys()):
+        return []  # a study, or a sweep of W&B
+    settings = list(_settings(data, ""))
     return settings if any_searched(settings) else []
 
 
@@ -117,6 +120,8 @@ def _quoted(text: str) -> str:
 def _loads(scripts: Sequence[Script]) -> Iterator[tuple[Script, ast.Assign | ast.Return]]:
     """Yield the statements that load a file, in lines of their own."""
     for script in scripts:
+        if script.reads_trial():
+            continue
         for node in script.nodes():
             if not isinstance(node, ast.Call) or script.full_name(node) not in _LOADERS:
                 continue

@@ -157,3 +157,22 @@ def test_arguments_come_before_a_file(tmp_path: Path) -> None:
 def test_what_is_not_searched(train: str, files: dict[str, str] | None, tmp_path: Path) -> None:
     with pytest.raises(ScaffoldError, match="nothing that is known to be searched"):
         drafted(tmp_path, f"import yaml\n{train}\n", files)
+
+
+@pytest.mark.parametrize("more", [", required=True", ", default='configs/unet.yaml'"])
+def test_a_script_that_has_its_lines_gets_no_others_and_a_study_is_no_configuration(more: str, tmp_path: Path) -> None:
+    """The study beside it, and a sweep, have learning rates too."""
+    files = {
+        "configs/unet.yaml": YAML,
+        "study.yaml": "search_space: {lr: {low: 0.1, high: 1.0}}\nconstants: {lr: 0.1}\n",
+        "sweep.yaml": "method: bayes\nparameters: {lr: {value: 0.1}}\nlr: 0.2\n",
+    }
+    train = ARGUMENT.format("config", more, "")
+    scaffold = drafted(tmp_path, train, files)
+    assert searched(scaffold) == ["learning_rate", "batch_size", "gamma"]
+    (tmp_path / "train.py").write_text(scaffold.edits[0].text)
+    with pytest.raises(ScaffoldError, match="takes its values from the trial already"):
+        from_script(tmp_path / "train.py")
+    (tmp_path / "main.py").write_text("import train\n")
+    with pytest.raises(ScaffoldError, match=r"main\.py takes its values from the trial already"):
+        from_script(tmp_path / "main.py")
