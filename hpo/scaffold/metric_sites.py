@@ -164,13 +164,7 @@ def _step_variable(loop: ast.For | ast.AsyncFor, script: Script) -> str:
 
 
 def _called_in_loop(script: Script, function: str) -> bool:
-    return any(
-        isinstance(one, (ast.For, ast.While))
-        for user in (script, *script.users)
-        for node in ast.walk(user.tree)
-        if isinstance(node, ast.Call) and call_name(node).rpartition(".")[2] == function
-        for one in user.above(node)
-    )
+    return any(function in user.called_in_loops for user in (script, *script.users))
 
 
 def _is_metric(name: str, value: ast.expr, script: Script) -> bool:

@@ -190,6 +190,13 @@ class Script:
         return f"{self.bound_modules.get(head, head)}{dot}{rest}"
 
     @cached_property
+    def called_in_loops(self) -> set[str]:
+        """The last names of what is called within loops."""
+        loops = (node for node in ast.walk(self.tree) if isinstance(node, (ast.For, ast.While)))
+        calls = (one for loop in loops for one in ast.walk(loop) if isinstance(one, ast.Call))
+        return {call_name(call).rpartition(".")[2] for call in calls}
+
+    @cached_property
     def stored(self) -> Counter[str]:
         """Number of assignments of each name, anywhere in the script."""
         nodes = (node for node in ast.walk(self.tree) if isinstance(node, ast.Name))
