@@ -40,9 +40,11 @@ class Guess:
 
 # Names that have one spelling in studies, so that reports and warm starts of studies know them again.
 _SAME = {
-    **dict.fromkeys(("lr", "learningrate", "base_lr", "init_lr", "initial_lr", "lr0", "eta"), "learning_rate"),
-    **dict.fromkeys(("bs", "batch", "batchsize", "train_batch_size", "per_device_train_batch_size"), "batch_size"),
-    **dict.fromkeys(("wd", "weightdecay"), "weight_decay"),
+    **dict.fromkeys(("lr", "learningrate", "base_lr", "init_lr", "initial_lr", "lr0", "eta", "lr_init", "lr_start",
+                     "learn_rate", "learning_rate_init", "eta0"), "learning_rate"),
+    **dict.fromkeys(("bs", "batch", "batchsize", "train_batch_size", "per_device_train_batch_size", "batch_sz",
+                     "mb_size"), "batch_size"),
+    **dict.fromkeys(("wd", "weightdecay", "weight_decay_rate"), "weight_decay"),
     **dict.fromkeys(("n_epochs", "num_epochs", "max_epochs", "nepochs", "epoch", "nb_epochs", "nb_epoch",
                      "num_train_epochs", "train_epochs", "total_epochs"), "epochs"),
 }  # fmt: skip
@@ -236,7 +238,7 @@ _RULES: tuple[tuple[re.Pattern[str], Rule, str], ...] = tuple(
         (r"(^|_)(hidden|hidden_size|hidden_dim|hidden_units|n_hidden|num_hidden|hidden_channels|hidden_features|units"
          r"|n_units|num_units|width|base_width|dim|d_model|embed_dim|embedding_dim|emb_dim|emb_size|embedding_size"
          r"|latent_dim|channels|n_channels|base_channels|filters|n_filters|num_filters|base_filters|features|n_features"
-         r"|mlp_dim|ffn_dim|d_ff|rnn_size|nhid|nhidden)$",
+         r"|mlp_dim|ffn_dim|d_ff|rnn_size|nhid|nhidden)(_?\d+)?$",
          _width, "half, once and twice"),
         (r"(^|_)(grad_clip|clip|clip_grad|clip_norm|max_norm|max_grad_norm|gradient_clip|gradient_clip_val"
          r"|grad_clip_norm)$",
@@ -296,7 +298,7 @@ def guess(setting: Setting) -> Guess:
     if setting.kind in ("", "float", "int") and (setting.value is MISSING or _number(setting.value)):
         # A text of digits is none of these, and neither is true or false.
         whole = plain.replace(".", "_")
-        rules = [(found, whole) for found in _LOSS_RULES] + [(found, last) for found in _RULES]
+        rules = [(found, whole) for found in _LOSS_RULES] + [(found, name) for found in _RULES]
         for (pattern, rule, why), called in rules:
             declared = rule(setting.value) if pattern.search(called) else None
             if declared is not None and _holds(declared, setting):

@@ -86,6 +86,27 @@ def test_ranges(name: str, value: Any, declared: dict[str, Any]) -> None:
     assert (found.role, found.declared) == (PARAMETER, declared)
 
 
+@pytest.mark.parametrize(
+    ("names", "same", "value"),
+    [
+        (("lr", "lr0", "eta0", "learningrate", "learningRate", "learn-rate", "init_lr"), "learning_rate", 0.01),
+        (("bs", "batchsize", "batch_sz", "mb_size", "train-batch-size", "BATCH"), "batch_size", 32),
+        (("wd", "weightDecay", "weightdecay", "weight_decay_rate"), "weight_decay", 1e-4),
+    ],
+)
+def test_what_has_many_spellings_is_searched_alike_under_one_name(
+    names: tuple[str, ...], same: str, value: float
+) -> None:
+    expected = guess(setting(same, value))
+    assert expected.role == PARAMETER
+    assert [guess(setting(name, value)) for name in names] == [expected] * len(names)
+
+
+def test_widths_may_be_numbered() -> None:
+    for name in ("hidden1", "hidden_dim_2", "num_units10"):
+        assert guess(setting(name, 64)).declared == {"choices": [32, 64, 128], "structural": True}
+
+
 @pytest.mark.parametrize("name", NOT_SEARCHED)
 def test_what_is_not_searched(name: str) -> None:
     value, role = NOT_SEARCHED[name]
