@@ -12,6 +12,7 @@ from hpo.errors import ScaffoldError
 from hpo.scaffold.metric_sites import Site
 from hpo.scaffold.python_source import Change, Script, keyword
 from hpo.scaffold.read_metrics import Found
+from hpo.scaffold.read_trainer import evaluates
 
 _LONGEST = 110
 
@@ -27,6 +28,8 @@ def report_changes(script: Script, found: Found) -> list[Change]:
         return _with_import(script, _lightning(script, found.node, found.names))
     if found.kind == "keras" and isinstance(found.node, ast.Call):
         return _with_import(script, _keras(script, found.node))
+    if found.kind == "trainer" and isinstance(found.node, ast.Call):
+        return _with_import(script, _trainer(script, found.node))
     if found.kind == "prints" and found.site is not None:
         return _with_import(script, _after(script, found.site))
     return []
@@ -136,6 +139,27 @@ def _keras(script: Script, fit: ast.Call) -> list[Change]:
             needed = [script.insert_lines(_after_imports_of(script, ("keras", "tensorflow", "tf_keras")), [line])]
     callback = f"{place}LambdaCallback(on_epoch_end=lambda epoch, logs: hpo.report(epoch, logs))"
     return [*needed, *_with_callback(script, fit, callback)]
+
+
+def _trainer(script: Script, trainer: ast.Call) -> list[Change]:
+    """Return a callback for the Trainer that reports what it evaluates."""
+    names = {module: name for name, module in script.bound_modules.items()}
+    base = names.get("transformers.TrainerCallback") or (
+        f"{names['transformers']}.TrainerCallback" if "transformers" in names else ""
+    )
+    step = "round(state.epoch)" if evaluates(script) == "epoch" else "state.global_step"
+    place = max(_after_imports_of(script, ("transformers",)), script.import_place())
+    behind = script.text[place : place + 4].replace("\r", "")
+    lines = [
+        *([] if base else ["from transformers import TrainerCallback"]),
+        *("", ""),
+        f"class HpoReport({base or 'TrainerCallback'}):",
+        "    def on_evaluate(self, args, state, control, metrics, **rest):",
+        '        times = ("epoch", "_runtime", "_per_second")',
+        f"        hpo.report({step}, {{name: value for name, value in metrics.items() if not name.endswith(times)}})",
+        *[""] * (2 - len(behind[:2]) + len(behind[:2].lstrip("\n"))),
+    ]
+    return [script.insert_lines(place, lines), *_with_callback(script, trainer, "HpoReport()")]
 
 
 def _with_callback(script: Script, fit: ast.Call, callback: str) -> list[Change]:

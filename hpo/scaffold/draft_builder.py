@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hpo.errors import ScaffoldError
@@ -141,6 +142,19 @@ class DraftBuilder:
                 read[setting.name] = f"params.{self.parameter(setting, found)}"
             elif found.role == CONSTANT and found.name == "epochs":
                 read[setting.name] = f"constants.{self.constant(setting, found)}"
+            elif found.role == DIRECTORY and Path(str(setting.value)).is_absolute():
+                self.draft.decide.append(
+                    f"{setting.shown} is {_shown(setting.value)}, into which all trials would write; expected a folder "
+                    "below hpo.current_trial().directory"
+                )
+            elif found.role == DIRECTORY:
+                read[setting.name] = "directory"
+                self.roles.append((setting.shown, "in the trial's folder"))
+            elif found.role == SEED:
+                self.draft.notes.append(
+                    f"{setting.shown} stays {_shown(setting.value)} in all trials; where it is for what the training "
+                    "draws, and not for how data are split, put `hpo.current_trial().seed` there"
+                )
             elif found.role == CONSTANT and found.decide:
                 self.draft.notes.append(f"{setting.name} = {_shown(setting.value)} is {found.decide}")
         return read
@@ -193,8 +207,8 @@ class DraftBuilder:
         raise ScaffoldError(
             f"{self.script.path} has nothing that is known to be searched.{there}{looked} Expected arguments of "
             "argparse, Click, Typer, Fire or tyro (--lr, --batch-size, ...), a Hydra configuration, a YAML or JSON "
-            "file that it loads, or constants such as LEARNING_RATE = 1e-3. `hpo init NAME --task command` writes a "
-            f"study and a script to start from{more}"
+            "file that it loads, constants such as LEARNING_RATE = 1e-3, or calls such as AdamW(..., lr=1e-3). "
+            f"`hpo init NAME --task command` writes a study and a script to start from{more}"
         )
 
 

@@ -21,6 +21,7 @@ from hpo.scaffold.read_config_file import ConfigFile, read_config_file
 from hpo.scaffold.read_constants import Constants, read_constants
 from hpo.scaffold.read_hydra import read_hydra
 from hpo.scaffold.read_metrics import Found, read_metrics
+from hpo.scaffold.read_trainer import evaluates
 from hpo.text import count
 
 # Modules whose constants are a script's configuration.
@@ -121,6 +122,7 @@ def finish(
 ) -> Scaffold:
     """Return a draft with the script's metrics, its first trial and its engine, and the changes of its files."""
     add_metrics(draft, found)
+    _evaluation(draft, found)
     add_settings(draft, [script, *modules], found)
     edits = []
     for one in (script, *modules):
@@ -156,6 +158,15 @@ def add_metrics(draft: Draft, found: Found) -> None:
         draft.decide.append(
             "no metric was found in the script: put `hpo.report(epoch, "
             f"{draft.metrics[0].name}=value)` behind each epoch (docs/objectives.md)"
+        )
+
+
+def _evaluation(draft: Draft, found: Found) -> None:
+    """Say that a Trainer evaluates nothing while it trains, so that a trial could not be judged before its end."""
+    if found.kind == "trainer" and found.script is not None and evaluates(found.script) == "no":
+        draft.decide.append(
+            "the Trainer evaluates nothing while it trains, so that nothing is reported: give its arguments "
+            'eval_strategy="epoch"'
         )
 
 

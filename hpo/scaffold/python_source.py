@@ -235,7 +235,14 @@ def call_name(node: ast.AST) -> str:
 
 
 def from_trial(place: str, otherwise: str) -> str:
-    """Return the expression that reads a value of the trial, such as `params.learning_rate`, and what it is by hand."""
+    """Return the expression that reads a value of the trial, and what it is by hand.
+
+    Args:
+        place: such as `params.learning_rate`; `directory` is the trial's own folder, in which `otherwise` lies.
+        otherwise: the expression of the value by hand.
+    """
+    if place == "directory":
+        return f"str(hpo.current_trial().directory / {otherwise})"
     kind, key = place.split(".", 1)
     return f"hpo.current_trial().{kind}.get({json.dumps(key)}, {otherwise})"
 

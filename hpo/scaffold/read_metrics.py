@@ -1,4 +1,4 @@
-"""Way in which a script tells its metrics: to hpo already, by Lightning or Keras, or by printing and logging them."""
+"""Way in which a script tells its metrics: to hpo already, by Lightning, Keras or a Trainer, or by printing them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hpo.scaffold.choose_metric import choose_metric, direction_of, words_of
 from hpo.scaffold.metric_sites import NO_METRICS, Site, assigned_sites, sites_of
 from hpo.scaffold.printed_values import dict_entries
 from hpo.scaffold.python_source import Script, call_name, keyword
+from hpo.scaffold.read_trainer import trainer_call, trainer_metrics
 
 # Keras calls its metrics as their functions and classes are called in snake case.
 _KERAS = {"acc": "accuracy", "auc": "auc", "mse": "mse", "mae": "mae"}
@@ -21,10 +22,11 @@ class Found:
     """Way in which a script tells its metrics.
 
     Attributes:
-        kind: reports (to hpo already, or as JSON lines), lightning, keras, prints, or empty: none was found.
+        kind: reports (to hpo already, or as JSON lines), lightning, keras, trainer (Hugging Face), prints, or empty:
+            none was found.
         names: the metrics, in the script's order.
         site: where they are printed; None for the other kinds.
-        node: the LightningModule, or the call of Keras's fit.
+        node: the LightningModule, the call of Keras's fit, or that which makes the Trainer.
         script: the file in which it does: the script, or a module of its own; None: there is no script.
     """
 
@@ -64,6 +66,8 @@ def _of_file(script: Script) -> Found:
             return Found("lightning", _of_validation(_logged_by(node, script)), node=node)
     if (fit := _keras_fit(script)) is not None:
         return Found("keras", _keras_names(script, fit), node=fit)
+    if (trainer := trainer_call(script)) is not None:
+        return Found("trainer", trainer_metrics(script, trainer), node=trainer)
     sites = sites_of(script)
     if not any(direction_of(name) for site in sites for name in site.metrics):
         sites = assigned_sites(script) or sites  # a value that is kept, and shown elsewhere or not at all

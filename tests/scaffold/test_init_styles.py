@@ -1,4 +1,4 @@
-"""`hpo init` on scripts that are not ours in style: an argparse loop, modules, Hydra, Lightning, Keras, constants.
+"""`hpo init` on scripts that are not ours in style: an argparse loop, modules, Hydra, Lightning, Keras, and others.
 
 Where a framework is not installed, `stand_ins/` has the part of it that the script uses, under the same names.
 """
@@ -100,6 +100,19 @@ STYLES = {
         {"val_accuracy", "val_loss", "accuracy", "loss"},
         ("keras",),
     ),
+    "trainer_style": Style(
+        "finetune.py",
+        ("eval_accuracy", "maximize"),
+        {
+            "hidden_size": (8, 16, 32),
+            "learning_rate": (5e-4, 0.05, True),
+            "batch_size": (16, 32, 64),
+            "weight_decay": (1e-3, 0.1, True),
+        },
+        5,
+        {"eval_accuracy", "eval_loss"},
+        ("transformers", "accelerate"),
+    ),
     "constants_style": Style(
         "fit.py",
         ("mae", "minimize"),
@@ -200,7 +213,8 @@ def run_two_trials(style: Style, script: Path) -> None:
 
     hpo("init", script.name, "--apply")
     assert "warning" not in hpo("check", "study.yaml")
-    hpo("run", "study.yaml", "--trials", "2", "--set", "constants.epochs=1", "--set", "mlflow=false")
+    sets = [word for key in ("constants.epochs=1", "mlflow=false", "pruner=none") for word in ("--set", key)]
+    hpo("run", "study.yaml", "--trials", "2", *sets)
     spec, study = load_study(script.parent / "runs", study_of(script).name)
     trials = study.get_trials(deepcopy=False)
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]

@@ -82,3 +82,82 @@ def test_constants_are_searched_beside_arguments_that_are_not(tmp_path: Path) ->
     scaffold = from_script(script(tmp_path, text.replace("lr = 1e-3", "name = 'x'")))
     assert "some_amount" in [entry.name for entry in scaffold.draft.parameters]
     assert scaffold.edits == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("opt = AdamW(model.parameters(), lr=1e-3)", f"opt = AdamW(model.parameters(), lr={RATE})"),
+        ("opt = torch.optim.SGD(net, lr = 1e-3,)", f"opt = torch.optim.SGD(net, lr = {RATE},)"),
+        ("def main():\n    lr = 1e-3\n    Adam(p, lr=lr)", f"    lr = {RATE}"),
+        ("async def main():\n    learning_rate: float = 1e-3", f"    learning_rate: float = {RATE}"),
+        ("def main():\n    model.compile(optimizer=Adam(learning_rate=1e-3))",
+         f"    model.compile(optimizer=Adam(learning_rate={RATE}))"),
+        ("XGBClassifier(learning_rate=1e-3).fit(x, y)", f"XGBClassifier(learning_rate={RATE}).fit(x, y)"),
+        ("a = TrainingArguments('out', learning_rate=1e-3)", f"a = TrainingArguments('out', learning_rate={RATE})"),
+    ],
+)  # fmt: skip
+def test_what_stands_in_a_function_or_in_a_call_is_read_too(text: str, line: str, tmp_path: Path) -> None:
+    test_the_line_that_reads_a_constant(text, line, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plt.bar(x, y, width=0.5, alpha=0.3)",  # not the width of a network
+        "BatchNorm2d(8, momentum=0.1)",
+        "Adam(p, lr=rate())",
+        "Adam(p, amsgrad=True)",
+        "DataLoader(val_set, batch_size=64)",
+        "test_loader = DataLoader(x, batch_size=64)",
+        "Adam(**{'lr': 1e-3})",
+        "def f():\n    lr = 1e-3\ndef g():\n    lr = 1e-2",  # which?
+        "class Net:\n    def f(self):\n        lr = 1e-3",
+    ],
+)
+def test_calls_and_functions_that_hold_nothing_to_search(text: str, tmp_path: Path) -> None:
+    test_what_is_no_constant(text, tmp_path)
+
+
+def test_keywords_of_one_value_are_one_parameter_and_others_two(tmp_path: Path) -> None:
+    text = """
+        loaders = [DataLoader(a, batch_size=16), DataLoader(b, batch_size=16), DataLoader(val, batch_size=16)]
+        one, two = Adam(p, lr=1e-3), Adam(q, lr=2e-3)
+    """
+    scaffold = from_script(script(tmp_path, text))
+    assert [(entry.name, entry.default) for entry in scaffold.draft.parameters] == [
+        ("batch_size", 16),
+        ("learning_rate", 1e-3),
+        ("learning_rate_2", 2e-3),
+    ]
+    size = 'hpo.current_trial().params.get("batch_size", 16)'
+    assert scaffold.edits[0].text.splitlines()[-2:] == [
+        f"loaders = [DataLoader(a, batch_size={size}), DataLoader(b, batch_size={size}), "
+        "DataLoader(val, batch_size=16)]",
+        f"one, two = Adam(p, lr={RATE}), "
+        'Adam(q, lr=hpo.current_trial().params.get("learning_rate_2", 2e-3))',
+    ]  # fmt: skip
+
+
+def test_a_folder_is_that_of_the_trial_unless_it_is_absolute_and_a_seed_stays(tmp_path: Path) -> None:
+    text = "LR = 1e-3\nOUTPUT_DIR = 'out'\nCHECKPOINT_DIR = '/scratch'\nSEED = 3\n"
+    scaffold = from_script(script(tmp_path, text))
+    lines = scaffold.edits[0].text.splitlines()
+    assert lines[1:] == [
+        f"LR = {RATE}",
+        "OUTPUT_DIR = str(hpo.current_trial().directory / 'out')",
+        "CHECKPOINT_DIR = '/scratch'",
+        "SEED = 3",
+    ]
+    assert ("OUTPUT_DIR", "in the trial's folder") in scaffold.roles
+    assert any(one.startswith("CHECKPOINT_DIR is '/scratch', into which all") for one in scaffold.draft.decide)
+    assert any(one.startswith("SEED stays 3 in all trials") for one in scaffold.draft.notes)
+
+
+def test_by_hand_a_folder_is_the_one_that_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaffold = from_script(script(tmp_path, "import json\nLR = 1e-3\nOUT_DIR = 'out'\n"))
+    monkeypatch.chdir(tmp_path)
+    held: dict[str, object] = {}
+    exec(scaffold.edits[0].text, held)
+    assert held["LR"] == 1e-3
+    assert Path(str(held["OUT_DIR"])).resolve() == tmp_path / "out"

@@ -10,6 +10,7 @@ import pytest
 
 from hpo.scaffold.changes import edit, report_changes
 from hpo.scaffold.choose_metric import choose_metric
+from hpo.scaffold.from_script import from_script
 from hpo.scaffold.python_source import Script
 from hpo.scaffold.read_metrics import read_metrics
 
@@ -212,3 +213,76 @@ def test_line_ends_indentation_and_the_last_line_stay(tmp_path: Path) -> None:
         "hpo.report(epoch, val_loss=loß)"
     )
     assert given.diff(changed, "train.py").endswith("\\ No newline at end of file\n")
+
+
+TRAINERS = {
+    "Trainer(model, args, compute_metrics=scores)": (
+        "return {'accuracy': a, 'f1': f}",
+        ("eval_accuracy", "eval_f1", "eval_loss"),
+    ),
+    "Trainer(model, args, compute_metrics=scores, callbacks=[stop])": (
+        "found = dict(eval_wer=w)\n    return found",
+        ("eval_wer", "eval_loss"),
+    ),
+    "Seq2SeqTrainer(\n    model=model,\n    compute_metrics=scores,\n)": (
+        "return bleu.compute(predictions=p)",
+        ("eval_sacrebleu", "eval_loss"),
+    ),
+    "Own(model)": ("pass", ("eval_loss",)),
+}
+
+
+@pytest.mark.parametrize("call", TRAINERS)
+@pytest.mark.parametrize(("strategy", "step"), [("epoch", "round(state.epoch)"), ("steps", "state.global_step")])
+def test_a_trainer_gets_a_callback_for_what_it_evaluates(call: str, strategy: str, step: str, tmp_path: Path) -> None:
+    body, names = TRAINERS[call]
+    text = f"""
+import evaluate
+from transformers import Seq2SeqTrainer, Trainer, TrainingArguments
+bleu = evaluate.load("sacrebleu")
+class Own(Trainer):
+    pass
+def scores(given):
+    {body}
+args = TrainingArguments("out", eval_strategy="{strategy}")
+trainer = {call}
+"""
+    given = script(tmp_path, text)
+    found = read_metrics(given)
+    assert (found.kind, found.names) == ("trainer", names)
+    changed = edit(given, report_changes(given, found), given.path).text
+    assert "from transformers import TrainerCallback\n\n\nclass HpoReport(TrainerCallback):\n" in changed
+    assert f"hpo.report({step}, " in changed
+    assert "HpoReport()]" in changed.replace("[stop, ", "[")
+    spec: dict[str, object] = {}
+    reported = []
+
+    class Report:
+        @staticmethod
+        def report(at: int, values: dict[str, float]) -> None:
+            reported.append((at, values))
+
+    lines = changed[changed.index("    def on_evaluate") : changed.index("bleu = ")]
+    exec("class Here:\n" + lines, {"hpo": Report}, spec)
+    state = type("State", (), {"epoch": 1.9999, "global_step": 40})
+    metrics = {"eval_loss": 0.5, "eval_runtime": 2.0, "eval_steps_per_second": 3.0, "epoch": 2.0}
+    spec["Here"]().on_evaluate(None, state, None, metrics=metrics, model=None)  # type: ignore[operator]
+    assert reported == [(2 if strategy == "epoch" else 40, {"eval_loss": 0.5})]
+
+
+def test_a_trainer_that_never_evaluates_is_to_be_decided_and_imports_of_the_package_are_used(tmp_path: Path) -> None:
+    text = """
+import transformers as hf
+args = hf.TrainingArguments(output_dir="out", learning_rate=1e-3)
+hf.Trainer(args=args).train()
+"""
+    scaffold = from_script(script(tmp_path, text).path)
+    assert [one for one in scaffold.draft.decide if "eval_strategy" in one]
+    (edit_,) = scaffold.edits
+    assert "class HpoReport(hf.TrainerCallback):" in edit_.text
+    assert "import TrainerCallback" not in edit_.text
+
+
+def test_another_trainer_is_none_of_hugging_face(tmp_path: Path) -> None:
+    given = script(tmp_path, "from lightning import Trainer\nTrainer(max_epochs=3).fit(model)\n")
+    assert read_metrics(given).kind == ""
