@@ -127,7 +127,7 @@ def _keywords(script: Script) -> Constants:
     found = Constants(script)
     by_value: dict[tuple[str, object], str] = {}
     for node in script.nodes():
-        if not isinstance(node, ast.Call) or not _makes_training(node):
+        if not isinstance(node, ast.Call) or not _makes_training(node, script):
             continue
         called = snake(call_name(node).rpartition(".")[2])
         parent = script.parents[node]
@@ -150,9 +150,11 @@ def _keywords(script: Script) -> Constants:
     return found
 
 
-def _makes_training(call: ast.Call) -> bool:
+def _makes_training(call: ast.Call, script: Script) -> bool:
+    """Return True for such a call, unless it stands in an f-string, whose places Python 3.11 does not tell."""
     last = call_name(call).rpartition(".")[2]
-    return last in _CALLS or last.endswith(_CALLS_ENDING)
+    known = last in _CALLS or last.endswith(_CALLS_ENDING)
+    return known and not any(isinstance(one, ast.JoinedStr) for one in script.above(call))
 
 
 def _configuration(script: Script) -> dict[str, ast.expr]:

@@ -13,14 +13,13 @@ _STRATEGIES = ("eval_strategy", "evaluation_strategy")
 
 def trainer_call(script: Script) -> ast.Call | None:
     """Return the call that makes the Trainer; None if there is none."""
-    for node in script.nodes():
-        if isinstance(node, ast.Call):
-            package, _, name = script.full_name(node).partition(".")
-            own = name.endswith("Trainer") and package in _PACKAGES
-            derived = call_name(node) in _derived(script)
-            if own or derived:
-                return node
-    return None
+    derived = {
+        node.name
+        for node in script.nodes()
+        if isinstance(node, ast.ClassDef) and any(_is_trainer(base, script) for base in node.bases)
+    }
+    calls = (node for node in script.nodes() if isinstance(node, ast.Call))
+    return next((node for node in calls if _is_trainer(node, script) or call_name(node) in derived), None)
 
 
 def trainer_metrics(script: Script, trainer: ast.Call) -> tuple[str, ...]:
@@ -51,15 +50,9 @@ def evaluates(script: Script) -> str:
     return ""
 
 
-def _derived(script: Script) -> set[str]:
-    """Return the script's own classes that are a Trainer."""
-    classes = (node for node in script.nodes() if isinstance(node, ast.ClassDef))
-    return {
-        one.name
-        for one in classes
-        for base in one.bases
-        if script.full_name(base).partition(".")[0] in _PACKAGES and call_name(base).endswith("Trainer")
-    }
+def _is_trainer(node: ast.AST, script: Script) -> bool:
+    package, _, name = script.full_name(node).partition(".")
+    return package in _PACKAGES and name.endswith("Trainer")
 
 
 def _returned(value: ast.expr, script: Script) -> list[str]:

@@ -6,6 +6,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo.errors import ScaffoldError
 from hpo.scaffold.from_script import from_script
@@ -111,6 +113,7 @@ def test_what_stands_in_a_function_or_in_a_call_is_read_too(text: str, line: str
         "DataLoader(val_set, batch_size=64)",
         "test_loader = DataLoader(x, batch_size=64)",
         "Adam(**{'lr': 1e-3})",
+        "print(f'{Adam(p, lr=1e-3)}')",  # Python 3.11 does not tell its place
         "def f():\n    lr = 1e-3\ndef g():\n    lr = 1e-2",  # which?
         "class Net:\n    def f(self):\n        lr = 1e-3",
     ],
@@ -161,3 +164,41 @@ def test_by_hand_a_folder_is_the_one_that_it_was(tmp_path: Path, monkeypatch: py
     exec(scaffold.edits[0].text, held)
     assert held["LR"] == 1e-3
     assert Path(str(held["OUT_DIR"])).resolve() == tmp_path / "out"
+
+
+CALLED = ("AdamW", "SGD", "DataLoader", "FocalLoss", "XGBClassifier", "other")
+KEYWORDS = st.dictionaries(
+    st.sampled_from(["lr", "weight_decay", "momentum", "batch_size", "gamma", "output_dir", "num_workers", "x"]),
+    st.one_of(st.integers(1, 512), st.floats(1e-8, 1e3), st.booleans(), st.text(max_size=4), st.none()),
+    max_size=4,
+)
+Calls = list[tuple[tuple[object, ...], dict[str, object]]]
+
+
+def called_by(text: str) -> Calls:
+    """What the calls of a script are given."""
+    got: Calls = []
+    held = {name: lambda *args, **words: got.append((args, words)) for name in CALLED}
+    exec(compile(text, "train.py", "exec"), held)
+    return got
+
+
+@given(
+    calls=st.lists(st.tuples(st.sampled_from(CALLED), KEYWORDS), max_size=4),
+    before=st.sampled_from(["", "\N{GREEK SMALL LETTER ALPHA}\N{MATHEMATICAL BOLD SMALL A}", "\t", "'"]),
+)
+def test_by_hand_every_call_gets_what_it_got(
+    calls: list[tuple[str, dict[str, object]]], before: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lines = ["AdamW(lr=1e-3)"]
+    for name, words in calls:
+        written = ", ".join(f"{key}={value!r}" for key, value in words.items())
+        lines.append(f"note = {before!r}; {name}(*[note], {written})")
+    path = script(tmp_path_factory.mktemp("calls"), "\n".join(lines) + "\n")
+    before_and_after = zip(called_by(path.read_text("utf-8")), called_by(from_script(path).edits[0].text), strict=True)
+    for (args, words), (other_args, other_words) in before_and_after:
+        assert args == other_args
+        assert words.keys() == other_words.keys()
+        for key, value in words.items():
+            beside = Path.cwd() / str(value)  # what is a folder of the trial's
+            assert other_words[key] == value or (key == "output_dir" and Path(str(other_words[key])) == beside)
