@@ -142,7 +142,7 @@ class DraftBuilder:
                 read[setting.name] = f"params.{self.parameter(setting, found)}"
             elif found.role == CONSTANT and found.name == "epochs":
                 read[setting.name] = f"constants.{self.constant(setting, found)}"
-            elif found.role == DIRECTORY and Path(str(setting.value)).is_absolute():
+            elif found.role == DIRECTORY and Path(str(setting.value)).expanduser().is_absolute():
                 self.draft.decide.append(
                     f"{setting.shown} is {_shown(setting.value)}, into which all trials would write; expected a folder "
                     "below hpo.current_trial().directory"

@@ -242,7 +242,7 @@ def from_trial(place: str, otherwise: str) -> str:
         otherwise: the expression of the value by hand.
     """
     if place == "directory":
-        return f"str(hpo.current_trial().directory / {otherwise})"
+        return f'f"{{hpo.current_trial().directory}}/" + {otherwise}'
     kind, key = place.split(".", 1)
     return f"hpo.current_trial().{kind}.get({json.dumps(key)}, {otherwise})"
 

@@ -142,10 +142,8 @@ def _keywords(script: Script) -> Constants:
             if (name := by_value.get((given.arg, literal))) is not None:
                 found.nodes[name].append(given.value)
                 continue
-            line = given.value.lineno
-            name = f"{called}.{given.arg}"
-            name = f"{called}_{line}.{given.arg}" if name in found.nodes else name
-            found.add(name, given.value, f"{given.arg} in line {line}")
+            name = f"{called}_{len(found.settings)}.{given.arg}"
+            found.add(name, given.value, f"{given.arg} in line {given.value.lineno}")
             by_value[given.arg, literal] = name
     return found
 

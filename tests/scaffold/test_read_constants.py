@@ -125,30 +125,32 @@ def test_calls_and_functions_that_hold_nothing_to_search(text: str, tmp_path: Pa
 def test_keywords_of_one_value_are_one_parameter_and_others_two(tmp_path: Path) -> None:
     text = """
         loaders = [DataLoader(a, batch_size=16), DataLoader(b, batch_size=16), DataLoader(val, batch_size=16)]
-        one, two = Adam(p, lr=1e-3), Adam(q, lr=2e-3)
+        one, two, three = Adam(p, lr=1e-3), Adam(q, lr=2e-3), Adam(r, lr=3e-3)
     """
     scaffold = from_script(script(tmp_path, text))
     assert [(entry.name, entry.default) for entry in scaffold.draft.parameters] == [
         ("batch_size", 16),
         ("learning_rate", 1e-3),
         ("learning_rate_2", 2e-3),
+        ("learning_rate_3", 3e-3),
     ]
     size = 'hpo.current_trial().params.get("batch_size", 16)'
     assert scaffold.edits[0].text.splitlines()[-2:] == [
         f"loaders = [DataLoader(a, batch_size={size}), DataLoader(b, batch_size={size}), "
         "DataLoader(val, batch_size=16)]",
-        f"one, two = Adam(p, lr={RATE}), "
-        'Adam(q, lr=hpo.current_trial().params.get("learning_rate_2", 2e-3))',
+        f"one, two, three = Adam(p, lr={RATE}), "
+        'Adam(q, lr=hpo.current_trial().params.get("learning_rate_2", 2e-3)), '
+        'Adam(r, lr=hpo.current_trial().params.get("learning_rate_3", 3e-3))',
     ]  # fmt: skip
 
 
 def test_a_folder_is_that_of_the_trial_unless_it_is_absolute_and_a_seed_stays(tmp_path: Path) -> None:
-    text = "LR = 1e-3\nOUTPUT_DIR = 'out'\nCHECKPOINT_DIR = '/scratch'\nSEED = 3\n"
+    text = "LR = 1e-3\nOUTPUT_DIR = 'out/'\nCHECKPOINT_DIR = '/scratch'\nSEED = 3\n"
     scaffold = from_script(script(tmp_path, text))
     lines = scaffold.edits[0].text.splitlines()
     assert lines[1:] == [
         f"LR = {RATE}",
-        "OUTPUT_DIR = str(hpo.current_trial().directory / 'out')",
+        "OUTPUT_DIR = f\"{hpo.current_trial().directory}/\" + 'out/'",
         "CHECKPOINT_DIR = '/scratch'",
         "SEED = 3",
     ]
@@ -158,12 +160,12 @@ def test_a_folder_is_that_of_the_trial_unless_it_is_absolute_and_a_seed_stays(tm
 
 
 def test_by_hand_a_folder_is_the_one_that_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scaffold = from_script(script(tmp_path, "import json\nLR = 1e-3\nOUT_DIR = 'out'\n"))
+    scaffold = from_script(script(tmp_path, "import json\nLR = 1e-3\nOUT_DIR = 'out/'\n"))
     monkeypatch.chdir(tmp_path)
-    held: dict[str, object] = {}
-    exec(scaffold.edits[0].text, held)
+    held: dict[str, str] = {}
+    exec(scaffold.edits[0].text, {}, held)
     assert held["LR"] == 1e-3
-    assert Path(str(held["OUT_DIR"])).resolve() == tmp_path / "out"
+    assert Path(held["OUT_DIR"] + "model.pt").resolve() == tmp_path / "out" / "model.pt"  # as scripts write it
 
 
 CALLED = ("AdamW", "SGD", "DataLoader", "FocalLoss", "XGBClassifier", "other")
@@ -200,5 +202,5 @@ def test_by_hand_every_call_gets_what_it_got(
         assert args == other_args
         assert words.keys() == other_words.keys()
         for key, value in words.items():
-            beside = Path.cwd() / str(value)  # what is a folder of the trial's
-            assert other_words[key] == value or (key == "output_dir" and Path(str(other_words[key])) == beside)
+            other = other_words[key]  # of a folder it begins with that of the trial, which is "." by hand
+            assert other == value or (key == "output_dir" and Path(str(other)) == Path(str(value)))
