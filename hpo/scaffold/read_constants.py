@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from hpo.scaffold.draft import MISSING, Setting, kind_of
@@ -16,7 +16,8 @@ from hpo.scaffold.python_source import Change, Script, assignments, call_name, f
 _DICTS = {"config", "cfg", "hparams", "hyperparameters", "hyperparams", "params", "settings", "conf", "defaults",
           "configuration", "args", "opt", "options"}  # fmt: skip
 
-# What makes a training, or a part of it, by its keywords: optimizers, loaders, losses, models with a `fit`.
+# What makes a training, or a part of it, by its keywords: optimizers, loaders, losses, models with a `fit`. The
+# script's own modules count too.
 _CALLS = {"SGD", "Adam", "AdamW", "Adamax", "Adagrad", "Adadelta", "Adafactor", "NAdam", "Nadam", "RAdam", "RMSprop",
           "ASGD", "Lion", "LAMB", "Ftrl", "DataLoader", "fit"}  # fmt: skip
 _CALLS_ENDING = ("Arguments", "Args", "Config", "Trainer", "Classifier", "Regressor", "Loss")
@@ -126,8 +127,10 @@ def _keywords(script: Script) -> Constants:
     """Return the keywords of calls that make a training. Those of one name and value are one setting."""
     found = Constants(script)
     by_value: dict[tuple[str, object], str] = {}
+    classes = (node for node in script.nodes() if isinstance(node, ast.ClassDef))
+    models = {one.name for one in classes if any(call_name(base).endswith(("Module", "Model")) for base in one.bases)}
     for node in script.nodes():
-        if not isinstance(node, ast.Call) or not _makes_training(node, script):
+        if not isinstance(node, ast.Call) or not _makes_training(node, script, models):
             continue
         called = snake(call_name(node).rpartition(".")[2])
         parent = script.parents[node]
@@ -136,7 +139,7 @@ def _keywords(script: Script) -> Constants:
         words = {*re.split(r"[^a-z]+", snake(script.source(shown)))}
         for given in node.keywords:
             literal = MISSING if isinstance(given.value, ast.Name) else script.literal(given.value)
-            held_out = given.arg == "batch_size" and words & _HELD_OUT
+            held_out = called == "data_loader" and given.arg == "batch_size" and words & _HELD_OUT
             if given.arg is None or held_out or isinstance(literal, bool) or not isinstance(literal, (int, float, str)):
                 continue
             if (name := by_value.get((given.arg, literal))) is not None:
@@ -148,10 +151,10 @@ def _keywords(script: Script) -> Constants:
     return found
 
 
-def _makes_training(call: ast.Call, script: Script) -> bool:
+def _makes_training(call: ast.Call, script: Script, models: Collection[str]) -> bool:
     """Return True for such a call, unless it stands in an f-string, whose places Python 3.11 does not tell."""
     last = call_name(call).rpartition(".")[2]
-    known = last in _CALLS or last.endswith(_CALLS_ENDING)
+    known = last in _CALLS or last in models or last.endswith(_CALLS_ENDING)
     return known and not any(isinstance(one, ast.JoinedStr) for one in script.above(call))
 
 

@@ -95,6 +95,9 @@ def test_constants_are_searched_beside_arguments_that_are_not(tmp_path: Path) ->
         ("async def main():\n    learning_rate: float = 1e-3", f"    learning_rate: float = {RATE}"),
         ("def main():\n    model.compile(optimizer=Adam(learning_rate=1e-3))",
          f"    model.compile(optimizer=Adam(learning_rate={RATE}))"),
+        ("class Net(nn.Module):\n    pass\nNet(learning_rate=1e-3)", f"Net(learning_rate={RATE})"),
+        ("model.fit(x, learning_rate=1e-3, validation_split=0.2)",
+         f"model.fit(x, learning_rate={RATE}, validation_split=0.2)"),
         ("XGBClassifier(learning_rate=1e-3).fit(x, y)", f"XGBClassifier(learning_rate={RATE}).fit(x, y)"),
         ("a = TrainingArguments('out', learning_rate=1e-3)", f"a = TrainingArguments('out', learning_rate={RATE})"),
     ],
@@ -109,6 +112,7 @@ def test_what_stands_in_a_function_or_in_a_call_is_read_too(text: str, line: str
         "plt.bar(x, y, width=0.5, alpha=0.3)",  # not the width of a network
         "BatchNorm2d(8, momentum=0.1)",
         "Adam(p, lr=rate())",
+        "class Toy(Dataset):\n    pass\nToy(features=10)",
         "Adam(p, amsgrad=True)",
         "DataLoader(val_set, batch_size=64)",
         "test_loader = DataLoader(x, batch_size=64)",
@@ -204,3 +208,11 @@ def test_by_hand_every_call_gets_what_it_got(
         for key, value in words.items():
             other = other_words[key]  # of a folder it begins with that of the trial, which is "." by hand
             assert other == value or (key == "output_dir" and Path(str(other)) == Path(str(value)))
+
+
+def test_a_fit_with_validation_trains_in_batches(tmp_path: Path) -> None:
+    found = read_constants(Script(script(tmp_path, "model.fit(x, y, epochs=3, batch_size=32, validation_split=0.2)")))
+    assert {setting.name.partition(".")[2]: setting.value for setting in found.settings} == {
+        "epochs": 3,
+        "batch_size": 32,
+    }
