@@ -149,7 +149,7 @@ def _trainer(script: Script, trainer: ast.Call) -> list[Change]:
     )
     step = "round(state.epoch)" if evaluates(script) == "epoch" else "state.global_step"
     place = max(_after_imports_of(script, ("transformers",)), script.import_place())
-    behind = script.text[place : place + 4].replace("\r", "")
+    behind = script.text[place:].replace("\r", "")[:2]
     lines = [
         *([] if base else ["from transformers import TrainerCallback"]),
         *("", ""),
@@ -157,7 +157,7 @@ def _trainer(script: Script, trainer: ast.Call) -> list[Change]:
         "    def on_evaluate(self, args, state, control, metrics, **rest):",
         '        times = ("epoch", "_runtime", "_per_second")',
         f"        hpo.report({step}, {{name: value for name, value in metrics.items() if not name.endswith(times)}})",
-        *[""] * (2 - len(behind[:2]) + len(behind[:2].lstrip("\n"))),
+        *[""] * (2 - (len(behind) - len(behind.lstrip("\n")))),  # of the two lines, those that are not there
     ]
     return [script.insert_lines(place, lines), *_with_callback(script, trainer, "HpoReport()")]
 

@@ -122,7 +122,6 @@ def finish(
 ) -> Scaffold:
     """Return a draft with the script's metrics, its first trial and its engine, and the changes of its files."""
     add_metrics(draft, found)
-    _evaluation(draft, found)
     add_settings(draft, [script, *modules], found)
     edits = []
     for one in (script, *modules):
@@ -151,7 +150,7 @@ def script_study_name(path: Path) -> str:
 
 
 def add_metrics(draft: Draft, found: Found) -> None:
-    """Choose the metric to optimise, unless the draft has one."""
+    """Choose the metric to optimise, unless the draft has one, and say what keeps it from being reported."""
     if not draft.metrics:
         draft.metrics = [choose_metric(found.names)]
     if not found.kind:
@@ -160,9 +159,6 @@ def add_metrics(draft: Draft, found: Found) -> None:
             f"{draft.metrics[0].name}=value)` behind each epoch (docs/objectives.md)"
         )
 
-
-def _evaluation(draft: Draft, found: Found) -> None:
-    """Say that a Trainer evaluates nothing while it trains, so that a trial could not be judged before its end."""
     if found.kind == "trainer" and found.script is not None and evaluates(found.script) == "no":
         draft.decide.append(
             "the Trainer evaluates nothing while it trains, so that nothing is reported: give its arguments "

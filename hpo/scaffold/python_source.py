@@ -189,6 +189,11 @@ class Script:
         head, dot, rest = call_name(node).partition(".")
         return f"{self.bound_modules.get(head, head)}{dot}{rest}"
 
+    def subclasses(self, is_base: Callable[[ast.expr], bool]) -> set[str]:
+        """Return the names of the classes that have such a base."""
+        classes = (node for node in self.nodes() if isinstance(node, ast.ClassDef))
+        return {one.name for one in classes if any(map(is_base, one.bases))}
+
     @cached_property
     def called_in_loops(self) -> set[str]:
         """The last names of what is called within loops."""

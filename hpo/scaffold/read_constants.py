@@ -127,8 +127,7 @@ def _keywords(script: Script) -> Constants:
     """Return the keywords of calls that make a training. Those of one name and value are one setting."""
     found = Constants(script)
     by_value: dict[tuple[str, object], str] = {}
-    classes = (node for node in script.nodes() if isinstance(node, ast.ClassDef))
-    models = {one.name for one in classes if any(call_name(base).endswith(("Module", "Model")) for base in one.bases)}
+    models = script.subclasses(lambda base: call_name(base).endswith(("Module", "Model")))
     for node in script.nodes():
         if not isinstance(node, ast.Call) or not _makes_training(node, script, models):
             continue

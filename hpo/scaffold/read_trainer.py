@@ -13,11 +13,7 @@ _STRATEGIES = ("eval_strategy", "evaluation_strategy")
 
 def trainer_call(script: Script) -> ast.Call | None:
     """Return the call that makes the Trainer; None if there is none."""
-    derived = {
-        node.name
-        for node in script.nodes()
-        if isinstance(node, ast.ClassDef) and any(_is_trainer(base, script) for base in node.bases)
-    }
+    derived = script.subclasses(lambda base: _is_trainer(base, script))
     calls = (node for node in script.nodes() if isinstance(node, ast.Call))
     return next((node for node in calls if _is_trainer(node, script) or call_name(node) in derived), None)
 
