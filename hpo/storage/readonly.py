@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hpo.errors import StorageLocked, StorageMissing
 from hpo.machine.files import require_plain
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 READER_SECONDS = 60
 # Of a file that is written all the time, so many copies are tried.
 _MOST_COPIES, _PAUSE_SECONDS = 100, 0.05
+# A statement that SQLite could not read beside a writer, by one of these errors, is repeated so often.
+_MOST_REPEATS, _REPEAT_SECONDS = 100, 0.01
+_BESIDE_WRITER = (sqlite3.SQLITE_READONLY_RECOVERY, sqlite3.SQLITE_READONLY_CANTINIT)
 # The first bytes of a SQLite file change with each transaction, those of its -wal with each new beginning.
 _HEADER, _WAL_HEADER = 100, 32
 _WAL_MODE = b"\x02"  # in byte 18 of the header
@@ -94,6 +97,32 @@ def _existing(path: Path) -> Path:
     return path
 
 
+class _Cursor(sqlite3.Cursor):
+    """Cursor that asks again if SQLite could not read beside a writer.
+
+    In WAL mode a reader that comes while the writer notes a transaction in the -shm takes that for damage, if the
+    writer is done a moment later: "attempt to write a readonly database".
+    """
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Self:
+        for _ in range(_MOST_REPEATS):
+            try:
+                return super().execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode not in _BESIDE_WRITER:
+                    raise
+            time.sleep(_REPEAT_SECONDS)
+        return super().execute(sql, parameters)
+
+
+class _Connection(sqlite3.Connection):
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return _Cursor(self).execute(sql, parameters)
+
+
 class SqliteReader:
     """Reader of a SQLite file that changes neither the file nor its folder.
 
@@ -134,7 +163,9 @@ class SqliteReader:
     def _direct(self) -> sqlite3.Connection:
         # readonly_shm: else SQLite makes the -shm and notes its readers there, where it may.
         uri = f"{self._file.absolute().as_uri()}?mode=ro&readonly_shm=1"
-        connection = sqlite3.connect(uri, uri=True, timeout=READER_SECONDS, check_same_thread=False)
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=READER_SECONDS, check_same_thread=False, factory=_Connection
+        )
         try:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         except sqlite3.Error:

@@ -110,6 +110,62 @@ def test_a_change_is_seen_by_the_next_connection(file: Path) -> None:
             connection.commit()
 
 
+# Opens the file; later shows, for a short time, what a reader may find in the -shm while a transaction is noted.
+NOTES = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("update t set a = a + 1 where rowid = 1")
+connection.commit()
+print("open", flush=True)
+sys.stdin.readline()
+with open(sys.argv[1] + "-shm", "r+b", buffering=0) as noted:
+    header = noted.read(48)
+    noted.seek(0)
+    noted.write(bytes(48))
+    print("noted by halves", flush=True)
+    time.sleep(0.03)
+    noted.seek(0)
+    noted.write(header)
+sys.stdin.readline()
+"""
+
+
+def test_a_writer_that_notes_its_transaction_is_waited_for(file: Path) -> None:
+    """It changes two copies of a header, one after the other."""
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", NOTES, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as writer,
+        contextlib.ExitStack() as at_the_end,
+    ):
+        at_the_end.callback(writer.communicate, "\n")
+        assert writer.stdin
+        assert writer.stdout
+        assert writer.stdout.readline() == "open\n"
+        with contextlib.closing(SqliteReader(file).connect()) as connection:
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+            assert writer.stdout.readline() == "noted by halves\n"
+            for execute in (connection.execute, connection.cursor().execute):
+                assert execute("select sum(a) from t").fetchone() == (10_001,)
+
+
+def test_what_a_killed_writer_noted_by_halves_is_read(file: Path, tmp_path: Path) -> None:
+    """SQLite asks to mend the -shm, which needs a right to write."""
+    left = tmp_path / "left"
+    left.mkdir()
+    with contextlib.closing(sqlite3.connect(file)) as writer:
+        writer.execute("update t set a = a + 1 where rowid = 1")
+        writer.commit()
+        for end in ("", "-wal", "-shm"):
+            shutil.copy(file.with_name(file.name + end), left)
+    with (left / f"{file.name}-shm").open("r+b") as noted:
+        noted.write(b"\0" * 48)  # the first of the two copies of its header
+    before = snapshot(left)
+    assert total(SqliteReader(left / file.name))[0] == 10_001
+    assert snapshot(left) == before
+
+
 @pytest.mark.parametrize("kept", [("-wal", "-shm"), ("-wal",)])
 def test_what_a_killed_writer_left_in_its_wal_is_read(file: Path, tmp_path: Path, kept: tuple[str, ...]) -> None:
     left = tmp_path / "left"
