@@ -228,6 +228,9 @@ class SqliteReader:
 def copy_sqlite(file: Path, to: Path) -> None:
     """Copy a SQLite file as it is now, also while a program writes it."""
     with contextlib.closing(SqliteReader(file).connect()) as source, contextlib.closing(sqlite3.connect(to)) as copy:
+        # The copy is of this transaction: one that SQLite begins for it could fail beside the writer.
+        source.execute("BEGIN")
+        source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         source.backup(copy)
 
 

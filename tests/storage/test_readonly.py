@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -130,7 +130,11 @@ sys.stdin.readline()
 """
 
 
-def test_a_writer_that_notes_its_transaction_is_waited_for(file: Path) -> None:
+@pytest.mark.parametrize(
+    "execute",
+    [lambda connection, sql: connection.execute(sql), lambda connection, sql: connection.cursor().execute(sql)],
+)
+def test_a_writer_that_notes_its_transaction_is_waited_for(file: Path, execute: Callable[..., sqlite3.Cursor]) -> None:
     """It changes two copies of a header, one after the other."""
     with (
         subprocess.Popen(
@@ -146,8 +150,7 @@ def test_a_writer_that_notes_its_transaction_is_waited_for(file: Path) -> None:
             writer.stdin.write("\n")
             writer.stdin.flush()
             assert writer.stdout.readline() == "noted by halves\n"
-            for execute in (connection.execute, connection.cursor().execute):
-                assert execute("select sum(a) from t").fetchone() == (10_001,)
+            assert execute(connection, "select sum(a) from t").fetchone() == (10_001,)
 
 
 def test_what_a_killed_writer_noted_by_halves_is_read(file: Path, tmp_path: Path) -> None:
