@@ -109,7 +109,7 @@ class _Cursor(sqlite3.Cursor):
             try:
                 return super().execute(sql, parameters)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode not in _BESIDE_WRITER:
+                if getattr(error, "sqlite_errorcode", 0) not in _BESIDE_WRITER:
                     raise
             time.sleep(_REPEAT_SECONDS)
         return super().execute(sql, parameters)
