@@ -22,6 +22,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from hpo.doctor.journal_pieces import pieces_of
 from hpo.doctor.journal_repair import KnownStudy, Loss, Repair
+from hpo.machine.memory import host_memory
 from hpo.storage.journal_records import parse
 from hpo.storage.open import open_storage
 
@@ -171,8 +172,7 @@ def fuzz(seconds: float, seed: int) -> dict[str, Any]:
             tally["repaired"] += 1
             tally["lost"] += len(losses)
             tally["settled"] += not Repair(list(pieces_of(path)), KNOWN).losses
-    # Not getrusage's: that of a process begins with what its parent had.
-    bytes_used = 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+    bytes_used = host_memory()  # not getrusage's, which begins with what the parent process had
     assert bytes_used < MOST_BYTES, f"it took {bytes_used >> 20} MiB"
     return {**tally, "slowest_s": round(slowest, 3), "MiB": bytes_used >> 20}
 

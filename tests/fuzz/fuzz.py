@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hpo.errors import HpoError
+from hpo.machine.memory import host_memory
 
 MOST_BYTES = 500 * 2**20
 MOST_SECONDS = 10
@@ -181,8 +182,7 @@ def main(reader: str, folder: Path, seconds: float, first: int) -> None:
             raise
         slowest = max(slowest, MOST_SECONDS - signal.setitimer(signal.ITIMER_PROF, 0)[0])
         number += 1
-    # Not getrusage's: that of a process begins with what its parent had.
-    most = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
+    most = host_memory() >> 20  # not getrusage's, which begins with what the parent process had
     print(f"{reader}: {number - first} inputs, {refused} refused, {most} MiB and {slowest:.2f} s at most")
 
 

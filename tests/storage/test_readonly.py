@@ -153,24 +153,13 @@ def test_a_writer_that_notes_its_transaction_is_waited_for(file: Path, execute: 
             assert execute(connection, "select sum(a) from t").fetchone() == (10_001,)
 
 
-def test_what_a_killed_writer_noted_by_halves_is_read(file: Path, tmp_path: Path) -> None:
-    """SQLite asks to mend the -shm, which needs a right to write."""
-    left = tmp_path / "left"
-    left.mkdir()
-    with contextlib.closing(sqlite3.connect(file)) as writer:
-        writer.execute("update t set a = a + 1 where rowid = 1")
-        writer.commit()
-        for end in ("", "-wal", "-shm"):
-            shutil.copy(file.with_name(file.name + end), left)
-    with (left / f"{file.name}-shm").open("r+b") as noted:
-        noted.write(b"\0" * 48)  # the first of the two copies of its header
-    before = snapshot(left)
-    assert total(SqliteReader(left / file.name))[0] == 10_001
-    assert snapshot(left) == before
-
-
-@pytest.mark.parametrize("kept", [("-wal", "-shm"), ("-wal",)])
-def test_what_a_killed_writer_left_in_its_wal_is_read(file: Path, tmp_path: Path, kept: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("kept", "by_halves"), [(("-wal", "-shm"), False), (("-wal", "-shm"), True), (("-wal",), False)]
+)
+def test_what_a_killed_writer_left_in_its_wal_is_read(
+    file: Path, tmp_path: Path, kept: tuple[str, ...], by_halves: bool
+) -> None:
+    """Of a -shm that it noted by halves SQLite asks to mend it, which needs a right to write."""
     left = tmp_path / "left"
     left.mkdir()
     reader = SqliteReader(left / file.name)
@@ -180,6 +169,9 @@ def test_what_a_killed_writer_left_in_its_wal_is_read(file: Path, tmp_path: Path
         connection.commit()
         for end in ("", *kept):
             shutil.copy(file.with_name(file.name + end), left)
+        if by_halves:
+            with (left / f"{file.name}-shm").open("r+b") as noted:
+                noted.write(b"\0" * 48)  # the first of the two copies of its header
         before = snapshot(left)
         assert total(reader)[0] == 10_000 + k
         assert snapshot(left) == before
