@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.search.tables import DEVELOPMENT, FOLDER, SECOND_VALIDATION, THIRD_VALIDATION, VALIDATION, Table, load
+from benchmarks.search.tables import FOLDER, SETS, Table, load
 from benchmarks.search.trainings.training import training
 
 HEADER = (
@@ -111,10 +111,5 @@ def markdown(names: tuple[str, ...]) -> str:
 
 
 if __name__ == "__main__":
-    for title, names in (
-        ("Development", DEVELOPMENT),
-        ("Validation", VALIDATION),
-        ("Second validation", SECOND_VALIDATION),
-        ("Third validation", THIRD_VALIDATION),
-    ):
-        print(f"### {title}\n\n{markdown(names)}\n")
+    for kind, names in SETS.items():
+        print(f"### {kind.capitalize()}\n\n{markdown(names)}\n")

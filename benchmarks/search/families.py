@@ -51,10 +51,10 @@ def late(problem: Problem, seed: int) -> Problem:
     return replace(problem, family=f"{problem.family} late", curves=shown[:, None])
 
 
-def tabled(names: tuple[str, ...], family: str) -> list[Problem]:
-    """Return the tables of these names that are there."""
-    found = []
-    for name in names:
+def tabled(kind: str) -> list[Problem]:
+    """Return the tables of a set that are there."""
+    found, family = [], f"{kind} tables"
+    for name in tables.SETS[kind]:
         if not (tables.FOLDER / f"{name}.npz").exists():
             continue
         table = tables.load(name)
@@ -80,11 +80,9 @@ DEVELOPMENT: dict[str, Callable[[Path], list[Problem]]] = {
     "lcbench cut": lambda data: [cut(one, seed) for seed, one in enumerate(recorded(data, "lcbench"))],
     "taskset late": lambda data: [late(one, seed) for seed, one in enumerate(recorded(data, "taskset"))],
     "lcbench late": lambda data: [late(one, seed) for seed, one in enumerate(recorded(data, "lcbench"))],
-    "development tables": lambda data: tabled(tables.DEVELOPMENT, "development tables"),
+    "development tables": lambda data: tabled("development"),
 }
 VALIDATION: dict[str, Callable[[Path], list[Problem]]] = {
-    "validation tables": lambda data: tabled(tables.VALIDATION, "validation tables"),
-    "second validation tables": lambda data: tabled(tables.SECOND_VALIDATION, "second validation tables"),
-    "third validation tables": lambda data: tabled(tables.THIRD_VALIDATION, "third validation tables"),
+    f"{kind} tables": lambda data, kind=kind: tabled(kind) for kind in tables.SETS if kind != "development"
 }
 FAMILIES = DEVELOPMENT | VALIDATION

@@ -1,6 +1,6 @@
 """Record small trainings with many configurations, for judging search policies offline.
 
-    python benchmarks/search/record_tables.py benchmarks/search/tables                # what is missing there, ~90 min
+    python benchmarks/search/record_tables.py benchmarks/search/tables                # what is missing there, ~2 h
     python benchmarks/search/record_tables.py OUT_DIR --only digits_mlp --jobs 2
 
 Each table is OUT_DIR/NAME.npz; `tables.load` reads it. Trainings that are done are kept in OUT_DIR/NAME.jsonl until all
