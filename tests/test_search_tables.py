@@ -77,6 +77,9 @@ def test_the_split_is_of_all_tables_and_each_half_is_varied() -> None:
     [
         "corridor_grid",
         "digits_kernel",
+        "documents_lda",
+        "friedman_boosting",
+        "grid_dyna",
         "maze_q_learning",
         "photo_dictionary",
         "text_svm",
