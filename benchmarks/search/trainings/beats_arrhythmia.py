@@ -10,7 +10,16 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.search.trainings.networks import OPTIMIZERS, batches, optimizer_of, schedule_epochs, step, training_work
+from benchmarks.search.trainings.networks import (
+    FOCAL,
+    OPTIMIZERS,
+    batches,
+    focal_loss,
+    optimizer_of,
+    schedule_epochs,
+    step,
+    training_work,
+)
 from benchmarks.search.trainings.training import Curve, Params, Training
 
 EPOCHS, SAMPLES, LENGTH = 25, 700, 48
@@ -47,15 +56,13 @@ def network(params: Params) -> nn.Sequential:
 
 
 def loss_of(params: Params, logits: Tensor, y: Tensor, counts: Tensor) -> Tensor:
-    """balanced: Cui et al. 2019, from the counts of both classes. focal: Lin et al. 2017."""
+    """balanced: Cui et al. 2019, from the counts of both classes."""
+    if params["method"] == "focal":
+        return focal_loss(params, logits, y).mean()
     each = binary_cross_entropy_with_logits(logits, y, reduction="none")
-    match params["method"]:
-        case "balanced":
-            weights = 1 / (1 - (1 - params["one_less_beta"]) ** counts)
-            each = each * (2 * weights / weights.sum())[y.long()]
-        case "focal":
-            balance = torch.where(y > 0, params["focal_alpha"], 1 - params["focal_alpha"])
-            each = each * balance * (torch.sigmoid(logits) - y).abs().clamp(min=1e-6).pow(params["gamma"])
+    if params["method"] == "balanced":
+        weights = 1 / (1 - (1 - params["one_less_beta"]) ** counts)
+        each = each * (2 * weights / weights.sum())[y.long()]
     return each.mean()
 
 
@@ -88,7 +95,7 @@ TRAINING = Training(
         "method": {
             "choices": {
                 "balanced": {"one_less_beta": {"low": 1e-4, "high": 1.0, "log": True}},
-                "focal": {"gamma": {"low": 0.0, "high": 5.0}, "focal_alpha": {"low": 0.05, "high": 0.95}},
+                "focal": FOCAL,
                 "oversampling": {"abnormal_share": {"low": 0.02, "high": 0.8}},
             }
         },

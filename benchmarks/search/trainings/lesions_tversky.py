@@ -10,10 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.search.trainings.networks import OPTIMIZERS, batches, optimizer_of, schedule_epochs, step, training_work
+from benchmarks.search.trainings.networks import (
+    FOCAL,
+    OPTIMIZERS,
+    batches,
+    focal_loss,
+    optimizer_of,
+    schedule_epochs,
+    step,
+    training_work,
+)
 from benchmarks.search.trainings.training import Curve, Params, Training
 
 EPOCHS, SAMPLES, SIDE, WIDTH = 30, 60, 16, 6
+LOSSES = {
+    "tversky": {"tversky_alpha": {"low": 0.05, "high": 1.0}, "tversky_beta": {"low": 0.05, "high": 1.0}},
+    "focal": FOCAL,
+    "cross_entropy": {"positive_weight": {"low": 1.0, "high": 100.0, "log": True}},
+}
 
 
 @cache
@@ -54,17 +68,21 @@ class Network(nn.Module):
 
 
 def loss_of(params: Params, logits: Tensor, masks: Tensor) -> Tensor:
-    """tversky: Salehi et al. 2017, of the batch. focal: Lin et al. 2017."""
+    """tversky: Salehi et al. 2017, of the batch."""
     if params["loss"] == "tversky":
         chances, alpha, beta = torch.sigmoid(logits), params["tversky_alpha"], params["tversky_beta"]
         hits, false, missed = (chances * masks).sum(), (chances * (1 - masks)).sum(), ((1 - chances) * masks).sum()
         return 1 - hits.div(hits + alpha * false + beta * missed + 1e-6)
+    if params["loss"] == "focal":
+        return focal_loss(params, logits, masks).mean()
     each = binary_cross_entropy_with_logits(logits, masks, reduction="none")
-    if params["loss"] == "cross_entropy":
-        return (each * torch.where(masks > 0, params["positive_weight"], 1.0)).mean()
-    wrong = (torch.sigmoid(logits) - masks).abs().clamp(min=1e-6)  # at 0 a power below 1 has no slope
-    balance = torch.where(masks > 0, params["focal_alpha"], 1 - params["focal_alpha"])
-    return (each * balance * wrong.pow(params["gamma"])).mean()
+    return (each * torch.where(masks > 0, params["positive_weight"], 1.0)).mean()
+
+
+def dice_score(logits: Tensor, masks: Tensor) -> float:
+    """Return the score over all pixels."""
+    found = logits > 0
+    return float(2 * (found * masks).sum() / (found + masks).sum())
 
 
 def run(params: Params, seed: int) -> Curve:
@@ -80,21 +98,14 @@ def run(params: Params, seed: int) -> Curve:
             logits = model(x[SAMPLES:])
         if not logits.isfinite().all():
             return
-        found, truth = logits > 0, y[SAMPLES:]
-        yield (float(2 * (found * truth).sum() / (found + truth).sum()),)
+        yield (dice_score(logits, y[SAMPLES:]),)
 
 
 TRAINING = Training(
     data="generated: 16x16 images with 2 % of the pixels in lesions; 60 for training, 80 for validation",
     model="fully convolutional network of three layers",
     space={
-        "loss": {
-            "choices": {
-                "tversky": {"tversky_alpha": {"low": 0.05, "high": 1.0}, "tversky_beta": {"low": 0.05, "high": 1.0}},
-                "focal": {"gamma": {"low": 0.0, "high": 5.0}, "focal_alpha": {"low": 0.05, "high": 0.95}},
-                "cross_entropy": {"positive_weight": {"low": 1.0, "high": 100.0, "log": True}},
-            }
-        },
+        "loss": {"choices": LOSSES},
         "dilation": {"choices": [1, 2, 4], "structural": True},
         "prior": {"low": 0.001, "high": 0.5, "log": True},
         "learning_rate": {"low": 3e-4, "high": 1.0, "log": True},

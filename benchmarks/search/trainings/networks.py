@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.search.trainings.training import Params, Work
 
@@ -17,6 +18,7 @@ OPTIMIZERS = {
         "adam": {"beta2": {"choices": [0.9, 0.99, 0.999]}},
     }
 }
+FOCAL = {"gamma": {"low": 0.0, "high": 5.0}, "focal_alpha": {"low": 0.05, "high": 0.95}}
 SCHEDULES = {
     "choices": {
         "constant": {},
@@ -79,6 +81,14 @@ def step(optimizer: torch.optim.Optimizer, loss: Tensor, max_norm: float | None 
     if max_norm is not None:
         nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], max_norm)
     optimizer.step()
+
+
+def focal_loss(params: Params, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of each label (Lin et al. 2017), with the parameters of FOCAL."""
+    each = binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    wrong = (torch.sigmoid(logits) - labels).abs().clamp(min=1e-6)  # at 0 a power below 1 has no slope
+    balance = torch.where(labels > 0, params["focal_alpha"], 1 - params["focal_alpha"])
+    return each * balance * wrong.pow(params["gamma"])
 
 
 def batches(samples: int, size: int) -> Iterator[Tensor]:

@@ -80,8 +80,7 @@ def run(params: Params, seed: int) -> Curve:
             logits = model(x[SAMPLES:])
         if not logits.isfinite().all():
             return
-        found, truth = logits > 0, y[SAMPLES:]
-        yield (float(2 * (found * truth).sum() / (found + truth).sum()),)
+        yield (lesions_tversky.dice_score(logits, y[SAMPLES:]),)
 
 
 TRAINING = Training(
@@ -90,10 +89,10 @@ TRAINING = Training(
     space={
         "loss": {
             "choices": {
-                "cross_entropy": {"positive_weight": {"low": 1.0, "high": 100.0, "log": True}},
-                "focal": {"gamma": {"low": 0.0, "high": 5.0}, "focal_alpha": {"low": 0.05, "high": 0.95}},
+                "cross_entropy": lesions_tversky.LOSSES["cross_entropy"],
+                "focal": lesions_tversky.LOSSES["focal"],
                 "dice": {"smoothing": {"low": 0.01, "high": 300.0, "log": True}},
-                "tversky": {"tversky_alpha": {"low": 0.05, "high": 1.0}, "tversky_beta": {"low": 0.05, "high": 1.0}},
+                "tversky": lesions_tversky.LOSSES["tversky"],
             }
         },
         "width": {"low": 2, "high": 10, "log": True},
