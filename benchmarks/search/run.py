@@ -87,8 +87,9 @@ def table(rows: Sequence[Mapping[str, Any]], reference: str = "default") -> str:
                 cells += ["", "", ""]
             else:
                 cells += differences(ours, own)
-            took = [row["ask_ms"] for row in rows if (row["policy"], row["family"]) == (name, family)]
-            lines.append(f"| {name} | {len(seeds)} | {' | '.join(cells)} | {np.median(took):.1f} |")
+            own_rows = [row for row in rows if (row["policy"], row["family"]) == (name, family)]
+            took = f"{np.median([row['ask_ms'] for row in own_rows]):.1f}" if "ask_ms" in own_rows[0] else ""
+            lines.append(f"| {name} | {len(seeds)} | {' | '.join(cells)} | {took} |")
         lines.append("")
     return "\n".join(lines)
 

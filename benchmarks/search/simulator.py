@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from problems import WORKERS, Problem
@@ -142,10 +141,20 @@ class Table(Recordings):
         self._repeats[number] = self._times[index] % self._problem.curves.shape[1]
         self._times[index] += 1
 
-    def curve(self, number: int) -> tuple[int, NDArray[np.float64]]:
-        """Return a trial's configuration, and what it reports."""
-        index = self.taken(number).outcome.number
-        return index, self._problem.curves[index, self._repeats[number]]
+    def value(self, number: int, epoch: int) -> float:
+        """Return what a trial reports after an epoch, counted from 0."""
+        return float(self._problem.curves[self._index(number), self._repeats[number], epoch])
+
+    def judged(self, number: int, epoch: int) -> float:
+        """Return by what a search is judged that had a trial train this epoch."""
+        return float(self._problem.means[self._index(number), epoch])
+
+    def seconds(self, number: int) -> float:
+        """Return how long a trial takes for an epoch."""
+        return float(self._problem.seconds[self._index(number)])
+
+    def _index(self, number: int) -> int:
+        return self.taken(number).outcome.number
 
 
 def simulate(
@@ -156,6 +165,7 @@ def simulate(
     until: float | None = None,
     checkpoints: bool = False,
     warm: WarmStart | None = None,
+    table: Table | None = None,
 ) -> tuple[Trace, Study]:
     """Search a problem for its budget.
 
@@ -167,11 +177,13 @@ def simulate(
         until: the end in simulated seconds; None: the problem's budget.
         checkpoints: trainings save one in each epoch, so that those behind wait if the pruner has them wait.
         warm: what earlier studies propose.
+        table: what its trials report; None: what was recorded.
     """
+    table = Table(problem) if table is None else table
     warm = warm or WarmStart((), 0, maximize=False)
     origins: dict[int, Mapping[str, Any]] = {}
     end = problem.budget if until is None else until
-    table, study, trace = Table(problem), Study(pruner), Trace()
+    study, trace = Study(pruner), Trace()
     recorded = RecordedSampler(sampler, table)
     order = itertools.count()  # of two events at one time, the one that was planned first comes first
     events: list[tuple[float, int, int, float, int]] = []
@@ -187,8 +199,7 @@ def simulate(
             if promotion is not None and (number := promotion.next(*_ended(events, table, each_once))) is not None:
                 promotion.withdraw(number)
                 epoch = max(study.trials[number].intermediate_values)
-                index, _ = table.curve(number)
-                seconds = float(problem.seconds[index])
+                seconds = table.seconds(number)
                 heapq.heappush(events, (now + seconds, next(order), number, now - epoch * seconds, epoch))
                 continue
             if not len(table):
@@ -203,28 +214,27 @@ def simulate(
             trial.params = {name: fixed.get(name, value) for name, value in params.items()}
             trial.distributions = {name: table.distributions[name] for name in params}
             trace.trials += 1
-            index, _ = table.curve(trial.number)
-            heapq.heappush(events, (now + float(problem.seconds[index]), next(order), trial.number, now, 0))
+            heapq.heappush(events, (now + table.seconds(trial.number), next(order), trial.number, now, 0))
         if not events:
             return trace, study
         now, _, number, began, epoch = heapq.heappop(events)
         if now > end:
             for at, _, one, _, _ in [(now, 0, number, began, epoch), *events]:
                 if one in trace.told:  # of the epoch that it is in
-                    trace.told[one] += max(0.0, float(problem.seconds[table.curve(one)[0]]) - (at - end))
+                    trace.told[one] += max(0.0, table.seconds(one) - (at - end))
             return trace, study
-        trial, (index, curve) = study.trials[number], table.curve(number)
+        trial = study.trials[number]
         if epoch == epochs:
             trial.values = [min(trial.intermediate_values.values())]
             _end(study, recorded, trial, TrialState.COMPLETE)
             warm.observe(number, origins[number], FINAL, trial.values[0])
             continue
         if from_earlier_study(origins[number]):
-            trace.told[number] += float(problem.seconds[index])
-        value = float(curve[epoch])
+            trace.told[number] += table.seconds(number)
+        value = table.value(number, epoch)
         if math.isfinite(value):
             trial.intermediate_values[epoch + 1] = value
-            trace.add(now, float(problem.means[index, epoch]))
+            trace.add(now, table.judged(number, epoch))
             warm.observe(number, origins[number], epoch + 1, value)
             if promotion is not None and epoch + 1 < epochs:
                 promotion.reported(number, None, epoch + 1, value)
@@ -242,7 +252,7 @@ def simulate(
                 _end(study, recorded, study.trials[number], TrialState.PRUNED)
                 continue
             # The end of the training comes at the time of its last report.
-            ahead = min(epoch + 2, epochs) * float(problem.seconds[index])
+            ahead = min(epoch + 2, epochs) * table.seconds(number)
             heapq.heappush(events, (max(now, began + ahead), next(order), number, began, epoch + 1))
             continue
         trial.set_constraint("red_flag_non_finite", 1.0)  # the default red flag
