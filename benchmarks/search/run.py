@@ -7,8 +7,8 @@
 DATA is a folder with taskset.npz and lcbench.npz; the tables are in this folder. Rows are appended, and what is there
 already is not run again. 8 workers search for the time of 20 full trainings. Regret: the best value so far minus the
 best of the table, in percent of what separates the table's median configuration from its best. A difference is of
-pairs with the same task and seed; its 95 % interval is of 4,000 bootstrap samples that draw tasks and seeds, for the
-tasks of a family have the configurations and the seeds in common.
+pairs with the same task and seed; its 95 % interval takes tasks and seeds as drawn, for the tasks of a family have the
+configurations and the seeds in common (paired.py).
 """
 
 from __future__ import annotations
