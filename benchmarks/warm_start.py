@@ -200,7 +200,7 @@ def row_of(data: Path, checkpoints: bool, job: tuple[str, str, int, int]) -> dic
     task = problems_of(data, family)[index]
     trace, _ = _searched(task, seed, _history(data, name, family, index, seed, checkpoints), checkpoints)
     share = sum(trace.told.values()) / (WORKERS * task.budget)
-    regret = [task.regret(trace.best(part * task.budget, task.scale[2])) for part in MOMENTS]
+    regret = trace.regrets(task, MOMENTS)
     return {"history": name, "family": family, "task": task.name, "seed": seed, "share": share, "regret": regret}
 
 

@@ -15,6 +15,7 @@ import argparse
 import multiprocessing
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,14 @@ from live_table import LiveTable
 from peers import POLICIES
 from problems import Problem
 from rows import fill, search_of
-from run import MOMENTS, table
+from run import row_of, table
 from simulator import simulate
 from tried import POLICIES as TRIED
 
 
 def problems(kind: str) -> list[Problem]:
-    """Return the problems of a set whose spaces do not end."""
-    return [one for one in tabled(kind) if one.space.grid_size() is None]
+    """Return the problems of a set whose spaces do not end, as a family of its own."""
+    return [replace(one, family=f"{one.family}, live") for one in tabled(kind) if one.space.grid_size() is None]
 
 
 def _row(job: tuple[str, str, int, int]) -> dict[str, Any]:
@@ -46,10 +47,7 @@ def _row(job: tuple[str, str, int, int]) -> dict[str, Any]:
     trainings = LiveTable(problem, seed)
     trace, _ = simulate(problem, sampler, pruner, checkpoints=True, table=trainings)
     trainings.close()
-    worst = problem.scale[2]
-    regret = [problem.regret(trace.best(part * problem.budget, worst)) for part in MOMENTS]
-    row = {"policy": name, "family": f"{problem.family}, live", "task": problem.name, "seed": seed}
-    return row | {"regret": regret, "trials": trace.trials}
+    return row_of(name, problem, seed, trace)
 
 
 def main() -> None:
@@ -64,7 +62,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes started below
     jobs = {
-        (name, f"{problem.family}, live", problem.name, seed): (name, given.kind, index, seed)
+        (name, problem.family, problem.name, seed): (name, given.kind, index, seed)
         for seed in range(given.seeds)
         for index, problem in enumerate(problems(given.kind))
         for name in given.only.split(",")

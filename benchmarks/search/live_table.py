@@ -13,7 +13,7 @@ from problems import Problem
 from simulator import Table
 
 from benchmarks.search.trainings.training import Params, Training, training
-from hpo.engines.replay import Recording, Recordings
+from hpo.engines.replay import Recording
 from hpo.trial import Outcome
 
 
@@ -62,7 +62,7 @@ class LiveTable(Table):
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        Recordings.__init__(self, problem.space, [])
+        super().__init__(problem)
         self._training, self._seed = training(problem.name), seed
         self._sign = -1.0 if self._training.direction == "maximize" else 1.0
         self._runs: dict[int, Run] = {}

@@ -32,7 +32,7 @@ from peers import EACH_ONCE, POLICIES
 from problems import Problem
 from recorded import FAMILIES as RECORDED
 from rows import fill, search_of
-from simulator import simulate
+from simulator import Trace, simulate
 from tried import POLICIES as TRIED
 from tried import portfolio
 
@@ -57,11 +57,14 @@ def _row(data: Path, job: tuple[str, str, int, int]) -> dict[str, Any]:
     others = (one for other in ("development tables", *RECORDED) for one in problems(data, other))
     warm = portfolio(problem, seed, others) if name == "portfolio" else None
     trace, _ = simulate(problem, sampler, pruner, checkpoints=True, warm=warm)
-    worst = problem.scale[2]
-    regret = [problem.regret(trace.best(part * problem.budget, worst)) for part in MOMENTS]
     took = time.process_time() - began
-    row = {"policy": name, "family": problem.family, "task": problem.name, "seed": seed}
-    return row | {"regret": regret, "trials": trace.trials, "ask_ms": 1000 * took / max(1, trace.trials)}
+    return row_of(name, problem, seed, trace) | {"ask_ms": 1000 * took / max(1, trace.trials)}
+
+
+def row_of(policy: str, problem: Problem, seed: int, trace: Trace) -> dict[str, Any]:
+    """Return the row of a search, with its regrets at the moments."""
+    row = {"policy": policy, "family": problem.family, "task": problem.name, "seed": seed}
+    return row | {"regret": trace.regrets(problem, MOMENTS), "trials": trace.trials}
 
 
 def table(rows: Sequence[Mapping[str, Any]], reference: str = "default") -> str:

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Container, Mapping, Sized
+from collections.abc import Container, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -118,6 +118,11 @@ class Trace:
         """Return the best value until a moment."""
         count = int(np.searchsorted(self.times, until, side="right"))
         return min(self.values[:count], default=otherwise)
+
+    def regrets(self, problem: Problem, moments: Iterable[float]) -> list[float]:
+        """Return the regret at some moments, in parts of the problem's budget."""
+        worst = problem.scale[2]
+        return [problem.regret(self.best(part * problem.budget, worst)) for part in moments]
 
 
 class Table(Recordings):
